@@ -1,0 +1,117 @@
+"""`Model`: the arrays of a linear mixed model, ready for a solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.results import ModelSummary, TermSummary
+
+__all__ = ["GroupingFactor", "Model", "RandomTerm"]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupingFactor:
+    """A grouping factor: which level each row belongs to.
+
+    Attributes
+    ----------
+    name : str
+        As lme4 prints it: ``"Subject"``, ``"batch:cask"``.
+    levels : tuple of str, length J
+        Used levels only, R's order.
+    codes : numpy.ndarray of int32, shape (n,)
+        0-based level of each row.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    codes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RandomTerm:
+    """One random-effects term ``(columns | group)``.
+
+    Attributes
+    ----------
+    name : str
+        Unique, lme4's: ``"Subject"``, ``"Subject.1"``.
+    group : str
+        Name of the grouping factor, a key of `Model.factors`.
+    effects : tuple of str, length q
+        R's column names.
+    columns : numpy.ndarray, shape (n, q)
+        Raw model matrix of the left side of the bar, user's units.
+    """
+
+    name: str
+    group: str
+    effects: tuple[str, ...]
+    columns: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Response, fixed design and random terms of a linear mixed model.
+
+    Attributes
+    ----------
+    formula : str
+        As it came.
+    response : str
+        The response as R deparses it.
+    y : numpy.ndarray, shape (n,)
+        Response in the user's units, offset not subtracted.
+    X : numpy.ndarray, shape (n, p)
+        Fixed design of full column rank, user's units.
+    fixed : tuple of str, length p
+        R's column names.
+    terms : tuple of RandomTerm
+        lme4's order.
+    factors : dict of str to GroupingFactor
+        In the order of first appearance among `terms`.
+    rows : pandas.Index, length n
+        Labels of the rows that were kept.
+    weights, offset : numpy.ndarray of shape (n,) or None
+        Prior weights (all positive) and offset.
+    dropped : tuple of str
+        Columns left out because they depend on columns before them.
+    contrasts : dict of str to str
+        Factor of the fixed part to the name of its contrasts.
+    messages : tuple of str
+        What the user should be told (dropped columns, dropped rows).
+    blueprint : object
+        What is needed to build the same columns for new data.
+    """
+
+    formula: str
+    response: str
+    y: np.ndarray
+    X: np.ndarray
+    fixed: tuple[str, ...]
+    terms: tuple[RandomTerm, ...]
+    factors: dict[str, GroupingFactor]
+    rows: pd.Index
+    weights: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    dropped: tuple[str, ...] = ()
+    contrasts: dict[str, str] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+    blueprint: Any = None
+
+    def summary(self) -> ModelSummary:
+        """Return what another engine's model is compared with."""
+        return ModelSummary(
+            response=self.response,
+            rows=self.rows,
+            fixed=self.fixed,
+            terms=tuple(TermSummary(t.name, t.group, t.effects) for t in self.terms),
+            levels={name: factor.levels for name, factor in self.factors.items()},
+            contrasts=self.contrasts,
+            weights=self.weights,
+            offset=self.offset,
+        )

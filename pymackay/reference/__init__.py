@@ -1,0 +1,1 @@
+"""What R says: lme4 live over rpy2, or recorded."""

@@ -1,0 +1,305 @@
+"""`Fit`, what every engine returns: frozen, NumPy and pandas only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import PymackayError
+
+__all__ = ["Convergence", "Engine", "Fit", "ModelSummary", "TermSummary"]
+
+GroupArrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TermSummary:
+    """One random-effects term, as two engines must agree on it.
+
+    Attributes
+    ----------
+    name : str
+        Unique name, lme4's: ``"Subject"``, and ``"Subject.1"`` for the second term of a group.
+    group : str
+        The grouping factor: ``"Subject"``, ``"batch:cask"``.
+    effects : tuple of str
+        Names of the q effects: ``("(Intercept)", "Days")``.
+    """
+
+    name: str
+    group: str
+    effects: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSummary:
+    """What makes two models the same model (compared before any number is).
+
+    Attributes
+    ----------
+    response : str
+        The response as R deparses it: ``"Reaction"``, ``"log(y)"``.
+    rows : pandas.Index, length n
+        Labels of the data frame's rows that were kept.
+    fixed : tuple of str
+        Names of the p columns of X that were kept, R's names.
+    terms : tuple of TermSummary
+        Random-effects terms in lme4's order, ``||`` expanded.
+    levels : mapping of str to tuple of str
+        Grouping factor to its levels, in order.
+    contrasts : mapping of str to str
+        Factor of the fixed part to the name of its contrasts (``"contr.treatment"``; a matrix
+        given by hand is ``"matrix"``).
+    weights, offset : numpy.ndarray of shape (n,) or None
+        Prior weights and the offset, when the model has them.
+    """
+
+    response: str
+    rows: pd.Index
+    fixed: tuple[str, ...]
+    terms: tuple[TermSummary, ...]
+    levels: Mapping[str, tuple[str, ...]]
+    contrasts: Mapping[str, str] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    offset: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How an optimiser ended, in statistical units.
+
+    Attributes
+    ----------
+    converged : bool
+        Whether the optimum was certified.
+    message : str
+        How it ended, in words.
+    iterations, evaluations : int
+        Steps taken, and criterion evaluations paid.
+    decrement : float
+        Newton decrement: by how much the criterion's quadratic model says it could still fall.
+    gradient : float
+        Largest element of the projected gradient, each in units of its parameter's
+        standard error.
+    curvature : float
+        Smallest eigenvalue of the scaled curvature over the free parameters
+        (positive at a minimum; nan where it was not computed).
+    """
+
+    converged: bool
+    message: str
+    iterations: int = 0
+    evaluations: int = 0
+    decrement: float = float("nan")
+    gradient: float = float("nan")
+    curvature: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who made a fit.
+
+    Attributes
+    ----------
+    name : str
+        ``"pymackay"`` or ``"lme4"``.
+    versions : mapping of str to str
+        Package to version: ``{"tensorflow": "2.21.0"}``.
+    source : str
+        ``"live"`` for a computation made now, ``"recorded"`` for one read from a file.
+    """
+
+    name: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = "live"
+
+    def __str__(self) -> str:
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return f"{self.name} ({self.source}; {versions})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit:
+    """A fitted linear mixed model, whichever engine fitted it.
+
+    Attributes
+    ----------
+    formula : str
+    reml : bool
+        REML criterion (True) or maximum likelihood (False).
+    beta : pandas.Series, shape (p,)
+        Fixed effects, by R's coefficient names.
+    vcov : pandas.DataFrame, shape (p, p)
+        Covariance matrix of `beta`, absolute scale.
+    sigma : float
+        Residual standard deviation.
+    theta : pandas.Series, shape (m,)
+        Relative covariance parameters: lower triangle of each term's relative factor, column
+        by column, named as ``getME(fit, "theta")`` names them.
+    varcorr : dict of str to pandas.DataFrame, each (q, q)
+        Term name to the covariance matrix of its effects, absolute scale (sigma² Λ Λᵀ).
+    ranef : dict of str to pandas.DataFrame, each (levels, q)
+        Grouping factor to predicted random effects; terms of one group joined.
+    condvar : dict of str to numpy.ndarray, each (levels, q, q)
+        Var(b | y, beta): what ``ranef(condVar=TRUE)`` gives in R. Absolute scale.
+    pev : dict of str to numpy.ndarray, each (levels, q, q)
+        Var(b̂ − b): as `condvar`, with the uncertainty of `beta` included.
+    criterion : float
+        REML criterion or −2 log likelihood, all constants included.
+    fitted, residuals : pandas.Series, shape (n,)
+        Conditional on the random effects; indexed by the rows that were kept.
+    singular : bool
+        Whether an estimated covariance matrix is singular (on a scale free of units).
+    dropped : tuple of str
+        Columns of the fixed design left out because they depend on others.
+    messages : tuple of str
+    convergence : Convergence
+    engine : Engine
+    model : ModelSummary
+    trace : pandas.DataFrame or None
+        One row per iteration, for fits made by MacKay's loop.
+    """
+
+    formula: str
+    reml: bool
+    beta: pd.Series
+    vcov: pd.DataFrame
+    sigma: float
+    theta: pd.Series
+    varcorr: dict[str, pd.DataFrame]
+    ranef: dict[str, pd.DataFrame]
+    criterion: float
+    fitted: pd.Series
+    residuals: pd.Series
+    singular: bool
+    dropped: tuple[str, ...]
+    messages: tuple[str, ...]
+    convergence: Convergence
+    engine: Engine
+    model: ModelSummary
+    trace: pd.DataFrame | None = None
+    condvar_source: Callable[[], GroupArrays] | None = None
+    pev_source: Callable[[], GroupArrays] | None = None
+    evaluate_source: Callable[[np.ndarray], Fit] | None = None
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows used."""
+        return len(self.fitted)
+
+    @property
+    def df(self) -> int:
+        """Number of estimated parameters: fixed effects, theta and sigma."""
+        return len(self.beta) + len(self.theta) + 1
+
+    @property
+    def std_error(self) -> pd.Series:
+        """Standard errors of `beta`, shape (p,)."""
+        return pd.Series(np.sqrt(np.diag(self.vcov)), index=self.beta.index, name="std_error")
+
+    @property
+    def loglik(self) -> float:
+        """Log likelihood (REML: restricted), −criterion / 2."""
+        return -0.5 * self.criterion
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, as R's ``AIC``."""
+        return self.criterion + 2.0 * self.df
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion with all rows counted, as R's ``BIC``."""
+        return self.criterion + float(np.log(self.n_obs)) * self.df
+
+    @cached_property
+    def condvar(self) -> dict[str, np.ndarray]:
+        """Conditional variances given `beta`, computed when first asked for."""
+        return self._offered(self.condvar_source, "condvar")
+
+    @cached_property
+    def pev(self) -> dict[str, np.ndarray]:
+        """Prediction error variances, computed when first asked for."""
+        return self._offered(self.pev_source, "pev")
+
+    def evaluate(self, theta: np.ndarray | pd.Series) -> Fit:
+        """Return the same model on the same data by the same engine at another `theta`.
+
+        Parameters
+        ----------
+        theta : array-like, shape (m,)
+            Relative covariance parameters in the order of ``self.theta``.
+
+        Raises
+        ------
+        PymackayError
+            If the engine does not offer it (a recorded fit does not).
+        """
+        if self.evaluate_source is None:
+            raise self._not_offered("evaluate")
+        return self.evaluate_source(np.asarray(theta, dtype=np.float64))
+
+    def replace(self, **changes: object) -> Fit:
+        """Return a copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def _offered(
+        self, source: Callable[[], GroupArrays] | None, what: str
+    ) -> dict[str, np.ndarray]:
+        if source is None:
+            raise self._not_offered(what)
+        return dict(source())
+
+    def _not_offered(self, what: str) -> PymackayError:
+        return PymackayError(
+            f"{what} is not offered by this fit, which was made by {self.engine}. "
+            f"Fit the model with pymackay.lmer or a live pymackay.lme4.lmer to get it."
+        )
+
+    def __repr__(self) -> str:
+        kind = "REML" if self.reml else "ML"
+        lines = [
+            f"Linear mixed model fit by {kind}: {self.engine}",
+            f"Formula: {self.formula}",
+            f"{'REML criterion' if self.reml else '-2 log likelihood'}: {self.criterion:.4f}"
+            f"   rows: {self.n_obs}"
+            + "".join(
+                f"   {group}: {len(levels)} levels" for group, levels in self.model.levels.items()
+            ),
+            "Random effects:",
+            _random_effects_table(self).to_string(index=False),
+            "Fixed effects:",
+            pd.DataFrame(
+                {
+                    "Estimate": self.beta,
+                    "Std. Error": self.std_error,
+                    "t value": self.beta / self.std_error,
+                }
+            ).to_string(float_format=lambda x: f"{x:.6g}"),
+        ]
+        if self.singular:
+            lines.append("The fit is singular: a variance is zero or a correlation is ±1.")
+        if not self.convergence.converged:
+            lines.append(f"Not certified: {self.convergence.message}")
+        lines.extend(self.messages)
+        return "\n".join(lines)
+
+
+def _random_effects_table(fit: Fit) -> pd.DataFrame:
+    """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
+    rows = []
+    for name, cov in fit.varcorr.items():
+        sd = np.sqrt(np.diag(cov))
+        for i, effect in enumerate(cov.columns):
+            corr = [
+                "" if sd[i] * sd[j] == 0 else f"{cov.iloc[i, j] / (sd[i] * sd[j]):.2f}"
+                for j in range(i)
+            ]
+            rows.append([name if i == 0 else "", effect, f"{sd[i]:.6g}", " ".join(corr)])
+    rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
+    return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

@@ -1,0 +1,1 @@
+"""How it is fitted: the penalised least-squares solver and its optimisers."""
