@@ -1,0 +1,111 @@
+"""Linear mixed models in TensorFlow, and MacKay's loop, proven against R's lme4.
+
+Importing the package loads neither TensorFlow nor R nor pandas: each public name is fetched from
+its module when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from pymackay.errors import (
+    ArgumentError,
+    CollapseError,
+    ConvergenceError,
+    ConvergenceWarning,
+    DataError,
+    FormulaError,
+    PymackayError,
+    PymackayWarning,
+    RecordingError,
+    RError,
+    RUnavailableError,
+    RWarning,
+)
+
+if TYPE_CHECKING:
+    from pymackay.api import evaluate, lmer, mackay
+    from pymackay.compare.verdict import Comparison, compare
+    from pymackay.datasets import list_data, load_data
+    from pymackay.infer.variance_gap import variance_gap
+    from pymackay.reference import lme4
+    from pymackay.results import Fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "CollapseError",
+    "Comparison",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "DataError",
+    "Fit",
+    "FormulaError",
+    "PymackayError",
+    "PymackayWarning",
+    "RError",
+    "RUnavailableError",
+    "RWarning",
+    "RecordingError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "list_data",
+    "lme4",
+    "lmer",
+    "load_data",
+    "mackay",
+    "variance_gap",
+]
+
+_HOMES = {
+    "Comparison": "pymackay.compare.verdict",
+    "Fit": "pymackay.results",
+    "compare": "pymackay.compare.verdict",
+    "evaluate": "pymackay.api",
+    "list_data": "pymackay.datasets",
+    "lmer": "pymackay.api",
+    "load_data": "pymackay.datasets",
+    "mackay": "pymackay.api",
+    "variance_gap": "pymackay.infer.variance_gap",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name when it is first used (PEP 562)."""
+    if name == "lme4":
+        value: object = importlib.import_module("pymackay.reference.lme4")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "compare":
+        # `import pymackay.compare.report as x` asks the function for its attribute `report`:
+        # it answers as the subpackage whose name it has taken.
+        value.__dict__ = vars(sys.modules["pymackay.compare"])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not fetched yet included."""
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """The package's own type: `compare` is the function, whatever is imported.
+
+    The import system binds a subpackage to its name in the parent, so that after
+    ``import pymackay.compare.verdict`` the name would be the subpackage's.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "compare" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
