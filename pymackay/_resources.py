@@ -1,4 +1,4 @@
-"""Where the files that come along are: ``data/`` and ``r_reference/``, installed or in a checkout."""
+"""Finds the files that come along, ``data/`` and ``r_reference/``, installed or in a checkout."""
 
 from __future__ import annotations
 
