@@ -1,0 +1,200 @@
+"""From a solver's answer to a `Fit`: back to the user's units and names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from pymackay import __version__
+from pymackay.errors import ArgumentError
+from pymackay.model.covariance import lower_factor, theta_names
+from pymackay.model.gram import Gram
+from pymackay.model.model import Model
+from pymackay.results import Convergence, Engine, Fit
+from pymackay.solve.pls import Evaluation, Solver
+
+__all__ = ["Problem", "assemble", "evaluate_at", "factors_from_theta", "theta_from_factors"]
+
+_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A model with its solver, and how to evaluate it elsewhere.
+
+    Attributes
+    ----------
+    model : Model
+    solver : Solver
+    """
+
+    model: Model
+    solver: Solver
+
+
+def factors_from_theta(gram: Gram, theta: np.ndarray) -> list[np.ndarray]:
+    """Turn `theta` in the user's units into relative factors of the whitened columns.
+
+    Raises
+    ------
+    ArgumentError
+        If `theta` has another length than the model has parameters, or is not finite.
+    """
+    theta = np.asarray(theta, dtype=np.float64)
+    if theta.shape != (gram.n_theta,):
+        raise ArgumentError(
+            f"theta has shape {theta.shape}, but the model has {gram.n_theta} covariance "
+            f"parameters; give a vector of {gram.n_theta} numbers in the order of fit.theta."
+        )
+    if not np.isfinite(theta).all():
+        raise ArgumentError(f"theta must be finite, but it is {theta.tolist()}.")
+    return [
+        lower_factor(np.linalg.solve(T, layout.factor(theta)))
+        for T, layout in zip(gram.transforms, gram.layouts, strict=True)
+    ]
+
+
+def theta_from_factors(gram: Gram, factors: list[np.ndarray]) -> np.ndarray:
+    """Turn relative factors of the whitened columns into theta in the user's units."""
+    parts = []
+    for T, factor, layout in zip(gram.transforms, factors, gram.layouts, strict=True):
+        user = lower_factor(T @ factor)
+        size = np.sqrt(np.einsum("ab,ab->a", user, user))
+        user[np.abs(user) < 1e-13 * size[:, None]] = 0.0
+        parts.append(layout.elements(user))
+    return np.concatenate(parts)
+
+
+def assemble(
+    problem: Problem,
+    factors: list[np.ndarray],
+    evaluation: Evaluation,
+    convergence: Convergence,
+    *,
+    trace: pd.DataFrame | None = None,
+    messages: tuple[str, ...] = (),
+) -> Fit:
+    """Return the `Fit` of `problem` at these relative factors."""
+    model, solver = problem.model, problem.solver
+    gram, reml = solver.gram, solver.reml
+    sigma = float(np.sqrt(evaluation.sigma2)) * gram.y_scale
+    beta, vcov = _fixed_effects(model, gram, evaluation, sigma)
+    effects = _term_effects(gram, evaluation)
+    fitted, residuals = _fitted(model, gram, evaluation, effects)
+    names = theta_names([(term.group, term.effects) for term in model.terms])
+    return Fit(
+        formula=model.formula,
+        reml=reml,
+        beta=beta,
+        vcov=vcov,
+        sigma=sigma,
+        theta=pd.Series(theta_from_factors(gram, factors), index=names, name="theta"),
+        varcorr=_varcorr(model, gram, factors, sigma),
+        ranef=_ranef(model, gram, effects),
+        criterion=evaluation.criterion,
+        fitted=fitted,
+        residuals=residuals,
+        singular=is_singular(factors),
+        dropped=model.dropped,
+        messages=model.messages + messages,
+        convergence=convergence,
+        engine=Engine("pymackay", {"pymackay": __version__, "tensorflow": tf.__version__}),
+        model=model.summary(),
+        trace=trace,
+        condvar_source=_error_variance(problem, factors, sigma, with_beta=False),
+        pev_source=_error_variance(problem, factors, sigma, with_beta=True),
+        evaluate_source=lambda theta: evaluate_at(problem, theta),
+    )
+
+
+def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
+    """Return the `Fit` of `problem` at a given `theta`, without optimisation."""
+    factors = factors_from_theta(problem.solver.gram, theta)
+    evaluation = problem.solver.evaluate(factors)
+    given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
+    return assemble(problem, factors, evaluation, given)
+
+
+def is_singular(factors: list[np.ndarray]) -> bool:
+    """Say whether a term's covariance matrix is singular, on a scale free of units."""
+    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
+
+
+def _fixed_effects(
+    model: Model, gram: Gram, evaluation: Evaluation, sigma: float
+) -> tuple[pd.Series, pd.DataFrame]:
+    coefficients = gram.beta_ls + evaluation.beta * gram.y_scale
+    root = gram.basis.from_basis(np.linalg.cholesky(evaluation.precision_inverse))
+    index = pd.Index(model.fixed)
+    beta = pd.Series(gram.basis.from_basis(coefficients), index=index, name="beta")
+    return beta, pd.DataFrame(sigma**2 * root @ root.T, index=index, columns=index)
+
+
+def _term_effects(gram: Gram, evaluation: Evaluation) -> list[np.ndarray]:
+    """Return the whitened effects of each term, (J, q), response at unit length."""
+    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
+    for block, b in zip(gram.blocks, evaluation.b, strict=True):
+        for term, columns in gram.block_slices(block):
+            effects[term] = b[:, columns]
+    return effects
+
+
+def _fitted(
+    model: Model, gram: Gram, evaluation: Evaluation, effects: list[np.ndarray]
+) -> tuple[pd.Series, pd.Series]:
+    """Take the model's part off the least-squares residual: no digits of y's size are lost."""
+    left = gram.residual - gram.basis.Q @ evaluation.beta
+    if model.weights is not None:
+        left = left / np.sqrt(model.weights)
+    for term, T, b in zip(model.terms, gram.transforms, effects, strict=True):
+        rows = (b @ T.T)[model.factors[term.group].codes]
+        left = left - np.einsum("nq,nq->n", term.columns, rows)
+    residuals = left * gram.y_scale
+    return (
+        pd.Series(model.y - residuals, index=model.rows, name="fitted"),
+        pd.Series(residuals, index=model.rows, name="residuals"),
+    )
+
+
+def _varcorr(
+    model: Model, gram: Gram, factors: list[np.ndarray], sigma: float
+) -> dict[str, pd.DataFrame]:
+    found = {}
+    for term, T, factor in zip(model.terms, gram.transforms, factors, strict=True):
+        root = sigma * T @ factor
+        index = pd.Index(term.effects)
+        found[term.name] = pd.DataFrame(root @ root.T, index=index, columns=index)
+    return found
+
+
+def _ranef(model: Model, gram: Gram, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
+    found = {}
+    for name, factor in model.factors.items():
+        terms = [i for i, term in enumerate(model.terms) if term.group == name]
+        values = [effects[i] @ gram.transforms[i].T * gram.y_scale for i in terms]
+        columns = [effect for i in terms for effect in model.terms[i].effects]
+        found[name] = pd.DataFrame(
+            np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
+        )
+    return found
+
+
+def _error_variance(
+    problem: Problem, factors: list[np.ndarray], sigma: float, *, with_beta: bool
+) -> Callable[[], dict[str, np.ndarray]]:
+    def source() -> dict[str, np.ndarray]:
+        gram = problem.solver.gram
+        relative = problem.solver.error_variance(factors, with_beta=with_beta)
+        found = {}
+        for block, variance in zip(gram.blocks, relative, strict=True):
+            T = np.zeros((block.q, block.q))
+            for term, columns in gram.block_slices(block):
+                T[columns, columns] = gram.transforms[term]
+            found[block.name] = sigma**2 * (T @ variance @ T.T)
+        return {name: found[name] for name in problem.model.factors}
+
+    return source

@@ -1,0 +1,275 @@
+"""The solver for several grouping factors: the leading block level by level, the rest dense.
+
+After the leading block is eliminated, ``K = R'V₁⁻¹R`` (V₁: only that block random) is what is left
+of all other columns R = [Z₂ X y]. With Λ₂ the factors of the other blocks and
+``B = [Λ₂ 0; 0 I]' K [Λ₂ 0; 0 I] + [I 0; 0 0]``, the matrix ``Q̄ = [Λ₂ 0; 0 I] B⁻¹ [Λ₂ 0; 0 I]'``
+carries everything: ``P = V₁⁻¹ − V₁⁻¹ R Q̄ R' V₁⁻¹``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import tensorflow as tf
+
+from pymackay.model.gram import Block, Gram
+from pymackay.solve import levels
+from pymackay.solve.coupling import make_coupling
+from pymackay.solve.one_block import is_regular
+from pymackay.solve.pls import Evaluation, block_factor, criterion_value, symmetric_basis
+
+__all__ = ["Crossed"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Dense:
+    """The dense stage at one theta (see the module's first lines).
+
+    Attributes
+    ----------
+    K : numpy.ndarray, shape (m + 1, m + 1)
+    Q : numpy.ndarray, shape (m, m)
+        Q̄ with X, m = other random effects + p.
+    Q_given_beta : numpy.ndarray, shape (m, m)
+        Q̄ with beta known: zero in X's rows and columns.
+    coefficients : numpy.ndarray, shape (m,)
+        Random effects of the other blocks, then beta.
+    """
+
+    K: np.ndarray
+    F: np.ndarray
+    Q: np.ndarray
+    Q_given_beta: np.ndarray
+    coefficients: np.ndarray
+    logdet_v: float
+    logdet_x: float
+    r2: float
+
+
+class Crossed:
+    """Solve models with any number of grouping factors, crossed or nested.
+
+    Parameters
+    ----------
+    gram : Gram
+    reml : bool
+    """
+
+    def __init__(self, gram: Gram, reml: bool) -> None:
+        self.gram = gram
+        self.reml = reml
+        self.lead, self.others = gram.blocks[0], gram.blocks[1:]
+        self._A = tf.constant(gram.A)
+        self._coupling = make_coupling(gram)
+        self._slices = _block_slices(self.others)
+        self._size = self._slices[-1].stop
+        self._basis = [
+            np.concatenate(
+                [
+                    symmetric_basis(gram.layouts[term], block.q, columns.start)
+                    for term, columns in gram.block_slices(block)
+                ]
+            )
+            for block in gram.blocks
+        ]
+
+    def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
+        """Evaluate at these relative factors, one (q, q) lower triangle per term."""
+        dense = self._dense_stage(factors)
+        gram, p, m = self.gram, self.gram.p, len(dense.Q)
+        nu = gram.n - p if self.reml else gram.n
+        sigma2 = dense.r2 / nu
+        Q_trace = dense.Q if self.reml else dense.Q_given_beta
+        lead = self._lead_moments(factors, dense, Q_trace)
+        remainder = np.append(-dense.coefficients, 1.0)
+        a_rest = (dense.K[:m] @ remainder)[: self._size]
+        effects = [lead["b"]]
+        scores = [
+            (lead["sum_H"] - lead["sum_S"]) - lead["aa"] / sigma2,
+        ]
+        a_blocks = [lead["a"]]
+        for block, span in zip(self.others, self._slices, strict=True):
+            a = a_rest[span].reshape(block.n_levels, block.q)
+            a_blocks.append(a)
+            effects.append(dense.coefficients[span].reshape(block.n_levels, block.q))
+            scores.append(_level_traces(dense.K, Q_trace, span, block) - a.T @ a / sigma2)
+        return Evaluation(
+            criterion=criterion_value(
+                gram,
+                reml=self.reml,
+                logdet_v=dense.logdet_v,
+                logdet_x=dense.logdet_x,
+                r2=dense.r2,
+            ),
+            sigma2=sigma2,
+            beta=dense.coefficients[self._size :],
+            precision_inverse=dense.Q[self._size :, self._size :],
+            b=tuple(effects),
+            score=self._term_scores(scores),
+            curvature=self._average_information(dense, lead, a_blocks, sigma2, nu),
+            exact=False,
+        )
+
+    def error_variance(
+        self, factors: list[np.ndarray], *, with_beta: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Return Var(b̂ − b) / sigma², block by block, each (J, q, q)."""
+        dense = self._dense_stage(factors)
+        Q = dense.Q if with_beta else dense.Q_given_beta
+        inner = self._coupling.level_quadratics(Q)
+        found = [dense.F + dense.F @ inner @ dense.F]
+        for block, span in zip(self.others, self._slices, strict=True):
+            rows = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
+            found.append(Q[rows[:, :, None], rows[:, None, :]])
+        return tuple(found)
+
+    def _dense_stage(self, factors: list[np.ndarray]) -> _Dense:
+        lead_factor = block_factor(self.gram, self.lead, factors)
+        F, logdet_lead = (x.numpy() for x in levels.eliminate(self.lead.q)(self._A, lead_factor))
+        K = self.gram.D - self._coupling.schur(F)
+        blocks = [block_factor(self.gram, block, factors) for block in self.others]
+        m, size = len(K) - 1, self._size
+        scaled = _scale_rows(
+            _scale_rows(K[:m, :m], blocks, self.others, self._slices).T,
+            blocks,
+            self.others,
+            self._slices,
+        )
+        index = np.arange(size)
+        scaled[index, index] += 1.0
+        L = scipy.linalg.cholesky(scaled, lower=True, overwrite_a=True, check_finite=False)
+        right = _scale_rows(K[:m, m:], blocks, self.others, self._slices)
+        half = scipy.linalg.solve_triangular(L, right, lower=True, check_finite=False)[:, 0]
+        inverse = _symmetric_inverse(L)
+        unscaled = _unscale(inverse, blocks, self.others, self._slices)
+        given = np.zeros_like(unscaled)
+        given[:size, :size] = unscaled[:size, :size]
+        if m > size:
+            given[:size, :size] -= unscaled[:size, size:] @ np.linalg.solve(
+                unscaled[size:, size:], unscaled[size:, :size]
+            )
+        logs = 2.0 * np.log(np.diag(L))
+        return _Dense(
+            K=K,
+            F=F,
+            Q=unscaled,
+            Q_given_beta=given,
+            coefficients=unscaled @ K[:m, m],
+            logdet_v=float(logdet_lead + logs[:size].sum()),
+            logdet_x=float(logs[size:].sum()),
+            r2=float(K[m, m] - half @ half),
+        )
+
+    def _lead_moments(
+        self, factors: list[np.ndarray], dense: _Dense, Q: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        factor = block_factor(self.gram, self.lead, factors)
+        remainder = np.append(-dense.coefficients, 1.0)
+        e = self._coupling.times(remainder[:, None])[:, :, 0]
+        inner = self._coupling.level_quadratics(Q)
+        graph = levels.level_moments(self.lead.q, is_regular(factor))
+        return {k: v.numpy() for k, v in graph(self._A, factor, e, inner).items()}
+
+    def _term_scores(self, scores: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        found: list[np.ndarray] = [np.zeros((0, 0))] * len(self.gram.layouts)
+        for block, score in zip(self.gram.blocks, scores, strict=True):
+            for term, columns in self.gram.block_slices(block):
+                found[term] = score[columns, columns]
+        return tuple(found)
+
+    def _average_information(
+        self,
+        dense: _Dense,
+        lead: dict[str, np.ndarray],
+        a_blocks: list[np.ndarray],
+        sigma2: float,
+        nu: int,
+    ) -> np.ndarray:
+        """Return y'PV̇PV̇Py/σ² − s s'/(ν σ⁴) in theta's order (Gilmour et al. 1995, eq. 8)."""
+        m, size = len(dense.Q), self._size
+        order = np.concatenate(
+            [
+                np.arange(self.gram.layouts[t].start, self.gram.layouts[t].stop)
+                for block in self.gram.blocks
+                for t in block.terms
+            ]
+        )
+        working = [
+            np.einsum("iab,jb->jai", E, a) for E, a in zip(self._basis, a_blocks, strict=True)
+        ]
+        counts = [w.shape[2] for w in working]
+        first = counts[0]
+        total = sum(counts)
+        rest = np.zeros((size, total))
+        start = first
+        for w, span in zip(working[1:], self._slices, strict=True):
+            rest[span, start : start + w.shape[2]] = w.reshape(-1, w.shape[2])
+            start += w.shape[2]
+        lead_part = working[0]
+        carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
+        own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
+        K_rest = dense.K[:m, :size] @ rest
+        h = K_rest.copy()
+        h[:, :first] += carried[:m]
+        products = rest.T @ K_rest[:size]
+        products[:first, :first] += own
+        cross = carried[:size].T @ rest
+        products[:first] += cross
+        products[:, :first] += cross.T
+        products -= h.T @ dense.Q @ h
+        squares = np.concatenate(
+            [np.einsum("iab,ab->i", E, a.T @ a) for E, a in zip(self._basis, a_blocks, strict=True)]
+        )
+        information = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
+        found = np.empty_like(information)
+        found[np.ix_(order, order)] = information
+        return found
+
+
+def _block_slices(blocks: tuple[Block, ...]) -> list[slice]:
+    slices, start = [], 0
+    for block in blocks:
+        slices.append(slice(start, start + block.size))
+        start += block.size
+    return slices
+
+
+def _scale_rows(
+    M: np.ndarray, factors: list[np.ndarray], blocks: tuple[Block, ...], slices: list[slice]
+) -> np.ndarray:
+    """Return ``[Λ₂ 0; 0 I]' M``; the rows beyond the blocks (X) are left alone."""
+    scaled = M.copy()
+    for factor, block, span in zip(factors, blocks, slices, strict=True):
+        rows = M[span].reshape(block.n_levels, block.q, -1)
+        if block.q == 1:
+            scaled[span] *= factor[0, 0]
+        else:
+            scaled[span] = np.matmul(factor.T, rows).reshape(block.size, -1)
+    return scaled
+
+
+def _unscale(
+    M: np.ndarray, factors: list[np.ndarray], blocks: tuple[Block, ...], slices: list[slice]
+) -> np.ndarray:
+    """Return ``[Λ₂ 0; 0 I] M [Λ₂ 0; 0 I]'`` for symmetric M."""
+    transposed = [factor.T for factor in factors]
+    return _scale_rows(_scale_rows(M, transposed, blocks, slices).T, transposed, blocks, slices)
+
+
+def _symmetric_inverse(L: np.ndarray) -> np.ndarray:
+    """Return the inverse of L L'."""
+    inverse, _ = scipy.linalg.lapack.dpotri(L, lower=1)
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def _level_traces(K: np.ndarray, Q: np.ndarray, span: slice, block: Block) -> np.ndarray:
+    """Return the sum over a block's levels of the diagonal blocks of ``K − K Q K``, (q, q)."""
+    m = len(Q)
+    rows = K[span, :m]
+    KQ = (rows @ Q).reshape(block.n_levels, block.q, m)
+    removed = np.einsum("jam,jbm->ab", KQ, rows.reshape(block.n_levels, block.q, m), optimize=True)
+    index = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
+    own = K[index[:, :, None], index[:, None, :]].sum(axis=0)
+    return own - removed

@@ -1,0 +1,112 @@
+"""The seam every optimiser stands on: what a solver of the mixed-model equations answers.
+
+All quantities are in the bases of `pymackay.model.gram`: unit-length response, orthonormal X,
+whitened random columns. With P = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ and V = I + ZGZ' (relative to
+sigma²), the criterion's derivatives with respect to an element of G are traces and quadratic
+forms (Patterson & Thompson 1971, Biometrika 58, eq. 10; Gilmour, Thompson & Cullis 1995,
+Biometrics 51, eq. 8), profiled over beta and sigma².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pymackay.model.covariance import TermLayout
+from pymackay.model.gram import Block, Gram
+
+__all__ = ["Evaluation", "Solver", "block_factor", "criterion_value", "symmetric_basis"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything at one theta.
+
+    Attributes
+    ----------
+    criterion : float
+        REML criterion or −2 log likelihood, all constants included, user's units.
+    sigma2 : float
+        Residual variance, for a response of unit length.
+    beta : numpy.ndarray, shape (p,)
+        Coefficients of the orthonormal basis of X, on the least-squares residual.
+    precision_inverse : numpy.ndarray, shape (p, p)
+        (X'V⁻¹X)⁻¹.
+    b : tuple of numpy.ndarray, each (J, q)
+        Random effects, block by block.
+    score : tuple of numpy.ndarray, each (q, q)
+        Term by term, the symmetric matrix S with d criterion = tr(S dG).
+    curvature : numpy.ndarray, shape (m, m)
+        Second derivatives with respect to the elements of G in theta's order, an off-diagonal
+        element standing for both its places.
+    exact : bool
+        Whether `curvature` is the observed one; otherwise the average information.
+    """
+
+    criterion: float
+    sigma2: float
+    beta: np.ndarray
+    precision_inverse: np.ndarray
+    b: tuple[np.ndarray, ...]
+    score: tuple[np.ndarray, ...]
+    curvature: np.ndarray
+    exact: bool
+
+
+class Solver(Protocol):
+    """What an optimiser, MacKay's loop and the results ask of a solver."""
+
+    gram: Gram
+    reml: bool
+
+    def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
+        """Evaluate at these relative factors, one (q, q) lower triangle per term."""
+        ...
+
+    def error_variance(
+        self, factors: list[np.ndarray], *, with_beta: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Return Var(b̂ − b) / sigma² block by block, (J, q, q); `with_beta`: pev, else condvar."""
+        ...
+
+
+def block_factor(gram: Gram, block: Block, factors: list[np.ndarray]) -> np.ndarray:
+    """Put the factors of a block's terms on one diagonal, shape (q, q)."""
+    if len(block.terms) == 1:
+        return factors[block.terms[0]]
+    joined = np.zeros((block.q, block.q))
+    for term, columns in gram.block_slices(block):
+        joined[columns, columns] = factors[term]
+    return joined
+
+
+def criterion_value(
+    gram: Gram, *, reml: bool, logdet_v: float, logdet_x: float, r2: float
+) -> float:
+    """Return the criterion (Bates et al. 2015, J. Stat. Softw. 67(1), eqs. 34 and 42).
+
+    Parameters
+    ----------
+    logdet_v : float
+        log |V|.
+    logdet_x : float
+        log |Q'V⁻¹Q| in the orthonormal basis; X's own determinant is added here.
+    r2 : float
+        Penalised residual sum of squares of the unit-length response.
+    """
+    nu = gram.n - gram.p if reml else gram.n
+    value = logdet_v + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(gram.y_scale))
+    if reml:
+        value += logdet_x + 2.0 * np.log(np.abs(np.diag(gram.basis.R))).sum()
+    return float(value - gram.log_weights)
+
+
+def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
+    """Return dG/dG_i for a term's elements, shape (m, q, q), in its block's coordinates."""
+    basis = np.zeros((len(layout.rows), q, q))
+    index = np.arange(len(layout.rows))
+    basis[index, layout.rows + offset, layout.columns + offset] = 1.0
+    basis[index, layout.columns + offset, layout.rows + offset] = 1.0
+    return basis
