@@ -44,8 +44,7 @@ def fixed_basis(X: np.ndarray) -> Basis:
     Small matrices by Householder QR; tall ones by Cholesky QR repeated until Q is orthonormal
     (Yamamoto et al. 2015, ETNA 44), which is one matrix product a pass.
     """
-    n, p = X.shape
-    if p == 0:
+    if X.shape[1] == 0:
         return Basis(X, np.zeros((0, 0)))
     if X.size > _SMALL:
         basis = _cholesky_qr(X)

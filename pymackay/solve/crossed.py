@@ -18,7 +18,13 @@ from pymackay.model.gram import Block, Gram
 from pymackay.solve import levels
 from pymackay.solve.coupling import make_coupling
 from pymackay.solve.one_block import is_regular
-from pymackay.solve.pls import Evaluation, block_factor, criterion_value, symmetric_basis
+from pymackay.solve.pls import (
+    Evaluation,
+    block_factor,
+    by_term,
+    criterion_value,
+    symmetric_basis,
+)
 
 __all__ = ["Crossed"]
 
@@ -86,15 +92,13 @@ class Crossed:
         remainder = np.append(-dense.coefficients, 1.0)
         a_rest = (dense.K[:m] @ remainder)[: self._size]
         effects = [lead["b"]]
-        scores = [
-            (lead["sum_H"] - lead["sum_S"]) - lead["aa"] / sigma2,
-        ]
+        traces = [lead["sum_H"] - lead["sum_S"]]
         a_blocks = [lead["a"]]
         for block, span in zip(self.others, self._slices, strict=True):
             a = a_rest[span].reshape(block.n_levels, block.q)
             a_blocks.append(a)
             effects.append(dense.coefficients[span].reshape(block.n_levels, block.q))
-            scores.append(_level_traces(dense.K, Q_trace, span, block) - a.T @ a / sigma2)
+            traces.append(_level_traces(dense.K, Q_trace, span, block))
         return Evaluation(
             criterion=criterion_value(
                 gram,
@@ -107,7 +111,8 @@ class Crossed:
             beta=dense.coefficients[self._size :],
             precision_inverse=dense.Q[self._size :, self._size :],
             b=tuple(effects),
-            score=self._term_scores(scores),
+            traces=by_term(gram, traces),
+            squares=by_term(gram, [a.T @ a for a in a_blocks]),
             curvature=self._average_information(dense, lead, a_blocks, sigma2, nu),
             exact=False,
         )
@@ -171,13 +176,6 @@ class Crossed:
         inner = self._coupling.level_quadratics(Q)
         graph = levels.level_moments(self.lead.q, is_regular(factor))
         return {k: v.numpy() for k, v in graph(self._A, factor, e, inner).items()}
-
-    def _term_scores(self, scores: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-        found: list[np.ndarray] = [np.zeros((0, 0))] * len(self.gram.layouts)
-        for block, score in zip(self.gram.blocks, scores, strict=True):
-            for term, columns in self.gram.block_slices(block):
-                found[term] = score[columns, columns]
-        return tuple(found)
 
     def _average_information(
         self,

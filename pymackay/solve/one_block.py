@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from pymackay.model.gram import Gram
 from pymackay.solve import levels
-from pymackay.solve.pls import Evaluation, block_factor, criterion_value, symmetric_basis
+from pymackay.solve.pls import (
+    Evaluation,
+    block_factor,
+    by_term,
+    criterion_value,
+    symmetric_basis,
+)
 
 __all__ = ["OneBlock", "is_regular"]
 
@@ -54,7 +60,6 @@ class OneBlock:
         nu = self.gram.n - p if self.reml else self.gram.n
         sigma2 = r2 / nu
         traces = found["sum_H"] - found["sum_S"] if self.reml else found["sum_H"]
-        score = traces - found["aa"] / sigma2
         criterion = criterion_value(
             self.gram,
             reml=self.reml,
@@ -68,7 +73,8 @@ class OneBlock:
             beta=beta,
             precision_inverse=precision_inverse,
             b=(found["b"],),
-            score=tuple(score[c, c] for _, c in self.gram.block_slices(self.block)),
+            traces=by_term(self.gram, [traces]),
+            squares=by_term(self.gram, [found["aa"]]),
             curvature=self._curvature(found, precision_inverse, sigma2, nu),
             exact=True,
         )

@@ -17,7 +17,14 @@ import numpy as np
 from pymackay.model.covariance import TermLayout
 from pymackay.model.gram import Block, Gram
 
-__all__ = ["Evaluation", "Solver", "block_factor", "criterion_value", "symmetric_basis"]
+__all__ = [
+    "Evaluation",
+    "Solver",
+    "block_factor",
+    "by_term",
+    "criterion_value",
+    "symmetric_basis",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +43,11 @@ class Evaluation:
         (X'V⁻¹X)⁻¹.
     b : tuple of numpy.ndarray, each (J, q)
         Random effects, block by block.
-    score : tuple of numpy.ndarray, each (q, q)
-        Term by term, the symmetric matrix S with d criterion = tr(S dG).
+    traces : tuple of numpy.ndarray, each (q, q)
+        Term by term, T = Σ_j Z_j'PZ_j (REML) or Σ_j Z_j'V⁻¹Z_j (ML), relative to sigma².
+        Then tr(G T) = γ, and the error variances sum to Σ_j C_j / sigma² = J G − G T G.
+    squares : tuple of numpy.ndarray, each (q, q)
+        Term by term, Σ_j a_j a_j' with a = Z'Py, so that B̂'B̂ = G squares G.
     curvature : numpy.ndarray, shape (m, m)
         Second derivatives with respect to the elements of G in theta's order, an off-diagonal
         element standing for both its places.
@@ -50,9 +60,15 @@ class Evaluation:
     beta: np.ndarray
     precision_inverse: np.ndarray
     b: tuple[np.ndarray, ...]
-    score: tuple[np.ndarray, ...]
+    traces: tuple[np.ndarray, ...]
+    squares: tuple[np.ndarray, ...]
     curvature: np.ndarray
     exact: bool
+
+    @property
+    def score(self) -> tuple[np.ndarray, ...]:
+        """Term by term, the symmetric matrix S with d criterion = tr(S dG)."""
+        return tuple(T - aa / self.sigma2 for T, aa in zip(self.traces, self.squares, strict=True))
 
 
 class Solver(Protocol):
@@ -101,6 +117,15 @@ def criterion_value(
     if reml:
         value += logdet_x + 2.0 * np.log(np.abs(np.diag(gram.basis.R))).sum()
     return float(value - gram.log_weights)
+
+
+def by_term(gram: Gram, blocks: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Cut one (q, q) matrix per block into the diagonal parts of its terms, in theta's order."""
+    found: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
+    for block, matrix in zip(gram.blocks, blocks, strict=True):
+        for term, columns in gram.block_slices(block):
+            found[term] = matrix[columns, columns]
+    return tuple(found)
 
 
 def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
