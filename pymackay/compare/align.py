@@ -1,0 +1,186 @@
+"""Lays a reference out in another fit's order: terms by group and effects, columns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pymackay.results import Fit, ModelSummary, TermSummary
+
+__all__ = ["align", "map_theta", "match_terms", "term_key"]
+
+
+def term_key(term: TermSummary) -> tuple[str, frozenset[str]]:
+    """Return what a term is matched by: its group and the set of its effects."""
+    return term.group, frozenset(term.effects)
+
+
+def match_terms(
+    ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
+) -> tuple[int | None, ...]:
+    """Return, for each of our terms, the position of theirs; None where they have none.
+
+    Terms that occur twice are matched in their order.
+    """
+    free: dict[tuple[str, frozenset[str]], list[int]] = {}
+    for position, term in enumerate(theirs):
+        free.setdefault(term_key(term), []).append(position)
+    return tuple(free[term_key(term)].pop(0) if free.get(term_key(term)) else None for term in ours)
+
+
+def map_theta(
+    theta: np.ndarray, source: Sequence[TermSummary], target: Sequence[TermSummary]
+) -> np.ndarray:
+    """Rewrite relative covariance parameters for terms, or effects, in another order.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (m,)
+        Lower triangles of the relative factors of `source`, column by column.
+    source, target : sequence of TermSummary
+        The same terms, in whatever order.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        Parameters of the same covariances, for `target`. Where only terms have moved, the very
+        same numbers; where effects have moved within a term, those of the factor of the permuted
+        Λ Λᵀ with a diagonal that is not negative.
+    """
+    blocks = _split_theta(np.asarray(theta, dtype=np.float64), source)
+    pieces = []
+    for term, position in zip(target, _matched(target, source), strict=True):
+        order = _positions(source[position].effects, term.effects)
+        block = blocks[position]
+        if order != list(range(len(order))):
+            block = _lower_factor(block[order])
+        pieces.append(_column_by_column(block))
+    return np.concatenate(pieces) if pieces else np.zeros(0)
+
+
+def align(reference: Fit, model: ModelSummary) -> Fit:
+    """Return `reference` with everything in the order of `model`.
+
+    `model` must be the same model: `model_diff` found no difference.
+    """
+    terms = reference.model.terms
+    positions = _matched(model.terms, terms)
+    fixed = list(model.fixed)
+    rows = _row_order(reference.model.rows, model.rows)
+    columns = {g: _group_columns(g, model.terms, terms) for g in model.levels}
+    levels = {g: _level_order(reference, g, model) for g in reference.ranef}
+    return reference.replace(
+        beta=reference.beta[fixed],
+        vcov=reference.vcov.loc[fixed, fixed],
+        theta=_aligned_theta(reference, model),
+        varcorr={
+            ours.name: reference.varcorr[terms[k].name].loc[list(ours.effects), list(ours.effects)]
+            for ours, k in zip(model.terms, positions, strict=True)
+        },
+        ranef={g: t.iloc[levels[g], columns[g]] for g, t in reference.ranef.items()},
+        fitted=reference.fitted.iloc[rows],
+        residuals=reference.residuals.iloc[rows],
+        condvar_source=_aligned_source(reference, "condvar", levels, columns),
+        pev_source=_aligned_source(reference, "pev", levels, columns),
+        evaluate_source=_aligned_evaluate(reference, model),
+        model=model,
+    )
+
+
+def _matched(ours: Sequence[TermSummary], theirs: Sequence[TermSummary]) -> list[int]:
+    return [position for position in match_terms(ours, theirs) if position is not None]
+
+
+def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    where = {name: position for position, name in enumerate(names)}
+    return [where[name] for name in wanted]
+
+
+def _split_theta(theta: np.ndarray, terms: Sequence[TermSummary]) -> list[np.ndarray]:
+    blocks, start = [], 0
+    for term in terms:
+        q = len(term.effects)
+        columns, rows = np.triu_indices(q)
+        block = np.zeros((q, q))
+        block[rows, columns] = theta[start : start + len(rows)]
+        blocks.append(block)
+        start += len(rows)
+    return blocks
+
+
+def _column_by_column(block: np.ndarray) -> np.ndarray:
+    columns, rows = np.triu_indices(len(block))
+    return block[rows, columns]
+
+
+def _lower_factor(root: np.ndarray) -> np.ndarray:
+    """Return lower-triangular L with L Lᵀ = root rootᵀ; QR, so that singular ones work too."""
+    upper = np.linalg.qr(root.T, mode="r")
+    signs = np.where(np.diag(upper) < 0.0, -1.0, 1.0)
+    return (signs[:, None] * upper).T
+
+
+def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
+    needed = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in reference.model.terms)
+    if len(reference.theta) != needed:
+        # Another parametrisation (structured covariances): nothing to map, and nothing to check.
+        return reference.theta
+    values = map_theta(reference.theta.to_numpy(), reference.model.terms, model.terms)
+    return pd.Series(values, name=reference.theta.name)
+
+
+def _group_columns(
+    group: str, ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
+) -> list[int]:
+    """Return where the joined columns of our terms of a group stand in theirs."""
+    starts, total = [], 0
+    for term in theirs:
+        starts.append(total)
+        total += len(term.effects) if term.group == group else 0
+    return [
+        starts[position] + within
+        for term, position in zip(ours, _matched(ours, theirs), strict=True)
+        if term.group == group
+        for within in _positions(theirs[position].effects, term.effects)
+    ]
+
+
+def _level_order(reference: Fit, group: str, model: ModelSummary) -> list[int]:
+    return _positions([str(x) for x in reference.ranef[group].index], model.levels[group])
+
+
+def _row_order(theirs: pd.Index, ours: pd.Index) -> list[int]:
+    """Return theirs' positions in our order; labels that repeat are taken as they stand."""
+    labels = [str(label) for label in theirs]
+    if len(set(labels)) < len(labels):
+        return list(range(len(labels)))
+    return _positions(labels, [str(label) for label in ours])
+
+
+def _aligned_source(
+    reference: Fit, what: str, levels: Mapping[str, list[int]], columns: Mapping[str, list[int]]
+) -> Callable[[], Mapping[str, np.ndarray]] | None:
+    if getattr(reference, f"{what}_source") is None:
+        return None
+
+    def source() -> dict[str, np.ndarray]:
+        arrays = getattr(reference, what)
+        return {
+            g: np.asarray(a)[np.ix_(levels[g], columns[g], columns[g])] for g, a in arrays.items()
+        }
+
+    return source
+
+
+def _aligned_evaluate(reference: Fit, model: ModelSummary) -> Callable[[np.ndarray], Fit] | None:
+    if reference.evaluate_source is None:
+        return None
+
+    def evaluate(theta: np.ndarray) -> Fit:
+        return align(
+            reference.evaluate(map_theta(theta, model.terms, reference.model.terms)), model
+        )
+
+    return evaluate

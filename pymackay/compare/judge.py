@@ -1,0 +1,150 @@
+"""The six verdicts: what each means, when it is given, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pymackay.compare.distances import Row
+from pymackay.compare.tolerances import TOLERANCES
+
+__all__ = ["VERDICTS", "Judgement", "Meaning", "criterion_tolerance", "judge"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a verdict means.
+
+    Attributes
+    ----------
+    means : str
+        What was found.
+    advice : str
+        What to do.
+    """
+
+    means: str
+    advice: str
+
+
+VERDICTS: Mapping[str, Meaning] = MappingProxyType(
+    {
+        "different model": Meaning(
+            "The two fits are not the same model on the same data, or do not give the same "
+            "numbers at one theta, so they minimise two different functions.",
+            "Read the differences, make the two models equal, and compare again.",
+        ),
+        "same optimum": Meaning(
+            "The same model, the same criterion to within its tolerance, and every number that "
+            "both offer agrees in statistical units.",
+            "Nothing.",
+        ),
+        "ours lower": Meaning(
+            "The same model, and ours reached a lower criterion: theirs stopped before the "
+            "optimum. The numbers differ because of that, and ours are the better ones.",
+            "Tighten the optimiser of the reference, or start it from our theta, to see it agree.",
+        ),
+        "theirs lower": Meaning(
+            "The same model, and theirs reached a lower criterion: ours is not at the optimum.",
+            "It is a defect of our fit. Start ours from their theta, and report the model.",
+        ),
+        "flat ridge": Meaning(
+            "The criteria are equal and the variances are not: the data do not tell them apart. "
+            "Beta and the fitted values are judged, the variances and predictions are not.",
+            "Do not interpret these variances one by one; simplify the random-effects part.",
+        ),
+        "boundary": Meaning(
+            "A covariance matrix is singular (a variance is zero, or a correlation is ±1), and "
+            "the criteria are equal. Variances are compared on an absolute scale; beta, its "
+            "standard errors, sigma and the fitted values are judged as always.",
+            "The model is richer than the data can support; a simpler one gives the same fit.",
+        ),
+    }
+)
+
+_JUDGED = {
+    "flat ridge": ("criterion", "beta", "fitted"),
+    "boundary": ("criterion", "beta", "std_error", "sigma", "variance", "covariance", "fitted"),
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with the rows it was made from.
+
+    Attributes
+    ----------
+    verdict : str
+        One of `VERDICTS`.
+    ok : bool
+        Whether the reference is confirmed, or bettered.
+    rows : tuple of Row
+        Rows of the optimum; those that the verdict does not rest on are not judged.
+    """
+
+    verdict: str
+    ok: bool
+    rows: tuple[Row, ...]
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether criterion and variances agree and other numbers do not: two functions."""
+        return self.verdict == "different model"
+
+
+def criterion_tolerance(criterion: float, checked: bool) -> float:
+    """Return by how much two criteria may differ and still be equal, absolute."""
+    absolute = TOLERANCES["criterion"].value
+    if checked:
+        return absolute
+    return absolute + TOLERANCES["criterion_unchecked"].value * abs(criterion)
+
+
+def judge(
+    rows: Iterable[Row], excess: float, tolerance: float, *, checked: bool, singular: bool
+) -> Judgement:
+    """Name the verdict of two fits that are the same model.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Every quantity at either fit's own optimum.
+    excess : float
+        Our criterion minus theirs.
+    tolerance : float
+        See `criterion_tolerance`.
+    checked : bool
+        Whether both gave the same numbers at one theta. Without that a lower criterion proves
+        nothing, because it may be another function's.
+    singular : bool
+        Whether either fit is singular.
+    """
+    rows = tuple(rows)
+    if excess > tolerance:
+        return Judgement("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
+    if excess < -tolerance:
+        note = "theirs stopped at a higher criterion"
+        return Judgement("ours lower", checked, _unjudged(rows, note))
+    if singular:
+        return _judged("boundary", rows)
+    failed = {row.quantity for row in rows if row.ok is False}
+    if not failed:
+        return Judgement("same optimum", True, rows)
+    if failed & {"variance", "covariance"}:
+        return _judged("flat ridge", rows)
+    return Judgement("different model", False, rows)
+
+
+def _unjudged(rows: tuple[Row, ...], note: str) -> tuple[Row, ...]:
+    return tuple(row if row.quantity == "criterion" else row.unjudged(note) for row in rows)
+
+
+def _judged(verdict: str, rows: tuple[Row, ...]) -> Judgement:
+    """Judge by the quantities that this verdict rests on, and show the others."""
+    counted = _JUDGED[verdict]
+    shown = tuple(
+        row if row.quantity in counted else row.unjudged(f"not judged on a {verdict}")
+        for row in rows
+    )
+    return Judgement(verdict, all(row.ok is not False for row in shown), shown)

@@ -1,0 +1,223 @@
+"""What a comparison shows, in which order and with which digits; text and HTML are made from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pymackay.compare.distances import Row
+from pymackay.results import Fit
+
+if TYPE_CHECKING:
+    from pymackay.compare.verdict import Comparison
+
+__all__ = ["GapLine", "Line", "Section", "gap_lines", "heads", "number", "sections", "size"]
+
+_MANY = 12  # coefficients before only the worst are shown
+
+_SHORT_UNITS = {
+    "standard errors": "SE",
+    "conditional standard deviations": "cond. sd",
+    "residual standard deviations": "sigma",
+    "relative to the conditional standard deviations": "relative",
+    "relative to the prediction standard errors": "relative",
+    "relative; covariances relative to the two standard deviations": "of the variance",
+    "of the variance that a level's own estimate would have": "of a level's variance",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of numbers, ready to be set.
+
+    Attributes
+    ----------
+    label, ours, theirs, distance, unit : str
+    flag : str
+        What is wrong with it, or why it was not judged; empty when it agrees.
+    bad : bool
+        Whether it disagrees.
+    """
+
+    label: str
+    ours: str
+    theirs: str
+    distance: str
+    unit: str
+    flag: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines under one title."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class GapLine:
+    """One line of the variance gap, ready to be set."""
+
+    label: str
+    variance: str
+    predictions: str
+    errors: str
+    left_over: str
+    hidden: str
+    gamma: str
+
+
+def number(value: float, digits: int = 6) -> str:
+    """Write a number with so many significant digits, without an exponent where that is short."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else str(value)
+    if value == 0.0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -4 or exponent > 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+
+
+def size(value: float) -> str:
+    """Write the size of a difference: two digits at most, the rest is noise."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "infinite"
+    if value == 0.0:
+        return "0"
+    return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}"
+
+
+def heads(comparison: Comparison) -> dict[str, str]:
+    """Say what was compared: the model, who fitted it, and what was checked."""
+    fit = comparison.fit
+    counts = [f"{group}: {len(levels)} levels" for group, levels in fit.model.levels.items()]
+    return {
+        "formula": fit.formula,
+        "model": ", ".join(["REML" if fit.reml else "ML", f"{fit.n_obs} rows", *counts]),
+        "ours": str(fit.engine),
+        "theirs": str(comparison.reference.engine),
+        "checked": _checked(comparison),
+    }
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """Cut the numbers at the two optima into titled sections."""
+    rows = [row for row in comparison.rows if row.stage == "optimum"]
+    return [
+        Section("criterion", tuple(_criterion_lines(comparison.fit, rows))),
+        Section("fixed effects", tuple(_beta_lines(rows))),
+        Section("random effects", tuple(_spread_lines(comparison, rows))),
+        Section("furthest apart", tuple(_worst_lines(rows))),
+    ]
+
+
+def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
+    """Lay the variance gap of one fit out; what is left over is relative to the variance."""
+    return [
+        GapLine(
+            label=f"{entry.term} {entry.effect}",
+            variance=number(entry.variance),
+            predictions=number(entry.prediction_variance),
+            errors=number(entry.error_variance),
+            left_over=size(abs(entry.residue) / entry.variance if entry.variance > 0 else 0.0),
+            hidden=f"{100.0 * entry.hidden_share:.1f}%",
+            gamma=f"{entry.gamma:.2f} of {entry.levels}",
+        )
+        for entry in gap[gap["fit"] == side].itertuples()
+    ]
+
+
+def _checked(comparison: Comparison) -> str:
+    rows = [row for row in comparison.rows if row.stage == "same theta"]
+    if not rows:
+        if comparison.verdict == "different model":
+            return "no numbers, because the models differ"
+        return "NOT at one theta: neither fit can be evaluated at the other's"
+    criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
+    word = "agree" if comparison.same_theta == "agreed" else "DIFFER"
+    return (
+        f"at one theta they {word}: criterion {size(criterion.distance)} relative, "
+        f"numbers {size(float(np.max(others, initial=0.0)))} statistical units"
+    )
+
+
+def _line(row: Row, label: str, ours: str, theirs: str) -> Line:
+    flag = f"over {row.tolerance:.0e}" if row.ok is False else row.note
+    unit = _SHORT_UNITS.get(row.unit, row.unit)
+    return Line(label, ours, theirs, size(row.distance), unit, flag, row.ok is False)
+
+
+def _criterion_lines(fit: Fit, rows: list[Row]) -> Iterator[Line]:
+    label = "REML criterion" if fit.reml else "-2 log likelihood"
+    for row in rows:
+        if row.quantity == "criterion":
+            yield _line(row, label, f"{row.ours:.4f}", f"{row.theirs:.4f}")
+
+
+def _beta_lines(rows: list[Row]) -> Iterator[Line]:
+    """Coefficients with the digits that their standard errors carry; of many, the worst."""
+    beta = [row for row in rows if row.quantity == "beta"]
+    errors = {row.name: row for row in rows if row.quantity == "std_error"}
+    ranked = sorted(beta, key=lambda row: (row.ok is not False, -row.distance))[:_MANY]
+    for row in beta:
+        if row not in ranked:
+            continue
+        se = errors[row.name]
+        yield _line(row, row.name, _estimate(row.ours, se.ours), _estimate(row.theirs, se.theirs))
+        yield _line(se, "  se", number(se.ours, 5), number(se.theirs, 5))
+    if len(beta) > _MANY:
+        yield Line(f"and {len(beta) - _MANY} more, all closer", "", "", "", "")
+
+
+def _estimate(value: float, se: float) -> str:
+    if not (1e-6 < se < math.inf) or abs(value) > 1e9:
+        return number(value)
+    return f"{value:.{max(3 - math.floor(math.log10(se)), 0)}f}"
+
+
+def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
+    """Standard deviations and correlations; their distances are those of the (co)variances."""
+    for term in comparison.fit.model.terms:
+        mine = [r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")]
+        pairs = [(i, j) for i in range(len(term.effects)) for j in range(i + 1)]
+        for row, (i, j) in zip(mine, pairs, strict=True):
+            label = f"sd   {term.name} {term.effects[i]}"
+            if i != j:
+                label = f"corr {term.name} {term.effects[j]}, {term.effects[i]}"
+            ours, theirs = (
+                _sd_or_correlation(fit, term.name, i, j)
+                for fit in (comparison.fit, comparison.reference)
+            )
+            yield _line(row, label, ours, theirs)
+    for row in rows:
+        if row.quantity == "sigma":
+            yield _line(row, "sd   residual", number(row.ours), number(row.theirs))
+
+
+def _sd_or_correlation(fit: Fit, term: str, i: int, j: int) -> str:
+    cov = fit.varcorr[term].to_numpy(dtype=np.float64)
+    sd = np.sqrt(np.maximum(np.diag(cov), 0.0))
+    if i == j:
+        return number(sd[i])
+    return f"{cov[i, j] / (sd[i] * sd[j]):.4f}" if sd[i] * sd[j] > 0.0 else "-"
+
+
+def _worst_lines(rows: list[Row]) -> Iterator[Line]:
+    """Of the predictions, their variances and the fitted values, those furthest apart."""
+    for quantity, label in (
+        ("b", "b"),
+        ("condvar", "var(b|y)"),
+        ("pev", "var(b^-b)"),
+        ("fitted", "fitted"),
+    ):
+        for row in (r for r in rows if r.quantity == quantity):
+            name = " ".join(part for part in (label, row.term, row.name) if part)
+            yield _line(row, name, number(row.ours), number(row.theirs))

@@ -1,0 +1,182 @@
+"""Says in what two models differ, before any of their numbers is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from pymackay.compare.align import match_terms
+from pymackay.compare.tolerances import TOLERANCES
+from pymackay.results import Fit, TermSummary
+
+__all__ = ["Difference", "diff_table", "model_diff"]
+
+_SHOWN = 5
+_EPS = 1e-12  # weights and offsets pass through text and a division at most
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference between two models.
+
+    Attributes
+    ----------
+    aspect : str
+        ``"rows"``, ``"fixed effects"``, ``"levels"``, ...
+    item : str
+        Which one: the factor, the column; empty where the aspect says it all.
+    ours, theirs : str
+        What either side has, in words.
+    """
+
+    aspect: str
+    item: str
+    ours: str
+    theirs: str
+
+
+def diff_table(differences: Iterable[Difference]) -> pd.DataFrame:
+    """Lay differences out as a table with the columns aspect, item, ours, theirs."""
+    return pd.DataFrame(
+        [asdict(difference) for difference in differences],
+        columns=["aspect", "item", "ours", "theirs"],
+    )
+
+
+def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
+    """Return every difference that makes `fit` and `reference` two models; none: the same model.
+
+    Terms are matched by group and effects, columns and rows by name, and only the order of the
+    levels counts, because it decides what a contrast means and which level a number belongs to.
+    """
+    return [
+        *_criterion(fit, reference),
+        *_names("dropped columns", fit.dropped, reference.dropped),
+        *_names("fixed effects", fit.model.fixed, reference.model.fixed),
+        *_contrasts(fit, reference),
+        *_terms(fit.model.terms, reference.model.terms),
+        *_levels(fit, reference),
+        *_rows(fit, reference),
+    ]
+
+
+def _criterion(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    if fit.reml != reference.reml:
+        yield Difference("criterion", "", *("REML" if f.reml else "ML" for f in (fit, reference)))
+    for side, numbers in (("ours", fit.criterion), ("theirs", reference.criterion)):
+        if not np.isfinite(numbers):
+            yield Difference(
+                "criterion", f"{side} is no number", f"{fit.criterion}", f"{reference.criterion}"
+            )
+
+
+def _names(aspect: str, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Difference]:
+    """Compare names as sets; only what the other side lacks is shown."""
+    only_ours = [name for name in ours if name not in set(theirs)]
+    only_theirs = [name for name in theirs if name not in set(ours)]
+    if only_ours or only_theirs:
+        yield Difference(aspect, "", _only(only_ours), _only(only_theirs))
+
+
+def _contrasts(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    ours, theirs = fit.model.contrasts, reference.model.contrasts
+    if not ours or not theirs:  # an engine that says nothing of contrasts; the columns' names do
+        return
+    for factor in dict.fromkeys([*ours, *theirs]):
+        if ours.get(factor) != theirs.get(factor):
+            yield Difference(
+                "contrasts", factor, ours.get(factor, "none"), theirs.get(factor, "none")
+            )
+
+
+def _terms(ours: Sequence[TermSummary], theirs: Sequence[TermSummary]) -> Iterator[Difference]:
+    only_ours = [t for t, k in zip(ours, match_terms(ours, theirs), strict=True) if k is None]
+    only_theirs = [t for t, k in zip(theirs, match_terms(theirs, ours), strict=True) if k is None]
+    for group in dict.fromkeys(t.group for t in [*only_ours, *only_theirs]):
+        yield Difference(
+            "random effects", group, _written(group, only_ours), _written(group, only_theirs)
+        )
+
+
+def _written(group: str, terms: Sequence[TermSummary]) -> str:
+    mine = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
+    return " + ".join(mine) or "none"
+
+
+def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    theirs = reference.model.levels
+    for group, levels in fit.model.levels.items():
+        if group not in theirs or tuple(levels) == tuple(theirs[group]):
+            continue
+        if set(levels) == set(theirs[group]) and len(levels) == len(theirs[group]):
+            yield Difference("order of levels", group, *_first_apart(levels, theirs[group]))
+        else:
+            yield from _renamed(_names("levels", levels, theirs[group]), group)
+
+
+def _renamed(differences: Iterable[Difference], item: str) -> Iterator[Difference]:
+    for difference in differences:
+        yield Difference(difference.aspect, item, difference.ours, difference.theirs)
+
+
+def _first_apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
+    place = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
+    return _from(ours, place), _from(theirs, place)
+
+
+def _from(levels: Sequence[str], place: int) -> str:
+    before = "... " if place else ""
+    after = " ..." if place + 3 < len(levels) else ""
+    return before + ", ".join(levels[place : place + 3]) + after
+
+
+def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    """Compare the rows that were kept, and, where they are the same, what stands in them."""
+    ours, theirs = (f.model.rows.map(str) for f in (fit, reference))
+    if len(ours) != len(theirs) or set(ours) != set(theirs):
+        yield Difference("rows", "number", str(len(ours)), str(len(theirs)))
+        yield from _renamed(_names("rows", list(ours), list(theirs)), "labels")
+        return
+    order = ours if ours.is_unique else None
+    yield from _values("response", _response(fit, order), _response(reference, order), ours)
+    for what, absent in (("weights", 1.0), ("offset", 0.0)):
+        a, b = (_column(f, what, absent, order) for f in (fit, reference))
+        yield from _values(what, a, b, ours)
+
+
+def _response(fit: Fit, order: pd.Index | None) -> np.ndarray:
+    return _in_order(fit.fitted.to_numpy() + fit.residuals.to_numpy(), fit, order)
+
+
+def _column(fit: Fit, what: str, absent: float, order: pd.Index | None) -> np.ndarray:
+    values = getattr(fit.model, what)
+    filled = np.full(fit.n_obs, absent) if values is None else np.asarray(values, dtype=np.float64)
+    return _in_order(filled, fit, order)
+
+
+def _in_order(values: np.ndarray, fit: Fit, order: pd.Index | None) -> np.ndarray:
+    return values if order is None else values[fit.model.rows.map(str).get_indexer(order)]
+
+
+def _values(
+    what: str, ours: np.ndarray, theirs: np.ndarray, labels: pd.Index
+) -> Iterator[Difference]:
+    """Compare a column by value; the first row that differs is shown."""
+    relative = TOLERANCES["response"].value if what == "response" else _EPS
+    scale = float(np.max(np.abs(ours), initial=0.0))
+    apart = np.flatnonzero(~(np.abs(ours - theirs) <= relative * scale))
+    if len(apart):
+        first = apart[0]
+        where = f"{len(apart)} of {len(ours)} rows, first {labels[first]}"
+        yield Difference(what, where, f"{ours[first]:.12g}", f"{theirs[first]:.12g}")
+
+
+def _only(names: Sequence[str]) -> str:
+    """Name what the other side lacks, the first few of many."""
+    if not names:
+        return "nothing more"
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -1,0 +1,112 @@
+"""Sets a comparison as plain text that survives a mail."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pymackay.compare.judge import VERDICTS
+from pymackay.compare.layout import gap_lines, heads, sections, size
+from pymackay.compare.model_diff import Difference
+
+if TYPE_CHECKING:
+    from pymackay.compare.verdict import Comparison
+
+__all__ = ["as_sentence", "as_text"]
+
+_WIDTH = 96
+_LABEL = 40
+
+
+def as_sentence(comparison: Comparison) -> str:
+    """Say the verdict in one sentence, with the size of what it says."""
+    theirs, excess = comparison.reference.engine.name, size(abs(comparison.excess))
+    if comparison.verdict == "different model":
+        return _difference_sentence(comparison.differences)
+    agree = "and the numbers that are judged agree" if comparison.ok else "but other numbers differ"
+    unchecked = "" if comparison.same_theta == "agreed" else ", not checked at one theta"
+    return {
+        "same optimum": f"Same optimum: criteria {excess} apart, every number agrees",
+        "ours lower": f"Ours lower: {theirs} stopped {excess} above our criterion",
+        "theirs lower": f"Theirs lower: our criterion is {excess} above that of {theirs}",
+        "flat ridge": f"Flat ridge: equal criteria, unequal variances, {agree}",
+        "boundary": f"Boundary: the fit is singular, criteria {excess} apart, {agree}",
+    }[comparison.verdict] + f"{unchecked}."
+
+
+def as_text(comparison: Comparison) -> str:
+    """Set the whole comparison: verdict, model, numbers, variance gap, what to do."""
+    lines = [comparison.sentence, ""]
+    lines += [f"  {name:<9}{text}" for name, text in heads(comparison).items()]
+    if comparison.verdict == "different model":
+        lines += ["", *_diff_lines(comparison.differences)]
+    else:
+        lines += ["", *_number_lines(comparison), *_gap_lines(comparison)]
+    if comparison.verdict != "same optimum":
+        meaning = VERDICTS[comparison.verdict]
+        lines += ["", *textwrap.wrap(f"{meaning.means} {meaning.advice}", _WIDTH)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _difference_sentence(differences: Sequence[Difference]) -> str:
+    first = differences[0]
+    what = ", ".join(part for part in (first.aspect, first.item) if part)
+    more = f", and in {len(differences) - 1} more" if len(differences) > 1 else ""
+    return f"Different model: the two fits differ in {what}{more}."
+
+
+def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
+    for difference in differences:
+        yield "  " + ", ".join(part for part in (difference.aspect, difference.item) if part)
+        for side in ("ours", "theirs"):
+            text = textwrap.wrap(getattr(difference, side), _WIDTH - 13) or [""]
+            yield f"    {side:<9}{text[0]}"
+            yield from (f"             {line}" for line in text[1:])
+
+
+def _number_lines(comparison: Comparison) -> Iterator[str]:
+    yield f"  {'':<{_LABEL}}{'ours':>13}{'theirs':>13}  distance"
+    omitted: dict[str, None] = {}
+    for section in sections(comparison):
+        if section.title != "criterion":
+            yield f"  {section.title}"
+        indent = "" if section.title == "criterion" else "  "
+        for line in section.lines:
+            if line.distance == "-" and line.flag:
+                omitted[f"{line.label} {line.flag}"] = None
+                continue
+            flag = f"  <-- {line.flag}" if line.bad else ""
+            yield (
+                f"  {_cut(indent + line.label):<{_LABEL}}{line.ours:>13}{line.theirs:>13}"
+                f"  {line.distance} {line.unit}{flag}"
+            )
+    yield from (f"  {text}" for text in omitted)
+
+
+def _cut(label: str) -> str:
+    return label if len(label) < _LABEL else label[: _LABEL - 4] + "..."
+
+
+def _gap_lines(comparison: Comparison) -> Iterator[str]:
+    gap = comparison.variance_gap
+    ours = gap_lines(gap, "ours")
+    if not ours:
+        return
+    what = "prediction error" if comparison.fit.reml else "conditional"
+    yield ""
+    yield f"  variance gap: variance = mean square of the predictions + mean {what} variance"
+    yield f"  {'':<26}{'variance':>12}{'predictions':>13}{'errors':>11}{'hidden':>9}{'gamma':>16}"
+    for line in ours:
+        label = line.label if len(line.label) < 24 else line.label[:21] + "..."
+        yield (
+            f"    {label:<24}{line.variance:>12}{line.predictions:>13}{line.errors:>11}"
+            f"{line.hidden:>9}{line.gamma:>16}"
+        )
+    yield f"    left over, of the variance: {_left_over(comparison)}"
+
+
+def _left_over(comparison: Comparison) -> str:
+    gap = comparison.variance_gap[comparison.variance_gap["variance"] > 0.0]
+    relative = (gap["residue"].abs() / gap["variance"]).groupby(gap["fit"]).max()
+    return ", ".join(f"{size(value)} {side}" for side, value in relative.items())

@@ -1,0 +1,101 @@
+"""The tolerances of a comparison, in one table, each with its unit and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["TOLERANCES", "Tolerance"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far two engines may be apart in one quantity.
+
+    Attributes
+    ----------
+    value : float
+        Largest distance that still counts as agreement.
+    unit : str
+        What one unit of distance is.
+    reason : str
+        Why this value.
+    """
+
+    value: float
+    unit: str
+    reason: str
+
+
+_SAME_THETA = (
+    "at one theta nothing is estimated by search: what differs is rounding, some 1e-12 of a "
+    "statistical unit, and 1e-7 leaves room for badly scaled columns"
+)
+_MILLI_SE = (
+    "a criterion that agrees within 1e-6 puts two answers within 0.001 standard errors of each "
+    "other along every direction of the variance parameters"
+)
+
+TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
+    {
+        "response": Tolerance(
+            1e-12,
+            "of the largest |y|",
+            "fitted + residuals gives y back up to a few roundings of its largest value",
+        ),
+        "criterion_same_theta": Tolerance(
+            1e-9,
+            "relative",
+            "two float64 factors of one matrix, sums over up to 1e8 rows",
+        ),
+        "number_same_theta": Tolerance(1e-7, "statistical units", _SAME_THETA),
+        "criterion": Tolerance(
+            1e-6,
+            "absolute",
+            "near an optimum the criterion grows by the squared distance in standard errors, so "
+            "1e-6 is a thousandth of a standard error; no printed digit shows it. It is measured "
+            "with one engine's arithmetic wherever an engine can evaluate the other's theta",
+        ),
+        "criterion_unchecked": Tolerance(
+            1e-9,
+            "relative",
+            "added to the absolute tolerance where neither engine can evaluate the other's theta, "
+            "so that their rounding is unknown",
+        ),
+        "beta": Tolerance(1e-3, "standard errors", _MILLI_SE),
+        "std_error": Tolerance(1e-3, "relative", _MILLI_SE),
+        "sigma": Tolerance(
+            1e-4,
+            "relative",
+            "sigma is the best determined scale: a thousandth of its standard error, which is "
+            "sigma / sqrt(2 n), stays below this from n = 50 rows on",
+        ),
+        "variance": Tolerance(
+            1e-3,
+            "relative; covariances relative to the two standard deviations",
+            "with criteria equal to 1e-6, a larger difference means a variance whose standard "
+            "error exceeds the variance itself: it is not determined by the data",
+        ),
+        "boundary_variance": Tolerance(
+            1e-3,
+            "of the variance that a level's own estimate would have",
+            "a relative difference to a variance of zero means nothing; levels times the squared "
+            "standard error of the same fixed effect (sigma squared where there is none) is the "
+            "scale on which a variance matters",
+        ),
+        "b": Tolerance(
+            1e-2,
+            "conditional standard deviations",
+            "predictions inherit the tolerance of the variances times their distance from zero, "
+            "which reaches ten conditional standard deviations",
+        ),
+        "condvar": Tolerance(1e-3, "relative to the conditional standard deviations", _MILLI_SE),
+        "pev": Tolerance(1e-3, "relative to the prediction standard errors", _MILLI_SE),
+        "fitted": Tolerance(
+            1e-2,
+            "residual standard deviations",
+            "fitted values move as the predictions do",
+        ),
+    }
+)

@@ -1,0 +1,303 @@
+"""`compare`: two fits of one model, judged in a fixed order, and `Comparison`, what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pymackay.compare.align import align
+from pymackay.compare.distances import (
+    Row,
+    criterion_row,
+    rows_table,
+    same_theta_rows,
+    statistics_rows,
+)
+from pymackay.compare.judge import criterion_tolerance, judge
+from pymackay.compare.model_diff import Difference, diff_table, model_diff
+from pymackay.errors import ArgumentError
+from pymackay.infer.variance_gap import GAP_COLUMNS, variance_gap
+from pymackay.results import Fit
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What two fits have in common, what not, and the verdict.
+
+    Attributes
+    ----------
+    verdict : str
+        One of the six words of `pymackay.compare.judge.VERDICTS`:
+
+        - ``"different model"``: rows, columns, levels, ... differ, or the numbers at one theta do;
+        - ``"same optimum"``: equal criteria, and every number agrees in statistical units;
+        - ``"ours lower"``: theirs stopped above the optimum, by more than the tolerance;
+        - ``"theirs lower"``: ours did, a defect;
+        - ``"flat ridge"``: equal criteria, different variances: the data cannot tell;
+        - ``"boundary"``: equal criteria, and a covariance matrix is singular.
+    ok : bool
+        Whether the comparison holds. True for ``same optimum``, for ``ours lower`` where the
+        numbers at one theta were checked, for ``flat ridge`` and ``boundary`` where the quantities
+        that are judged there agree; False for the other two.
+    rows : tuple of Row
+        Every number that was compared.
+    differences : tuple of Difference
+        What makes the models different; empty when they are the same.
+    variance_gap : pandas.DataFrame
+        `pymackay.variance_gap` of both fits, told apart by the first column, ``fit`` (``"ours"``
+        or ``"theirs"``); without rows for a fit whose error variances cannot be had.
+    same_theta : str
+        ``"agreed"``, ``"differs"`` or ``"not checked"``: whether both give the same numbers at
+        one theta.
+    excess : float
+        Our criterion minus theirs, by one engine's arithmetic where either can evaluate the
+        other's theta; nan when the models differ.
+    fit, reference : Fit
+        The reference in the order of the fit, once the models are known to be the same.
+    """
+
+    verdict: str
+    ok: bool
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    variance_gap: pd.DataFrame
+    same_theta: str
+    excess: float
+    fit: Fit
+    reference: Fit
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """`rows` as a table, one column for each attribute of `Row`; `ok` is nullable."""
+        return rows_table(self.rows)
+
+    @cached_property
+    def model_diff(self) -> pd.DataFrame:
+        """`differences` as a table: aspect, item, ours, theirs; empty for the same model."""
+        return diff_table(self.differences)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        from pymackay.compare.text import as_sentence
+
+        return as_sentence(self)
+
+    def __str__(self) -> str:
+        from pymackay.compare.text import as_text
+
+        return as_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from pymackay.compare.report import as_fragment
+
+        return as_fragment(self)
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the comparison as one self-contained HTML file.
+
+        Raises
+        ------
+        ArgumentError
+            If the file cannot be written.
+        """
+        from pymackay.compare.report import as_page
+
+        _write(path, as_page(self))
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the comparison as JSON: every number with 17 digits, nan as null.
+
+        Raises
+        ------
+        ArgumentError
+            If the file cannot be written.
+        """
+        from pymackay.compare.report import as_json
+
+        _write(path, as_json(self))
+
+
+def compare(fit: Fit, reference: Fit) -> Comparison:
+    """Judge a fit against a reference, in statistical units.
+
+    In this order; the first that fails names the verdict:
+
+    1. Is it the same model? A difference is shown, and no number is compared.
+    2. Do both give the same numbers at one theta: ours at theirs, or theirs at ours, whichever
+       engine can evaluate? If neither can, it is not checked, and does not count as agreed.
+    3. Are the criteria at the two optima equal?
+    4. How far apart are the numbers?
+
+    Parameters
+    ----------
+    fit : Fit
+        Ours.
+    reference : Fit
+        Theirs, usually of `pymackay.lme4.lmer`.
+
+    Returns
+    -------
+    Comparison
+        Prints as a table.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not a `Fit`.
+
+    References
+    ----------
+    Bates, D., Mächler, M., Bolker, B., Walker, S. (2015). Fitting linear mixed-effects models
+    using lme4. J. Stat. Softw. 67(1).
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> sleep = pm.load_data("sleepstudy")
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    >>> at_start = pm.evaluate("Reaction ~ Days + (Days | Subject)", sleep, [1.0, 0.0, 1.0])
+    >>> pm.compare(fit, at_start).verdict
+    'ours lower'
+    """
+    _check(fit, "fit")
+    _check(reference, "reference")
+    differences = model_diff(fit, reference)
+    if differences:
+        return _different(fit, reference, differences)
+    reference = align(reference, fit.model)
+    pair = _at_one_theta(fit, reference)
+    theta_rows = same_theta_rows(*pair.fits) if pair else []
+    failed = [row for row in theta_rows if row.ok is False]
+    if failed:
+        return _different(fit, reference, [_as_difference(row) for row in failed], theta_rows)
+    return _judged(fit, reference, pair, theta_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Both engines at one theta.
+
+    Attributes
+    ----------
+    fits : tuple of Fit
+        Ours and theirs.
+    theta : str
+        Whose theta it is: ``"ours"`` or ``"theirs"``.
+    """
+
+    fits: tuple[Fit, Fit]
+    theta: str
+
+    def excess(self, fit: Fit, reference: Fit) -> float:
+        """Return our criterion minus theirs, both by the engine that evaluated."""
+        ours, theirs = self.fits
+        if self.theta == "theirs":
+            return fit.criterion - ours.criterion
+        return theirs.criterion - reference.criterion
+
+
+def _check(argument: object, name: str) -> None:
+    if not isinstance(argument, Fit):
+        raise ArgumentError(
+            f"{name}: expected a Fit (from pymackay.lmer, pymackay.mackay, pymackay.evaluate or "
+            f"pymackay.lme4.lmer), got {type(argument).__name__}."
+        )
+
+
+def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
+    """Let either engine evaluate the other's theta; ours first."""
+    same_shape = len(fit.theta) == len(reference.theta)
+    if not same_shape or not np.isfinite([*fit.theta, *reference.theta]).all():
+        return None
+    if fit.evaluate_source is not None:
+        return _Pair((fit.evaluate(reference.theta), reference), "theirs")
+    if reference.evaluate_source is not None:
+        return _Pair((fit, reference.evaluate(fit.theta)), "ours")
+    return None
+
+
+def _as_difference(row: Row) -> Difference:
+    item = ", ".join(part for part in (row.quantity, row.term, row.name) if part)
+    return Difference("at one theta", item, f"{row.ours:.12g}", f"{row.theirs:.12g}")
+
+
+def _different(
+    fit: Fit, reference: Fit, differences: list[Difference], rows: list[Row] | None = None
+) -> Comparison:
+    return Comparison(
+        verdict="different model",
+        ok=False,
+        rows=tuple(rows or ()),
+        differences=tuple(differences),
+        variance_gap=_no_gap(),
+        same_theta="differs" if rows else "not checked",
+        excess=float("nan"),
+        fit=fit,
+        reference=reference,
+    )
+
+
+def _judged(fit: Fit, reference: Fit, pair: _Pair | None, theta_rows: list[Row]) -> Comparison:
+    excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
+    tolerance = criterion_tolerance(reference.criterion, checked=pair is not None)
+    singular = fit.singular or reference.singular
+    rows = [
+        criterion_row(fit, reference, excess, tolerance),
+        *statistics_rows(fit, reference, boundary=singular),
+    ]
+    judgement = judge(rows, excess, tolerance, checked=pair is not None, singular=singular)
+    contradictions = [row for row in rows if row.ok is False] if judgement.contradicts else []
+    return Comparison(
+        verdict=judgement.verdict,
+        ok=judgement.ok,
+        rows=(*theta_rows, *judgement.rows),
+        differences=tuple(_as_difference(row) for row in contradictions),
+        variance_gap=_gaps(fit, reference, pair),
+        same_theta="agreed" if pair else "not checked",
+        excess=excess,
+        fit=fit,
+        reference=reference,
+    )
+
+
+def _gap(fit: Fit, label: str) -> pd.DataFrame:
+    gap = variance_gap(fit)
+    gap.insert(0, "fit", label)
+    return gap
+
+
+def _gaps(fit: Fit, reference: Fit, pair: _Pair | None) -> pd.DataFrame:
+    """Take the gap of both; theirs from our numbers at their theta where it offers none."""
+    at_theirs = pair.fits[0] if pair and pair.theta == "theirs" else None
+    tables = []
+    for label, candidates in (("ours", (fit, None)), ("theirs", (reference, at_theirs))):
+        able = [f for f in candidates if f is not None and _offers_gap(f)]
+        tables.extend(_gap(f, label) for f in able[:1])
+    return pd.concat(tables, ignore_index=True) if tables else _no_gap()
+
+
+def _offers_gap(fit: Fit) -> bool:
+    return (fit.pev_source if fit.reml else fit.condvar_source) is not None
+
+
+def _no_gap() -> pd.DataFrame:
+    return pd.DataFrame(columns=["fit", *GAP_COLUMNS])
+
+
+def _write(path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ArgumentError(
+            f"path: {path} cannot be written ({error.strerror}); give a file in a folder that "
+            f"exists and that you may write to."
+        ) from error
