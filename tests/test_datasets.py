@@ -14,20 +14,8 @@ from pymackay._resources import data_path
 from pymackay.datasets import data_info
 
 NAMES = [
-    "sleepstudy",
-    "Dyestuff",
-    "Dyestuff2",
-    "Penicillin",
-    "Pastes",
-    "cake",
-    "InstEval",
-    "VerbAgg",
-    "Orthodont",
-    "Oxboys",
-    "Machines",
-    "Rail",
-    "Oats",
-    "Pixel",
+    *("sleepstudy", "Dyestuff", "Dyestuff2", "Penicillin", "Pastes", "cake", "InstEval"),
+    *("VerbAgg", "Orthodont", "Oxboys", "Machines", "Rail", "Oats", "Pixel"),
 ]
 
 
@@ -64,7 +52,8 @@ def test_the_frame_is_what_the_description_says(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_label_and_number_is_the_one_in_the_file(name):
     header, *lines = text_of(name).decode().splitlines()
-    fields = dict(zip(header.split(","), zip(*(line.split(",") for line in lines)), strict=True))
+    columns = zip(*(line.split(",") for line in lines), strict=True)
+    fields = dict(zip(header.split(","), columns, strict=True))
     for column, series in pm.load_data(name).items():
         if isinstance(series.dtype, pd.CategoricalDtype):
             assert series.astype(str).tolist() == list(fields[column])

@@ -16,8 +16,9 @@ COMPARE_BY = {
     "attribute": "import pymackay as pm; f = pm.compare",
     "from": "from pymackay import compare as f",
     "after its submodule": "import pymackay.compare.verdict; f = pymackay.compare",
-    "after another submodule": "from pymackay.compare import verdict; from pymackay import compare as f",
-    "before its submodule": "import pymackay as pm; pm.compare; import pymackay.compare.verdict; f = pm.compare",
+    "after another form": "from pymackay.compare import verdict; from pymackay import compare as f",
+    "before its submodule": "import pymackay as pm; pm.compare;"
+    "import pymackay.compare.verdict; f = pm.compare",
 }
 
 

@@ -1,0 +1,98 @@
+#!/bin/sh
+# Installs R, lme4, nlme and OpenBLAS with apt, as root or with sudo; where it cannot, it says what
+# to type and exits non-zero. What is there already stays as it is, but for one thing: a Debian R
+# that uses another BLAS is switched to OpenBLAS.
+#
+#   sh r_reference/install_r.sh
+
+set -eu
+
+OPENBLAS="libopenblas0-pthread"
+PACKAGES="r-base-core r-cran-lme4 r-cran-nlme r-cran-jsonlite $OPENBLAS"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Prints what R has, one line; fails when R or one of the R packages is missing.
+describe_r() {
+    Rscript --vanilla -e '
+        for (p in c("lme4", "nlme", "jsonlite")) loadNamespace(p)
+        blas <- extSoftVersion()[["BLAS"]]
+        cat(R.version.string, "; lme4 ", packageDescription("lme4")$Version,
+            "; BLAS ", if (nzchar(blas)) blas else La_library(), "\n", sep = "")' 2>/dev/null
+}
+
+uses_openblas() {
+    case $1 in *[Oo]pen[Bb][Ll][Aa][Ss]*) return 0 ;; esac
+    # flexiblas and Apple's framework choose their library themselves, and are as fast
+    case $1 in *flexiblas* | *Accelerate* | *vecLib* | *mkl*) return 0 ;; esac
+    return 1
+}
+
+manual() {
+    say ""
+    say "pymackay needs R with lme4, nlme and jsonlite, and R should use OpenBLAS. Type:"
+    say ""
+    say "  Debian, Ubuntu   sudo apt-get update"
+    say "                   sudo apt-get install --no-install-recommends $PACKAGES"
+    say "  Fedora           sudo dnf install R-core R-core-devel cmake"
+    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(c(\"lme4\", \"jsonlite\"))'"
+    say "  macOS            brew install r"
+    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(c(\"lme4\", \"jsonlite\"))'"
+    say "  conda            conda install -c conda-forge r-base r-lme4 r-nlme r-jsonlite 'libblas=*=*openblas'"
+    say ""
+    say "Then run this script again: it checks what it finds."
+}
+
+# Sets AS_ROOT to what must stand before a command to run it as root; fails when nothing does.
+find_root() {
+    AS_ROOT=""
+    [ "$(id -u)" -eq 0 ] && return 0
+    command -v sudo >/dev/null 2>&1 || return 1
+    # a terminal may be asked for the password, a script may not
+    if [ -t 0 ]; then AS_ROOT="sudo"; else AS_ROOT="sudo -n"; fi
+    $AS_ROOT true 2>/dev/null
+}
+
+# Installs the packages named by its arguments.
+apt_install() {
+    say "Installing $*"
+    $AS_ROOT apt-get update -qq &&
+        $AS_ROOT env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >&2
+}
+
+# Debian prefers OpenBLAS once it is installed, unless somebody has chosen another by hand.
+prefer_openblas() {
+    for link in libblas.so.3 liblapack.so.3; do
+        for name in $(update-alternatives --get-selections | awk '{print $1}' | grep "^$link-"); do
+            library=$(update-alternatives --list "$name" | grep openblas-pthread | head -n 1)
+            [ -z "$library" ] || $AS_ROOT update-alternatives --set "$name" "$library" >&2
+        done
+    done
+}
+
+stop() {
+    say "$*"
+    manual
+    exit 1
+}
+
+install_r() {
+    command -v apt-get >/dev/null 2>&1 || stop "This system has no apt-get to install R with."
+    find_root || stop "Installing R needs root, and sudo does not work here without a password."
+    # shellcheck disable=SC2086  # the list is meant to be split
+    apt_install $PACKAGES || stop "apt-get could not install R; its own message stands above."
+    found=$(describe_r) || stop "$(command -v Rscript) does not load the packages that apt-get" \
+        "installed: another R stands before /usr/bin in PATH. Move it, or install them into it:"
+}
+
+switch_blas() {
+    command -v apt-get >/dev/null 2>&1 && find_root || return 0
+    apt_install "$OPENBLAS" && prefer_openblas && found=$(describe_r)
+}
+
+found=$(describe_r) || install_r
+uses_openblas "$found" || switch_blas
+say "Ready: $found"
+uses_openblas "$found" ||
+    say "R does not use OpenBLAS: its answers are right, but its speed is not what it could be."
