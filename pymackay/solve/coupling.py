@@ -41,6 +41,10 @@ class Coupling(Protocol):
         """Return ``Σ C_j'v_j``, shape (m + 1, k), for v of shape (J, q, k)."""
         ...
 
+    def dense(self) -> np.ndarray:
+        """Return C, shape (J, q, m + 1)."""
+        ...
+
 
 def make_coupling(gram: Gram) -> Coupling:
     """Choose the representation that costs less."""
@@ -81,6 +85,10 @@ class DenseCoupling:
         """Return ``Σ C_j'v_j``."""
         return self._flat.T @ v.reshape(len(self._flat), -1)
 
+    def dense(self) -> np.ndarray:
+        """Return C."""
+        return self.C
+
 
 class PairCoupling:
     """C sparse, one effect a level: every pair of columns that share a level, computed once."""
@@ -114,6 +122,10 @@ class PairCoupling:
     def transpose_times(self, v: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'v_j``."""
         return self._transposed @ v[:, 0, :]
+
+    def dense(self) -> np.ndarray:
+        """Return C."""
+        return self.C.toarray()[:, None, :]
 
 
 def _pair_matrix(C: sp.csr_matrix) -> sp.csr_matrix:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from pymackay.model.gram import Block, Gram
 from pymackay.solve import levels
 from pymackay.solve.coupling import make_coupling
+from pymackay.solve.curvature import projected_gram, trace_curvature
 from pymackay.solve.one_block import is_regular
 from pymackay.solve.pls import (
     Evaluation,
@@ -27,6 +28,9 @@ from pymackay.solve.pls import (
 )
 
 __all__ = ["Crossed"]
+
+# Multiply-adds for Z'PZ up to which the observed curvature, which saves iterations, is worth it.
+_EXACT_COST = 4e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,8 @@ class Crossed:
         self._coupling = make_coupling(gram)
         self._slices = _block_slices(self.others)
         self._size = self._slices[-1].stop
+        effects = self._size + self.lead.size
+        self._exact = float(effects) ** 2 * len(gram.D) < _EXACT_COST
         self._basis = [
             np.concatenate(
                 [
@@ -80,6 +86,14 @@ class Crossed:
             )
             for block in gram.blocks
         ]
+
+        self._order = np.concatenate(
+            [
+                np.arange(gram.layouts[t].start, gram.layouts[t].stop)
+                for block in gram.blocks
+                for t in block.terms
+            ]
+        )
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
@@ -113,8 +127,8 @@ class Crossed:
             b=tuple(effects),
             traces=by_term(gram, traces),
             squares=by_term(gram, [a.T @ a for a in a_blocks]),
-            curvature=self._average_information(dense, lead, a_blocks, sigma2, nu),
-            exact=False,
+            curvature=self._curvature(dense, lead, a_blocks, Q_trace, sigma2, nu),
+            exact=self._exact,
         )
 
     def error_variance(
@@ -177,23 +191,44 @@ class Crossed:
         graph = levels.level_moments(self.lead.q, is_regular(factor))
         return {k: v.numpy() for k, v in graph(self._A, factor, e, inner).items()}
 
-    def _average_information(
+    def _curvature(
         self,
         dense: _Dense,
         lead: dict[str, np.ndarray],
         a_blocks: list[np.ndarray],
+        Q_trace: np.ndarray,
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return y'PV̇PV̇Py/σ² − s s'/(ν σ⁴) in theta's order (Gilmour et al. 1995, eq. 8)."""
-        m, size = len(dense.Q), self._size
-        order = np.concatenate(
-            [
-                np.arange(self.gram.layouts[t].start, self.gram.layouts[t].stop)
-                for block in self.gram.blocks
-                for t in block.terms
-            ]
+        """Return the curvature in theta's order: observed where affordable, else average.
+
+        The average information, y'PV̇PV̇Py/σ² − s s'/(ν σ⁴), is the mean of the observed
+        curvature and its expectation (Gilmour et al. 1995, eq. 8).
+        """
+        products = self._quadratic_products(dense, lead, a_blocks)
+        squares = np.concatenate(
+            [np.einsum("iab,ab->i", E, a.T @ a) for E, a in zip(self._basis, a_blocks, strict=True)]
         )
+        curvature = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
+        if self._exact:
+            curvature += products / sigma2 - self._traces(dense, lead, Q_trace)
+        found = np.empty_like(curvature)
+        found[np.ix_(self._order, self._order)] = curvature
+        return found
+
+    def _traces(self, dense: _Dense, lead: dict[str, np.ndarray], Q: np.ndarray) -> np.ndarray:
+        """Return tr(PV̇PV̇), block by block."""
+        m = len(Q)
+        C = self._coupling.dense()[:, :, :m]
+        E = np.matmul(lead["N"], C).reshape(-1, m)
+        W = projected_gram(lead["H"], E, dense.K[:m, :m], Q, self._size)
+        return trace_curvature(W, self.gram.blocks, self._basis)
+
+    def _quadratic_products(
+        self, dense: _Dense, lead: dict[str, np.ndarray], a_blocks: list[np.ndarray]
+    ) -> np.ndarray:
+        """Return y'PV̇PV̇Py for all pairs of elements, block by block."""
+        m, size = len(dense.Q), self._size
         working = [
             np.einsum("iab,jb->jai", E, a) for E, a in zip(self._basis, a_blocks, strict=True)
         ]
@@ -217,13 +252,7 @@ class Crossed:
         products[:first] += cross
         products[:, :first] += cross.T
         products -= h.T @ dense.Q @ h
-        squares = np.concatenate(
-            [np.einsum("iab,ab->i", E, a.T @ a) for E, a in zip(self._basis, a_blocks, strict=True)]
-        )
-        information = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
-        found = np.empty_like(information)
-        found[np.ix_(order, order)] = information
-        return found
+        return products
 
 
 def _block_slices(blocks: tuple[Block, ...]) -> list[slice]:
