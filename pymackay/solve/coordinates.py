@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -72,8 +73,8 @@ class _Root:
 class Coordinates:
     """Standardised coordinates: b = L u with L Lᵀ = V, and R β = σ `unit` v.
 
-    In them the loss is ‖(target − columns)/σ‖² + ‖u‖² with every eigenvalue of half its Hessian
-    between `smallest` and `largest`, whatever the user's units and however near V is to singular.
+    In them every eigenvalue of half the loss's Hessian lies between `smallest` and `largest`,
+    whatever the user's units and however near V is to singular.
 
     Attributes
     ----------
@@ -81,20 +82,22 @@ class Coordinates:
         Residual standard deviation.
     unit : float
         Least-squares standard errors per unit of v.
-    smallest, largest : float
-        Bounds on the eigenvalues of half the loss's Hessian.
+    largest : float
+        Upper bound on the eigenvalues of half the loss's Hessian.
     roots : tuple
         Per term, L and its pseudo-inverse.
     triangle : numpy.ndarray, shape (p, p)
         R of the weighted fixed design.
+    smallest : float
+        Lower bound on the eigenvalues of half the loss's Hessian: 1/2.
     """
 
     sigma: float
     unit: float
-    smallest: float
     largest: float
     roots: tuple[_Root, ...]
     triangle: np.ndarray
+    smallest: ClassVar[float] = 0.5
 
     @property
     def factors(self) -> list[np.ndarray]:
@@ -123,8 +126,8 @@ def choose_coordinates(
     Let d bound the random part's curvature (the sum over terms of the largest eigenvalue of
     Λᵀ Zⱼᵀ Zⱼ Λ over levels) and give the fixed part the curvature c = 1 + d. For a vector with
     fixed part v and random part u, the half Hessian's form is at least (√c|v| − √d|u|)² + |u|²
-    and at most the same with a plus: two 2 × 2 forms of trace 1 + c + d and determinant c. So its
-    eigenvalues lie in [c / (1 + c + d), 1 + c + d], and the first is at least 1/2.
+    and at most the same with a plus: two 2 × 2 forms of trace 2c and determinant c. So its
+    eigenvalues lie between determinant/trace = 1/2 and the trace, 2c.
 
     Raises
     ------
@@ -138,12 +141,10 @@ def choose_coordinates(
         for root, gram in zip(roots, arrays.grams, strict=True)
     )
     curvature = 1.0 + random
-    largest = curvature + 1.0 + random
     return Coordinates(
         sigma=sigma,
         unit=math.sqrt(curvature),
-        smallest=curvature / largest,
-        largest=largest,
+        largest=2.0 * curvature,
         roots=roots,
         triangle=arrays.triangle,
     )

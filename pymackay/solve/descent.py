@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -118,7 +119,7 @@ class EffectsDescent(tf.Module):
         self._fixed = tf.constant(self._arrays.fixed)
         self._columns = [tf.constant(c) for c in self._arrays.columns]
         self._codes = [tf.constant(model.factors[t.group].codes) for t in model.terms]
-        self._graphs: dict[str, Callable] = {}
+        self.graphs: dict[str, Callable] = {}
         self.beta = tf.Variable(tf.zeros((model.X.shape[1], 1), tf.float64), name="beta")
         size = sum(math.prod(_shape(model, term)) for term in model.terms)
         self.b = tf.Variable(tf.zeros((size, 1), tf.float64), name="b")
@@ -134,7 +135,7 @@ class EffectsDescent(tf.Module):
         noise_var : float
             Residual variance σ².
         """
-        self._coordinates = choose_coordinates(
+        self.coordinates = choose_coordinates(
             self._arrays, self.model.terms, covariances, noise_var
         )
 
@@ -195,7 +196,7 @@ class EffectsDescent(tf.Module):
         steps = at_least_one("epochs", epochs)
         goal = max(positive_number("tolerance", tolerance), self._rounding())
         rule = Sgd() if optimizer is None else optimizer
-        at = self._coordinates
+        at = self.coordinates
         start = at.inward(self.beta.numpy()[:, 0], list(self.ranef().values()))
         taken, loss, norm, point = self._graph(type(rule))(
             [tf.constant(z) for z in start],
@@ -223,20 +224,20 @@ class EffectsDescent(tf.Module):
 
     def _rounding(self) -> float:
         """Return the gradient norm below which there is only rounding."""
-        at = self._coordinates
+        at = self.coordinates
         size = float(np.linalg.norm(self._arrays.target)) / at.sigma
         return 32.0 * float(np.finfo(np.float64).eps) * math.sqrt(at.largest) * size
 
     def _take(self, point: Point) -> None:
-        beta, effects = self._coordinates.outward([z.numpy() for z in point])
+        beta, effects = self.coordinates.outward([z.numpy() for z in point])
         self.beta.assign(beta[:, None])
         self.b.assign(np.concatenate([np.zeros(0), *(e.ravel() for e in effects)])[:, None])
 
     def _graph(self, rule: type[StepRule]) -> Callable:
         """Return the compiled loop of one step rule; made once, whatever the variances."""
-        if rule.name not in self._graphs:
-            self._graphs[rule.name] = tf.function(partial(self._descend, rule), autograph=False)
-        return self._graphs[rule.name]
+        if rule.name not in self.graphs:
+            self.graphs[rule.name] = tf.function(partial(self._descend, rule), autograph=False)
+        return self.graphs[rule.name]
 
     def _descend(
         self,
@@ -250,10 +251,11 @@ class EffectsDescent(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Point]:
         slope = partial(self._loss_and_gradient, factors=factors, units=units)
 
-        def unfinished(epoch, loss, norm, *_):
+        def unfinished(epoch: tf.Tensor, loss: tf.Tensor, norm: tf.Tensor, *_: Any) -> tf.Tensor:
             return (epoch < epochs) & (norm > goal[0]) & tf.math.is_finite(loss)
 
-        def advance(epoch, loss, norm, point, gradient, slots):
+        def advance(epoch: tf.Tensor, *state: Any) -> tuple:
+            _, _, point, gradient, slots = state
             step, slots = rule.step(gradient, slots, rates, tf.cast(epoch, tf.float64))
             point = [z + dz for z, dz in zip(point, step, strict=True)]
             loss, gradient = slope(point)
