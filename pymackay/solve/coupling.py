@@ -103,7 +103,10 @@ class PairCoupling:
     def schur(self, F: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'F_jC_j``."""
         upper = (self.pairs @ F.ravel()).reshape(self.width, self.width)
-        return upper + np.triu(upper, 1).T
+        full = upper + upper.T
+        index = np.arange(self.width)
+        full[index, index] *= 0.5
+        return full
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
         """Return ``C_j Q C_j'`` of every level."""

@@ -31,6 +31,8 @@ __all__ = ["Crossed"]
 
 # Multiply-adds for Z'PZ up to which the observed curvature, which saves iterations, is worth it.
 _EXACT_COST = 4e8
+# Share of well-determined effects above which a difference from the identity keeps its digits.
+_KEPT = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +44,6 @@ class _Dense:
     K : numpy.ndarray, shape (m + 1, m + 1)
     Q : numpy.ndarray, shape (m, m)
         Q̄ with X, m = other random effects + p.
-    Q_given_beta : numpy.ndarray, shape (m, m)
-        Q̄ with beta known: zero in X's rows and columns.
     coefficients : numpy.ndarray, shape (m,)
         Random effects of the other blocks, then beta.
     """
@@ -51,7 +51,6 @@ class _Dense:
     K: np.ndarray
     F: np.ndarray
     Q: np.ndarray
-    Q_given_beta: np.ndarray
     coefficients: np.ndarray
     logdet_v: float
     logdet_x: float
@@ -101,18 +100,20 @@ class Crossed:
         gram, p, m = self.gram, self.gram.p, len(dense.Q)
         nu = gram.n - p if self.reml else gram.n
         sigma2 = dense.r2 / nu
-        Q_trace = dense.Q if self.reml else dense.Q_given_beta
+        Q_trace = dense.Q if self.reml else self._given_beta(dense.Q)
         lead = self._lead_moments(factors, dense, Q_trace)
         remainder = np.append(-dense.coefficients, 1.0)
         a_rest = (dense.K[:m] @ remainder)[: self._size]
         effects = [lead["b"]]
         traces = [lead["sum_H"] - lead["sum_S"]]
         a_blocks = [lead["a"]]
-        for block, span in zip(self.others, self._slices, strict=True):
+        for block, span, factor in zip(
+            self.others, self._slices, self._other_factors(factors), strict=True
+        ):
             a = a_rest[span].reshape(block.n_levels, block.q)
             a_blocks.append(a)
             effects.append(dense.coefficients[span].reshape(block.n_levels, block.q))
-            traces.append(_level_traces(dense.K, Q_trace, span, block))
+            traces.append(_level_traces(dense.K, Q_trace, span, block, factor))
         return Evaluation(
             criterion=criterion_value(
                 gram,
@@ -136,7 +137,7 @@ class Crossed:
     ) -> tuple[np.ndarray, ...]:
         """Return Var(b̂ − b) / sigma², block by block, each (J, q, q)."""
         dense = self._dense_stage(factors)
-        Q = dense.Q if with_beta else dense.Q_given_beta
+        Q = dense.Q if with_beta else self._given_beta(dense.Q)
         inner = self._coupling.level_quadratics(Q)
         found = [dense.F + dense.F @ inner @ dense.F]
         for block, span in zip(self.others, self._slices, strict=True):
@@ -148,38 +149,58 @@ class Crossed:
         lead_factor = block_factor(self.gram, self.lead, factors)
         F, logdet_lead = (x.numpy() for x in levels.eliminate(self.lead.q)(self._A, lead_factor))
         K = self.gram.D - self._coupling.schur(F)
-        blocks = [block_factor(self.gram, block, factors) for block in self.others]
+        blocks = self._other_factors(factors)
         m, size = len(K) - 1, self._size
-        scaled = _scale_rows(
-            _scale_rows(K[:m, :m], blocks, self.others, self._slices).T,
-            blocks,
-            self.others,
-            self._slices,
-        )
+        scaled = self._scale(K[:m, :m], blocks)
         index = np.arange(size)
         scaled[index, index] += 1.0
-        L = scipy.linalg.cholesky(scaled, lower=True, overwrite_a=True, check_finite=False)
-        right = _scale_rows(K[:m, m:], blocks, self.others, self._slices)
-        half = scipy.linalg.solve_triangular(L, right, lower=True, check_finite=False)[:, 0]
-        inverse = _symmetric_inverse(L)
-        unscaled = _unscale(inverse, blocks, self.others, self._slices)
-        given = np.zeros_like(unscaled)
-        given[:size, :size] = unscaled[:size, :size]
-        if m > size:
-            given[:size, :size] -= unscaled[:size, size:] @ np.linalg.solve(
-                unscaled[size:, size:], unscaled[size:, :size]
-            )
+        L = scipy.linalg.cholesky(scaled.T, lower=True, overwrite_a=True, check_finite=False)
         logs = 2.0 * np.log(np.diag(L))
+        right = self._scale_rows(K[:m, m:], blocks)
+        half = scipy.linalg.solve_triangular(L, right, lower=True, check_finite=False)[:, 0]
+        Q = self._scale(_symmetric_inverse(L), [factor.T for factor in blocks])
         return _Dense(
             K=K,
             F=F,
-            Q=unscaled,
-            Q_given_beta=given,
-            coefficients=unscaled @ K[:m, m],
+            Q=Q,
+            coefficients=Q @ K[:m, m],
             logdet_v=float(logdet_lead + logs[:size].sum()),
             logdet_x=float(logs[size:].sum()),
             r2=float(K[m, m] - half @ half),
         )
+
+    def _given_beta(self, Q: np.ndarray) -> np.ndarray:
+        """Return Q̄ with beta known: zero in X's rows and columns."""
+        size = self._size
+        given = np.zeros_like(Q)
+        given[:size, :size] = Q[:size, :size]
+        if len(Q) > size:
+            given[:size, :size] -= Q[:size, size:] @ np.linalg.solve(
+                Q[size:, size:], Q[size:, :size]
+            )
+        return given
+
+    def _other_factors(self, factors: list[np.ndarray]) -> list[np.ndarray]:
+        return [block_factor(self.gram, block, factors) for block in self.others]
+
+    def _scale(self, M: np.ndarray, factors: list[np.ndarray]) -> np.ndarray:
+        """Return ``[Λ₂ 0; 0 I]' M [Λ₂ 0; 0 I]`` for symmetric M, as a new array."""
+        if all(block.q == 1 for block in self.others):
+            sizes = [block.size for block in self.others]
+            scale = np.ones(len(M))
+            scale[: self._size] = np.repeat([factor[0, 0] for factor in factors], sizes)
+            scaled = M * scale
+            scaled *= scale[:, None]
+            return scaled
+        return self._scale_rows(self._scale_rows(M, factors).T, factors)
+
+    def _scale_rows(self, M: np.ndarray, factors: list[np.ndarray]) -> np.ndarray:
+        """Return ``[Λ₂ 0; 0 I]' M``; the rows beyond the blocks (X) are left alone."""
+        scaled = M.copy()
+        for factor, block, span in zip(factors, self.others, self._slices, strict=True):
+            rows = M[span].reshape(block.n_levels, block.q, -1)
+            scaled[span] = np.matmul(factor.T, rows).reshape(block.size, -1)
+        return scaled
 
     def _lead_moments(
         self, factors: list[np.ndarray], dense: _Dense, Q: np.ndarray
@@ -263,40 +284,32 @@ def _block_slices(blocks: tuple[Block, ...]) -> list[slice]:
     return slices
 
 
-def _scale_rows(
-    M: np.ndarray, factors: list[np.ndarray], blocks: tuple[Block, ...], slices: list[slice]
-) -> np.ndarray:
-    """Return ``[Λ₂ 0; 0 I]' M``; the rows beyond the blocks (X) are left alone."""
-    scaled = M.copy()
-    for factor, block, span in zip(factors, blocks, slices, strict=True):
-        rows = M[span].reshape(block.n_levels, block.q, -1)
-        if block.q == 1:
-            scaled[span] *= factor[0, 0]
-        else:
-            scaled[span] = np.matmul(factor.T, rows).reshape(block.size, -1)
-    return scaled
-
-
-def _unscale(
-    M: np.ndarray, factors: list[np.ndarray], blocks: tuple[Block, ...], slices: list[slice]
-) -> np.ndarray:
-    """Return ``[Λ₂ 0; 0 I] M [Λ₂ 0; 0 I]'`` for symmetric M."""
-    transposed = [factor.T for factor in factors]
-    return _scale_rows(_scale_rows(M, transposed, blocks, slices).T, transposed, blocks, slices)
-
-
 def _symmetric_inverse(L: np.ndarray) -> np.ndarray:
-    """Return the inverse of L L'."""
-    inverse, _ = scipy.linalg.lapack.dpotri(L, lower=1)
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    """Return the inverse of L L'; L, with zeros above its diagonal, is overwritten."""
+    lower, _ = scipy.linalg.lapack.dpotri(L, lower=1, overwrite_c=1)
+    inverse = lower + lower.T
+    index = np.arange(len(inverse))
+    inverse[index, index] *= 0.5
+    return inverse
 
 
-def _level_traces(K: np.ndarray, Q: np.ndarray, span: slice, block: Block) -> np.ndarray:
-    """Return the sum over a block's levels of the diagonal blocks of ``K − K Q K``, (q, q)."""
+def _level_traces(
+    K: np.ndarray, Q: np.ndarray, span: slice, block: Block, factor: np.ndarray
+) -> np.ndarray:
+    """Return the sum over a block's levels of the diagonal blocks of ``K − K Q K``, (q, q).
+
+    From the error variances, ``Λ'TΛ = J I − Λ⁻¹ (Σ Q_jj) Λ⁻ᵀ``, where that keeps its digits;
+    else from the definition, which costs a matrix product.
+    """
+    index = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
+    if is_regular(factor):
+        inverse = np.linalg.inv(factor)
+        errors = Q[index[:, :, None], index[:, None, :]].sum(axis=0)
+        gamma = block.n_levels * np.eye(block.q) - inverse @ errors @ inverse.T
+        if np.linalg.eigvalsh(gamma)[0] > _KEPT * block.n_levels:
+            return inverse.T @ gamma @ inverse
     m = len(Q)
     rows = K[span, :m]
     KQ = (rows @ Q).reshape(block.n_levels, block.q, m)
     removed = np.einsum("jam,jbm->ab", KQ, rows.reshape(block.n_levels, block.q, m), optimize=True)
-    index = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
-    own = K[index[:, :, None], index[:, None, :]].sum(axis=0)
-    return own - removed
+    return K[index[:, :, None], index[:, None, :]].sum(axis=0) - removed
