@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,36 @@ def test_only_the_subpackage_is_kept_from_taking_the_name(monkeypatch):
     replacement = object()
     monkeypatch.setattr(pm, "compare", replacement)
     assert pm.compare is replacement
+
+
+def modules_after_importing(folder: str) -> set[str]:
+    """Import every module of a subpackage afresh; return the top-level packages that came along."""
+    return set(
+        run(
+            "import pkgutil, importlib, sys;"
+            f"package = importlib.import_module('pymackay.{folder}');"
+            "names = [m.name for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.')];"
+            "assert names; [importlib.import_module(name) for name in names];"
+            "print(*{m.partition('.')[0] for m in sys.modules})"
+        ).split()
+    )
+
+
+def test_reference_loads_no_tensorflow():
+    assert {"tensorflow", "keras"}.isdisjoint(modules_after_importing("reference"))
+
+
+@pytest.mark.parametrize("folder", ["model", "solve", "infer", "compare"])
+def test_the_layers_beside_reference_load_no_r(folder):
+    assert "rpy2" not in modules_after_importing(folder)
+
+
+def test_only_reference_imports_rpy2():
+    package = Path(pm.__file__).parent
+    pattern = re.compile(r"^\s*(import|from) rpy2|import_module\([\"']rpy2", re.MULTILINE)
+    importing = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert importing <= {"reference"}
