@@ -50,12 +50,13 @@ def make_coupling(gram: Gram) -> Coupling:
     """Choose the representation that costs less."""
     J, q = gram.A.shape[:2]
     C = sp.csr_matrix(gram.C)
+    n_sparse = C.shape[1] - gram.p - 1
     if q == 1:
-        entries = np.diff(C.indptr).astype(np.float64)
+        entries = np.diff(C.indptr) - gram.p - 1.0
         pairs = 0.5 * float(entries @ (entries + 1.0))
-        width = C.shape[1]
-        if pairs < min(_PAIR_SHARE * J * width**2, _MOST_PAIRS) and width**2 < 20 * pairs + 1e7:
-            return PairCoupling(C)
+        few = pairs < min(_PAIR_SHARE * J * n_sparse**2, _MOST_PAIRS)
+        if few and n_sparse**2 < 20 * pairs + 1e7:
+            return PairCoupling(C, n_sparse)
     return DenseCoupling(C.toarray().reshape(J, q, -1))
 
 
@@ -91,44 +92,56 @@ class DenseCoupling:
 
 
 class PairCoupling:
-    """C sparse, one effect a level: every pair of columns that share a level, computed once."""
+    """One effect a level, C sparse but for X and the response.
 
-    def __init__(self, C: sp.csr_matrix) -> None:
-        C.sort_indices()
-        self.C = C
-        self.width = C.shape[1]
-        self.pairs = _pair_matrix(C)
-        self._transposed = C.T.tocsr()
+    Every pair of sparse columns that share a level is computed once; the few dense columns go
+    through plain products.
+    """
+
+    def __init__(self, C: sp.csr_matrix, n_sparse: int) -> None:
+        self.sparse = C[:, :n_sparse]
+        self.sparse.sort_indices()
+        self.other = C[:, n_sparse:].toarray()
+        self.pairs = _pair_matrix(self.sparse)
+        self._transposed = self.sparse.T.tocsr()
 
     def schur(self, F: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'F_jC_j``."""
-        upper = (self.pairs @ F.ravel()).reshape(self.width, self.width)
-        full = upper + upper.T
-        index = np.arange(self.width)
+        k = self.sparse.shape[1]
+        upper = (self.pairs @ F.ravel()).reshape(k, k)
+        weighted = self.other * F[:, 0]
+        full = np.empty((k + weighted.shape[1],) * 2)
+        np.add(upper, upper.T, out=full[:k, :k])
+        index = np.arange(k)
         full[index, index] *= 0.5
+        full[:k, k:] = self._transposed @ weighted
+        full[k:, :k] = full[:k, k:].T
+        full[k:, k:] = self.other.T @ weighted
         return full
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
         """Return ``C_j Q C_j'`` of every level."""
-        m = len(Q)
-        doubled = np.zeros((self.width, self.width))
-        doubled[:m, :m] = Q
-        doubled[:m, :m] *= 2.0
-        index = np.arange(m)
+        k = self.sparse.shape[1]
+        X = self.other[:, : len(Q) - k]
+        doubled = 2.0 * Q[:k, :k]
+        index = np.arange(k)
         doubled[index, index] *= 0.5
-        return (self.pairs.T @ doubled.ravel()).reshape(-1, 1, 1)
+        found = self.pairs.T @ doubled.ravel()
+        found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + X @ Q[k:, k:])
+        return found.reshape(-1, 1, 1)
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """Return ``C x``."""
-        return (self.C @ x)[:, None, :]
+        k = self.sparse.shape[1]
+        return (self.sparse @ x[:k] + self.other @ x[k:])[:, None, :]
 
     def transpose_times(self, v: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'v_j``."""
-        return self._transposed @ v[:, 0, :]
+        return np.concatenate([self._transposed @ v[:, 0, :], self.other.T @ v[:, 0, :]])
 
     def dense(self) -> np.ndarray:
         """Return C."""
-        return self.C.toarray()[:, None, :]
+        return np.concatenate([self.sparse.toarray(), self.other], axis=1)[:, None, :]
 
 
 def _pair_matrix(C: sp.csr_matrix) -> sp.csr_matrix:
