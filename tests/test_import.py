@@ -88,7 +88,8 @@ def modules_after_importing(folder: str) -> set[str]:
         run(
             "import pkgutil, importlib, sys;"
             f"package = importlib.import_module('pymackay.{folder}');"
-            "names = [m.name for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.')];"
+            f"found = pkgutil.walk_packages(package.__path__, 'pymackay.{folder}.');"
+            "names = [module.name for module in found];"
             "assert names; [importlib.import_module(name) for name in names];"
             "print(*{m.partition('.')[0] for m in sys.modules})"
         ).split()
