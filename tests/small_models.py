@@ -11,7 +11,14 @@ import pandas as pd
 import pymackay as pm
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
 
-__all__ = ["crossed_model", "factor_of", "reordered", "sleepstudy_model", "twin_factor_model"]
+__all__ = [
+    "crossed_model",
+    "factor_of",
+    "reordered",
+    "sleepstudy_model",
+    "sleepstudy_theta",
+    "twin_factor_model",
+]
 
 
 def factor_of(name: str, labels: Sequence[str]) -> GroupingFactor:
@@ -108,3 +115,18 @@ def reordered(model: Model, terms: Sequence[int], effects: Sequence[Sequence[int
     )
     factors = {term.group: model.factors[term.group] for term in moved}
     return dataclasses.replace(model, terms=moved, factors=factors)
+
+
+def sleepstudy_theta() -> np.ndarray:
+    """Theta of sleepstudy's REML optimum, in closed form: the design is balanced.
+
+    With b̂_j the least-squares line of subject j, ``E MS = V + sigma² (Z_j'Z_j)⁻¹``, and REML
+    equates the sample covariance of the lines with it.
+    """
+    model = sleepstudy_model()
+    Z, y = model.X[:10], model.y.reshape(18, 10)
+    lines = y @ np.linalg.pinv(Z).T
+    sigma_var = float(np.sum((y - lines @ Z.T) ** 2)) / (180 - 36)
+    V = np.cov(lines.T) - sigma_var * np.linalg.inv(Z.T @ Z)
+    factor = np.linalg.cholesky(V / sigma_var)
+    return np.array([factor[0, 0], factor[1, 0], factor[1, 1]])

@@ -203,21 +203,17 @@ def _sigma_rows(ours: Fit, theirs: Fit, ruler: _Ruler) -> Iterator[Row]:
 
 
 def _variance_rows(ours: Fit, theirs: Fit, ruler: _Ruler, boundary: bool) -> Iterator[Row]:
-    rule = "boundary_variance" if boundary else "variance"
+    prefix = "boundary_" if boundary else ""
     for term in ours.model.terms:
         a, b = (f.varcorr[term.name].to_numpy(dtype=np.float64) for f in (ours, theirs))
         unit = np.sqrt(np.maximum(np.diag(a), np.diag(b)))
         if boundary:
             unit = np.maximum(unit, _level_estimate_sd(ours, term.group, term.effects))
-        for i, effect in enumerate(term.effects):
-            for j in range(i + 1):
-                scale = unit[i] * unit[j]
-                if i == j:
-                    row = ruler.row("variance", term.name, effect, a[i, i], b[i, i], scale, rule)
-                else:
-                    name = f"{effect}, {term.effects[j]}"
-                    row = ruler.row("covariance", term.name, name, a[i, j], b[i, j], scale, rule)
-                yield row
+        for i, j in zip(*np.tril_indices(len(a)), strict=True):
+            kind = "variance" if i == j else "covariance"
+            name = ", ".join(dict.fromkeys((term.effects[j], term.effects[i])))
+            scale = unit[i] * unit[j]
+            yield ruler.row(kind, term.name, name, a[i, j], b[i, j], scale, prefix + kind)
 
 
 def _level_estimate_sd(fit: Fit, group: str, effects: Iterable[str]) -> np.ndarray:

@@ -55,8 +55,8 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
             "Do not interpret these variances one by one; simplify the random-effects part.",
         ),
         "boundary": Meaning(
-            "A covariance matrix is singular (a variance is zero, or a correlation is ±1), and "
-            "the criteria are equal. Variances are compared on an absolute scale; beta, its "
+            "A covariance matrix is singular (a variance is zero, or a correlation is +1 or -1), "
+            "and the criteria are equal. Variances are compared on an absolute scale; beta, its "
             "standard errors, sigma and the fitted values are judged as always.",
             "The model is richer than the data can support; a simpler one gives the same fit.",
         ),

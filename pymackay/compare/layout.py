@@ -24,10 +24,7 @@ _SHORT_UNITS = {
     "standard errors": "SE",
     "conditional standard deviations": "cond. sd",
     "residual standard deviations": "sigma",
-    "relative to the conditional standard deviations": "relative",
-    "relative to the prediction standard errors": "relative",
-    "relative; covariances relative to the two standard deviations": "of the variance",
-    "of the variance that a level's own estimate would have": "of a level's variance",
+    "of the product of the two sds": "of the two sds",
 }
 
 
@@ -99,13 +96,16 @@ def heads(comparison: Comparison) -> dict[str, str]:
     """Say what was compared: the model, who fitted it, and what was checked."""
     fit = comparison.fit
     counts = [f"{group}: {len(levels)} levels" for group, levels in fit.model.levels.items()]
-    return {
+    singular = [s for s, f in (("ours", fit), ("theirs", comparison.reference)) if f.singular]
+    entries = {
         "formula": fit.formula,
         "model": ", ".join(["REML" if fit.reml else "ML", f"{fit.n_obs} rows", *counts]),
         "ours": str(fit.engine),
         "theirs": str(comparison.reference.engine),
+        "singular": " and ".join(singular),
         "checked": _checked(comparison),
     }
+    return {name: text for name, text in entries.items() if text}
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -144,8 +144,8 @@ def _checked(comparison: Comparison) -> str:
     criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
     word = "agree" if comparison.same_theta == "agreed" else "DIFFER"
     return (
-        f"at one theta they {word}: criterion {size(criterion.distance)} relative, "
-        f"numbers {size(float(np.max(others, initial=0.0)))} statistical units"
+        f"at one theta they {word}: criterion to {size(criterion.distance)} relative, "
+        f"numbers to {size(float(np.max(others, initial=0.0)))} statistical units"
     )
 
 
@@ -187,8 +187,8 @@ def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
     """Standard deviations and correlations; their distances are those of the (co)variances."""
     for term in comparison.fit.model.terms:
         mine = [r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")]
-        pairs = [(i, j) for i in range(len(term.effects)) for j in range(i + 1)]
-        for row, (i, j) in zip(mine, pairs, strict=True):
+        places = np.column_stack(np.tril_indices(len(term.effects))).tolist()
+        for row, (i, j) in zip(mine, places, strict=True):
             label = f"sd   {term.name} {term.effects[i]}"
             if i != j:
                 label = f"corr {term.name} {term.effects[j]}, {term.effects[i]}"

@@ -38,7 +38,8 @@ def as_sentence(comparison: Comparison) -> str:
 def as_text(comparison: Comparison) -> str:
     """Set the whole comparison: verdict, model, numbers, variance gap, what to do."""
     lines = [comparison.sentence, ""]
-    lines += [f"  {name:<9}{text}" for name, text in heads(comparison).items()]
+    for name, text in heads(comparison).items():
+        lines += _entry("  ", name, text)
     if comparison.verdict == "different model":
         lines += ["", *_diff_lines(comparison.differences)]
     else:
@@ -50,19 +51,25 @@ def as_text(comparison: Comparison) -> str:
 
 
 def _difference_sentence(differences: Sequence[Difference]) -> str:
-    first = differences[0]
-    what = ", ".join(part for part in (first.aspect, first.item) if part)
-    more = f", and in {len(differences) - 1} more" if len(differences) > 1 else ""
-    return f"Different model: the two fits differ in {what}{more}."
+    named = [", ".join(part for part in (d.aspect, d.item) if part) for d in differences]
+    more = f"; and {len(named) - 3} more" if len(named) > 3 else ""
+    return f"Different model: the two fits differ in {'; '.join(named[:3])}{more}."
+
+
+def _entry(indent: str, name: str, text: str) -> list[str]:
+    """Set a text beside its name, its further lines below its beginning."""
+    hanging = indent + " " * 10
+    return textwrap.wrap(
+        text or "-", _WIDTH, initial_indent=f"{indent}{name:<10}", subsequent_indent=hanging,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
     for difference in differences:
         yield "  " + ", ".join(part for part in (difference.aspect, difference.item) if part)
         for side in ("ours", "theirs"):
-            text = textwrap.wrap(getattr(difference, side), _WIDTH - 13) or [""]
-            yield f"    {side:<9}{text[0]}"
-            yield from (f"             {line}" for line in text[1:])
+            yield from _entry("    ", side, getattr(difference, side))
 
 
 def _number_lines(comparison: Comparison) -> Iterator[str]:

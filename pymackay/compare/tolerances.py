@@ -36,6 +36,15 @@ _MILLI_SE = (
     "a criterion that agrees within 1e-6 puts two answers within 0.001 standard errors of each "
     "other along every direction of the variance parameters"
 )
+_UNDETERMINED = (
+    "with criteria equal to 1e-6, a larger difference means a variance whose standard error "
+    "exceeds the variance itself: the data do not determine it"
+)
+_ABSOLUTE = (
+    "a relative difference to a variance of zero means nothing; levels times the squared standard "
+    "error of the same fixed effect (sigma squared where there is none) is about the variance of "
+    "the estimate that one level gives by itself, the scale on which a variance matters"
+)
 
 TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
     {
@@ -71,27 +80,18 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             "sigma is the best determined scale: a thousandth of its standard error, which is "
             "sigma / sqrt(2 n), stays below this from n = 50 rows on",
         ),
-        "variance": Tolerance(
-            1e-3,
-            "relative; covariances relative to the two standard deviations",
-            "with criteria equal to 1e-6, a larger difference means a variance whose standard "
-            "error exceeds the variance itself: it is not determined by the data",
-        ),
-        "boundary_variance": Tolerance(
-            1e-3,
-            "of the variance that a level's own estimate would have",
-            "a relative difference to a variance of zero means nothing; levels times the squared "
-            "standard error of the same fixed effect (sigma squared where there is none) is the "
-            "scale on which a variance matters",
-        ),
+        "variance": Tolerance(1e-3, "of the variance", _UNDETERMINED),
+        "covariance": Tolerance(1e-3, "of the product of the two sds", _UNDETERMINED),
+        "boundary_variance": Tolerance(1e-3, "of a level's own variance", _ABSOLUTE),
+        "boundary_covariance": Tolerance(1e-3, "of a level's own variance", _ABSOLUTE),
         "b": Tolerance(
             1e-2,
             "conditional standard deviations",
             "predictions inherit the tolerance of the variances times their distance from zero, "
             "which reaches ten conditional standard deviations",
         ),
-        "condvar": Tolerance(1e-3, "relative to the conditional standard deviations", _MILLI_SE),
-        "pev": Tolerance(1e-3, "relative to the prediction standard errors", _MILLI_SE),
+        "condvar": Tolerance(1e-3, "relative", _MILLI_SE),
+        "pev": Tolerance(1e-3, "relative", _MILLI_SE),
         "fitted": Tolerance(
             1e-2,
             "residual standard deviations",

@@ -178,7 +178,9 @@ def compare(fit: Fit, reference: Fit) -> Comparison:
     theta_rows = same_theta_rows(*pair.fits) if pair else []
     failed = [row for row in theta_rows if row.ok is False]
     if failed:
-        return _different(fit, reference, [_as_difference(row) for row in failed], theta_rows)
+        return _different(
+            fit, reference, [_as_difference(row, "at one theta") for row in failed], theta_rows
+        )
     return _judged(fit, reference, pair, theta_rows)
 
 
@@ -225,9 +227,9 @@ def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
     return None
 
 
-def _as_difference(row: Row) -> Difference:
+def _as_difference(row: Row, aspect: str) -> Difference:
     item = ", ".join(part for part in (row.quantity, row.term, row.name) if part)
-    return Difference("at one theta", item, f"{row.ours:.12g}", f"{row.theirs:.12g}")
+    return Difference(aspect, item, f"{row.ours:.12g}", f"{row.theirs:.12g}")
 
 
 def _different(
@@ -260,7 +262,7 @@ def _judged(fit: Fit, reference: Fit, pair: _Pair | None, theta_rows: list[Row])
         verdict=judgement.verdict,
         ok=judgement.ok,
         rows=(*theta_rows, *judgement.rows),
-        differences=tuple(_as_difference(row) for row in contradictions),
+        differences=tuple(_as_difference(r, "at equal variances") for r in contradictions),
         variance_gap=_gaps(fit, reference, pair),
         same_theta="agreed" if pair else "not checked",
         excess=excess,
@@ -278,7 +280,7 @@ def _gap(fit: Fit, label: str) -> pd.DataFrame:
 def _gaps(fit: Fit, reference: Fit, pair: _Pair | None) -> pd.DataFrame:
     """Take the gap of both; theirs from our numbers at their theta where it offers none."""
     at_theirs = pair.fits[0] if pair and pair.theta == "theirs" else None
-    tables = []
+    tables: list[pd.DataFrame] = []
     for label, candidates in (("ours", (fit, None)), ("theirs", (reference, at_theirs))):
         able = [f for f in candidates if f is not None and _offers_gap(f)]
         tables.extend(_gap(f, label) for f in able[:1])
