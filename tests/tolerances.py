@@ -7,6 +7,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "criterion": (1e-9, "relative: two float64 Cholesky factors of the same matrix, n up to 1e5"),
     "statistic": (1e-7, "in statistical units, at the same theta: rounding of the same formulas"),
     "oracle": (1e-8, "relative, against the dense n x n formula: its condition number times eps"),
+    "difference": (1e-6, "relative, central differences of step 1e-5: rounding over the step"),
     "certified": (1e-6, "absolute, criterion above a trusted optimum: the optimiser's certificate"),
 }
 

@@ -158,7 +158,7 @@ def one_block(q: int, regular: bool) -> Callable[..., Tensors]:
 
     def run(A: tf.Tensor, C: tf.Tensor, D: tf.Tensor, factor: tf.Tensor) -> Tensors:
         inverse, F, logdet = _eliminate(A, factor, q)
-        width = tf.shape(C)[2]
+        n_levels, width = tf.shape(C)[0], tf.shape(C)[2]
         K = D - tf.matmul(
             tf.reshape(C, [-1, width]), tf.reshape(tf.matmul(F, C), [-1, width]), transpose_a=True
         )
@@ -169,10 +169,11 @@ def one_block(q: int, regular: bool) -> Callable[..., Tensors]:
         e = tf.reshape(
             tf.matmul(tf.reshape(C, [-1, width]), tf.concat([-beta, [[1.0]]], axis=0)), [-1, q]
         )
-        XQ = tf.reshape(tf.matmul(tf.reshape(X, [-1, p]), precision), [-1, q, p])
+        flat_X = tf.reshape(X, [n_levels * q, p])
+        XQ = tf.reshape(tf.matmul(flat_X, precision), [n_levels, q, p])
         N = _n_matrices(A, F, inverse, factor, q, regular)
         moments = _moments(A, F, N, e, tf.matmul(XQ, X, transpose_b=True), q)
-        E = tf.reshape(tf.matmul(N, X), [-1, q * p])
+        E = tf.reshape(tf.matmul(N, X), [n_levels, q * p])
         return moments | {
             "K": K,
             "logdet": logdet,

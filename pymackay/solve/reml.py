@@ -19,7 +19,7 @@ from pymackay.results import Convergence
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.start import noise_level
 
-__all__ = ["Control", "Optimum", "optimise"]
+__all__ = ["Control", "Optimum", "in_theta", "optimise", "trust_region_step"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Search:
                 for f, noise, layout in zip(factors, self.noise, self.layouts, strict=True)
             ]
         )
-        gradient, curvature = _in_theta(evaluation, factors, self.layouts)
+        gradient, curvature = in_theta(evaluation, factors, self.layouts)
         return _Point(
             theta, evaluation, scale, gradient * scale, curvature * np.outer(scale, scale)
         )
@@ -227,7 +227,7 @@ def _decrement(point: _Point) -> float:
     return float(0.5 * np.sum(along**2 / np.maximum(np.abs(values), floor)))
 
 
-def _in_theta(
+def in_theta(
     evaluation: Evaluation, factors: list[np.ndarray], layouts: tuple[TermLayout, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from G to theta by the chain rule."""
