@@ -4,6 +4,11 @@ from __future__ import annotations
 
 TOLERANCES: dict[str, tuple[float, str]] = {
     "printed": (5.0e-7, "half a unit of the sixth decimal: the digits that were printed"),
+    "one ulp": (4.5e-16, "relative: pandas before version 3 reads some decimals one ulp off"),
+    "printed 3": (5.0e-4, "half a unit of the third decimal, as printed"),
+    "printed 7": (5.0e-8, "half a unit of the seventh decimal, as printed"),
+    "printed 8": (5.0e-9, "half a unit of the eighth decimal, as printed"),
+    "lme4 stops": (1e-4, "relative, of a variance: lme4's default ends 1e-5 off in theta"),
     "criterion": (1e-9, "relative: two float64 Cholesky factors of the same matrix, n up to 1e5"),
     "statistic": (1e-7, "in statistical units, at the same theta: rounding of the same formulas"),
     "oracle": (1e-8, "relative, against the dense n x n formula: its condition number times eps"),
