@@ -12,11 +12,14 @@ Nothing divides by Λ unless it is safe, so that a variance may be exactly zero.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["eliminate", "level_moments", "one_block"]
+__all__ = ["OneBlockSums", "eliminate", "level_moments", "one_block"]
 
 Tensors = dict[str, tf.Tensor]
 
@@ -148,38 +151,84 @@ def _moments(
 
 
 @functools.cache
-def one_block(q: int, regular: bool) -> Callable[..., Tensors]:
+def one_block(q: int, regular: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Return the graph of a whole evaluation when there is one grouping factor.
 
-    It takes A, C, D and Λ and returns what `level_moments` does, and besides: ``K`` =
-    R'V⁻¹R, shape (p + 1, p + 1); ``logdet``; ``E'E`` = ``XX``, shape (q p, q p), and
-    ``E'a`` = ``Xa``, shape (q p, q), with E_j = N_j C_j (fixed columns only).
+    It takes A, C, D and Λ and returns the effects, shape (J, q), and one vector that
+    `OneBlockSums.unpack` cuts up: a call costs less the fewer tensors it returns.
     """
 
-    def run(A: tf.Tensor, C: tf.Tensor, D: tf.Tensor, factor: tf.Tensor) -> Tensors:
+    def run(
+        A: tf.Tensor, C: tf.Tensor, D: tf.Tensor, factor: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         inverse, F, logdet = _eliminate(A, factor, q)
         n_levels, width = tf.shape(C)[0], tf.shape(C)[2]
-        K = D - tf.matmul(
-            tf.reshape(C, [-1, width]), tf.reshape(tf.matmul(F, C), [-1, width]), transpose_a=True
-        )
+        flat_C = tf.reshape(C, [n_levels * q, width])
+        FC = tf.reshape(tf.matmul(F, C), [n_levels * q, width])
+        K = D - tf.matmul(flat_C, FC, transpose_a=True)
         p = width - 1
         precision = tf.linalg.inv(K[:p, :p])
-        beta = tf.matmul(precision, K[:p, p:])
+        remainder = tf.concat([-tf.matmul(precision, K[:p, p:]), [[1.0]]], axis=0)
+        e = tf.reshape(tf.matmul(flat_C, remainder), [n_levels, q])
         X = C[:, :, :p]
-        e = tf.reshape(
-            tf.matmul(tf.reshape(C, [-1, width]), tf.concat([-beta, [[1.0]]], axis=0)), [-1, q]
-        )
-        flat_X = tf.reshape(X, [n_levels * q, p])
-        XQ = tf.reshape(tf.matmul(flat_X, precision), [n_levels, q, p])
+        XQ = tf.reshape(tf.matmul(flat_C[:, :p], precision), [n_levels, q, p])
         N = _n_matrices(A, F, inverse, factor, q, regular)
         moments = _moments(A, F, N, e, tf.matmul(XQ, X, transpose_b=True), q)
         E = tf.reshape(tf.matmul(N, X), [n_levels, q * p])
-        return moments | {
-            "K": K,
-            "logdet": logdet,
-            "XX": tf.matmul(E, E, transpose_a=True),
-            "Xa": tf.matmul(E, moments["a"], transpose_a=True),
-        }
+        products = tf.matmul(E, tf.concat([E, moments["a"]], axis=1), transpose_a=True)
+        sums = [moments[name] for name in ("aa", "sum_H", "sum_S", "HH", "HS", "Haa")]
+        parts = [logdet, K, products[:, : q * p], products[:, q * p :], *sums]
+        return moments["b"], tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
     signature = [_matrix(None, q, q), _matrix(None, q, None), _matrix(None, None), _matrix(q, q)]
-    return tf.function(run, input_signature=signature, autograph=False)
+    graph = tf.function(run, input_signature=signature, autograph=False)
+    return graph.get_concrete_function()
+
+
+@dataclass(frozen=True, eq=False)
+class OneBlockSums:
+    """The sums over levels that `one_block` returns as one vector.
+
+    Attributes
+    ----------
+    logdet : float
+        log |V|.
+    K : numpy.ndarray, shape (p + 1, p + 1)
+        ``R'V⁻¹R`` with R = [X y].
+    XX : numpy.ndarray, shape (q, p, q, p)
+        Σ of products of elements of E_j = N_j X_j.
+    Xa : numpy.ndarray, shape (q, p, q)
+        Σ of products of elements of E_j with those of a_j.
+    aa, sum_H, sum_S : numpy.ndarray, each (q, q)
+    HH, HS, Haa : numpy.ndarray, each (q², q²)
+        As in `level_moments`.
+    """
+
+    logdet: float
+    K: np.ndarray
+    XX: np.ndarray
+    Xa: np.ndarray
+    aa: np.ndarray
+    sum_H: np.ndarray
+    sum_S: np.ndarray
+    HH: np.ndarray
+    HS: np.ndarray
+    Haa: np.ndarray
+
+    @classmethod
+    def unpack(cls, packed: np.ndarray, q: int, p: int) -> OneBlockSums:
+        """Cut the vector up; q effects a level, p fixed columns."""
+        shapes = [
+            (),
+            (p + 1, p + 1),
+            (q, p, q, p),
+            (q, p, q),
+            *[(q, q)] * 3,
+            *[(q * q, q * q)] * 3,
+        ]
+        parts, start = [], 0
+        for shape in shapes:
+            stop = start + math.prod(shape)
+            parts.append(packed[start:stop].reshape(shape))
+            start = stop
+        return cls(float(parts[0]), *parts[1:])

@@ -52,18 +52,19 @@ class OneBlock:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         factor = block_factor(self.gram, self.block, factors)
         graph = levels.one_block(self.block.q, is_regular(factor))
-        found = {k: v.numpy() for k, v in graph(self._A, self._C, self._D, factor).items()}
-        K, p = found["K"], self.gram.p
+        b, packed = graph(self._A, self._C, self._D, tf.constant(factor))
+        found = levels.OneBlockSums.unpack(packed.numpy(), self.block.q, self.gram.p)
+        K, p = found.K, self.gram.p
         precision_inverse = np.linalg.inv(K[:p, :p])
         beta = precision_inverse @ K[:p, p]
         r2 = float(K[p, p] - K[:p, p] @ beta)
         nu = self.gram.n - p if self.reml else self.gram.n
         sigma2 = r2 / nu
-        traces = found["sum_H"] - found["sum_S"] if self.reml else found["sum_H"]
+        traces = found.sum_H - found.sum_S if self.reml else found.sum_H
         criterion = criterion_value(
             self.gram,
             reml=self.reml,
-            logdet_v=float(found["logdet"]),
+            logdet_v=found.logdet,
             logdet_x=float(np.linalg.slogdet(K[:p, :p])[1]),
             r2=r2,
         )
@@ -72,29 +73,30 @@ class OneBlock:
             sigma2=sigma2,
             beta=beta,
             precision_inverse=precision_inverse,
-            b=(found["b"],),
+            b=(b.numpy(),),
             traces=by_term(self.gram, [traces]),
-            squares=by_term(self.gram, [found["aa"]]),
+            squares=by_term(self.gram, [found.aa]),
             curvature=self._curvature(found, precision_inverse, sigma2, nu),
             exact=True,
         )
 
     def _curvature(
-        self, found: dict[str, np.ndarray], precision_inverse: np.ndarray, sigma2: float, nu: int
+        self, found: levels.OneBlockSums, precision_inverse: np.ndarray, sigma2: float, nu: int
     ) -> np.ndarray:
         """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
-        q, p, E = self.block.q, self.gram.p, self._basis
+        q, E = self.block.q, self._basis
         flat = E.reshape(len(E), q * q)
-        trace = flat @ _crosswise(found["HH"], q) @ flat.T
-        X = np.einsum("iab,ambn->imn", E, found["XX"].reshape(q, p, q, p), optimize=True)
-        Xa = np.einsum("amb,iab->im", found["Xa"].reshape(q, p, q), E, optimize=True)
+        trace = flat @ _crosswise(found.HH, q) @ flat.T
+        Xa = flat @ found.Xa.transpose(0, 2, 1).reshape(q * q, -1)
         if self.reml:
-            QX = precision_inverse @ X
-            trace += np.einsum("imn,jnm->ij", QX, QX)
-            trace -= 2.0 * flat @ _crosswise(found["HS"], q) @ flat.T
-        pairs = found["Haa"].reshape(q, q, q, q).transpose(0, 2, 1, 3).reshape(q * q, q * q)
+            p = self.gram.p
+            X = flat @ found.XX.transpose(0, 2, 1, 3).reshape(q * q, p * p)
+            QX = precision_inverse @ X.reshape(-1, p, p)
+            trace += QX.reshape(len(E), -1) @ QX.transpose(0, 2, 1).reshape(len(E), -1).T
+            trace -= 2.0 * flat @ _crosswise(found.HS, q) @ flat.T
+        pairs = found.Haa.reshape(q, q, q, q).transpose(0, 2, 1, 3).reshape(q * q, q * q)
         quadratic = flat @ pairs @ flat.T - Xa @ precision_inverse @ Xa.T
-        squares = flat @ found["aa"].ravel()
+        squares = flat @ found.aa.ravel()
         return -trace + 2.0 * quadratic / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
 
     def error_variance(
