@@ -84,15 +84,14 @@ class OneBlock:
         self, found: levels.OneBlockSums, precision_inverse: np.ndarray, sigma2: float, nu: int
     ) -> np.ndarray:
         """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
-        q, E = self.block.q, self._basis
+        q, p, E = self.block.q, self.gram.p, self._basis
         flat = E.reshape(len(E), q * q)
         trace = flat @ _crosswise(found.HH, q) @ flat.T
-        Xa = flat @ found.Xa.transpose(0, 2, 1).reshape(q * q, -1)
+        Xa = flat @ found.Xa.transpose(0, 2, 1).reshape(q * q, p)
         if self.reml:
-            p = self.gram.p
             X = flat @ found.XX.transpose(0, 2, 1, 3).reshape(q * q, p * p)
-            QX = precision_inverse @ X.reshape(-1, p, p)
-            trace += QX.reshape(len(E), -1) @ QX.transpose(0, 2, 1).reshape(len(E), -1).T
+            QX = precision_inverse @ X.reshape(len(E), p, p)
+            trace += QX.reshape(len(E), p * p) @ QX.transpose(0, 2, 1).reshape(len(E), p * p).T
             trace -= 2.0 * flat @ _crosswise(found.HS, q) @ flat.T
         pairs = found.Haa.reshape(q, q, q, q).transpose(0, 2, 1, 3).reshape(q * q, q * q)
         quadratic = flat @ pairs @ flat.T - Xa @ precision_inverse @ Xa.T
