@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
+from pymackay.errors import CollapseError
 from pymackay.model.model import Model
 from pymackay.solve.coordinates import WeightedArrays, weight_arrays
 
-__all__ = ["SURVIVAL", "reliabilities", "signal_ratios"]
+__all__ = ["SURVIVAL", "explain_collapse", "reliabilities", "signal_ratios"]
 
 #: Smallest signal ratio with which a direction survives V ← cov(B̂): t ← (t / (1 + t))² s has a
 #: positive fixed point only from s = 4 on, where t* = 1.
@@ -74,6 +78,58 @@ def reliabilities(model: Model, term: int, cov: np.ndarray, noise_var: float) ->
     values, vectors = np.linalg.eigh(gram / np.outer(unit, unit))
     root = unit[:, None] * vectors * np.sqrt(np.clip(values, 0.0, None))
     return np.linalg.eigvalsh(root.T @ cov @ root)
+
+
+def explain_collapse(
+    model: Model, term: int, iteration: int, correlations: Sequence[float], reliability: float
+) -> CollapseError:
+    """Return the error that says where the literal loop ended, and why.
+
+    Parameters
+    ----------
+    model : Model
+    term : int
+        Position in ``model.terms`` of the term that lost a direction.
+    iteration : int
+        1-based iteration that lost it.
+    correlations : sequence of float
+        Correlation after each iteration; empty for a term of one effect.
+    reliability : float
+        The direction's t, see `reliabilities`.
+    """
+    name = model.terms[term].name
+    path = ", ".join(_short(r) for r in correlations)
+    reached = f" The correlation went {path}." if len(correlations) else ""
+    return CollapseError(
+        f"MacKay's literal loop collapsed in iteration {iteration}: the covariance matrix of the "
+        f"random effects of '{name}' is singular to working precision. The variance of one "
+        f"direction has fallen to {reliability:.1g} of its sampling variance.{reached}\n"
+        f"Why: a round of V <- cov(b) takes that ratio t to (t / (1 + t))^2 s, s - 1 being the "
+        f"direction's signal-to-noise ratio, and this has a positive fixed point only from "
+        f"s = {SURVIVAL:g} on. {_verdict_on(signal_ratios(model))}\n"
+        f'Cure: use MacKay\'s own divisor, pymackay.mackay(..., update="gamma"), which ends at '
+        f"REML; or forbid correlation, V = np.diag(np.diag(V)), which hides the direction.",
+        term=name,
+        iteration=iteration,
+        correlation=correlations[-1] if len(correlations) else float("nan"),
+    )
+
+
+def _verdict_on(ratios: np.ndarray | None) -> str:
+    if ratios is None:
+        return "In this unbalanced model s has no single value; a weak direction has died."
+    listed = ", ".join(f"{s:.3f}" for s in ratios)
+    dying = ", ".join(f"{s:.3f}" for s in ratios if s < SURVIVAL)
+    what = f"so the direction with s = {dying} dies" if dying else "so the start was too small"
+    return f"Here s = ({listed}), {what}."
+
+
+def _short(correlation: float) -> str:
+    """Write as many decimals as tell a correlation from 1, two at least."""
+    short_of_one = max(1.0 - abs(correlation), 0.0)
+    if short_of_one < 1e-12:
+        return f"{round(correlation)}"
+    return f"{correlation:.{max(2, math.ceil(-math.log10(short_of_one)))}f}"
 
 
 def _correlation(gram: np.ndarray) -> np.ndarray:
