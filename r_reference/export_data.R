@@ -2,6 +2,8 @@
 #
 #   Rscript r_reference/export_data.R [output directory, default data]
 #
+# Needs the R packages jsonlite and digest.
+#
 # Every number is written with the fewest digits that read back to the same double; factors are
 # written by label, their levels in R's order stand in datasets.json. Files over 100 kB are
 # compressed (gzip -n: no name, no time, so the bytes depend on the data alone). The SHA-256 is

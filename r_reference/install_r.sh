@@ -8,14 +8,14 @@
 set -eu
 
 OPENBLAS="libopenblas0-pthread"
-PACKAGES="r-base-core r-cran-lme4 r-cran-nlme r-cran-jsonlite $OPENBLAS"
+PACKAGES="r-base-core r-cran-lme4 r-cran-nlme $OPENBLAS"
 
 say() { printf '%s\n' "$*" >&2; }
 
 # Prints what R has, one line; fails when R or one of the R packages is missing.
 describe_r() {
     Rscript --vanilla -e '
-        for (p in c("lme4", "nlme", "jsonlite")) loadNamespace(p)
+        for (p in c("lme4", "nlme")) loadNamespace(p)
         blas <- extSoftVersion()[["BLAS"]]
         cat(R.version.string, "; lme4 ", packageDescription("lme4")$Version,
             "; BLAS ", if (nzchar(blas)) blas else La_library(), "\n", sep = "")' 2>/dev/null
@@ -30,15 +30,15 @@ uses_openblas() {
 
 manual() {
     say ""
-    say "pymackay needs R with lme4, nlme and jsonlite, and R should use OpenBLAS. Type:"
+    say "pymackay needs R with lme4 and nlme, and R should use OpenBLAS. Type:"
     say ""
     say "  Debian, Ubuntu   sudo apt-get update"
     say "                   sudo apt-get install --no-install-recommends $PACKAGES"
     say "  Fedora           sudo dnf install R-core R-core-devel cmake"
-    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(c(\"lme4\", \"jsonlite\"))'"
+    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(\"lme4\")'"
     say "  macOS            brew install r"
-    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(c(\"lme4\", \"jsonlite\"))'"
-    say "  conda            conda install -c conda-forge r-base r-lme4 r-nlme r-jsonlite 'libblas=*=*openblas'"
+    say "                   Rscript -e 'chooseCRANmirror(ind = 1); install.packages(\"lme4\")'"
+    say "  conda            conda install -c conda-forge r-base r-lme4 r-nlme 'libblas=*=*openblas'"
     say ""
     say "Then run this script again: it checks what it finds."
 }
