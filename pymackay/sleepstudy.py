@@ -87,7 +87,7 @@ class SleepReg(tf.Module):
     Raises
     ------
     DataError
-        If the file cannot be read, or lacks a column.
+        If the file cannot be read, lacks a column, or Days has one value only.
 
     References
     ----------
@@ -110,6 +110,11 @@ class SleepReg(tf.Module):
         super().__init__(name="sleep_reg")
         self.data = load_data("sleepstudy") if path is None else _read_csv(path)
         model = build_model(FORMULA, self.data)
+        if model.dropped:
+            raise DataError(
+                f"path: the column Days has one value only, so its slope cannot be told from the "
+                f"intercept ({', '.join(model.dropped)} would be dropped). Give rows of several days."
+            )
         self.y, self.X, self.Z = model.y[:, None], model.X, _dense_z(model)
         self._model = model
         self._problem = Problem(model, make_solver(cross_products(model), reml=True))

@@ -271,6 +271,13 @@ def test_missing_columns(tmp_path: Path) -> None:
         SleepReg(tmp_path / "renamed.csv")
 
 
+def test_one_day_only(tmp_path: Path) -> None:
+    data = pd.concat([pm.load_data("sleepstudy").query("Days == 3")] * 3)
+    data.assign(Reaction=data["Reaction"] + np.arange(len(data))).to_csv(tmp_path / "day.csv")
+    with pytest.raises(DataError, match="Days has one value only"):
+        SleepReg(tmp_path / "day.csv")
+
+
 def test_text_response(tmp_path: Path) -> None:
     data = pm.load_data("sleepstudy")
     data["Reaction"] = "fast"

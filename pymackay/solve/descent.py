@@ -55,7 +55,8 @@ class Training:
     @property
     def message(self) -> str:
         """How it ended, in words."""
-        reached = f"gradient norm {self.gradient_norm:.2g} after {self.epochs} epochs"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        reached = f"gradient norm {self.gradient_norm:.2g} after {epochs}"
         if self.converged:
             return f"{self.optimizer} converged: {reached}"
         return (
