@@ -16,9 +16,8 @@ from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, evaluate_at, factors_from_theta
-from pymackay.solve.reml import Control, Optimum, optimise
+from pymackay.solve.reml import Control, Optimum, find_optimum, optimise
 from pymackay.solve.solvers import make_solver
-from pymackay.solve.start import moment_start
 
 __all__ = ["evaluate", "lmer"]
 
@@ -90,7 +89,7 @@ def lmer(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
     problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
-    optimum = _best_optimum(problem, start, control or Control())
+    optimum = _optimum(problem, start, control)
     return _certified(assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence))
 
 
@@ -139,15 +138,11 @@ def evaluate(
     return evaluate_at(problem, _theta_values(theta, model))
 
 
-def _best_optimum(problem: Problem, start: ArrayLike | None, control: Control) -> Optimum:
-    """Descend from the start; from others too when the answer is singular or not certified."""
-    gram = problem.solver.gram
-    if start is not None:
-        theta = _theta_values(start, problem.model)
-        return optimise(problem.solver, factors_from_theta(gram, theta), control)
-    first = moment_start(gram)
-    best = optimise(problem.solver, first, control)
-    return best
+def _optimum(problem: Problem, start: ArrayLike | None, control: Control | None) -> Optimum:
+    if start is None:
+        return find_optimum(problem.solver, control)
+    theta = _theta_values(start, problem.model)
+    return optimise(problem.solver, factors_from_theta(problem.solver.gram, theta), control)
 
 
 def _certified(fit: Fit) -> Fit:

@@ -16,10 +16,9 @@ from pymackay.model.gram import Gram
 from pymackay.model.model import Model
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.pls import Evaluation, Solver
+from pymackay.solve.reml import is_singular
 
 __all__ = ["Problem", "assemble", "evaluate_at", "factors_from_theta", "theta_from_factors"]
-
-_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +116,6 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
     evaluation = problem.solver.evaluate(factors)
     given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
     return assemble(problem, factors, evaluation, given)
-
-
-def is_singular(factors: list[np.ndarray]) -> bool:
-    """Say whether a term's covariance matrix is singular, on a scale free of units."""
-    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
 
 
 def _fixed_effects(

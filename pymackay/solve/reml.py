@@ -10,16 +10,27 @@ Karush-Kuhn-Tucker conditions on the cone of covariance matrices).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pymackay.model.covariance import TermLayout
 from pymackay.results import Convergence
 from pymackay.solve.pls import Evaluation, Solver
-from pymackay.solve.start import noise_level
+from pymackay.solve.start import moment_start, noise_level
+from pymackay.solve.trust_region import trust_region_step
 
-__all__ = ["Control", "Optimum", "in_theta", "optimise", "trust_region_step"]
+__all__ = [
+    "Control",
+    "Optimum",
+    "find_optimum",
+    "in_theta",
+    "is_singular",
+    "optimise",
+]
+
+_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+_SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 
 
 @dataclass(frozen=True)
@@ -33,14 +44,11 @@ class Control:
         Newton decrement under which nothing is left to gain.
     quadratic : float
         Newton decrement under which a further step must shrink it, or rounding has been reached.
-    starts : int
-        Starts that may be tried when the first answer is on the boundary or not certified.
     """
 
     max_iterations: int = 100
     spent: float = 1e-14
     quadratic: float = 1e-6
-    starts: int = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +88,41 @@ def optimise(solver: Solver, start: list[np.ndarray], control: Control | None = 
     control = control or Control()
     search = _Search(solver, control)
     return search.run(start)
+
+
+def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
+    """Minimise from a start that the data give; look further where one start may not do.
+
+    A singular answer, or one that is not certified, can be a local optimum: further starts are
+    tried, and the lowest criterion is kept.
+    """
+    control = control or Control()
+    gram = solver.gram
+    best = optimise(solver, moment_start(gram), control)
+    evaluations = best.convergence.evaluations
+    for spread in _SPREADS:
+        if best.convergence.converged and not is_singular(best.factors):
+            break
+        start = [
+            spread * np.sqrt(noise_level(gram, k)) * np.eye(u.q) for k, u in enumerate(gram.layouts)
+        ]
+        other = optimise(solver, start, control)
+        evaluations += other.convergence.evaluations
+        best = _better(best, other, 1e-13 * max(abs(best.evaluation.criterion), gram.n))
+    return replace(best, convergence=replace(best.convergence, evaluations=evaluations))
+
+
+def _better(first: Optimum, second: Optimum, rounding: float) -> Optimum:
+    """Return the lower one; where they are level, a certified one, or the first."""
+    gain = first.evaluation.criterion - second.evaluation.criterion
+    if abs(gain) > rounding:
+        return second if gain > 0.0 else first
+    return second if second.convergence.converged > first.convergence.converged else first
+
+
+def is_singular(factors: list[np.ndarray]) -> bool:
+    """Say whether a term's covariance matrix is singular, on a scale free of units."""
+    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
 
 
 class _Search:
@@ -249,45 +292,3 @@ def in_theta(
         same = columns[:, None] == columns[None, :]
         bending[span, span] = 2.0 * same * score[rows[:, None], rows[None, :]]
     return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
-
-
-def trust_region_step(
-    gradient: np.ndarray, curvature: np.ndarray, radius: float
-) -> tuple[np.ndarray, float]:
-    """Minimise the quadratic model in a ball (Moré & Sorensen 1983, SIAM J. Sci. Stat. Comput. 4).
-
-    Returns
-    -------
-    step : numpy.ndarray, shape (m,)
-    predicted : float
-        Decrease of the model, positive.
-    """
-    values, vectors = np.linalg.eigh(curvature)
-    along = vectors.T @ gradient
-    floor = 1e-12 * max(float(np.abs(values).max()), 1.0)
-    step = np.where(np.abs(values) > floor, -along / np.where(values == 0, 1.0, values), 0.0)
-    if values[0] < -floor or np.linalg.norm(step) > radius:
-        step = _on_sphere(values, along, radius, floor)
-    predicted = -float(along @ step + 0.5 * values @ step**2)
-    return vectors @ step, predicted
-
-
-def _on_sphere(values: np.ndarray, along: np.ndarray, radius: float, floor: float) -> np.ndarray:
-    """Solve ``(values + shift) step = -along`` with a shift that puts the step on the sphere."""
-    low = max(0.0, -float(values[0]))
-    tiny = floor + 1e-12 * low
-    step = -along / (values + low + tiny)
-    if np.linalg.norm(step) < radius:  # hard case: no slope along the direction that curves down
-        step[0] = np.copysign(
-            np.sqrt(max(radius**2 - float(step[1:] @ step[1:]), 0.0)), -along[0] or 1.0
-        )
-        return step
-    high = low + float(np.linalg.norm(along)) / radius + tiny
-    for _ in range(100):
-        shift = 0.5 * (low + high)
-        step = -along / (values + shift + tiny)
-        length = float(np.linalg.norm(step))
-        if abs(length - radius) < 1e-3 * radius:
-            break
-        low, high = (shift, high) if length > radius else (low, shift)
-    return step
