@@ -163,6 +163,9 @@ class Fit:
     model : ModelSummary
     trace : pandas.DataFrame or None
         One row per iteration, for fits made by MacKay's loop.
+    not_offered : mapping of str to str
+        Quantities that this fit does not have, with the reason. `fitted` and `residuals` are NaN
+        then; `condvar` and `pev` raise.
     """
 
     formula: str
@@ -186,6 +189,7 @@ class Fit:
     condvar_source: Callable[[], GroupArrays] | None = None
     pev_source: Callable[[], GroupArrays] | None = None
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
+    not_offered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_obs(self) -> int:
@@ -256,8 +260,9 @@ class Fit:
         return dict(source())
 
     def _not_offered(self, what: str) -> PymackayError:
+        reason = f" ({self.not_offered[what]})" if what in self.not_offered else ""
         return PymackayError(
-            f"{what} is not offered by this fit, which was made by {self.engine}. "
+            f"{what} is not offered by this fit{reason}, which was made by {self.engine}. "
             f"Fit the model with pymackay.lmer or a live pymackay.lme4.lmer to get it."
         )
 

@@ -1,1 +1,1 @@
-"""What R says: lme4 live over rpy2, or recorded."""
+"""What R says: lme4 asked live over rpy2, or read from recordings of its answers."""

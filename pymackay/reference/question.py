@@ -1,0 +1,230 @@
+"""`Question`: what is asked of lme4, in a form that can be looked up."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.reference.columns import Table, table
+
+__all__ = ["Question", "normal_formula"]
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<quoted>`(?:[^`\\]|\\.)*`)
+      | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?L?)
+      | (?P<name>(?:[^\W\d_]|\.(?!\d))[\w.]*)
+      | (?P<operator>%[^%]*%|\|\||&&|<=|>=|==|!=|<-|:::?|\*\*|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_PLAIN_NAME = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A model, the data it is fitted to, and how `lmer` is to be called.
+
+    Attributes
+    ----------
+    formula : str
+    data : pandas.DataFrame
+    reml : bool
+    weights, offset : str, array of shape (n,), or None
+        A column's name, or numbers.
+    subset : str, array of bool of shape (n,), or None
+        An R expression, or which rows to keep.
+    contrasts : mapping of str to str or matrix, or None
+        Column to the name of R's contrasts, or a matrix levels × columns.
+    start : array of shape (m,) or None
+        Theta to start from.
+    control : mapping or None
+        Arguments of R's ``lmerControl``.
+    """
+
+    formula: str
+    data: pd.DataFrame = field(repr=False)
+    reml: bool = True
+    weights: str | np.ndarray | None = None
+    offset: str | np.ndarray | None = None
+    subset: str | np.ndarray | None = None
+    contrasts: Mapping[str, Any] | None = None
+    start: np.ndarray | None = None
+    control: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.formula, str):
+            raise ArgumentError(
+                f"formula: a string is expected, not {type(self.formula).__name__}."
+            )
+        if not isinstance(self.reml, bool | np.bool_):
+            raise ArgumentError(f"reml: True or False is expected, not {self.reml!r}.")
+        for name in ("contrasts", "control"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping | None):
+                raise ArgumentError(f"{name}: a dict is expected, not {type(value).__name__}.")
+
+    @cached_property
+    def table(self) -> Table:
+        """The columns that the model uses, as R holds them.
+
+        Raises
+        ------
+        DataError
+            If one of them has no way into R, or the data have two columns of one name.
+        """
+        return table(self.data, self._used)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The further arguments of the call, checked, without those that are None.
+
+        Raises
+        ------
+        ArgumentError
+            If one is of the wrong type or length.
+        DataError
+            If one names a column which the data do not have.
+        """
+        found: dict[str, Any] = {}
+        for name in ("weights", "offset"):
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = self._per_row(name, value, np.float64)
+        if self.subset is not None:
+            text = isinstance(self.subset, str)
+            found["subset"] = self.subset if text else self._per_row("subset", self.subset, bool)
+        if self.contrasts:
+            found["contrasts"] = {k: self._scheme(k, v) for k, v in self.contrasts.items()}
+        if self.start is not None:
+            found["start"] = _floats("start", self.start)
+        if self.control:
+            found["control"] = dict(self.control)
+        return found
+
+    @cached_property
+    def key(self) -> str:
+        """What identifies the model without its data: a checksum of `asked`."""
+        text = json.dumps(self.asked, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """Formula and arguments as they are recorded; long arrays by their checksums."""
+        asked: dict[str, Any] = {"formula": normal_formula(self.formula), "reml": bool(self.reml)}
+        for name, value in self.arguments.items():
+            asked[name] = (
+                normal_formula(value)
+                if name == "subset" and isinstance(value, str)
+                else _json(value)
+            )
+        return asked
+
+    @property
+    def _used(self) -> list[str] | None:
+        """Names of the columns that the call mentions; None for all of them."""
+        mentioned = set(_names(self.formula))
+        if "." in mentioned:
+            return None
+        if isinstance(self.subset, str):
+            mentioned |= set(_names(self.subset))
+        mentioned |= {v for v in (self.weights, self.offset) if isinstance(v, str)}
+        return sorted(mentioned)
+
+    def _per_row(self, name: str, value: Any, dtype: type) -> str | np.ndarray:
+        if isinstance(value, str):
+            if value not in self.data.columns:
+                raise DataError(
+                    f"{name}: the data have no column {value!r}. "
+                    f"Their columns are {', '.join(map(str, self.data.columns))}."
+                )
+            return value
+        try:
+            array = np.asarray(value)
+            kinds = "b" if dtype is bool else "biuf"
+            if array.dtype.kind not in kinds:
+                array = pd.array(array).to_numpy(dtype=dtype)
+            array = array.astype(dtype)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"{name}: {'True and False' if dtype is bool else 'numbers'} are expected: {error}."
+            ) from None
+        if array.shape != (len(self.data),):
+            raise ArgumentError(
+                f"{name}: one value for each of the {len(self.data)} rows is expected, "
+                f"not an array of shape {array.shape}."
+            )
+        return array
+
+    def _scheme(self, column: str, scheme: Any) -> str | np.ndarray:
+        if column not in self.data.columns:
+            raise DataError(f"contrasts: the data have no column {column!r}.")
+        if isinstance(scheme, str):
+            return scheme
+        matrix = _floats(f"contrasts of {column}", scheme)
+        if matrix.ndim != 2:
+            raise ArgumentError(
+                f"contrasts: for {column!r} a name or a matrix levels × columns is expected, "
+                f"not an array of shape {matrix.shape}."
+            )
+        return matrix
+
+
+def normal_formula(formula: str) -> str:
+    """Return the formula with one space between its tokens, and names quoted only where they must.
+
+    >>> normal_formula("Reaction~Days+( `Days`|Subject )")
+    'Reaction ~ Days + ( Days | Subject )'
+    """
+    return " ".join(token for _, token in _tokens(formula))
+
+
+def _tokens(formula: str) -> Iterator[tuple[str, str]]:
+    for match in _TOKEN.finditer(formula):
+        kind, token = match.lastgroup or "", match.group()
+        if kind == "quoted" and _PLAIN_NAME.fullmatch(token[1:-1]):
+            kind, token = "name", token[1:-1]
+        if kind != "space":
+            yield kind, token
+
+
+def _names(formula: str) -> Iterator[str]:
+    """Yield the variables of a formula: its names, without functions and names of arguments."""
+    tokens = [*_tokens(formula), ("end", "")]
+    for (kind, token), (_, following) in itertools.pairwise(tokens):
+        if kind == "quoted":
+            yield re.sub(r"\\(.)", r"\1", token[1:-1])
+        elif kind == "name" and following not in ("(", "=", "::", ":::"):
+            yield token
+
+
+def _floats(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name}: numbers are expected, not {value!r}.") from None
+
+
+def _json(value: Any) -> Any:
+    """Return an argument as JSON can hold it; an array of more than 100 numbers by its checksum."""
+    if isinstance(value, np.ndarray):
+        if value.size <= 100:
+            return value.tolist()
+        return {"shape": list(value.shape), "sha256": hashlib.sha256(value.tobytes()).hexdigest()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return value

@@ -1,0 +1,360 @@
+"""The embedded R: one thread owns it, and every caller hands its work to that thread."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePath
+from typing import Any, NoReturn
+
+from pymackay._resources import r_reference_path
+from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
+from pymackay.reference.r_values import to_python, to_r
+
+__all__ = [
+    "SCRIPTS",
+    "Outcome",
+    "RObject",
+    "RSession",
+    "script_hashes",
+    "session",
+    "why_unavailable",
+]
+
+SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
+STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
+INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
+
+GET_R = (
+    "To get R and lme4 run r_reference/install_r.sh from pymackay's repository; to get the bridge "
+    "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "
+    "has R, make one with: python -m pymackay.reference.record"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of an R function gave.
+
+    Attributes
+    ----------
+    value : object
+        The function's value as Python data; see `pymackay.reference.r_values`.
+    warnings, messages : tuple of str
+        What R said on the way, in order.
+    """
+
+    value: Any
+    warnings: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+class RObject:
+    """An object that stays in R, known to Python by a number; R may free it when this is gone.
+
+    It can be pickled, but what comes out in another process refuses to be used.
+    """
+
+    def __init__(self, owner: RSession | None, number: int) -> None:
+        self.owner = owner
+        self.number = number
+        if owner is not None:
+            weakref.finalize(self, owner.release, number).atexit = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (RObject, (None, self.number))
+
+
+@dataclass
+class _Job:
+    """Work for R's thread, and the way back for what comes of it."""
+
+    work: Callable[[], Any]
+    done: threading.Event = field(default_factory=threading.Event)
+    value: Any = None
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.value = self.work()
+        except BaseException as error:
+            self.error = _without_frames(error)
+        finally:
+            self.work = _nothing
+            self.done.set()
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Return an error that holds no frames: they hold R objects, which only R's thread may free."""
+    if not isinstance(error, PymackayError):
+        error.add_note("".join(traceback.format_exception(error)))
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
+
+
+def _nothing() -> None:
+    """Take the place of work that is done, so that its R objects are freed in R's thread."""
+
+
+class RSession:
+    """R in this process. Safe from any thread; use `session()` to get the one there is.
+
+    Raises
+    ------
+    RUnavailableError
+        If rpy2, R or lme4 is missing; the message says which, and the cure.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._current: _Job | None = None
+        self._current_lock = threading.Lock()
+        self._thread = _start_thread(self._serve)
+        self._submit(self._start)
+        _reinstall_sigint()
+
+    def call(self, function: str, *arguments: Any, **named: Any) -> Outcome:
+        """Call a function of the scripts in ``r_reference/`` and return what it gave.
+
+        Parameters
+        ----------
+        function : str
+            Its name.
+        *arguments, **named : object
+            Python data, see `pymackay.reference.r_values`; an `RObject` stands for what it names.
+
+        Raises
+        ------
+        RError
+            If R stops with an error; R's message is passed on.
+        ArgumentError
+            If R finds that an argument of the user's is wrong.
+        KeyboardInterrupt
+            If Ctrl-C is pressed while R works; R is stopped too.
+        """
+        given = [("", value) for value in arguments] + list(named.items())
+        result = self._submit(lambda: self._call(function, given))
+        (status,) = result["status"]
+        if status == "interrupted":
+            raise KeyboardInterrupt
+        if status != "ok":
+            _raise(status, result["error"][0], result["where"][0])
+        return Outcome(result["value"], tuple(result["warnings"]), tuple(result["messages"]))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package to version; BLAS by its file and the folder that this lies in."""
+        blas = "/".join(PurePath(self.libraries["BLAS"]).parts[-2:])
+        return {**self.libraries, "BLAS": blas}
+
+    def kept(self, number: int) -> RObject:
+        """Return the handle of an object that an R function has kept."""
+        return RObject(self, number)
+
+    def release(self, number: int) -> None:
+        """Let R free a kept object. Never waits: it is called by the garbage collector."""
+        if self.pid == os.getpid():
+            self._jobs.put(_Job(lambda: self._call("forget", [("", number)])))
+
+    def _call(self, function: str, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        with _r_lock():
+            values = [self._resolve(value) for _, value in arguments]
+            r_arguments = to_r(values, names=[name for name, _ in arguments])
+            return to_python(self._scripts["run"](to_r(function), r_arguments))
+
+    def _resolve(self, value: Any) -> Any:
+        if not isinstance(value, RObject):
+            return value
+        if value.owner is not self:
+            raise PymackayError(
+                "this fit was made in another process, and what it left in R is not here. "
+                "Fit the model again in this process."
+            )
+        return self._scripts["recall"](to_r(value.number))
+
+    def _submit(self, work: Callable[[], Any]) -> Any:
+        """Have R's thread do `work`, wait for it, and return what it gave."""
+        if self.pid != os.getpid():
+            raise RError(
+                f"R was started in process {self.pid}, of which this process is a fork, and R does "
+                "not survive a fork. Start processes with "
+                "multiprocessing.get_context('spawn') instead."
+            )
+        job = _Job(work)
+        if threading.current_thread() is self._thread or _r_calls_us():
+            job.run()
+        else:
+            self._jobs.put(job)
+            self._wait(job)
+        if job.error is not None:
+            raise job.error
+        return job.value
+
+    def _wait(self, job: _Job) -> None:
+        try:
+            job.done.wait()
+        except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+            self._interrupt(job)
+            job.done.wait(INTERRUPT_SECONDS)
+            raise
+
+    def _interrupt(self, job: _Job) -> None:
+        """Ask R to stop, if it is at this job; a job still waiting for its turn is emptied."""
+        with self._current_lock:
+            if self._current is job:
+                _r_library().R_interrupts_pending = 1
+            elif not job.done.is_set():
+                job.work = _nothing
+
+    def _serve(self) -> None:
+        """Do the jobs one after the other, for ever: the life of R's thread."""
+        while True:
+            job = self._jobs.get()
+            with self._current_lock:
+                self._current = job
+            job.run()
+            with self._current_lock:
+                self._current = None
+                if hasattr(self, "_scripts"):
+                    _r_library().R_interrupts_pending = 0
+            del job
+
+    def _start(self) -> None:
+        """Start R, load lme4 and read the scripts; runs in R's thread."""
+        interface = _load_rpy2()
+        with warnings.catch_warnings():
+            # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of here
+            warnings.simplefilter("ignore")
+            interface.initr()
+        base = interface.baseenv
+        try:
+            base["loadNamespace"](to_r("lme4"))
+        except interface.embedded.RRuntimeError as error:
+            raise RUnavailableError(f"R cannot load lme4: {_tidy(str(error))}. {GET_R}") from None
+        scripts = base["new.env"](parent=interface.globalenv)
+        for name in SCRIPTS:
+            base["sys.source"](to_r(str(r_reference_path(name))), scripts)
+        if not scripts["use_utf8"]()[0]:
+            warnings.warn("R found no UTF-8 locale; names beyond ASCII may not work", stacklevel=2)
+        self._scripts = scripts
+        found = self._call("versions", [])["value"]
+        self.libraries = {name: values[0] for name, values in found.items()}
+
+
+_session: RSession | None = None
+_session_failure: RUnavailableError | None = None
+_session_lock = threading.Lock()
+
+
+def session() -> RSession:
+    """Return this process's R, started when first asked for.
+
+    Raises
+    ------
+    RUnavailableError
+        If R cannot be had; the message says what is missing and the cure.
+    """
+    global _session, _session_failure
+    with _session_lock:
+        if _session_failure is not None:
+            raise RUnavailableError(str(_session_failure))
+        if _session is None:
+            try:
+                _session = RSession()
+            except RUnavailableError as error:
+                _session_failure = error
+                raise
+        return _session
+
+
+def why_unavailable() -> str:
+    """Return why R could not be started, or an empty string."""
+    return "" if _session_failure is None else str(_session_failure)
+
+
+@cache
+def script_hashes() -> dict[str, str]:
+    """Return the SHA-256 of each R script that an answer of lme4 goes through."""
+    return {
+        name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest() for name in SCRIPTS
+    }
+
+
+def _new_lock_after_fork() -> None:
+    """Give a forked child a lock of its own: another thread may have held the parent's."""
+    global _session_lock
+    _session_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock_after_fork)
+
+
+def _start_thread(serve: Callable[[], None]) -> threading.Thread:
+    previous = threading.stack_size(STACK_BYTES)
+    try:
+        thread = threading.Thread(target=serve, name="pymackay-R", daemon=True)
+        thread.start()
+    finally:
+        threading.stack_size(previous)
+    return thread
+
+
+def _reinstall_sigint() -> None:
+    """Put Python's handler of Ctrl-C back, in case that starting R has replaced it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _load_rpy2() -> Any:
+    """Import ``rpy2.rinterface``, or say what is missing."""
+    # rpy2 logs that its compiled mode is not there before it takes the other one
+    logger = logging.getLogger("rpy2.rinterface_lib.openrlib")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        return importlib.import_module("rpy2.rinterface")
+    except ModuleNotFoundError as error:
+        raise RUnavailableError(f"rpy2 is not installed ({error}). {GET_R}") from None
+    except Exception as error:  # rpy2 raises many kinds when R is not there
+        raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
+    finally:
+        logger.setLevel(level)
+
+
+def _r_library() -> Any:
+    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlib
+
+
+def _r_lock() -> Any:
+    """Return the lock which whoever else uses rpy2 in this process also takes."""
+    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlock
+
+
+def _r_calls_us() -> bool:
+    """Whether this thread is inside a call from R, where waiting for R would wait for ever."""
+    openrlib = sys.modules.get("rpy2.rinterface_lib.openrlib")
+    return openrlib is not None and bool(openrlib.rlock._is_owned())
+
+
+def _raise(status: str, message: str, where: str) -> NoReturn:
+    if status == "bad_argument":
+        raise ArgumentError(f"{_tidy(message)}.")
+    raise RError(f"R stopped{f' in {where}()' if where else ''}: {_tidy(message)}")
+
+
+def _tidy(message: str) -> str:
+    return " ".join(message.split()).removesuffix(".")

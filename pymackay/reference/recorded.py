@@ -1,0 +1,199 @@
+"""`RecordedStore`: answers of lme4 read from files, and refused where they do not apply."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pymackay._resources import r_reference_path
+from pymackay.errors import RecordingError
+from pymackay.reference.answer import fit_from_answer
+from pymackay.reference.question import Question
+from pymackay.results import Engine, Fit
+
+__all__ = ["FORMAT", "RecordedStore", "Recording", "content_sha256", "file_suffix"]
+
+FORMAT = 1
+HOW_TO_RECORD = "On a machine with R, make one with: python -m pymackay.reference.record"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file: a question to lme4 and its answers.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    content : dict
+        The file's JSON. ``asked``: formula and arguments; ``data``: rows, and each column's kind
+        and checksum; ``made_by``: versions and the checksums of the R scripts; ``model``: names
+        and levels; ``answers``: ``"default"`` (as a user of ``lmer`` gets it) and ``"tight"``.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """Read a file and check that it is whole.
+
+        Raises
+        ------
+        RecordingError
+            If it is not JSON, of another format, or was changed after it was made.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise RecordingError(f"{path}: cannot be read ({error}). Record it again.") from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise RecordingError(
+                f"{path}: is no recording of format {FORMAT}. Record it again with this version."
+            )
+        if content.get("content_sha256") != content_sha256(content):
+            raise RecordingError(
+                f"{path}: does not match its own checksum, so a number or a name in it was changed "
+                "after lme4 gave it. Take the file from version control, or record it again."
+            )
+        return cls(path, content)
+
+    def difference(self, question: Question) -> str:
+        """Say in what the question's data differ from the recorded; empty if in nothing."""
+        recorded = self.content["data"]
+        if recorded["rows"] != question.table.rows:
+            return f"{question.table.rows} rows here, {recorded['rows']} in the recording"
+        here = {column.name: column for column in question.table.columns}
+        for name, was in recorded["columns"].items():
+            if name not in here:
+                return f"column {name!r} is missing here"
+            kind = here[name].meaning
+            if kind != was["kind"]:
+                return f"column {name!r} is {kind} here and {was['kind']} in the recording"
+            if here[name].sha256() != was["sha256"]:
+                return f"column {name!r} has other values or levels"
+        added = sorted(set(here) - set(recorded["columns"]))
+        return f"column {added[0]!r} is not in the recording" if added else ""
+
+    def fit(self, question: Question, how: str) -> Fit:
+        """Return the recorded answer to `question`, whose data are known to be the same."""
+        answer = self.content["answers"].get(how)
+        if answer is None:
+            raise RecordingError(f"{self.path}: holds no {how} answer. {HOW_TO_RECORD}.")
+        made_by = self.content["made_by"]
+        left_out = dict(self.content["not_recorded"])
+        left_out["evaluate"] = "a recording holds optima only"
+        return fit_from_answer(
+            {**answer, "model": self.content["model"]},
+            formula=question.formula,
+            reml=bool(question.reml),
+            index=question.data.index,
+            engine=Engine("lme4", made_by["versions"], source="recorded"),
+            not_offered=left_out,
+            condvar=_source(answer.get("condvar")),
+            pev=_source(answer.get("pev")),
+        )
+
+
+class RecordedStore:
+    """Recordings in one or more folders.
+
+    Parameters
+    ----------
+    *folders : path-like
+        Searched in order; ``r_reference/recorded`` unless given.
+
+    Examples
+    --------
+    >>> len(list(RecordedStore().recordings())) > 0
+    True
+    """
+
+    def __init__(self, *folders: str | Path) -> None:
+        self.folders = tuple(Path(f) for f in folders) or (r_reference_path("recorded"),)
+
+    def find(self, question: Question) -> Recording:
+        """Return the recording of this very formula, these arguments and these data.
+
+        Raises
+        ------
+        RecordingError
+            If there is none; the message says whether the formula, the arguments or the data
+            differ. A recording that was tampered with is refused.
+        """
+        differences = []
+        for path in self._paths(f"*{file_suffix(question)}"):
+            recording = Recording.read(path)
+            if recording.content["asked"] != question.asked:
+                continue
+            difference = recording.difference(question)
+            if not difference:
+                return recording
+            differences.append(f"{path.name}: {difference}")
+        if differences:
+            raise RecordingError(
+                f"lme4's answer to {question.formula!r} is recorded, but for other data "
+                f"({'; '.join(differences)}). {HOW_TO_RECORD}."
+            )
+        raise RecordingError(
+            f"lme4's answer to {_described(question.asked)} is not recorded in "
+            f"{', '.join(map(str, self.folders))}{self._near(question)}. {HOW_TO_RECORD}."
+        )
+
+    def fit(self, question: Question, how: str = "default") -> Fit:
+        """Return the recorded answer: ``"default"``, as a user gets it, or ``"tight"``.
+
+        Raises
+        ------
+        RecordingError
+            As `find`.
+        """
+        return self.find(question).fit(question, how)
+
+    def recordings(self) -> Iterator[Recording]:
+        """Read all recordings, in the order of their names."""
+        return (Recording.read(path) for path in self._paths("*.json"))
+
+    def _paths(self, pattern: str) -> list[Path]:
+        return [path for folder in self.folders for path in sorted(folder.glob(pattern))]
+
+    def _near(self, question: Question) -> str:
+        """Name the ways in which the same formula is recorded."""
+        formula = question.asked["formula"]
+        near = [
+            _described(recording.content["asked"])
+            for recording in self.recordings()
+            if recording.content["asked"]["formula"] == formula
+        ]
+        return f" (there is: {'; '.join(sorted(set(near)))})" if near else ""
+
+
+def file_suffix(question: Question) -> str:
+    """Return the end of the name of a file that may answer `question`."""
+    return f"-{question.key[:12]}.json"
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """Return the checksum of a recording, over all that it holds but the checksum itself.
+
+    Layout and the order of keys do not matter; every digit does.
+    """
+    rest = {key: value for key, value in content.items() if key != "content_sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _source(blocks: Mapping[str, Any] | None) -> Any:
+    if blocks is None:
+        return None
+    return lambda: {group: np.asarray(b, dtype=np.float64) for group, b in blocks.items()}
+
+
+def _described(asked: Mapping[str, Any]) -> str:
+    arguments = [f"{k}={v!r}" for k, v in asked.items() if k != "formula"]
+    return f"{asked['formula']!r} with {', '.join(arguments)}"

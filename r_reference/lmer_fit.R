@@ -1,0 +1,124 @@
+# A question to lme4, its answer as a user of lmer() gets it, and the model at a given theta.
+
+# A question is an environment in which the calls to lme4 are evaluated. They name what they need
+# by symbols found there, so that no data end up inside a call. `arguments` may hold
+#   weights, offset   a column's name, or numbers
+#   subset            an R expression as text, or logical
+#   contrasts         list: column -> name or matrix
+#   start             theta to start from
+#   control           list: arguments of lmerControl()
+new_question <- function(formula, data, reml, arguments) {
+  question <- new.env(parent = formula_library())
+  question$model_data <- data
+  question$reml <- reml
+  question$call_arguments <- list(
+    formula = parse_formula(formula, question), data = quote(model_data), REML = reml
+  )
+  for (name in names(arguments)) add_argument(question, name, arguments[[name]])
+  question
+}
+
+# Where a formula's functions are found: what is attached, and the spline bases.
+formula_library <- function() {
+  library <- new.env(parent = globalenv())
+  library$ns <- splines::ns
+  library$bs <- splines::bs
+  library
+}
+
+parse_formula <- function(text, environment) {
+  expression <- tryCatch(str2lang(text), error = function(condition) {
+    stop("the formula does not parse: ", conditionMessage(condition), call. = FALSE)
+  })
+  if (!is.call(expression) || !identical(expression[[1L]], quote(`~`))) {
+    stop("a formula with a ~ was expected, not: ", text, call. = FALSE)
+  }
+  eval(expression, environment)
+}
+
+add_argument <- function(question, name, value) {
+  symbol <- paste0("model_", name)
+  question$call_arguments[[name]] <- switch(name,
+    weights = ,
+    offset = if (is.character(value)) as.name(value) else as.name(symbol),
+    subset = if (is.character(value)) str2lang(value) else as.name(symbol),
+    as.name(symbol)
+  )
+  if (name == "control") value <- do.call(lme4::lmerControl, value)
+  assign(symbol, value, envir = question)
+}
+
+# lmer(), as a user calls it.
+fit_default <- function(question) {
+  eval(as.call(c(quote(lme4::lmer), question$call_arguments)), question)
+}
+
+# lme4's own parts of the model: model frame, X, Zt and the template of Lambda.
+model_parts <- function(question) {
+  if (is.null(question$parts)) {
+    arguments <- question$call_arguments
+    arguments$start <- NULL
+    question$parts <- eval(as.call(c(quote(lme4::lFormula), arguments)), question)
+  }
+  parts <- question$parts
+  # lme4 writes theta and Lambda in place: every criterion gets copies of its own
+  parts$reTrms$theta <- parts$reTrms$theta + 0
+  parts$reTrms$Lambdat@x <- parts$reTrms$Lambdat@x + 0
+  parts
+}
+
+criterion_function <- function(parts) {
+  do.call(lme4::mkLmerDevfun, parts[c("fr", "X", "reTrms", "REML")])
+}
+
+# The model at `theta`, without optimisation; matched by `names` if these are lme4's in any order.
+fit_at <- function(question, theta, names = NULL) {
+  parts <- model_parts(question)
+  criterion <- criterion_function(parts)
+  expected <- theta_names(parts$reTrms$cnms)
+  if (!anyDuplicated(expected) && setequal(names, expected)) theta <- theta[match(expected, names)]
+  check_theta(theta, parts$reTrms)
+  merMod_at(question, parts, criterion, list(par = theta, message = "theta was given"))
+}
+
+check_theta <- function(theta, terms) {
+  expected <- length(terms$theta)
+  if (length(theta) != expected) {
+    stop_argument(
+      "theta: ", expected, if (expected == 1L) " value is" else " values are",
+      " expected, ", paste(theta_names(terms$cnms), collapse = ", "), "; ", length(theta), " came"
+    )
+  }
+  if (!all(is.finite(theta))) stop_argument("theta: finite numbers are expected")
+  low <- theta < terms$lower
+  if (any(low)) {
+    stop_argument(
+      "theta: ", paste(theta_names(terms$cnms)[low], collapse = ", "),
+      " cannot be below ", terms$lower[low][1L], " because it is a relative standard deviation"
+    )
+  }
+}
+
+# Names of theta as getME(fit, "theta") has them, made from the effects' names of every term.
+theta_names <- function(cnms) {
+  unlist(lapply(seq_along(cnms), function(i) {
+    effects <- cnms[[i]]
+    pairs <- which(lower.tri(diag(length(effects)), diag = TRUE), arr.ind = TRUE)
+    column <- effects[pairs[, "col"]]
+    row <- effects[pairs[, "row"]]
+    # make.names is not used: lme4 keeps the effects' names as they are
+    paste(names(cnms)[i], ifelse(row == column, row, paste(row, column, sep = ".")), sep = ".")
+  }))
+}
+
+# A merMod from a criterion function and what an optimiser returned (`par`, `message`, `feval`).
+merMod_at <- function(question, parts, criterion, optimum) {
+  optimum$fval <- criterion(optimum$par) # last: it leaves beta, u and L of this theta behind
+  optimum$conv <- 0L
+  if (is.null(optimum$feval)) optimum$feval <- 1L
+  # the name of a real optimiser, which profile() and bootMer() look up
+  optimum <- structure(optimum, optimizer = "nloptwrap", control = list())
+  call <- as.call(c(quote(lme4::lmer), question$call_arguments))
+  call$formula <- parts$formula
+  lme4::mkMerMod(environment(criterion), optimum, parts$reTrms, fr = parts$fr, mc = call)
+}

@@ -1,0 +1,191 @@
+# lme4's own criterion driven to a tight optimum: several starts and optimisers, then Newton.
+
+fit_tight <- function(question) {
+  # what lmer() has to say of its own search is not about the tight one
+  default <- suppressMessages(suppressWarnings(fit_default(question)))
+  parts <- model_parts(question)
+  search <- new_search(criterion_function(parts), parts$reTrms)
+  theta <- search_globally(search, default@theta)
+  theta <- normalise(search, newton(search, theta))
+  gained <- -2 * as.numeric(stats::logLik(default)) - search$value(theta)
+  fit <- merMod_at(question, parts, search$criterion, list(
+    par = theta,
+    message = sprintf("tightened: %.3g below where lmer() stops by default", gained),
+    feval = search$evaluations
+  ))
+  fit@optinfo$derivs <- search$derivatives
+  fit
+}
+
+# The criterion, counted. Where it fails it is Inf. It may be asked below the bounds: a column of
+# Lambda with its sign changed gives the same covariances, so it goes on smoothly there.
+new_search <- function(criterion, terms) {
+  search <- new.env()
+  search$criterion <- criterion
+  search$lower <- terms$lower
+  search$cnms <- terms$cnms
+  search$large <- nrow(terms$Zt) > 2000L
+  search$evaluations <- 0L
+  search$value <- function(theta) {
+    search$evaluations <- search$evaluations + 1L
+    value <- tryCatch(criterion(theta), error = function(condition) Inf)
+    if (is.finite(value)) value else Inf
+  }
+  search
+}
+
+# The lowest that BOBYQA (minqa's and nlopt's) and subplex find from several starts. A model that is
+# expensive gets fewer of them.
+search_globally <- function(search, theta) {
+  diagonal <- as.numeric(search$lower == 0)
+  starts <- list(theta, diagonal, 0.2 * diagonal, theta + 0.1 * diagonal)
+  if (search$large) starts <- starts[1:2]
+  algorithms <- list(run_bobyqa, run_nlopt("NLOPT_LN_BOBYQA"), run_nlopt("NLOPT_LN_SBPLX"))
+  if (search$large) algorithms <- algorithms[1L]
+  for (start in unique(starts)) {
+    for (algorithm in algorithms) theta <- lower_of(search, algorithm(search, start), theta)
+  }
+  lower_of(search, run_bobyqa(search, theta), theta)
+}
+
+lower_of <- function(search, a, b) if (search$value(a) < search$value(b)) a else b
+
+# Each optimiser works in units in which the criterion changes by about one.
+run_bobyqa <- function(search, start) {
+  scale <- step_scale(search, start)
+  n <- length(start)
+  found <- suppressWarnings(minqa::bobyqa(
+    start / scale, scaled_value(search, scale), lower = search$lower / scale,
+    control = list(rhobeg = 0.5, rhoend = 1e-8, maxfun = 3000L * n, npt = 2L * n + 1L)
+  ))
+  pmax(found$par * scale, search$lower)
+}
+
+run_nlopt <- function(algorithm) {
+  function(search, start) {
+    scale <- step_scale(search, start)
+    found <- nloptr::nloptr(
+      start / scale, scaled_value(search, scale), lb = search$lower / scale,
+      ub = rep(Inf, length(start)),
+      opts = list(algorithm = algorithm, xtol_abs = 1e-9, ftol_abs = 1e-12, maxeval = 500L * length(start))
+    )
+    pmax(found$solution * scale, search$lower)
+  }
+}
+
+# nlopt and minqa want finite numbers.
+scaled_value <- function(search, scale) function(x) min(search$value(x * scale), 1e100)
+
+# For each parameter the step that changes the criterion by about one.
+step_scale <- function(search, theta) {
+  here <- search$value(theta)
+  vapply(seq_along(theta), function(i) {
+    step <- max(abs(theta[i]), 1e-3) / 4
+    for (attempt in 1:60) {
+      moved <- theta
+      moved[i] <- theta[i] + step
+      change <- abs(search$value(moved) - here)
+      if (change > 5) step <- step / 2 else if (change < 0.2) step <- step * 2 else break
+    }
+    step
+  }, 0)
+}
+
+# Newton's method without bounds, on differences of fourth order.
+newton <- function(search, theta) {
+  scale <- step_scale(search, theta)
+  best <- search$value(theta)
+  noise <- 1e-13 * max(1, abs(best)) # the criterion is not known better
+  promised <- Inf
+  for (iteration in 1:40) {
+    local <- derivatives(search, theta, scale)
+    step <- newton_step(local)
+    escape <- if (local$smallest < -1e-4) downhill(search, theta, local$direction * scale, best)
+    if (!is.null(escape)) {
+      theta <- escape
+    } else {
+      moved <- backtrack(search, theta, step$move * scale, best, noise)
+      # below the noise a step is judged by what the next one promises
+      if (is.null(moved) || (step$promise < noise && step$promise >= promised)) break
+      promised <- step$promise
+      theta <- moved
+    }
+    best <- min(best, search$value(theta))
+  }
+  theta
+}
+
+newton_step <- function(local) {
+  size <- pmax(abs(local$values), 1e-9 * max(abs(local$values), 1e-9))
+  move <- -local$vectors %*% (crossprod(local$vectors, local$gradient) / size)
+  list(move = as.numeric(move), promise = -sum(move * local$gradient) / 2)
+}
+
+# The first of ever shorter moves that does not raise the criterion; NULL if there is none.
+backtrack <- function(search, theta, move, best, noise) {
+  for (shrink in 0.5^(0:12)) {
+    moved <- theta + shrink * move
+    if (search$value(moved) <= best + noise) return(moved)
+  }
+  NULL
+}
+
+# A lower point along a direction of negative curvature, either way; NULL if there is none.
+downhill <- function(search, theta, direction, best) {
+  for (size in c(1, 0.3, 0.1, 0.03)) {
+    for (sign in c(1, -1)) {
+      moved <- theta + sign * size * direction
+      if (search$value(moved) < best - 1e-9) return(moved)
+    }
+  }
+  NULL
+}
+
+# Gradient and curvature in units of `scale`, with the curvature's eigenvalues and vectors.
+derivatives <- function(search, theta, scale, step = 0.01) {
+  n <- length(theta)
+  at <- function(move) search$value(theta + move * scale * step)
+  unit <- function(i) as.numeric(seq_len(n) == i)
+  here <- at(numeric(n))
+  gradient <- numeric(n)
+  hessian <- matrix(0, n, n)
+  for (i in seq_len(n)) {
+    ahead <- c(at(unit(i)), at(2 * unit(i)))
+    behind <- c(at(-unit(i)), at(-2 * unit(i)))
+    gradient[i] <- (8 * (ahead[1L] - behind[1L]) - (ahead[2L] - behind[2L])) / (12 * step)
+    sums <- ahead + behind - 2 * here
+    hessian[i, i] <- (16 * sums[1L] - sums[2L]) / (12 * step^2)
+    for (j in seq_len(i - 1L)) {
+      same <- at(unit(i) + unit(j)) + at(-unit(i) - unit(j))
+      opposite <- at(unit(i) - unit(j)) + at(unit(j) - unit(i))
+      hessian[i, j] <- hessian[j, i] <- (same - opposite) / (4 * step^2)
+    }
+  }
+  search$derivatives <- list(gradient = gradient / scale, Hessian = hessian / outer(scale, scale))
+  system <- eigen(hessian, symmetric = TRUE)
+  list(
+    gradient = gradient, values = system$values, vectors = system$vectors,
+    smallest = system$values[n], direction = system$vectors[, n]
+  )
+}
+
+# Inside the bounds: a column of Lambda whose diagonal is negative changes its sign, and a diagonal
+# that is zero but for rounding becomes zero.
+normalise <- function(search, theta) {
+  first <- 0L
+  for (effects in search$cnms) {
+    q <- length(effects)
+    column <- rep(seq_len(q), times = q:1)
+    for (k in seq_len(q)) {
+      entries <- first + which(column == k)
+      if (theta[entries[1L]] < 0) theta[entries] <- -theta[entries]
+    }
+    first <- first + length(column)
+  }
+  here <- search$value(theta)
+  for (i in which(search$lower == 0)) {
+    zeroed <- replace(theta, i, 0)
+    if (theta[i] > 0 && search$value(zeroed) <= here + 1e-12 * max(1, abs(here))) theta <- zeroed
+  }
+  theta
+}

@@ -1,0 +1,93 @@
+# The door from Python: runs one function, and hands back what it said and how it ended as data.
+
+# Calls `name` with `arguments`. Text is sorted by code point meanwhile, whatever the user's locale,
+# so that levels which R makes itself come in the same order on every machine.
+run <- function(name, arguments) {
+  heard <- new.env()
+  heard$warnings <- heard$messages <- character()
+  collation <- Sys.getlocale("LC_COLLATE")
+  on.exit(Sys.setlocale("LC_COLLATE", collation))
+  Sys.setlocale("LC_COLLATE", "C")
+  outcome <- tryCatch(
+    list(status = "ok", value = listen(do.call(name, arguments), heard)),
+    interrupt = function(condition) list(status = "interrupted"),
+    error = function(condition) failure(condition)
+  )
+  c(outcome, list(warnings = heard$warnings, messages = heard$messages))
+}
+
+# Evaluates `expression`; keeps its warnings and messages in `heard` instead of showing them.
+listen <- function(expression, heard) {
+  withCallingHandlers(
+    expression,
+    warning = function(condition) {
+      heard$warnings <- c(heard$warnings, conditionMessage(condition))
+      invokeRestart("muffleWarning")
+    },
+    message = function(condition) {
+      heard$messages <- c(heard$messages, sub("\n$", "", conditionMessage(condition)))
+      invokeRestart("muffleMessage")
+    }
+  )
+}
+
+failure <- function(condition) {
+  call <- conditionCall(condition)
+  list(
+    status = if (inherits(condition, "bad_argument")) "bad_argument" else "error",
+    error = conditionMessage(condition),
+    # the function's name only: its arguments may be whole data frames
+    where = if (is.call(call)) paste(deparse(call[[1L]]), collapse = " ")[1L] else ""
+  )
+}
+
+# Stops because of what the user passed, which Python reports as an error of that argument.
+stop_argument <- function(...) {
+  stop(structure(
+    class = c("bad_argument", "error", "condition"),
+    list(message = paste0(...), call = NULL)
+  ))
+}
+
+# Objects that Python refers to by number. They never leave R, so no other thread can free them.
+kept <- new.env()
+kept$count <- 0L
+
+keep <- function(object) {
+  kept$count <- kept$count + 1L
+  assign(as.character(kept$count), object, envir = kept)
+  kept$count
+}
+
+recall <- function(number) get(as.character(number), envir = kept, inherits = FALSE)
+
+forget <- function(number) {
+  rm(list = as.character(number), envir = kept)
+  NULL
+}
+
+versions <- function() {
+  package <- function(name) {
+    if (requireNamespace(name, quietly = TRUE)) utils::packageDescription(name)$Version
+  }
+  found <- list(
+    R = paste(R.version$major, R.version$minor, sep = "."),
+    lme4 = package("lme4"),
+    Matrix = package("Matrix"),
+    BLAS = normalizePath(extSoftVersion()[["BLAS"]], mustWork = FALSE),
+    nloptr = package("nloptr"),
+    minqa = package("minqa")
+  )
+  doublevert <- getOption("lme4.doublevert.default")
+  if (!is.null(doublevert)) found$doublevert <- as.character(doublevert)
+  found[!vapply(found, is.null, NA)]
+}
+
+# R reads UTF-8 names only in a UTF-8 locale; a bare container has none.
+use_utf8 <- function() {
+  if (l10n_info()[["UTF-8"]]) return(TRUE)
+  for (locale in c("C.UTF-8", "C.utf8", "en_US.UTF-8", "UTF-8")) {
+    if (suppressWarnings(Sys.setlocale("LC_CTYPE", locale)) != "") return(TRUE)
+  }
+  FALSE
+}
