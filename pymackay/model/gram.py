@@ -12,7 +12,7 @@ from pymackay.model.covariance import TermLayout, split_theta
 from pymackay.model.model import Model
 from pymackay.model.scaling import Basis, fixed_basis, term_basis
 
-__all__ = ["Block", "Gram", "cross_products"]
+__all__ = ["Block", "Gram", "Response", "cross_products"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,25 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
+class Response:
+    """The response with its least-squares fit on X taken off.
+
+    Attributes
+    ----------
+    residual : numpy.ndarray, shape (n,)
+        Weighted, at unit length.
+    scale : float
+        Its length before; relative quantities do not depend on it.
+    beta : numpy.ndarray, shape (p,)
+        What was taken off, in the user's columns of X.
+    """
+
+    residual: np.ndarray
+    scale: float
+    beta: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Gram:
     """Weighted cross-products of [Z, X, y] in the bases of `pymackay.model.scaling`.
 
@@ -64,12 +83,8 @@ class Gram:
         Rows and fixed columns.
     basis : Basis
         X = Q R, rows weighted.
-    beta_ls : numpy.ndarray, shape (p,)
-        Least-squares coefficients of Q that were taken off the response.
-    residual : numpy.ndarray, shape (n,)
-        Least-squares residual of the weighted response, at unit length.
-    y_scale : float
-        Its length before; relative quantities do not depend on it.
+    response : Response
+        Least-squares residual of the weighted response, and what was taken off.
     log_weights : float
         Sum of the logs of the prior weights.
     layouts : tuple of TermLayout
@@ -85,12 +100,15 @@ class Gram:
     n: int
     p: int
     basis: Basis
-    beta_ls: np.ndarray
-    residual: np.ndarray
-    y_scale: float
+    response: Response
     log_weights: float
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
+
+    @property
+    def y_scale(self) -> float:
+        """Length of the least-squares residual."""
+        return self.response.scale
 
     @property
     def n_theta(self) -> int:
@@ -118,12 +136,12 @@ def cross_products(model: Model) -> Gram:
     """
     root = None if model.weights is None else np.sqrt(model.weights)
     basis = fixed_basis(_weigh(model.X, root))
-    residual, beta_ls, y_scale = _residual_response(model, root, basis)
+    response = _residual_response(model, root, basis)
     transforms = tuple(term_basis(_weigh(term.columns, root)) for term in model.terms)
     blocks = _order_blocks(model)
     leading, others = blocks[0], blocks[1:]
     Z = [_block_columns(model, block, transforms, root) for block in blocks]
-    dense = np.column_stack([basis.Q, residual])
+    dense = np.column_stack([basis.Q, response.residual])
     A = _level_gram(Z[0], model.factors[leading.name].codes, leading.n_levels)
     Z_lead = _sparse(Z[0], model.factors[leading.name].codes, leading)
     Z_rest = [
@@ -141,9 +159,7 @@ def cross_products(model: Model) -> Gram:
         n=len(model.y),
         p=model.X.shape[1],
         basis=basis,
-        beta_ls=beta_ls,
-        residual=residual,
-        y_scale=y_scale,
+        response=response,
         log_weights=0.0 if model.weights is None else float(np.log(model.weights).sum()),
         layouts=split_theta([len(term.effects) for term in model.terms]),
         transforms=transforms,
@@ -154,25 +170,38 @@ def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
     return columns if root is None else columns * root[:, None]
 
 
-def _residual_response(
-    model: Model, root: np.ndarray | None, basis: Basis
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the least-squares residual at unit length, the coefficients of Q, and the length."""
+def _residual_response(model: Model, root: np.ndarray | None, basis: Basis) -> Response:
+    """Take the least-squares fit off the response.
+
+    A constant that X can carry goes first, by exact subtraction: products with Q would leave
+    rounding of the response's size in every row.
+    """
     y = model.y if model.offset is None else model.y - model.offset
-    y = y if root is None else y * root
-    beta = basis.Q.T @ y
-    residual = y - basis.Q @ beta
-    correction = basis.Q.T @ residual  # a second pass: the first leaves rounding of y's size
-    residual = residual - basis.Q @ correction
-    length = float(np.sqrt(residual @ residual))
-    size = float(np.sqrt(y @ y))
+    one = np.ones(len(y)) if root is None else root
+    along = basis.Q.T @ one
+    carried = np.abs(one - basis.Q @ along).max() < 1e-12 * np.abs(one).max()
+    center = float(np.mean(y)) if carried else 0.0
+    left = (y - center) * one
+    first = basis.Q.T @ left
+    left = left - basis.Q @ first
+    second = basis.Q.T @ left
+    left = left - basis.Q @ second
+    length = float(np.sqrt(left @ left))
+    size = float(np.sqrt(np.sum((y * one) ** 2)))
     if not length > 1e-14 * max(size, np.finfo(float).tiny):
         raise DataError(
             f"the response {model.response!r} is an exact linear function of the fixed effects: "
             f"the residual of the least-squares fit has length {length:.3g}. "
             f"A mixed model needs residual variation; check the response and the formula."
         )
-    return residual / length, beta + correction, length
+    beta = basis.from_basis(first + second) + center * _constant(model.X, basis.from_basis(along))
+    return Response(left / length, length, beta)
+
+
+def _constant(X: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Return the coefficients of X that give the constant 1, exactly where they are integers."""
+    rounded = np.round(coefficients)
+    return rounded if np.array_equal(X @ rounded, np.ones(len(X))) else coefficients
 
 
 def _order_blocks(model: Model) -> tuple[Block, ...]:

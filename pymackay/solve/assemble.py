@@ -121,10 +121,10 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
 def _fixed_effects(
     model: Model, gram: Gram, evaluation: Evaluation, sigma: float
 ) -> tuple[pd.Series, pd.DataFrame]:
-    coefficients = gram.beta_ls + evaluation.beta * gram.y_scale
+    moved = gram.basis.from_basis(evaluation.beta) * gram.y_scale
     root = gram.basis.from_basis(np.linalg.cholesky(evaluation.precision_inverse))
     index = pd.Index(model.fixed)
-    beta = pd.Series(gram.basis.from_basis(coefficients), index=index, name="beta")
+    beta = pd.Series(gram.response.beta + moved, index=index, name="beta")
     return beta, pd.DataFrame(sigma**2 * root @ root.T, index=index, columns=index)
 
 
@@ -141,7 +141,7 @@ def _fitted(
     model: Model, gram: Gram, evaluation: Evaluation, effects: list[np.ndarray]
 ) -> tuple[pd.Series, pd.Series]:
     """Take the model's part off the least-squares residual: no digits of y's size are lost."""
-    left = gram.residual - gram.basis.Q @ evaluation.beta
+    left = gram.response.residual - gram.basis.Q @ evaluation.beta
     if model.weights is not None:
         left = left / np.sqrt(model.weights)
     for term, T, b in zip(model.terms, gram.transforms, effects, strict=True):
