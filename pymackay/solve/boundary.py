@@ -1,0 +1,66 @@
+"""Directions of a covariance matrix that are dying: which one, how far gone, and how to drop it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.solve.rounds import TermRound
+from pymackay.solve.updates import metric_roots
+
+__all__ = ["Direction", "drop_direction", "is_singular_root", "weakest_direction"]
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """The least determined of a term's directions that are still alive.
+
+    Attributes
+    ----------
+    share : float
+        What the data determine of it, its effective number over the levels: t / (1 + t), with t
+        its variance over its sampling variance.
+    axis : numpy.ndarray, shape (q,)
+        The direction, in computed effects.
+    weights : numpy.ndarray, shape (q,)
+        ``weights' b`` is its coordinate, in computed effects; ``weights' axis = 1``.
+    contrast : numpy.ndarray, shape (q,)
+        The same combination of the user's effects, largest coefficient 1.
+    """
+
+    share: float
+    axis: np.ndarray
+    weights: np.ndarray
+    contrast: np.ndarray
+
+
+def weakest_direction(term: TermRound) -> Direction | None:
+    """Return the weakest live direction; None if the data know none, or all are dead."""
+    half, inverse, unknown = metric_roots(term.traces)
+    M = half @ term.root @ term.root.T @ half
+    values, vectors = np.linalg.eigh(M)
+    alive = np.count_nonzero(np.abs(term.root).sum(axis=0)) - round(float(np.trace(unknown)))
+    if alive < 1:
+        return None
+    weakest = len(M) - alive
+    weights = half @ vectors[:, weakest]
+    contrast = np.linalg.solve(term.transform.T, weights)
+    return Direction(
+        share=max(float(values[weakest]), 0.0) / term.n_levels,
+        axis=inverse @ vectors[:, weakest],
+        weights=weights,
+        contrast=contrast / contrast[np.abs(contrast).argmax()],
+    )
+
+
+def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
+    """Return `root` without `direction`: one column more is exactly zero."""
+    left, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
+    sizes[np.count_nonzero(np.abs(root).sum(axis=0)) - 1 :] = 0.0
+    return left * sizes
+
+
+def is_singular_root(root: np.ndarray) -> bool:
+    """Say whether a direction has been dropped."""
+    return bool((np.abs(root).sum(axis=0) == 0.0).any())
