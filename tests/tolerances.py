@@ -13,6 +13,9 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "statistic": (1e-7, "in statistical units, at the same theta: rounding of the same formulas"),
     "oracle": (1e-8, "relative, against the dense n x n formula: its condition number times eps"),
     "difference": (1e-6, "relative, central differences of step 1e-5: rounding over the step"),
+    "design": (1e-12, "of a column's largest value: the same formulas, another order of summing"),
+    "nist": (1e-8, "relative: eight digits, what float64 carries of NIST's hardest sets"),
+    "optimum": (1e-9, "relative, against closed forms: the optimiser leaves 1e-9 standard errors"),
     "certified": (1e-6, "absolute, criterion above a trusted optimum: the optimiser's certificate"),
 }
 

@@ -1,0 +1,111 @@
+"""The optimiser: closed forms, boundaries, certificates, starts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from tolerances import tol
+
+import pymackay as pm
+from pymackay.solve.reml import Control
+from pymackay.solve.trust_region import trust_region_step
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def balanced_one_way(y: np.ndarray) -> tuple[float, float]:
+    """Closed-form REML of a balanced one-way table (levels × rows): variance, sigma²."""
+    J, m = y.shape
+    within = ((y - y.mean(axis=1, keepdims=True)) ** 2).sum() / (J * (m - 1))
+    between = m * y.mean(axis=1).var(ddof=1)
+    return (between - within) / m, within
+
+
+@pytest.mark.parametrize("name", ["Dyestuff", "Rail"])
+def test_balanced_one_way_has_its_closed_form(name: str) -> None:
+    data = pm.load_data(name)
+    response, group = {"Dyestuff": ("Yield", "Batch"), "Rail": ("travel", "Rail")}[name]
+    fit = pm.lmer(f"{response} ~ 1 + (1 | {group})", data)
+    table = np.stack([g[response].to_numpy(float) for _, g in data.groupby(group, observed=True)])
+    variance, sigma2 = balanced_one_way(table)
+    np.testing.assert_allclose(fit.varcorr[group].iloc[0, 0], variance, rtol=tol("optimum"))
+    np.testing.assert_allclose(fit.sigma**2, sigma2, rtol=tol("optimum"))
+
+
+def test_sleepstudy_has_the_closed_form_of_a_balanced_design() -> None:
+    data = pm.load_data("sleepstudy")
+    fit = pm.lmer(SLEEP, data)
+    X = np.column_stack([np.ones(10), np.arange(10.0)])
+    y = data["Reaction"].to_numpy().reshape(18, 10)
+    effects = y @ np.linalg.pinv(X).T
+    sigma2 = ((y - effects @ X.T) ** 2).sum() / (180 - 36)
+    V = np.cov(effects, rowvar=False) - sigma2 * np.linalg.inv(X.T @ X)
+    np.testing.assert_allclose(fit.varcorr["Subject"], V, rtol=tol("optimum"))
+    np.testing.assert_allclose(fit.sigma**2, sigma2, rtol=tol("optimum"))
+    assert fit.convergence.converged
+    assert not fit.singular
+
+
+def test_a_variance_of_zero_is_found_and_said() -> None:
+    fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2"))
+    assert fit.varcorr["Batch"].iloc[0, 0] == 0.0
+    assert fit.singular
+    assert fit.convergence.converged
+    assert (fit.ranef["Batch"] == 0.0).all(axis=None)
+
+
+def test_a_correlation_of_one_is_found_exactly() -> None:
+    rng = np.random.default_rng(12)
+    g = np.repeat(np.arange(15), 8)
+    x = np.tile(np.arange(8.0), 15)
+    level = rng.normal(size=15)
+    data = pd.DataFrame(
+        {"y": level[g] * (3.0 + 0.4 * x) + 2.0 * rng.normal(size=120), "x": x, "g": g.astype(str)}
+    )
+    fit = pm.lmer("y ~ x + (x | g)", data)
+    V = fit.varcorr["g"].to_numpy()
+    assert fit.singular
+    assert fit.convergence.converged
+    np.testing.assert_allclose(V[0, 1] ** 2, V[0, 0] * V[1, 1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("start", [[1.0, 0.0, 1.0], [1e-3, 0.0, 1e-3], [50.0, -20.0, 9.0]])
+def test_every_start_ends_at_the_same_optimum(start: list[float]) -> None:
+    data = pm.load_data("sleepstudy")
+    fit = pm.lmer(SLEEP, data, start=start)
+    best = pm.lmer(SLEEP, data)
+    np.testing.assert_allclose(fit.varcorr["Subject"], best.varcorr["Subject"], rtol=1e-7)
+
+
+def test_running_out_of_iterations_is_said() -> None:
+    with pytest.warns(pm.ConvergenceWarning, match="not certified"):
+        fit = pm.lmer(SLEEP, pm.load_data("sleepstudy"), start=[9.0, 0.0, 9.0], control=Control(1))
+    assert not fit.convergence.converged
+
+
+def test_certificate_is_in_statistical_units() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = pm.lmer("strength ~ 1 + (1 | batch / cask)", pm.load_data("Pastes"))
+    assert fit.convergence.gradient < 1e-6
+    assert fit.convergence.curvature > 0.0
+    assert fit.convergence.evaluations < 30
+
+
+def test_trust_region_leaves_a_saddle_without_slope() -> None:
+    step, predicted = trust_region_step(np.zeros(2), np.diag([-1.0, 2.0]), 0.5)
+    np.testing.assert_allclose(np.abs(step), [0.5, 0.0], atol=1e-12)
+    np.testing.assert_allclose(predicted, 0.125)
+
+
+def test_trust_region_takes_newtons_step_inside() -> None:
+    H = np.array([[3.0, 1.0], [1.0, 2.0]])
+    g = np.array([0.1, -0.2])
+    step, predicted = trust_region_step(g, H, 10.0)
+    np.testing.assert_allclose(step, -np.linalg.solve(H, g))
+    np.testing.assert_allclose(predicted, 0.5 * g @ np.linalg.solve(H, g))
+    short, _ = trust_region_step(g, H, 0.01)
+    np.testing.assert_allclose(np.linalg.norm(short), 0.01, rtol=2e-3)
