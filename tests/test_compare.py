@@ -99,7 +99,7 @@ def test_what_is_not_offered_is_not_agreed(ours, theirs):
     assert lacking["ok"].isna().all()
     assert set(lacking["note"]) == {"not offered by lme4"}
     assert result.verdict == "same optimum"
-    assert "var(b|y) Subject not offered by lme4" in str(result)
+    assert "var(b|y) Subject: not offered by lme4" in str(result)
 
 
 def test_where_neither_can_evaluate_it_is_not_checked(ours, theirs):

@@ -59,7 +59,7 @@ def test_text_names_model_engines_and_numbers(same):
     for part in (
         "Reaction ~ Days + (Days | Subject)",
         "REML, 180 rows, Subject: 18 levels",
-        "at one theta they agree",
+        "at one theta: criterion",
         "251.405",
         "24.7405",
         "5.92213",
@@ -72,13 +72,13 @@ def test_text_names_model_engines_and_numbers(same):
 
 def test_numbers_stand_under_each_other(same):
     block = str(same).split("REML criterion")[1].split("variance gap")[0]
-    ends = [
-        match.end(1)
+    numbers = [
+        [match.end(k) for k in range(1, 5)]
         for line in block.splitlines()[1:]
-        if (match := re.match(r".{42} +\S+ +(\S+)  \S", line))
+        if (match := re.match(r".{41} *(\S+) +(\S+) +(\S+) +(\S+)  \S", line))
     ]
-    assert len(ends) >= 10
-    assert len(set(ends)) == 1
+    assert len(numbers) >= 10
+    assert len(set(map(tuple, numbers))) == 1
 
 
 def test_different_model_shows_the_differences_and_no_numbers(different):
@@ -91,7 +91,7 @@ def test_different_model_shows_the_differences_and_no_numbers(different):
 
 def test_defect_is_flagged_and_explained(lower):
     assert lower.verdict == "theirs lower"
-    assert "<-- over 1e-06" in str(lower)
+    assert str(lower).count("<--") == 1
     assert "It is a defect of our fit" in str(lower).replace("\n", " ")
 
 
@@ -190,7 +190,7 @@ def test_numbers_are_written_without_noise(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (1.4615e-9, "1.5e-09"), (0.0237, "0.024"), (30.1, "30"), (104.2, "1.0e+02")],
+    [(0.0, "0"), (1.4615e-9, "1.5e-09"), (0.0237, "0.024"), (30.1, "30"), (104.2, "1e+02")],
 )
 def test_sizes_have_two_digits(value, text):
     assert size(value) == text

@@ -24,7 +24,9 @@ _SHORT_UNITS = {
     "standard errors": "SE",
     "conditional standard deviations": "cond. sd",
     "residual standard deviations": "sigma",
-    "of the product of the two sds": "of the two sds",
+    "of the variance": "variance",
+    "of the product of the two sds": "two sds",
+    "of a level's own variance": "level var",
 }
 
 
@@ -34,9 +36,13 @@ class Line:
 
     Attributes
     ----------
-    label, ours, theirs, distance, unit : str
-    flag : str
-        What is wrong with it, or why it was not judged; empty when it agrees.
+    label, ours, theirs, distance : str
+    allowed : str
+        The tolerance; empty where the line is not judged.
+    unit : str
+        Of distance and tolerance.
+    note : str
+        Why it is not judged.
     bad : bool
         Whether it disagrees.
     """
@@ -45,8 +51,9 @@ class Line:
     ours: str
     theirs: str
     distance: str
+    allowed: str
     unit: str
-    flag: str = ""
+    note: str = ""
     bad: bool = False
 
 
@@ -89,7 +96,7 @@ def size(value: float) -> str:
         return "-" if math.isnan(value) else "infinite"
     if value == 0.0:
         return "0"
-    return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}"
+    return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}".replace(".0e", "e")
 
 
 def heads(comparison: Comparison) -> dict[str, str]:
@@ -142,17 +149,17 @@ def _checked(comparison: Comparison) -> str:
             return "no numbers, because the models differ"
         return "NOT at one theta: neither fit can be evaluated at the other's"
     criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
-    word = "agree" if comparison.same_theta == "agreed" else "DIFFER"
+    word = "at one theta" if comparison.same_theta == "agreed" else "at one theta they DIFFER"
     return (
-        f"at one theta they {word}: criterion to {size(criterion.distance)} relative, "
-        f"numbers to {size(float(np.max(others, initial=0.0)))} statistical units"
+        f"{word}: criterion {size(criterion.distance)} relative, "
+        f"numbers {size(float(np.max(others, initial=0.0)))} statistical units apart"
     )
 
 
 def _line(row: Row, label: str, ours: str, theirs: str) -> Line:
-    flag = f"over {row.tolerance:.0e}" if row.ok is False else row.note
+    allowed = "" if row.ok is None else f"{row.tolerance:.0e}"
     unit = _SHORT_UNITS.get(row.unit, row.unit)
-    return Line(label, ours, theirs, size(row.distance), unit, flag, row.ok is False)
+    return Line(label, ours, theirs, size(row.distance), allowed, unit, row.note, row.ok is False)
 
 
 def _criterion_lines(fit: Fit, rows: list[Row]) -> Iterator[Line]:
@@ -174,7 +181,7 @@ def _beta_lines(rows: list[Row]) -> Iterator[Line]:
         yield _line(row, row.name, _estimate(row.ours, se.ours), _estimate(row.theirs, se.theirs))
         yield _line(se, "  se", number(se.ours, 5), number(se.theirs, 5))
     if len(beta) > _MANY:
-        yield Line(f"and {len(beta) - _MANY} more, all closer", "", "", "", "")
+        yield Line(f"and {len(beta) - _MANY} more, all closer", "", "", "", "", "")
 
 
 def _estimate(value: float, se: float) -> str:

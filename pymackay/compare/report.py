@@ -146,12 +146,11 @@ def _row(cells: Iterable[str], tone: str = "") -> str:
 def _numbers(parts: Iterable[Section]) -> str:
     def body() -> Iterator[str]:
         for section in parts:
-            yield f'<tr class="title"><td colspan="6">{escape(section.title)}</td></tr>'
+            yield f'<tr class="title"><td colspan="7">{escape(section.title)}</td></tr>'
             for line in section.lines:
-                cells = (line.label, line.ours, line.theirs, line.distance, line.unit, line.flag)
-                yield _row(cells, "bad" if line.bad else "")
+                yield _row(list(asdict(line).values())[:-1], "bad" if line.bad else "")
 
-    head = ("", "ours", "theirs", "distance", "in", "")
+    head = ("", "ours", "theirs", "distance", "allowed", "in", "")
     return f"<h2>Numbers</h2>{_table(head, body())}"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["as_sentence", "as_text"]
 
 _WIDTH = 96
-_LABEL = 40
+_LABEL = 39
 
 
 def as_sentence(comparison: Comparison) -> str:
@@ -73,26 +73,30 @@ def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
 
 
 def _number_lines(comparison: Comparison) -> Iterator[str]:
-    yield f"  {'':<{_LABEL}}{'ours':>13}{'theirs':>13}  distance"
-    omitted: dict[str, None] = {}
+    yield _columns("", "ours", "theirs", "distance", "allowed", "in")
+    missing: dict[str, None] = {}
     for section in sections(comparison):
-        if section.title != "criterion":
-            yield f"  {section.title}"
         indent = "" if section.title == "criterion" else "  "
+        if indent:
+            yield f"  {section.title}"
         for line in section.lines:
-            if line.distance == "-" and line.flag:
-                omitted[f"{line.label} {line.flag}"] = None
+            if line.distance == "-" and line.note:
+                missing[f"  {line.label}: {line.note}"] = None
                 continue
-            flag = f"  <-- {line.flag}" if line.bad else ""
-            yield (
-                f"  {_cut(indent + line.label):<{_LABEL}}{line.ours:>13}{line.theirs:>13}"
-                f"  {line.distance} {line.unit}{flag}"
-            )
-    yield from (f"  {text}" for text in omitted)
+            text = _columns(
+                _cut(indent + line.label, _LABEL),
+                line.ours, line.theirs, line.distance, line.allowed, line.unit,
+            )  # fmt: skip
+            yield text + "  <--" * line.bad
+    yield from missing
 
 
-def _cut(label: str) -> str:
-    return label if len(label) < _LABEL else label[: _LABEL - 4] + "..."
+def _columns(label: str, ours: str, theirs: str, distance: str, allowed: str, unit: str) -> str:
+    return f"  {label:<{_LABEL}}{ours:>12}{theirs:>12}{distance:>10}{allowed:>9}  {unit}"
+
+
+def _cut(label: str, width: int) -> str:
+    return label if len(label) < width else label[: width - 4] + "..."
 
 
 def _gap_lines(comparison: Comparison) -> Iterator[str]:
@@ -105,11 +109,8 @@ def _gap_lines(comparison: Comparison) -> Iterator[str]:
     yield f"  variance gap: variance = mean square of the predictions + mean {what} variance"
     yield f"  {'':<26}{'variance':>12}{'predictions':>13}{'errors':>11}{'hidden':>9}{'gamma':>16}"
     for line in ours:
-        label = line.label if len(line.label) < 24 else line.label[:21] + "..."
-        yield (
-            f"    {label:<24}{line.variance:>12}{line.predictions:>13}{line.errors:>11}"
-            f"{line.hidden:>9}{line.gamma:>16}"
-        )
+        shown = f"    {_cut(line.label, 24):<24}{line.variance:>12}{line.predictions:>13}"
+        yield f"{shown}{line.errors:>11}{line.hidden:>9}{line.gamma:>16}"
     yield f"    left over, of the variance: {_left_over(comparison)}"
 
 

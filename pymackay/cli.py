@@ -1,0 +1,219 @@
+"""The command line: `pymackay fit`, `compare`, `data`, `article`, `doctor`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TextIO
+
+import click
+
+from pymackay import __version__
+from pymackay.errors import PymackayError
+
+__all__ = ["main"]
+
+_HOLDS, _FAILS, _BAD_INPUT, _DEFECT, _INTERRUPTED = 0, 1, 2, 3, 130
+_CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
+
+
+class _Group(click.Group):
+    """A group whose commands end in a message and an exit status, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _CLICKS_OWN:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            message, status = _ending(error)
+            click.echo(message, err=True)
+            ctx.exit(status)
+
+
+def _ending(error: BaseException) -> tuple[str, int]:
+    """Say how a command ended that did not return: the message and the exit status."""
+    if isinstance(error, PymackayError):
+        return f"error: {error}", _BAD_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", _INTERRUPTED
+    if isinstance(error, ModuleNotFoundError) and error.name not in (None, "pymackay"):
+        return f"error: {error.name} is not installed. `pymackay doctor` tells the cure.", _DEFECT
+    return (
+        f"error: unexpected {type(error).__name__}: {error}\n"
+        f"This is a defect of pymackay: `pymackay --debug ...` shows where it happened.",
+        _DEFECT,
+    )
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as a sentence, without the place in our code that raised it."""
+    click.echo(f"warning: {message}", err=True)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep TensorFlow's C++ side quiet while it is loaded.
+
+    It writes to file descriptor 2 before it reads ``TF_CPP_MIN_LOG_LEVEL``.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _load_engine(debug: bool) -> None:
+    """Import TensorFlow and what stands on it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.nullcontext() if debug else _silence():
+        importlib.import_module("pymackay.api")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="pymackay")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Linear mixed models in TensorFlow, compared with R's lme4.
+
+    DATA is the name of a data set that comes along (`pymackay data` lists them) or the path of a
+    CSV, gzipped CSV or Parquet file. FORMULA is lme4's: "Reaction ~ Days + (Days | Subject)".
+
+    Exit status: 0 it holds, 1 it does not hold, 2 bad input, 3 a defect.
+    """
+    if not debug:
+        ctx.with_resource(warnings.catch_warnings())  # until the command has ended
+        warnings.showwarning = _show_warning
+
+
+def _model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command that fits a model takes."""
+    for decorator in (
+        click.option("--offset", metavar="COL", help="Column with a known part of the response."),
+        click.option("--weights", metavar="COL", help="Column with prior weights."),
+        click.option("--ml", is_flag=True, help="Maximum likelihood instead of REML."),
+        click.argument("formula"),
+        click.argument("data"),
+    ):
+        command = decorator(command)
+    return command
+
+
+@main.command()
+@_model_options
+@click.pass_context
+def fit(
+    ctx: click.Context, data: str, formula: str, ml: bool, weights: str | None, offset: str | None
+) -> None:
+    """Fit FORMULA to DATA in TensorFlow and print the fit."""
+    import pymackay as pm
+    from pymackay.tables import read_table
+
+    table = read_table(data)  # before TensorFlow is loaded: a wrong name is told at once
+    _load_engine(ctx.find_root().params["debug"])
+    click.echo(str(pm.lmer(formula, table, reml=not ml, weights=weights, offset=offset)))
+
+
+@main.command()
+@_model_options
+@click.option("--live", "source", flag_value="live", help="Ask R; fail where it is missing.")
+@click.option("--recorded", "source", flag_value="recorded", help="Never start R.")
+@click.option("--tight", is_flag=True, help="lme4 driven to a tight optimum, not its default.")
+@click.option("--report", metavar="FILE", help="Write the comparison as one HTML file.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the comparison as JSON.")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    data: str,
+    formula: str,
+    ml: bool,
+    weights: str | None,
+    offset: str | None,
+    source: Literal["live", "recorded"] | None,
+    tight: bool,
+    report: str | None,
+    json_path: str | None,
+) -> None:
+    """Judge our fit of FORMULA to DATA against lme4's.
+
+    R is asked where it is there, else lme4's recorded answer is read.
+    """
+    import pymackay as pm
+    from pymackay.tables import read_table
+
+    table = read_table(data)
+    _load_engine(ctx.find_root().params["debug"])
+    how: dict[str, Any] = {"reml": not ml, "weights": weights, "offset": offset}
+    ours = pm.lmer(formula, table, **how)
+    reference = pm.lme4.lmer(formula, table, source=source or "auto", tight=tight, **how)
+    comparison = pm.compare(ours, reference)
+    click.echo(str(comparison))
+    if report:
+        comparison.to_html(report)
+    if json_path:
+        comparison.to_json(json_path)
+    ctx.exit(_HOLDS if comparison.ok else _FAILS)
+
+
+@main.command()
+def data() -> None:
+    """List the data sets that come along."""
+    from pymackay.datasets import data_info, list_data
+
+    infos = [data_info(name) for name in list_data()]
+    width = max(len(info.name) for info in infos)
+    for info in infos:
+        columns = ", ".join(column.name for column in info.columns)
+        click.echo(f"{info.name:<{width}}  {info.rows:>6} rows  {columns}")
+
+
+@main.command()
+@click.pass_context
+def article(ctx: click.Context) -> None:
+    """Print the article's numbers: as printed there, ours, and lme4's."""
+    _load_engine(ctx.find_root().params["debug"])
+    from pymackay.sleepstudy import article_table
+
+    table = article_table()
+    click.echo(str(table))
+    ctx.exit(_HOLDS if table.ok else _FAILS)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Say what is installed, what is missing, and the cure.
+
+    Exit status 0 when models can be fitted; R is optional.
+    """
+    from pymackay.doctor import diagnose
+
+    diagnosis = diagnose()
+    click.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else str(diagnosis))
+    ctx.exit(_HOLDS if diagnosis.main_job else _FAILS)

@@ -1,0 +1,253 @@
+"""The command line: exit status 0 only when it holds, 2 for bad input, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner, Result
+
+import pymackay as pm
+from pymackay import cli
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, list(arguments), prog_name="pymackay")
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "from pymackay.cli import main; main(prog_name='pymackay')"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return run("compare", "sleepstudy", SLEEP, "--recorded")
+
+
+# ---- the main job
+
+
+def test_main_job_holds_without_r(recorded):
+    assert recorded.exit_code == 0, recorded.output
+    assert recorded.stdout.startswith("Same optimum:")
+    for part in (SLEEP, "lme4 (recorded;", "251.405", "24.7405", "variance gap"):
+        assert part in recorded.stdout
+    assert recorded.stderr == ""
+
+
+def test_same_answer_in_a_fresh_process_with_no_r_and_nothing_on_stderr(recorded, tmp_path):
+    done = process("compare", "sleepstudy", SLEEP, "--recorded", PATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == recorded.stdout
+
+
+def test_report_and_json_are_written(tmp_path):
+    page, content = tmp_path / "r.html", tmp_path / "r.json"
+    result = run("compare", "sleepstudy", SLEEP, "--recorded", "--report", str(page),
+                 "--json", str(content))  # fmt: skip
+    assert result.exit_code == 0
+    assert "Same optimum" in page.read_text(encoding="utf-8")
+    assert json.loads(content.read_text(encoding="utf-8"))["verdict"] == "same optimum"
+
+
+def test_comparison_that_does_not_hold_exits_with_1(monkeypatch):
+    real = pm.lme4.lmer
+
+    def other_criterion(*args, **kwargs):
+        fit = real(*args, **kwargs)
+        return fit.replace(criterion=fit.criterion - 0.5)
+
+    monkeypatch.setattr(pm.lme4, "lmer", other_criterion)
+    result = run("compare", "sleepstudy", SLEEP, "--recorded")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Different model: the two fits differ in at one theta")
+
+
+def test_fit_prints_the_fit():
+    result = run("fit", "sleepstudy", SLEEP, "--ml")
+    assert result.exit_code == 0
+    assert "fit by ML" in result.stdout
+    assert "1751.9393" in result.stdout
+
+
+def test_article_prints_three_columns():
+    result = run("article")
+    assert result.exit_code == 0, result.output
+    assert "251.405105" in result.stdout
+    assert "302.9045408" in result.stdout
+
+
+@pytest.mark.live
+def test_csv_is_compared_with_live_lme4(tmp_path):
+    path = tmp_path / "sleep.csv"
+    data = pm.load_data("sleepstudy")
+    data.insert(3, "w", 1.0 + data["Days"] % 3)
+    data.to_csv(path, index=False)
+    for options in ((), ("--ml", "--tight"), ("--weights", "w")):
+        result = run("compare", str(path), SLEEP, "--live", *options)
+        assert result.exit_code == 0, result.output
+        assert "lme4 (live;" in result.stdout
+
+
+# ---- bad input
+
+
+def bad(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_no_such_data(command):
+    assert "Did you mean sleepstudy" in bad(command, "sleepstudi", SLEEP)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ Days + (Days | Nobody)",
+        "Reaction ~ Days",
+        "Reaction ~ Days + (Days | Subject",
+        "Subject ~ Days + (1 | Subject)",
+        "Reaction ~ Days +* (1 | Subject)",
+        "",
+    ],
+)
+def test_bad_formula(formula):
+    bad("fit", "sleepstudy", formula)
+
+
+def test_place_that_stopped_the_parser_is_shown():
+    lines = bad("fit", "sleepstudy", "Reaction ~ Days +* (1 | Subject)").splitlines()
+    assert lines[-2].strip() == "Reaction ~ Days +* (1 | Subject)"
+    assert lines[-1].strip() == "^"
+
+
+def test_unreadable_table(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"")
+    assert "is empty" in bad("compare", str(path), SLEEP)
+
+
+def test_recording_that_does_not_exist():
+    text = bad("compare", "sleepstudy", "Reaction ~ 1 + (0 + Days | Subject)", "--recorded", "--ml")
+    assert "record" in text
+
+
+def test_report_that_cannot_be_written(tmp_path):
+    result = run("compare", "sleepstudy", SLEEP, "--recorded", "--report", str(tmp_path / "a/b"))
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_usage_errors_are_bad_input_too():
+    assert run("compare", "sleepstudy").exit_code == 2
+    assert run("no-such-command").exit_code == 2
+
+
+def test_debug_shows_the_traceback():
+    result = run("--debug", "fit", "sleepstudi", SLEEP)
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "error: data:" in result.stderr
+
+
+def test_defect_is_told_from_bad_input(monkeypatch):
+    def broken(name):
+        raise KeyError("something of ours")
+
+    monkeypatch.setattr("pymackay.tables.load_data", broken)
+    result = run("fit", "sleepstudy", SLEEP)
+    assert result.exit_code == 3
+    assert "This is a defect of pymackay" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_missing_library_points_to_the_doctor(monkeypatch):
+    def missing(debug):
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(cli, "_load_engine", missing)
+    result = run("fit", "sleepstudy", SLEEP)
+    assert result.exit_code == 3
+    assert result.stderr == (
+        "error: tensorflow is not installed. `pymackay doctor` tells the cure.\n"
+    )
+
+
+def test_ctrl_c_has_its_own_status(monkeypatch):
+    def interrupted(debug):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load_engine", interrupted)
+    result = run("fit", "sleepstudy", SLEEP)
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def test_warnings_are_sentences(monkeypatch):
+    import warnings
+
+    def warned(*args, **kwargs):
+        warnings.warn("something is odd", pm.ConvergenceWarning, stacklevel=2)
+        return "the fit"
+
+    monkeypatch.setattr(pm, "lmer", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        before = warnings.showwarning
+        result = run("fit", "sleepstudy", SLEEP)
+        assert warnings.showwarning is before
+    assert result.exit_code == 0
+    assert result.stderr == "warning: something is odd\n"
+
+
+# ---- the small commands
+
+
+def test_help_and_version():
+    for flag in ("-h", "--help"):
+        assert "Exit status: 0 it holds" in run(flag).stdout
+    assert run("--version").stdout == f"pymackay, version {pm.__version__}\n"
+    for command in ("fit", "compare", "data", "article", "doctor"):
+        assert run(command, "-h").exit_code == 0
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom pymackay.cli import main\n"
+        "try: main(['compare', '-h'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('tensorflow', 'pandas', 'numpy', 'rpy2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_data_lists_every_set():
+    lines = run("data").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == pm.list_data()
+    assert "180 rows  Reaction, Days, Subject" in lines[0]
+
+
+def test_doctor_prints_words_or_json(monkeypatch):
+    words = run("doctor")
+    assert words.exit_code == 0
+    assert words.stdout.startswith("Fitting in TensorFlow: can be done.")
+    assert json.loads(run("doctor", "--json").stdout)["main_job"] is True
+    monkeypatch.setattr("pymackay.doctor.importlib.util.find_spec", lambda name: None)
+    assert run("doctor").exit_code == 1

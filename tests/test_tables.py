@@ -1,0 +1,97 @@
+"""Reading the table that a command line names: what R would read, or an error with the cure."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pymackay as pm
+from pymackay.tables import read_table
+
+
+def test_name_of_a_data_set():
+    pd.testing.assert_frame_equal(read_table("Rail"), pm.load_data("Rail"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_is_read_as_r_reads_it(tmp_path, suffix):
+    text = "y,g,h,k,ok\n0.1,None,a,1,TRUE\n251.40510484848491,null,,2,FALSE\nNA,é b,c,3,TRUE\n"
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    table = read_table(str(path))
+    assert table["y"].tolist()[:2] == [0.1, 251.40510484848491]
+    assert np.isnan(table["y"][2])
+    assert table["g"].tolist() == ["None", "null", "é b"]
+    assert table["h"].isna().tolist() == [False, True, False]
+    assert table["k"].dtype == np.int64
+    assert table["ok"].dtype == bool
+    assert not isinstance(table["g"].dtype, pd.CategoricalDtype)
+
+
+def test_every_digit_of_a_double_survives(tmp_path):
+    values = np.random.default_rng(1).normal(size=2000) * 10.0 ** np.arange(2000.0) ** 0.3
+    path = tmp_path / "t.csv"
+    path.write_text("x\n" + "\n".join(map(repr, values.tolist())), encoding="utf-8")
+    assert read_table(str(path))["x"].tolist() == values.tolist()
+
+
+def test_file_with_a_data_sets_name_is_reached_by_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("Rail").write_text("a\n1\n", encoding="utf-8")
+    assert list(read_table("./Rail").columns) == ["a"]
+
+
+BAD = {
+    "empty": (b"", "is empty"),
+    "header only": (b"a,b\n", "0 rows"),
+    "binary": (bytes(range(128, 256)) * 9, "not UTF-8 text"),
+    "zeros": (b"\0\0\0,\0\n1,2\n", "binary file"),
+    "latin": ("a\né\n".encode("latin-1"), "Save it as CSV in UTF-8"),
+    "twice": (b"a,b,a\n1,2,3\n", "more than one column named a"),
+    "too long": (b"a,b\n1,2\n1,2,3\n", "as many fields as the header"),
+    "all too long": (b"a,b\n1,2,3\n4,5,6\n", "as many fields as the header"),
+    "unclosed": (b'a,b\n"1,2\n', "not a CSV table"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_table_is_refused_with_the_reason(tmp_path, kind):
+    content, reason = BAD[kind]
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(pm.PymackayError, match=reason) as caught:
+        read_table(str(path))
+    assert str(caught.value).count("data: ") == 1
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv"])
+def test_damaged_or_unreadable_file(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("gz"):
+        path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 500)[:20])
+    else:
+        path.symlink_to(tmp_path / "loop")
+        (tmp_path / "loop").symlink_to(path)
+    with pytest.raises(pm.PymackayError, match="data: "):
+        read_table(str(path))
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(pm.ArgumentError, match="Did you mean sleepstudy"):
+        read_table("sleepstudi")
+    with pytest.raises(pm.ArgumentError, match="no data set and no file"):
+        read_table(str(tmp_path / "none.csv"))
+    with pytest.raises(pm.ArgumentError, match="is a folder"):
+        read_table(str(tmp_path))
+
+
+def test_parquet_or_the_word_how_to_get_it(tmp_path):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(pm.PymackayError, match=r"pip install pyarrow|cannot be read"):
+        read_table(str(path))
