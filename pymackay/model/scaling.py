@@ -35,7 +35,7 @@ class Basis:
 
     def from_basis(self, coefficients: np.ndarray) -> np.ndarray:
         """Turn coefficients of Q, shape (k, ...), into coefficients of the original columns."""
-        return scipy.linalg.solve_triangular(self.R, coefficients)
+        return np.linalg.solve(self.R, coefficients)
 
 
 def fixed_basis(X: np.ndarray) -> Basis:
@@ -66,7 +66,7 @@ def _cholesky_qr(X: np.ndarray, passes: int = 4) -> Basis | None:
             step = scipy.linalg.cholesky(gram)
         except np.linalg.LinAlgError:
             return None
-        Q = Q @ scipy.linalg.solve_triangular(step, np.eye(len(gram)))
+        Q = Q @ np.linalg.inv(step)
         R = step @ R
     return None
 
@@ -88,4 +88,4 @@ def term_basis(columns: np.ndarray) -> np.ndarray:
         return np.diag(1.0 / rms)
     if np.abs(np.diag(R)).min() < 1e-6:
         return np.diag(1.0 / rms)
-    return scipy.linalg.solve_triangular(R * rms, np.eye(q))
+    return np.linalg.inv(R * rms)
