@@ -113,7 +113,8 @@ class SleepReg(tf.Module):
         if model.dropped:
             raise DataError(
                 f"path: the column Days has one value only, so its slope cannot be told from the "
-                f"intercept ({', '.join(model.dropped)} would be dropped). Give rows of several days."
+                f"intercept ({', '.join(model.dropped)} would be dropped). "
+                f"Give rows of several days."
             )
         self.y, self.X, self.Z = model.y[:, None], model.X, _dense_z(model)
         self._model = model
