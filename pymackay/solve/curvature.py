@@ -74,8 +74,8 @@ def trace_curvature(
 def _pair(
     part: np.ndarray, g: Block, h: Block, basis_g: np.ndarray, basis_h: np.ndarray
 ) -> np.ndarray:
-    laid = part.reshape(g.n_levels, g.q, h.n_levels, h.q).transpose(1, 3, 0, 2)
-    laid = laid.reshape(g.q * h.q, -1)
+    by_level = part.reshape(g.n_levels, g.q, h.n_levels, h.q)
+    laid = by_level.transpose(1, 3, 0, 2).reshape(g.q * h.q, -1)
     products = (laid @ laid.T).reshape(g.q, h.q, g.q, h.q)
     crossed = products.transpose(0, 2, 1, 3).reshape(g.q * g.q, h.q * h.q)
     return basis_g.reshape(len(basis_g), -1) @ crossed @ basis_h.reshape(len(basis_h), -1).T

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
 from pymackay.model.covariance import lower_factor
 from pymackay.model.gram import Gram
@@ -44,8 +43,8 @@ def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
     block = gram.blocks[index]
     if index == 0:
-        c = gram.C[:, -1].toarray() if sp.issparse(gram.C) else gram.C[:, :, -1]
-        return gram.A, np.asarray(c).reshape(block.n_levels, block.q)
+        c = gram.C[:, :, -1] if isinstance(gram.C, np.ndarray) else gram.C[:, [-1]].toarray()
+        return gram.A, c.reshape(block.n_levels, block.q)
     start = sum(other.size for other in gram.blocks[1:index])
     rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
     return gram.D[rows[:, :, None], rows[:, None, :]], gram.D[rows, -1]
