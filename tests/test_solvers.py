@@ -10,6 +10,7 @@ from oracle import dense_as_fit, dense_fit
 from small_models import crossed_model, sleepstudy_model, twin_factor_model
 from tolerances import tol
 
+import pymackay.model.gram as gram_module
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
@@ -148,6 +149,19 @@ def test_the_two_couplings_are_one_matrix() -> None:
     np.testing.assert_allclose(pairs.times(x), dense.times(x), **close)
     np.testing.assert_allclose(pairs.transpose_times(v), dense.transpose_times(v), **close)
     np.testing.assert_array_equal(pairs.dense(), dense.dense())
+
+
+@pytest.mark.parametrize("name", ["sleepstudy", "weighted", "joined terms"])
+def test_cross_products_do_not_depend_on_the_chunks(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cross_products(MODELS[name])
+    monkeypatch.setattr(gram_module, "_CHUNK", 17)
+    chunked = cross_products(MODELS[name])
+    for field in ("A", "C", "D"):
+        ours, theirs = getattr(chunked, field), getattr(whole, field)
+        difference = abs(ours - theirs).max()
+        assert difference <= 1e-12 * abs(theirs).max()
 
 
 @pytest.mark.parametrize("q", [1, 2, 3, 5])

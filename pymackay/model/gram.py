@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.errors import DataError
 from pymackay.model.covariance import TermLayout, split_theta
 from pymackay.model.model import Model
+from pymackay.model.response import Response, residual_response
 from pymackay.model.scaling import Basis, fixed_basis, term_basis
 
-__all__ = ["Block", "Gram", "Response", "cross_products"]
+__all__ = ["Block", "Gram", "cross_products"]
+
+_CHUNK = 262_144  # rows summed at a time: memory beyond the columns themselves stays bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +42,6 @@ class Block:
     def size(self) -> int:
         """Number of random effects, levels × q."""
         return self.n_levels * self.q
-
-
-@dataclass(frozen=True, eq=False)
-class Response:
-    """The response with its least-squares fit on X taken off.
-
-    Attributes
-    ----------
-    residual : numpy.ndarray, shape (n,)
-        Weighted, at unit length.
-    scale : float
-        Its length before; relative quantities do not depend on it.
-    beta : numpy.ndarray, shape (p,)
-        What was taken off, in the user's columns of X.
-    """
-
-    residual: np.ndarray
-    scale: float
-    beta: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,21 +119,15 @@ def cross_products(model: Model) -> Gram:
     """
     root = None if model.weights is None else np.sqrt(model.weights)
     basis = fixed_basis(_weigh(model.X, root))
-    response = _residual_response(model, root, basis)
+    response = residual_response(model, root, basis)
     transforms = tuple(term_basis(_weigh(term.columns, root)) for term in model.terms)
     blocks = _order_blocks(model)
-    leading, others = blocks[0], blocks[1:]
-    Z = [_block_columns(model, block, transforms, root) for block in blocks]
-    dense = np.column_stack([basis.Q, response.residual])
-    A = _level_gram(Z[0], model.factors[leading.name].codes, leading.n_levels)
-    Z_lead = _sparse(Z[0], model.factors[leading.name].codes, leading)
-    Z_rest = [
-        _sparse(columns, model.factors[block.name].codes, block)
-        for columns, block in zip(Z[1:], others, strict=True)
-    ]
-    C, D = _cross(Z_lead, Z_rest, dense)
-    if not others:
-        C = C.reshape(leading.n_levels, leading.q, -1)
+    sums = _Sums(blocks, model.X.shape[1] + 1)
+    for start in range(0, len(model.y), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        dense = np.column_stack([basis.Q[rows], response.residual[rows]])
+        sums.add(*_random_columns(model, blocks, transforms, root, rows), dense)
+    A, C, D = sums.finish()
     return Gram(
         blocks=blocks,
         A=A,
@@ -170,40 +147,6 @@ def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
     return columns if root is None else columns * root[:, None]
 
 
-def _residual_response(model: Model, root: np.ndarray | None, basis: Basis) -> Response:
-    """Take the least-squares fit off the response.
-
-    A constant that X can carry goes first, by exact subtraction: products with Q would leave
-    rounding of the response's size in every row.
-    """
-    y = model.y if model.offset is None else model.y - model.offset
-    one = np.ones(len(y)) if root is None else root
-    along = basis.Q.T @ one
-    carried = np.abs(one - basis.Q @ along).max() < 1e-12 * np.abs(one).max()
-    center = float(np.mean(y)) if carried else 0.0
-    left = (y - center) * one
-    first = basis.Q.T @ left
-    left = left - basis.Q @ first
-    second = basis.Q.T @ left
-    left = left - basis.Q @ second
-    length = float(np.sqrt(left @ left))
-    size = float(np.sqrt(np.sum((y * one) ** 2)))
-    if not length > 1e-14 * max(size, np.finfo(float).tiny):
-        raise DataError(
-            f"the response {model.response!r} is an exact linear function of the fixed effects: "
-            f"the residual of the least-squares fit has length {length:.3g}. "
-            f"A mixed model needs residual variation; check the response and the formula."
-        )
-    beta = basis.from_basis(first + second) + center * _constant(model.X, basis.from_basis(along))
-    return Response(left / length, length, beta)
-
-
-def _constant(X: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Return the coefficients of X that give the constant 1, exactly where they are integers."""
-    rounded = np.round(coefficients)
-    return rounded if np.array_equal(X @ rounded, np.ones(len(X))) else coefficients
-
-
 def _order_blocks(model: Model) -> tuple[Block, ...]:
     """One block per grouping factor; the one whose elimination saves most comes first."""
     blocks = []
@@ -215,12 +158,56 @@ def _order_blocks(model: Model) -> tuple[Block, ...]:
     return (blocks[lead], *blocks[:lead], *blocks[lead + 1 :])
 
 
-def _block_columns(
-    model: Model, block: Block, transforms: tuple[np.ndarray, ...], root: np.ndarray | None
-) -> np.ndarray:
-    parts = [model.terms[i].columns @ transforms[i] for i in block.terms]
-    columns = parts[0] if len(parts) == 1 else np.column_stack(parts)
-    return _weigh(columns, root)
+def _random_columns(
+    model: Model,
+    blocks: tuple[Block, ...],
+    transforms: tuple[np.ndarray, ...],
+    root: np.ndarray | None,
+    rows: slice,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return whitened, weighted columns and level codes of each block for some rows."""
+    columns, codes = [], []
+    for block in blocks:
+        parts = [model.terms[i].columns[rows] @ transforms[i] for i in block.terms]
+        joined = parts[0] if len(parts) == 1 else np.column_stack(parts)
+        columns.append(_weigh(joined, None if root is None else root[rows]))
+        codes.append(model.factors[block.name].codes[rows])
+    return columns, codes
+
+
+class _Sums:
+    """Cross-products so far; chunks of rows are added one by one."""
+
+    def __init__(self, blocks: tuple[Block, ...], n_dense: int) -> None:
+        self.blocks = blocks
+        lead, rest = blocks[0], sum(block.size for block in blocks[1:])
+        self.A = np.zeros((lead.n_levels, lead.q, lead.q))
+        self.lead_dense = np.zeros((lead.size, n_dense))
+        self.lead_rest = sp.csr_matrix((lead.size, rest))
+        self.D = np.zeros((rest + n_dense, rest + n_dense))
+        self.rest = rest
+
+    def add(self, columns: list[np.ndarray], codes: list[np.ndarray], dense: np.ndarray) -> None:
+        """Add the rows of one chunk."""
+        self.A += _level_gram(columns[0], codes[0], self.blocks[0].n_levels)
+        Z = [_sparse(*block) for block in zip(columns, codes, self.blocks, strict=True)]
+        self.lead_dense += Z[0].T @ dense
+        k = self.rest
+        self.D[k:, k:] += dense.T @ dense
+        if k:
+            others = sp.hstack(Z[1:], format="csr") if len(Z) > 2 else Z[1]
+            self.lead_rest = self.lead_rest + Z[0].T @ others
+            self.D[:k, :k] += (others.T @ others).toarray()
+            self.D[:k, k:] += others.T @ dense
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray | sp.csr_matrix, np.ndarray]:
+        """Return A, C and D (see `Gram`)."""
+        k = self.rest
+        self.D[k:, :k] = self.D[:k, k:].T
+        if not k:
+            return self.A, self.lead_dense.reshape(*self.A.shape[:2], -1), self.D
+        C = sp.hstack([self.lead_rest, sp.csr_matrix(self.lead_dense)], format="csr")
+        return self.A, C, self.D
 
 
 def _level_gram(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> np.ndarray:
@@ -243,17 +230,3 @@ def _sparse(columns: np.ndarray, codes: np.ndarray, block: Block) -> sp.csr_matr
     return sp.csr_matrix(
         (np.ascontiguousarray(columns).ravel(), indices.ravel(), indptr), shape=(n, block.size)
     )
-
-
-def _cross(
-    Z_lead: sp.csr_matrix, Z_rest: list[sp.csr_matrix], dense: np.ndarray
-) -> tuple[np.ndarray | sp.csr_matrix, np.ndarray]:
-    lead_dense = Z_lead.T @ dense
-    dense_dense = dense.T @ dense
-    if not Z_rest:
-        return lead_dense, dense_dense
-    Z = sp.hstack(Z_rest, format="csr") if len(Z_rest) > 1 else Z_rest[0]
-    C = sp.hstack([Z_lead.T @ Z, sp.csr_matrix(lead_dense)], format="csr")
-    rest_dense = Z.T @ dense
-    D = np.block([[(Z.T @ Z).toarray(), rest_dense], [rest_dense.T, dense_dense]])
-    return C, D
