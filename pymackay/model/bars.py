@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
+from pymackay.errors import FormulaError
 from pymackay.model.expression import (
     Call,
     Name,
@@ -18,11 +20,12 @@ from pymackay.model.expression import (
     variable_name,
 )
 from pymackay.model.lexer import fault
-from pymackay.model.terms import Terms, expand_terms, single_term
+from pymackay.model.terms import Term, Terms, expand_terms
 
-__all__ = ["Bar", "find_bars", "remove_bars"]
+__all__ = ["Bar", "expand_double_bars", "find_bars", "remove_bars"]
 
 _BARS = frozenset(["|", "||"])
+_TRANSPARENT = ("(", "+", "-")
 _JOINING = frozenset(["+", "-", "*", "/", ":", "%in%", "^"])
 
 
@@ -51,13 +54,58 @@ class Bar:
     text: str
 
 
+def expand_double_bars(node: Node, text: str, dot: Sequence[str]) -> Node:
+    """Write ``(1 + x || g)`` as ``((1 | g) + (0 + x | g))`` wherever it stands, as lme4 does.
+
+    Each term of the left side stands alone, so that a factor stays one block.
+    """
+    first, links = left_spine(node, _JOINING | _BARS)
+    if isinstance(first, Call) and len(first.arguments) == 1 and first.function in _TRANSPARENT:
+        inside = expand_double_bars(first.arguments[0], text, dot)
+        first = replace(first, arguments=(inside,))
+    for link, right in links:
+        if link.function == "||":
+            first = _split_double_bar(replace(link, arguments=(first, right)), text, dot)
+        else:
+            inner = right if link.function == "|" else expand_double_bars(right, text, dot)
+            first = replace(link, arguments=(first, inner))
+    return first
+
+
+def _split_double_bar(call: Call, text: str, dot: Sequence[str]) -> Node:
+    _refuse_second_bar(call, text)
+    left, group = call.arguments
+    terms = expand_terms(left, text, dot=dot)
+    one, zero = Number(1.0, position=call.position), Number(0.0, position=call.position)
+    sides: list[Node] = [one] if terms.intercept else []
+    sides += [
+        replace(call, function="+", arguments=(zero, _product(terms, t))) for t in terms.terms
+    ]
+    if not sides:
+        raise _nothing_varies(text, call.position)
+    bars: list[Node] = [
+        replace(
+            call, function="(", arguments=(replace(call, function="|", arguments=(side, group)),)
+        )
+        for side in sides
+    ]
+    joined = reduce(lambda a, b: replace(call, function="+", arguments=(a, b)), bars)
+    return replace(call, function="(", arguments=(joined,))
+
+
+def _product(terms: Terms, term: Term) -> Node:
+    """Write a term as the product of its variables."""
+    nodes = [terms.variables[i].node for i in term.variables]
+    return reduce(lambda a, b: Call(":", (a, b)), nodes)
+
+
 def find_bars(node: Node, text: str, dot: Sequence[str]) -> tuple[Bar, ...]:
     """Find the random terms of a formula's right side.
 
     Parameters
     ----------
     node : Node
-        The right side.
+        The right side, ``||`` expanded.
     text : str
         The whole formula, for error messages.
     dot : sequence of str
@@ -66,7 +114,7 @@ def find_bars(node: Node, text: str, dot: Sequence[str]) -> tuple[Bar, ...]:
     Returns
     -------
     tuple of Bar
-        In the order of the formula, ``||`` and nested groups expanded.
+        In the order of the formula, nested groups expanded.
 
     Raises
     ------
@@ -75,9 +123,12 @@ def find_bars(node: Node, text: str, dot: Sequence[str]) -> tuple[Bar, ...]:
     """
     bars: list[Bar] = []
     for call in _bar_calls(node, text):
+        effects = expand_terms(call.arguments[0], text, dot=dot)
+        if not effects.terms and not effects.intercept:
+            raise _nothing_varies(text, call.position)
+        left = deparse(call.arguments[0])
         groups = _nested_groups(call.arguments[1], text)
-        for effects, left in _left_sides(call, text, dot):
-            bars.extend(_make_bar(effects, left, group) for group in groups)
+        bars.extend(_make_bar(effects, left, group) for group in groups)
     return tuple(bars)
 
 
@@ -98,7 +149,7 @@ def remove_bars(node: Node) -> Node | None:
 
 
 def _remove_from_operand(node: Node) -> Node | None:
-    if isinstance(node, Call) and len(node.arguments) == 1 and node.function in ("(", "+", "-"):
+    if isinstance(node, Call) and len(node.arguments) == 1 and node.function in _TRANSPARENT:
         inside = remove_bars(node.arguments[0])
         if inside is None:
             return None
@@ -114,9 +165,7 @@ def _bar_calls(node: Node, text: str) -> list[Call]:
         bar = links[last_bar][0]
         _refuse_second_bar(bar, text)
         found = [bar]
-    elif (
-        isinstance(first, Call) and len(first.arguments) == 1 and first.function in ("(", "+", "-")
-    ):
+    elif isinstance(first, Call) and len(first.arguments) == 1 and first.function in _TRANSPARENT:
         found = _bar_calls(first.arguments[0], text)
     else:
         found = []
@@ -138,19 +187,12 @@ def _refuse_second_bar(bar: Call, text: str) -> None:
         )
 
 
-def _left_sides(call: Call, text: str, dot: Sequence[str]) -> list[tuple[Terms, str]]:
-    """Expand the left side of a bar; each term of the left side of ``||`` stands alone."""
-    terms = expand_terms(call.arguments[0], text, dot=dot)
-    if not terms.terms and not terms.intercept:
-        raise fault(
-            "nothing on the left of the bar varies between groups; write (1 | g) for an intercept",
-            text,
-            call.position,
-        )
-    if call.function == "|":
-        return [(terms, deparse(call.arguments[0]))]
-    alone = [(Terms(terms.variables, (), intercept=True), "1")] if terms.intercept else []
-    return alone + [(single_term(terms, term), f"0 + {terms.label(term)}") for term in terms.terms]
+def _nothing_varies(text: str, position: int) -> FormulaError:
+    return fault(
+        "nothing on the left of the bar varies between groups; write (1 | g) for an intercept",
+        text,
+        position,
+    )
 
 
 def _make_bar(effects: Terms, left: str, group: Node) -> Bar:

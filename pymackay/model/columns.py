@@ -127,6 +127,8 @@ def read_column(values: Any, name: str) -> Column:
         If the column holds neither numbers nor categories: dates, lists, mixed types.
     """
     array = values.array if isinstance(values, pd.Series | pd.Index) else values
+    if isinstance(getattr(array, "dtype", None), pd.StringDtype):
+        return read_text(array)
     if isinstance(array, pd.arrays.NumpyExtensionArray):
         array = array.to_numpy()
     if isinstance(array, pd.Categorical):
@@ -168,8 +170,6 @@ def _read_extension(array: pd.api.extensions.ExtensionArray, name: str) -> Colum
     kind = getattr(dtype, "kind", "O")
     if isinstance(dtype, pd.SparseDtype):
         return _read_numpy(np.asarray(array), name)
-    if isinstance(dtype, pd.StringDtype):
-        return read_text(array)
     refused = isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype | pd.DatetimeTZDtype)
     if refused or kind in "mMc":
         raise _refused(name, str(dtype))
@@ -252,7 +252,7 @@ def number_labels(values: np.ndarray, integer: bool) -> list[str]:
     """Write numbers as R's ``as.character`` does; integers beyond a double's digits stay exact."""
     if values.dtype.kind in "iu":
         if integer:
-            return [str(value) for value in values.tolist()]
+            return list(map(str, values.tolist()))
         return [
             format_number(value) if abs(value) < _EXACT_DIGITS else str(value)
             for value in values.tolist()

@@ -32,13 +32,29 @@ def as_factor(column: Column, name: str) -> Factor:
         return drop_unused(Factor(column.codes, column.levels, kind))
     if column.values.ndim != 1:
         raise DataError(f"'{name}' has several columns, so that it cannot be a factor")
-    codes, values = pd.factorize(column.values)
-    order = np.argsort(values, kind="stable")
-    labels = number_labels(values[order], column.integer)
-    codes = renumber(codes, order.tolist())
-    if len(set(labels)) < len(labels):
+    codes, values = _sorted_codes(column.values)
+    labels = number_labels(values, column.integer)
+    if column.values.dtype.kind == "f" and len(set(labels)) < len(labels):
         return _merge_repeated(codes, labels)
     return Factor(codes, tuple(labels))
+
+
+def _sorted_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct values in rising order; nan is -1.
+
+    Integers of a moderate range are numbered through a table, without hashing or sorting.
+    """
+    if values.dtype.kind in "iu" and len(values):
+        wide = values if values.dtype.itemsize == 8 else values.astype(np.int64)
+        low = wide.min()
+        span = int(wide.max()) - int(low) + 1
+        if span <= _DENSE * len(values) + 64:
+            places = (wide - low).astype(np.int64)
+            found = levels_in_use(places, span)
+            return _ranks(places, found, span), found.astype(wide.dtype) + low
+    codes, distinct = pd.factorize(values)
+    order = np.argsort(distinct, kind="stable")
+    return renumber(codes, order), distinct[order]
 
 
 def _merge_repeated(codes: np.ndarray, labels: Sequence[str]) -> Factor:
@@ -51,10 +67,9 @@ def _merge_repeated(codes: np.ndarray, labels: Sequence[str]) -> Factor:
 def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
     """Return which of `size` codes occur, ascending; -1 does not count."""
     if size <= _DENSE * len(codes) + 64:
-        counts = np.bincount(
-            codes[codes >= 0] if codes.min(initial=0) < 0 else codes, minlength=size
-        )
-        return np.flatnonzero(counts)
+        present = np.zeros(size + 1, dtype=bool)
+        present[codes] = True
+        return np.flatnonzero(present[:size])
     found = np.unique(codes)
     return found[found >= 0]
 

@@ -99,9 +99,8 @@ def make_names(names: Iterable[str]) -> list[str]:
 
 
 def _make_name(name: str) -> str:
-    cleaned = re.sub(r"[^\w.]", ".", name)
-    if not cleaned or not re.match(r"[^\W\d_]|\.(?![0-9])", cleaned):
-        cleaned = f"X{cleaned}"
+    starts_well = re.match(r"[^\W\d_]|\.(?![0-9])", name) is not None
+    cleaned = re.sub(r"[^\w.]", ".", name if starts_well else f"X{name}")
     return f"{cleaned}." if cleaned in RESERVED else cleaned
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pymackay.model.bars import Bar, find_bars, remove_bars
+from pymackay.model.bars import Bar, expand_double_bars, find_bars, remove_bars
 from pymackay.model.expression import Number, all_names
 from pymackay.model.formula import Formula, parse_formula
 from pymackay.model.lexer import fault
@@ -71,7 +71,9 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
 def _specify(text: str, dot: tuple[str, ...]) -> Specification:
     formula = parse_formula(text)
     dot = _dot_in_frame_order(formula, dot)
-    bars = find_bars(formula.predictors, text, dot)
+    predictors = expand_double_bars(formula.predictors, text, dot)
+    formula = replace(formula, predictors=predictors)
+    bars = find_bars(predictors, text, dot)
     if not bars:
         raise fault(
             "the formula has no random term; add one such as (1 | g), where g is the column "
@@ -79,7 +81,7 @@ def _specify(text: str, dot: tuple[str, ...]) -> Specification:
             text,
             len(text),
         )
-    rest = remove_bars(formula.predictors) or Number(1.0)
+    rest = remove_bars(predictors) or Number(1.0)
     fixed = expand_terms(rest, text, response=formula.response, dot=dot)
     return Specification(
         formula=text,

@@ -148,12 +148,6 @@ def expand_terms(
     )
 
 
-def single_term(terms: Terms, term: Term) -> Terms:
-    """Return ``0 + term`` on its own, as lme4 splits the left side of ``||``."""
-    masks = _coded(sum(1 << i for i in term.variables), [])
-    return Terms(terms.variables, (masks,), intercept=False)
-
-
 def _coded(mask: int, preceding: Sequence[int]) -> Term:
     """Code each variable of a term (Chambers and Hastie 1992, p. 38).
 
@@ -307,6 +301,9 @@ def _is_constant_term(node: Node) -> bool:
 
 
 def _combine(operator: str, left: list[int], right: list[int]) -> list[int]:
+    """Combine the terms of two sides; as in R, ``1 * x`` and ``1 / x`` hold no term at all."""
+    if operator in ("*", "/") and not left:
+        return []
     if operator == "*":
         return _unique([*left, *right, *_products(left, right)])
     if operator == ":":
