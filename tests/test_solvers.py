@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from oracle import dense_as_fit, dense_fit
 from small_models import crossed_model, sleepstudy_model, twin_factor_model
 from tolerances import tol
@@ -13,7 +14,9 @@ from tolerances import tol
 import pymackay.model.gram as gram_module
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
+from pymackay.solve import batched
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
+from pymackay.solve.batched import LEVELS_FIRST, LEVELS_LAST, Layout
 from pymackay.solve.coupling import DenseCoupling, PairCoupling
 from pymackay.solve.crossed import Crossed
 from pymackay.solve.levels import eliminate
@@ -164,16 +167,39 @@ def test_cross_products_do_not_depend_on_the_chunks(
         assert difference <= 1e-12 * abs(theirs).max()
 
 
-@pytest.mark.parametrize("q", [1, 2, 3, 5])
-def test_closed_form_levels_equal_the_general_ones(q: int) -> None:
+@pytest.mark.parametrize(
+    ("q", "layout"),
+    [(1, LEVELS_FIRST), (2, LEVELS_FIRST), (5, LEVELS_FIRST), (1, LEVELS_LAST), (2, LEVELS_LAST)],
+    ids=lambda x: getattr(x, "name", x),
+)
+def test_levels_are_eliminated_alike_in_both_layouts(q: int, layout: Layout) -> None:
     rng = np.random.default_rng(q)
     Z = rng.normal(size=(7, 6, q))
     A = np.einsum("jna,jnb->jab", Z, Z)
     factor = np.tril(rng.normal(size=(q, q)))
-    F, logdet = (x.numpy() for x in eliminate(q)(A, factor))
+    found = eliminate(q, layout)(layout.store(A), tf.constant(factor))
+    F, logdet = (x.numpy() for x in found)
     M = np.eye(q) + factor.T @ A @ factor
     np.testing.assert_allclose(F, factor @ np.linalg.inv(M) @ factor.T, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(logdet, np.linalg.slogdet(M)[1].sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sleepstudy", "double bar", "crossed", "weighted"])
+@pytest.mark.parametrize("kind", ["ordinary", "singular", "zero"])
+def test_both_layouts_give_one_evaluation(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gram = cross_products(MODELS[name])
+    factors = factors_from_theta(gram, some_theta(MODELS[name], kind))
+    few = make_solver(gram, reml=True).evaluate(factors)
+    monkeypatch.setattr(batched, "_MANY", 0)
+    many = make_solver(gram, reml=True).evaluate(factors)
+    close = {"rtol": 1e-9, "atol": 1e-10}
+    np.testing.assert_allclose(few.criterion, many.criterion, rtol=1e-12)
+    np.testing.assert_allclose(few.curvature, many.curvature, **close)
+    for field in ("b", "traces", "squares"):
+        for ours, theirs in zip(getattr(few, field), getattr(many, field), strict=True):
+            np.testing.assert_allclose(ours, theirs, **close)
 
 
 def test_theta_survives_the_way_through_the_whitened_bases() -> None:

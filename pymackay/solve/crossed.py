@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pymackay.model.gram import Block, Gram
 from pymackay.solve import levels
+from pymackay.solve.batched import choose_layout
 from pymackay.solve.coupling import make_coupling
 from pymackay.solve.curvature import projected_gram, trace_curvature
 from pymackay.solve.one_block import is_regular
@@ -70,7 +71,8 @@ class Crossed:
         self.gram = gram
         self.reml = reml
         self.lead, self.others = gram.blocks[0], gram.blocks[1:]
-        self._A = tf.constant(gram.A)
+        self._layout = choose_layout(self.lead.n_levels, self.lead.q)
+        self._A = self._layout.store(gram.A)
         self._coupling = make_coupling(gram)
         self._slices = _block_slices(self.others)
         self._size = self._slices[-1].stop
@@ -147,7 +149,8 @@ class Crossed:
 
     def _dense_stage(self, factors: list[np.ndarray]) -> _Dense:
         lead_factor = block_factor(self.gram, self.lead, factors)
-        F, logdet_lead = (x.numpy() for x in levels.eliminate(self.lead.q)(self._A, lead_factor))
+        graph = levels.eliminate(self.lead.q, self._layout)
+        F, logdet_lead = (x.numpy() for x in graph(self._A, tf.constant(lead_factor)))
         K = self.gram.D - self._coupling.schur(F)
         blocks = self._other_factors(factors)
         m, size = len(K) - 1, self._size
@@ -207,10 +210,11 @@ class Crossed:
     ) -> dict[str, np.ndarray]:
         factor = block_factor(self.gram, self.lead, factors)
         remainder = np.append(-dense.coefficients, 1.0)
-        e = self._coupling.times(remainder[:, None])[:, :, 0]
-        inner = self._coupling.level_quadratics(Q)
-        graph = levels.level_moments(self.lead.q, is_regular(factor))
-        return {k: v.numpy() for k, v in graph(self._A, factor, e, inner).items()}
+        e = self._layout.store(self._coupling.times(remainder[:, None]))
+        inner = self._layout.store(self._coupling.level_quadratics(Q))
+        graph = levels.level_moments(self.lead.q, is_regular(factor), self._layout)
+        found = {k: v.numpy() for k, v in graph(self._A, tf.constant(factor), e, inner).items()}
+        return found | {name: found[name][:, :, 0] for name in ("a", "b")}
 
     def _curvature(
         self,

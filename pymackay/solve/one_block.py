@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pymackay.model.gram import Gram
 from pymackay.solve import levels
+from pymackay.solve.batched import choose_layout
 from pymackay.solve.pls import (
     Evaluation,
     block_factor,
@@ -38,8 +39,9 @@ class OneBlock:
         self.gram = gram
         self.reml = reml
         self.block = gram.blocks[0]
-        self._A = tf.constant(gram.A)
-        self._C = tf.constant(gram.C)
+        self._layout = choose_layout(self.block.n_levels, self.block.q)
+        self._A = self._layout.store(gram.A)
+        self._C = self._layout.store(gram.C)
         self._D = tf.constant(gram.D)
         self._basis = np.concatenate(
             [
@@ -51,7 +53,7 @@ class OneBlock:
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         factor = block_factor(self.gram, self.block, factors)
-        graph = levels.one_block(self.block.q, is_regular(factor))
+        graph = levels.one_block(self.block.q, is_regular(factor), self._layout)
         b, packed = graph(self._A, self._C, self._D, tf.constant(factor))
         found = levels.OneBlockSums.unpack(packed.numpy(), self.block.q, self.gram.p)
         K, p = found.K, self.gram.p
@@ -73,7 +75,7 @@ class OneBlock:
             sigma2=sigma2,
             beta=beta,
             precision_inverse=precision_inverse,
-            b=(b.numpy(),),
+            b=(b.numpy()[:, :, 0],),
             traces=by_term(self.gram, [traces]),
             squares=by_term(self.gram, [found.aa]),
             curvature=self._curvature(found, precision_inverse, sigma2, nu),
@@ -103,7 +105,7 @@ class OneBlock:
     ) -> tuple[np.ndarray, ...]:
         """Return Var(b̂ − b) / sigma² of every level, shape (J, q, q)."""
         factor = block_factor(self.gram, self.block, factors)
-        F = levels.eliminate(self.block.q)(self._A, factor)[0].numpy()
+        F = levels.eliminate(self.block.q, self._layout)(self._A, tf.constant(factor))[0].numpy()
         if not with_beta:
             return (F,)
         p = self.gram.p

@@ -1,0 +1,216 @@
+"""Products and inverses of one small matrix per level, in two layouts.
+
+With few levels the batched kernels are quick, and a graph of few operations is what counts. With
+many levels of one or two effects those kernels cost several times the arithmetic, so the levels
+go last, and a product is a handful of operations on long contiguous vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["LEVELS_FIRST", "LEVELS_LAST", "Layout", "choose_layout"]
+
+_MANY = 2_000  # levels beyond which long vectors win
+_UNROLLED = 2  # effects up to which products are unrolled
+
+
+class Layout(Protocol):
+    """A layout of a batch: a matrix X_j of shape (a, b) for every level j."""
+
+    name: str
+
+    def store(self, X: np.ndarray) -> tf.Tensor:
+        """Lay out an array of shape (J, a, b)."""
+        ...
+
+    def restore(self, X: tf.Tensor) -> tf.Tensor:
+        """Return a batch as (J, a, b)."""
+        ...
+
+    def shape(self, a: int | None, b: int | None) -> list[int | None]:
+        """Return the shape of a batch of (a, b) matrices, the number of levels left open."""
+        ...
+
+    def shape_of_one(self, q: int) -> list[int]:
+        """Return the shape in which one (q, q) matrix broadcasts over the levels."""
+        ...
+
+    def transpose(self, X: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j'``."""
+        ...
+
+    def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        """Return ``X_j Y_j``, the inner dimension known."""
+        ...
+
+    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        """Return ``S X_j`` for one small matrix S."""
+        ...
+
+    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j S`` for one small matrix S."""
+        ...
+
+    def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j X_j'Y_j``."""
+        ...
+
+    def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j Y_j'`` for wide matrices, their width left open."""
+        ...
+
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j vec(X_j) vec(Y_j)'``, elements in row-major order."""
+        ...
+
+    def total(self, X: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j X_j``."""
+        ...
+
+    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Return the first `stop` columns of every X_j."""
+        ...
+
+    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the inverses of positive definite ``M_j`` (q × q) and ``Σ_j log|M_j|``."""
+        ...
+
+
+class _LevelsFirst:
+    """Shape (J, a, b)."""
+
+    name = "first"
+
+    def store(self, X: np.ndarray) -> tf.Tensor:
+        return tf.constant(X)
+
+    def restore(self, X: tf.Tensor) -> tf.Tensor:
+        return X
+
+    def shape(self, a: int | None, b: int | None) -> list[int | None]:
+        return [None, a, b]
+
+    def shape_of_one(self, q: int) -> list[int]:
+        return [1, q, q]
+
+    def transpose(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.matrix_transpose(X)
+
+    def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return X * Y if inner == 1 else tf.matmul(X, Y)
+
+    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(S, X)
+
+    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
+        shape, width = tf.shape(X), tf.shape(S)[1]
+        flat = tf.matmul(tf.reshape(X, [shape[0] * shape[1], shape[2]]), S)
+        return tf.reshape(flat, [shape[0], shape[1], width])
+
+    def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(_rows(X), _rows(Y), transpose_a=True)
+
+    def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(X, Y, transpose_b=True)
+
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(_vectors(X), _vectors(Y), transpose_a=True)
+
+    def total(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X, axis=0)
+
+    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        return X[:, :, :stop]
+
+    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        if q == 1:
+            return 1.0 / M, tf.reduce_sum(tf.math.log(M))
+        L = tf.linalg.cholesky(M)
+        eye = tf.eye(q, batch_shape=tf.shape(M)[:1], dtype=tf.float64)
+        logdet = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(L)))
+        return tf.linalg.cholesky_solve(L, eye), logdet
+
+
+class _LevelsLast:
+    """Shape (a, b, J)."""
+
+    name = "last"
+
+    def store(self, X: np.ndarray) -> tf.Tensor:
+        return tf.constant(np.ascontiguousarray(X.transpose(1, 2, 0)))
+
+    def restore(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(X, [2, 0, 1])
+
+    def shape(self, a: int | None, b: int | None) -> list[int | None]:
+        return [a, b, None]
+
+    def shape_of_one(self, q: int) -> list[int]:
+        return [q, q, 1]
+
+    def transpose(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(X, [1, 0, 2])
+
+    def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return tf.add_n([X[:, k, None, :] * Y[k, None, :, :] for k in range(inner)])
+
+    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(X)
+        flat = tf.matmul(S, tf.reshape(X, [shape[0], shape[1] * shape[2]]))
+        return tf.reshape(flat, [tf.shape(S)[0], shape[1], shape[2]])
+
+    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.transpose(S), X)
+
+    def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.matmul(X, Y, transpose_b=True), axis=0)
+
+    def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X[:, None, :, :] * Y[None, :, :, :], axis=2)
+
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        def flat(Z: tf.Tensor) -> tf.Tensor:
+            shape = tf.shape(Z)
+            return tf.reshape(Z, [shape[0] * shape[1], shape[2]])
+
+        return tf.matmul(flat(X), flat(Y), transpose_b=True)
+
+    def total(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X, axis=2)
+
+    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        return X[:, :stop, :]
+
+    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        if q == 1:
+            return 1.0 / M, tf.reduce_sum(tf.math.log(M))
+        a, b, c = M[0, 0], M[1, 0], M[1, 1]
+        pivot = c - b * b / a
+        last = 1.0 / pivot
+        off = -b * last / a
+        inverse = tf.stack([1.0 / a - off * b / a, off, off, last])
+        logdet = tf.reduce_sum(tf.math.log(a * pivot))
+        return tf.reshape(inverse, [2, 2, tf.shape(M)[2]]), logdet
+
+
+def _rows(X: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(X)
+    return tf.reshape(X, [shape[0] * shape[1], shape[2]])
+
+
+def _vectors(X: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(X)
+    return tf.reshape(X, [shape[0], shape[1] * shape[2]])
+
+
+LEVELS_FIRST: Layout = _LevelsFirst()
+LEVELS_LAST: Layout = _LevelsLast()
+
+
+def choose_layout(n_levels: int, q: int) -> Layout:
+    """Return the layout that is quicker for this many levels of `q` effects."""
+    return LEVELS_LAST if n_levels > _MANY and q <= _UNROLLED else LEVELS_FIRST
