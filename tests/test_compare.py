@@ -75,7 +75,7 @@ def test_distances_are_in_statistical_units(ours, theirs):
     sigma = at.loc[("sigma", "")]
     assert sigma["distance"] == pytest.approx(abs(sigma["difference"]) / ours.sigma, rel=1e-9)
     b = at.loc["b"].iloc[0]
-    assert b["tolerance"] == TOLERANCES["b"].value
+    assert b["tolerance"] == pytest.approx(TOLERANCES["b"].value, rel=1e-6)
     level, effect = str(b.name).split(": ")
     k = list(ours.ranef["Subject"].index).index(level)
     i = list(ours.ranef["Subject"].columns).index(effect)
@@ -403,3 +403,37 @@ def test_every_tolerance_has_a_unit_and_a_reason_and_cannot_be_changed():
     assert all(t.unit and len(t.reason) > 20 for t in TOLERANCES.values())
     with pytest.raises(TypeError):
         TOLERANCES["beta"] = TOLERANCES["b"]  # type: ignore[index]
+
+
+# ---- a response that is large beside its spread
+
+
+def lifted(by: float, digits_lost: float = 0.0) -> Fit:
+    """Sleepstudy with a constant added; its numbers off by so many standard errors."""
+    model = sleepstudy_model()
+    fit = dense_as_fit(model, sleepstudy_theta(), True)
+    beta = fit.beta + [by, 0.0] + digits_lost * fit.std_error
+    return blind(fit).replace(beta=beta, fitted=fit.fitted + by)
+
+
+@pytest.mark.parametrize(
+    ("by", "digits_lost", "verdict"),
+    [
+        (0.0, 1.1e-3, "different model"),
+        (1e9, 1.1e-3, "same optimum"),  # 10 eps 180^1.5 1e9 / 25.6 = 2e-4 more are allowed
+        (1e9, 1.3e-3, "different model"),
+    ],
+)
+def test_large_response_allows_what_rounding_costs(by, digits_lost, verdict):
+    result = pm.compare(lifted(by), lifted(by, digits_lost))
+    assert result.verdict == verdict
+
+
+def test_response_that_rounding_drowns_cannot_be_checked():
+    ours = lifted(1e13)
+    early = dense_as_fit(sleepstudy_model(), LMER_THETA * 1.1, True)
+    early = early.replace(fitted=early.fitted + 1e13, beta=early.beta + np.array([1e13, 0.0]))
+    ours = ours.replace(evaluate_source=lambda theta: early)
+    result = pm.compare(ours, early)
+    assert (result.verdict, result.ok, result.same_theta) == ("ours lower", False, "not checked")
+    assert "which does not centre it" in " ".join(str(result).split())

@@ -93,6 +93,16 @@ def criterion_row(ours: Fit, theirs: Fit, excess: float, tolerance: float) -> Ro
     )  # fmt: skip
 
 
+def rounding(fit: Fit) -> float:
+    """Return by how many statistical units the size of the response may blur any number."""
+    offset = 0.0 if fit.model.offset is None else fit.model.offset
+    y = fit.fitted.to_numpy() + fit.residuals.to_numpy() - offset
+    if not fit.sigma > 0.0:
+        return 0.0
+    unit = np.finfo(np.float64).eps * len(y) ** 1.5 * np.max(np.abs(y), initial=0.0) / fit.sigma
+    return float(TOLERANCES["rounding"].value * unit)
+
+
 def same_theta_rows(ours: Fit, theirs: Fit) -> list[Row]:
     """Compare two answers at one theta: of each quantity the worst element.
 
@@ -104,9 +114,11 @@ def same_theta_rows(ours: Fit, theirs: Fit) -> list[Row]:
     scale = max(abs(theirs.criterion), float(theirs.n_obs))
     rule = TOLERANCES["criterion_same_theta"]
     difference = ours.criterion - theirs.criterion
+    # a blur of so many standard errors moves a sum of squares at its minimum by its square
+    tolerance = rule.value + rounding(ours) ** 2 / scale
     criterion = Row(
         "same theta", "criterion", "", "", ours.criterion, theirs.criterion, difference,
-        abs(difference) / scale, rule.unit, rule.value, bool(abs(difference) <= rule.value * scale),
+        abs(difference) / scale, rule.unit, tolerance, bool(abs(difference) <= tolerance * scale),
     )  # fmt: skip
     buckets: dict[tuple[str, str], list[Row]] = {}
     for row in statistics_rows(ours, theirs, "same theta"):
@@ -128,7 +140,7 @@ def statistics_rows(
     boundary : bool
         Measure variances on an absolute scale instead of relative to themselves.
     """
-    ruler = _Ruler(stage, ours.engine.name, theirs.engine.name)
+    ruler = _Ruler(stage, ours.engine.name, theirs.engine.name, rounding(ours))
     yield from _beta_rows(ours, theirs, ruler)
     yield from _sigma_rows(ours, theirs, ruler)
     yield from _variance_rows(ours, theirs, ruler, boundary)
@@ -140,18 +152,19 @@ def statistics_rows(
 
 @dataclass(frozen=True)
 class _Ruler:
-    """Makes rows of one stage."""
+    """Makes rows of one stage, with names of the engines and the blur of their numbers."""
 
     stage: str
     ours: str
     theirs: str
+    blur: float
 
     def row(
         self, quantity: str, term: str, name: str, a: float, b: float, scale: float, rule: str
     ) -> Row:
         """Judge one pair of numbers; `scale` is one statistical unit."""
         at_theta = self.stage == "same theta"
-        tolerance = TOLERANCES["number_same_theta" if at_theta else rule].value
+        tolerance = TOLERANCES["number_same_theta" if at_theta else rule].value + self.blur
         distance = float(_in_units(a - b, scale))
         return Row(
             self.stage, quantity, term, name, float(a), float(b), float(a - b), distance,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pymackay.compare.distances import Row
+from pymackay.compare.distances import Row, rounding
+from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def heads(comparison: Comparison) -> dict[str, str]:
         "theirs": str(comparison.reference.engine),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
+        "rounding": _rounding(fit),
     }
     return {name: text for name, text in entries.items() if text}
 
@@ -144,15 +146,26 @@ def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
 
 def _checked(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.stage == "same theta"]
+    if not rows and comparison.verdict == "different model":
+        return "no numbers, because the models differ"
     if not rows:
-        if comparison.verdict == "different model":
-            return "no numbers, because the models differ"
         return "NOT at one theta: neither fit can be evaluated at the other's"
     criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
-    word = "at one theta" if comparison.same_theta == "agreed" else "at one theta they DIFFER"
+    words = {"agreed": "at one theta", "differs": "at one theta they DIFFER"}
+    word = words.get(comparison.same_theta, "NOT at one theta, where rounding hides all")
     return (
         f"{word}: criterion {size(criterion.distance)} relative, "
         f"numbers {size(float(np.max(others, initial=0.0)))} statistical units apart"
+    )
+
+
+def _rounding(fit: Fit) -> str:
+    blur = rounding(fit)
+    if not blur > TOLERANCES["beta"].value:
+        return ""
+    return (
+        f"the response is so large beside sigma that an engine which does not centre it may be "
+        f"off by {size(blur)} statistical units"
     )
 
 

@@ -59,6 +59,14 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             "two float64 factors of one matrix, sums over up to 1e8 rows",
         ),
         "number_same_theta": Tolerance(1e-7, "statistical units", _SAME_THETA),
+        "rounding": Tolerance(
+            10.0,
+            "eps n^(3/2) max|y| / sigma",
+            "added to the tolerances of numbers. An engine that does not centre the response sums "
+            "n products as large as max|y|, and what is left after the mean has cancelled is off "
+            "by about so many standard errors. 1e-10 on ordinary data, more than 1 on a response "
+            "such as 1000000000000.4 with a standard deviation of 0.1",
+        ),
         "criterion": Tolerance(
             1e-6,
             "absolute",

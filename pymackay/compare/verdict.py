@@ -13,6 +13,7 @@ from pymackay.compare.align import align
 from pymackay.compare.distances import (
     Row,
     criterion_row,
+    rounding,
     rows_table,
     same_theta_rows,
     statistics_rows,
@@ -54,7 +55,8 @@ class Comparison:
         or ``"theirs"``); without rows for a fit whose error variances cannot be had.
     same_theta : str
         ``"agreed"``, ``"differs"`` or ``"not checked"``: whether both give the same numbers at
-        one theta.
+        one theta. A response so large that rounding blurs every number by a standard error cannot
+        be checked.
     excess : float
         Our criterion minus theirs, by one engine's arithmetic where either can evaluate the
         other's theta; nan when the models differ.
@@ -250,13 +252,15 @@ def _different(
 
 def _judged(fit: Fit, reference: Fit, pair: _Pair | None, theta_rows: list[Row]) -> Comparison:
     excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
+    # numbers that are blurred by more than a standard error agree with anything
+    checked = pair is not None and rounding(fit) < 1.0
     tolerance = criterion_tolerance(reference.criterion, checked=pair is not None)
     singular = fit.singular or reference.singular
     rows = [
         criterion_row(fit, reference, excess, tolerance),
         *statistics_rows(fit, reference, boundary=singular),
     ]
-    judgement = judge(rows, excess, tolerance, checked=pair is not None, singular=singular)
+    judgement = judge(rows, excess, tolerance, checked=checked, singular=singular)
     contradictions = [row for row in rows if row.ok is False] if judgement.contradicts else []
     return Comparison(
         verdict=judgement.verdict,
@@ -264,7 +268,7 @@ def _judged(fit: Fit, reference: Fit, pair: _Pair | None, theta_rows: list[Row])
         rows=(*theta_rows, *judgement.rows),
         differences=tuple(_as_difference(r, "at equal variances") for r in contradictions),
         variance_gap=_gaps(fit, reference, pair),
-        same_theta="agreed" if pair else "not checked",
+        same_theta="agreed" if checked else "not checked",
         excess=excess,
         fit=fit,
         reference=reference,
