@@ -16,12 +16,12 @@ import scipy.linalg
 __all__ = ["Basis", "fixed_basis", "term_basis"]
 
 _SMALL = 100_000  # elements under which Householder QR is quicker than two Cholesky passes
-_ORTHONORMAL = 1e-12  # departure of Q'Q from the identity at which Q counts as orthonormal
+_SLANT = 1e-10  # departure of Q'Q from the identity that no answer can feel
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Orthonormal basis of the columns of a matrix, ``columns = Q @ R``.
+    """Orthonormal basis (to `_SLANT`) of the columns of a matrix, ``columns = Q @ R``.
 
     Attributes
     ----------
@@ -39,10 +39,11 @@ class Basis:
 
 
 def fixed_basis(X: np.ndarray) -> Basis:
-    """Return an orthonormal basis of the columns of `X`, shape (n, p), full column rank.
+    """Return a well-conditioned basis of the columns of `X`, shape (n, p), full column rank.
 
-    Small matrices by Householder QR; tall ones by Cholesky QR repeated until Q is orthonormal
-    (Yamamoto et al. 2015, ETNA 44), which is one matrix product a pass.
+    Small matrices by Householder QR; tall ones by Cholesky QR, repeated where X is so
+    ill-conditioned that one pass leaves more than `_SLANT` of slant between the columns of Q
+    (Yamamoto et al. 2015, ETNA 44). A pass is one matrix product.
     """
     if X.shape[1] == 0:
         return Basis(X, np.zeros((0, 0)))
@@ -55,19 +56,21 @@ def fixed_basis(X: np.ndarray) -> Basis:
 
 
 def _cholesky_qr(X: np.ndarray, passes: int = 4) -> Basis | None:
-    scale = np.sqrt(np.einsum("np,np->p", X, X))
-    R = np.diag(scale)
-    Q = X / scale
+    R, Q = np.eye(X.shape[1]), X
+    gram = Q.T @ Q
     for _ in range(passes):
-        gram = Q.T @ Q
-        if np.abs(gram - np.eye(len(gram))).max() < _ORTHONORMAL:
-            return Basis(Q, R)
+        scale = np.sqrt(np.diag(gram))
         try:
-            step = scipy.linalg.cholesky(gram)
+            step = scipy.linalg.cholesky(gram / np.outer(scale, scale)) * scale
         except np.linalg.LinAlgError:
             return None
         Q = Q @ np.linalg.inv(step)
         R = step @ R
+        # what rounding of the Cholesky factor can leave of Q'Q - I: no need to form it
+        pivots = np.abs(np.diag(step)) / scale
+        if np.finfo(float).eps * len(gram) / pivots.min() ** 2 < _SLANT:
+            return Basis(Q, R)
+        gram = Q.T @ Q
     return None
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 
 from pymackay.model.covariance import lower_factor
 from pymackay.model.gram import Gram
+from pymackay.solve.batched import choose_layout
+from pymackay.solve.levels import eliminate
 
 __all__ = ["moment_start", "noise_level"]
 
@@ -51,16 +54,19 @@ def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _relative_covariance(A: np.ndarray, c: np.ndarray, gram: Gram) -> np.ndarray:
-    q = A.shape[1]
-    ridge = _RIDGE * np.einsum("jaa->", A) / A.shape[0] / q
-    B = np.linalg.inv(A + ridge * np.eye(q))
+    J, q = A.shape[:2]
+    ridge = _RIDGE * np.einsum("jaa->", A) / J / q
+    layout = choose_layout(J, q)
+    root = tf.eye(q, dtype=tf.float64) / np.sqrt(ridge)
+    B = eliminate(q, layout)(layout.store(A), root)[0].numpy()  # (A + ridge I)⁻¹
     b = np.einsum("jab,jb->ja", B, c)
-    BA = B @ A
+    mean_B, flat = B.mean(axis=0), B.reshape(-1, q)
+    mean_BA = np.eye(q) - ridge * mean_B
     explained = float(np.einsum("ja,ja->", c, b))
-    left = gram.n - gram.p - float(np.einsum("jaa->", BA))
+    left = gram.n - gram.p - J * np.trace(mean_BA)
     sigma2 = max(1.0 - explained, 1e-10) / max(left, 1.0)
-    noise = np.mean(BA @ B, axis=0)
-    shrink = np.linalg.inv(BA.mean(axis=0))
+    noise = mean_B - ridge * flat.T @ flat / J
+    shrink = np.linalg.inv(mean_BA)
     return shrink @ (b.T @ b / len(b) / sigma2 - noise) @ shrink.T
 
 
