@@ -24,7 +24,7 @@ new_search <- function(criterion, terms) {
   search$criterion <- criterion
   search$lower <- terms$lower
   search$cnms <- terms$cnms
-  search$large <- nrow(terms$Zt) > 2000L
+  search$large <- nrow(terms$Zt) > 500L
   search$evaluations <- 0L
   search$value <- function(theta) {
     search$evaluations <- search$evaluations + 1L
@@ -85,7 +85,10 @@ step_scale <- function(search, theta) {
       moved <- theta
       moved[i] <- theta[i] + step
       change <- abs(search$value(moved) - here)
-      if (change > 5) step <- step / 2 else if (change < 0.2) step <- step * 2 else break
+      # not a number: the criterion fails there
+      if (!is.finite(change) || change > 5) step <- step / 2
+      else if (change < 0.2) step <- step * 2
+      else break
     }
     step
   }, 0)
@@ -99,6 +102,7 @@ newton <- function(search, theta) {
   promised <- Inf
   for (iteration in 1:40) {
     local <- derivatives(search, theta, scale)
+    if (is.null(local)) break
     step <- newton_step(local)
     escape <- if (local$smallest < -1e-4) downhill(search, theta, local$direction * scale, best)
     if (!is.null(escape)) {
@@ -141,7 +145,8 @@ downhill <- function(search, theta, direction, best) {
   NULL
 }
 
-# Gradient and curvature in units of `scale`, with the curvature's eigenvalues and vectors.
+# Gradient and curvature in units of `scale`, with the curvature's eigenvalues and vectors; NULL where
+# the criterion cannot be differenced.
 derivatives <- function(search, theta, scale, step = 0.01) {
   n <- length(theta)
   at <- function(move) search$value(theta + move * scale * step)
@@ -162,6 +167,7 @@ derivatives <- function(search, theta, scale, step = 0.01) {
     }
   }
   search$derivatives <- list(gradient = gradient / scale, Hessian = hessian / outer(scale, scale))
+  if (!all(is.finite(hessian))) return(NULL)
   system <- eigen(hessian, symmetric = TRUE)
   list(
     gradient = gradient, values = system$values, vectors = system$vectors,

@@ -16,7 +16,13 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "design": (1e-12, "of a column's largest value: the same formulas, another order of summing"),
     "nist": (1e-8, "relative: eight digits, what float64 carries of NIST's hardest sets"),
     "optimum": (1e-9, "relative, against closed forms: the optimiser leaves 1e-9 standard errors"),
+    "invariance": (1e-7, "in statistical units: two optima of one criterion, each good to 1e-9"),
+    "rounding of a criterion": (1e-9, "absolute: the criterion's terms are of size 1e3 at most"),
+    "gradient": (1e-6, "in standard errors: a thousandth of what any comparison resolves"),
+    "variance gap": (1e-8, "of the variance: linear in the gradient, which is good to 1e-9"),
     "certified": (1e-6, "absolute, criterion above a trusted optimum: the optimiser's certificate"),
+    "tight criterion": (1e-8, "absolute: the criterion's own rounding, n up to 1e5"),
+    "second moment": (1e-6, "of the variances: the tightened optimum leaves 1e-7 standard errors"),
 }
 
 

@@ -61,10 +61,10 @@ class Column:
         return digest.hexdigest()
 
     def _as_doubles(self) -> np.ndarray:
-        values = self.values.astype(np.float64) + 0.0
+        values = self.values.astype(np.float64)
         missing = np.isnan(values) if self.kind == "double" else self.values == NA_INTEGER
         values[missing] = np.nan
-        return values
+        return values + 0.0  # which makes -0.0 to 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +160,16 @@ def _column(name: object, series: pd.Series) -> Column:
     _check_text(name, [name])
     kind = _kind(name, series)
     values, levels = _ENCODERS[kind](series)
-    if isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered:
-        kind = "ordered"
-    if kind == "integer" and values.dtype == np.float64:
-        kind = "double"
     _check_text(name, levels)
-    return Column(name, kind, values, levels)
+    return Column(name, _final_kind(kind, series, values), values, levels)
+
+
+def _final_kind(kind: str, series: pd.Series, values: np.ndarray) -> str:
+    if kind == "integer" and values.dtype == np.float64:
+        return "double"
+    if isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered:
+        return "ordered"
+    return "factor" if kind == "text" else kind
 
 
 def _kind(name: str, series: pd.Series) -> str:

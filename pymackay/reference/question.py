@@ -28,6 +28,8 @@ _TOKEN = re.compile(
       | (?P<operator>%[^%]*%|\|\||&&|<=|>=|==|!=|<-|:::?|\*\*|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_TRUTHS = ("boolean",)
+_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float")
 _PLAIN_NAME = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
 
 
@@ -122,12 +124,11 @@ class Question:
     def asked(self) -> dict[str, Any]:
         """Formula and arguments as they are recorded; long arrays by their checksums."""
         asked: dict[str, Any] = {"formula": normal_formula(self.formula), "reml": bool(self.reml)}
+        if self._used is None:
+            asked["columns"] = list(self.data.columns)  # their order is that of the dot's terms
         for name, value in self.arguments.items():
-            asked[name] = (
-                normal_formula(value)
-                if name == "subset" and isinstance(value, str)
-                else _json(value)
-            )
+            expression = name == "subset" and isinstance(value, str)
+            asked[name] = normal_formula(value) if expression else _json(value)
         return asked
 
     @property
@@ -149,22 +150,17 @@ class Question:
                     f"Their columns are {', '.join(map(str, self.data.columns))}."
                 )
             return value
-        try:
-            array = np.asarray(value)
-            kinds = "b" if dtype is bool else "biuf"
-            if array.dtype.kind not in kinds:
-                array = pd.array(array).to_numpy(dtype=dtype)
-            array = array.astype(dtype)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                f"{name}: {'True and False' if dtype is bool else 'numbers'} are expected: {error}."
-            ) from None
+        array = np.asarray(value)
         if array.shape != (len(self.data),):
             raise ArgumentError(
                 f"{name}: one value for each of the {len(self.data)} rows is expected, "
                 f"not an array of shape {array.shape}."
             )
-        return array
+        found = pd.api.types.infer_dtype(array, skipna=dtype is not bool)
+        if found not in (_TRUTHS if dtype is bool else _NUMBERS):
+            kind = "True and False" if dtype is bool else "numbers"
+            raise ArgumentError(f"{name}: {kind} are expected, not values that are {found}.")
+        return pd.array(array).astype(dtype)
 
     def _scheme(self, column: str, scheme: Any) -> str | np.ndarray:
         if column not in self.data.columns:

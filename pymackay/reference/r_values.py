@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from pymackay.errors import ArgumentError
-from pymackay.reference.columns import NA_INTEGER, Column, Table
+from pymackay.reference.columns import NA_INTEGER, Table
+from pymackay.reference.r_frame import (
+    frame_to_pandas,
+    strings_to_python,
+    strings_to_r,
+    table_to_r,
+)
 
 __all__ = ["to_python", "to_r"]
-
-_MANY_STRINGS = 1000  # from here on strings cross as one joined text: 4 µs each otherwise
-_SEPARATOR = "\x1f"
 
 
 def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
@@ -46,7 +49,7 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
     if isinstance(value, str):
         return rinterface.StrSexpVector([value])
     if isinstance(value, Table):
-        return _data_frame(value)
+        return table_to_r(value)
     if isinstance(value, Mapping):
         return to_r(list(value.values()), names=[str(name) for name in value])
     if isinstance(value, Sequence):
@@ -61,18 +64,20 @@ def to_python(value: Any) -> Any:
     """Return an R object as Python data.
 
     NULL is None. An atomic vector is an array of its values, or a list of strings, at any length;
-    with dimensions it is an array of that shape. A list is a dict where it has names, else a list.
-    Anything else stays an R object.
+    with dimensions it is an array of that shape. A data frame becomes one of pandas; any other list
+    becomes a dict where it has names, else a list. Anything else stays an R object.
     """
     rinterface = _rinterface()
     if value is rinterface.NULL:
         return None
     if isinstance(value, rinterface.ListSexpVector):
+        if "data.frame" in list(value.rclass):
+            return frame_to_pandas(value)
         names = value.names
         items = [to_python(item) for item in value]
         return items if names is rinterface.NULL else dict(zip(names, items, strict=True))
     if isinstance(value, rinterface.StrSexpVector):
-        return _strings_to_python(value)
+        return strings_to_python(value)
     if isinstance(value, rinterface.BoolSexpVector):
         return np.array(value.memoryview()) != 0
     if isinstance(value, rinterface.FloatSexpVector | rinterface.IntSexpVector):
@@ -87,7 +92,7 @@ def _rinterface() -> Any:
 def _sequence(value: Sequence[Any], names: Sequence[str] | None) -> Any:
     rinterface = _rinterface()
     if value and names is None and all(isinstance(item, str) for item in value):
-        return _strings(value)
+        return strings_to_r(value)
     items = rinterface.ListSexpVector([to_r(item) for item in value])
     if names is not None:
         items.names = rinterface.StrSexpVector(list(names))
@@ -120,55 +125,3 @@ def _fits_integer(array: np.ndarray) -> bool:
     if array.dtype == np.int32 or array.size == 0:
         return True
     return bool(array.min() > NA_INTEGER and array.max() < 2**31)
-
-
-def _strings(values: Sequence[str]) -> Any:
-    """Return a character vector; many strings cross as one text, which R splits."""
-    rinterface = _rinterface()
-    joined = _SEPARATOR.join(values)
-    if len(values) < _MANY_STRINGS or joined.count(_SEPARATOR) != len(values) - 1:
-        return rinterface.StrSexpVector(list(values))
-    base = rinterface.baseenv
-    # the separator at the end keeps a last string that is empty
-    encoded = (joined + _SEPARATOR).encode()
-    text = base["rawToChar"](rinterface.ByteSexpVector.from_memoryview(memoryview(encoded)))
-    separator = rinterface.StrSexpVector([_SEPARATOR])
-    split = base["strsplit"](text, separator, fixed=rinterface.BoolSexpVector([True]))[0]
-    return base["Encoding<-"](split, rinterface.StrSexpVector(["UTF-8"]))
-
-
-def _strings_to_python(vector: Any) -> list[str | None]:
-    rinterface = _rinterface()
-    if len(vector) >= _MANY_STRINGS:
-        base = rinterface.baseenv
-        text = base["paste"](vector, collapse=rinterface.StrSexpVector([_SEPARATOR]))[0]
-        values = text.split(_SEPARATOR)
-        if len(values) == len(vector) and not base["anyNA"](vector)[0]:
-            return values
-    return [None if item is rinterface.NA_Character else item for item in vector]
-
-
-def _data_frame(table: Table) -> Any:
-    """Return a data frame whose rows are numbered from 1."""
-    rinterface = _rinterface()
-    base = rinterface.baseenv
-    text = rinterface.StrSexpVector
-    columns = rinterface.ListSexpVector([_column(column) for column in table.columns])
-    frame = base["attr<-"](columns, text(["names"]), text([c.name for c in table.columns]))
-    rows = rinterface.IntSexpVector([NA_INTEGER, -table.rows])  # R's short form of 1, 2, ..., n
-    frame = base["attr<-"](frame, text(["row.names"]), rows)
-    return base["class<-"](frame, text(["data.frame"]))
-
-
-def _column(column: Column) -> Any:
-    rinterface = _rinterface()
-    if column.kind == "logical":
-        return rinterface.BoolSexpVector.from_memoryview(column.values.data)
-    vector = _numbers(column.values)
-    if column.kind not in ("factor", "ordered"):
-        return vector
-    base = rinterface.baseenv
-    text = rinterface.StrSexpVector
-    classes = ["ordered", "factor"] if column.kind == "ordered" else ["factor"]
-    factor = base["attr<-"](vector, text(["levels"]), _strings(column.levels))
-    return base["class<-"](factor, text(classes))

@@ -176,8 +176,8 @@ def _layout(value: Any, indent: int = 0) -> str:
     if isinstance(value, dict) and value:
         lines = [f"{inner}{json.dumps(k)}: {_layout(v, indent + 1)}" for k, v in value.items()]
         return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
-    if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
-        lines = [inner + _layout(item, indent + 1) for item in value]
+    if isinstance(value, list) and any(isinstance(item, list) for item in value):
+        lines = [inner + json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value]
         return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if isinstance(value, list) and len(text) > 100 and not isinstance(value[0], str):

@@ -1,0 +1,289 @@
+"""Data on their way to R and back: every dtype survives, or is refused with the column's name."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pymackay as pm
+from pymackay.reference.columns import NA_INTEGER, level_name, table
+from pymackay.reference.r_session import session
+
+
+def column(values: object, **series: object) -> object:
+    return table(pd.DataFrame({"x": pd.Series(values, **series)})).columns[0]
+
+
+def there_and_back(data: pd.DataFrame) -> pd.DataFrame:
+    return session().call("identity", table(data)).value
+
+
+# --- what a column becomes (no R)
+
+CATEGORIES = [
+    (["b", "a", "ü", ""], ("b", "a", "ü", "")),
+    ([3, 1, 10], ("3", "1", "10")),
+    ([0.5, 100000.0, 123456.0, 1 / 3, 2.0], ("0.5", "1e+05", "123456", "0.333333333333333", "2")),
+    ([False, True], ("FALSE", "TRUE")),
+    (list(pd.to_datetime(["2000-01-02"])), ("2000-01-02 00:00:00",)),
+    ([("a", 1), ("b", 2)], ("('a', 1)", "('b', 2)")),
+]
+
+
+@pytest.mark.parametrize(("categories", "levels"), CATEGORIES)
+@pytest.mark.parametrize("ordered", [False, True])
+def test_categories_of_any_type_keep_their_order(
+    categories: list, levels: tuple, ordered: bool
+) -> None:
+    codes = [len(categories) - 1, -1, *range(len(categories) - 1)]
+    dtype = pd.CategoricalDtype(pd.Index(categories, tupleize_cols=False), ordered=ordered)
+    found = column(pd.Categorical.from_codes(codes, dtype=dtype))
+    assert found.levels == levels
+    assert found.kind == ("ordered" if ordered else "factor")
+    assert found.values.tolist() == [NA_INTEGER if c < 0 else c + 1 for c in codes]
+
+
+def test_unused_levels_stay() -> None:
+    assert column(pd.Categorical(["b"], categories=["a", "b", "c"])).levels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("dtype", [object, "str", "string", "string[python]"])
+def test_strings_are_factors_in_code_point_order(dtype: object) -> None:
+    found = column(["b", "a", None, "B", "ä", "10", "9"], dtype=dtype)
+    assert found.levels == ("10", "9", "B", "a", "b", "ä")
+    assert found.values.tolist() == [5, 4, NA_INTEGER, 3, 6, 1, 2]
+
+
+NUMBERS = [
+    ([1, 2, 3], "int8", "integer"),
+    ([1, 2, 3], "uint64", "integer"),
+    ([1, None], "Int64", "integer"),
+    ([2**31 - 1, -(2**31) + 1], "int64", "integer"),
+    ([2**31], "int64", "double"),
+    ([-(2**31)], "int64", "double"),
+    ([2**31, None], "Int64", "double"),
+    ([1.5, None], "Float64", "double"),
+    ([1.5, np.nan], "float32", "double"),
+    ([True, False], bool, "logical"),
+    ([True, None], "boolean", "logical"),
+    ([True, None], object, "logical"),
+    ([1, None], object, "integer"),
+    ([1, 2.5, None], object, "double"),
+    ([None, None], object, "logical"),
+    ([np.inf, -np.inf], float, "double"),
+]
+
+
+@pytest.mark.parametrize(("values", "dtype", "kind"), NUMBERS)
+def test_numbers_and_truth_values(values: list, dtype: object, kind: str) -> None:
+    found = column(values, dtype=dtype)
+    assert found.kind == kind
+    assert found.values.dtype == (np.float64 if kind == "double" else np.int32)
+    for got, want in zip(found.values, values, strict=True):
+        missing = want is None or want != want
+        assert (np.isnan(got) or got == NA_INTEGER) if missing else got == want
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (pd.to_datetime(["2000-01-01"]), None),
+        (pd.to_timedelta([1], unit="s"), None),
+        (pd.period_range("2000", periods=1, freq="M"), None),
+        (pd.interval_range(0, 1), None),
+        ([1 + 2j], complex),
+        ([object()], object),
+        ([[1, 2]], object),
+        ([1, "a"], object),
+        ([b"a"], object),
+        ([2**53 + 1], "int64"),
+        ([2**64 - 1], "uint64"),
+        (["a\0b"], object),
+        (["\ud800"], object),
+        (pd.Categorical(["a", "b"], categories=["a", "b"]).rename_categories([1, "1"]), None),
+    ],
+    ids=str,
+)
+def test_what_r_cannot_hold_is_refused_by_name(values: object, dtype: object) -> None:
+    data = pd.DataFrame({"good": [1.0] * len(values), "the bad": pd.Series(values, dtype=dtype)})
+    with pytest.raises(pm.DataError, match="'the bad'"):
+        table(data)
+
+
+def test_names_that_r_cannot_hold_are_refused() -> None:
+    with pytest.raises(pm.DataError, match="more than one column is called 'x'"):
+        table(pd.DataFrame([[1, 2]], columns=["x", "x"]))
+    with pytest.raises(pm.DataError, match="called 0, which is no string"):
+        table(pd.DataFrame([[1]]))
+    with pytest.raises(pm.DataError, match="NUL"):
+        table(pd.DataFrame({"a\0": [1]}))
+
+
+def test_sparse_columns_become_dense() -> None:
+    found = column(pd.arrays.SparseArray([1.0, 0.0, np.nan]))
+    assert found.kind == "double"
+    np.testing.assert_array_equal(found.values, [1.0, 0.0, np.nan])
+
+
+# --- checksums
+
+
+def test_a_checksum_sees_meaning_only() -> None:
+    assert column([1, 2, 0]).sha256() == column([1.0, 2.0, -0.0]).sha256()
+    assert column(["a", "b"]).sha256() == column(pd.Categorical(["a", "b"])).sha256()
+    assert column([1, None], dtype="Int64").sha256() == column([1.0, np.nan]).sha256()
+
+
+def test_a_checksum_sees_every_difference_in_meaning() -> None:
+    different = [
+        column([1, 0]),
+        column([1, 2]),
+        column([1, np.nextafter(2.0, 3.0)]),
+        column([1, None]),
+        column([True, False]),
+        column(["1", "2"]),
+        column(pd.Categorical(["1", "2"], ordered=True)),
+        column(pd.Categorical(["1", "2"], categories=["2", "1"])),
+        column(pd.Categorical(["1", "2"], categories=["1", "2", "3"])),
+        column(pd.Categorical(["1", "1"], categories=["1", "2"])),
+        column(pd.Categorical(["12"], categories=["12"])),
+    ]
+    assert len({found.sha256() for found in different}) == len(different)
+
+
+# --- through R
+
+
+@pytest.mark.live
+def test_level_names_are_r_s_own() -> None:
+    values = [0.1, 1 / 3, 1e5, 123456.0, 1e-5, 0.0001, 1e15, 1e16, 2.5e-300, 1e300, 100.0, -0.5]
+    values += [-1e5, 1234567.891, 0.1 + 0.2, 3.0, np.inf, 2**53 + 0.0, 12345678901234.5]
+    found = session().call("as.character", np.array(values)).value
+    assert [level_name(value) for value in values] == found
+
+
+EVERYTHING = pd.DataFrame(
+    {
+        "double": [1.5, np.nan, -0.0],
+        "integer": [1, -5, 2**31 - 1],
+        "integer NA": pd.array([1, None, -(2**31) + 1], dtype="Int64"),
+        "logical": [True, False, True],
+        "logical NA": pd.array([True, None, False], dtype="boolean"),
+        "größe µ 変数": pd.Categorical(["é", None, "b c"], categories=["z", "b c", "é", ""]),
+        "ordered": pd.Categorical(["lo", "hi", "lo"], categories=["lo", "mid", "hi"], ordered=True),
+        "NA": pd.Categorical(["NA", None, "NA"]),
+    }
+)
+
+
+@pytest.mark.live
+def test_everything_comes_back_as_it_was() -> None:
+    pd.testing.assert_frame_equal(there_and_back(EVERYTHING), EVERYTHING, check_categorical=True)
+
+
+@pytest.mark.live
+def test_r_sees_what_was_meant() -> None:
+    call = session().call
+    frame = table(EVERYTHING)
+    classes = {name: kind[-1] for name, kind in call("lapply", frame, "class").value.items()}
+    assert (
+        list(classes.values())
+        == ["numeric", "integer", "integer", "logical", "logical"] + ["factor"] * 3
+    )
+    assert call("names", frame).value == list(EVERYTHING.columns)
+    missing = {name: found.tolist() for name, found in call("lapply", frame, "is.na").value.items()}
+    assert missing == {name: EVERYTHING[name].isna().tolist() for name in EVERYTHING}
+    assert call("row.names", frame).value == ["1", "2", "3"]
+    levels = call("lapply", frame, "levels").value
+    assert levels["größe µ 変数"] == ["z", "b c", "é", ""]
+    assert call("lapply", frame, "is.ordered").value["ordered"].tolist() == [True]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001])
+@pytest.mark.parametrize("odd", ["", "NA", "a\x1fb", "ü"])
+def test_long_level_tables_survive(n: int, odd: str) -> None:
+    levels = [*(f"l{i}" for i in range(n)), odd]
+    data = pd.DataFrame({"g": pd.Categorical([odd], categories=levels)})
+    assert list(there_and_back(data)["g"].cat.categories) == levels
+
+
+@pytest.mark.live
+def test_frames_without_rows_or_columns() -> None:
+    empty = EVERYTHING.iloc[:0]
+    assert there_and_back(empty).shape == (0, len(EVERYTHING.columns))
+    assert there_and_back(pd.DataFrame({"x": []}, dtype=float)).shape == (0, 1)
+
+
+@pytest.mark.live
+def test_a_fit_keeps_unicode_spaces_and_the_order_of_levels() -> None:
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(
+        {
+            "die Größe": rng.normal(size=60),
+            "x y": rng.normal(size=60),
+            "grüppe": pd.Categorical(
+                rng.choice(["ж", "a b", "z"], 60), categories=["z", "unused", "ж", "a b"]
+            ),
+        }
+    )
+    fit = pm.lme4.lmer("`die Größe` ~ `x y` + (1 | grüppe)", data, source="live")
+    assert fit.model.levels == {"grüppe": ("z", "ж", "a b")}
+    assert list(fit.beta.index) == ["(Intercept)", "`x y`"]
+    assert fit.theta.index[0] == "grüppe.(Intercept)"
+
+
+@pytest.mark.live
+def test_strings_are_grouped_in_code_point_order_whatever_the_locale() -> None:
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"y": rng.normal(size=40), "g": rng.choice(["b", "B", "a", "A", "_"], 40)})
+    fit = pm.lme4.lmer("y ~ 1 + (1 | g)", data, source="live")
+    assert fit.model.levels["g"] == ("A", "B", "_", "a", "b")
+    made_in_r = pm.lme4.lmer("y ~ 0 + factor(paste(g)) + (1 | g)", data, source="live")
+    assert list(made_in_r.beta.index) == [f"factor(paste(g)){level}" for level in "AB_ab"]
+
+
+@pytest.mark.live
+def test_missing_rows_are_dropped_and_the_rest_keep_their_labels() -> None:
+    data = pm.load_data("sleepstudy").astype({"Days": "Int64"})
+    data.loc[[3, 50], "Reaction"] = np.nan
+    data.loc[7, "Days"] = pd.NA
+    data.loc[9, "Subject"] = np.nan
+    data.index = [f"r{i}" for i in data.index]
+    fit = pm.lme4.lmer("Reaction ~ Days + (Days | Subject)", data, source="live")
+    expected = [label for label in data.index if label not in ("r3", "r50", "r7", "r9")]
+    assert list(fit.fitted.index) == list(fit.residuals.index) == list(fit.model.rows) == expected
+    np.testing.assert_allclose(fit.fitted + fit.residuals, data.loc[expected, "Reaction"])
+
+
+@pytest.mark.live
+def test_a_million_rows_cross_in_half_a_second_each_way() -> None:
+    n = 1_000_000
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame(
+        {
+            "y": rng.normal(size=n),
+            "x": rng.normal(size=n),
+            "i": rng.integers(0, 100, n),
+            "b": rng.random(n) < 0.5,
+            "g": pd.Categorical.from_codes(
+                rng.integers(0, 50_000, n), [f"level {i}" for i in range(50_000)]
+            ),
+            "o": pd.Categorical.from_codes(rng.integers(0, 5, n), list("edcba"), ordered=True),
+        }
+    )
+    there, back = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        kept = session().call("keep", table(data)).value
+        there.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        returned = session().call("recall", int(kept[0])).value
+        back.append(time.perf_counter() - start)
+        session().call("forget", int(kept[0]))
+    pd.testing.assert_frame_equal(returned, data, check_exact=True)
+    assert min(there) < 0.5, there
+    assert min(back) < 0.5, back
