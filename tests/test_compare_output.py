@@ -190,7 +190,7 @@ def test_numbers_are_written_without_noise(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (1.4615e-9, "1.5e-09"), (0.0237, "0.024"), (30.1, "30"), (104.2, "1e+02")],
+    [(0.0, "0"), (1.4615e-9, "1.5e-09"), (0.0237, "0.024"), (30.1, "30"), (104.2, "1.0e+02")],
 )
 def test_sizes_have_two_digits(value, text):
     assert size(value) == text

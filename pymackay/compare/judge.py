@@ -38,7 +38,7 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
         "same optimum": Meaning(
             "The same model, the same criterion to within its tolerance, and every number that "
             "both offer agrees in statistical units.",
-            "Nothing.",
+            "Nothing needs to be done.",
         ),
         "ours lower": Meaning(
             "The same model, and ours reached a lower criterion: theirs stopped before the "

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GapLine", "Line", "Section", "gap_lines", "heads", "number", "sections", "size"]
 
-_MANY = 12  # coefficients before only the worst are shown
+_FEW = 6  # coefficients that are shown with their standard errors
+_MANY = 12  # coefficients before only those furthest apart are shown
 
 _SHORT_UNITS = {
     "standard errors": "SE",
@@ -97,7 +98,7 @@ def size(value: float) -> str:
         return "-" if math.isnan(value) else "infinite"
     if value == 0.0:
         return "0"
-    return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}".replace(".0e", "e")
+    return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}"
 
 
 def heads(comparison: Comparison) -> dict[str, str]:
@@ -183,18 +184,28 @@ def _criterion_lines(fit: Fit, rows: list[Row]) -> Iterator[Line]:
 
 
 def _beta_lines(rows: list[Row]) -> Iterator[Line]:
-    """Coefficients with the digits that their standard errors carry; of many, the worst."""
+    """Coefficients with the digits that their standard errors carry.
+
+    Of a few, each with its standard error; of many, those furthest apart and one standard error.
+    """
     beta = [row for row in rows if row.quantity == "beta"]
     errors = {row.name: row for row in rows if row.quantity == "std_error"}
-    ranked = sorted(beta, key=lambda row: (row.ok is not False, -row.distance))[:_MANY]
-    for row in beta:
-        if row not in ranked:
-            continue
+    shown = sorted(beta, key=_concern, reverse=True)[:_MANY]
+    for row in (row for row in beta if row in shown):
         se = errors[row.name]
         yield _line(row, row.name, _estimate(row.ours, se.ours), _estimate(row.theirs, se.theirs))
-        yield _line(se, "  se", number(se.ours, 5), number(se.theirs, 5))
+        if len(beta) <= _FEW:
+            yield _line(se, "  se", number(se.ours, 5), number(se.theirs, 5))
     if len(beta) > _MANY:
         yield Line(f"and {len(beta) - _MANY} more, all closer", "", "", "", "", "")
+    if len(beta) > _FEW:
+        se = max(errors.values(), key=_concern)
+        yield _line(se, f"furthest se: {se.name}", number(se.ours, 5), number(se.theirs, 5))
+
+
+def _concern(row: Row) -> tuple[bool, float]:
+    """Return what rows are ranked by: those that disagree first, then the distance."""
+    return row.ok is False, math.inf if math.isnan(row.distance) else row.distance
 
 
 def _estimate(value: float, se: float) -> str:

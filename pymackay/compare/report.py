@@ -34,7 +34,7 @@ _STYLE = """
 .pymackay th,.pymackay td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid var(--line);
  white-space:nowrap}
 .pymackay th:first-child,.pymackay td:first-child,.pymackay td.text{text-align:left;
- white-space:normal}
+ white-space:normal} .pymackay th.text{text-align:left}
 .pymackay th{color:var(--soft);font-weight:500} .pymackay tr.bad td{color:var(--bad)}
 .pymackay tr.title td{font-weight:600;padding-top:.9rem} .pymackay h2{font-size:1.05rem}
 @media (prefers-color-scheme:dark){.pymackay{--ink:#e6e9ee;--soft:#9aa6b5;--line:#333c49;
@@ -130,28 +130,36 @@ def _heads(pairs: dict[str, str]) -> str:
     return f"<dl>{entries}</dl>"
 
 
-def _table(head: Iterable[str], body: Iterable[str]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+_NO_TEXT = 99
+
+
+def _table(head: Iterable[str], body: Iterable[str], text_from: int = _NO_TEXT) -> str:
+    """Set a table; columns from `text_from` on hold text and stand to the left."""
     return (
-        f'<div class="wide"><table><thead><tr>{cells}</tr></thead>'
+        f'<div class="wide"><table><thead>{_row(head, text_from=text_from, tag="th")}</thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def _row(cells: Iterable[str], tone: str = "") -> str:
-    inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+def _row(cells: Iterable[str], tone: str = "", text_from: int = _NO_TEXT, tag: str = "td") -> str:
+    marked = (f"<{tag} class=text>" if k >= text_from else f"<{tag}>" for k in range(_NO_TEXT))
+    inner = "".join(
+        f"{start}{escape(cell)}</{tag}>" for start, cell in zip(marked, cells, strict=False)
+    )
     return f'<tr class="{tone}">{inner}</tr>' if tone else f"<tr>{inner}</tr>"
 
 
 def _numbers(parts: Iterable[Section]) -> str:
     def body() -> Iterator[str]:
         for section in parts:
-            yield f'<tr class="title"><td colspan="7">{escape(section.title)}</td></tr>'
+            yield f'<tr class="title"><td colspan="6">{escape(section.title)}</td></tr>'
             for line in section.lines:
-                yield _row(list(asdict(line).values())[:-1], "bad" if line.bad else "")
+                note = line.note if line.distance == "-" else ""  # or else the verdict says it
+                cells = (line.label, line.ours, line.theirs, line.distance, line.allowed)
+                yield _row((*cells, line.unit or note), "bad" if line.bad else "", text_from=5)
 
-    head = ("", "ours", "theirs", "distance", "allowed", "in", "")
-    return f"<h2>Numbers</h2>{_table(head, body())}"
+    head = ("", "ours", "theirs", "distance", "allowed", "in")
+    return f"<h2>Numbers</h2>{_table(head, body(), text_from=5)}"
 
 
 def _gap(comparison: Comparison) -> str:
@@ -163,5 +171,5 @@ def _gap(comparison: Comparison) -> str:
 
 
 def _frame(frame: pd.DataFrame, title: str) -> str:
-    body = (_row(map(str, entry)) for entry in frame.itertuples(index=False))
-    return f"<h2>{escape(title)}</h2>{_table(frame.columns, body)}"
+    body = (_row(map(str, entry), text_from=0) for entry in frame.itertuples(index=False))
+    return f"<h2>{escape(title)}</h2>{_table(frame.columns, body, text_from=0)}"
