@@ -18,6 +18,8 @@ from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.reml import is_singular
 
+_ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
+
 __all__ = ["Problem", "assemble", "evaluate_at", "factors_from_theta", "theta_from_factors"]
 
 
@@ -57,15 +59,21 @@ def factors_from_theta(gram: Gram, theta: np.ndarray) -> list[np.ndarray]:
     ]
 
 
+def user_factors(gram: Gram, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return each term's relative factor in the user's units, zeros freed of rounding."""
+    found = []
+    for T, factor in zip(gram.transforms, factors, strict=True):
+        user = lower_factor(T @ factor)
+        rounding = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=1)
+        user[np.abs(user) < _ROUNDING * rounding[:, None]] = 0.0
+        found.append(user)
+    return found
+
+
 def theta_from_factors(gram: Gram, factors: list[np.ndarray]) -> np.ndarray:
     """Turn relative factors of the whitened columns into theta in the user's units."""
-    parts = []
-    for T, factor, layout in zip(gram.transforms, factors, gram.layouts, strict=True):
-        user = lower_factor(T @ factor)
-        size = np.sqrt(np.einsum("ab,ab->a", user, user))
-        user[np.abs(user) < 1e-13 * size[:, None]] = 0.0
-        parts.append(layout.elements(user))
-    return np.concatenate(parts)
+    users = user_factors(gram, factors)
+    return np.concatenate([u.elements(f) for u, f in zip(gram.layouts, users, strict=True)])
 
 
 def assemble(
@@ -81,8 +89,9 @@ def assemble(
     model, solver = problem.model, problem.solver
     gram, reml = solver.gram, solver.reml
     sigma = float(np.sqrt(evaluation.sigma2)) * gram.y_scale
+    users = user_factors(gram, factors)
     beta, vcov = _fixed_effects(model, gram, evaluation, sigma)
-    effects = _term_effects(gram, evaluation)
+    effects = _term_effects(gram, evaluation, users)
     fitted, residuals = _fitted(model, gram, evaluation, effects)
     names = theta_names([(term.group, term.effects) for term in model.terms])
     return Fit(
@@ -91,9 +100,13 @@ def assemble(
         beta=beta,
         vcov=vcov,
         sigma=sigma,
-        theta=pd.Series(theta_from_factors(gram, factors), index=names, name="theta"),
-        varcorr=_varcorr(model, gram, factors, sigma),
-        ranef=_ranef(model, gram, effects),
+        theta=pd.Series(
+            np.concatenate([u.elements(f) for u, f in zip(gram.layouts, users, strict=True)]),
+            index=names,
+            name="theta",
+        ),
+        varcorr=_varcorr(model, users, sigma),
+        ranef=_ranef(model, effects),
         criterion=evaluation.criterion,
         fitted=fitted,
         residuals=residuals,
@@ -128,12 +141,13 @@ def _fixed_effects(
     return beta, pd.DataFrame(sigma**2 * root @ root.T, index=index, columns=index)
 
 
-def _term_effects(gram: Gram, evaluation: Evaluation) -> list[np.ndarray]:
-    """Return the whitened effects of each term, (J, q), response at unit length."""
+def _term_effects(gram: Gram, evaluation: Evaluation, users: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the effects of each term in the user's units, (J, q); dead ones are exactly zero."""
     effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     for block, b in zip(gram.blocks, evaluation.b, strict=True):
         for term, columns in gram.block_slices(block):
-            effects[term] = b[:, columns]
+            alive = users[term].any(axis=1)
+            effects[term] = b[:, columns] @ gram.transforms[term].T * gram.y_scale * alive
     return effects
 
 
@@ -144,32 +158,29 @@ def _fitted(
     left = gram.response.residual - gram.basis.Q @ evaluation.beta
     if model.weights is not None:
         left = left / np.sqrt(model.weights)
-    for term, T, b in zip(model.terms, gram.transforms, effects, strict=True):
-        rows = (b @ T.T)[model.factors[term.group].codes]
-        left = left - np.einsum("nq,nq->n", term.columns, rows)
     residuals = left * gram.y_scale
+    for term, b in zip(model.terms, effects, strict=True):
+        rows = b[model.factors[term.group].codes]
+        residuals = residuals - np.einsum("nq,nq->n", term.columns, rows)
     return (
         pd.Series(model.y - residuals, index=model.rows, name="fitted"),
         pd.Series(residuals, index=model.rows, name="residuals"),
     )
 
 
-def _varcorr(
-    model: Model, gram: Gram, factors: list[np.ndarray], sigma: float
-) -> dict[str, pd.DataFrame]:
+def _varcorr(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
     found = {}
-    for term, T, factor in zip(model.terms, gram.transforms, factors, strict=True):
-        root = sigma * T @ factor
+    for term, user in zip(model.terms, users, strict=True):
         index = pd.Index(term.effects)
-        found[term.name] = pd.DataFrame(root @ root.T, index=index, columns=index)
+        found[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
     return found
 
 
-def _ranef(model: Model, gram: Gram, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
+def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
     found = {}
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
-        values = [effects[i] @ gram.transforms[i].T * gram.y_scale for i in terms]
+        values = [effects[i] for i in terms]
         columns = [effect for i in terms for effect in model.terms[i].effects]
         found[name] = pd.DataFrame(
             np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
@@ -182,12 +193,13 @@ def _error_variance(
 ) -> Callable[[], dict[str, np.ndarray]]:
     def source() -> dict[str, np.ndarray]:
         gram = problem.solver.gram
+        users = user_factors(gram, factors)
         relative = problem.solver.error_variance(factors, with_beta=with_beta)
         found = {}
         for block, variance in zip(gram.blocks, relative, strict=True):
             T = np.zeros((block.q, block.q))
             for term, columns in gram.block_slices(block):
-                T[columns, columns] = gram.transforms[term]
+                T[columns, columns] = gram.transforms[term] * users[term].any(axis=1)[:, None]
             found[block.name] = sigma**2 * (T @ variance @ T.T)
         return {name: found[name] for name in problem.model.factors}
 
