@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.infer.forecast import forecast_collapse
     from pymackay.infer.variance_gap import variance_gap
     from pymackay.reference import lme4
     from pymackay.results import Fit
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "forecast_collapse",
     "list_data",
     "lme4",
     "lmer",
@@ -67,6 +69,7 @@ _HOMES = {
     "Fit": "pymackay.results",
     "compare": "pymackay.compare.verdict",
     "evaluate": "pymackay.api",
+    "forecast_collapse": "pymackay.infer.forecast",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api",
     "load_data": "pymackay.datasets",

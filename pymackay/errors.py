@@ -67,14 +67,23 @@ class CollapseError(ConvergenceError):
         The 1-based iteration at which the direction was lost.
     correlation : float
         The correlation of largest absolute value that was reached (nan for a scalar term).
+    direction : dict of str to float
+        Effect to its coefficient in the combination that varies no more; empty where unknown.
     """
 
     def __init__(
-        self, message: str, *, term: str, iteration: int, correlation: float = float("nan")
+        self,
+        message: str,
+        *,
+        term: str,
+        iteration: int,
+        correlation: float = float("nan"),
+        direction: dict[str, float] | None = None,
     ) -> None:
         self.term = term
         self.iteration = iteration
         self.correlation = correlation
+        self.direction = {} if direction is None else direction
         super().__init__(message)
 
 

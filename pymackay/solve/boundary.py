@@ -9,7 +9,13 @@ import numpy as np
 from pymackay.solve.rounds import TermRound
 from pymackay.solve.updates import metric_roots
 
-__all__ = ["Direction", "drop_direction", "is_singular_root", "weakest_direction"]
+__all__ = [
+    "Direction",
+    "dead_combinations",
+    "drop_direction",
+    "is_singular_root",
+    "weakest_direction",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,3 +70,11 @@ def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
 def is_singular_root(root: np.ndarray) -> bool:
     """Say whether a direction has been dropped."""
     return bool((np.abs(root).sum(axis=0) == 0.0).any())
+
+
+def dead_combinations(term: TermRound) -> np.ndarray:
+    """Return the combinations of the user's effects that do not vary, as columns, (q, dead)."""
+    live = np.count_nonzero(np.abs(term.root).sum(axis=0))
+    unit = np.sqrt(np.einsum("ab,ab->a", term.transform, term.transform))
+    left = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
+    return left[:, live:] / unit[:, None]

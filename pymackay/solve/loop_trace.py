@@ -15,6 +15,7 @@ __all__ = ["Ticker", "trace_row", "trace_table"]
 
 _WIDTH = 30
 _LONG = 2.0  # seconds after which a bar appears by itself
+_ROUNDING = 1e-14  # a correlation that is zero
 _PAUSE = 0.1  # seconds between two drawings
 
 
@@ -38,9 +39,8 @@ def _covariances(term: TermRound) -> dict[str, float]:
     for j, second in enumerate(term.labels):
         for i, first in enumerate(term.labels[:j]):
             scale = sd[i] * sd[j]
-            found[f"{term.name}.{first}.{second}.corr"] = (
-                float(np.clip(root[i] @ root[j] / scale, -1.0, 1.0)) if scale > 0.0 else np.nan
-            )
+            value = np.clip(root[i] @ root[j] / scale, -1.0, 1.0) if scale > 0.0 else np.nan
+            found[f"{term.name}.{first}.{second}.corr"] = 0.0 if abs(value) < _ROUNDING else value
     return {name: float(value) for name, value in found.items()}
 
 

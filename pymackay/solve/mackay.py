@@ -30,11 +30,13 @@ Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 
 _DEAD = 1e-6  # share of a direction that its data determine, under which it is lost
+_BURIED = 1e-12  # the same, under which it is set to zero, before squaring makes it underflow
 _WEAK = 1e-2  # the same, under which the likelihood is asked whether it is zero
 _PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
 _SETTLED = 1e-8  # distance at which a loop without a tolerance is said to have settled
 _NEARLY = 1e-6  # distance under which a standstill is put down to rounding
 _FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
+_STRETCH = 4.0  # of the rule's step: the first that is tried when the acceleration fails
 _DEPTH = 8  # earlier rounds that an acceleration looks back on
 
 
@@ -141,6 +143,7 @@ class _Loop:
         self.levels = [noise_level(gram, k) for k in range(len(gram.layouts))]
         self.anderson = Anderson(min(_DEPTH, sum(lay.q**2 for lay in gram.layouts) + 1))
         self.evaluations = 0
+        self.stretch = 1.0
         self.asked = [_WEAK] * len(self.levels)
         self.moved: Round | None = None
         self.best, self.best_at = np.inf, 0
@@ -180,10 +183,14 @@ class _Loop:
 
     def next_root(self, term: TermRound) -> np.ndarray:
         rule = self.settings.rule
-        if self.settings.accelerate and term.squares is not None and is_singular_root(term.root):
+        if self.settings.accelerate and is_singular_root(term.root):
             # EM cannot turn the range of a singular V; MacKay's update can, to the same end
             return gamma_root(term.root, term.traces, term.squares)
-        return rule.next_root(term)
+        root = rule.next_root(term)
+        weakest = None if rule.likelihood else weakest_direction(term)
+        if weakest is not None and weakest.share < _BURIED:
+            return drop_direction(root, weakest)
+        return root
 
     def distance(self, current: Round, wanted: State) -> float:
         """Return the largest relative change that the rule asks for.
@@ -216,34 +223,39 @@ class _Loop:
         """Return a round that is not above the current one, up to the criterion's rounding."""
         ceiling = current.criterion + self.rounding(current)
         proposal = self.proposal(current.state, wanted)
-        found = self.round(proposal)
-        if found.criterion <= ceiling:
-            return found, "rule" if proposal is wanted else "accelerated"
-        self.anderson.reset()
-        if proposal is not wanted:
-            found = self.round(wanted)
+        if proposal is not None:
+            found = self.round(proposal)
             if found.criterion <= ceiling:
-                return found, "rule"
+                self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
+                return found, "accelerated"
+            self.anderson.reset()
+            self.stretch = _STRETCH if self.stretch == 1.0 else 1.0
+        found = self.round(wanted)
+        if found.criterion <= ceiling:
+            return found, "rule"
         return self.round(self.majorised(current)), "majorised"
 
-    def proposal(self, state: State, wanted: State) -> State:
+    def proposal(self, state: State, wanted: State) -> State | None:
+        """Return Anderson's proposal or, after one has failed, the rule's step stretched.
+
+        Where the rule's steps grow on their way, as EM's do that leave a neighbourhood of zero,
+        a secant points backwards; stretched steps do not.
+        """
         weights = [
             np.repeat(1.0 / np.sqrt(np.einsum("ab,ab->a", root, root) + level), len(root))
             for root, level in zip(state.roots, self.levels, strict=True)
         ]
-        point = self.anderson.propose(
-            _pack(state), _pack(wanted), np.concatenate([*weights, [1.0]])
-        )
-        if not self.anderson.ready or abs(point[-1] - np.log(state.noise_var)) > 2.0:
-            return wanted
-        return _unpack(point, state)
+        here, image = _pack(state), _pack(wanted)
+        point = self.anderson.propose(here, image, np.concatenate([*weights, [1.0]]))
+        if self.stretch > 1.0:
+            point = here + self.stretch * (image - here)
+        elif not self.anderson.ready:
+            return None
+        return _unpack(point, state) if abs(point[-1] - here[-1]) <= 2.0 else None
 
     def majorised(self, current: Round) -> State:
         """Return the MM step, which does not raise the criterion (Zhou et al. 2019)."""
-        roots = []
-        for term in current.terms:
-            assert term.squares is not None
-            roots.append(majorised_root(term.root, term.traces, term.squares))
+        roots = [majorised_root(term.root, term.traces, term.squares) for term in current.terms]
         return _rescaled(current, roots, np.sqrt(current.next_noise_var * current.state.noise_var))
 
     def rounding(self, current: Round) -> float:
@@ -261,7 +273,6 @@ class _Loop:
             roots[k] = drop_direction(term.root, weakest)
             found = self.round(State(tuple(roots), current.state.noise_var))
             there = found.terms[k]
-            assert there.squares is not None
             pull = weakest.axis @ (there.traces - there.squares) @ weakest.axis
             if found.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
                 self.anderson.reset()
@@ -304,8 +315,7 @@ class _Loop:
             return None
         found = optimum.convergence
         error = np.sqrt(2.0 * found.decrement)
-        assert self.settings.tolerance is not None
-        if found.converged and (error <= self.settings.tolerance or stalled):
+        if found.converged and (stalled or error <= (self.settings.tolerance or 0.0)):
             return replace(found, message=f"converged: {reached}; {found.message}")
         return None
 

@@ -108,8 +108,10 @@ class TermRound:
         F.
     traces : numpy.ndarray, shape (q, q)
         T.
-    squares : numpy.ndarray of shape (q, q), or None
-        S/σ²; None where the effects were learned, not solved for.
+    squares : numpy.ndarray, shape (q, q)
+        S/σ², of the effects that solve the equations.
+    learned : bool
+        Whether `effects` were learned instead.
     effects : numpy.ndarray, shape (J, q)
         B̂.
     transform : numpy.ndarray, shape (q, q)
@@ -125,7 +127,8 @@ class TermRound:
     labels: tuple[str, ...]
     root: np.ndarray
     traces: np.ndarray
-    squares: np.ndarray | None
+    squares: np.ndarray
+    learned: bool
     effects: np.ndarray
     transform: np.ndarray
     noise_var: float
@@ -144,7 +147,7 @@ class TermRound:
     @property
     def shown(self) -> np.ndarray:
         """Û'Û/σ², with B̂ = Û F'."""
-        if self.squares is not None:
+        if not self.learned:
             return self.root.T @ self.squares @ self.root
         standardised = self.effects @ np.linalg.pinv(self.root).T
         return standardised.T @ standardised / self.noise_var
@@ -212,7 +215,8 @@ def solve_round(
             labels=term.effects,
             root=root,
             traces=traces,
-            squares=None if learned else squares / state.noise_var,
+            squares=squares / state.noise_var,
+            learned=learned is not None,
             effects=b,
             transform=T,
             noise_var=state.noise_var,

@@ -74,7 +74,7 @@ def find_rule(update: object) -> Rule:
 def _raw(term: TermRound) -> np.ndarray:
     """V ← cov(B̂): sample covariance about the mean, divisor J − 1 (Hinton's lecture, literally)."""
     centred = (term.effects - term.effects.mean(axis=0)) / np.sqrt(term.n_levels - 1)
-    triangle = np.linalg.qr(centred, mode="r")
+    triangle = np.asarray(np.linalg.qr(centred, mode="r"))
     root = np.zeros_like(term.root)
     root[:, : len(triangle)] = triangle.T
     return root / np.sqrt(term.noise_var)
@@ -87,7 +87,7 @@ def _diagonal(term: TermRound) -> np.ndarray:
 
 
 def _gamma(term: TermRound) -> np.ndarray:
-    if term.squares is None:  # learned predictions tell of S within the range of V only
+    if term.learned:  # learned predictions tell of S within the range of V only
         return _within_range(term.root, term.information, term.shown)
     return gamma_root(term.root, term.traces, term.squares)
 

@@ -1,0 +1,214 @@
+"""`forecast_collapse`: what MacKay's literal loop will do to a model, told before it is run.
+
+In the basis where the sampling covariance of the per-level effects is the identity, the literal
+loop maps a direction's variance ``t ← (t / (1 + t))² s``, with s the sample variance of the
+effects in that direction. From s = 4 on there is a positive fixed point,
+``t* = ((s − 2) + √(s (s − 4))) / 2``; under 4 the direction dies. At the REML optimum of a
+balanced design the estimated variance is t = s − 1 and the conditional variance t / (1 + t), so
+that s is the ratio of the two. That ratio exists for every design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.effect_roots import TermView, combination, view_group
+from pymackay.infer.reduced_loop import is_balanced, run_reduced
+from pymackay.infer.strata import find_strata, run_strata
+from pymackay.model.gram import cross_products
+from pymackay.model.model import Model
+from pymackay.results import Fit
+from pymackay.solve.arguments import positive_number
+from pymackay.solve.assemble import Problem, assemble
+from pymackay.solve.collapse import SURVIVAL
+from pymackay.solve.reml import find_optimum
+from pymackay.solve.solvers import make_solver
+
+__all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
+
+FORECAST_COLUMNS = ("term", "direction", "s", "survives", "kept", "theory", "error", "exact")
+
+_GONE = 1e-6  # share of its variance under which a direction is dead
+
+
+def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
+    """Return the t* at which the literal loop ends, 0 where it collapses.
+
+    Parameters
+    ----------
+    s : array-like
+        Sample variance of the effects over their sampling variance.
+    scale : float
+        What the loop's variances are multiplied by in every round.
+
+    Examples
+    --------
+    >>> fixed_point([3.9, 4.0, 25.0]).round(3).tolist()
+    [0.0, 1.0, 22.956]
+    """
+    ratio = np.asarray(s, dtype=np.float64) * scale
+    alive = ratio >= SURVIVAL
+    root = np.sqrt(np.where(alive, ratio * (ratio - SURVIVAL), 0.0))
+    return np.where(alive, 0.5 * (ratio - 2.0 + root), 0.0)
+
+
+def forecast_collapse(
+    fit: Fit | Model, *, update: str = "raw", scale: float | Mapping[str, float] = 1.0
+) -> pd.DataFrame:
+    """Say which directions MacKay's literal loop will kill, and what it keeps of the others.
+
+    The loop is not run. From the REML fit come each direction's s (see the module's first lines)
+    and a reduced loop on a few numbers per level or per stratum, in which σ² follows as well: a
+    direction that dies leaves its variance to the noise.
+
+    Parameters
+    ----------
+    fit : Fit or Model
+        A REML fit of pymackay; a model is fitted first.
+    update : {"raw", "diagonal"}
+        The rule of the loop.
+    scale : float or mapping of term to float
+        What the loop's variances are multiplied by in every round.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per term and direction.
+
+        - ``term``.
+        - ``direction``: a combination of the effects, independent of the others in the prior and
+          in what the data say; with ``update="diagonal"`` the effect.
+        - ``s``: estimated variance over the average conditional variance; ``s − 1`` is the
+          signal-to-noise ratio. nan with ``update="diagonal"`` for several effects: no single
+          number decides there. 1 for a direction whose estimated variance is zero already.
+        - ``survives``.
+        - ``kept``: the loop's variance over the REML estimate; nan where that is zero.
+        - ``theory``: ``t*(s) / (s − 1)``, for a σ² that does not move.
+        - ``error``: how far `kept` may be off: 0 where the forecast is exact, otherwise its
+          distance from `theory`, which knows one number of each direction.
+        - ``exact``: one grouping factor, balanced, no estimate on the boundary.
+
+    Notes
+    -----
+    Exact (up to what the fit's own convergence leaves) for one grouping factor whose levels all
+    have the same design. Otherwise an approximation: levels of unequal size keep their own
+    information, but beta stays where it is; several factors are taken as two strata each.
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is neither a REML fit nor a model, `update` is another rule, or `scale` is not
+        positive.
+    PymackayError
+        If the fit does not offer `pev`, or with several grouping factors `evaluate`.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> forecast = pm.forecast_collapse(fit)
+    >>> forecast[["s", "survives", "kept"]].round(3).values.tolist()
+    [[25.23, True, 0.941], [2.697, False, 0.0]]
+    """
+    if update not in ("raw", "diagonal"):
+        raise ArgumentError(f"update is {update!r}; the literal rules are 'raw' and 'diagonal'.")
+    fit = _fitted(fit) if isinstance(fit, Model) else fit
+    if not isinstance(fit, Fit) or not fit.reml:
+        raise ArgumentError(
+            f"fit is {type(fit).__name__}; expected a REML fit of pymackay.lmer, or a model. "
+            f"The s of a direction is defined at the REML estimate."
+        )
+    scales = _scales(fit, scale)
+    one_group = len(fit.model.levels) == 1
+    rows = _one_group(fit, update, scales) if one_group else _several_groups(fit, update, scales)
+    return pd.DataFrame(list(rows), columns=list(FORECAST_COLUMNS))
+
+
+def _fitted(model: Model) -> Fit:
+    problem = Problem(model, make_solver(cross_products(model), reml=True))
+    optimum = find_optimum(problem.solver)
+    return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
+
+
+def _scales(fit: Fit, scale: float | Mapping[str, float]) -> list[float]:
+    names = [term.name for term in fit.model.terms]
+    given = scale if isinstance(scale, Mapping) else dict.fromkeys(names, scale)
+    if set(given) - set(names):
+        raise ArgumentError(f"scale names {sorted(given)}, but the model's terms are {names}.")
+    return [positive_number("scale", given.get(name, 1.0)) for name in names]
+
+
+def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+    view = view_group(fit, next(iter(fit.model.levels)))
+    end = run_reduced(fit, view, update, scales)
+    exact = is_balanced(view) and not any(term.null.size for term in view.terms)
+    for term, scale in zip(view.terms, scales, strict=True):
+        hidden = view.hidden.mean(axis=0)[term.live, term.live]
+        kept = end.covariance[term.live, term.live]
+        yield from _term_rows(term, hidden, kept, scale, update, exact)
+
+
+def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+    views = {name: view_group(fit, name) for name in fit.model.levels}
+    terms = {term.summary.name: term for view in views.values() for term in view.terms}
+    strata = find_strata(fit)
+    variances, _ = run_strata(fit, strata, scales)
+    for summary, one, kept, scale in zip(fit.model.terms, strata, variances, scales, strict=True):
+        hidden = (one.axes / one.s) @ one.axes.T
+        covariance = (one.axes * kept) @ one.axes.T
+        yield from _term_rows(terms[summary.name], hidden, covariance, scale, update, False)
+
+
+def _term_rows(
+    term: TermView,
+    hidden: np.ndarray,
+    kept: np.ndarray,
+    scale: float,
+    update: str,
+    exact: bool,
+) -> Iterator[dict[str, object]]:
+    """Return the rows of one term, s descending, directions already dead last.
+
+    `hidden` is the mean conditional covariance of the standardised effects, `kept` the loop's
+    covariance of them.
+    """
+    effects = term.summary.effects
+    if update == "diagonal" and len(effects) > 1:
+        yield from _effect_rows(term, kept, exact)
+        return
+    values, axes = np.linalg.eigh(hidden)
+    for value, axis in zip(values, axes.T, strict=True):
+        s = 1.0 / value
+        theory = float(fixed_point(s, scale)) / (s - 1.0) if s > 1.0 else np.nan
+        name = combination(term.inverse.T @ axis, effects)
+        yield _row(term, name, s, float(axis @ kept @ axis), theory, exact)
+    for weights in term.null.T:
+        yield _row(term, combination(weights, effects), 1.0, np.nan, np.nan, exact)
+
+
+def _effect_rows(term: TermView, kept: np.ndarray, exact: bool) -> Iterator[dict[str, object]]:
+    loop = np.einsum("ia,ab,ib->i", term.root, kept, term.root)
+    own = np.einsum("ia,ia->i", term.root, term.root)
+    share = np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
+    for effect, value in zip(term.summary.effects, share, strict=True):
+        yield _row(term, effect, np.nan, float(value), np.nan, exact)
+
+
+def _row(
+    term: TermView, direction: str, s: float, kept: float, theory: float, exact: bool
+) -> dict[str, object]:
+    error = 0.0 if exact else abs(kept - theory)
+    return {
+        "term": term.summary.name,
+        "direction": direction,
+        "s": s,
+        "survives": kept > _GONE,
+        "kept": 0.0 if kept <= _GONE else kept,
+        "theory": theory,
+        "error": error,
+        "exact": exact,
+    }
