@@ -1,0 +1,67 @@
+"""Results of the package `glmm`, whose names and criterion are lme4's."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.adapters.context import Context
+from pymackay.errors import ArgumentError
+
+__all__ = ["convert"]
+
+
+def convert(obj: Any, context: Context) -> dict[str, Any]:
+    """Return the parts of a ``glmm.Fit``; Var(b | y) and the rows' labels are not among them.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no fit, or not of a Gaussian response.
+    """
+    if type(obj).__name__ != "Fit" or obj.family != "gaussian":
+        what = getattr(obj, "family", type(obj).__name__)
+        raise ArgumentError(f"obj: a Gaussian fit of glmm is expected, not {what}.")
+    names, kept = np.asarray(obj.names, dtype=object), ~np.asarray(obj.aliased, dtype=bool)
+    fitted = np.asarray(obj.fitted)
+    parts = {
+        "engine": "glmm",
+        "versions": {"glmm": version("glmm")},
+        "formula": obj.formula,
+        "reml": bool(obj.reml),
+        "beta": pd.Series(np.asarray(obj.beta)[kept], index=names[kept]),
+        "vcov": np.asarray(obj.vcov)[np.ix_(kept, kept)],
+        "dropped": tuple(names[~kept]),
+        "sigma": float(np.sqrt(obj.dispersion)),
+        "terms": [(group, group, tuple(effects)) for group, effects in obj.re_groups],
+        "varcorr": {
+            group: _unpacked(values, effects)
+            for (group, effects), values in zip(obj.re_groups, obj.varcorr, strict=True)
+        },
+        "ranef": {
+            block["group"]: pd.DataFrame(
+                block["values"], index=block["levels"], columns=block["terms"]
+            )
+            for block in obj.ranef_blocks
+        },
+        "loglik": float(obj.loglik),
+        "weights": obj.weights,
+        "offset": obj.offset,
+        "singular": bool(obj.singular),
+        "converged": bool(obj.converged),
+        "messages": [warning["message"] for warning in obj.warnings],
+    }
+    if len(fitted):
+        parts |= {"fitted": fitted, "residuals": np.asarray(obj.y) - fitted}
+    return parts
+
+
+def _unpacked(values: Any, effects: list[str]) -> pd.DataFrame:
+    """Return a covariance matrix from its lower triangle, column by column."""
+    columns, rows = np.triu_indices(len(effects))
+    matrix = np.zeros((len(effects), len(effects)))
+    matrix[rows, columns] = matrix[columns, rows] = values
+    return pd.DataFrame(matrix, index=effects, columns=effects)

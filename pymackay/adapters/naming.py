@@ -1,0 +1,122 @@
+"""R's names for another engine's columns and levels: by what they hold, else by their spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pymackay.model.model import GroupingFactor
+
+__all__ = ["match_columns", "match_factor", "r_name", "renamed"]
+
+_SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
+_INTERCEPT = {"intercept", "(intercept)", "const", "1"}
+_LEVEL = re.compile(r"^(?P<factor>.+?)\[(?:T\.)?(?P<level>.+)\]$")
+_CATEGORICAL = re.compile(r"^C\((?P<factor>[^,()]+)(?:,.*)?\)$")
+
+
+def r_name(name: str) -> str:
+    """Return R's spelling of a coefficient that patsy, formulaic or statsmodels named.
+
+    >>> [r_name(x) for x in ("Intercept", "recipe[T.B]", "C(g)[T.2]:x", "np.log(x)")]
+    ['(Intercept)', 'recipeB', 'g2:x', 'log(x)']
+    """
+    if name.strip().lower() in _INTERCEPT:
+        return "(Intercept)"
+    return ":".join(_r_part(part) for part in re.split(r":(?![^\[]*\])", name.strip()))
+
+
+def _r_part(part: str) -> str:
+    level = _LEVEL.match(part)
+    if level:
+        return _unwrapped(level["factor"]) + level["level"]
+    return _unwrapped(part).replace("np.", "")
+
+
+def _unwrapped(factor: str) -> str:
+    wrapped = _CATEGORICAL.match(factor)
+    return wrapped["factor"].strip() if wrapped else factor
+
+
+def match_columns(theirs: np.ndarray, ours: np.ndarray) -> list[int | None]:
+    """Return, for each column of `theirs`, the column of `ours` that holds the same numbers.
+
+    Parameters
+    ----------
+    theirs : numpy.ndarray, shape (n, a)
+    ours : numpy.ndarray, shape (n, b)
+
+    Returns
+    -------
+    list of int or None, length a
+        None for a column that `ours` does not have; no column is given twice.
+    """
+    if theirs.shape[0] != ours.shape[0]:
+        return [None] * theirs.shape[1]
+    free = list(range(ours.shape[1]))
+    found: list[int | None] = []
+    for column in theirs.T:
+        match = next((j for j in free if _same(column, ours[:, j])), None)
+        if match is not None:
+            free.remove(match)
+        found.append(match)
+    return found
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    scale = float(np.max(np.abs(b), initial=0.0))
+    return bool(np.max(np.abs(a - b), initial=0.0) <= _SAME * scale)
+
+
+def renamed(
+    spelled: Sequence[str], columns: np.ndarray | None, names: Sequence[str], ours: np.ndarray
+) -> list[str]:
+    """Name an engine's columns as R does: by their values where these are known.
+
+    Parameters
+    ----------
+    spelled : sequence of str, length a
+        The engine's names.
+    columns : numpy.ndarray, shape (n, a), or None
+        The engine's columns, where it shows them.
+    names : sequence of str, length b
+        R's names.
+    ours : numpy.ndarray, shape (n, b)
+        What R's names stand for.
+    """
+    if columns is None:
+        return [r_name(name) for name in spelled]
+    places = match_columns(np.asarray(columns, dtype=np.float64), ours)
+    return [
+        r_name(name) if place is None else names[place]
+        for name, place in zip(spelled, places, strict=True)
+    ]
+
+
+def match_factor(
+    codes: np.ndarray, factors: Mapping[str, GroupingFactor]
+) -> tuple[str, np.ndarray] | None:
+    """Find the grouping factor that divides the rows as `codes` do.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray of int, shape (n,)
+        0-based level of each row, the engine's.
+    factors : mapping of str to GroupingFactor
+
+    Returns
+    -------
+    tuple of str and numpy.ndarray of int, or None
+        The factor's name, and for each of the engine's levels its position among the factor's.
+    """
+    levels = int(codes.max()) + 1 if len(codes) else 0
+    for name, factor in factors.items():
+        if len(factor.codes) != len(codes) or len(factor.levels) != levels:
+            continue
+        place = np.full(levels, -1, dtype=np.intp)
+        place[codes] = factor.codes
+        if np.array_equal(place[codes], factor.codes) and len(set(place.tolist())) == levels:
+            return name, place
+    return None

@@ -1,0 +1,284 @@
+"""`fit_from_parts`: a `Fit` from a mapping of whatever an engine offers."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.adapters import shapes
+from pymackay.adapters.context import Context
+from pymackay.errors import ArgumentError
+from pymackay.model.covariance import theta_names
+from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
+
+__all__ = ["PARTS", "fit_from_parts"]
+
+PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        "beta": "fixed effects: a Series, or a mapping from coefficient to number",
+        "vcov": "covariance matrix of beta: a DataFrame, or an array in beta's order",
+        "std_error": "standard errors of beta, where there is no vcov: as beta",
+        "sigma": "residual standard deviation",
+        "varcorr": "term -> covariance matrix of its effects, absolute: a DataFrame, a mapping of "
+        "mappings, or a number for a random intercept; the group's name, then 'group.1', ...",
+        "theta": "relative covariance parameters in the terms' order; else taken from varcorr",
+        "terms": "(name, group, effects) of each term, where varcorr's keys do not tell",
+        "ranef": "group -> predicted effects: a DataFrame levels x effects, or a mapping from "
+        "level to number or to a mapping; terms of one group joined",
+        "condvar": "group -> Var(b | y, beta): array levels x q x q in ranef's order",
+        "pev": "group -> Var(b^ - b): as condvar",
+        "levels": "group -> its levels in order, where there is no ranef",
+        "criterion": "REML criterion or -2 log likelihood, all constants included",
+        "loglik": "the (restricted) log likelihood, where there is no criterion",
+        "fitted": "fitted values, conditional on the random effects: a Series, or an array",
+        "residuals": "response minus fitted",
+        "rows": "labels of the data's rows that were used, where fitted is no Series",
+        "n_obs": "number of rows, where there are no fitted values",
+        "weights": "prior weights of these rows; None says that there are none",
+        "offset": "offset of these rows; None says that there is none",
+        "formula": "the formula, where it was not given",
+        "reml": "True for REML, False for maximum likelihood; True unless given",
+        "dropped": "columns left out because they depend on others",
+        "singular": "whether a covariance matrix is singular; else judged from varcorr",
+        "converged": "whether the optimiser says that it has converged",
+        "messages": "what the engine said",
+        "engine": "name of the engine",
+        "versions": "package -> version",
+    }
+)
+
+_SINGULAR = 1e-8  # smallest eigenvalue of a correlation matrix, and relative variance, of nothing
+
+
+def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> Fit:
+    """Return a `Fit` of what an engine offers; what it does not is NaN and in ``not_offered``.
+
+    Parameters
+    ----------
+    parts : mapping
+        Any of the keys of `PARTS`; ``"beta"`` is needed.
+    context : Context, optional
+        The model that it is meant to be; levels are put into its order.
+
+    Raises
+    ------
+    ArgumentError
+        If ``beta`` is missing, a key is unknown, or a value has the wrong shape.
+    """
+    context = context or Context()
+    given = _checked(parts)
+    beta = shapes.series(given["beta"], "beta")
+    varcorr = {str(k): shapes.covariance(v, str(k)) for k, v in given.get("varcorr", {}).items()}
+    ranef = {str(k): shapes.effects(v, str(k)) for k, v in given.get("ranef", {}).items()}
+    terms = _terms(given, varcorr, ranef)
+    sigma = float(given.get("sigma", math.nan))
+    rows, fitted, residuals, rows_known = _rows(given, context)
+    order = _level_orders(ranef, context)
+    arrays = {
+        what: {g: shapes.blocks(v, what, ranef.get(g)) for g, v in given[what].items()}
+        for what in ("condvar", "pev")
+        if what in given
+    }
+    return Fit(
+        formula=str(context.formula or given.get("formula", "")),
+        reml=_reml(given, context),
+        beta=beta,
+        vcov=_vcov(given, beta),
+        sigma=sigma,
+        theta=_theta(given, varcorr, terms, sigma),
+        varcorr=varcorr,
+        ranef={g: table.iloc[order[g]] for g, table in ranef.items()},
+        criterion=_criterion(given),
+        fitted=fitted,
+        residuals=residuals,
+        singular=bool(given.get("singular", _singular(varcorr, sigma))),
+        dropped=tuple(given.get("dropped", ())),
+        messages=tuple(str(message) for message in given.get("messages", ())),
+        convergence=_convergence(given),
+        engine=Engine(str(given.get("engine", "a dict")), dict(given.get("versions", {}))),
+        model=ModelSummary(
+            response=context.model.response if context.model else "",
+            rows=rows,
+            fixed=tuple(beta.index),
+            terms=terms,
+            levels=_levels(given, ranef, order),
+            weights=shapes.optional(given.get("weights"), "weights", len(rows)),
+            offset=shapes.optional(given.get("offset"), "offset", len(rows)),
+        ),
+        condvar_source=_source(arrays.get("condvar"), order),
+        pev_source=_source(arrays.get("pev"), order),
+        not_offered=_not_offered(given, rows_known),
+    )
+
+
+def _checked(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse unknown keys; a part that is None is not offered, but for weights and offset."""
+    for key in parts:
+        if key not in PARTS:
+            near = difflib.get_close_matches(str(key), PARTS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ArgumentError(f"obj: unknown part {key!r}.{hint} Known are {', '.join(PARTS)}.")
+    if parts.get("beta") is None:
+        raise ArgumentError(
+            "obj: 'beta' is missing, the fixed effects by name; without them there is no model."
+        )
+    stays = ("weights", "offset")
+    return {key: value for key, value in parts.items() if value is not None or key in stays}
+
+
+def _reml(given: Mapping[str, Any], context: Context) -> bool:
+    said = given.get("reml", context.reml)
+    return True if said is None else bool(said)
+
+
+def _vcov(given: Mapping[str, Any], beta: pd.Series) -> pd.DataFrame:
+    if "vcov" in given:
+        return shapes.matrix(given["vcov"], "vcov", beta.index)
+    values = np.full((len(beta), len(beta)), np.nan)
+    if "std_error" in given:
+        errors = shapes.series(given["std_error"], "std_error", beta.index)
+        np.fill_diagonal(values, errors.to_numpy() ** 2)
+    return pd.DataFrame(values, index=beta.index, columns=beta.index)
+
+
+def _terms(
+    given: Mapping[str, Any], varcorr: dict[str, pd.DataFrame], ranef: dict[str, pd.DataFrame]
+) -> tuple[TermSummary, ...]:
+    if "terms" in given:
+        return tuple(TermSummary(str(n), str(g), tuple(map(str, e))) for n, g, e in given["terms"])
+    if not varcorr:
+        return tuple(TermSummary(g, g, tuple(table.columns)) for g, table in ranef.items())
+    return tuple(
+        TermSummary(name, _group(name, {*varcorr, *ranef}), tuple(table.columns))
+        for name, table in varcorr.items()
+    )
+
+
+def _group(name: str, known: set[str]) -> str:
+    """Return the group of a term: ``"g.1"`` belongs to ``"g"`` where there is such a group."""
+    stem, _, number = name.rpartition(".")
+    return stem if number.isdigit() and stem in known else name
+
+
+def _theta(
+    given: Mapping[str, Any],
+    varcorr: dict[str, pd.DataFrame],
+    terms: tuple[TermSummary, ...],
+    sigma: float,
+) -> pd.Series:
+    names = theta_names([(term.group, term.effects) for term in terms])
+    if "theta" in given:
+        values = shapes.vector(given["theta"], "theta", len(names))
+    elif varcorr and math.isfinite(sigma) and sigma > 0.0:
+        values = np.concatenate([shapes.relative_factor(varcorr[t.name], sigma) for t in terms])
+    else:
+        values = np.full(len(names), np.nan)
+    return pd.Series(values, index=pd.Index(names, dtype=object), name="theta")
+
+
+def _criterion(given: Mapping[str, Any]) -> float:
+    if "criterion" in given:
+        return float(given["criterion"])
+    return -2.0 * float(given.get("loglik", math.nan))
+
+
+def _rows(
+    given: Mapping[str, Any], context: Context
+) -> tuple[pd.Index, pd.Series, pd.Series, bool]:
+    """Return the rows that were used, fitted values, residuals, and whether the rows are known."""
+    fitted, residuals = given.get("fitted"), given.get("residuals")
+    told = given.get("rows")
+    if told is None:
+        told = next((v.index for v in (fitted, residuals) if isinstance(v, pd.Series)), None)
+    values = [None if v is None else np.asarray(v, dtype=np.float64) for v in (fitted, residuals)]
+    n = next((len(v) for v in values if v is not None), int(given.get("n_obs", 0)))
+    if told is not None:
+        n = n or len(told)
+    elif values[0] is not None and values[1] is not None:
+        told = _rows_by_response(values[0] + values[1], context)
+    rows = pd.RangeIndex(n) if told is None else pd.Index(told)
+    columns = [
+        shapes.per_row(v, name, rows)
+        for v, name in zip(values, ("fitted", "residuals"), strict=True)
+    ]
+    return rows, columns[0], columns[1], told is not None
+
+
+def _rows_by_response(y: np.ndarray, context: Context) -> pd.Index | None:
+    """Tell the rows by the response: the model's own, if it holds the same values in order."""
+    model = context.model
+    return model.rows if model is not None and context.has_response(y) else None
+
+
+def _level_orders(ranef: dict[str, pd.DataFrame], context: Context) -> dict[str, np.ndarray]:
+    """Return the positions that put each group's levels into the model's order."""
+    orders = {}
+    for group, table in ranef.items():
+        factor = context.model.factors.get(group) if context.model else None
+        known = factor is not None and set(table.index) == set(factor.levels)
+        if factor is not None and known and table.index.is_unique:
+            orders[group] = table.index.get_indexer(pd.Index(factor.levels, dtype=object))
+        else:
+            orders[group] = np.arange(len(table))
+    return orders
+
+
+def _levels(
+    given: Mapping[str, Any], ranef: dict[str, pd.DataFrame], order: dict[str, np.ndarray]
+) -> dict[str, tuple[str, ...]]:
+    told = {str(g): tuple(map(str, v)) for g, v in given.get("levels", {}).items()}
+    return told | {g: tuple(table.index[order[g]]) for g, table in ranef.items()}
+
+
+def _source(arrays: Mapping[str, np.ndarray] | None, order: Mapping[str, np.ndarray]) -> Any:
+    if arrays is None:
+        return None
+    return lambda: {g: a[order[g]] if g in order else a for g, a in arrays.items()}
+
+
+def _singular(varcorr: dict[str, pd.DataFrame], sigma: float) -> bool:
+    """Say whether a covariance matrix has lost a direction, whatever the units of its effects."""
+    for table in varcorr.values():
+        variances = np.diag(table)
+        if np.any(variances <= 0.0):
+            return True
+        scale = np.sqrt(variances)
+        if np.linalg.eigvalsh(table.to_numpy() / np.outer(scale, scale))[0] < _SINGULAR:
+            return True
+    return False
+
+
+def _convergence(given: Mapping[str, Any]) -> Convergence:
+    said = given.get("converged")
+    words = {True: "the engine says that it has converged", False: "the engine has not converged"}
+    message = "the engine does not say" if said is None else words[bool(said)]
+    return Convergence(converged=said is None or bool(said), message=message)
+
+
+def _not_offered(given: Mapping[str, Any], rows_known: bool) -> dict[str, str]:
+    """List what the engine does not have, each with a reason."""
+    derived = {
+        "criterion": ("criterion", "loglik"),
+        "vcov": ("vcov",),
+        "std_error": ("vcov", "std_error"),
+        "theta": ("theta", "varcorr"),
+        "levels": ("levels", "ranef"),
+        "n_obs": ("fitted", "residuals", "rows", "n_obs"),
+        "response": ("residuals",),
+        "terms": ("terms", "varcorr", "ranef"),
+    }
+    plain = ("sigma", "varcorr", "ranef", "condvar", "pev", "fitted", "residuals")
+    needs = derived | {name: (name,) for name in (*plain, "weights", "offset")}
+    missing = {what: "" for what, any_of in needs.items() if not set(any_of) & set(given)}
+    if "fitted" not in given or "residuals" not in given:
+        missing["response"] = ""
+    if not rows_known:
+        missing["rows"] = ""
+    missing["evaluate"] = ""
+    return dict.fromkeys(missing, "this adapter has nothing to take it from")
