@@ -90,7 +90,7 @@ def fit_from_answer(
         Computed when first asked for; see `Fit`.
     """
     _warn(answer["warnings"])
-    model = _model(answer["model"], answer["beta"]["names"], index)
+    model = _model(answer["model"], answer["beta"]["names"], list(answer["varcorr"]), index)
     return Fit(
         formula=formula,
         reml=reml,
@@ -132,13 +132,19 @@ def _warn(messages: Iterable[str]) -> None:
         warnings.warn(message, RWarning, stacklevel=level)
 
 
-def _model(model: Mapping[str, Any], fixed: list[str], index: pd.Index) -> ModelSummary:
+def _model(
+    model: Mapping[str, Any], fixed: list[str], names: list[str], index: pd.Index
+) -> ModelSummary:
+    """Return the model; `names` are its terms' in VarCorr, which alone are lme4's own."""
     rows = model["rows"]
     return ModelSummary(
         response=model["response"],
         rows=index if rows is None else index[np.asarray(rows, dtype=np.intp)],
         fixed=tuple(fixed),
-        terms=tuple(TermSummary(name, group, tuple(e)) for name, group, e in model["terms"]),
+        terms=tuple(
+            TermSummary(name, group, tuple(effects))
+            for name, (_, group, effects) in zip(names, model["terms"], strict=True)
+        ),
         levels={group: tuple(levels) for group, levels in model["levels"].items()},
         contrasts=dict(model["contrasts"]),
         weights=_optional(model["weights"]),
