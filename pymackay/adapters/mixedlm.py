@@ -16,6 +16,8 @@ from pymackay.model.model import Model
 
 __all__ = ["convert"]
 
+_VARIANCES_ALONE = {"condvar covariances": "mixedlm gives the variances of the effects alone"}
+
 
 def convert(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``LmerResult``; covariances of Var(b | y) are not among them.
@@ -148,7 +150,9 @@ def _predictions(blocks: list[_Block]) -> dict[str, Any]:
         variances = [b.variances for b in mine]
         if all(v is not None for v in variances):
             condvar[group] = _diagonals(np.column_stack(variances))  # type: ignore[arg-type]
-    return {"ranef": ranef, "condvar": condvar} if len(condvar) == len(ranef) else {"ranef": ranef}
+    if len(condvar) < len(ranef):
+        return {"ranef": ranef}
+    return {"ranef": ranef, "condvar": condvar, "not_offered": _VARIANCES_ALONE}
 
 
 def _diagonals(variances: np.ndarray) -> np.ndarray:

@@ -48,6 +48,8 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "singular": "whether a covariance matrix is singular; else judged from varcorr",
         "converged": "whether the optimiser says that it has converged",
         "messages": "what the engine said",
+        "not_offered": "more that is missing, quantity -> reason; 'condvar covariances' says that "
+        "only the variances of condvar are there",
         "engine": "name of the engine",
         "versions": "package -> version",
     }
@@ -270,15 +272,14 @@ def _not_offered(given: Mapping[str, Any], rows_known: bool) -> dict[str, str]:
         "theta": ("theta", "varcorr"),
         "levels": ("levels", "ranef"),
         "n_obs": ("fitted", "residuals", "rows", "n_obs"),
-        "response": ("residuals",),
+        "dropped": ("dropped",),
         "terms": ("terms", "varcorr", "ranef"),
     }
     plain = ("sigma", "varcorr", "ranef", "condvar", "pev", "fitted", "residuals")
     needs = derived | {name: (name,) for name in (*plain, "weights", "offset")}
     missing = {what: "" for what, any_of in needs.items() if not set(any_of) & set(given)}
-    if "fitted" not in given or "residuals" not in given:
-        missing["response"] = ""
     if not rows_known:
         missing["rows"] = ""
     missing["evaluate"] = ""
-    return dict.fromkeys(missing, "this adapter has nothing to take it from")
+    reasons = dict.fromkeys(missing, "the engine does not give it")
+    return reasons | {str(k): str(v) for k, v in given.get("not_offered", {}).items()}

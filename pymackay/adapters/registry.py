@@ -74,7 +74,7 @@ def as_fit(
     >>> import pymackay as pm
     >>> fit = pm.adapters.as_fit({"beta": {"(Intercept)": 1.0}, "sigma": 2.0}, "y ~ 1 + (1 | g)")
     >>> fit.sigma, sorted(fit.not_offered)[:3]
-    (2.0, ['condvar', 'criterion', 'evaluate'])
+    (2.0, ['condvar', 'criterion', 'dropped'])
     """
     if isinstance(obj, Fit):
         return obj

@@ -78,6 +78,7 @@ def align(reference: Fit, model: ModelSummary) -> Fit:
         varcorr={
             ours.name: reference.varcorr[terms[k].name].loc[list(ours.effects), list(ours.effects)]
             for ours, k in zip(model.terms, positions, strict=True)
+            if terms[k].name in reference.varcorr
         },
         ranef={g: t.iloc[levels[g], columns[g]] for g, t in reference.ranef.items()},
         fitted=reference.fitted.iloc[rows],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pymackay.compare.distances import Row
-from pymackay.compare.tolerances import TOLERANCES
+from pymackay.compare.tolerances import TOLERANCES, Tolerance
 
 __all__ = ["VERDICTS", "Judgement", "Meaning", "criterion_tolerance", "judge"]
 
@@ -93,12 +94,14 @@ class Judgement:
         return self.verdict == "different model"
 
 
-def criterion_tolerance(criterion: float, checked: bool) -> float:
+def criterion_tolerance(
+    criterion: float, checked: bool, table: Mapping[str, Tolerance] = TOLERANCES
+) -> float:
     """Return by how much two criteria may differ and still be equal, absolute."""
-    absolute = TOLERANCES["criterion"].value
+    absolute = table["criterion"].value
     if checked:
         return absolute
-    return absolute + TOLERANCES["criterion_unchecked"].value * abs(criterion)
+    return absolute + table["criterion_unchecked"].value * abs(criterion)
 
 
 def judge(
@@ -111,7 +114,8 @@ def judge(
     rows : iterable of Row
         Every quantity at either fit's own optimum.
     excess : float
-        Our criterion minus theirs.
+        Our criterion minus theirs; nan where an engine does not offer its criterion and neither
+        can evaluate the other's theta.
     tolerance : float
         See `criterion_tolerance`.
     checked : bool
@@ -131,7 +135,7 @@ def judge(
     failed = {row.quantity for row in rows if row.ok is False}
     if not failed:
         return Judgement("same optimum", True, rows)
-    if failed & {"variance", "covariance"}:
+    if failed & {"variance", "covariance"} and not math.isnan(excess):
         return _judged("flat ridge", rows)
     return Judgement("different model", False, rows)
 

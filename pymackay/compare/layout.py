@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.compare.distances import Row, rounding
-from pymackay.compare.tolerances import TOLERANCES
+from pymackay.compare.offered import unsaid
+from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def heads(comparison: Comparison) -> dict[str, str]:
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
         "rounding": _rounding(fit),
+        "unsaid": unsaid((fit, comparison.reference)),
+        "allowed": _chosen(comparison),
     }
     return {name: text for name, text in entries.items() if text}
 
@@ -170,6 +173,11 @@ def _rounding(fit: Fit) -> str:
     )
 
 
+def _chosen(comparison: Comparison) -> str:
+    chosen = changes(comparison.tolerances).items()
+    return ", ".join(f"{name} {value:g} instead of {was:g}" for name, (value, was) in chosen)
+
+
 def _line(row: Row, label: str, ours: str, theirs: str) -> Line:
     allowed = "" if row.ok is None else f"{row.tolerance:.0e}"
     unit = _SHORT_UNITS.get(row.unit, row.unit)
@@ -180,7 +188,11 @@ def _criterion_lines(fit: Fit, rows: list[Row]) -> Iterator[Line]:
     label = "REML criterion" if fit.reml else "-2 log likelihood"
     for row in rows:
         if row.quantity == "criterion":
-            yield _line(row, label, f"{row.ours:.4f}", f"{row.theirs:.4f}")
+            yield _line(row, label, _fixed(row.ours, 4), _fixed(row.theirs, 4))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def _beta_lines(rows: list[Row]) -> Iterator[Line]:
@@ -218,6 +230,9 @@ def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
     """Standard deviations and correlations; their distances are those of the (co)variances."""
     for term in comparison.fit.model.terms:
         mine = [r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")]
+        if not all(row.name for row in mine):
+            yield _line(mine[0], f"sd   {term.name}", "-", "-")
+            continue
         places = np.column_stack(np.tril_indices(len(term.effects))).tolist()
         for row, (i, j) in zip(mine, places, strict=True):
             label = f"sd   {term.name} {term.effects[i]}"

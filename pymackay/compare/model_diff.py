@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.compare.align import match_terms
+from pymackay.compare.offered import offers
 from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit, TermSummary
 
@@ -57,7 +58,7 @@ def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
         *_names("dropped columns", fit.dropped, reference.dropped),
         *_names("fixed effects", fit.model.fixed, reference.model.fixed),
         *_contrasts(fit, reference),
-        *_terms(fit.model.terms, reference.model.terms),
+        *_terms(fit, reference),
         *_levels(fit, reference),
         *_rows(fit, reference),
     ]
@@ -66,11 +67,20 @@ def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
 def _criterion(fit: Fit, reference: Fit) -> Iterator[Difference]:
     if fit.reml != reference.reml:
         yield Difference("criterion", "", *("REML" if f.reml else "ML" for f in (fit, reference)))
-    for side, numbers in (("ours", fit.criterion), ("theirs", reference.criterion)):
-        if not np.isfinite(numbers):
+    for side, one in (("ours", fit), ("theirs", reference)):
+        if offers(one, "criterion") and not np.isfinite(one.criterion):
             yield Difference(
                 "criterion", f"{side} is no number", f"{fit.criterion}", f"{reference.criterion}"
             )
+
+
+def _both_say(what: str, *fits: Fit) -> bool:
+    return all(offers(fit, what) for fit in fits)
+
+
+def _dropped(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    if _both_say("dropped", fit, reference):
+        yield from _names("dropped columns", fit.dropped, reference.dropped)
 
 
 def _names(aspect: str, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Difference]:
@@ -92,7 +102,10 @@ def _contrasts(fit: Fit, reference: Fit) -> Iterator[Difference]:
             )
 
 
-def _terms(ours: Sequence[TermSummary], theirs: Sequence[TermSummary]) -> Iterator[Difference]:
+def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    if not _both_say("terms", fit, reference):
+        return
+    ours, theirs = fit.model.terms, reference.model.terms
     only_ours = [t for t, k in zip(ours, match_terms(ours, theirs), strict=True) if k is None]
     only_theirs = [t for t, k in zip(theirs, match_terms(theirs, ours), strict=True) if k is None]
     for group in dict.fromkeys(t.group for t in [*only_ours, *only_theirs]):
@@ -134,17 +147,26 @@ def _from(levels: Sequence[str], place: int) -> str:
 
 
 def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
-    """Compare the rows that were kept, and, where they are the same, what stands in them."""
-    ours, theirs = (f.model.rows.map(str) for f in (fit, reference))
-    if len(ours) != len(theirs) or set(ours) != set(theirs):
-        yield Difference("rows", "number", str(len(ours)), str(len(theirs)))
-        yield from _renamed(_names("rows", list(ours), list(theirs)), "labels")
+    """Compare the rows that were kept, and, where they are the same, what stands in them.
+
+    Of an engine that does not say which rows it used, they are taken to be in the data's order.
+    """
+    if not _both_say("n_obs", fit, reference):
         return
-    order = ours if ours.is_unique else None
-    yield from _values("response", _response(fit, order), _response(reference, order), ours)
+    ours, theirs = (f.model.rows.map(str) for f in (fit, reference))
+    known = _both_say("rows", fit, reference)
+    if len(ours) != len(theirs) or (known and set(ours) != set(theirs)):
+        yield Difference("rows", "number", str(len(ours)), str(len(theirs)))
+        if known:
+            yield from _renamed(_names("rows", list(ours), list(theirs)), "labels")
+        return
+    order = ours if known and ours.is_unique else None
+    if _both_say("response", fit, reference):
+        yield from _values("response", _response(fit, order), _response(reference, order), ours)
     for what, absent in (("weights", 1.0), ("offset", 0.0)):
-        a, b = (_column(f, what, absent, order) for f in (fit, reference))
-        yield from _values(what, a, b, ours)
+        if _both_say(what, fit, reference):
+            a, b = (_column(f, what, absent, order) for f in (fit, reference))
+            yield from _values(what, a, b, ours)
 
 
 def _response(fit: Fit, order: pd.Index | None) -> np.ndarray:

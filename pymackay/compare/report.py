@@ -13,7 +13,6 @@ import pandas as pd
 
 from pymackay.compare.judge import VERDICTS
 from pymackay.compare.layout import Section, gap_lines, heads, sections
-from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def as_json(comparison: Comparison) -> str:
         "model_diff": [asdict(difference) for difference in comparison.differences],
         "table": [asdict(row) for row in comparison.rows],
         "variance_gap": comparison.variance_gap.to_dict("records"),
-        "tolerances": {name: asdict(tolerance) for name, tolerance in TOLERANCES.items()},
+        "tolerances": {name: asdict(rule) for name, rule in comparison.tolerances.items()},
     }
     return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -102,6 +101,7 @@ def _engine(fit: Fit) -> dict[str, object]:
         "criterion": fit.criterion,
         "singular": fit.singular,
         "messages": list(fit.messages),
+        "not_offered": sorted(fit.not_offered),
     }
 
 

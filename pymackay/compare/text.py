@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -26,12 +27,14 @@ def as_sentence(comparison: Comparison) -> str:
         return _difference_sentence(comparison.differences)
     agree = "and the numbers that are judged agree" if comparison.ok else "but other numbers differ"
     unchecked = "" if comparison.same_theta == "agreed" else ", not checked at one theta"
+    apart = "criteria not offered" if math.isnan(comparison.excess) else f"criteria {excess} apart"
+    every = "every number that both offer" if comparison.partial else "every number"
     return {
-        "same optimum": f"Same optimum: criteria {excess} apart, every number agrees",
+        "same optimum": f"Same optimum: {apart}, {every} agrees",
         "ours lower": f"Ours lower: {theirs} stopped {excess} above our criterion",
         "theirs lower": f"Theirs lower: our criterion is {excess} above that of {theirs}",
         "flat ridge": f"Flat ridge: equal criteria, unequal variances, {agree}",
-        "boundary": f"Boundary: the fit is singular, criteria {excess} apart, {agree}",
+        "boundary": f"Boundary: the fit is singular, {apart}, {agree}",
     }[comparison.verdict] + f"{unchecked}."
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from types import MappingProxyType
 
-__all__ = ["TOLERANCES", "Tolerance"]
+from pymackay.errors import ArgumentError
+
+__all__ = ["TOLERANCES", "Tolerance", "adjusted", "changes"]
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,41 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         ),
     }
 )
+
+
+def adjusted(values: Mapping[str, float] | None) -> Mapping[str, Tolerance]:
+    """Return the table with some values replaced by the user's.
+
+    Parameters
+    ----------
+    values : mapping of str to float, or None
+        Name in `TOLERANCES` to the largest distance that counts as agreement, in the same unit.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown, or a value is no positive number.
+    """
+    table = dict(TOLERANCES)
+    for name, value in (values or {}).items():
+        if name not in table:
+            raise ArgumentError(
+                f"tolerances: there is none called {name!r}. Known are {', '.join(TOLERANCES)}."
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < inf:
+            raise ArgumentError(
+                f"tolerances: {name} must be a positive number ({table[name].unit}), "
+                f"but it is {value!r}."
+            )
+        reason = f"set by the user; {table[name].value:g} by default: {table[name].reason}"
+        table[name] = replace(table[name], value=float(value), reason=reason)
+    return MappingProxyType(table)
+
+
+def changes(table: Mapping[str, Tolerance]) -> dict[str, tuple[float, float]]:
+    """Return the values that are not the default: name to (value, default)."""
+    return {
+        name: (tolerance.value, TOLERANCES[name].value)
+        for name, tolerance in table.items()
+        if tolerance.value != TOLERANCES[name].value
+    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from pymackay.compare.distances import (
     same_theta_rows,
     statistics_rows,
 )
+from pymackay.compare.gaps import gaps, no_gap
 from pymackay.compare.judge import criterion_tolerance, judge
 from pymackay.compare.model_diff import Difference, diff_table, model_diff
+from pymackay.compare.offered import completed
+from pymackay.compare.tolerances import TOLERANCES, Tolerance, adjusted
 from pymackay.errors import ArgumentError
-from pymackay.infer.variance_gap import GAP_COLUMNS, variance_gap
 from pymackay.results import Fit
 
 __all__ = ["Comparison", "compare"]
@@ -62,6 +65,8 @@ class Comparison:
         other's theta; nan when the models differ.
     fit, reference : Fit
         The reference in the order of the fit, once the models are known to be the same.
+    tolerances : mapping of str to Tolerance
+        What was judged by: `pymackay.compare.tolerances.TOLERANCES`, and the user's own values.
     """
 
     verdict: str
@@ -73,6 +78,7 @@ class Comparison:
     excess: float
     fit: Fit
     reference: Fit
+    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -83,6 +89,11 @@ class Comparison:
     def model_diff(self) -> pd.DataFrame:
         """`differences` as a table: aspect, item, ours, theirs; empty for the same model."""
         return diff_table(self.differences)
+
+    @property
+    def partial(self) -> bool:
+        """Whether one of the fits lacks a number, so that it was not compared."""
+        return any(row.note.startswith("not offered") for row in self.rows)
 
     @property
     def sentence(self) -> str:
@@ -128,7 +139,9 @@ class Comparison:
         _write(path, as_json(self))
 
 
-def compare(fit: Fit, reference: Fit) -> Comparison:
+def compare(
+    fit: Fit, reference: Fit, *, tolerances: Mapping[str, float] | None = None
+) -> Comparison:
     """Judge a fit against a reference, in statistical units.
 
     In this order; the first that fails names the verdict:
@@ -145,6 +158,9 @@ def compare(fit: Fit, reference: Fit) -> Comparison:
         Ours.
     reference : Fit
         Theirs, usually of `pymackay.lme4.lmer`.
+    tolerances : mapping of str to float, optional
+        Largest distances that count as agreement, where they are not to be those of
+        `pymackay.compare.tolerances.TOLERANCES`: by the names and in the units given there.
 
     Returns
     -------
@@ -154,7 +170,7 @@ def compare(fit: Fit, reference: Fit) -> Comparison:
     Raises
     ------
     ArgumentError
-        If an argument is not a `Fit`.
+        If an argument is not a `Fit`, or a tolerance has no such name or is not positive.
 
     References
     ----------
@@ -172,18 +188,19 @@ def compare(fit: Fit, reference: Fit) -> Comparison:
     """
     _check(fit, "fit")
     _check(reference, "reference")
+    table = adjusted(tolerances)
     differences = model_diff(fit, reference)
     if differences:
-        return _different(fit, reference, differences)
+        return _different(fit, reference, differences, table)
+    fit, reference = completed(fit, reference), completed(reference, fit)
     reference = align(reference, fit.model)
     pair = _at_one_theta(fit, reference)
-    theta_rows = same_theta_rows(*pair.fits) if pair else []
+    theta_rows = same_theta_rows(*pair.fits, table) if pair else []
     failed = [row for row in theta_rows if row.ok is False]
     if failed:
-        return _different(
-            fit, reference, [_as_difference(row, "at one theta") for row in failed], theta_rows
-        )
-    return _judged(fit, reference, pair, theta_rows)
+        differences = [_as_difference(row, "at one theta") for row in failed]
+        return _different(fit, reference, differences, table, theta_rows)
+    return _judged(fit, reference, pair, theta_rows, table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +224,12 @@ class _Pair:
         if self.theta == "theirs":
             return fit.criterion - ours.criterion
         return theirs.criterion - reference.criterion
+
+    def at(self, theta: str) -> Fit | None:
+        """Return what the other engine says at this side's theta, if it was asked."""
+        if theta != self.theta:
+            return None
+        return self.fits[1] if theta == "ours" else self.fits[0]
 
 
 def _check(argument: object, name: str) -> None:
@@ -235,68 +258,60 @@ def _as_difference(row: Row, aspect: str) -> Difference:
 
 
 def _different(
-    fit: Fit, reference: Fit, differences: list[Difference], rows: list[Row] | None = None
+    fit: Fit,
+    reference: Fit,
+    differences: list[Difference],
+    table: Mapping[str, Tolerance],
+    rows: list[Row] | None = None,
 ) -> Comparison:
     return Comparison(
         verdict="different model",
         ok=False,
         rows=tuple(rows or ()),
         differences=tuple(differences),
-        variance_gap=_no_gap(),
+        variance_gap=no_gap(),
         same_theta="differs" if rows else "not checked",
         excess=float("nan"),
         fit=fit,
         reference=reference,
+        tolerances=table,
     )
 
 
-def _judged(fit: Fit, reference: Fit, pair: _Pair | None, theta_rows: list[Row]) -> Comparison:
+def _judged(
+    fit: Fit,
+    reference: Fit,
+    pair: _Pair | None,
+    theta_rows: list[Row],
+    table: Mapping[str, Tolerance],
+) -> Comparison:
     excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
     # numbers that are blurred by more than a standard error agree with anything
     checked = pair is not None and rounding(fit) < 1.0
-    tolerance = criterion_tolerance(reference.criterion, checked=pair is not None)
+    tolerance = criterion_tolerance(reference.criterion, pair is not None, table)
     singular = fit.singular or reference.singular
     rows = [
         criterion_row(fit, reference, excess, tolerance),
-        *statistics_rows(fit, reference, boundary=singular),
+        *statistics_rows(fit, reference, boundary=singular, table=table),
     ]
     judgement = judge(rows, excess, tolerance, checked=checked, singular=singular)
     contradictions = [row for row in rows if row.ok is False] if judgement.contradicts else []
+    where = "numbers" if np.isnan(excess) else "at equal variances"
     return Comparison(
         verdict=judgement.verdict,
         ok=judgement.ok,
         rows=(*theta_rows, *judgement.rows),
-        differences=tuple(_as_difference(r, "at equal variances") for r in contradictions),
-        variance_gap=_gaps(fit, reference, pair),
+        differences=tuple(_as_difference(row, where) for row in contradictions),
+        variance_gap=gaps(
+            (fit, pair.at("ours") if pair else None),
+            (reference, pair.at("theirs") if pair else None),
+        ),
         same_theta="agreed" if checked else "not checked",
         excess=excess,
         fit=fit,
         reference=reference,
+        tolerances=table,
     )
-
-
-def _gap(fit: Fit, label: str) -> pd.DataFrame:
-    gap = variance_gap(fit)
-    gap.insert(0, "fit", label)
-    return gap
-
-
-def _gaps(fit: Fit, reference: Fit, pair: _Pair | None) -> pd.DataFrame:
-    """Take the gap of both; theirs from our numbers at their theta where it offers none."""
-    at_theirs = pair.fits[0] if pair and pair.theta == "theirs" else None
-    tables: list[pd.DataFrame] = []
-    for label, candidates in (("ours", (fit, None)), ("theirs", (reference, at_theirs))):
-        able = [f for f in candidates if f is not None and _offers_gap(f)]
-        tables.extend(_gap(f, label) for f in able[:1])
-    return pd.concat(tables, ignore_index=True) if tables else _no_gap()
-
-
-def _offers_gap(fit: Fit) -> bool:
-    return (fit.pev_source if fit.reml else fit.condvar_source) is not None
-
-
-def _no_gap() -> pd.DataFrame:
-    return pd.DataFrame(columns=["fit", *GAP_COLUMNS])
 
 
 def _write(path: str | Path, text: str) -> None:

@@ -1,0 +1,40 @@
+"""The variance gaps of a comparison: of both fits, by whichever engine can tell."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pymackay.compare.offered import offers
+from pymackay.infer.variance_gap import GAP_COLUMNS, variance_gap
+from pymackay.results import Fit
+
+__all__ = ["gaps", "no_gap"]
+
+
+def gaps(ours: tuple[Fit | None, ...], theirs: tuple[Fit | None, ...]) -> pd.DataFrame:
+    """Return `pymackay.variance_gap` of both sides, told apart by the column ``fit``.
+
+    Parameters
+    ----------
+    ours, theirs : tuple of Fit or None
+        The fit itself, and after it what stands for it where it does not offer its error
+        variances: the other engine's numbers at the same theta.
+    """
+    tables: list[pd.DataFrame] = []
+    for label, candidates in (("ours", ours), ("theirs", theirs)):
+        able = [fit for fit in candidates if fit is not None and _can_tell(fit)]
+        for fit in able[:1]:
+            gap = variance_gap(fit)
+            gap.insert(0, "fit", label)
+            tables.append(gap)
+    return pd.concat(tables, ignore_index=True) if tables else no_gap()
+
+
+def no_gap() -> pd.DataFrame:
+    """Return the table without rows."""
+    return pd.DataFrame(columns=["fit", *GAP_COLUMNS])
+
+
+def _can_tell(fit: Fit) -> bool:
+    what = "pev" if fit.reml else "condvar"
+    return all(offers(fit, quantity) for quantity in (what, "variance", "b"))
