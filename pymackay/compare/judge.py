@@ -131,13 +131,22 @@ def judge(
         note = "theirs stopped at a higher criterion"
         return Judgement("ours lower", checked, _unjudged(rows, note))
     if singular:
-        return _judged("boundary", rows)
+        at_boundary = _judged("boundary", rows)
+        if checked and not at_boundary.ok and _only_spread_differs(at_boundary.rows):
+            return _judged("flat ridge", rows)  # one criterion at two thetas: proven flat
+        return at_boundary
     failed = {row.quantity for row in rows if row.ok is False}
     if not failed:
         return Judgement("same optimum", True, rows)
     if failed & {"variance", "covariance"} and not math.isnan(excess):
         return _judged("flat ridge", rows)
     return Judgement("different model", False, rows)
+
+
+def _only_spread_differs(rows: tuple[Row, ...]) -> bool:
+    """Say whether variances alone fail: singular, and not told apart by the data either."""
+    failed = {row.quantity for row in rows if row.ok is False}
+    return failed <= {"variance", "covariance"}
 
 
 def _unjudged(rows: tuple[Row, ...], note: str) -> tuple[Row, ...]:

@@ -28,7 +28,9 @@ def plain_answer(
     """
     convergence = raw["convergence"]
     model = dict(raw["model"])
-    model["rows"] = None if len(model["rows"]) == n_rows else model["rows"] - 1
+    # R names rows by text once a subset has had missing values
+    rows = np.asarray(model["rows"]).astype(np.int64)
+    model["rows"] = None if len(rows) == n_rows else rows - 1
     return {
         "beta": raw["beta"],
         "vcov": raw["vcov"],
