@@ -1,4 +1,4 @@
-"""Results of the package `lme-python`, whose levels and interactions are spelled its own way."""
+"""Results of the package `lme-python`, whose interactions are spelled its own way."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "beta": pd.Series(obj.coefficients, index=names),
         "sigma": float(np.sqrt(obj.sigma2)),
         **_terms(covariances),
-        "ranef": _ranef(obj.ranef, context),
+        "ranef": _ranef(obj.ranef),
         "loglik": float(obj.log_likelihood),
         "fitted": np.asarray(obj.fitted),
         "residuals": np.asarray(obj.residuals),
@@ -92,32 +92,14 @@ def _connected(rows: _Rows) -> list[list[str]]:
     for _, first, second, _, _ in rows:
         touched = [s for s in sets if first in s or second in s]
         merged = list(dict.fromkeys([*(e for s in touched for e in s), first, second]))
-        sets = [merged if s is touched[0] else s for s in sets if s not in touched[1:]]
-        if not touched:
-            sets.append(merged)
+        sets = [s for s in sets if s not in touched] + [merged]
     return sets
 
 
-def _ranef(
-    rows: Iterable[tuple[str, str, str, float]], context: Context
-) -> dict[str, pd.DataFrame]:
+def _ranef(rows: Iterable[tuple[str, str, str, float]]) -> dict[str, pd.DataFrame]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group, level, effect, value in rows:
         found.setdefault(group, {}).setdefault(level, {})[effect] = value
     return {
-        group: pd.DataFrame.from_dict(levels, orient="index").rename(
-            index=_level_names(group, context)
-        )
-        for group, levels in found.items()
+        group: pd.DataFrame.from_dict(levels, orient="index") for group, levels in found.items()
     }
-
-
-def _level_names(group: str, context: Context) -> dict[str, str]:
-    """Map ``A_1``, a level of ``f:g`` as it is spelled there, to R's ``A:1`` where it is unique."""
-    factor = context.model.factors.get(group) if context.model else None
-    if factor is None or ":" not in group:
-        return {}
-    spelled = [level.replace(":", "_") for level in factor.levels]
-    if len(set(spelled)) < len(spelled):
-        return {}
-    return dict(zip(spelled, factor.levels, strict=True))

@@ -9,10 +9,11 @@ import numpy as np
 
 from pymackay.model.model import GroupingFactor
 
-__all__ = ["match_columns", "match_factor", "r_name", "renamed"]
+__all__ = ["match_columns", "match_factor", "r_group", "r_levels", "r_name", "renamed"]
 
 _SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
 _INTERCEPT = {"intercept", "(intercept)", "const", "1"}
+_SEPARATORS = (":", "_", "/", ".")  # between the levels of crossed factors
 _LEVEL = re.compile(r"^(?P<factor>.+?)\[(?:T\.)?(?P<level>.+)\]$")
 _CATEGORICAL = re.compile(r"^C\((?P<factor>[^,()]+)(?:,.*)?\)$")
 
@@ -120,3 +121,37 @@ def match_factor(
         if np.array_equal(place[codes], factor.codes) and len(set(place.tolist())) == levels:
             return name, place
     return None
+
+
+def r_group(group: str, factors: Mapping[str, GroupingFactor]) -> str:
+    """Return R's name of a grouping factor: R writes ``cask:batch`` for what others turn round."""
+    if group in factors:
+        return group
+    parts = sorted(group.split(":"))
+    return next((name for name in factors if sorted(name.split(":")) == parts), group)
+
+
+def r_levels(group: str, levels: Sequence[str], factor: GroupingFactor) -> list[str]:
+    """Return R's names of an engine's levels, which may order and join their parts otherwise.
+
+    Parameters
+    ----------
+    group : str
+        The engine's name of the factor, which tells the order of the parts.
+    levels : sequence of str
+        The engine's; returned as they are, unless each can be told.
+    factor : GroupingFactor
+        R's factor of the same parts.
+    """
+    ours = factor.name.split(":")
+    split = [level.split(":") for level in factor.levels]
+    if set(levels) == set(factor.levels) and group == factor.name:
+        return list(levels)
+    if sorted(group.split(":")) != sorted(ours) or any(len(s) != len(ours) for s in split):
+        return list(levels)
+    order = [ours.index(part) for part in group.split(":")]
+    for separator in _SEPARATORS:
+        spelled = {separator.join(parts[i] for i in order): ":".join(parts) for parts in split}
+        if set(levels) == set(spelled) and len(spelled) == len(split):
+            return [spelled[level] for level in levels]
+    return list(levels)

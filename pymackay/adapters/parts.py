@@ -13,6 +13,7 @@ import pandas as pd
 
 from pymackay.adapters import shapes
 from pymackay.adapters.context import Context
+from pymackay.adapters.groups import Groups
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import theta_names
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
@@ -48,8 +49,8 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "singular": "whether a covariance matrix is singular; else judged from varcorr",
         "converged": "whether the optimiser says that it has converged",
         "messages": "what the engine said",
-        "not_offered": "more that is missing, quantity -> reason; 'condvar covariances' says that "
-        "only the variances of condvar are there",
+        "not_offered": "more that is missing, quantity -> reason: 'condvar covariances' where only "
+        "variances are known, 'vcov at theta' where vcov is exact at the optimum alone",
         "engine": "name of the engine",
         "versions": "package -> version",
     }
@@ -77,13 +78,17 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
     given = _checked(parts)
     beta = shapes.series(given["beta"], "beta")
     varcorr = {str(k): shapes.covariance(v, str(k)) for k, v in given.get("varcorr", {}).items()}
-    ranef = {str(k): shapes.effects(v, str(k)) for k, v in given.get("ranef", {}).items()}
-    terms = _terms(given, varcorr, ranef)
+    groups = Groups(context)
+    ranef = groups.ranef(given.get("ranef", {}))
+    terms = groups.terms(given, varcorr, ranef)
     sigma = float(given.get("sigma", math.nan))
     rows, fitted, residuals, rows_known = _rows(given, context)
-    order = _level_orders(ranef, context)
+    order = groups.orders(ranef)
     arrays = {
-        what: {g: shapes.blocks(v, what, ranef.get(g)) for g, v in given[what].items()}
+        what: {
+            groups.name(g): shapes.blocks(v, what, ranef.get(groups.name(g)))
+            for g, v in given[what].items()
+        }
         for what in ("condvar", "pev")
         if what in given
     }
@@ -109,7 +114,7 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
             rows=rows,
             fixed=tuple(beta.index),
             terms=terms,
-            levels=_levels(given, ranef, order),
+            levels=_levels(given, ranef, order, groups),
             weights=shapes.optional(given.get("weights"), "weights", len(rows)),
             offset=shapes.optional(given.get("offset"), "offset", len(rows)),
         ),
@@ -147,25 +152,6 @@ def _vcov(given: Mapping[str, Any], beta: pd.Series) -> pd.DataFrame:
         errors = shapes.series(given["std_error"], "std_error", beta.index)
         np.fill_diagonal(values, errors.to_numpy() ** 2)
     return pd.DataFrame(values, index=beta.index, columns=beta.index)
-
-
-def _terms(
-    given: Mapping[str, Any], varcorr: dict[str, pd.DataFrame], ranef: dict[str, pd.DataFrame]
-) -> tuple[TermSummary, ...]:
-    if "terms" in given:
-        return tuple(TermSummary(str(n), str(g), tuple(map(str, e))) for n, g, e in given["terms"])
-    if not varcorr:
-        return tuple(TermSummary(g, g, tuple(table.columns)) for g, table in ranef.items())
-    return tuple(
-        TermSummary(name, _group(name, {*varcorr, *ranef}), tuple(table.columns))
-        for name, table in varcorr.items()
-    )
-
-
-def _group(name: str, known: set[str]) -> str:
-    """Return the group of a term: ``"g.1"`` belongs to ``"g"`` where there is such a group."""
-    stem, _, number = name.rpartition(".")
-    return stem if number.isdigit() and stem in known else name
 
 
 def _theta(
@@ -218,23 +204,16 @@ def _rows_by_response(y: np.ndarray, context: Context) -> pd.Index | None:
     return model.rows if model is not None and context.has_response(y) else None
 
 
-def _level_orders(ranef: dict[str, pd.DataFrame], context: Context) -> dict[str, np.ndarray]:
-    """Return the positions that put each group's levels into the model's order."""
-    orders = {}
-    for group, table in ranef.items():
-        factor = context.model.factors.get(group) if context.model else None
-        known = factor is not None and set(table.index) == set(factor.levels)
-        if factor is not None and known and table.index.is_unique:
-            orders[group] = table.index.get_indexer(pd.Index(factor.levels, dtype=object))
-        else:
-            orders[group] = np.arange(len(table))
-    return orders
-
-
 def _levels(
-    given: Mapping[str, Any], ranef: dict[str, pd.DataFrame], order: dict[str, np.ndarray]
+    given: Mapping[str, Any],
+    ranef: dict[str, pd.DataFrame],
+    order: dict[str, np.ndarray],
+    groups: Groups,
 ) -> dict[str, tuple[str, ...]]:
-    told = {str(g): tuple(map(str, v)) for g, v in given.get("levels", {}).items()}
+    told = {
+        groups.name(g): tuple(groups.levels(g, [str(level) for level in levels]))
+        for g, levels in given.get("levels", {}).items()
+    }
     return told | {g: tuple(table.index[order[g]]) for g, table in ranef.items()}
 
 

@@ -46,6 +46,7 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "weights": None,
         "offset": None,
         "converged": bool(obj.converged),
+        "not_offered": {"vcov at theta": "taken from the curvature at the optimum"},
     }
     effects = [_named(effect, model) for effect in _effects(obj)]
     return parts | _random_part(obj, effects)

@@ -140,6 +140,8 @@ def _beta_rows(ruler: Ruler) -> Iterator[Row]:
     for name in ours.beta.index:
         yield ruler.row("beta", "", name, ours.beta[name], theirs.beta[name], unit[name], "beta")
     lacking = ruler.lacking("std_error")
+    if ruler.stage == "same theta":
+        lacking = lacking or ruler.lacking("vcov at theta")
     if lacking:
         yield lacking
         return

@@ -1,0 +1,74 @@
+"""`Groups`: grouping factors and levels of an engine under R's names and in R's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.adapters import shapes
+from pymackay.adapters.context import Context
+from pymackay.adapters.naming import r_group, r_levels
+from pymackay.results import TermSummary
+
+__all__ = ["Groups"]
+
+
+class Groups:
+    """Gives grouping factors and their levels R's names."""
+
+    def __init__(self, context: Context) -> None:
+        self.factors = context.model.factors if context.model else {}
+
+    def name(self, group: object) -> str:
+        """Return R's name of a group."""
+        return r_group(str(group), self.factors)
+
+    def levels(self, group: object, levels: Sequence[str]) -> list[str]:
+        """Return R's names of a group's levels."""
+        factor = self.factors.get(self.name(group))
+        return list(levels) if factor is None else r_levels(str(group), levels, factor)
+
+    def ranef(self, given: Mapping[Any, Any]) -> dict[str, pd.DataFrame]:
+        """Return the tables of predicted effects."""
+        found = {}
+        for group, value in given.items():
+            table = shapes.effects(value, str(group))
+            table.index = pd.Index(self.levels(group, list(table.index)), dtype=object)
+            found[self.name(group)] = table
+        return found
+
+    def terms(
+        self,
+        given: Mapping[str, Any],
+        varcorr: dict[str, pd.DataFrame],
+        ranef: dict[str, pd.DataFrame],
+    ) -> tuple[TermSummary, ...]:
+        """Return the terms as they are told, else as covariances or predictions tell them."""
+        told = given.get("terms")
+        if told is None and varcorr:
+            known = {*varcorr, *map(str, given.get("ranef", {}))}
+            told = [(name, _group(name, known), table.columns) for name, table in varcorr.items()]
+        if told is None:
+            told = [(group, group, table.columns) for group, table in ranef.items()]
+        return tuple(TermSummary(str(n), self.name(g), tuple(map(str, e))) for n, g, e in told)
+
+    def orders(self, ranef: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+        """Return the positions that put each group's levels into the model's order."""
+        orders = {}
+        for group, table in ranef.items():
+            factor = self.factors.get(group)
+            known = factor is not None and set(table.index) == set(factor.levels)
+            if factor is not None and known and table.index.is_unique:
+                orders[group] = table.index.get_indexer(pd.Index(factor.levels, dtype=object))
+            else:
+                orders[group] = np.arange(len(table))
+        return orders
+
+
+def _group(name: str, known: set[str]) -> str:
+    """Return the group of a term: ``"g.1"`` belongs to ``"g"`` where there is such a group."""
+    stem, _, number = name.rpartition(".")
+    return stem if number.isdigit() and stem in known else name
