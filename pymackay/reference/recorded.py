@@ -107,6 +107,8 @@ class RecordedStore:
     ----------
     *folders : path-like
         Searched in order; ``r_reference/recorded`` unless given.
+    cure : str, optional
+        What a refusal tells the user to do.
 
     Examples
     --------
@@ -114,7 +116,8 @@ class RecordedStore:
     True
     """
 
-    def __init__(self, *folders: str | Path) -> None:
+    def __init__(self, *folders: str | Path, cure: str = HOW_TO_RECORD) -> None:
+        self.cure = cure
         self.folders = tuple(Path(f) for f in folders) or (r_reference_path("recorded"),)
 
     def find(self, question: Question) -> Recording:
@@ -138,11 +141,11 @@ class RecordedStore:
         if differences:
             raise RecordingError(
                 f"lme4's answer to {question.formula!r} is recorded, but for other data "
-                f"({'; '.join(differences)}). {HOW_TO_RECORD}."
+                f"({'; '.join(differences)}). {self.cure}."
             )
         raise RecordingError(
             f"lme4's answer to {_described(question.asked)} is not recorded in "
-            f"{', '.join(map(str, self.folders))}{self._near(question)}. {HOW_TO_RECORD}."
+            f"{', '.join(map(str, self.folders))}{self._near(question)}. {self.cure}."
         )
 
     def fit(self, question: Question, how: str = "default") -> Fit:
