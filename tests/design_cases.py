@@ -1,7 +1,8 @@
-"""Tables and formulas on which our model matrices must equal R's."""
+"""Formulas on which our model matrices must equal R's."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,81 +26,6 @@ class Case:
     subset: str | None = None
     contrasts: dict[str, Any] | None = None
 
-
-def main_table() -> pd.DataFrame:
-    """96 rows with every kind of column, nothing missing."""
-    rng = np.random.default_rng(20240611)
-    n = 96
-    group = np.repeat(["g10", "g2", "G1", "_g", "ä", "zz"], 16)
-    table = pd.DataFrame(
-        {
-            "y": np.round(rng.normal(10.0, 3.0, n), 4),
-            "x": np.round(rng.normal(0.0, 1.0, n), 3),
-            "z": np.round(rng.uniform(0.5, 3.0, n), 3),
-            "k": np.tile([1, 2, 3, 10], 24),
-            "big": np.tile([100000, 5, 1200000, 70], 24),
-            "num": np.tile([0.1, 100000.0, -2.5, 1 / 3], 24)[rng.permutation(n)],
-            "g": group,
-            "h": np.tile(["u", "v", "w"], 32),
-            "f": pd.Categorical(
-                np.tile(["lo", "mid", "hi"], 32)[rng.permutation(n)],
-                categories=["mid", "lo", "unused", "hi"],
-            ),
-            "a": pd.Categorical(np.tile(["a1", "a2", "a3"], 32), categories=["a1", "a2", "a3"]),
-            "b": pd.Categorical(np.repeat(["b1", "b2"], 48), categories=["b1", "b2"]),
-            "o": pd.Categorical(
-                np.tile(["none", "some", "more", "all"], 24)[rng.permutation(n)],
-                categories=["none", "some", "more", "all"],
-                ordered=True,
-            ),
-            "o2": pd.Categorical(
-                np.tile(["no", "yes"], 48)[rng.permutation(n)],
-                categories=["no", "yes"],
-                ordered=True,
-            ),
-            "l": rng.uniform(size=n) < 0.4,
-            "alltrue": np.ones(n, dtype=bool),
-            "batch": np.repeat(np.arange(1, 9), 12),
-            "cask": np.tile(np.repeat(["c1", "c2", "c3"], 4), 8),
-            "w": np.round(rng.uniform(0.2, 2.0, n), 3),
-            "my var": np.round(rng.normal(size=n), 3),
-            "größe": np.round(rng.normal(170.0, 9.0, n), 1),
-            "x.1": np.round(rng.normal(size=n), 3),
-            "my_fac": np.tile(["p q", "r:s"], 48)[rng.permutation(n)],
-            "my fac": np.tile(["m", "n", "o", "p"], 24)[rng.permutation(n)],
-            "cell": pd.Categorical(np.tile(["e1", "e2"], 48)[rng.permutation(n)]),
-        }
-    )
-    table["x_copy"] = 2.0 * table["x"] - 1.0
-    # A cell of f:cell that no row has: its column is zero and must be dropped.
-    table.loc[(table["f"] == "hi") & (table["cell"] == "e2"), "cell"] = "e1"
-    return table
-
-
-def missing_table() -> pd.DataFrame:
-    """The main table with holes in every kind of column, and a level that only such rows have."""
-    table = main_table()
-    rng = np.random.default_rng(7)
-    table["num"] = table["num"] + 0.0
-    table["cask"] = table["cask"].astype(object)
-    table["h"] = table["h"].astype(object)
-    for i, name in enumerate(["y", "x", "z", "w", "h", "f", "o", "cask"]):
-        table.loc[rng.choice(96, 3 + i, replace=False), name] = None
-    table["l"] = table["l"].astype("boolean")
-    table.loc[[3, 50], "l"] = pd.NA
-    table["k"] = table["k"].astype("Int64")
-    table.loc[[5, 60], "k"] = pd.NA
-    table["lost"] = np.where(table["x"].isna(), "only here", np.tile(["q", "r"], 48))
-    return table
-
-
-def small_table() -> pd.DataFrame:
-    """A few columns only, for the dot."""
-    table = main_table()
-    return table[["y", "x", "g", "z", "a"]].copy()
-
-
-TABLES = {"main": main_table, "missing": missing_table, "small": small_table}
 
 _FIXED = """
 x
@@ -441,3 +367,49 @@ CASES: list[Case] = [
     *(Case(f"random: {text}", f"y ~ x + {text}") for text in _RANDOM.strip().split("\n")),
     *_WHOLE,
 ]
+
+
+_ATOMS = [
+    *("a", "b", "x", "l", "o", "f", "h", "k", "o2", "cell", "x_copy", "`my var`", "1", "0"),
+    *("log(z)", "I(x^2)", "poly(x, 2)", "factor(k)", "scale(x)", "offset(w)"),
+]
+_GROUPS = ["g", "h", "batch", "batch/cask", "g:h", "(g)", "k", "big", "num", "l", "a:b", "a/b"]
+_SUBSETS = [None, None, None, "x > -1", 'h != "u"']
+
+
+def random_cases(seed: int, count: int) -> list[Case]:
+    """Make formulas that nobody would write."""
+    chance = random.Random(seed)
+
+    def side(depth: int) -> str:
+        if depth == 0 or chance.random() < 0.2:
+            return chance.choice(_ATOMS)
+        operator = chance.choice(["+", "+", "+", "-", "*", ":", "/", "%in%", "(", "^"])
+        if operator == "(":
+            return f"({side(depth - 1)})"
+        if operator == "^":
+            return f"({side(depth - 1)})^{chance.randint(2, 3)}"
+        return f"{side(depth - 1)} {operator} {side(depth - 1)}"
+
+    def bar() -> str:
+        left = side(chance.randint(0, 2))
+        return f"({left} {chance.choice(['|', '||'])} {chance.choice(_GROUPS)})"
+
+    cases = []
+    for i in range(count):
+        terms = " + ".join(
+            [side(chance.randint(1, 3)), *(bar() for _ in range(chance.randint(1, 3)))]
+        )
+        cases.append(
+            Case(
+                f"random {i}",
+                f"y ~ {terms}",
+                chance.choice(["main", "missing"]),
+                weights=chance.choice([None, None, "w"]),
+                subset=chance.choice(_SUBSETS),
+            )
+        )
+    return cases
+
+
+RANDOM_CASES = random_cases(seed=20240612, count=200)

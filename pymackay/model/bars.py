@@ -26,7 +26,7 @@ __all__ = ["Bar", "expand_double_bars", "find_bars", "remove_bars"]
 
 _BARS = frozenset(["|", "||"])
 _TRANSPARENT = ("(", "+", "-")
-_JOINING = frozenset(["+", "-", "*", "/", ":", "%in%", "^"])
+_JOINING = frozenset(["+", "-", "*", "/", ":", "%in%"])
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def build_new(
     """
     table = Table(newdata)
     text = blueprint.specification.formula
-    evaluator = Evaluator(text, table, dict(blueprint.memory))
+    evaluator = Evaluator(text, table, dict(blueprint.memory), is_new=True)
     complete = np.ones(table.n, dtype=bool)
     X = _new_side(blueprint.fixed, evaluator, frozenset(), complete)[:, blueprint.kept]
     columns: list[np.ndarray] = []

@@ -24,7 +24,7 @@ from pymackay.model.factors import recode
 from pymackay.model.functions import Value, match_arguments, near_names
 from pymackay.model.lexer import fault
 from pymackay.model.table import Table
-from pymackay.model.transforms import FUNCTIONS
+from pymackay.model.transforms import find_function
 
 __all__ = ["Evaluator"]
 
@@ -43,15 +43,22 @@ class Evaluator:
         The formula, for error messages.
     table : Table
     memory : dict, optional
-        What an earlier evaluation remembered: bases of ``poly``, centres of ``scale``, levels.
-        With it, new data get the columns that the model's data had.
+        What is remembered: bases of ``poly``, centres of ``scale``, levels. Filled here.
+    is_new : bool
+        Whether the table holds new data, and `memory` what the model's own data gave.
     """
 
-    def __init__(self, text: str, table: Table, memory: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        table: Table,
+        memory: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> None:
         self.text = text
         self.table = table
-        self.is_new = memory is not None
         self.memory: dict[str, Any] = {} if memory is None else memory
+        self.is_new = is_new
 
     def column(self, node: Node, name: str) -> Column:
         """Evaluate an expression that must give one value for each row.
@@ -115,13 +122,13 @@ class Evaluator:
 
     def _with_known_levels(self, name: str, column: Factor) -> Factor:
         """Give a factor of new data the codes of the model's data; new levels come last."""
-        known: tuple[str, ...] = self.remember(lambda: column.levels, f"levels of {name}")
-        if not self.is_new or column.levels == known:
+        known, kind = self.remember(lambda: (column.levels, column.kind), f"levels of {name}")
+        if not self.is_new:
             return column
         in_model = set(known)
         levels = known + tuple(level for level in column.levels if level not in in_model)
         codes, _ = recode(column, levels)
-        return Factor(codes, levels, column.kind)
+        return Factor(codes, levels, kind)
 
     def operator(self, call: Call) -> Value:
         """Evaluate a chain of operators without recursion to the left."""
@@ -142,16 +149,7 @@ class Evaluator:
 
     def function(self, call: Call) -> Value:
         """Call a function of the closed list."""
-        function = FUNCTIONS.get(call.function)
-        if function is None:
-            listed = ", ".join(sorted(FUNCTIONS, key=str.lower))
-            raise fault(
-                f"there is no function {call.function}() in the formula language"
-                f"{near_names(call.function, FUNCTIONS)} It has {listed}. Anything else, compute "
-                f"as a column of the data",
-                self.text,
-                call.position,
-            )
+        function = find_function(call, self.text)
         context = _CallContext(self, call)
         arguments = match_arguments(context, function, self.evaluate)
         return function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})

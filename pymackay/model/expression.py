@@ -21,6 +21,7 @@ __all__ = [
     "left_spine",
     "strip_parentheses",
     "variable_name",
+    "walk",
 ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pymackay.errors import ArgumentError, FormulaError
-from pymackay.model.expression import Call, Constant, Name, Node, Number, String
+from pymackay.model.expression import Call, Constant, Name, Node, Number, String, walk
 from pymackay.model.lexer import Token, fault, tokenize
 
 __all__ = ["Formula", "parse_expression", "parse_formula"]
@@ -105,7 +105,14 @@ def parse_formula(text: str) -> Formula:
             text,
             node.position,
         )
+    _refuse_second_tilde(node, text)
     return Formula(text, node.arguments[0], node.arguments[1])
+
+
+def _refuse_second_tilde(formula: Call, text: str) -> None:
+    tildes = [n.position for n in walk(formula) if isinstance(n, Call) and n.function == "~"]
+    if len(tildes) > 1:
+        raise fault("a formula has one '~' only", text, sorted(tildes)[1])
 
 
 def parse_expression(text: str, what: str = "expression") -> Node:

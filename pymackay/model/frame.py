@@ -136,8 +136,9 @@ def read_extra(evaluator: Evaluator, given: Any, what: str) -> Numeric | None:
         return None
     if isinstance(given, str):
         column: Any = _evaluate_argument(evaluator, given, what)
-        if isinstance(column, Factor):
-            raise DataError(f"{what} '{given}' must be numbers, but the column holds categories")
+        if isinstance(column, Factor) or column.values.ndim != 1:
+            held = "categories" if isinstance(column, Factor) else "several columns"
+            raise DataError(f"{what} '{given}' must be one column of numbers, but holds {held}")
         return Numeric(np.array(column.values, dtype=np.float64))
     return Numeric(_read_array(given, evaluator.table, what))
 
@@ -148,7 +149,7 @@ def _evaluate_argument(evaluator: Evaluator, given: str, what: str) -> Column:
         node: Node = Name(given)
     else:
         node = parse_expression(given, what=what)
-    within = Evaluator(given, evaluator.table, evaluator.memory if evaluator.is_new else None)
+    within = Evaluator(given, evaluator.table, evaluator.memory, evaluator.is_new)
     return within.column(node, f"{what} '{given}'")
 
 

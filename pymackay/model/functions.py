@@ -81,7 +81,7 @@ def match_arguments(
             raise context.error(f"{call.function}() has its argument '{target}' twice")
         else:
             matched[target] = node if target in function.quoted else evaluate(node)
-    if rest:
+    if rest or "..." in function.parameters:
         matched["rest"] = _rest(context, function, rest, evaluate)
     missing = [p for p in function.parameters[: function.required] if p not in matched]
     if missing and missing != ["..."]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pymackay.model.bars import Bar, expand_double_bars, find_bars, remove_bars
-from pymackay.model.expression import Number, all_names
+from pymackay.model.expression import Call, Number, all_names, walk
 from pymackay.model.formula import Formula, parse_formula
 from pymackay.model.lexer import fault
 from pymackay.model.terms import Terms, Variable, expand_terms, list_variables, make_variable
+from pymackay.model.transforms import find_function
 
 __all__ = ["Specification", "specify"]
 
@@ -70,6 +71,9 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
 @lru_cache(maxsize=512)
 def _specify(text: str, dot: tuple[str, ...]) -> Specification:
     formula = parse_formula(text)
+    for node in (*walk(formula.response), *walk(formula.predictors)):
+        if isinstance(node, Call) and (node.names or not node.arguments):
+            find_function(node, text)
     dot = _dot_in_frame_order(formula, dot)
     predictors = expand_double_bars(formula.predictors, text, dot)
     formula = replace(formula, predictors=predictors)

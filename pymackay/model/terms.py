@@ -13,6 +13,7 @@ from pymackay.model.expression import (
     Node,
     Number,
     deparse,
+    is_operator,
     left_spine,
     strip_parentheses,
     variable_name,
@@ -204,10 +205,10 @@ class _Reader:
                 self.text,
                 node.position,
             )
-        if isinstance(node, Call) and node.function == "~":
-            raise fault("a formula has one '~' only", self.text, node.position)
         if not isinstance(node, Name | Call):
             raise fault(f"{deparse(node)} is no term", self.text, node.position)
+        if is_operator(node, ("|", "||")):
+            raise fault("a random term cannot stand here; add it", self.text, node.position)
         return node
 
     def encode(self, node: Node) -> list[int]:

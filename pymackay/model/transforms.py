@@ -11,6 +11,7 @@ import numpy as np
 from pymackay.model.arithmetic import logical, truth
 from pymackay.model.basis_functions import BASIS_FUNCTIONS
 from pymackay.model.columns import Factor, Numeric, read_text
+from pymackay.model.expression import Call, is_operator
 from pymackay.model.factor_functions import FACTOR_FUNCTIONS, text_column
 from pymackay.model.functions import (
     Context,
@@ -20,10 +21,12 @@ from pymackay.model.functions import (
     constant_numbers,
     flag,
     kind_of,
+    near_names,
     numbers,
 )
+from pymackay.model.lexer import fault
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "find_function"]
 
 
 def _elementwise(compute: Callable[[Any], Any]) -> Function:
@@ -209,3 +212,31 @@ FUNCTIONS: dict[str, Function] = {
     "quantile": Function(_quantile, ("x", "probs", "na.rm", "names"), required=2),
     "round": Function(_round, ("x", "digits")),
 }
+
+
+def find_function(call: Call, text: str) -> Function:
+    """Return the entry of the closed list that a call names.
+
+    Raises
+    ------
+    FormulaError
+        If there is none; the message lists what there is.
+    """
+    function = FUNCTIONS.get(call.function)
+    if function is not None:
+        return function
+    if any(is_operator(argument, ("|", "||")) for argument in call.arguments):
+        raise fault(
+            f"an operator is missing between {call.function} and the random term; write "
+            f"{call.function} + (1 | g)",
+            text,
+            call.position + len(call.function),
+        )
+    listed = ", ".join(sorted(FUNCTIONS, key=str.lower))
+    raise fault(
+        f"there is no function {call.function}() in the formula language"
+        f"{near_names(call.function, FUNCTIONS) or '.'} It has {listed}. Anything else, compute "
+        f"as a column of the data",
+        text,
+        call.position,
+    )
