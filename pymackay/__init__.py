@@ -27,6 +27,8 @@ from pymackay.errors import (
 )
 
 if TYPE_CHECKING:
+    from pymackay import adapters as adapters
+    from pymackay import testing as testing
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
@@ -53,6 +55,7 @@ __all__ = [
     "RWarning",
     "RecordingError",
     "__version__",
+    "adapters",
     "compare",
     "evaluate",
     "forecast_collapse",
@@ -61,6 +64,7 @@ __all__ = [
     "lmer",
     "load_data",
     "mackay",
+    "testing",
     "variance_gap",
 ]
 
@@ -77,11 +81,17 @@ _HOMES = {
     "variance_gap": "pymackay.infer.variance_gap",
 }
 
+_MODULES = {
+    "adapters": "pymackay.adapters",
+    "lme4": "pymackay.reference.lme4",
+    "testing": "pymackay.testing",
+}
+
 
 def __getattr__(name: str) -> object:
     """Fetch a public name when it is first used (PEP 562)."""
-    if name == "lme4":
-        value: object = importlib.import_module("pymackay.reference.lme4")
+    if name in _MODULES:
+        value: object = importlib.import_module(_MODULES[name])
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:

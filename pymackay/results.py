@@ -120,7 +120,7 @@ class Engine:
 
     def __str__(self) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return f"{self.name} ({self.source}; {versions})"
+        return f"{self.name} ({'; '.join(part for part in (self.source, versions) if part)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymackay.adapters import shapes
 from pymackay.adapters.context import Context
-from pymackay.adapters.naming import r_group, r_levels
+from pymackay.adapters.naming import r_group, r_levels, r_names
 from pymackay.results import TermSummary
 
 __all__ = ["Groups"]
@@ -20,6 +20,7 @@ class Groups:
     """Gives grouping factors and their levels R's names."""
 
     def __init__(self, context: Context) -> None:
+        self.model = context.model
         self.factors = context.model.factors if context.model else {}
 
     def name(self, group: object) -> str:
@@ -37,6 +38,7 @@ class Groups:
         for group, value in given.items():
             table = shapes.effects(value, str(group))
             table.index = pd.Index(self.levels(group, list(table.index)), dtype=object)
+            table.columns = pd.Index(r_names(table.columns, self.model), dtype=object)
             found[self.name(group)] = table
         return found
 
@@ -53,7 +55,10 @@ class Groups:
             told = [(name, _group(name, known), table.columns) for name, table in varcorr.items()]
         if told is None:
             told = [(group, group, table.columns) for group, table in ranef.items()]
-        return tuple(TermSummary(str(n), self.name(g), tuple(map(str, e))) for n, g, e in told)
+        return tuple(
+            TermSummary(str(name), self.name(group), tuple(r_names(map(str, effects), self.model)))
+            for name, group, effects in told
+        )
 
     def orders(self, ranef: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
         """Return the positions that put each group's levels into the model's order."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pymackay.model.model import GroupingFactor
+from pymackay.model.model import GroupingFactor, Model
 
-__all__ = ["match_columns", "match_factor", "r_group", "r_levels", "r_name", "renamed"]
+__all__ = ["match_columns", "match_factor", "r_group", "r_levels", "r_name", "r_names", "renamed"]
 
 _SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
 _INTERCEPT = {"intercept", "(intercept)", "const", "1"}
@@ -91,9 +91,14 @@ def renamed(
         return [r_name(name) for name in spelled]
     places = match_columns(np.asarray(columns, dtype=np.float64), ours)
     return [
-        r_name(name) if place is None else names[place]
+        _unmatched(r_name(name), names) if place is None else names[place]
         for name, place in zip(spelled, places, strict=True)
     ]
+
+
+def _unmatched(name: str, names: Sequence[str]) -> str:
+    """Return the name of a column that R's matrix does not have; the same name tells nothing."""
+    return f"{name} (other values)" if name in names else name
 
 
 def match_factor(
@@ -121,6 +126,14 @@ def match_factor(
         if np.array_equal(place[codes], factor.codes) and len(set(place.tolist())) == levels:
             return name, place
     return None
+
+
+def r_names(names: Iterable[str], model: Model | None) -> list[str]:
+    """Return R's names of fixed or random effects, where another spelling is one of the model's."""
+    if model is None:
+        return list(names)
+    known = {*model.fixed, *model.dropped, *(e for term in model.terms for e in term.effects)}
+    return [r_name(name) if name not in known and r_name(name) in known else name for name in names]
 
 
 def r_group(group: str, factors: Mapping[str, GroupingFactor]) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from pymackay.adapters import shapes
 from pymackay.adapters.context import Context
 from pymackay.adapters.groups import Groups
+from pymackay.adapters.naming import r_names
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import theta_names
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
@@ -77,7 +78,11 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
     context = context or Context()
     given = _checked(parts)
     beta = shapes.series(given["beta"], "beta")
-    varcorr = {str(k): shapes.covariance(v, str(k)) for k, v in given.get("varcorr", {}).items()}
+    beta.index = pd.Index(r_names(beta.index, context.model), dtype=object)
+    varcorr = {
+        str(name): shapes.renamed(shapes.covariance(value, str(name)), context.model)
+        for name, value in given.get("varcorr", {}).items()
+    }
     groups = Groups(context)
     ranef = groups.ranef(given.get("ranef", {}))
     terms = groups.terms(given, varcorr, ranef)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.adapters.naming import r_names
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import TermLayout, lower_factor
+from pymackay.model.model import Model
 
 __all__ = [
     "blocks",
@@ -19,6 +21,7 @@ __all__ = [
     "optional",
     "per_row",
     "relative_factor",
+    "renamed",
     "series",
     "vector",
 ]
@@ -94,6 +97,12 @@ def covariance(value: Any, name: str) -> pd.DataFrame:
     if not np.allclose(table, table.T, rtol=1e-8, atol=0.0, equal_nan=True):
         raise ArgumentError(f"obj: varcorr[{name!r}] is not symmetric, so it is no covariance.")
     return table
+
+
+def renamed(cov: pd.DataFrame, model: Model | None) -> pd.DataFrame:
+    """Return a covariance matrix whose effects have R's names."""
+    names = pd.Index(r_names(cov.columns, model), dtype=object)
+    return cov.set_axis(names, axis=0).set_axis(names, axis=1)
 
 
 def effects(value: Any, group: str) -> pd.DataFrame:

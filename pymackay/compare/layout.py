@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.compare.distances import Row, rounding
-from pymackay.compare.offered import unsaid
+from pymackay.compare.offered import offers, unsaid
 from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.results import Fit
 
@@ -107,9 +107,10 @@ def heads(comparison: Comparison) -> dict[str, str]:
     fit = comparison.fit
     counts = [f"{group}: {len(levels)} levels" for group, levels in fit.model.levels.items()]
     singular = [s for s, f in (("ours", fit), ("theirs", comparison.reference)) if f.singular]
+    rows = [f"{fit.n_obs} rows"] if offers(fit, "n_obs") else []
     entries = {
         "formula": fit.formula,
-        "model": ", ".join(["REML" if fit.reml else "ML", f"{fit.n_obs} rows", *counts]),
+        "model": ", ".join(["REML" if fit.reml else "ML", *rows, *counts]),
         "ours": str(fit.engine),
         "theirs": str(comparison.reference.engine),
         "singular": " and ".join(singular),
@@ -204,13 +205,15 @@ def _beta_lines(rows: list[Row]) -> Iterator[Line]:
     errors = {row.name: row for row in rows if row.quantity == "std_error"}
     shown = sorted(beta, key=_concern, reverse=True)[:_MANY]
     for row in (row for row in beta if row in shown):
-        se = errors[row.name]
-        yield _line(row, row.name, _estimate(row.ours, se.ours), _estimate(row.theirs, se.theirs))
-        if len(beta) <= _FEW:
+        se = errors.get(row.name)
+        yield _line(row, row.name or "beta", *_estimates(row, se))
+        if se is not None and len(beta) <= _FEW:
             yield _line(se, "  se", number(se.ours, 5), number(se.theirs, 5))
     if len(beta) > _MANY:
         yield Line(f"and {len(beta) - _MANY} more, all closer", "", "", "", "", "")
-    if len(beta) > _FEW:
+    if "" in errors:
+        yield _line(errors[""], "standard errors", "-", "-")
+    elif errors and len(beta) > _FEW:
         se = max(errors.values(), key=_concern)
         yield _line(se, f"furthest se: {se.name}", number(se.ours, 5), number(se.theirs, 5))
 
@@ -218,6 +221,12 @@ def _beta_lines(rows: list[Row]) -> Iterator[Line]:
 def _concern(row: Row) -> tuple[bool, float]:
     """Return what rows are ranked by: those that disagree first, then the distance."""
     return row.ok is False, math.inf if math.isnan(row.distance) else row.distance
+
+
+def _estimates(row: Row, se: Row | None) -> tuple[str, str]:
+    if se is None:
+        return number(row.ours), number(row.theirs)
+    return _estimate(row.ours, se.ours), _estimate(row.theirs, se.theirs)
 
 
 def _estimate(value: float, se: float) -> str:

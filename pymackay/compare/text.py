@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pymackay.compare.judge import VERDICTS
-from pymackay.compare.layout import gap_lines, heads, sections, size
+from pymackay.compare.layout import Line, gap_lines, heads, sections, size
 from pymackay.compare.model_diff import Difference
 
 if TYPE_CHECKING:
     from pymackay.compare.verdict import Comparison
 
-__all__ = ["as_sentence", "as_text"]
+__all__ = ["as_failure", "as_sentence", "as_text"]
 
 _WIDTH = 96
 _LABEL = 39
@@ -53,6 +53,41 @@ def as_text(comparison: Comparison) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def as_failure(comparison: Comparison) -> str:
+    """Set a comparison that does not hold: verdict, what to do, offending numbers, the rest."""
+    lines = [comparison.sentence, *_advice(comparison)]
+    differences = list(_diff_lines(comparison.differences))
+    if differences:
+        lines += ["", *differences]
+    lines += [""]
+    for name, text in heads(comparison).items():
+        lines += _entry("  ", name, text)
+    if comparison.verdict != "different model":
+        lines += ["", *_number_lines(comparison, bad_first=True), *_gap_lines(comparison)]
+    lines += _said(comparison)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _advice(comparison: Comparison) -> list[str]:
+    advice = VERDICTS[comparison.verdict].advice
+    if comparison.verdict == "ours lower":
+        advice = (
+            "It does not count here, because neither fit could be evaluated at the other's theta: "
+            "a lower criterion may be another function's. Ask R itself (lme4='live'), or give the "
+            "fit an engine that can be evaluated."
+        )
+    return _entry("", "To do:", advice)
+
+
+def _said(comparison: Comparison) -> list[str]:
+    """Pass on what the engines said; a reference that did not converge explains much."""
+    lines: list[str] = []
+    for side, fit in (("ours", comparison.fit), ("theirs", comparison.reference)):
+        for message in fit.messages:
+            lines += _entry("  ", side, f"{fit.engine.name} said: {message}")
+    return ["", *lines] if lines else []
+
+
 def _difference_sentence(differences: Sequence[Difference]) -> str:
     named = [", ".join(part for part in (d.aspect, d.item) if part) for d in differences]
     more = f"; and {len(named) - 3} more" if len(named) > 3 else ""
@@ -75,23 +110,32 @@ def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
             yield from _entry("    ", side, getattr(difference, side))
 
 
-def _number_lines(comparison: Comparison) -> Iterator[str]:
+def _number_lines(comparison: Comparison, bad_first: bool = False) -> Iterator[str]:
     yield _columns("", "ours", "theirs", "distance", "allowed", "in")
+    parts = sections(comparison)
+    if bad_first:
+        bad = tuple(line for part in parts for line in part.lines if line.bad)
+        yield from _section_lines("out of tolerance", bad)
     missing: dict[str, None] = {}
-    for section in sections(comparison):
-        indent = "" if section.title == "criterion" else "  "
-        if indent:
-            yield f"  {section.title}"
-        for line in section.lines:
-            if line.distance == "-" and line.note:
-                missing[f"  {line.label}: {line.note}"] = None
-                continue
-            text = _columns(
-                _cut(indent + line.label, _LABEL),
-                line.ours, line.theirs, line.distance, line.allowed, line.unit,
-            )  # fmt: skip
-            yield text + "  <--" * line.bad
+    for section in parts:
+        lines = [line for line in section.lines if not (bad_first and line.bad)]
+        absent = [line for line in lines if line.distance == "-" and line.note]
+        missing |= {f"  {line.label}: {line.note}": None for line in absent}
+        shown = [line for line in lines if line not in absent]
+        yield from _section_lines("" if section.title == "criterion" else section.title, shown)
     yield from missing
+
+
+def _section_lines(title: str, lines: Sequence[Line]) -> Iterator[str]:
+    if title and lines:
+        yield f"  {title}"
+    indent = "  " if title else ""
+    for line in lines:
+        text = _columns(
+            _cut(indent + line.label, _LABEL),
+            line.ours, line.theirs, line.distance, line.allowed, line.unit,
+        )  # fmt: skip
+        yield text + "  <--" * line.bad
 
 
 def _columns(label: str, ours: str, theirs: str, distance: str, allowed: str, unit: str) -> str:

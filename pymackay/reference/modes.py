@@ -1,0 +1,189 @@
+"""`Lme4`: lme4's answers in one of five modes, live, recorded or being recorded beside tests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymackay._resources import r_reference_path
+from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
+from pymackay.reference.changes import Change, changes
+from pymackay.reference.question import Question
+from pymackay.reference.recorded import RecordedStore, Recording, file_suffix
+from pymackay.results import Fit
+
+__all__ = ["MODES", "Lme4"]
+
+MODES = {
+    "auto": "R where it is there, else recordings",
+    "live": "R, and a failure where it is missing",
+    "recorded": "recordings; R is never started",
+    "record": "R, whose answers are written or refreshed, and then used",
+    "tight": "as auto, but lme4's optimiser driven to a tight optimum",
+}
+
+
+@dataclass
+class Lme4:
+    """lme4, asked in one mode, with the recordings of one folder.
+
+    Attributes
+    ----------
+    mode : str
+        One of `MODES`.
+    folder : pathlib.Path or None
+        Where recordings are; those that come along with the package unless given.
+    cure : str
+        What to do where a recording is missing or does not fit.
+    changes : list of Change
+        What ``"record"`` has written so far.
+    """
+
+    mode: str
+    folder: Path | None = None
+    cure: str = "On a machine with R, record it: lme4='record'"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ArgumentError(f"lme4: one of {', '.join(MODES)} is expected, not {self.mode!r}.")
+        if self.mode == "record" and self.folder is None:
+            raise ArgumentError("recordings: give the folder that is to be recorded into.")
+        self.changes: list[Change] = []
+        self._recordings = self.folder or r_reference_path("recorded")
+        self._taken: dict[tuple[str, str], str] = {}
+
+    def ask(self, question: Question, name: str = "model") -> Fit:
+        """Return lme4's fit.
+
+        Parameters
+        ----------
+        question : Question
+        name : str
+            Who asks: what the name of a new recording begins with.
+
+        Raises
+        ------
+        RUnavailableError
+            If R is needed and not there.
+        RecordingError
+            If a recording is needed, and none fits: the message says what has changed.
+        RError
+            If R stops with an error.
+        """
+        name = re.sub(r"[^\w.]+", "_", name).strip("_") or "model"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RWarning)  # they stay in the fit's messages
+            if self.mode == "record":
+                return self._record(question, name)
+            if self.mode == "recorded":
+                return self._recorded(question, name)
+            return self._live(question, name)
+
+    def _live(self, question: Question, name: str) -> Fit:
+        from pymackay.reference import lme4
+        from pymackay.reference.r_session import why_unavailable
+
+        if self.mode == "live" or lme4.available():
+            return lme4.lmer(
+                **_arguments(question), start=question.start, control=question.control,
+                tight=self.mode == "tight", source="live",
+            )  # fmt: skip
+        try:
+            return self._recorded(question, name)
+        except RecordingError as error:
+            raise RUnavailableError(f"{why_unavailable()} {error}") from None
+
+    def _recorded(self, question: Question, name: str) -> Fit:
+        how = "tight" if self.mode == "tight" else "default"
+        return self._find(question, name).fit(question, how)
+
+    def _find(self, question: Question, name: str) -> Recording:
+        try:
+            return self._store.find(question)
+        except RecordingError as error:
+            raise RecordingError(f"{error}{self._others(question, name)}") from None
+
+    @property
+    def _store(self) -> RecordedStore:
+        return RecordedStore(self._recordings, cure=self.cure)
+
+    def _others(self, question: Question, name: str) -> str:
+        """Say what else is recorded under this name: the formula may have changed."""
+        said = [
+            f"{path.name} is of {_asked(Recording.read(path))}"
+            for path in sorted(self._recordings.glob(f"{name}-*.json"))
+            if not path.name.endswith(file_suffix(question))
+        ]
+        return f" Recorded under this name: {'; '.join(said)}." if said else ""
+
+    def _record(self, question: Question, name: str) -> Fit:
+        from pymackay.reference.record import record
+
+        with _alone(self._recordings):
+            stem, old = self._place(question, name)
+            self._claim(stem, question)
+            path = record(question, self._recordings, stem)
+        new = Recording.read(path)
+        self.changes.append(changes(path, old, new))
+        return new.fit(question, "default")
+
+    def _place(self, question: Question, name: str) -> tuple[str, Recording | None]:
+        """Return what the file's name begins with, and the recording that it replaces.
+
+        A model that is recorded already, under whatever name, stays in its file.
+        """
+        try:
+            old = self._store.find(question)
+        except RecordingError:
+            mine = sorted(self._recordings.glob(f"{name}-*{file_suffix(question)}"))
+            return name, _readable(mine[0]) if mine else None
+        return old.path.name.split("-")[0], old
+
+    def _claim(self, stem: str, question: Question) -> None:
+        """Refuse to write one file twice, for different data."""
+        data = question.table.sha256()
+        if self._taken.setdefault((stem, question.key), data) != data:
+            raise ArgumentError(
+                f"name: {stem} asks for two models with one formula and different data, which "
+                f"would share a recording. Give each a name of its own."
+            )
+
+
+def _arguments(question: Question) -> dict[str, Any]:
+    names = ("formula", "data", "reml", "weights", "offset", "subset", "contrasts")
+    return {name: getattr(question, name) for name in names}
+
+
+def _asked(recording: Recording) -> str:
+    asked = recording.content["asked"]
+    return f"{asked['formula']!r} by {'REML' if asked['reml'] else 'ML'}"
+
+
+def _readable(path: Path) -> Recording | None:
+    try:
+        return Recording.read(path)
+    except RecordingError:  # damaged: it is about to be replaced
+        return None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes that record into the same folder waiting."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows; there one process records at a time
+        yield
+        return
+    user = os.getuid()  # another user's lock cannot be opened
+    key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    with open(Path(tempfile.gettempdir()) / f"pymackay-{user}-{key}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,182 @@
+"""`assert_parity`: any engine's fit judged against lme4, wherever tests are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay import __version__
+from pymackay.adapters import as_fit
+from pymackay.compare.align import align, map_theta, match_terms
+from pymackay.compare.distances import same_theta_rows
+from pymackay.compare.model_diff import model_diff
+from pymackay.compare.text import as_failure
+from pymackay.compare.verdict import Comparison, compare
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.model.design import build_model
+from pymackay.reference.modes import Lme4
+from pymackay.reference.question import Question
+from pymackay.results import Fit
+
+__all__ = ["ParityFailure", "assert_parity", "judge"]
+
+
+class ParityFailure(AssertionError):
+    """A fit that does not agree with its reference; the message says in what, and what to do.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        super().__init__(as_failure(comparison))
+
+
+def assert_parity(
+    fit: Any,
+    reference: Any,
+    data: pd.DataFrame | None = None,
+    *,
+    reml: bool | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    contrasts: Mapping[str, Any] | None = None,
+    tolerances: Mapping[str, float] | None = None,
+    lme4: str = "auto",
+    recordings: str | Path | None = None,
+    name: str = "model",
+) -> Comparison:
+    """Assert that a fit agrees with lme4's, or with another fit.
+
+    Parameters
+    ----------
+    fit : object
+        Whatever `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a mapping.
+    reference : str or object
+        A formula, which lme4 is asked for; or the fit to compare with.
+    data : pandas.DataFrame, optional
+        What the model was fitted to; needed with a formula.
+    reml : bool, optional
+        By what criterion; as `fit` says itself unless given.
+    weights, offset, subset, contrasts : optional
+        As in `pymackay.lme4.lmer`.
+    tolerances : mapping of str to float, optional
+        As in `pymackay.compare`: the user's own, by the names of
+        `pymackay.compare.tolerances.TOLERANCES`.
+    lme4 : {"auto", "live", "recorded", "record", "tight"}
+        Where lme4's answer comes from; see `pymackay.reference.modes.MODES`.
+    recordings : path-like, optional
+        Folder of the recordings; those that come along with the package unless given.
+    name : str
+        What the name of a new recording begins with.
+
+    Returns
+    -------
+    Comparison
+        Of a fit that agrees.
+
+    Raises
+    ------
+    ParityFailure
+        If it does not; an `AssertionError` that carries the comparison.
+    PymackayError
+        If lme4's answer cannot be had, or an argument is wrong.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> sleep = pm.load_data("sleepstudy")
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> fit = pm.lmer(formula, sleep)
+    >>> pm.testing.assert_parity(fit, formula, sleep, lme4="recorded").verdict
+    'same optimum'
+    """
+    __tracebackhide__ = True
+    how = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    if isinstance(reference, str):
+        source = Lme4(lme4, None if recordings is None else Path(recordings))
+        comparison = judge(
+            fit, reference, data, source, name=name, tolerances=tolerances, reml=reml, **how
+        )
+    else:
+        ours = as_fit(fit, None, data, reml=reml, **how)
+        formula = ours.formula or None
+        theirs = as_fit(reference, formula, data, reml=reml, **how)
+        comparison = compare(ours, theirs, tolerances=tolerances)
+    if not comparison.ok:
+        raise ParityFailure(comparison)
+    return comparison
+
+
+def judge(
+    fit: Any,
+    formula: str,
+    data: pd.DataFrame | None,
+    source: Lme4,
+    *,
+    name: str = "model",
+    tolerances: Mapping[str, float] | None = None,
+    reml: bool | None = None,
+    **arguments: Any,
+) -> Comparison:
+    """Compare a fit with lme4's of the same model; the parameters are `assert_parity`'s.
+
+    Raises
+    ------
+    PymackayError
+        As `assert_parity`; the outcome of the comparison raises nothing.
+    """
+    if not isinstance(data, pd.DataFrame):
+        raise ArgumentError(
+            f"data: the pandas DataFrame that the model was fitted to is expected, "
+            f"not {type(data).__name__}."
+        )
+    ours = as_fit(fit, formula, data, reml=reml, **arguments)
+    question = Question(formula, data, ours.reml if reml is None else reml, **arguments)
+    theirs = source.ask(question, name)
+    if ours.evaluate_source is None and theirs.evaluate_source is None:
+        theirs = _with_stand_in(theirs, question)
+    return compare(ours, theirs, tolerances=tolerances)
+
+
+def _with_stand_in(recorded: Fit, question: Question) -> Fit:
+    """Let a recording answer at other thetas by our engine, once that agrees with it at its own.
+
+    Neither the recording nor the fit can be evaluated anywhere else. Where our numbers at the
+    recorded theta are lme4's to rounding, ours at another theta are what lme4 would say there.
+    """
+    try:
+        ours = _at_theta_of(recorded, question)
+    except PymackayError:  # a model that we do not fit stays unchecked, and is reported so
+        return recorded
+    if ours is None or model_diff(ours, recorded):
+        return recorded
+    if any(row.ok is False for row in same_theta_rows(ours, align(recorded, ours.model))):
+        return recorded
+
+    def at(theta: np.ndarray) -> Fit:
+        return ours.evaluate(map_theta(theta, recorded.model.terms, ours.model.terms))
+
+    versions = {**recorded.engine.versions, "elsewhere": f"pymackay {__version__}"}
+    return recorded.replace(evaluate_source=at, engine=replace(recorded.engine, versions=versions))
+
+
+def _at_theta_of(recorded: Fit, question: Question) -> Fit | None:
+    """Return our numbers of the model at the recorded theta, if it is a model of ours."""
+    from pymackay.api import evaluate  # loads TensorFlow
+
+    names = ("weights", "offset", "subset", "contrasts")
+    arguments = {name: getattr(question, name) for name in names}
+    terms = build_model(question.formula, question.data, **arguments).summary().terms
+    if None in match_terms(terms, recorded.model.terms) or len(terms) != len(recorded.model.terms):
+        return None
+    theta = map_theta(recorded.theta.to_numpy(), recorded.model.terms, terms)
+    return evaluate(question.formula, question.data, theta, reml=question.reml, **arguments)
