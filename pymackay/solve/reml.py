@@ -3,6 +3,7 @@
 The criterion is a smooth function of the lower-triangular factors, also where a column is zero:
 there its gradient vanishes and its curvature is the score of the covariance matrix, so that
 Newton's method walks onto the boundary, and off it, at the same quadratic rate as anywhere else.
+Every step is taken in the principal axes of the covariance matrices it starts from.
 A point is certified when the Newton decrement is spent, no free direction curves down, and the
 score of every term is positive semidefinite where its covariance matrix is null (the
 Karush-Kuhn-Tucker conditions on the cone of covariance matrices).
@@ -16,6 +17,7 @@ import numpy as np
 
 from pymackay.model.covariance import TermLayout
 from pymackay.results import Convergence
+from pymackay.solve.axes import Axes
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.start import moment_start, noise_level
 from pymackay.solve.trust_region import trust_region_step
@@ -74,9 +76,10 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """A point with the criterion's quadratic model in scaled steps of theta."""
+    """A point with the criterion's quadratic model in scaled steps along its principal axes."""
 
-    theta: np.ndarray
+    factors: list[np.ndarray]
+    axes: list[Axes]
     evaluation: Evaluation
     scale: np.ndarray
     gradient: np.ndarray
@@ -85,6 +88,11 @@ class _Point:
     @property
     def criterion(self) -> float:
         return self.evaluation.criterion
+
+    def after(self, step: np.ndarray) -> list[np.ndarray]:
+        """Return the factors that a scaled step leads to."""
+        moved = self.scale * step
+        return [axes.factor(axes.root + axes.layout.factor(moved)) for axes in self.axes]
 
 
 def optimise(solver: Solver, start: list[np.ndarray], control: Control | None = None) -> Optimum:
@@ -141,38 +149,28 @@ class _Search:
         self.iterations = 0
 
     def run(self, start: list[np.ndarray]) -> Optimum:
-        point = self.point(np.concatenate(self.elements(start)))
-        point = self.descend(point)
-        for _ in range(len(point.theta) + 1):
+        point = self.descend(self.point(start))
+        for _ in range(len(point.gradient) + 1):
             escape = self.escape(point)
             if escape is None:
                 break
             point = self.descend(escape)
         point = self.snap(point)
-        return Optimum(self.factors(point.theta), point.evaluation, self.certificate(point))
+        return Optimum(point.factors, point.evaluation, self.certificate(point))
 
-    def elements(self, factors: list[np.ndarray]) -> list[np.ndarray]:
-        return [
-            layout.elements(factor) for layout, factor in zip(self.layouts, factors, strict=True)
-        ]
-
-    def factors(self, theta: np.ndarray) -> list[np.ndarray]:
-        return [layout.factor(theta) for layout in self.layouts]
-
-    def point(self, theta: np.ndarray) -> _Point:
+    def point(self, factors: list[np.ndarray]) -> _Point:
         self.evaluations += 1
-        factors = self.factors(theta)
         evaluation = self.solver.evaluate(factors)
+        axes = [Axes.of(f, layout) for f, layout in zip(factors, self.layouts, strict=True)]
         scale = np.concatenate(
             [
-                np.sqrt(np.einsum("ab,ab->a", f, f) + noise)[layout.rows]
-                for f, noise, layout in zip(factors, self.noise, self.layouts, strict=True)
+                np.sqrt(a.sizes**2 + noise)[a.layout.rows]
+                for a, noise in zip(axes, self.noise, strict=True)
             ]
         )
-        gradient, curvature = in_theta(evaluation, factors, self.layouts)
-        return _Point(
-            theta, evaluation, scale, gradient * scale, curvature * np.outer(scale, scale)
-        )
+        gradient, curvature = _along(axes, evaluation)
+        curvature *= np.outer(scale, scale)
+        return _Point(factors, axes, evaluation, scale, gradient * scale, curvature)
 
     def rounding(self, point: _Point) -> float:
         """Size of the criterion's own rounding error."""
@@ -188,7 +186,7 @@ class _Search:
             step, predicted = trust_region_step(point.gradient, point.curvature, radius)
             if predicted <= self.spent(point):
                 return point
-            trial = self.point(point.theta + point.scale * step)
+            trial = self.point(point.after(step))
             self.iterations += 1
             if not np.isfinite(trial.criterion):
                 radius = 0.25 * float(np.linalg.norm(step))
@@ -210,32 +208,32 @@ class _Search:
 
     def escape(self, point: _Point) -> _Point | None:
         """Return a lower point off the boundary, if the score says that there is one."""
-        for k, factor in enumerate(self.factors(point.theta)):
+        for k, factor in enumerate(point.factors):
             values, vectors = np.linalg.eigh(point.evaluation.score[k])
             if values[0] * self.noise[k] > -1e-7:
                 continue
             G = factor @ factor.T
             for size in (1.0, 1e-2, 1e-4):
                 grown = G + size * self.noise[k] * np.outer(vectors[:, 0], vectors[:, 0])
-                theta = point.theta.copy()
-                theta[self.layouts[k].start : self.layouts[k].stop] = self.layouts[k].elements(
-                    np.linalg.cholesky(grown + 1e-15 * np.trace(grown) * np.eye(len(grown)))
+                factors = list(point.factors)
+                factors[k] = np.linalg.cholesky(
+                    grown + 1e-15 * np.trace(grown) * np.eye(len(grown))
                 )
-                trial = self.point(theta)
+                trial = self.point(factors)
                 if trial.criterion < point.criterion - 10.0 * self.rounding(point):
                     return trial
         return None
 
     def snap(self, point: _Point) -> _Point:
-        """Set columns that are zero but for rounding to zero, if the criterion agrees."""
-        factors = self.factors(point.theta)
-        for k, factor in enumerate(factors):
-            size = np.sqrt(np.einsum("ab,ab->b", factor, factor))
-            factor[:, size < 1e-5 * np.sqrt(self.noise[k])] = 0.0
-        theta = np.concatenate(self.elements(factors))
-        if np.array_equal(theta, point.theta):
+        """Set what is zero but for rounding along its axis to zero, if the criterion agrees."""
+        factors = list(point.factors)
+        for k, (axes, noise) in enumerate(zip(point.axes, self.noise, strict=True)):
+            dead = axes.sizes < 1e-5 * np.sqrt(noise)
+            if (dead & (axes.sizes > 0.0)).any():
+                factors[k] = axes.factor(np.diag(np.where(dead, 0.0, axes.sizes)))
+        if all(new is old for new, old in zip(factors, point.factors, strict=True)):
             return point
-        snapped = self.point(theta)
+        snapped = self.point(factors)
         if snapped.criterion <= point.criterion + 10.0 * self.rounding(point):
             return snapped
         return point
@@ -282,11 +280,32 @@ def in_theta(
     evaluation: Evaluation, factors: list[np.ndarray], layouts: tuple[TermLayout, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from G to theta by the chain rule."""
+    return _chain(evaluation.score, evaluation.curvature, factors, layouts)
+
+
+def _along(axes: list[Axes], evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Carry score and curvature from G to the elements of the factors in these axes."""
+    curvature = evaluation.curvature.copy()
+    for a in axes:
+        if a.layout.q > 1:
+            span, turn = slice(a.layout.start, a.layout.stop), a.jacobian()
+            curvature[span] = turn.T @ curvature[span]
+            curvature[:, span] = curvature[:, span] @ turn
+    score = tuple(a.score(S) for a, S in zip(axes, evaluation.score, strict=True))
+    return _chain(score, curvature, [a.root for a in axes], tuple(a.layout for a in axes))
+
+
+def _chain(
+    scores: tuple[np.ndarray, ...],
+    curvature: np.ndarray,
+    factors: list[np.ndarray],
+    layouts: tuple[TermLayout, ...],
+) -> tuple[np.ndarray, np.ndarray]:
     m = layouts[-1].stop
     gradient = np.empty(m)
     jacobian = np.zeros((m, m))
     bending = np.zeros((m, m))
-    for score, factor, layout in zip(evaluation.score, factors, layouts, strict=True):
+    for score, factor, layout in zip(scores, factors, layouts, strict=True):
         span = slice(layout.start, layout.stop)
         rows, columns = layout.rows, layout.columns
         gradient[span] = 2.0 * (score @ factor)[rows, columns]
@@ -299,4 +318,4 @@ def in_theta(
         )
         same = columns[:, None] == columns[None, :]
         bending[span, span] = 2.0 * same * score[rows[:, None], rows[None, :]]
-    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
+    return gradient, jacobian.T @ curvature @ jacobian + bending
