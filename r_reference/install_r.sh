@@ -53,12 +53,19 @@ find_root() {
     $AS_ROOT true 2>/dev/null
 }
 
-# Installs the packages named by its arguments.
+# Installs the packages named by its arguments; apt-get's own words only where it fails.
 apt_install() {
-    say "Installing $*"
-    $AS_ROOT apt-get update -qq &&
+    say "Installing $* (about a minute)"
+    words=$(mktemp)
+    if $AS_ROOT apt-get update -qq >"$words" 2>&1 &&
         $AS_ROOT env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >&2
+            apt-get install -y -qq --no-install-recommends "$@" >"$words" 2>&1; then
+        rm -f "$words"
+    else
+        cat "$words" >&2
+        rm -f "$words"
+        return 1
+    fi
 }
 
 # Debian prefers OpenBLAS once it is installed, unless somebody has chosen another by hand.
