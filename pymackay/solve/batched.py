@@ -19,9 +19,17 @@ _UNROLLED = 2  # effects up to which products are unrolled
 
 
 class Layout(Protocol):
-    """A layout of a batch: a matrix X_j of shape (a, b) for every level j."""
+    """A layout of a batch: a matrix X_j of shape (a, b) for every level j.
+
+    Attributes
+    ----------
+    name : str
+    executor : str
+        TensorFlow's executor that runs graphs in this layout quickest.
+    """
 
     name: str
+    executor: str
 
     def store(self, X: np.ndarray) -> tf.Tensor:
         """Lay out an array of shape (J, a, b)."""
@@ -63,16 +71,20 @@ class Layout(Protocol):
         """Return ``X_j Y_j'`` for wide matrices, their width left open."""
         ...
 
+    def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        """Write every X_j, of `size` elements, as a vector in row-major order."""
+        ...
+
     def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
-        """Return ``Σ_j vec(X_j) vec(Y_j)'``, elements in row-major order."""
+        """Return ``Σ_j x_j y_j'`` for flattened batches."""
         ...
 
     def total(self, X: tf.Tensor) -> tf.Tensor:
         """Return ``Σ_j X_j``."""
         ...
 
-    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """Return the first `stop` columns of every X_j."""
+    def without_last(self, X: tf.Tensor) -> tf.Tensor:
+        """Return every X_j without its last column."""
         ...
 
     def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -84,6 +96,7 @@ class _LevelsFirst:
     """Shape (J, a, b)."""
 
     name = "first"
+    executor = "SINGLE_THREADED_EXECUTOR"  # handing tiny operations to threads costs more than them
 
     def store(self, X: np.ndarray) -> tf.Tensor:
         return tf.constant(X)
@@ -107,24 +120,25 @@ class _LevelsFirst:
         return tf.matmul(S, X)
 
     def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
-        shape, width = tf.shape(X), tf.shape(S)[1]
-        flat = tf.matmul(tf.reshape(X, [shape[0] * shape[1], shape[2]]), S)
-        return tf.reshape(flat, [shape[0], shape[1], width])
+        return tf.matmul(X, S)
 
     def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(_rows(X), _rows(Y), transpose_a=True)
+        return tf.reduce_sum(tf.matmul(X, Y, transpose_a=True), axis=0)
 
     def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.matmul(X, Y, transpose_b=True)
 
+    def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        return tf.reshape(X, [tf.shape(X)[0], size])
+
     def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(_vectors(X), _vectors(Y), transpose_a=True)
+        return tf.matmul(X, Y, transpose_a=True)
 
     def total(self, X: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(X, axis=0)
 
-    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        return X[:, :, :stop]
+    def without_last(self, X: tf.Tensor) -> tf.Tensor:
+        return X[:, :, :-1]
 
     def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
         if q == 1:
@@ -139,6 +153,7 @@ class _LevelsLast:
     """Shape (a, b, J)."""
 
     name = "last"
+    executor = ""  # TensorFlow's own
 
     def store(self, X: np.ndarray) -> tf.Tensor:
         return tf.constant(np.ascontiguousarray(X.transpose(1, 2, 0)))
@@ -172,18 +187,17 @@ class _LevelsLast:
     def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(X[:, None, :, :] * Y[None, :, :, :], axis=2)
 
-    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
-        def flat(Z: tf.Tensor) -> tf.Tensor:
-            shape = tf.shape(Z)
-            return tf.reshape(Z, [shape[0] * shape[1], shape[2]])
+    def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        return tf.reshape(X, [size, tf.shape(X)[2]])
 
-        return tf.matmul(flat(X), flat(Y), transpose_b=True)
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(X, Y, transpose_b=True)
 
     def total(self, X: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(X, axis=2)
 
-    def columns(self, X: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        return X[:, :stop, :]
+    def without_last(self, X: tf.Tensor) -> tf.Tensor:
+        return X[:, :-1, :]
 
     def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
         if q == 1:
@@ -195,16 +209,6 @@ class _LevelsLast:
         inverse = tf.stack([1.0 / a - off * b / a, off, off, last])
         logdet = tf.reduce_sum(tf.math.log(a * pivot))
         return tf.reshape(inverse, [2, 2, tf.shape(M)[2]]), logdet
-
-
-def _rows(X: tf.Tensor) -> tf.Tensor:
-    shape = tf.shape(X)
-    return tf.reshape(X, [shape[0] * shape[1], shape[2]])
-
-
-def _vectors(X: tf.Tensor) -> tf.Tensor:
-    shape = tf.shape(X)
-    return tf.reshape(X, [shape[0], shape[1] * shape[2]])
 
 
 LEVELS_FIRST: Layout = _LevelsFirst()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-import tensorflow as tf
 
 from pymackay.model.gram import Block, Gram
 from pymackay.solve import levels
@@ -150,7 +149,7 @@ class Crossed:
     def _dense_stage(self, factors: list[np.ndarray]) -> _Dense:
         lead_factor = block_factor(self.gram, self.lead, factors)
         graph = levels.eliminate(self.lead.q, self._layout)
-        F, logdet_lead = (x.numpy() for x in graph(self._A, tf.constant(lead_factor)))
+        F, logdet_lead = graph(self._A, lead_factor)
         K = self.gram.D - self._coupling.schur(F)
         blocks = self._other_factors(factors)
         m, size = len(K) - 1, self._size
@@ -213,7 +212,7 @@ class Crossed:
         e = self._layout.store(self._coupling.times(remainder[:, None]))
         inner = self._layout.store(self._coupling.level_quadratics(Q))
         graph = levels.level_moments(self.lead.q, is_regular(factor), self._layout)
-        found = {k: v.numpy() for k, v in graph(self._A, tf.constant(factor), e, inner).items()}
+        found = dict(zip(levels.MOMENTS, graph(self._A, factor, e, inner), strict=True))
         return found | {name: found[name][:, :, 0] for name in ("a", "b")}
 
     def _curvature(

@@ -21,9 +21,45 @@ import tensorflow as tf
 
 from pymackay.solve.batched import Layout
 
-__all__ = ["OneBlockSums", "eliminate", "level_moments", "one_block"]
+__all__ = ["MOMENTS", "Graph", "OneBlockSums", "eliminate", "level_moments", "one_block"]
+
+MOMENTS = ("a", "b", "H", "N", "aa", "sum_H", "sum_S")
 
 Tensors = dict[str, tf.Tensor]
+
+
+class Graph:
+    """A TensorFlow graph that takes and returns arrays.
+
+    It is called as one operation on the layout's executor: a `tf.function` spends three times
+    the work of a small model on checking its arguments.
+
+    Parameters
+    ----------
+    run : callable
+        Tensors in, a tuple of tensors out.
+    layout : Layout
+    signature : tensorflow.TensorSpec
+        Of every argument.
+    """
+
+    def __init__(
+        self, run: Callable[..., tuple[tf.Tensor, ...]], layout: Layout, *signature: tf.TensorSpec
+    ) -> None:
+        graph = tf.function(run, input_signature=signature, autograph=False)
+        self._function = graph.get_concrete_function()
+        self._types = [output.dtype for output in self._function.outputs]
+        self._executor = layout.executor
+
+    def __call__(self, *arguments: tf.Tensor | np.ndarray) -> list[np.ndarray]:
+        """Run the graph."""
+        found = tf.raw_ops.PartitionedCall(
+            args=[tf.convert_to_tensor(argument) for argument in arguments],
+            Tout=self._types,
+            f=self._function,
+            executor_type=self._executor,
+        )
+        return [tensor.numpy() for tensor in found]
 
 
 def _spec(*shape: int | None) -> tf.TensorSpec:
@@ -62,37 +98,39 @@ def _n_matrices(
 
 
 @functools.cache
-def eliminate(q: int, layout: Layout) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def eliminate(q: int, layout: Layout) -> Graph:
     """Return the graph ``(A, Λ) → (F, log det)`` for blocks of `q` effects; F is (J, q, q)."""
 
     def run(A: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         _, F, logdet = _eliminate(A, factor, q, layout)
         return layout.restore(F), logdet
 
-    return _graph(run, _spec(*layout.shape(q, q)), _spec(q, q))
+    return Graph(run, layout, _spec(*layout.shape(q, q)), _spec(q, q))
 
 
 @functools.cache
-def level_moments(q: int, regular: bool, layout: Layout) -> Callable[..., Tensors]:
+def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
     """Return the graph of the sums over levels that score and curvature are made of.
 
     The graph takes A, Λ, ``e`` = Z'(y − Xβ − other random effects), a batch of (q, 1), and
-    ``quad`` = C_j Q̄ C_j', a batch of (q, q); see `pymackay.solve.crossed` for Q̄. It returns
+    ``quad`` = C_j Q̄ C_j', a batch of (q, q); see `pymackay.solve.crossed` for Q̄. It returns,
+    in this order (`MOMENTS`),
 
     - ``a`` = Z'Py and ``b`` = F e, both (J, q, 1); ``H`` and ``N``, both (J, q, q);
     - ``aa`` = Σ a a', ``sum_H`` = Σ H, ``sum_S`` = Σ S with S = N quad N'.
     """
 
-    def run(A: tf.Tensor, factor: tf.Tensor, e: tf.Tensor, quad: tf.Tensor) -> Tensors:
+    def run(
+        A: tf.Tensor, factor: tf.Tensor, e: tf.Tensor, quad: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         inverse, F, _ = _eliminate(A, factor, q, layout)
         N = _n_matrices(A, F, inverse, factor, q, regular, layout)
         found = _moments(A, F, N, e, quad, q, layout)
-        batches = {name: layout.restore(found[name]) for name in ("a", "b", "H", "N")}
-        sums = {"sum_H": layout.total(found["H"]), "sum_S": layout.total(found["S"])}
-        return batches | sums | {"aa": layout.total(found["outer"])}
+        batches = [layout.restore(found[name]) for name in ("a", "b", "H", "N")]
+        return *batches, *(layout.total(found[name]) for name in ("outer", "H", "S"))
 
     shape = layout.shape(q, q)
-    return _graph(run, _spec(*shape), _spec(q, q), _spec(*layout.shape(q, 1)), _spec(*shape))
+    return Graph(run, layout, _spec(*shape), _spec(q, q), _spec(*layout.shape(q, 1)), _spec(*shape))
 
 
 def _moments(
@@ -116,7 +154,7 @@ def _moments(
 
 
 @functools.cache
-def one_block(q: int, regular: bool, layout: Layout) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def one_block(q: int, regular: bool, layout: Layout) -> Graph:
     """Return the graph of a whole evaluation when there is one grouping factor.
 
     It takes A, C, D and Λ and returns the effects, shape (J, q, 1), and one vector that
@@ -128,27 +166,23 @@ def one_block(q: int, regular: bool, layout: Layout) -> Callable[..., tuple[tf.T
     ) -> tuple[tf.Tensor, tf.Tensor]:
         inverse, F, logdet = _eliminate(A, factor, q, layout)
         K = D - layout.contract(C, layout.product(F, C, q))
-        p = tf.shape(D)[0] - 1
-        precision = tf.linalg.inv(K[:p, :p])
-        remainder = tf.concat([-tf.matmul(precision, K[:p, p:]), [[1.0]]], axis=0)
-        X = layout.columns(C, p)
+        precision = tf.linalg.inv(K[:-1, :-1])
+        remainder = tf.concat([-tf.matmul(precision, K[:-1, -1:]), [[1.0]]], axis=0)
+        X = layout.without_last(C)
         quad = layout.contract_columns(layout.times_small(X, precision), X)
         N = _n_matrices(A, F, inverse, factor, q, regular, layout)
         found = _moments(A, F, N, layout.times_small(C, remainder), quad, q, layout)
-        E, H = layout.product(N, X, q), found["H"]
-        parts = [logdet, K, layout.moments(E, E), layout.moments(E, found["a"])]
+        E = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
+        H, S, outer = (layout.flatten(found[name], q * q) for name in ("H", "S", "outer"))
+        parts = [logdet, K, layout.moments(E, E)]
+        parts += [layout.moments(E, layout.flatten(found["a"], q))]
         parts += [layout.total(found[name]) for name in ("outer", "H", "S")]
-        parts += [layout.moments(H, found[name]) for name in ("H", "S", "outer")]
+        parts += [layout.moments(H, H), layout.moments(H, S), layout.moments(H, outer)]
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(found["b"]), packed
 
     shapes = [layout.shape(q, q), layout.shape(q, None), [None, None], [q, q]]
-    return _graph(run, *(_spec(*shape) for shape in shapes))
-
-
-def _graph(run: Callable[..., object], *signature: tf.TensorSpec) -> Callable[..., object]:
-    graph = tf.function(run, input_signature=signature, autograph=False)
-    return graph.get_concrete_function()
+    return Graph(run, layout, *(_spec(*shape) for shape in shapes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,8 +54,8 @@ class OneBlock:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         factor = block_factor(self.gram, self.block, factors)
         graph = levels.one_block(self.block.q, is_regular(factor), self._layout)
-        b, packed = graph(self._A, self._C, self._D, tf.constant(factor))
-        found = levels.OneBlockSums.unpack(packed.numpy(), self.block.q, self.gram.p)
+        b, packed = graph(self._A, self._C, self._D, factor)
+        found = levels.OneBlockSums.unpack(packed, self.block.q, self.gram.p)
         K, p = found.K, self.gram.p
         precision_inverse = np.linalg.inv(K[:p, :p])
         beta = precision_inverse @ K[:p, p]
@@ -75,7 +75,7 @@ class OneBlock:
             sigma2=sigma2,
             beta=beta,
             precision_inverse=precision_inverse,
-            b=(b.numpy()[:, :, 0],),
+            b=(b[:, :, 0],),
             traces=by_term(self.gram, [traces]),
             squares=by_term(self.gram, [found.aa]),
             curvature=self._curvature(found, precision_inverse, sigma2, nu),
@@ -105,7 +105,7 @@ class OneBlock:
     ) -> tuple[np.ndarray, ...]:
         """Return Var(b̂ − b) / sigma² of every level, shape (J, q, q)."""
         factor = block_factor(self.gram, self.block, factors)
-        F = levels.eliminate(self.block.q, self._layout)(self._A, tf.constant(factor))[0].numpy()
+        F = levels.eliminate(self.block.q, self._layout)(self._A, factor)[0]
         if not with_beta:
             return (F,)
         p = self.gram.p

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from pymackay.model.covariance import lower_factor
 from pymackay.model.gram import Gram
@@ -57,8 +56,7 @@ def _relative_covariance(A: np.ndarray, c: np.ndarray, gram: Gram) -> np.ndarray
     J, q = A.shape[:2]
     ridge = _RIDGE * np.einsum("jaa->", A) / J / q
     layout = choose_layout(J, q)
-    root = tf.eye(q, dtype=tf.float64) / np.sqrt(ridge)
-    B = eliminate(q, layout)(layout.store(A), root)[0].numpy()  # (A + ridge I)⁻¹
+    B = eliminate(q, layout)(layout.store(A), np.eye(q) / np.sqrt(ridge))[0]  # (A + ridge I)⁻¹
     b = np.einsum("jab,jb->ja", B, c)
     mean_B, flat = B.mean(axis=0), B.reshape(-1, q)
     mean_BA = np.eye(q) - ridge * mean_B
