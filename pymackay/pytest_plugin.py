@@ -1,0 +1,309 @@
+"""The pytest plugin: the fixture `lme4_parity`, the option ``--lme4``, and a count of verdicts.
+
+Only pytest and the standard library are imported here; the rest is when a test first asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pymackay.compare.verdict import Comparison
+    from pymackay.reference.modes import Lme4
+    from pymackay.results import Fit
+
+__all__ = ["Parity"]
+
+_MODES = ("auto", "live", "recorded", "record", "tight")
+_EVENT = "lme4_parity"  # the user property that carries an outcome from a worker to the summary
+_CURE = "On a machine with R, record it: pytest --lme4=record"
+_LONGEST = 80  # of the part of a recording's name that names the test
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--lme4`` and what the configuration file may say."""
+    parser.getgroup("lme4", "parity with R's lme4").addoption(
+        "--lme4",
+        choices=_MODES,
+        default="auto",
+        help="where lme4's answers come from: live (R, fails where it is missing), recorded (never "
+        "starts R), record (asks R and writes the answers beside the tests), auto (R where it is "
+        "there, else recorded), tight (as auto, lme4 driven to a tight optimum). Default: auto",
+    )
+    parser.addini(
+        "lme4_recordings",
+        "folder of lme4's recorded answers, from the root folder; by default lme4_recordings "
+        "beside each test file",
+        default="",
+    )
+    parser.addini(
+        "lme4_tolerances",
+        "tolerances in statistical units, one 'quantity = number' an entry",
+        type="linelist",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker, and count verdicts where the summary is written."""
+    config.addinivalue_line(
+        "markers",
+        "lme4_tolerance(**quantities): tolerances of lme4_parity.check in this test, in "
+        "statistical units: lme4_tolerance(beta=1e-4)",
+    )
+    if not hasattr(config, "workerinput"):  # a worker of xdist writes no summary
+        config.pluginmanager.register(_Summary(config), "lme4_parity_summary")
+
+
+@pytest.fixture
+def lme4_parity(request: pytest.FixtureRequest) -> Parity:
+    """Judge fits against R's lme4: ``lme4_parity.check(fit, formula, data)``."""
+    return Parity(request.node)
+
+
+class Parity:
+    """What the fixture `lme4_parity` gives.
+
+    Parameters
+    ----------
+    item : pytest.Item
+        The test that asks.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    @property
+    def mode(self) -> str:
+        """What ``--lme4`` says."""
+        return str(self._item.config.getoption("lme4"))
+
+    def check(
+        self,
+        fit: Any,
+        formula: str,
+        data: pd.DataFrame,
+        *,
+        reml: bool | None = None,
+        weights: Any = None,
+        offset: Any = None,
+        subset: Any = None,
+        contrasts: Mapping[str, Any] | None = None,
+        tolerances: Mapping[str, float] | None = None,
+        name: str = "",
+    ) -> Comparison:
+        """Fail the test unless `fit` agrees with lme4's fit of the formula.
+
+        Parameters
+        ----------
+        fit : object
+            Whatever `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a
+            mapping, anything that has been registered.
+        formula : str
+            lme4's formula.
+        data : pandas.DataFrame
+        reml : bool, optional
+            By what criterion; as the fit says itself unless given.
+        weights, offset, subset, contrasts : optional
+            As in `pymackay.lme4.lmer`.
+        tolerances : mapping of str to float, optional
+            For this check, over those of the marker and of the configuration file.
+        name : str, optional
+            Tells recordings of one test apart that have one formula and different data.
+
+        Returns
+        -------
+        Comparison
+            Of a fit that agrees.
+
+        Raises
+        ------
+        ParityFailure
+            An `AssertionError` with verdict, offending numbers, and what to do.
+        PymackayError
+            If lme4's answer cannot be had, or an argument is wrong.
+        """
+        __tracebackhide__ = True
+        from pymackay.errors import PymackayError
+        from pymackay.testing import ParityFailure, judge
+
+        arguments = {"weights": weights, "offset": offset, "subset": subset}
+        before = len(self._source.changes)
+        try:
+            comparison = judge(
+                fit, formula, data, self._source, name=self._name(name), reml=reml,
+                tolerances={**self._tolerances(), **(tolerances or {})}, contrasts=contrasts,
+                **arguments,
+            )  # fmt: skip
+        except PymackayError as error:
+            self._report({"verdict": "no verdict", "ok": False, "why": type(error).__name__})
+            raise
+        self._report(_outcome(comparison), before)
+        if not comparison.ok:
+            raise ParityFailure(comparison)
+        return comparison
+
+    def reference(self, formula: str, data: pd.DataFrame, *, name: str = "", **how: Any) -> Fit:
+        """Return lme4's fit itself, from where ``--lme4`` says.
+
+        Parameters
+        ----------
+        formula, data, name
+            As in `check`.
+        **how
+            ``reml``, ``weights``, ``offset``, ``subset``, ``contrasts``.
+        """
+        from pymackay.reference.question import Question
+
+        before = len(self._source.changes)
+        fit = self._source.ask(Question(formula, data, **how), self._name(name))
+        self._report({}, before)
+        return fit
+
+    @property
+    def _source(self) -> Lme4:
+        """The one source of this folder in this session."""
+        from pymackay.reference.modes import Lme4
+
+        sources = self._item.config.stash.setdefault(_SOURCES, {})
+        folder = self._folder()
+        if folder not in sources:
+            sources[folder] = Lme4(self.mode, folder, _CURE)
+        return sources[folder]
+
+    def _folder(self) -> Path:
+        config = self._item.config
+        configured = str(config.getini("lme4_recordings"))
+        if not configured:
+            return self._item.path.parent / "lme4_recordings"
+        base = config.inipath.parent if config.inipath else config.rootpath
+        return base / configured
+
+    def _name(self, own: str) -> str:
+        """Return what this test's recordings are called: file, test, and the check's own name."""
+        file = self._item.path.stem
+        if self._item.config.getini("lme4_recordings"):
+            file = "_".join(Path(self._item.nodeid.split("::")[0]).with_suffix("").parts)
+        test = self._item.nodeid.partition("::")[2]
+        parts = (file, test, own) if own else (file, test)
+        return ".".join(re.sub(r"\W+", "_", part).strip("_")[:_LONGEST] for part in parts)
+
+    def _tolerances(self) -> dict[str, float]:
+        """Return the configuration's tolerances, and over them those of the markers."""
+        found = dict(map(_tolerance, self._item.config.getini("lme4_tolerances")))
+        markers = list(self._item.iter_markers("lme4_tolerance"))
+        for marker in reversed(markers):  # the closest comes last
+            if marker.args:
+                raise pytest.UsageError(
+                    "lme4_tolerance takes names: @pytest.mark.lme4_tolerance(beta=1e-4)"
+                )
+            found |= marker.kwargs
+        return found
+
+    def _report(self, outcome: dict[str, Any], before: int | None = None) -> None:
+        """Attach an outcome to the test's report, which xdist carries to the summary."""
+        if before is not None:
+            outcome["recordings"] = [
+                [str(change.path), change.kind, list(change.lines)]
+                for change in self._source.changes[before:]
+            ]
+            outcome["asked by"] = [str(self._folder()), self._name("")]
+        self._item.user_properties.append((_EVENT, json.dumps(outcome)))
+
+
+_SOURCES: pytest.StashKey[dict[Path, Any]] = pytest.StashKey()
+
+
+def _outcome(comparison: Comparison) -> dict[str, Any]:
+    engine = comparison.reference.engine
+    return {
+        "verdict": comparison.verdict,
+        "ok": comparison.ok,
+        "sentence": comparison.sentence,
+        "formula": comparison.fit.formula,
+        "ours": comparison.fit.engine.name,
+        "lme4": f"lme4 {engine.versions.get('lme4', '?')}, R {engine.versions.get('R', '?')}, "
+        f"{engine.source}",
+    }
+
+
+def _tolerance(entry: str) -> tuple[str, float]:
+    """Read an entry of the configuration file."""
+    name, _, value = entry.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise pytest.UsageError(
+            f"lme4_tolerances: 'quantity = number' is expected, not {entry!r}"
+        ) from None
+
+
+class _Summary:
+    """Counts verdicts and collects what was recorded, for the end of the session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.root = config.rootpath
+        self.recording = config.getoption("lme4") == "record"
+        self.events: list[dict[str, Any]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a test has reported, once its teardown is over."""
+        if report.when == "teardown":
+            mine = (str(value) for name, value in report.user_properties if name == _EVENT)
+            self.events += [json.loads(event) for event in mine]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the section, if any test has asked for lme4."""
+        if not self.events:
+            return
+        terminalreporter.section("lme4 parity")
+        for line in (*self._verdicts(), *self._recordings()):
+            terminalreporter.write_line(line)
+
+    def _verdicts(self) -> Iterator[str]:
+        judged = [event for event in self.events if "verdict" in event]
+        good, bad = (Counter(e["verdict"] for e in judged if e["ok"] is ok) for ok in (True, False))
+        counts = [f"{count} {verdict}" for verdict, count in good.most_common()]
+        counts += [f"{count} {verdict}: FAILED" for verdict, count in bad.most_common()]
+        if counts:
+            yield ", ".join(counts)
+        for answered, count in Counter(e["lme4"] for e in judged if "lme4" in e).most_common():
+            yield f"against {answered}: {count}"
+
+    def _recordings(self) -> Iterator[str]:
+        if not self.recording:
+            return
+        found: dict[str, tuple[str, list[str]]] = {}
+        for path, kind, lines in (r for e in self.events for r in e.get("recordings", ())):
+            if found.get(path, ("unchanged", []))[0] == "unchanged":  # two tests may share a file
+                found[path] = (kind, lines)
+        counts = Counter(kind for kind, _ in found.values())
+        yield "recordings: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
+        for path, (kind, lines) in sorted(found.items()):
+            if kind != "unchanged":
+                yield f"  {kind:<8}  {self._shown(Path(path))}"
+                yield from (f"            {line}" for line in lines)
+        for path in self._stale({Path(path) for path in found}):
+            yield f"  no test that ran asked for {self._shown(path)}; delete it if none does"
+
+    def _stale(self, found: set[Path]) -> list[Path]:
+        """Return recordings of tests that ran, which these tests did not ask for."""
+        askers = {tuple(event["asked by"]) for event in self.events if "asked by" in event}
+        mine = {
+            path
+            for folder, name in askers
+            for pattern in (f"{name}-*.json", f"{name}.*-*.json")
+            for path in Path(folder).glob(pattern)
+        }
+        return sorted(mine - found)
+
+    def _shown(self, path: Path) -> Path:
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else path
