@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 __all__ = ["TermLayout", "lower_factor", "split_theta", "theta_names"]
 
@@ -69,7 +68,7 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     """
     if factor.shape[0] == 1:
         return np.abs(factor)
-    R = scipy.linalg.qr(factor.T, mode="r")[0]
+    R = np.linalg.qr(factor.T, mode="r")
     sign = np.where(np.diag(R) < 0.0, -1.0, 1.0)
     return np.tril((R * sign[:, None]).T)
 
