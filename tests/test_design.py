@@ -141,6 +141,20 @@ def test_arrays_beside_the_formula() -> None:
     np.testing.assert_array_equal(model.weights, named.weights)
 
 
+def test_columns_called_like_arguments_are_columns() -> None:
+    data = grouped_table(weights=np.arange(12.0), offset=np.arange(12.0) ** 2)
+    data.loc[3, "weights"] = np.nan
+    model = build_model("y ~ weights + offset + (1 | g)", data, weights=np.ones(12))
+    assert model.fixed == ("(Intercept)", "weights", "offset")
+    assert model.X.shape == (11, 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_numbers_are_numbers() -> None:
+    model = build_model("y ~ x + (1 | g)", grouped_table(x=np.arange(12.0) * 1e307 - 5e307))
+    assert model.fixed == ("(Intercept)", "x")
+
+
 def test_or_inside_a_function_is_logic() -> None:
     model = build_model("y ~ I(x > 8 | f == 'p') + (1 | g)", grouped_table())
     assert model.fixed == ("(Intercept)", 'I(x > 8 | f == "p")TRUE')

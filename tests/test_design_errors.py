@@ -54,7 +54,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[PymackayError], st
     ("y ~ x + (1 | g)", {}, {"weights": "w"}, DataError, "no column 'w'"),
     ("y ~ x + (1 | g)", {"w": -1.0}, {"weights": "w"}, DataError, "must be positive"),
     ("y ~ x + (1 | g)", {"w": 0.0}, {"weights": "w"}, DataError, "zero or negative"),
-    ("y ~ x + (1 | g)", {"w": inf}, {"weights": "w"}, DataError, "'weights' is infinite"),
+    ("y ~ x + (1 | g)", {"w": inf}, {"weights": "w"}, DataError, r"'\(weights\)' is infinite"),
     ("y ~ x + (1 | g)", {}, {"weights": "f"}, DataError, "holds categories"),
     (
         "y ~ x + (1 | g)",

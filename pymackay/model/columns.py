@@ -48,7 +48,7 @@ class Numeric:
 
     def missing(self) -> np.ndarray | None:
         """Rows with a missing value; None if there is none."""
-        if self.values.dtype.kind != "f" or np.isfinite(np.sum(self.values)):
+        if _surely_finite(self.values):
             return None
         absent = np.isnan(self.values)
         absent = absent.any(axis=1) if absent.ndim == 2 else absent
@@ -56,7 +56,7 @@ class Numeric:
 
     def infinite(self) -> np.ndarray | None:
         """Rows with an infinite value; None if there is none."""
-        if self.values.dtype.kind != "f" or np.isfinite(np.sum(self.values)):
+        if _surely_finite(self.values):
             return None
         found = np.isinf(self.values)
         found = found.any(axis=1) if found.ndim == 2 else found
@@ -106,6 +106,12 @@ class Factor:
 
 
 Column = Numeric | Factor
+
+
+def _surely_finite(values: np.ndarray) -> bool:
+    """Whether the sum alone proves that every value is finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.dtype.kind != "f" or bool(np.isfinite(np.sum(values)))
 
 
 def read_column(values: Any, name: str) -> Column:
@@ -218,7 +224,7 @@ def read_text(array: Any) -> Factor:
     return Factor(renumber(codes, order), tuple(labels[i] for i in order), "text")
 
 
-def renumber(codes: np.ndarray, order: Sequence[int]) -> np.ndarray:
+def renumber(codes: np.ndarray, order: Sequence[int] | np.ndarray) -> np.ndarray:
     """Give codes new numbers: the category ``order[k]`` becomes ``k``, missing stays -1."""
     ranks = np.full(len(order) + 1, -1, dtype=np.int32)
     ranks[np.asarray(order, dtype=np.intp)] = np.arange(len(order), dtype=np.int32)

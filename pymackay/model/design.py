@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
-from pymackay.model.bars import Bar
-from pymackay.model.blueprint import Blueprint, SideBlueprint
-from pymackay.model.coding import choose_contrasts, contrast_labels, fixed_contrasts
-from pymackay.model.columns import Column, Factor, Numeric
-from pymackay.model.expression import Name
-from pymackay.model.factors import as_factor
+from pymackay.model.blueprint import Blueprint
+from pymackay.model.columns import Factor, Numeric
+from pymackay.model.fixed_part import FixedPart, build_fixed_part
 from pymackay.model.frame import Frame, Selection, make_frame
-from pymackay.model.grouping import check_levels, make_grouping_factor
-from pymackay.model.matrix import Design, make_design
-from pymackay.model.model import GroupingFactor, Model, RandomTerm
-from pymackay.model.rank import independent_columns
-from pymackay.model.rtext import make_names, make_unique
+from pymackay.model.model import Model
+from pymackay.model.random_part import RandomPart, build_random_part
 from pymackay.model.specification import Specification, specify
 from pymackay.model.table import Table
-from pymackay.model.terms import Terms
 
 __all__ = ["build_model"]
 
@@ -83,39 +75,41 @@ def build_model(
     specification = specify(formula, table.names)
     frame = make_frame(specification, table, Selection(weights, offset, subset))
     y = _response(specification, frame)
-    wanted, notes = fixed_contrasts(contrasts, specification.fixed, frame.columns, table.names)
-    fixed, fixed_side = _fixed_part(specification.fixed, frame, wanted)
-    kept = independent_columns(fixed.values)
-    X, names, dropped = _keep(fixed, kept)
-    _check_size(X, frame.n)
-    terms, factors, bars, sides = _random_part(specification, frame)
-    messages = (*specification.messages, *frame.messages, *notes, *_rank_message(dropped))
+    fixed = build_fixed_part(specification.fixed, frame, contrasts, table.names)
+    random = build_random_part(specification.bars, frame)
     return Model(
         formula=formula,
         response=specification.response.name,
         y=y,
-        X=X,
-        fixed=names,
-        terms=terms,
-        factors=factors,
+        X=fixed.X,
+        fixed=fixed.names,
+        terms=random.terms,
+        factors=random.factors,
         rows=frame.rows,
         weights=frame.weights,
         offset=frame.offset,
-        dropped=dropped,
-        contrasts=contrast_labels(specification.fixed, frame.columns, fixed_side.contrasts),
-        messages=messages,
-        blueprint=Blueprint(
-            specification=specification,
-            memory=frame.memory,
-            fixed=fixed_side,
-            kept=kept,
-            assign=fixed.assign[kept],
-            bars=bars,
-            random=sides,
-            levels={name: factor.levels for name, factor in factors.items()},
-            offset=offset if isinstance(offset, str) else None,
-            offset_was_array=offset is not None and not isinstance(offset, str),
-        ),
+        dropped=fixed.dropped,
+        contrasts=fixed.contrasts,
+        messages=(*specification.messages, *frame.messages, *fixed.messages),
+        blueprint=_blueprint(specification, frame, fixed, random, offset),
+    )
+
+
+def _blueprint(
+    specification: Specification, frame: Frame, fixed: FixedPart, random: RandomPart, offset: Any
+) -> Blueprint:
+    by_expression = isinstance(offset, str)
+    return Blueprint(
+        specification=specification,
+        memory=frame.memory,
+        fixed=fixed.side,
+        kept=fixed.kept,
+        assign=fixed.assign,
+        bars=random.bars,
+        random=random.sides,
+        levels={name: factor.levels for name, factor in random.factors.items()},
+        offset=offset if by_expression else None,
+        offset_was_array=offset is not None and not by_expression,
     )
 
 
@@ -133,92 +127,3 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
         raise DataError(f"the response '{name}' has several columns, but a model has one response")
     values = column.values if isinstance(column, Numeric) else column.codes
     return np.array(values, dtype=np.float64)
-
-
-def _fixed_part(
-    terms: Terms, frame: Frame, wanted: Mapping[str, Any]
-) -> tuple[Design, SideBlueprint]:
-    chosen = choose_contrasts(terms, frame.columns, wanted, frame.n)
-    side = SideBlueprint(terms, chosen, _levels(terms, frame.columns))
-    return make_design(terms, frame.columns, chosen, frame.n), side
-
-
-def _levels(terms: Terms, columns: Mapping[str, Column]) -> dict[str, tuple[str, ...]]:
-    """Return the levels of the factors that enter some term."""
-    used = dict.fromkeys(i for term in terms.terms for i in term.variables)
-    found = {terms.variables[i].name: columns[terms.variables[i].name] for i in used}
-    return {name: c.levels for name, c in found.items() if isinstance(c, Factor)}
-
-
-def _keep(fixed: Design, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Split the fixed design into the columns kept, their names, and the names of the others."""
-    if len(kept) == len(fixed.names):
-        return fixed.values, fixed.names, ()
-    inside = set(kept.tolist())
-    names = tuple(fixed.names[j] for j in kept)
-    dropped = tuple(name for j, name in enumerate(fixed.names) if j not in inside)
-    return np.asfortranarray(fixed.values[:, kept]), names, dropped
-
-
-def _rank_message(dropped: tuple[str, ...]) -> tuple[str, ...]:
-    if not dropped:
-        return ()
-    what = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
-    return (
-        f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {what}: "
-        f"{', '.join(dropped)}",
-    )
-
-
-def _check_size(X: np.ndarray, n: int) -> None:
-    if X.shape[1] >= n:
-        raise DataError(
-            f"the fixed part has {X.shape[1]} columns for {n} rows, so that nothing is left for "
-            f"the residual; take terms out of the formula"
-        )
-
-
-def _random_part(
-    specification: Specification, frame: Frame
-) -> tuple[
-    tuple[RandomTerm, ...], dict[str, GroupingFactor], tuple[Bar, ...], tuple[SideBlueprint, ...]
-]:
-    """Build the random terms, in lme4's order and with its names."""
-    made: dict[str, GroupingFactor] = {}
-    built = []
-    for bar in specification.bars:
-        if bar.group_name not in made:
-            made[bar.group_name] = make_grouping_factor(bar, frame.columns)
-        factor = made[bar.group_name]
-        design, side = _effects(bar, frame)
-        check_levels(factor, len(design.names), bar.text, frame.n)
-        built.append((bar, design, side))
-    built = [built[i] for i in _lme4_order([len(made[b.group_name].levels) for b, _, _ in built])]
-    groups = [bar.group_name for bar, _, _ in built]
-    names = groups if len(set(groups)) == len(groups) else make_unique(make_names(groups))
-    terms = tuple(
-        RandomTerm(name, bar.group_name, design.names, design.values)
-        for name, (bar, design, _) in zip(names, built, strict=True)
-    )
-    factors = {name: made[name] for name in dict.fromkeys(groups)}
-    bars, _, sides = zip(*built, strict=True)
-    return terms, factors, bars, sides
-
-
-def _effects(bar: Bar, frame: Frame) -> tuple[Design, SideBlueprint]:
-    """Make the columns of a random term; a column that also groups counts as a factor."""
-    columns = dict(frame.columns)
-    for variable in bar.effects.variables:
-        if isinstance(variable.node, Name) and variable.name in bar.group_columns:
-            columns[variable.name] = as_factor(columns[variable.name], variable.name)
-    chosen = choose_contrasts(bar.effects, columns, {}, frame.n)
-    side = SideBlueprint(bar.effects, chosen, _levels(bar.effects, columns))
-    return make_design(bar.effects, columns, chosen, frame.n), side
-
-
-def _lme4_order(levels: list[int]) -> list[int]:
-    """Order terms by falling number of levels, as lme4: if it must sort, ties are turned round."""
-    places = list(range(len(levels)))
-    if all(a >= b for a, b in pairwise(levels)):
-        return places
-    return sorted(places, key=levels.__getitem__)[::-1]

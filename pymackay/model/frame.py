@@ -28,6 +28,8 @@ __all__ = [
     "sum_offsets",
 ]
 
+WEIGHTS, OFFSET = "(weights)", "(offset)"
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -76,7 +78,7 @@ class Frame:
         return len(self.rows)
 
 
-def make_frame(specification: Specification, data: Any, selection: Selection) -> Frame:
+def make_frame(specification: Specification, table: Table, selection: Selection) -> Frame:
     """Evaluate the variables of a formula and choose the rows.
 
     As in R, variables are computed on all rows; then `subset` is taken, then rows with a missing
@@ -86,31 +88,35 @@ def make_frame(specification: Specification, data: Any, selection: Selection) ->
     ------
     FormulaError, DataError, ArgumentError
     """
-    table = data if isinstance(data, Table) else Table(data)
     evaluator = Evaluator(specification.formula, table)
     columns = evaluate_variables(evaluator, specification.variables)
-    extras = {
-        name: read_extra(evaluator, getattr(selection, name), name)
-        for name in ("weights", "offset")
-    }
+    given = _read_extras(evaluator, selection)
     chosen = _chosen_rows(table, selection.subset)
-    given = {name: extra for name, extra in extras.items() if extra is not None}
     keep, messages = _complete_rows(table, {**columns, **given}, chosen)
     if keep is not None:
         columns = {name: column.take(keep) for name, column in columns.items()}
         given = {name: column.take(keep) for name, column in given.items()}
     _refuse_infinite({**columns, **given})
-    weights = given.get("weights")
+    weights = given.get(WEIGHTS)
     if weights is not None:
         _check_weights(weights.values)
     return Frame(
         columns={name: _used_levels(column) for name, column in columns.items()},
         rows=table.index if keep is None else table.index[keep],
         weights=None if weights is None else weights.values,
-        offset=sum_offsets(specification, columns, given.get("offset")),
+        offset=sum_offsets(specification, columns, given.get(OFFSET)),
         memory=evaluator.memory,
         messages=messages,
     )
+
+
+def _read_extras(evaluator: Evaluator, selection: Selection) -> dict[str, Numeric]:
+    """Read the weights and the offset that are given, under R's names for them."""
+    extras = {
+        WEIGHTS: read_extra(evaluator, selection.weights, "weights"),
+        OFFSET: read_extra(evaluator, selection.offset, "offset"),
+    }
+    return {name: extra for name, extra in extras.items() if extra is not None}
 
 
 def evaluate_variables(evaluator: Evaluator, variables: Sequence[Variable]) -> dict[str, Column]:
@@ -126,7 +132,7 @@ def sum_offsets(
     total = None if argument is None else argument.values
     for part in parts:
         if isinstance(part, Numeric):
-            total = part.floats if total is None else total + part.floats
+            total = np.array(part.floats) if total is None else total + part.floats
     return total
 
 

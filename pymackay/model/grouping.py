@@ -39,7 +39,7 @@ def group_rows(node: Node, columns: Mapping[str, Column], name: str) -> Factor:
 def make_grouping_factor(bar: Bar, columns: Mapping[str, Column]) -> GroupingFactor:
     """Make a random term's grouping factor from a frame."""
     factor = group_rows(bar.group, columns, bar.group_name)
-    codes = np.ascontiguousarray(factor.codes, dtype=np.int32)
+    codes = np.array(factor.codes, dtype=np.int32)
     return GroupingFactor(bar.group_name, factor.levels, codes)
 
 

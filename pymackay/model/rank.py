@@ -43,8 +43,15 @@ def independent_columns(X: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarr
     n, p = X.shape
     if p == 0 or (n >= p and _surely_full_rank(X)):
         return np.arange(p)
-    reduced = np.array(np.linalg.qr(X, mode="r") if n > p else X, dtype=np.float64)
+    scaled = _scaled(X)
+    reduced = np.array(np.linalg.qr(scaled, mode="r") if n > p else scaled, dtype=np.float64)
     return np.asarray(_keep_from_left(reduced, n, tolerance), dtype=np.intp)
+
+
+def _scaled(X: np.ndarray) -> np.ndarray:
+    """Bring each column near 1 by a power of two: the rule looks at shares of norms only."""
+    _, exponents = np.frexp(np.abs(X).max(axis=0, initial=0.0))
+    return np.ldexp(X, -exponents)
 
 
 def _surely_full_rank(X: np.ndarray) -> bool:
@@ -53,7 +60,8 @@ def _surely_full_rank(X: np.ndarray) -> bool:
     Their Cholesky pivots are the squared parts that the rule looks at; rounding moves them by
     far less than the bound, which lies eight orders of magnitude above the squared tolerance.
     """
-    products = X.T @ X
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = X.T @ X
     norms = np.sqrt(np.diag(products))
     if not norms.min() > 0.0 or not np.isfinite(products).all():
         return False
