@@ -18,7 +18,17 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from pymackay.compare.verdict import Comparison
 
-__all__ = ["GapLine", "Line", "Section", "gap_lines", "heads", "number", "sections", "size"]
+__all__ = [
+    "GapLine",
+    "Line",
+    "Section",
+    "gap_lines",
+    "heads",
+    "number",
+    "sections",
+    "size",
+    "theta_lines",
+]
 
 _FEW = 6  # coefficients that are shown with their standard errors
 _MANY = 12  # coefficients before only those furthest apart are shown
@@ -133,6 +143,20 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
+def theta_lines(comparison: Comparison) -> list[Line]:
+    """Lay out what both say at one theta, of each quantity the worst element."""
+    return [
+        _line(
+            row,
+            " ".join(part for part in (row.quantity, row.term, row.name) if part),
+            number(row.ours, 9),
+            number(row.theirs, 9),
+        )
+        for row in comparison.rows
+        if row.stage == "same theta"
+    ]
+
+
 def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
     """Lay the variance gap of one fit out; what is left over is relative to the variance."""
     return [
@@ -151,7 +175,7 @@ def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
 
 def _checked(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.stage == "same theta"]
-    if not rows and comparison.verdict == "different model":
+    if not comparison.rows:
         return "no numbers, because the models differ"
     if not rows:
         return "NOT at one theta: neither fit can be evaluated at the other's"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pymackay.compare.judge import VERDICTS
-from pymackay.compare.layout import Line, gap_lines, heads, sections, size
+from pymackay.compare.layout import Line, gap_lines, heads, sections, size, theta_lines
 from pymackay.compare.model_diff import Difference
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ def as_text(comparison: Comparison) -> str:
 def as_failure(comparison: Comparison) -> str:
     """Set a comparison that does not hold: verdict, what to do, offending numbers, the rest."""
     lines = [comparison.sentence, *_advice(comparison)]
-    differences = list(_diff_lines(comparison.differences))
-    if differences:
-        lines += ["", *differences]
+    judged = any(row.stage == "optimum" for row in comparison.rows)
+    if comparison.same_theta == "differs":
+        lines += ["", *_theta_lines(comparison)]
+    elif not judged:
+        lines += ["", *_diff_lines(comparison.differences)]
     lines += [""]
     for name, text in heads(comparison).items():
         lines += _entry("  ", name, text)
-    if comparison.verdict != "different model":
+    if judged:
         lines += ["", *_number_lines(comparison, bad_first=True), *_gap_lines(comparison)]
     lines += _said(comparison)
     return "\n".join(line.rstrip() for line in lines)
@@ -75,6 +77,12 @@ def _advice(comparison: Comparison) -> list[str]:
             "It does not count here, because neither fit could be evaluated at the other's theta: "
             "a lower criterion may be another function's. Ask R itself (lme4='live'), or give the "
             "fit an engine that can be evaluated."
+        )
+    elif comparison.same_theta == "differs":
+        advice = (
+            "The models have the same parts, and yet other numbers at one theta. Look for another "
+            "criterion or another scale of the variances, or for numbers with too few digits: "
+            "the tolerance number_same_theta says how exact they are to be."
         )
     return _entry("", "To do:", advice)
 
@@ -108,6 +116,14 @@ def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
         yield "  " + ", ".join(part for part in (difference.aspect, difference.item) if part)
         for side in ("ours", "theirs"):
             yield from _entry("    ", side, getattr(difference, side))
+
+
+def _theta_lines(comparison: Comparison) -> Iterator[str]:
+    """Set the numbers at one theta, of each quantity the worst, the offending ones first."""
+    yield _columns("at one theta", "ours", "theirs", "distance", "allowed", "in")
+    lines = theta_lines(comparison)
+    yield from _section_lines("", [line for line in lines if line.bad])
+    yield from _section_lines("", [line for line in lines if not line.bad and not line.note])
 
 
 def _number_lines(comparison: Comparison, bad_first: bool = False) -> Iterator[str]:
