@@ -260,7 +260,7 @@ PIECES = st.sampled_from(NAMES + CONSTANTS + SIGNS + MARKS + CALLS)
 
 @given(st.lists(PIECES, max_size=25).map(" ".join))
 @example("y ~ x + (1|g)")
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_pieces_of_formulas_build_or_are_refused(text: str) -> None:
     try:
         build_model(text, DATA)
@@ -269,7 +269,7 @@ def test_pieces_of_formulas_build_or_are_refused(text: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=12).map(" ".join))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_terms_build_or_are_refused(text: str) -> None:
     try:
         build_model(f"y ~ {text} + (1 | g)", DATA)
@@ -296,7 +296,7 @@ EXPRESSIONS = st.recursive(LEAVES, larger, max_leaves=6)
 
 
 @given(EXPRESSIONS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_expression_is_computed_or_refused(text: str) -> None:
     """As a term, a response, an effect, a group, weights, an offset, a subset; and on new data."""
     formulas = [f"y ~ I({text}) + (1 | g)", f"I({text}) ~ x + (1 | g)", f"y ~ {text} + (1 | g)"]
@@ -317,7 +317,7 @@ def build_and_rebuild(formula: str, **arguments: str) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_text_parses_or_is_refused(text: str) -> None:
     try:
         node = parse_expression(text)
@@ -328,7 +328,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=12).map(" ".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_subset_and_weights_work_or_are_refused(text: str) -> None:
     for argument in ("subset", "weights", "offset"):
         try:

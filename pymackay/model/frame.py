@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
-from pymackay.model.columns import Column, Factor, Numeric
+from pymackay.model.columns import Column, Factor, Numeric, read_column
 from pymackay.model.evaluate import Evaluator
 from pymackay.model.expression import Name, Node
 from pymackay.model.factors import drop_unused
@@ -162,13 +162,13 @@ def _evaluate_argument(evaluator: Evaluator, given: str, what: str) -> Column:
 def _read_array(given: Any, table: Table, what: str) -> np.ndarray:
     """Read one number for each row of the data."""
     _check_alignment(given, table, what)
-    try:
-        values = np.array(pd.Series(given).to_numpy(dtype=np.float64, na_value=np.nan))
-    except (TypeError, ValueError) as error:
+    column = read_column(given, what)
+    if isinstance(column, Factor) or column.values.ndim != 1:
         raise ArgumentError(
-            f"{what} must be a column's name or one number for each row, not {type(given).__name__}"
-        ) from error
-    return values
+            f"{what} must be a column's name or one number for each row, not a "
+            f"{type(given).__name__} of other values"
+        )
+    return np.array(column.values, dtype=np.float64)
 
 
 def _check_alignment(given: Any, table: Table, what: str) -> None:
@@ -199,13 +199,12 @@ def _chosen_rows(table: Table, subset: Any) -> np.ndarray | None:
             )
         return column.codes == 1
     _check_alignment(subset, table, "subset")
-    mask = pd.Series(subset)
-    if not pd.api.types.is_bool_dtype(mask.dtype):
+    column = read_column(subset, "subset")
+    if not (isinstance(column, Factor) and column.kind == "logical"):
         raise ArgumentError(
-            f"subset must be an R expression or one boolean for each row, not values of type "
-            f"{mask.dtype}"
+            "subset must be an R expression or one boolean for each row, not values of another kind"
         )
-    return mask.to_numpy(dtype=bool, na_value=False)
+    return column.codes == 1
 
 
 def _complete_rows(
