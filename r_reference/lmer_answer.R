@@ -45,22 +45,13 @@ model_summary <- function(fit) {
       function(name, group, effects) list(name = name, group = group, effects = effects),
       make.unique(names(cnms)), names(cnms), unname(cnms)
     ),
-    levels = lapply(unclass_list(lme4::getME(fit, "flist")), levels),
+    levels = lapply(as.list(lme4::getME(fit, "flist")), levels),
     contrasts = contrast_names(attr(X, "contrasts")),
     dropped = as.character(names(attr(X, "col.dropped"))),
     weights = if ("(weights)" %in% names(frame)) stats::weights(fit),
-    offset = if (has_offset(frame)) fit@resp$offset
+    offset = if (!is.null(stats::model.offset(frame))) fit@resp$offset
   )
 }
-
-unclass_list <- function(x) {
-  names <- names(x)
-  x <- lapply(seq_along(x), function(i) x[[i]])
-  names(x) <- names
-  x
-}
-
-has_offset <- function(frame) !is.null(stats::model.offset(frame))
 
 contrast_names <- function(contrasts) {
   lapply(contrasts, function(scheme) if (is.character(scheme)) scheme else "matrix")
@@ -122,5 +113,10 @@ answer_of <- function(question, how) {
   } else {
     fit_default(question)
   }
-  c(answer(fit), list(kept = keep(list(fit = fit, question = question))))
+  answer_and_keep(fit, question)
+}
+
+answer_and_keep <- function(fit, question) {
+  # an environment, so that what is computed later of this fit can be kept with it
+  c(answer(fit), list(kept = keep(list2env(list(fit = fit, question = question)))))
 }

@@ -1,20 +1,24 @@
 # A question to lme4, its answer as a user of lmer() gets it, and the model at a given theta.
 
-# A question is an environment in which the calls to lme4 are evaluated. They name what they need
-# by symbols found there, so that no data end up inside a call. `arguments` may hold
+# A question is an environment: the call to lmer() in parts, and the scope in which it is evaluated.
+# The call names what it needs by symbols of that scope, so that no data end up inside of it.
+# `arguments` may hold
 #   weights, offset   a column's name, or numbers
 #   subset            an R expression as text, or logical
 #   contrasts         list: column -> name or matrix
 #   start             theta to start from
 #   control           list: arguments of lmerControl()
-new_question <- function(formula, data, reml, arguments) {
-  question <- new.env(parent = formula_library())
-  question$model_data <- data
-  question$reml <- reml
+# `symbols` gives the names under which things stand in the scope.
+new_question <- function(formula, data, reml, arguments,
+                         scope = new.env(parent = formula_library()),
+                         symbols = function(name) paste0("model_", name)) {
+  question <- new.env()
+  question$scope <- scope
+  assign(symbols("data"), data, envir = scope)
   question$call_arguments <- list(
-    formula = parse_formula(formula, question), data = quote(model_data), REML = reml
+    formula = parse_formula(formula, scope), data = as.name(symbols("data")), REML = reml
   )
-  for (name in names(arguments)) add_argument(question, name, arguments[[name]])
+  for (name in names(arguments)) add_argument(question, name, arguments[[name]], symbols(name))
   question
 }
 
@@ -36,8 +40,7 @@ parse_formula <- function(text, environment) {
   eval(expression, environment)
 }
 
-add_argument <- function(question, name, value) {
-  symbol <- paste0("model_", name)
+add_argument <- function(question, name, value, symbol) {
   question$call_arguments[[name]] <- switch(name,
     weights = ,
     offset = if (is.character(value)) as.name(value) else as.name(symbol),
@@ -45,20 +48,20 @@ add_argument <- function(question, name, value) {
     as.name(symbol)
   )
   if (name == "control") value <- do.call(lme4::lmerControl, value)
-  assign(symbol, value, envir = question)
+  assign(symbol, value, envir = question$scope)
 }
 
+lmer_call <- function(question) as.call(c(quote(lme4::lmer), question$call_arguments))
+
 # lmer(), as a user calls it.
-fit_default <- function(question) {
-  eval(as.call(c(quote(lme4::lmer), question$call_arguments)), question)
-}
+fit_default <- function(question) eval(lmer_call(question), question$scope)
 
 # lme4's own parts of the model: model frame, X, Zt and the template of Lambda.
 model_parts <- function(question) {
   if (is.null(question$parts)) {
     arguments <- question$call_arguments
     arguments$start <- NULL
-    question$parts <- eval(as.call(c(quote(lme4::lFormula), arguments)), question)
+    question$parts <- eval(as.call(c(quote(lme4::lFormula), arguments)), question$scope)
   }
   parts <- question$parts
   # lme4 writes theta and Lambda in place: every criterion gets copies of its own
@@ -118,7 +121,7 @@ merMod_at <- function(question, parts, criterion, optimum) {
   if (is.null(optimum$feval)) optimum$feval <- 1L
   # the name of a real optimiser, which profile() and bootMer() look up
   optimum <- structure(optimum, optimizer = "nloptwrap", control = list())
-  call <- as.call(c(quote(lme4::lmer), question$call_arguments))
+  call <- lmer_call(question)
   call$formula <- parts$formula
   lme4::mkMerMod(environment(criterion), optimum, parts$reTrms, fr = parts$fr, mc = call)
 }

@@ -3,17 +3,24 @@
 # Group -> array q x q x levels over the joined terms of that group, in ranef()'s order of effects.
 # With `uncertain_beta` the uncertainty of beta is included, which makes it Var(b-hat - b).
 effect_variances <- function(kept_fit, uncertain_beta) {
+  blocks <- given_beta(kept_fit)
+  if (!uncertain_beta) return(blocks)
   fit <- kept_fit$fit
-  sigma <- stats::sigma(fit)
-  factor <- lme4::getME(fit, "L")
-  Lambdat <- lme4::getME(fit, "Lambdat")
-  spread <- if (uncertain_beta) beta_spread(fit, factor, Lambdat)
-  positions <- effect_positions(fit)
-  lapply(positions, function(position) {
-    blocks <- conditional_blocks(factor, Lambdat, position) * sigma^2
-    if (uncertain_beta) blocks <- blocks + outer_blocks(spread * sigma, position)
-    blocks
-  })
+  K <- beta_spread(fit) * stats::sigma(fit)
+  Map(function(block, position) block + outer_blocks(K, position), blocks, effect_positions(fit))
+}
+
+# Computed once for a fit: it is the expensive part of both.
+given_beta <- function(kept_fit) {
+  if (is.null(kept_fit$given_beta)) {
+    fit <- kept_fit$fit
+    factor <- lme4::getME(fit, "L")
+    Lambdat <- lme4::getME(fit, "Lambdat")
+    kept_fit$given_beta <- lapply(effect_positions(fit), function(position) {
+      conditional_blocks(factor, Lambdat, position) * stats::sigma(fit)^2
+    })
+  }
+  kept_fit$given_beta
 }
 
 # Group -> matrix levels x q: where each effect of each level stands in b.
@@ -47,7 +54,9 @@ conditional_blocks <- function(factor, Lambdat, position) {
 
 # Column i of effect a times column i of effect b, summed over rows: q x q x columns per effect.
 products <- function(half, levels, q) {
-  of_effect <- lapply(seq_len(q), function(a) half[, (a - 1L) * levels + seq_len(levels), drop = FALSE])
+  of_effect <- lapply(seq_len(q), function(a) {
+    half[, (a - 1L) * levels + seq_len(levels), drop = FALSE]
+  })
   blocks <- array(0, c(q, q, levels))
   for (a in seq_len(q)) {
     for (b in seq_len(a)) {
@@ -58,12 +67,13 @@ products <- function(half, levels, q) {
 }
 
 # K / sigma, where K K' is what beta's uncertainty adds to Var(b-hat - b): Lambda P' L'^-1 RZX RX^-1.
-beta_spread <- function(fit, factor, Lambdat) {
+beta_spread <- function(fit) {
+  factor <- lme4::getME(fit, "L")
   RZX <- as.matrix(lme4::getME(fit, "RZX"))
   RX <- lme4::getME(fit, "RX")
   if (ncol(RZX) == 0L) return(RZX)
   back <- Matrix::solve(factor, Matrix::solve(factor, RZX, system = "Lt"), system = "Pt")
-  as.matrix(Matrix::crossprod(Lambdat, back)) %*% backsolve(RX, diag(ncol(RX)))
+  as.matrix(Matrix::crossprod(lme4::getME(fit, "Lambdat"), back)) %*% backsolve(RX, diag(ncol(RX)))
 }
 
 # Blocks of K K', level by level.

@@ -51,13 +51,16 @@ stop_argument <- function(...) {
 
 # Objects that Python refers to by number. They never leave R, so no other thread can free them.
 kept <- new.env()
-kept$count <- 0L
+counter <- new.env()
+counter$last <- 0L
 
 keep <- function(object) {
-  kept$count <- kept$count + 1L
-  assign(as.character(kept$count), object, envir = kept)
-  kept$count
+  counter$last <- counter$last + 1L
+  assign(as.character(counter$last), object, envir = kept)
+  counter$last
 }
+
+kept_now <- function() length(kept)
 
 recall <- function(number) get(as.character(number), envir = kept, inherits = FALSE)
 

@@ -22,6 +22,9 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "variance gap": (1e-8, "of the variance: linear in the gradient, which is good to 1e-9"),
     "certified": (1e-6, "absolute, criterion above a trusted optimum: the optimiser's certificate"),
     "tight criterion": (1e-8, "absolute: the criterion's own rounding, n up to 1e5"),
+    "default criterion": (1e-4, "absolute: where lme4's default stops, over its versions"),
+    "tight": (1e-5, "in statistical units: two searches meet where the criterion is flat to 1e-10"),
+    "loop": (1e-8, "relative: loop and optimiser each stop 1e-9 standard errors from the optimum"),
     "second moment": (1e-6, "of the variances: the tightened optimum leaves 1e-7 standard errors"),
 }
 

@@ -28,9 +28,10 @@ def plain_answer(
     """
     convergence = raw["convergence"]
     model = dict(raw["model"])
-    # R names rows by text once a subset has had missing values
-    rows = np.asarray(model["rows"]).astype(np.int64)
-    model["rows"] = None if len(rows) == n_rows else rows - 1
+    if len(model["rows"]) == n_rows:
+        model["rows"] = None
+    else:  # R names rows by text once a subset has had missing values
+        model["rows"] = np.asarray(model["rows"]).astype(np.int64) - 1
     return {
         "beta": raw["beta"],
         "vcov": raw["vcov"],

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, RecordingError, RError, RUnavailableError
-from pymackay.reference.answer import Answer, fit_from_answer, plain_answer
+from pymackay.errors import ArgumentError, RecordingError, RUnavailableError
+from pymackay.reference.live import LiveModel, ask, fit_of_mermod, mermod_of
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import Outcome, RObject, session, why_unavailable
+from pymackay.reference.r_session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
-from pymackay.results import Engine, Fit
+from pymackay.results import Fit
 
-__all__ = ["available", "evaluate", "lmer", "versions"]
+__all__ = ["available", "evaluate", "from_r", "lmer", "to_r", "versions"]
 
 Source = Literal["auto", "live", "recorded"]
 
@@ -87,7 +86,7 @@ def lmer(
     """
     question = Question(formula, data, reml, weights, offset, subset, contrasts, start, control)
     if _live(source):
-        return _ask(question, "tight" if tight else "default")
+        return ask(question, "tight" if tight else "default")
     return _recorded(question, tight, source)
 
 
@@ -129,7 +128,80 @@ def evaluate(
     180
     """
     question = Question(formula, data, reml, weights, offset, subset, contrasts, None, control)
-    return _ask(question, theta)
+    return ask(question, theta)
+
+
+def to_r(
+    fit: Fit,
+    data: pd.DataFrame | None = None,
+    *,
+    weights: str | np.ndarray | None = None,
+    offset: str | np.ndarray | None = None,
+    subset: str | np.ndarray | None = None,
+    contrasts: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return a genuine merMod at the fit's theta, without optimising again.
+
+    R's ``summary``, ``predict``, ``simulate``, ``anova``, ``update``, emmeans, lmerTest and
+    pbkrtest work on it. Data, and weights or offset given as arrays, are put into R's global
+    environment under names that begin with ``pymackay_``, because these functions look there.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any engine.
+    data, weights, offset, subset, contrasts
+        What the fit was made with. Not needed for a live fit of lme4.
+
+    Returns
+    -------
+    rpy2.robjects.methods.RS4
+        To be used in the way that rpy2 asks for.
+
+    Raises
+    ------
+    ArgumentError
+        If `data` is needed, or R's criterion at this theta is not the fit's.
+    RUnavailableError, RError
+        If R is not there, or stops with an error.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> sleep = pm.load_data("sleepstudy")
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    >>> mermod = pm.lme4.to_r(fit, sleep)  # doctest: +SKIP
+    """
+    if data is None:
+        question = _question_behind(fit)
+    else:
+        question = Question(fit.formula, data, fit.reml, weights, offset, subset, contrasts)
+    return mermod_of(question, fit.theta, fit.criterion)
+
+
+def from_r(mermod: Any) -> Fit:
+    """Return the `Fit` of a merMod that R has made.
+
+    Rows are labelled as in R's data frame; numbers count from 0 here, and from 1 there.
+
+    Parameters
+    ----------
+    mermod : rpy2 object
+        What ``lmer`` gave in R.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no fit by ``lmer``.
+
+    Examples
+    --------
+    >>> import rpy2.robjects as ro  # doctest: +SKIP
+    >>> m = ro.r("lme4::lmer(Yield ~ 1 + (1 | Batch), lme4::Dyestuff)")  # doctest: +SKIP
+    >>> pm.lme4.from_r(m).n_obs  # doctest: +SKIP
+    30
+    """
+    return fit_of_mermod(mermod)
 
 
 def available() -> bool:
@@ -160,76 +232,15 @@ def _live(source: Source) -> bool:
     return source == "live" or (source == "auto" and available())
 
 
-@dataclass(frozen=True)
-class _LiveModel:
-    """A fit that R holds, and the questions about it that R can still answer."""
-
-    question: Question
-    kept: RObject
-
-    def condvar(self) -> dict[str, np.ndarray]:
-        return self._variances(uncertain_beta=False)
-
-    def pev(self) -> dict[str, np.ndarray]:
-        return self._variances(uncertain_beta=True)
-
-    def evaluate(self, theta: np.ndarray) -> Fit:
-        return _fit(self.question, session().call("ask_again", self.kept, how=_theta(theta)))
-
-    def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
-        blocks = session().call("effect_variances", self.kept, uncertain_beta).value
-        return {group: np.ascontiguousarray(np.moveaxis(b, 2, 0)) for group, b in blocks.items()}
-
-
-def answer_of(question: Question, how: str) -> Answer:
-    """Return R's answer as plain data, with condvar and pev: what a recording holds.
-
-    Parameters
-    ----------
-    question : Question
-    how : {"default", "tight"}
-
-    Raises
-    ------
-    RUnavailableError, RError
-        If R is not there, or stops with an error.
-    """
-    outcome = _call(question, how)
-    model = _LiveModel(question, session().kept(int(outcome.value["kept"][0])))
-    answer = _plain(question, outcome)
-    return {**answer, "condvar": model.condvar(), "pev": model.pev()}
-
-
-def _ask(question: Question, how: Any) -> Fit:
-    return _fit(question, _call(question, how if isinstance(how, str) else _theta(how)))
-
-
-def _call(question: Question, how: Any) -> Outcome:
-    arguments = (question.formula, question.table, bool(question.reml), question.arguments, how)
-    try:
-        return session().call("ask", *arguments)
-    except RError as error:
-        raise RError(_with_columns(str(error), question.data)) from None
-
-
-def _fit(question: Question, outcome: Outcome) -> Fit:
-    model = _LiveModel(question, session().kept(int(outcome.value["kept"][0])))
-    answer = _plain(question, outcome)
-    return fit_from_answer(
-        answer,
-        formula=question.formula,
-        reml=bool(question.reml),
-        index=question.data.index,
-        engine=Engine("lme4", session().versions),
-        condvar=model.condvar,
-        pev=model.pev,
-        evaluate=model.evaluate,
+def _question_behind(fit: Fit) -> Question:
+    """Return what a live fit of lme4 was asked."""
+    model = getattr(fit.condvar_source, "__self__", None)
+    if isinstance(model, LiveModel) and model.question is not None:
+        return model.question
+    raise ArgumentError(
+        "data: this fit does not hold the data that it was made with, and R needs them. Pass "
+        "data=, and weights, offset, subset and contrasts if the fit had them."
     )
-
-
-def _plain(question: Question, outcome: Outcome) -> Answer:
-    rows = len(question.data)
-    return plain_answer(outcome.value, outcome.warnings, outcome.messages, rows)
 
 
 def _recorded(question: Question, tight: bool, source: Source) -> Fit:
@@ -240,20 +251,3 @@ def _recorded(question: Question, tight: bool, source: Source) -> Fit:
             raise
         reason = why_unavailable()
         raise RUnavailableError(f"{reason} No recording answers either: {error}") from None
-
-
-def _theta(theta: Any) -> dict[str, Any]:
-    """Return theta for R: numbers, with names where a Series has them."""
-    try:
-        values = np.asarray(theta, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        raise ArgumentError(f"theta: numbers are expected, not {theta!r}.") from None
-    named = isinstance(theta, pd.Series) and all(isinstance(name, str) for name in theta.index)
-    return {"values": values, "names": list(theta.index) if named else None}
-
-
-def _with_columns(message: str, data: pd.DataFrame) -> str:
-    """Add what the data have to R's complaint about a name that it does not find."""
-    if "not found" not in message:
-        return message
-    return f"{message}. The columns of data are {', '.join(map(str, data.columns))}."

@@ -24,7 +24,7 @@ from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableEr
 from pymackay.reference.r_values import to_python, to_r
 
 __all__ = [
-    "SCRIPTS",
+    "ANSWER_SCRIPTS",
     "Outcome",
     "RObject",
     "RSession",
@@ -33,7 +33,8 @@ __all__ = [
     "why_unavailable",
 ]
 
-SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
+ANSWER_SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
+SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
 STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
 INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
 
@@ -143,7 +144,8 @@ class RSession:
         ArgumentError
             If R finds that an argument of the user's is wrong.
         KeyboardInterrupt
-            If Ctrl-C is pressed while R works; R is stopped too.
+            If Ctrl-C is pressed while R works; R is stopped too. While R only waits (``Sys.sleep``,
+            a connection) it handles Ctrl-C by a jump between threads, which ends the process.
         """
         given = [("", value) for value in arguments] + list(named.items())
         result = self._submit(lambda: self._call(function, given))
@@ -159,6 +161,14 @@ class RSession:
         """Package to version; BLAS by its file and the folder that this lies in."""
         blas = "/".join(PurePath(self.libraries["BLAS"]).parts[-2:])
         return {**self.libraries, "BLAS": blas}
+
+    def owns(self, value: Any) -> bool:
+        """Whether `value` is an R object as rpy2 holds it."""
+        return isinstance(value, importlib.import_module("rpy2.rinterface").sexp.Sexp)
+
+    def wrap(self, value: Any) -> Any:
+        """Return an R object as rpy2 offers it to its users."""
+        return self._submit(lambda: _robject(value))
 
     def kept(self, number: int) -> RObject:
         """Return the handle of an object that an R function has kept."""
@@ -289,7 +299,8 @@ def why_unavailable() -> str:
 def script_hashes() -> dict[str, str]:
     """Return the SHA-256 of each R script that an answer of lme4 goes through."""
     return {
-        name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest() for name in SCRIPTS
+        name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest()
+        for name in ANSWER_SCRIPTS
     }
 
 
@@ -342,6 +353,11 @@ def _r_library() -> Any:
 def _r_lock() -> Any:
     """Return the lock which whoever else uses rpy2 in this process also takes."""
     return importlib.import_module("rpy2.rinterface_lib.openrlib").rlock
+
+
+def _robject(value: Any) -> Any:
+    with _r_lock():
+        return importlib.import_module("rpy2.robjects.methods").RS4(value)
 
 
 def _r_calls_us() -> bool:

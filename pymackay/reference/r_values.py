@@ -65,14 +65,18 @@ def to_python(value: Any) -> Any:
 
     NULL is None. An atomic vector is an array of its values, or a list of strings, at any length;
     with dimensions it is an array of that shape. A data frame becomes one of pandas; any other list
-    becomes a dict where it has names, else a list. Anything else stays an R object.
+    becomes a dict where it has names, else a list. Anything else, and what has another class, stays
+    an R object.
     """
     rinterface = _rinterface()
     if value is rinterface.NULL:
         return None
     if isinstance(value, rinterface.ListSexpVector):
-        if "data.frame" in list(value.rclass):
+        classes = list(value.rclass)
+        if "data.frame" in classes:
             return frame_to_pandas(value)
+        if classes != ["list"]:
+            return value
         names = value.names
         items = [to_python(item) for item in value]
         return items if names is rinterface.NULL else dict(zip(names, items, strict=True))

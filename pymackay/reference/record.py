@@ -17,7 +17,7 @@ import numpy as np
 from pymackay._resources import r_reference_path
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.reference.lme4 import answer_of
+from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question
 from pymackay.reference.r_session import script_hashes, session
 from pymackay.reference.recorded import FORMAT, content_sha256, file_suffix

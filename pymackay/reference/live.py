@@ -1,0 +1,175 @@
+"""lme4 asked in R: a `Question` in, a `Fit` out, with what R goes on holding behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, RError
+from pymackay.reference.answer import Answer, fit_from_answer, plain_answer
+from pymackay.reference.question import Question
+from pymackay.reference.r_session import Outcome, RObject, session
+from pymackay.results import Engine, Fit
+
+__all__ = ["LiveModel", "answer_of", "ask", "fit_of_mermod", "mermod_of"]
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """A fit that R holds, and what can still be asked of it.
+
+    Attributes
+    ----------
+    formula : str
+    reml : bool
+    index : pandas.Index
+        Labels of all rows of the data.
+    kept : RObject
+        The merMod in R, with the question that it answers.
+    question : Question or None
+        What was asked; None for a merMod that R has made itself.
+    """
+
+    formula: str
+    reml: bool
+    index: pd.Index
+    kept: RObject
+    question: Question | None = None
+
+    def condvar(self) -> dict[str, np.ndarray]:
+        """Return Var(b | y, beta) by group, each (levels, q, q)."""
+        return self._variances(uncertain_beta=False)
+
+    def pev(self) -> dict[str, np.ndarray]:
+        """Return Var(b̂ − b) by group, each (levels, q, q)."""
+        return self._variances(uncertain_beta=True)
+
+    def evaluate(self, theta: Any) -> Fit:
+        """Return the same model at another theta."""
+        outcome = session().call("ask_again", self.kept, how=theta_for_r(theta))
+        return _fit(self.formula, self.reml, self.index, outcome, self.question)
+
+    def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
+        blocks = session().call("effect_variances", self.kept, uncertain_beta).value
+        return {group: np.ascontiguousarray(np.moveaxis(b, 2, 0)) for group, b in blocks.items()}
+
+
+def ask(question: Question, how: Any) -> Fit:
+    """Return lme4's fit, live.
+
+    Parameters
+    ----------
+    question : Question
+    how : str or array-like, shape (m,)
+        ``"default"``, as a user of ``lmer`` gets it; ``"tight"``; or theta, without optimisation.
+
+    Raises
+    ------
+    RUnavailableError, RError, ArgumentError, DataError
+        See `pymackay.reference.lme4.lmer`.
+    """
+    outcome = _call(question, how if isinstance(how, str) else theta_for_r(how))
+    return _fit(question.formula, bool(question.reml), question.data.index, outcome, question)
+
+
+def answer_of(question: Question, how: str) -> Answer:
+    """Return R's answer as plain data, with condvar and pev: what a recording holds.
+
+    Parameters and errors are those of `ask`.
+    """
+    outcome = _call(question, how)
+    index = question.data.index
+    model = LiveModel(question.formula, bool(question.reml), index, _kept(outcome), question)
+    answer = plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index))
+    return {**answer, "condvar": model.condvar(), "pev": model.pev()}
+
+
+def fit_of_mermod(mermod: Any) -> Fit:
+    """Return the `Fit` of a merMod that R has made; see `pymackay.reference.lme4.from_r`."""
+    if not session().owns(mermod):
+        raise ArgumentError(f"mermod: an object of rpy2 is expected, not {type(mermod).__name__}.")
+    outcome = session().call("answer_of_mermod", mermod)
+    (formula,) = outcome.value["formula"]
+    return _fit(formula, bool(outcome.value["reml"][0]), _row_labels(outcome), outcome, None)
+
+
+def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
+    """Return a merMod at `theta`, an rpy2 object; see `pymackay.reference.lme4.to_r`.
+
+    Raises
+    ------
+    ArgumentError
+        If R's criterion at `theta` is not `criterion`: the data or arguments are others.
+    """
+    suffix = hashlib.sha256((question.key + question.table.sha256()).encode()).hexdigest()[:8]
+    made = session().call(
+        "mermod_at",
+        question.formula,
+        question.table,
+        bool(question.reml),
+        question.arguments,
+        theta_for_r(theta),
+        suffix,
+    )
+    theirs = float(made.value["criterion"][0])
+    if abs(theirs - criterion) > 1e-6 * max(1.0, abs(criterion)):
+        raise ArgumentError(
+            f"fit: its criterion is {criterion!r}, and R gets {theirs!r} at the same theta. Pass "
+            "the data, weights, offset, subset and contrasts that the fit was made with."
+        )
+    return session().wrap(made.value["fit"])
+
+
+def theta_for_r(theta: Any) -> dict[str, Any]:
+    """Return theta for R: numbers, with names where a Series has them."""
+    try:
+        values = np.asarray(theta, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        raise ArgumentError(f"theta: numbers are expected, not {theta!r}.") from None
+    named = isinstance(theta, pd.Series) and all(isinstance(name, str) for name in theta.index)
+    return {"values": values, "names": list(theta.index) if named else None}
+
+
+def _call(question: Question, how: Any) -> Outcome:
+    arguments = (question.formula, question.table, bool(question.reml), question.arguments, how)
+    try:
+        return session().call("ask", *arguments)
+    except RError as error:
+        raise RError(_with_columns(str(error), question.data)) from None
+
+
+def _fit(
+    formula: str, reml: bool, index: pd.Index, outcome: Outcome, question: Question | None
+) -> Fit:
+    model = LiveModel(formula, reml, index, _kept(outcome), question)
+    return fit_from_answer(
+        plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index)),
+        formula=formula,
+        reml=reml,
+        index=index,
+        engine=Engine("lme4", session().versions),
+        condvar=model.condvar,
+        pev=model.pev,
+        evaluate=model.evaluate,
+    )
+
+
+def _kept(outcome: Outcome) -> RObject:
+    return session().kept(int(outcome.value["kept"][0]))
+
+
+def _row_labels(outcome: Outcome) -> pd.Index:
+    """Return the labels of a merMod's rows: R's numbers count from 1, pandas' from 0."""
+    rows = outcome.value["model"]["rows"]
+    return pd.Index(rows) if isinstance(rows, list) else pd.Index(rows.astype(np.int64) - 1)
+
+
+def _with_columns(message: str, data: pd.DataFrame) -> str:
+    """Add what the data have to R's complaint about a name that it does not find."""
+    if "not found" not in message:
+        return message
+    return f"{message}. The columns of data are {', '.join(map(str, data.columns))}."
