@@ -206,7 +206,7 @@ def mackay(
     inner : {"exact", "gradient"}
         Whether a round solves the mixed-model equations, or learns for `inner_steps` steps of
         `optimizer` (``"sgd"``, ``"adam"``), going on from the round before. The fit returned holds
-        the exact effects at the loop's last variances.
+        the exact effects.
     acceleration : bool, optional
         Anderson acceleration, each step checked against the criterion: by default for ``"gamma"``
         and ``"em"`` with exact rounds.
@@ -222,7 +222,9 @@ def mackay(
     -------
     Fit
         At the loop's own variances: `sigma` is the loop's, and `criterion` is evaluated at it
-        (`lmer` and `evaluate` take the best σ² for a theta). ``fit.trace`` has one row per
+        (`lmer` and `evaluate` take the best σ² for a theta). But for ``"gamma"`` and ``"em"``,
+        `beta` and the random effects are those that the last update was made from, as in the
+        loop that is written so; at rest there is no difference. ``fit.trace`` has one row per
         iteration: ``iteration``; variances (``Subject.Days.var``) and correlations
         (``Subject.(Intercept).Days.corr``); ``sigma_var``; ``Subject.gamma``; ``criterion``;
         ``distance``, the largest relative change that the rule still asks for; and ``step``, what

@@ -57,13 +57,13 @@ class _Learner:
             self.descent = EffectsDescent(self.problem.model, covariances, noise_var)
         else:
             self.descent.set_variances(covariances, noise_var)
-        self.descent.train(self.epochs, self.rule)
+        training = self.descent.train(self.epochs, self.rule)
         gram = self.problem.solver.gram
         effects = tuple(
             np.linalg.solve(T, b.T).T / gram.y_scale
             for T, b in zip(gram.transforms, self.descent.ranef().values(), strict=True)
         )
-        return Learned(effects, self.descent.sse() / gram.y_scale**2)
+        return Learned(effects, self.descent.sse() / gram.y_scale**2, training.gradient_norm)
 
     def variances(self, state: State) -> tuple[dict[str, np.ndarray], float]:
         """Return covariance matrices and σ² in the user's units."""

@@ -61,6 +61,8 @@ def _is_covariances(start: object, model: Model) -> bool:
         return True
     if isinstance(start, pd.Series):
         return False
+    if isinstance(start, str):
+        return False
     return np.ndim(start) == 2 or (np.ndim(start) == 0 and len(model.terms) == 1)  # type: ignore[arg-type]
 
 

@@ -1,9 +1,7 @@
 """MacKay's loop: solve, let a rule set the variances anew, again, until it settles or breaks.
 
 A round solves the mixed-model equations at the loop's variances (or learns the effects for some
-steps), and a rule of `pymackay.solve.updates` turns what that shows into the next variances. The
-likelihood's rules may be accelerated: a proposal is kept only if it does not raise the criterion;
-otherwise the rule itself is taken, and if even that would raise it, the MM step, which cannot.
+steps), and a rule of `pymackay.solve.updates` turns what that shows into the next variances.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from pymackay.results import Convergence, Fit
-from pymackay.solve.acceleration import Anderson
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.boundary import drop_direction, is_singular_root, weakest_direction
+from pymackay.solve.loop_ends import Judge
+from pymackay.solve.loop_steps import Accelerator, rescaled
 from pymackay.solve.loop_trace import Ticker, trace_row, trace_table
-from pymackay.solve.reml import Control, Optimum, optimise
 from pymackay.solve.rounds import Learned, Round, State, TermRound, solve_round
 from pymackay.solve.start import noise_level
-from pymackay.solve.updates import Rule, gamma_root, majorised_root
+from pymackay.solve.updates import Rule, gamma_root
 
 __all__ = ["Collapse", "LoopEnd", "Settings", "fit_of", "run_loop"]
 
@@ -31,13 +29,7 @@ Callback = Callable[[Mapping[str, object]], object]
 
 _DEAD = 1e-6  # share of a direction that its data determine, under which it is lost
 _BURIED = 1e-12  # the same, under which it is set to zero, before squaring makes it underflow
-_WEAK = 1e-2  # the same, under which the likelihood is asked whether it is zero
-_PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
-_SETTLED = 1e-8  # distance at which a loop without a tolerance is said to have settled
-_NEARLY = 1e-6  # distance under which a standstill is put down to rounding
 _FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
-_STRETCH = 4.0  # of the rule's step: the first that is tried when the acceleration fails
-_DEPTH = 8  # earlier rounds that an acceleration looks back on
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +95,19 @@ class LoopEnd:
     Attributes
     ----------
     round : Round
+        At the last variances.
+    before : Round
+        The round that the last variances were set from.
+    likelihood : bool
+        Whether the rule was one of the likelihood's.
     convergence : Convergence
     trace : pandas.DataFrame
     collapse : Collapse or None
     """
 
     round: Round
+    before: Round
+    likelihood: bool
     convergence: Convergence
     trace: pd.DataFrame
     collapse: Collapse | None
@@ -120,9 +119,20 @@ def run_loop(problem: Problem, start: State, settings: Settings) -> LoopEnd:
 
 
 def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fit:
-    """Return the `Fit` at the loop's own variances, σ² not profiled."""
+    """Return the `Fit` at the loop's own variances, σ² not profiled.
+
+    The literal loop ends with an update, as it is written: its fixed and random effects are those
+    of the round before, which the variances were set from.
+    """
     last = end.round
-    evaluation = replace(last.evaluation, sigma2=last.state.noise_var, criterion=last.criterion)
+    effects = last.evaluation if end.likelihood else end.before.evaluation
+    evaluation = replace(
+        last.evaluation,
+        sigma2=last.state.noise_var,
+        criterion=last.criterion,
+        beta=effects.beta,
+        b=effects.b,
+    )
     return assemble(
         problem,
         last.state.factors,
@@ -141,12 +151,13 @@ class _Loop:
         self.settings = settings
         gram = self.solver.gram
         self.levels = [noise_level(gram, k) for k in range(len(gram.layouts))]
-        self.anderson = Anderson(min(_DEPTH, sum(lay.q**2 for lay in gram.layouts) + 1))
+        self.accelerator = (
+            Accelerator(self.round, self.levels, gram) if settings.accelerate else None
+        )
+        self.judge = Judge(
+            self.solver, settings.rule.likelihood, settings.tolerance, settings.accelerate
+        )
         self.evaluations = 0
-        self.stretch = 1.0
-        self.asked = [_WEAK] * len(self.levels)
-        self.moved: Round | None = None
-        self.best, self.best_at = np.inf, 0
 
     def run(self, start: State) -> LoopEnd:
         settings = self.settings
@@ -157,6 +168,7 @@ class _Loop:
         current = self.round(start)
         wanted = self.wanted(current)
         while convergence is None:
+            before = current
             current, step = self.advance(current, wanted)
             wanted = self.wanted(current)
             distance = self.distance(current, wanted)
@@ -167,19 +179,25 @@ class _Loop:
             bored = settings.callback is not None and bool(settings.callback(rows[-1]))
             convergence = self.ending(current, len(rows), distance, bored, collapse)
         ticker.finish(len(rows), distance)
-        convergence = replace(convergence, iterations=len(rows), evaluations=self.evaluations)
-        return LoopEnd(current, convergence, trace_table(rows), collapse)
+        paid = self.evaluations + self.judge.evaluations
+        convergence = replace(convergence, iterations=len(rows), evaluations=paid)
+        return LoopEnd(
+            current, before, settings.rule.likelihood, convergence, trace_table(rows), collapse
+        )
 
     def round(self, state: State) -> Round:
         self.evaluations += 1
         learner = self.settings.learner
-        return solve_round(
-            self.model, self.solver, state, None if learner is None else learner(state)
-        )
+        learned = None if learner is None else learner(state)
+        return solve_round(self.model, self.solver, state, learned)
 
     def wanted(self, current: Round) -> State:
         """Return the state that the rule asks for."""
-        return _next_state(current, [self.next_root(term) for term in current.terms], self.settings)
+        roots = [
+            np.sqrt(scale) * self.next_root(term)
+            for scale, term in zip(self.settings.scale, current.terms, strict=True)
+        ]
+        return rescaled(current, roots, current.next_noise_var)
 
     def next_root(self, term: TermRound) -> np.ndarray:
         rule = self.settings.rule
@@ -209,134 +227,29 @@ class _Loop:
 
     def advance(self, current: Round, wanted: State) -> tuple[Round, str]:
         """Return the next round, and what led to it."""
-        if not self.settings.accelerate:
+        if self.accelerator is None:
             return self.round(wanted), "rule"
-        if self.moved is not None:
-            found, self.moved = self.moved, None
-            return found, "boundary"
-        reduced = self.reduce(current)
-        if reduced is not None:
-            return reduced, "boundary"
-        return self.accelerated(current, wanted)
-
-    def accelerated(self, current: Round, wanted: State) -> tuple[Round, str]:
-        """Return a round that is not above the current one, up to the criterion's rounding."""
-        ceiling = current.criterion + self.rounding(current)
-        proposal = self.proposal(current.state, wanted)
-        if proposal is not None:
-            found = self.round(proposal)
-            if found.criterion <= ceiling:
-                self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
-                return found, "accelerated"
-            self.anderson.reset()
-            self.stretch = _STRETCH if self.stretch == 1.0 else 1.0
-        found = self.round(wanted)
-        if found.criterion <= ceiling:
-            return found, "rule"
-        return self.round(self.majorised(current)), "majorised"
-
-    def proposal(self, state: State, wanted: State) -> State | None:
-        """Return Anderson's proposal or, after one has failed, the rule's step stretched.
-
-        Where the rule's steps grow on their way, as EM's do that leave a neighbourhood of zero,
-        a secant points backwards; stretched steps do not.
-        """
-        weights = [
-            np.repeat(1.0 / np.sqrt(np.einsum("ab,ab->a", root, root) + level), len(root))
-            for root, level in zip(state.roots, self.levels, strict=True)
-        ]
-        here, image = _pack(state), _pack(wanted)
-        point = self.anderson.propose(here, image, np.concatenate([*weights, [1.0]]))
-        if self.stretch > 1.0:
-            point = here + self.stretch * (image - here)
-        elif not self.anderson.ready:
-            return None
-        return _unpack(point, state) if abs(point[-1] - here[-1]) <= 2.0 else None
-
-    def majorised(self, current: Round) -> State:
-        """Return the MM step, which does not raise the criterion (Zhou et al. 2019)."""
-        roots = [majorised_root(term.root, term.traces, term.squares) for term in current.terms]
-        return _rescaled(current, roots, np.sqrt(current.next_noise_var * current.state.noise_var))
-
-    def rounding(self, current: Round) -> float:
-        """Size of the criterion's own rounding error."""
-        return 1e-13 * max(abs(current.criterion), self.solver.gram.n)
-
-    def reduce(self, current: Round) -> Round | None:
-        """Drop a direction that is all but dead, if the likelihood is no worse without it."""
-        for k, term in enumerate(current.terms):
-            weakest = weakest_direction(term)
-            if weakest is None or weakest.share >= self.asked[k]:
-                continue
-            self.asked[k] = 0.1 * weakest.share
-            roots = list(current.state.roots)
-            roots[k] = drop_direction(term.root, weakest)
-            found = self.round(State(tuple(roots), current.state.noise_var))
-            there = found.terms[k]
-            pull = weakest.axis @ (there.traces - there.squares) @ weakest.axis
-            if found.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
-                self.anderson.reset()
-                self.asked[k] = _WEAK
-                return found
-        return None
+        if self.judge.elsewhere is not None:
+            state, self.judge.elsewhere = self.judge.elsewhere, None
+            self.accelerator.anderson.reset()
+            return self.round(state), "boundary"
+        return self.accelerator.advance(current, wanted)
 
     def ending(
         self, current: Round, iteration: int, distance: float, bored: bool, lost: Collapse | None
     ) -> Convergence | None:
         """Say how the loop ends, if it does."""
-        settings = self.settings
-        if distance < self.best:
-            self.best, self.best_at = distance, iteration
-        stalled = distance < _NEARLY and iteration - self.best_at >= _PATIENCE
-        if lost is not None and settings.stop_dead:
+        if lost is not None and self.settings.stop_dead:
             return Convergence(False, f"collapsed in iteration {lost.iteration}")
-        if settings.tolerance is not None and (distance <= settings.tolerance or stalled):
-            settled = self.settled(current, distance, stalled)
-            if settled is not None:
-                return settled
+        rest = self.judge.at_rest(current, iteration, distance)
+        if rest is not None:
+            return rest
         if bored:
-            return self.left(current, f"ended by the callback after {iteration} iterations")
-        if iteration >= settings.iterations:
-            return self.left(current, self.ran_out(iteration, distance))
+            ended = f"ended by the callback after {iteration} iterations"
+            return self.judge.left(current, distance, ended)
+        if iteration >= self.settings.iterations:
+            return self.judge.left(current, distance, f"ran {iteration} iterations")
         return None
-
-    def ran_out(self, iteration: int, distance: float) -> str:
-        state = "settled" if distance <= _SETTLED else "still moving"
-        ran = f"ran {iteration} iterations and is {state}: the rule asks for relative changes of"
-        return f"{ran} {distance:.2g}"
-
-    def settled(self, current: Round, distance: float, stalled: bool) -> Convergence | None:
-        """Return the certificate of a loop that has come to rest, if it holds."""
-        reached = f"the rule asks for relative changes of {distance:.2g}"
-        if not self.settings.rule.likelihood or self.settings.learner is not None:
-            return Convergence(True, f"converged: {reached}")
-        optimum = self.examine(current)
-        if self.moved is not None:
-            return None
-        found = optimum.convergence
-        error = np.sqrt(2.0 * found.decrement)
-        if found.converged and (stalled or error <= (self.settings.tolerance or 0.0)):
-            return replace(found, message=f"converged: {reached}; {found.message}")
-        return None
-
-    def examine(self, current: Round) -> Optimum:
-        """Ask the optimiser, which takes no step, for its certificate or a way off the boundary."""
-        factors = current.state.factors
-        optimum = optimise(self.solver, factors, Control(max_iterations=0))
-        self.evaluations += optimum.convergence.evaluations
-        same = all(np.array_equal(a, b) for a, b in zip(factors, optimum.factors, strict=True))
-        if self.settings.accelerate and not same:
-            self.anderson.reset()
-            self.moved = self.round(State(tuple(optimum.factors), optimum.evaluation.sigma2))
-        return optimum
-
-    def left(self, current: Round, message: str) -> Convergence:
-        """Return how a loop stands that was not brought to its end."""
-        if not self.settings.rule.likelihood:
-            settled = self.best <= _SETTLED and self.best_at
-            return Convergence(bool(settled), message)
-        found = optimise(self.solver, current.state.factors, Control(max_iterations=0)).convergence
-        return replace(found, converged=False, message=f"{message}; {found.message}")
 
 
 def find_collapse(current: Round, iteration: int) -> Collapse | None:
@@ -346,26 +259,3 @@ def find_collapse(current: Round, iteration: int) -> Collapse | None:
         if weakest is not None and weakest.share < _DEAD:
             return Collapse(k, iteration, weakest.contrast, weakest.share)
     return None
-
-
-def _next_state(current: Round, roots: list[np.ndarray], settings: Settings) -> State:
-    scaled = [root * np.sqrt(s) for root, s in zip(roots, settings.scale, strict=True)]
-    return _rescaled(current, scaled, current.next_noise_var)
-
-
-def _rescaled(current: Round, roots: list[np.ndarray], noise_var: float) -> State:
-    """Express roots relative to the old σ² as roots relative to the new."""
-    ratio = np.sqrt(current.state.noise_var / noise_var)
-    return State(tuple(root * ratio for root in roots), float(noise_var))
-
-
-def _pack(state: State) -> np.ndarray:
-    return np.concatenate([*(root.ravel() for root in state.roots), [np.log(state.noise_var)]])
-
-
-def _unpack(point: np.ndarray, like: State) -> State:
-    roots, start = [], 0
-    for root in like.roots:
-        roots.append(point[start : start + root.size].reshape(root.shape))
-        start += root.size
-    return State(tuple(roots), float(np.exp(point[-1])))

@@ -45,10 +45,13 @@ class Learned:
     effects : tuple of numpy.ndarray, each (J, q)
         Term by term.
     sse : float
+    error : float
+        Bound on the distance from the effects that solve the equations, in prior sds.
     """
 
     effects: tuple[np.ndarray, ...]
     sse: float
+    error: float
 
 
 @dataclass(frozen=True, eq=False)
