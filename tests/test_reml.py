@@ -109,3 +109,11 @@ def test_trust_region_takes_newtons_step_inside() -> None:
     np.testing.assert_allclose(predicted, 0.5 * g @ np.linalg.solve(H, g))
     short, _ = trust_region_step(g, H, 0.01)
     np.testing.assert_allclose(np.linalg.norm(short), 0.01, rtol=2e-3)
+
+
+def test_a_point_beyond_float64_is_stepped_back_from() -> None:
+    """Three effects go through the Cholesky kernel, which refuses; the search must not."""
+    data = pm.load_data("Machines")
+    fit = pm.lmer("score ~ 1 + (0 + Machine | Worker)", data, start=[1e9, 0, 0, 1e9, 0, 1e9])
+    best = pm.lmer("score ~ 1 + (0 + Machine | Worker)", data)
+    assert fit.criterion == pytest.approx(best.criterion, abs=tol("certified"))

@@ -52,13 +52,22 @@ class Graph:
         self._executor = layout.executor
 
     def __call__(self, *arguments: tf.Tensor | np.ndarray) -> list[np.ndarray]:
-        """Run the graph."""
-        found = tf.raw_ops.PartitionedCall(
-            args=[tf.convert_to_tensor(argument) for argument in arguments],
-            Tout=self._types,
-            f=self._function,
-            executor_type=self._executor,
-        )
+        """Run the graph.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If a matrix that must be positive definite is not, to working precision.
+        """
+        try:
+            found = tf.raw_ops.PartitionedCall(
+                args=[tf.convert_to_tensor(argument) for argument in arguments],
+                Tout=self._types,
+                f=self._function,
+                executor_type=self._executor,
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise np.linalg.LinAlgError(error.message) from error
         return [tensor.numpy() for tensor in found]
 
 

@@ -172,6 +172,14 @@ class _Search:
         curvature *= np.outer(scale, scale)
         return _Point(factors, axes, evaluation, scale, gradient * scale, curvature)
 
+    def attempt(self, factors: list[np.ndarray]) -> _Point | None:
+        """Return the point, or None where it is too far out for float64."""
+        try:
+            point = self.point(factors)
+        except np.linalg.LinAlgError:
+            return None
+        return point if np.isfinite(point.criterion) else None
+
     def rounding(self, point: _Point) -> float:
         """Size of the criterion's own rounding error."""
         return 1e-14 * max(abs(point.criterion), self.solver.gram.n)
@@ -186,9 +194,9 @@ class _Search:
             step, predicted = trust_region_step(point.gradient, point.curvature, radius)
             if predicted <= self.spent(point):
                 return point
-            trial = self.point(point.after(step))
+            trial = self.attempt(point.after(step))
             self.iterations += 1
-            if not np.isfinite(trial.criterion):
+            if trial is None:
                 radius = 0.25 * float(np.linalg.norm(step))
                 continue
             if predicted < max(self.control.quadratic, 10.0 * self.rounding(point)):
@@ -219,8 +227,10 @@ class _Search:
                 factors[k] = np.linalg.cholesky(
                     grown + 1e-15 * np.trace(grown) * np.eye(len(grown))
                 )
-                trial = self.point(factors)
-                if trial.criterion < point.criterion - 10.0 * self.rounding(point):
+                trial = self.attempt(factors)
+                if trial is not None and trial.criterion < point.criterion - 10.0 * self.rounding(
+                    point
+                ):
                     return trial
         return None
 
