@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -89,8 +88,7 @@ def sdist(checkout, tmp_path_factory) -> Path:
     build = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
     python("-c", build, cwd=checkout)
     (built,) = folder.glob("*.tar.gz")
-    with tarfile.open(built) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(built, folder)
     return folder / built.name.removesuffix(".tar.gz")
 
 
