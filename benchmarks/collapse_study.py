@@ -25,7 +25,15 @@ from benchmarks.batched_loop import (
     simulate,
 )
 
-__all__ = ["STUDIES", "Study", "run_study", "survival_chance", "threshold"]
+__all__ = [
+    "STUDIES",
+    "Study",
+    "gamma_rule",
+    "raw_rule",
+    "run_study",
+    "survival_chance",
+    "threshold",
+]
 
 SNR = tuple(np.geomspace(0.25, 20.0, 15).round(4).tolist())
 _DEAD = 1e-9  # relative: a variance that REML estimates as zero
@@ -111,17 +119,17 @@ def run_study(study: Study, count: int = 200, seed: int = 2024) -> pd.DataFrame:
     )
     snr = np.repeat(SNR, count)
     start = np.array([study.covariance(value) for value in SNR]).repeat(count, axis=0)
-    reml = run_batch(batch, start, np.ones(len(start)), _gamma)
-    literal = run_batch(batch, reml.V, reml.noise_var, _raw)
+    reml = run_batch(batch, start, np.ones(len(start)), gamma_rule)
+    literal = run_batch(batch, reml.V, reml.noise_var, raw_rule)
     return _rows(study, snr, reml, literal)
 
 
-def _raw(shown: Moments) -> np.ndarray:
+def raw_rule(shown: Moments) -> np.ndarray:
     """V ← cov(B̂); the predictions' mean is zero, because X has the columns of Z."""
     return shown.G @ shown.squares @ shown.G / (shown.levels - 1)
 
 
-def _gamma(shown: Moments) -> np.ndarray:
+def gamma_rule(shown: Moments) -> np.ndarray:
     """MacKay's divisor: V ← A V A' of `pymackay.solve.updates.gamma_root`."""
     half, inverse = _powers(shown.traces, 0.5), _powers(shown.traces, -0.5)
     A = inverse @ _powers(inverse @ shown.squares @ inverse, 0.5) @ half
