@@ -27,8 +27,10 @@ __all__ = ["Collapse", "LoopEnd", "Settings", "fit_of", "run_loop"]
 Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 
-_DEAD = 1e-6  # share of a direction that its data determine, under which it is lost
-_BURIED = 1e-12  # the same, under which it is set to zero, before squaring makes it underflow
+# Share of a direction that its data determine, under which it is lost. A round squares it, so
+# that every bound between rounding and 1e-9 is crossed in the same round; what is under it is
+# set to zero before it underflows.
+_DEAD = 1e-12
 _FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
 
 
@@ -206,7 +208,7 @@ class _Loop:
             return gamma_root(term.root, term.traces, term.squares)
         root = rule.next_root(term)
         weakest = None if rule.likelihood else weakest_direction(term)
-        if weakest is not None and weakest.share < _BURIED:
+        if weakest is not None and weakest.share < _DEAD:
             return drop_direction(root, weakest)
         return root
 
