@@ -1,4 +1,4 @@
-"""Every tolerance the tests use, in one table, each with its reason. None is loosened to get green."""
+"""Every tolerance the tests use, each with its reason. None is loosened to get green."""
 
 from __future__ import annotations
 

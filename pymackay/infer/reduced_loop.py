@@ -57,7 +57,8 @@ class _Levels:
         self.a = np.einsum("jab,jb->ja", inverse, view.predictions)
         free = view.n_levels * np.trace(identity - view.hidden_mean)
         given = np.trace(view.n_levels * identity - view.hidden.sum(axis=0))
-        self.lost = free / given if given > 0.0 else 1.0  # effective number under REML over that with beta known
+        # effective number under REML over that with beta known
+        self.lost = free / given if given > 0.0 else 1.0
 
     def predict(self, W: np.ndarray, ratio: float) -> tuple[np.ndarray, float, float]:
         """Return û, the residual sum of squares between levels over σ², and γ."""

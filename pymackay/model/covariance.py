@@ -68,7 +68,7 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     """
     if factor.shape[0] == 1:
         return np.abs(factor)
-    R = np.linalg.qr(factor.T, mode="r")
+    R = np.asarray(np.linalg.qr(factor.T, mode="r"))
     sign = np.where(np.diag(R) < 0.0, -1.0, 1.0)
     return np.tril((R * sign[:, None]).T)
 

@@ -141,13 +141,18 @@ def _fixed_effects(
     return beta, pd.DataFrame(sigma**2 * root @ root.T, index=index, columns=index)
 
 
+def _alive(user: np.ndarray) -> np.ndarray:
+    """Say which effects of a term vary at all, shape (q,)."""
+    return np.asarray(user.any(axis=1))
+
+
 def _term_effects(gram: Gram, evaluation: Evaluation, users: list[np.ndarray]) -> list[np.ndarray]:
     """Return the effects of each term in the user's units, (J, q); dead ones are exactly zero."""
     effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     for block, b in zip(gram.blocks, evaluation.b, strict=True):
         for term, columns in gram.block_slices(block):
-            alive = users[term].any(axis=1)
-            effects[term] = b[:, columns] @ gram.transforms[term].T * gram.y_scale * alive
+            mixed = b[:, columns] @ gram.transforms[term].T
+            effects[term] = mixed * gram.y_scale * _alive(users[term])
     return effects
 
 
@@ -199,7 +204,7 @@ def _error_variance(
         for block, variance in zip(gram.blocks, relative, strict=True):
             T = np.zeros((block.q, block.q))
             for term, columns in gram.block_slices(block):
-                T[columns, columns] = gram.transforms[term] * users[term].any(axis=1)[:, None]
+                T[columns, columns] = gram.transforms[term] * _alive(users[term])[:, None]
             found[block.name] = sigma**2 * (T @ variance @ T.T)
         return {name: found[name] for name in problem.model.factors}
 

@@ -51,13 +51,21 @@ class Axes:
         """Return the lower-triangular factor, in the term's own columns, of a root in these."""
         return lower_factor(root if self.layout.q == 1 else self.turn @ root)
 
-    def score(self, score: np.ndarray) -> np.ndarray:
-        """Turn the score of the covariance matrix."""
-        return self.turn.T @ score @ self.turn
-
     def jacobian(self) -> np.ndarray:
-        """Return the derivative of the covariance's elements by its elements in these axes."""
-        rows, columns, turn = self.layout.rows, self.layout.columns, self.turn
-        straight = turn[np.ix_(rows, rows)] * turn[np.ix_(columns, columns)]
-        crossed = turn[np.ix_(rows, columns)] * turn[np.ix_(columns, rows)]
-        return straight + crossed * (rows != columns)
+        """Return the derivative of the covariance's elements by those of the root, (m, m).
+
+        With u the axes and s their sizes: by element (a, b), ``s_b (u_a u_b' + u_b u_a')``.
+        """
+        rows, columns = self.layout.rows, self.layout.columns
+        first, second = self.turn[rows], self.turn[columns]
+        straight = first[:, rows] * second[:, columns]
+        return self.sizes[columns] * (straight + first[:, columns] * second[:, rows])
+
+    def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the criterion's gradient by the root, (m,), and the score's own part of its
+        curvature, (m, m): elements of one column share it.
+        """
+        rows, columns = self.layout.rows, self.layout.columns
+        turned = self.turn.T @ score @ self.turn
+        bending = 2.0 * (columns[:, None] == columns) * turned[rows][:, rows]
+        return 2.0 * self.sizes[columns] * turned[rows, columns], bending

@@ -31,6 +31,10 @@ class Layout(Protocol):
     name: str
     executor: str
 
+    def __hash__(self) -> int:
+        """Return a hash, so that a graph is built once for each layout."""
+        ...
+
     def store(self, X: np.ndarray) -> tf.Tensor:
         """Lay out an array of shape (J, a, b)."""
         ...

@@ -136,7 +136,8 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
         N = _n_matrices(A, F, inverse, factor, q, regular, layout)
         found = _moments(A, F, N, e, quad, q, layout)
         batches = [layout.restore(found[name]) for name in ("a", "b", "H", "N")]
-        return *batches, *(layout.total(found[name]) for name in ("outer", "H", "S"))
+        sums = [layout.total(found[name]) for name in ("outer", "H", "S")]
+        return tuple(batches + sums)
 
     shape = layout.shape(q, q)
     return Graph(run, layout, _spec(*shape), _spec(q, q), _spec(*layout.shape(q, 1)), _spec(*shape))

@@ -290,32 +290,11 @@ def in_theta(
     evaluation: Evaluation, factors: list[np.ndarray], layouts: tuple[TermLayout, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from G to theta by the chain rule."""
-    return _chain(evaluation.score, evaluation.curvature, factors, layouts)
-
-
-def _along(axes: list[Axes], evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    """Carry score and curvature from G to the elements of the factors in these axes."""
-    curvature = evaluation.curvature.copy()
-    for a in axes:
-        if a.layout.q > 1:
-            span, turn = slice(a.layout.start, a.layout.stop), a.jacobian()
-            curvature[span] = turn.T @ curvature[span]
-            curvature[:, span] = curvature[:, span] @ turn
-    score = tuple(a.score(S) for a, S in zip(axes, evaluation.score, strict=True))
-    return _chain(score, curvature, [a.root for a in axes], tuple(a.layout for a in axes))
-
-
-def _chain(
-    scores: tuple[np.ndarray, ...],
-    curvature: np.ndarray,
-    factors: list[np.ndarray],
-    layouts: tuple[TermLayout, ...],
-) -> tuple[np.ndarray, np.ndarray]:
     m = layouts[-1].stop
     gradient = np.empty(m)
     jacobian = np.zeros((m, m))
     bending = np.zeros((m, m))
-    for score, factor, layout in zip(scores, factors, layouts, strict=True):
+    for score, factor, layout in zip(evaluation.score, factors, layouts, strict=True):
         span = slice(layout.start, layout.stop)
         rows, columns = layout.rows, layout.columns
         gradient[span] = 2.0 * (score @ factor)[rows, columns]
@@ -328,4 +307,17 @@ def _chain(
         )
         same = columns[:, None] == columns[None, :]
         bending[span, span] = 2.0 * same * score[rows[:, None], rows[None, :]]
-    return gradient, jacobian.T @ curvature @ jacobian + bending
+    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
+
+
+def _along(axes: list[Axes], evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Carry score and curvature from G to the roots' elements, as `in_theta` does to theta."""
+    m = len(evaluation.curvature)
+    gradient = np.empty(m)
+    jacobian = np.zeros((m, m))
+    bending = np.zeros((m, m))
+    for a, score in zip(axes, evaluation.score, strict=True):
+        span = slice(a.layout.start, a.layout.stop)
+        jacobian[span, span] = a.jacobian()
+        gradient[span], bending[span, span] = a.slopes(score)
+    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
