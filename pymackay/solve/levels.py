@@ -191,7 +191,8 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(found["b"]), packed
 
-    shapes = [layout.shape(q, q), layout.shape(q, None), [None, None], [q, q]]
+    free: list[int | None] = [None, None]
+    shapes = [layout.shape(q, q), layout.shape(q, None), free, [q, q]]
     return Graph(run, layout, *(_spec(*shape) for shape in shapes))
 
 
