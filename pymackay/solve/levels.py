@@ -191,9 +191,14 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(found["b"]), packed
 
-    free: list[int | None] = [None, None]
-    shapes = [layout.shape(q, q), layout.shape(q, None), free, [q, q]]
-    return Graph(run, layout, *(_spec(*shape) for shape in shapes))
+    return Graph(
+        run,
+        layout,
+        _spec(*layout.shape(q, q)),
+        _spec(*layout.shape(q, None)),
+        _spec(None, None),
+        _spec(q, q),
+    )
 
 
 @dataclass(frozen=True, eq=False)
