@@ -11,15 +11,17 @@ from small_models import crossed_model, sleepstudy_model, twin_factor_model
 from tolerances import tol
 
 import pymackay.model.gram as gram_module
+from pymackay.model.covariance import TermLayout
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
 from pymackay.solve import batched
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
+from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.batched import LEVELS_FIRST, LEVELS_LAST, Layout
 from pymackay.solve.coupling import DenseCoupling, PairCoupling
 from pymackay.solve.crossed import Crossed
 from pymackay.solve.levels import eliminate
-from pymackay.solve.reml import in_theta
+from pymackay.solve.pls import Evaluation
 from pymackay.solve.solvers import make_solver
 
 
@@ -59,6 +61,30 @@ def some_theta(model: Model, kind: str, seed: int = 4) -> np.ndarray:
 
 def problem_of(model: Model, reml: bool) -> Problem:
     return Problem(model, make_solver(cross_products(model), reml=reml))
+
+
+def in_theta(
+    evaluation: Evaluation, factors: list[np.ndarray], layouts: tuple[TermLayout, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Carry score and curvature from the covariances to theta by the chain rule."""
+    m = layouts[-1].stop
+    gradient = np.empty(m)
+    jacobian = np.zeros((m, m))
+    bending = np.zeros((m, m))
+    for score, factor, layout in zip(evaluation.score, factors, layouts, strict=True):
+        span = slice(layout.start, layout.stop)
+        rows, columns = layout.rows, layout.columns
+        gradient[span] = 2.0 * (score @ factor)[rows, columns]
+        # G_rc = sum_b L_rb L_cb: the derivative by L_ab is [r = a] L_cb + [c = a] L_rb
+        same_row = rows[:, None] == rows[None, :]
+        same_column = columns[:, None] == rows[None, :]
+        jacobian[span, span] = (
+            same_row * factor[columns[:, None], columns[None, :]]
+            + same_column * factor[rows[:, None], columns[None, :]]
+        )
+        same = columns[:, None] == columns[None, :]
+        bending[span, span] = 2.0 * same * score[rows[:, None], rows[None, :]]
+    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "singular", "zero"])
@@ -113,6 +139,36 @@ def test_gradient_and_curvature_are_the_criterions_derivatives(
     np.testing.assert_allclose(
         curvature, slope_slopes, atol=size * max(1.0, np.abs(curvature).max())
     )
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "singular"])
+@pytest.mark.parametrize("name", ["sleepstudy", "joined terms"])
+def test_derivatives_along_the_principal_axes(name: str, kind: str) -> None:
+    model = MODELS[name]
+    solver = make_solver(cross_products(model), reml=True)
+    layouts = solver.gram.layouts
+    factors = factors_from_theta(solver.gram, some_theta(model, kind))
+    axes = [Axes.of(factor, layout) for factor, layout in zip(factors, layouts, strict=True)]
+
+    def criterion(step: np.ndarray) -> float:
+        moved = [a.factor(a.root + a.layout.factor(step)) for a in axes]
+        return solver.evaluate(moved).criterion
+
+    gradient, curvature = in_axes(solver.evaluate(factors), axes)
+    steps = 1e-4 * np.eye(len(gradient))
+    up, down = (np.array([criterion(sign * s) for s in steps]) for sign in (1.0, -1.0))
+    size = np.abs(curvature).max()
+    np.testing.assert_allclose(gradient, (up - down) / 2e-4, atol=1e-6 * size)
+    second = (up + down - 2.0 * criterion(0.0 * steps[0])) / 1e-8
+    np.testing.assert_allclose(np.diag(curvature), second, atol=1e-4 * size)
+    mixed = [
+        [
+            (criterion(s + t) - criterion(s - t) - criterion(t - s) + criterion(-s - t))
+            for t in steps
+        ]
+        for s in steps
+    ]
+    np.testing.assert_allclose(curvature, np.array(mixed) / 4e-8, atol=1e-4 * size)
 
 
 def test_average_information_agrees_with_the_observed_in_its_shared_part() -> None:

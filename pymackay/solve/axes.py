@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.model.covariance import TermLayout, lower_factor
+from pymackay.solve.pls import Evaluation
 
-__all__ = ["Axes"]
+__all__ = ["Axes", "in_axes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +63,31 @@ class Axes:
         return self.sizes[columns] * (straight + first[:, columns] * second[:, rows])
 
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the criterion's gradient by the root, (m,), and the score's own part of its
-        curvature, (m, m): elements of one column share it.
+        """Return the gradient by the root, (m,), and what the score adds to the curvature, (m, m).
+
+        Elements of one column of the root share the score's part.
         """
         rows, columns = self.layout.rows, self.layout.columns
         turned = self.turn.T @ score @ self.turn
         bending = 2.0 * (columns[:, None] == columns) * turned[rows][:, rows]
         return 2.0 * self.sizes[columns] * turned[rows, columns], bending
+
+
+def in_axes(evaluation: Evaluation, axes: list[Axes]) -> tuple[np.ndarray, np.ndarray]:
+    """Carry score and curvature from the covariances to the roots' elements by the chain rule.
+
+    Returns
+    -------
+    gradient : numpy.ndarray, shape (m,)
+    curvature : numpy.ndarray, shape (m, m)
+        At the roots that `axes` hold, in theta's order.
+    """
+    m = len(evaluation.curvature)
+    gradient = np.empty(m)
+    jacobian = np.zeros((m, m))
+    bending = np.zeros((m, m))
+    for a, score in zip(axes, evaluation.score, strict=True):
+        span = slice(a.layout.start, a.layout.stop)
+        jacobian[span, span] = a.jacobian()
+        gradient[span], bending[span, span] = a.slopes(score)
+    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymackay.model.covariance import TermLayout
 from pymackay.results import Convergence
-from pymackay.solve.axes import Axes
+from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.start import moment_start, noise_level
 from pymackay.solve.trust_region import trust_region_step
@@ -26,7 +25,6 @@ __all__ = [
     "Control",
     "Optimum",
     "find_optimum",
-    "in_theta",
     "is_singular",
     "optimise",
 ]
@@ -168,7 +166,7 @@ class _Search:
                 for a, noise in zip(axes, self.noise, strict=True)
             ]
         )
-        gradient, curvature = _along(axes, evaluation)
+        gradient, curvature = in_axes(evaluation, axes)
         curvature *= np.outer(scale, scale)
         return _Point(factors, axes, evaluation, scale, gradient * scale, curvature)
 
@@ -284,40 +282,3 @@ def _decrement(point: _Point) -> float:
     along = vectors.T @ point.gradient
     floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
     return float(0.5 * np.sum(along**2 / np.maximum(np.abs(values), floor)))
-
-
-def in_theta(
-    evaluation: Evaluation, factors: list[np.ndarray], layouts: tuple[TermLayout, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Carry score and curvature from G to theta by the chain rule."""
-    m = layouts[-1].stop
-    gradient = np.empty(m)
-    jacobian = np.zeros((m, m))
-    bending = np.zeros((m, m))
-    for score, factor, layout in zip(evaluation.score, factors, layouts, strict=True):
-        span = slice(layout.start, layout.stop)
-        rows, columns = layout.rows, layout.columns
-        gradient[span] = 2.0 * (score @ factor)[rows, columns]
-        # G_rc = sum_b L_rb L_cb: the derivative by L_ab is [r = a] L_cb + [c = a] L_rb
-        same_row = rows[:, None] == rows[None, :]
-        same_column = columns[:, None] == rows[None, :]
-        jacobian[span, span] = (
-            same_row * factor[columns[:, None], columns[None, :]]
-            + same_column * factor[rows[:, None], columns[None, :]]
-        )
-        same = columns[:, None] == columns[None, :]
-        bending[span, span] = 2.0 * same * score[rows[:, None], rows[None, :]]
-    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
-
-
-def _along(axes: list[Axes], evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    """Carry score and curvature from G to the roots' elements, as `in_theta` does to theta."""
-    m = len(evaluation.curvature)
-    gradient = np.empty(m)
-    jacobian = np.zeros((m, m))
-    bending = np.zeros((m, m))
-    for a, score in zip(axes, evaluation.score, strict=True):
-        span = slice(a.layout.start, a.layout.stop)
-        jacobian[span, span] = a.jacobian()
-        gradient[span], bending[span, span] = a.slopes(score)
-    return gradient, jacobian.T @ evaluation.curvature @ jacobian + bending
