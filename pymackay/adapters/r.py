@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from pymackay.adapters.context import Context
@@ -12,5 +13,13 @@ __all__ = ["convert"]
 
 
 def convert(obj: Any, context: Context) -> Fit:
-    """Return the fit that R holds."""
-    return lme4.from_r(obj)
+    """Return the fit that R holds, its rows labelled as the data's where the response is theirs."""
+    fit = lme4.from_r(obj)
+    if context.model is None or not context.has_response((fit.fitted + fit.residuals).to_numpy()):
+        return fit
+    rows = context.model.rows
+    return fit.replace(
+        model=dataclasses.replace(fit.model, rows=rows),
+        fitted=fit.fitted.set_axis(rows),
+        residuals=fit.residuals.set_axis(rows),
+    )

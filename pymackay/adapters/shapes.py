@@ -32,7 +32,7 @@ _INTERCEPT = "(Intercept)"
 def series(value: Any, name: str, index: pd.Index | None = None) -> pd.Series:
     """Return named numbers; with `index`, in its order."""
     if isinstance(value, Mapping):
-        value = pd.Series(dict(value), dtype=np.float64)
+        value = pd.Series(dict(value), dtype=object)
     if not isinstance(value, pd.Series):
         if index is None:
             raise _wrong(name, "a Series or a mapping from name to number", value)
