@@ -145,7 +145,9 @@ class Parity:
             )  # fmt: skip
         except PymackayError as error:
             self._report({"verdict": "no verdict", "ok": False, "why": type(error).__name__})
-            raise
+            raise error.with_traceback(
+                None
+            ) from None  # the message says it; the way there does not
         self._report(_outcome(comparison), before)
         if not comparison.ok:
             raise ParityFailure(comparison)

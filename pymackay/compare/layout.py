@@ -182,9 +182,11 @@ def _checked(comparison: Comparison) -> str:
     criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
     words = {"agreed": "at one theta", "differs": "at one theta they DIFFER"}
     word = words.get(comparison.same_theta, "NOT at one theta, where rounding hides all")
+    apart = (
+        "" if math.isnan(criterion.distance) else f"criterion {size(criterion.distance)} relative, "
+    )
     return (
-        f"{word}: criterion {size(criterion.distance)} relative, "
-        f"numbers {size(float(np.max(others, initial=0.0)))} statistical units apart"
+        f"{word}: {apart}numbers {size(float(np.max(others, initial=0.0)))} statistical units apart"
     )
 
 
