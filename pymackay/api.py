@@ -137,7 +137,7 @@ def evaluate(
     >>> sleep = pm.load_data("sleepstudy")
     >>> fit = pm.evaluate("Reaction ~ Days + (Days | Subject)", sleep, [1.0, 0.0, 0.2])
     >>> round(fit.criterion, 6)
-    1743.871241
+    1744.244122
     """
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
