@@ -58,6 +58,8 @@ def _judge(ours: object, theirs: object, model: FuzzModel) -> tuple[str, str]:
     wrong = _against_oracle(ours, model)
     if wrong:
         return "oracle", wrong
+    if not np.isfinite(theirs.criterion):
+        return "lme4 gives no number", ""
     comparison = pm.compare(ours, theirs)
     if comparison.ok:
         return comparison.verdict, ""
