@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import pymackay as pm
 from pymackay import cli
+from pymackay.reference.modes import Lme4
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -22,12 +23,14 @@ def run(*arguments: str) -> Result:
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     code = "from pymackay.cli import main; main(prog_name='pymackay')"
+    # a running R puts its library folders there, and with them another libpython
+    inherited = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
     )
 
 
@@ -63,13 +66,13 @@ def test_report_and_json_are_written(tmp_path):
 
 
 def test_comparison_that_does_not_hold_exits_with_1(monkeypatch):
-    real = pm.lme4.lmer
+    real = Lme4.ask
 
     def other_criterion(*args, **kwargs):
         fit = real(*args, **kwargs)
         return fit.replace(criterion=fit.criterion - 0.5)
 
-    monkeypatch.setattr(pm.lme4, "lmer", other_criterion)
+    monkeypatch.setattr(Lme4, "ask", other_criterion)
     result = run("compare", "sleepstudy", SLEEP, "--recorded")
     assert result.exit_code == 1
     assert result.stdout.startswith("Different model: the two fits differ in at one theta")
@@ -147,7 +150,52 @@ def test_unreadable_table(tmp_path):
 
 def test_recording_that_does_not_exist():
     text = bad("compare", "sleepstudy", "Reaction ~ 1 + (0 + Days | Subject)", "--recorded", "--ml")
-    assert "record" in text
+    assert "is not recorded" in text
+    assert "pymackay record DATA FORMULA --into DIR; then give --recordings DIR" in text
+
+
+# ---- other engines, and recordings of one's own
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("engine", ["statsmodels", "glmm", "mixedlm", "lme-python"])
+def test_another_engine_is_judged(engine):
+    pytest.importorskip({"lme-python": "lme_python"}.get(engine, engine))
+    result = run("compare", "sleepstudy", SLEEP, "--lme4", "recorded", "--engine", engine)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Same optimum:")
+    assert f"ours      {engine} (live" in result.stdout
+    assert "not offered by" in result.stdout
+
+
+def test_an_engine_that_cannot_is_told_so():
+    pytest.importorskip("statsmodels")
+    text = bad("compare", "cake", "angle ~ temp + (1 | recipe:replicate)", "--engine",
+               "statsmodels", "--weights", "temp")  # fmt: skip
+    assert "statsmodels' MixedLM has neither" in text
+    assert "is not one of" in bad("compare", "sleepstudy", SLEEP, "--engine", "sas")
+
+
+@pytest.mark.live
+def test_record_writes_and_compare_reads(tmp_path):
+    path = tmp_path / "t.csv"
+    pm.load_data("sleepstudy").to_csv(path, index=False)
+    into = tmp_path / "recorded"
+    asked = (str(path), SLEEP, "--weights", "Days1")
+    table = pm.load_data("sleepstudy").assign(Days1=lambda d: d["Days"] + 1.0)
+    table.to_csv(path, index=False)
+    result = run("record", *asked, "--into", str(into))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"new: {into}")
+    assert run("record", *asked, "--into", str(into)).stdout.startswith(f"unchanged: {into}")
+    read = ("--recordings", str(into), "--recorded")
+    result = run("compare", *asked, *read)
+    assert result.exit_code == 0, result.output
+    table.assign(Days1=1.0).to_csv(path, index=False)
+    assert "column 'Days1' has other values" in bad("compare", *asked, *read)
+    changed = run("record", *asked, "--into", str(into)).stdout.splitlines()
+    assert changed[0].startswith("changed: ")
+    assert changed[1] == "  the data: column Days1"
 
 
 def test_report_that_cannot_be_written(tmp_path):
