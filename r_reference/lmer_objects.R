@@ -33,4 +33,5 @@ question_of <- function(fit) {
   question
 }
 
-
+# The merMod behind a fit, as R made it.
+mermod_behind <- function(kept_fit) kept_fit$fit

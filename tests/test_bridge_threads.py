@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,39 @@ def test_r_inside_python_inside_r_does_not_wait_for_itself() -> None:
         """
     )
     assert lines == ["25.5918"]
+
+
+RETICULATE = """
+library(reticulate)
+py_run_string("
+import pymackay as pm
+import rpy2.rinterface as ri
+sleep = pm.load_data('sleepstudy')
+fit = pm.lme4.lmer('Reaction ~ Days + (Days | Subject)', sleep, source='live')
+ri.globalenv['handed'] = pm.lme4.to_r(fit)
+")
+cat(class(handed), round(sigma(handed), 4))
+"""
+
+
+def has_reticulate() -> bool:
+    command = ["Rscript", "-e", "loadNamespace('reticulate')"]
+    return (
+        bool(shutil.which("Rscript"))
+        and not subprocess.run(command, capture_output=True).returncode
+    )
+
+
+@pytest.mark.skipif(not has_reticulate(), reason="reticulate, which pymackay does not install")
+def test_r_may_have_started_python(tmp_path: Path) -> None:
+    script = tmp_path / "from_r.R"
+    script.write_text(RETICULATE)
+    environment = {**os.environ, "RETICULATE_PYTHON": sys.executable}
+    environment["PYTHONPATH"] = str(Path(pm.__file__).parents[1])
+    done = subprocess.run(
+        ["Rscript", str(script)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.stdout.endswith("lmerMod 25.5918"), done.stdout + done.stderr
 
 
 def test_nothing_is_printed() -> None:

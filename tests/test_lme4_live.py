@@ -11,6 +11,7 @@ from tolerances import tol
 
 import pymackay as pm
 from pymackay._resources import r_reference_path
+from pymackay.reference.live import live_model
 from pymackay.reference.question import Question
 from pymackay.reference.r_session import session
 from pymackay.reference.record import listed_questions
@@ -19,6 +20,8 @@ from pymackay.reference.recorded import RecordedStore
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore::pymackay.RWarning")]
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
+# no subject has both effects, so that nothing depends on their correlation
+FLAT = "distance ~ age + (0 + Sex | Subject)"
 STORE = RecordedStore()
 LISTED = list(listed_questions(r_reference_path("models.toml")))
 LISTED_IDS = [
@@ -100,7 +103,11 @@ def test_r_says_the_same_at_the_recorded_theta(name: str, question: Question, ho
 def test_tightened_again_it_is_the_same_optimum(name: str, question: Question) -> None:
     now, then = live(question, tight=True), STORE.fit(question, "tight")
     assert now.criterion == pytest.approx(then.criterion, abs=tol("tight criterion"))
-    assert_close(now, then, tol("tight"), tol("tight"))
+    if question.formula == FLAT:
+        assert (abs(now.beta - then.beta) / then.std_error).max() <= tol("tight")
+        assert abs(now.fitted - then.fitted).max() <= tol("tight") * then.sigma
+    else:
+        assert_close(now, then, tol("tight"), tol("tight"))
     assert now.convergence.converged
     assert now.singular == then.singular
 
@@ -110,7 +117,7 @@ def test_tightened_again_it_is_the_same_optimum(name: str, question: Question) -
 
 def kept(fit: pm.Fit) -> object:
     """Return the handle of the merMod behind a live fit."""
-    return fit.condvar_source.__self__.kept
+    return live_model(fit).kept
 
 
 def probe(function: str, *arguments: object) -> object:
@@ -427,6 +434,7 @@ def test_what_r_has_fitted_comes_over(frame: str, labels: list) -> None:
     assert fit.model.levels["Subject"][0] == "308"
     assert fit.evaluate(fit.theta).criterion == pytest.approx(fit.criterion, rel=1e-12)
     assert fit.pev["Subject"].shape == (18, 2, 2)
+    assert pm.lme4.from_r(pm.lme4.to_r(fit)).criterion == fit.criterion
 
 
 def test_what_is_no_lmer_fit_is_refused() -> None:

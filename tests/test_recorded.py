@@ -14,9 +14,9 @@ from tolerances import tol
 
 import pymackay as pm
 from pymackay._resources import r_reference_path
-from pymackay.reference.r_session import script_hashes
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore, Recording, content_sha256
+from pymackay.reference.scripts import script_hashes
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 STORE = RecordedStore()

@@ -213,8 +213,9 @@ def _encode_integer(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     present = series[~missing] if missing.any() else series
     low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
     if low > NA_INTEGER and high < 2**31:
-        codes = series.to_numpy(dtype=np.int32, na_value=0) if missing.any() else series.to_numpy()
-        return np.where(missing, NA_INTEGER, codes).astype(np.int32), ()
+        if not missing.any():
+            return series.to_numpy(dtype=np.int32), ()
+        return _marked(missing, series.to_numpy(dtype=np.int32, na_value=0)), ()
     if max(-low, high) > _LARGEST_EXACT:
         raise DataError(
             f"data: column {series.name!r} holds integers beyond 2^53, which R cannot hold exactly."
@@ -226,7 +227,7 @@ def _encode_integer(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 def _encode_logical(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     missing = series.isna().to_numpy()
     truth = series.mask(missing, False).to_numpy(dtype=bool) if missing.any() else series.to_numpy()
-    return np.where(missing, NA_INTEGER, truth.astype(np.int32)).astype(np.int32), ()
+    return _marked(missing, truth.astype(np.int32)), ()
 
 
 def _encode_factor(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -249,7 +250,12 @@ def _encode_text(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _r_codes(codes: np.ndarray) -> np.ndarray:
     """Return 1-based codes with R's NA for −1."""
-    return np.where(codes < 0, NA_INTEGER, codes.astype(np.int32) + 1).astype(np.int32)
+    return _marked(codes < 0, codes.astype(np.int32) + np.int32(1))
+
+
+def _marked(missing: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return int32 values with R's NA where they are missing."""
+    return np.where(missing, np.int32(NA_INTEGER), values)
 
 
 _Encoder = Callable[[pd.Series], tuple[np.ndarray, tuple[str, ...]]]

@@ -15,7 +15,7 @@ from pymackay.reference.question import Question
 from pymackay.reference.r_session import Outcome, RObject, session
 from pymackay.results import Engine, Fit
 
-__all__ = ["LiveModel", "answer_of", "ask", "fit_of_mermod", "mermod_of"]
+__all__ = ["LiveModel", "answer_of", "ask", "fit_of_mermod", "live_model", "mermod_of"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class LiveModel:
         outcome = session().call("ask_again", self.kept, how=theta_for_r(theta))
         return _fit(self.formula, self.reml, self.index, outcome, self.question)
 
+    def mermod(self) -> Any:
+        """Return the merMod itself, an rpy2 object."""
+        return session().wrap(session().call("mermod_behind", self.kept).value)
+
     def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
         blocks = session().call("effect_variances", self.kept, uncertain_beta).value
         return {group: np.ascontiguousarray(np.moveaxis(b, 2, 0)) for group, b in blocks.items()}
@@ -86,6 +90,12 @@ def answer_of(question: Question, how: str) -> Answer:
     model = LiveModel(question.formula, bool(question.reml), index, _kept(outcome), question)
     answer = plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index))
     return {**answer, "condvar": model.condvar(), "pev": model.pev()}
+
+
+def live_model(fit: Fit) -> LiveModel | None:
+    """Return what R holds behind a fit, if it is a live one of lme4."""
+    model = getattr(fit.condvar_source, "__self__", None)
+    return model if isinstance(model, LiveModel) else None
 
 
 def fit_of_mermod(mermod: Any) -> Fit:

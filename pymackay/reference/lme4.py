@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError
-from pymackay.reference.live import LiveModel, ask, fit_of_mermod, mermod_of
+from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
 from pymackay.reference.r_session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
@@ -151,7 +151,8 @@ def to_r(
     fit : Fit
         Of any engine.
     data, weights, offset, subset, contrasts
-        What the fit was made with. Not needed for a live fit of lme4.
+        What the fit was made with. Not needed for a live fit of lme4, nor for one from `from_r`,
+        whose own merMod is given back.
 
     Returns
     -------
@@ -172,11 +173,18 @@ def to_r(
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
     >>> mermod = pm.lme4.to_r(fit, sleep)  # doctest: +SKIP
     """
-    if data is None:
-        question = _question_behind(fit)
-    else:
+    if data is not None:
         question = Question(fit.formula, data, fit.reml, weights, offset, subset, contrasts)
-    return mermod_of(question, fit.theta, fit.criterion)
+        return mermod_of(question, fit.theta, fit.criterion)
+    model = live_model(fit)
+    if model is None:
+        raise ArgumentError(
+            "data: this fit does not hold the data that it was made with, and R needs them. Pass "
+            "data=, and weights, offset, subset and contrasts if the fit had them."
+        )
+    if model.question is None:
+        return model.mermod()
+    return mermod_of(model.question, fit.theta, fit.criterion)
 
 
 def from_r(mermod: Any) -> Fit:
@@ -230,17 +238,6 @@ def _live(source: Source) -> bool:
     if source == "live":
         session()
     return source == "live" or (source == "auto" and available())
-
-
-def _question_behind(fit: Fit) -> Question:
-    """Return what a live fit of lme4 was asked."""
-    model = getattr(fit.condvar_source, "__self__", None)
-    if isinstance(model, LiveModel) and model.question is not None:
-        return model.question
-    raise ArgumentError(
-        "data: this fit does not hold the data that it was made with, and R needs them. Pass "
-        "data=, and weights, offset, subset and contrasts if the fit had them."
-    )
 
 
 def _recorded(question: Question, tight: bool, source: Source) -> Fit:

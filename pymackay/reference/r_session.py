@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import logging
+import ctypes
 import os
 import queue
 import signal
-import sys
 import threading
 import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import PurePath
 from typing import Any, NoReturn
 
 from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
+from pymackay.reference.r_bridge import (
+    GET_R,
+    load_rpy2,
+    r_calls_us,
+    r_library,
+    r_lock,
+    rinterface,
+    robject,
+    started_by_r,
+)
 from pymackay.reference.r_values import to_python, to_r
+from pymackay.reference.scripts import SCRIPTS
 
-__all__ = [
-    "ANSWER_SCRIPTS",
-    "Outcome",
-    "RObject",
-    "RSession",
-    "script_hashes",
-    "session",
-    "why_unavailable",
-]
+__all__ = ["Outcome", "RObject", "RSession", "session", "why_unavailable"]
 
-ANSWER_SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
-SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
 STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
 INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
-
-GET_R = (
-    "To get R and lme4 run r_reference/install_r.sh from pymackay's repository; to get the bridge "
-    "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "
-    "has R, make one with: python -m pymackay.reference.record"
-)
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,7 @@ class RSession:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._current: _Job | None = None
         self._current_lock = threading.Lock()
-        self._thread = _start_thread(self._serve)
+        self._thread = None if started_by_r() else _start_thread(self._serve)
         self._submit(self._start)
         _reinstall_sigint()
 
@@ -164,11 +155,16 @@ class RSession:
 
     def owns(self, value: Any) -> bool:
         """Whether `value` is an R object as rpy2 holds it."""
-        return isinstance(value, importlib.import_module("rpy2.rinterface").sexp.Sexp)
+        return isinstance(value, rinterface().sexp.Sexp)
 
     def wrap(self, value: Any) -> Any:
         """Return an R object as rpy2 offers it to its users."""
-        return self._submit(lambda: _robject(value))
+
+        def wrapped() -> Any:
+            with r_lock():
+                return robject(value)
+
+        return self._submit(wrapped)
 
     def kept(self, number: int) -> RObject:
         """Return the handle of an object that an R function has kept."""
@@ -180,7 +176,7 @@ class RSession:
             self._jobs.put(_Job(lambda: self._call("forget", [("", number)])))
 
     def _call(self, function: str, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        with _r_lock():
+        with r_lock():
             values = [self._resolve(value) for _, value in arguments]
             r_arguments = to_r(values, names=[name for name, _ in arguments])
             return to_python(self._scripts["run"](to_r(function), r_arguments))
@@ -204,7 +200,7 @@ class RSession:
                 "multiprocessing.get_context('spawn') instead."
             )
         job = _Job(work)
-        if threading.current_thread() is self._thread or _r_calls_us():
+        if self._belongs_here():
             job.run()
         else:
             self._jobs.put(job)
@@ -212,6 +208,22 @@ class RSession:
         if job.error is not None:
             raise job.error
         return job.value
+
+    def _belongs_here(self) -> bool:
+        """Whether the calling thread is the one to do R's work."""
+        here = threading.current_thread()
+        if self._thread is not None:
+            return here is self._thread or r_calls_us()
+        if here is not threading.main_thread():
+            raise RError(
+                "this Python was started by R, which can be asked from the main thread only, and "
+                f"thread {here.name!r} asks. Call pymackay.lme4 from the main thread."
+            )
+        while not self._jobs.empty():  # what was let go, which no other thread can free
+            self._jobs.get().run()
+        # older reticulates free Python objects without Python's lock, unless they are freed now
+        ctypes.PyDLL(None).R_gc()
+        return True
 
     def _wait(self, job: _Job) -> None:
         try:
@@ -225,7 +237,7 @@ class RSession:
         """Ask R to stop, if it is at this job; a job still waiting for its turn is emptied."""
         with self._current_lock:
             if self._current is job:
-                _r_library().R_interrupts_pending = 1
+                r_library().R_interrupts_pending = 1
             elif not job.done.is_set():
                 job.work = _nothing
 
@@ -239,12 +251,12 @@ class RSession:
             with self._current_lock:
                 self._current = None
                 if hasattr(self, "_scripts"):
-                    _r_library().R_interrupts_pending = 0
+                    r_library().R_interrupts_pending = 0
             del job
 
     def _start(self) -> None:
         """Start R, load lme4 and read the scripts; runs in R's thread."""
-        interface = _load_rpy2()
+        interface = load_rpy2()
         with warnings.catch_warnings():
             # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of here
             warnings.simplefilter("ignore")
@@ -295,22 +307,14 @@ def why_unavailable() -> str:
     return "" if _session_failure is None else str(_session_failure)
 
 
-@cache
-def script_hashes() -> dict[str, str]:
-    """Return the SHA-256 of each R script that an answer of lme4 goes through."""
-    return {
-        name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest()
-        for name in ANSWER_SCRIPTS
-    }
-
-
 def _new_lock_after_fork() -> None:
     """Give a forked child a lock of its own: another thread may have held the parent's."""
     global _session_lock
     _session_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_new_lock_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock_after_fork)
 
 
 def _start_thread(serve: Callable[[], None]) -> threading.Thread:
@@ -328,42 +332,6 @@ def _reinstall_sigint() -> None:
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread() and handler is not None:
         signal.signal(signal.SIGINT, handler)
-
-
-def _load_rpy2() -> Any:
-    """Import ``rpy2.rinterface``, or say what is missing."""
-    # rpy2 logs that its compiled mode is not there before it takes the other one
-    logger = logging.getLogger("rpy2.rinterface_lib.openrlib")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        return importlib.import_module("rpy2.rinterface")
-    except ModuleNotFoundError as error:
-        raise RUnavailableError(f"rpy2 is not installed ({error}). {GET_R}") from None
-    except Exception as error:  # rpy2 raises many kinds when R is not there
-        raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
-    finally:
-        logger.setLevel(level)
-
-
-def _r_library() -> Any:
-    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlib
-
-
-def _r_lock() -> Any:
-    """Return the lock which whoever else uses rpy2 in this process also takes."""
-    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlock
-
-
-def _robject(value: Any) -> Any:
-    with _r_lock():
-        return importlib.import_module("rpy2.robjects.methods").RS4(value)
-
-
-def _r_calls_us() -> bool:
-    """Whether this thread is inside a call from R, where waiting for R would wait for ever."""
-    openrlib = sys.modules.get("rpy2.rinterface_lib.openrlib")
-    return openrlib is not None and bool(openrlib.rlock._is_owned())
 
 
 def _raise(status: str, message: str, where: str) -> NoReturn:

@@ -5,7 +5,6 @@ Every function here must run in R's thread; see `pymackay.reference.r_session`.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
+from pymackay.reference.r_bridge import rinterface
 from pymackay.reference.r_frame import (
     frame_to_pandas,
     strings_to_python,
@@ -39,15 +39,15 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
     ArgumentError
         If R has nothing to hold `value`.
     """
-    rinterface = _rinterface()
-    if isinstance(value, rinterface.sexp.Sexp):
+    interface = rinterface()
+    if isinstance(value, interface.sexp.Sexp):
         return value
     if value is None:
-        return rinterface.NULL
+        return interface.NULL
     if isinstance(value, np.ndarray | np.generic | bool | int | float):
         return _numbers(np.asarray(value))
     if isinstance(value, str):
-        return rinterface.StrSexpVector([value])
+        return interface.StrSexpVector([value])
     if isinstance(value, Table):
         return table_to_r(value)
     if isinstance(value, Mapping):
@@ -68,10 +68,10 @@ def to_python(value: Any) -> Any:
     becomes a dict where it has names, else a list. Anything else, and what has another class, stays
     an R object.
     """
-    rinterface = _rinterface()
-    if value is rinterface.NULL:
+    interface = rinterface()
+    if value is interface.NULL:
         return None
-    if isinstance(value, rinterface.ListSexpVector):
+    if isinstance(value, interface.ListSexpVector):
         classes = list(value.rclass)
         if "data.frame" in classes:
             return frame_to_pandas(value)
@@ -79,40 +79,36 @@ def to_python(value: Any) -> Any:
             return value
         names = value.names
         items = [to_python(item) for item in value]
-        return items if names is rinterface.NULL else dict(zip(names, items, strict=True))
-    if isinstance(value, rinterface.StrSexpVector):
+        return items if names is interface.NULL else dict(zip(names, items, strict=True))
+    if isinstance(value, interface.StrSexpVector):
         return strings_to_python(value)
-    if isinstance(value, rinterface.BoolSexpVector):
+    if isinstance(value, interface.BoolSexpVector):
         return np.array(value.memoryview()) != 0
-    if isinstance(value, rinterface.FloatSexpVector | rinterface.IntSexpVector):
+    if isinstance(value, interface.FloatSexpVector | interface.IntSexpVector):
         return np.array(value.memoryview())
     return value
 
 
-def _rinterface() -> Any:
-    return importlib.import_module("rpy2.rinterface")
-
-
 def _sequence(value: Sequence[Any], names: Sequence[str] | None) -> Any:
-    rinterface = _rinterface()
+    interface = rinterface()
     if value and names is None and all(isinstance(item, str) for item in value):
         return strings_to_r(value)
-    items = rinterface.ListSexpVector([to_r(item) for item in value])
+    items = interface.ListSexpVector([to_r(item) for item in value])
     if names is not None:
-        items.names = rinterface.StrSexpVector(list(names))
+        items.names = interface.StrSexpVector(list(names))
     return items
 
 
 def _numbers(array: np.ndarray) -> Any:
-    rinterface = _rinterface()
+    interface = rinterface()
     kind: Any
     cast: type
     if array.dtype == bool:
-        kind, cast = rinterface.BoolSexpVector, np.int32
+        kind, cast = interface.BoolSexpVector, np.int32
     elif array.dtype.kind in "iu" and _fits_integer(array):
-        kind, cast = rinterface.IntSexpVector, np.int32
+        kind, cast = interface.IntSexpVector, np.int32
     elif array.dtype.kind in "iuf":
-        kind, cast = rinterface.FloatSexpVector, np.float64
+        kind, cast = interface.FloatSexpVector, np.float64
     else:
         raise ArgumentError(
             f"an array of dtype {array.dtype} cannot be handed to R: numbers or bool are expected."
@@ -121,7 +117,7 @@ def _numbers(array: np.ndarray) -> Any:
     vector = kind.from_memoryview(flat.data) if flat.size else kind([])
     if array.ndim < 2:
         return vector
-    return rinterface.baseenv["array"](vector, rinterface.IntSexpVector(array.shape))
+    return interface.baseenv["array"](vector, interface.IntSexpVector(array.shape))
 
 
 def _fits_integer(array: np.ndarray) -> bool:

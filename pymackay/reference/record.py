@@ -19,8 +19,9 @@ from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import script_hashes, session
+from pymackay.reference.r_session import session
 from pymackay.reference.recorded import FORMAT, content_sha256, file_suffix
+from pymackay.reference.scripts import script_hashes
 
 __all__ = ["listed_questions", "main", "record"]
 

@@ -1,0 +1,82 @@
+"""rpy2, imported when R is first asked for, and what it has to say of the R that it runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+from pymackay.errors import RUnavailableError
+
+__all__ = [
+    "GET_R",
+    "load_rpy2",
+    "r_calls_us",
+    "r_library",
+    "r_lock",
+    "rinterface",
+    "robject",
+    "started_by_r",
+]
+
+GET_R = (
+    "To get R and lme4 run r_reference/install_r.sh from pymackay's repository; to get the bridge "
+    "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "
+    "has R, make one with: python -m pymackay.reference.record"
+)
+
+
+def load_rpy2() -> Any:
+    """Import ``rpy2.rinterface``, which finds R and does not start it yet.
+
+    Raises
+    ------
+    RUnavailableError
+        If rpy2 or R is missing; the message says which, and the cure.
+    """
+    # rpy2 logs that its compiled mode is not there before it takes the other one
+    logger = logging.getLogger("rpy2.rinterface_lib.openrlib")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        return rinterface()
+    except ModuleNotFoundError as error:
+        raise RUnavailableError(f"rpy2 is not installed ({error}). {GET_R}") from None
+    except Exception as error:  # rpy2 raises many kinds when R is not there
+        raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
+    finally:
+        logger.setLevel(level)
+
+
+def rinterface() -> Any:
+    """Return the module ``rpy2.rinterface``."""
+    return importlib.import_module("rpy2.rinterface")
+
+
+def r_library() -> Any:
+    """Return R's shared library, with its global variables."""
+    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlib
+
+
+def r_lock() -> Any:
+    """Return the lock which whoever else uses rpy2 in this process also takes."""
+    return importlib.import_module("rpy2.rinterface_lib.openrlib").rlock
+
+
+def robject(value: Any) -> Any:
+    """Return an S4 object in the form in which rpy2 hands such objects to its users."""
+    return importlib.import_module("rpy2.robjects.methods").RS4(value)
+
+
+def started_by_r() -> bool:
+    """Whether R runs this Python, as reticulate has it, and says so in the environment."""
+    said = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
+    return f"PID={os.getpid()}" in said
+
+
+def r_calls_us() -> bool:
+    """Whether this thread is inside a call from R, where waiting for R would wait for ever."""
+    openrlib = sys.modules.get("rpy2.rinterface_lib.openrlib")
+    return openrlib is not None and bool(openrlib.rlock._is_owned())
