@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.collapse_study --out FOLDER`` simulates data sets over a range of
 signal-to-noise ratios, fits each by REML (MacKay's own divisor), runs the literal loop from there,
-and writes one row per data set and direction to ``collapse_study.csv``.
+and writes one row per data set and direction to ``collapse_study.csv``, and measured against
+predicted to ``collapse_summary.csv``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from benchmarks.batched_loop import (
     run_batch,
     simulate,
 )
+from pymackay.infer.forecast import fixed_point
+from pymackay.solve.collapse import SURVIVAL
 
 __all__ = [
     "STUDIES",
@@ -31,6 +34,7 @@ __all__ = [
     "gamma_rule",
     "raw_rule",
     "run_study",
+    "summarise",
     "survival_chance",
     "threshold",
 ]
@@ -168,6 +172,38 @@ def _rows(study: Study, snr: np.ndarray, reml: BatchEnd, literal: BatchEnd) -> p
     )
 
 
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return measured against predicted for each study and signal-to-noise ratio.
+
+    Predicted from each data set's s, at the loop's own σ²; ``error`` is the largest difference of
+    the share kept, and ``chance`` what the F distribution says before any data are seen (balanced
+    designs of one effect).
+    """
+    ratio = table["s"] / table["noise_ratio"]
+    signal = np.where(table["s"] > 1.0 + _DEAD, table["s"] - 1.0, 1.0)
+    predicted = fixed_point(ratio) * table["noise_ratio"] / signal
+    told = table.assign(
+        predicted=predicted,
+        told=ratio >= SURVIVAL,
+        error=(table["kept"] - predicted).abs(),
+    )
+    groups = told.groupby(["study", "snr"], sort=False)
+    found = groups.agg(
+        directions=("s", "size"),
+        survive=("survives", "mean"),
+        survive_predicted=("told", "mean"),
+        kept=("kept", "mean"),
+        kept_predicted=("predicted", "mean"),
+        error=("error", "max"),
+    ).reset_index()
+    simple = {s.name: s for s in STUDIES if s.balanced and len(s.weights) == 1}
+    found["chance"] = [
+        float(survival_chance(simple[name], snr)) if name in simple else np.nan
+        for name, snr in zip(found["study"], found["snr"], strict=True)
+    ]
+    return found
+
+
 def threshold(study: Study) -> float:
     """Return the s (at REML's σ²) from which one effect survives in a balanced design.
 
@@ -180,7 +216,7 @@ def threshold(study: Study) -> float:
     return 4.0 * within / (within - 0.5 * between)
 
 
-def survival_chance(study: Study, snr: np.ndarray) -> np.ndarray:
+def survival_chance(study: Study, snr: np.ndarray | float) -> np.ndarray:
     """Return the chance that one effect survives in a balanced design: s/(1 + SNR) is F."""
     levels = study.design.levels
     within, between = study.design.n - levels, levels - 1
@@ -195,6 +231,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = pd.concat([run_study(study, options.count) for study in STUDIES])
     table.to_csv(options.out / "collapse_study.csv", index=False, float_format="%.8g")
+    summary = summarise(table)
+    summary.to_csv(options.out / "collapse_summary.csv", index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":
