@@ -1,4 +1,4 @@
-"""The command line: `pymackay fit`, `compare`, `data`, `article`, `doctor`."""
+"""The command line: `pymackay fit`, `compare`, `record`, `data`, `article`, `doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -19,6 +20,9 @@ from pymackay.errors import PymackayError
 
 __all__ = ["main"]
 
+_MODES = ("auto", "live", "recorded", "tight")
+_ENGINES = ("pymackay", "statsmodels", "glmm", "mixedlm", "lme-python")
+_CURE = "On a machine with R: pymackay record DATA FORMULA --into DIR; then give --recordings DIR"
 _HOLDS, _FAILS, _BAD_INPUT, _DEFECT, _INTERRUPTED = 0, 1, 2, 3, 130
 _CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
 
@@ -141,9 +145,19 @@ def fit(
 
 @main.command()
 @_model_options
-@click.option("--live", "source", flag_value="live", help="Ask R; fail where it is missing.")
-@click.option("--recorded", "source", flag_value="recorded", help="Never start R.")
+@click.option("--lme4", "mode", type=click.Choice(_MODES), default="auto", show_default=True,
+              help="Where lme4's answer comes from.")  # fmt: skip
+@click.option("--live", "mode", flag_value="live", help="Ask R; fail where it is missing.")
+@click.option("--recorded", "mode", flag_value="recorded", help="Never start R.")
 @click.option("--tight", is_flag=True, help="lme4 driven to a tight optimum, not its default.")
+@click.option("--recordings", metavar="DIR", help="Folder of lme4's recorded answers.")
+@click.option(
+    "--engine",
+    type=click.Choice(_ENGINES),
+    default="pymackay",
+    show_default=True,
+    help="Who fits the model that is judged.",
+)
 @click.option("--report", metavar="FILE", help="Write the comparison as one HTML file.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the comparison as JSON.")
 @click.pass_context
@@ -154,30 +168,74 @@ def compare(
     ml: bool,
     weights: str | None,
     offset: str | None,
-    source: Literal["live", "recorded"] | None,
+    mode: str,
     tight: bool,
+    recordings: str | None,
+    engine: str,
     report: str | None,
     json_path: str | None,
 ) -> None:
-    """Judge our fit of FORMULA to DATA against lme4's.
+    """Judge a fit of FORMULA to DATA against lme4's.
 
     R is asked where it is there, else lme4's recorded answer is read.
     """
     import pymackay as pm
+    from pymackay.reference.modes import Lme4
     from pymackay.tables import read_table
 
     table = read_table(data)
     _load_engine(ctx.find_root().params["debug"])
     how: dict[str, Any] = {"reml": not ml, "weights": weights, "offset": offset}
-    ours = pm.lmer(formula, table, **how)
-    reference = pm.lme4.lmer(formula, table, source=source or "auto", tight=tight, **how)
-    comparison = pm.compare(ours, reference)
+    ours = _fitted(engine, formula, table, how)
+    source = Lme4(mode, Path(recordings) if recordings else None, _CURE, tight)
+    comparison = pm.testing.judge(ours, formula, table, source, **how)
     click.echo(str(comparison))
+    for message in comparison.reference.messages:
+        click.echo(f"lme4: {message}", err=True)
     if report:
         comparison.to_html(report)
     if json_path:
         comparison.to_json(json_path)
     ctx.exit(_HOLDS if comparison.ok else _FAILS)
+
+
+def _fitted(engine: str, formula: str, table: Any, how: dict[str, Any]) -> Any:
+    """Fit by this package or another one."""
+    import pymackay as pm
+
+    if engine == "pymackay":
+        return pm.lmer(formula, table, **how)
+    from pymackay.adapters.engines import fit_with
+
+    return fit_with(engine, formula, table, **how)
+
+
+@main.command()
+@_model_options
+@click.option("--into", metavar="DIR", required=True, help="Folder of the recordings.")
+@click.option("--name", metavar="NAME", help="What the file's name begins with; DATA's name.")
+def record(
+    data: str,
+    formula: str,
+    ml: bool,
+    weights: str | None,
+    offset: str | None,
+    into: str,
+    name: str | None,
+) -> None:
+    """Ask lme4 for FORMULA on DATA, and write down what it answers. Needs R.
+
+    A recording that is there is refreshed; what that changed is printed.
+    """
+    from pymackay.reference.modes import Lme4
+    from pymackay.reference.question import Question
+    from pymackay.tables import read_table
+
+    question = Question(formula, read_table(data), not ml, weights, offset)
+    source = Lme4("record", Path(into))
+    source.ask(question, name or Path(data).name.partition(".")[0])
+    for change in source.changes:
+        click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
 
 
 @main.command()

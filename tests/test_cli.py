@@ -179,7 +179,6 @@ def test_an_engine_that_cannot_is_told_so():
 @pytest.mark.live
 def test_record_writes_and_compare_reads(tmp_path):
     path = tmp_path / "t.csv"
-    pm.load_data("sleepstudy").to_csv(path, index=False)
     into = tmp_path / "recorded"
     asked = (str(path), SLEEP, "--weights", "Days1")
     table = pm.load_data("sleepstudy").assign(Days1=lambda d: d["Days"] + 1.0)

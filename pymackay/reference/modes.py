@@ -43,6 +43,8 @@ class Lme4:
         Where recordings are; those that come along with the package unless given.
     cure : str
         What to do where a recording is missing or does not fit.
+    tight : bool
+        lme4 driven to a tight optimum in any mode; ``"tight"`` is ``"auto"`` with it.
     changes : list of Change
         What ``"record"`` has written so far.
     """
@@ -50,12 +52,14 @@ class Lme4:
     mode: str
     folder: Path | None = None
     cure: str = "On a machine with R, record it: lme4='record'"
+    tight: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ArgumentError(f"lme4: one of {', '.join(MODES)} is expected, not {self.mode!r}.")
         if self.mode == "record" and self.folder is None:
             raise ArgumentError("recordings: give the folder that is to be recorded into.")
+        self.tight = self.tight or self.mode == "tight"
         self.changes: list[Change] = []
         self._recordings = self.folder or r_reference_path("recorded")
         self._taken: dict[tuple[str, str], str] = {}
@@ -94,7 +98,7 @@ class Lme4:
         if self.mode == "live" or lme4.available():
             return lme4.lmer(
                 **_arguments(question), start=question.start, control=question.control,
-                tight=self.mode == "tight", source="live",
+                tight=self.tight, source="live",
             )  # fmt: skip
         try:
             return self._recorded(question, name)
@@ -102,14 +106,17 @@ class Lme4:
             raise RUnavailableError(f"{why_unavailable()} {error}") from None
 
     def _recorded(self, question: Question, name: str) -> Fit:
-        how = "tight" if self.mode == "tight" else "default"
-        return self._find(question, name).fit(question, how)
+        return self._find(question, name).fit(question, self._how)
 
     def _find(self, question: Question, name: str) -> Recording:
         try:
             return self._store.find(question)
         except RecordingError as error:
             raise RecordingError(f"{error}{self._others(question, name)}") from None
+
+    @property
+    def _how(self) -> str:
+        return "tight" if self.tight else "default"
 
     @property
     def _store(self) -> RecordedStore:
@@ -133,7 +140,7 @@ class Lme4:
             path = record(question, self._recordings, stem)
         new = Recording.read(path)
         self.changes.append(changes(path, old, new))
-        return new.fit(question, "default")
+        return new.fit(question, self._how)
 
     def _place(self, question: Question, name: str) -> tuple[str, Recording | None]:
         """Return what the file's name begins with, and the recording that it replaces.
