@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,6 +125,29 @@ class Engine:
         return f"{self.name} ({'; '.join(part for part in (self.source, versions) if part)})"
 
 
+class _Method:
+    """A method of `Fit` that lives in a module above this one, fetched when it is first used.
+
+    Parameters
+    ----------
+    module, name : str
+        The home of a function whose first argument is the fit.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def __get__(self, fit: Fit | None, owner: type) -> Callable[..., Any]:
+        """Return the function, bound to a fit where there is one."""
+        function = getattr(importlib.import_module(self.module), self.name)
+        if fit is None:
+            return function
+        bound = partial(function, fit)
+        bound.__doc__ = function.__doc__
+        return bound
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model, whichever engine fitted it.
@@ -166,6 +191,9 @@ class Fit:
     not_offered : mapping of str to str
         Quantities that this fit does not have, with the reason. `fitted` and `residuals` are NaN
         then; `condvar` and `pev` raise.
+    problem : pymackay.solve.assemble.Problem or None
+        The model's arrays and their solver, for fits made by this package: what prediction,
+        tests and refits stand on.
     """
 
     formula: str
@@ -190,6 +218,7 @@ class Fit:
     pev_source: Callable[[], GroupArrays] | None = None
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
+    problem: Any = None
 
     @property
     def n_obs(self) -> int:

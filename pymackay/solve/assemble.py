@@ -120,6 +120,7 @@ def assemble(
         condvar_source=_error_variance(problem, factors, sigma, with_beta=False),
         pev_source=_error_variance(problem, factors, sigma, with_beta=True),
         evaluate_source=lambda theta: evaluate_at(problem, theta),
+        problem=problem,
     )
 
 
