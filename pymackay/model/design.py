@@ -92,6 +92,7 @@ def build_model(
         contrasts=fixed.contrasts,
         messages=(*specification.messages, *frame.messages, *fixed.messages),
         blueprint=_blueprint(specification, frame, fixed, random, offset),
+        columns=frame.columns,
     )
 
 

@@ -86,6 +86,8 @@ class Model:
         What the user should be told (dropped columns, dropped rows).
     blueprint : object
         What is needed to build the same columns for new data.
+    columns : dict of str to pymackay.model.columns.Column
+        The variables of the formula on the rows that were kept, by R's names.
     """
 
     formula: str
@@ -102,6 +104,7 @@ class Model:
     contrasts: dict[str, str] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
     blueprint: Any = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> ModelSummary:
         """Return what another engine's model is compared with."""
