@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
     from pymackay.infer.forecast import forecast_collapse
+    from pymackay.infer.predict import predict
+    from pymackay.infer.refit import refit
+    from pymackay.infer.simulate import simulate
     from pymackay.infer.variance_gap import variance_gap
     from pymackay.reference import lme4
     from pymackay.results import Fit
@@ -64,6 +67,9 @@ __all__ = [
     "lmer",
     "load_data",
     "mackay",
+    "predict",
+    "refit",
+    "simulate",
     "testing",
     "variance_gap",
 ]
@@ -78,6 +84,9 @@ _HOMES = {
     "lmer": "pymackay.api",
     "load_data": "pymackay.datasets",
     "mackay": "pymackay.api",
+    "predict": "pymackay.infer.predict",
+    "refit": "pymackay.infer.refit",
+    "simulate": "pymackay.infer.simulate",
     "variance_gap": "pymackay.infer.variance_gap",
 }
 

@@ -220,6 +220,10 @@ class Fit:
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
 
+    predict = _Method("pymackay.infer.predict", "predict")
+    refit = _Method("pymackay.infer.refit", "refit")
+    simulate = _Method("pymackay.infer.simulate", "simulate")
+
     @property
     def n_obs(self) -> int:
         """Number of rows used."""

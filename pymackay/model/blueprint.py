@@ -37,11 +37,14 @@ class SideBlueprint:
         By R's name of the variable.
     levels : dict of str to tuple of str
         Levels of the factors that enter, in order.
+    assign : tuple of int
+        The term that each column of the full matrix belongs to, from 1; 0 for the intercept.
     """
 
     terms: Terms
     contrasts: dict[str, Contrasts]
     levels: dict[str, tuple[str, ...]]
+    assign: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

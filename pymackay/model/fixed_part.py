@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
     wanted, notes = fixed_contrasts(contrasts, terms, frame.columns, known)
     side = make_side(terms, frame.columns, wanted, frame.n)
     full = make_design(terms, frame.columns, side.contrasts, frame.n)
+    side = replace(side, assign=tuple(full.assign.tolist()))
     kept = independent_columns(full.values)
     _check_size(len(kept), frame.n)
     inside = set(kept.tolist())

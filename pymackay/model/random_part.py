@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pymackay.model.bars import Bar
@@ -74,7 +74,8 @@ def _effects(bar: Bar, frame: Frame) -> tuple[SideBlueprint, Design]:
         if isinstance(variable.node, Name) and variable.name in bar.group_columns:
             columns[variable.name] = as_factor(columns[variable.name], variable.name)
     side = make_side(bar.effects, columns, {}, frame.n)
-    return side, make_design(bar.effects, columns, side.contrasts, frame.n)
+    design = make_design(bar.effects, columns, side.contrasts, frame.n)
+    return replace(side, assign=tuple(design.assign.tolist())), design
 
 
 def _term_names(bars: Sequence[Bar]) -> list[str]:

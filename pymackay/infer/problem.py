@@ -1,0 +1,50 @@
+"""`problem_of`: the model and the solver behind a fit, or an error that says how to get them."""
+
+from __future__ import annotations
+
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
+
+__all__ = ["check_fit", "problem_of"]
+
+
+def check_fit(fit: object, what: str) -> Fit:
+    """Return `fit`, or refuse what is no `Fit`.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if not isinstance(fit, Fit):
+        raise ArgumentError(
+            f"{what} needs a Fit, such as pymackay.lmer returns, not a {type(fit).__name__}"
+        )
+    return fit
+
+
+def problem_of(fit: object, what: str) -> Problem:
+    """Return the problem that a fit solves.
+
+    Parameters
+    ----------
+    fit : Fit
+    what : str
+        What needs it, for the error message.
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is not a `Fit`.
+    PymackayError
+        If another engine made it, so that it holds no model arrays.
+    """
+    checked = check_fit(fit, what)
+    problem = checked.problem
+    if not isinstance(problem, Problem):
+        raise PymackayError(
+            f"{what} needs the model's own arrays, but this fit was made by {checked.engine} and "
+            f"does not hold them. Fit the same formula and data with pymackay.lmer, or evaluate "
+            f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
+        )
+    return problem
