@@ -1,0 +1,90 @@
+"""`Precision`: what a test of ``L beta`` asks of a method for degrees of freedom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["FTest", "NormalPrecision", "Precision", "independent_rows"]
+
+_RANK = float(np.sqrt(np.finfo(float).eps))
+
+
+@dataclass(frozen=True)
+class FTest:
+    """A test of several linear functions of beta at once.
+
+    Attributes
+    ----------
+    wald : float
+        Wald statistic over its number of degrees of freedom, before any scaling.
+    f : float
+        F value; `wald` scaled where the method scales.
+    num_df, den_df : float
+    """
+
+    wald: float
+    f: float
+    num_df: int
+    den_df: float
+
+
+class Precision(Protocol):
+    """How well ``L beta`` is known.
+
+    Attributes
+    ----------
+    vcov : numpy.ndarray, shape (p, p)
+        Covariance of beta that the method uses, absolute scale.
+    messages : tuple of str
+    """
+
+    vcov: np.ndarray
+    messages: tuple[str, ...]
+
+    def t_df(self, row: np.ndarray) -> float:
+        """Return the degrees of freedom of the t test of one linear function, shape (p,)."""
+        ...
+
+    def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
+        """Test ``L beta = rhs``, given ``difference = L beta − rhs``; L of shape (k, p), k > 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class NormalPrecision:
+    """No degrees of freedom: the covariance parameters are taken as known.
+
+    Attributes
+    ----------
+    vcov : numpy.ndarray, shape (p, p)
+    """
+
+    vcov: np.ndarray
+    messages: tuple[str, ...] = ()
+
+    def t_df(self, row: np.ndarray) -> float:
+        """Return infinity."""
+        return float("inf")
+
+    def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
+        """Test with infinite denominator degrees of freedom: a chi-square over its own."""
+        rows, left = independent_rows(L, difference)
+        wald = float(left @ np.linalg.solve(rows @ self.vcov @ rows.T, left)) / len(rows)
+        return FTest(wald, wald, len(rows), float("inf"))
+
+
+def independent_rows(L: np.ndarray, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return orthonormal rows that span those of L, and the difference in them.
+
+    Parameters
+    ----------
+    L : numpy.ndarray, shape (k, p)
+    difference : numpy.ndarray, shape (k,)
+        ``L beta − rhs``.
+    """
+    left, sizes, right = np.linalg.svd(L, full_matrices=False)
+    rank = int(np.sum(sizes > _RANK * sizes.max(initial=0.0)))
+    return right[:rank], (left[:, :rank] / sizes[:rank]).T @ difference
