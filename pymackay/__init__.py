@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.infer.augment import augment
+    from pymackay.infer.explained import icc, r2
     from pymackay.infer.forecast import forecast_collapse
     from pymackay.infer.predict import predict
     from pymackay.infer.refit import refit
     from pymackay.infer.simulate import simulate
+    from pymackay.infer.tidy import glance, tidy
     from pymackay.infer.variance_gap import variance_gap
     from pymackay.reference import lme4
     from pymackay.results import Fit
@@ -59,34 +62,44 @@ __all__ = [
     "RecordingError",
     "__version__",
     "adapters",
+    "augment",
     "compare",
     "evaluate",
     "forecast_collapse",
+    "glance",
+    "icc",
     "list_data",
     "lme4",
     "lmer",
     "load_data",
     "mackay",
     "predict",
+    "r2",
     "refit",
     "simulate",
     "testing",
+    "tidy",
     "variance_gap",
 ]
 
 _HOMES = {
     "Comparison": "pymackay.compare.verdict",
     "Fit": "pymackay.results",
+    "augment": "pymackay.infer.augment",
     "compare": "pymackay.compare.verdict",
     "evaluate": "pymackay.api",
     "forecast_collapse": "pymackay.infer.forecast",
+    "glance": "pymackay.infer.tidy",
+    "icc": "pymackay.infer.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api",
     "load_data": "pymackay.datasets",
     "mackay": "pymackay.api",
     "predict": "pymackay.infer.predict",
+    "r2": "pymackay.infer.explained",
     "refit": "pymackay.infer.refit",
     "simulate": "pymackay.infer.simulate",
+    "tidy": "pymackay.infer.tidy",
     "variance_gap": "pymackay.infer.variance_gap",
 }
 

@@ -220,9 +220,12 @@ class Fit:
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
 
+    augment = _Method("pymackay.infer.augment", "augment")
+    glance = _Method("pymackay.infer.tidy", "glance")
     predict = _Method("pymackay.infer.predict", "predict")
     refit = _Method("pymackay.infer.refit", "refit")
     simulate = _Method("pymackay.infer.simulate", "simulate")
+    tidy = _Method("pymackay.infer.tidy", "tidy")
 
     @property
     def n_obs(self) -> int:

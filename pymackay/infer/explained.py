@@ -1,0 +1,136 @@
+"""`icc` and `r2`: which share of the variance random and fixed effects explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pymackay.infer.problem import problem_of
+from pymackay.results import Fit
+
+__all__ = ["icc", "r2"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The variance of a row, taken apart; absolute.
+
+    Attributes
+    ----------
+    fixed : float
+        Sample variance of Xβ over the rows.
+    random : pandas.Series
+        Term by term, the mean over the rows of ``z'Vz``.
+    residual : float
+        Mean over the rows of sigma² / weight.
+    """
+
+    fixed: float
+    random: pd.Series
+    residual: float
+
+    @property
+    def total(self) -> float:
+        return self.fixed + float(self.random.sum()) + self.residual
+
+
+def icc(fit: Fit) -> pd.Series:
+    """Return the intraclass correlation: the share of the variance that groups account for.
+
+    A row's random variance is ``z'Vz``, averaged over the rows, so that random slopes count as they
+    occur in the data.
+
+    Parameters
+    ----------
+    fit : Fit
+        Made by this package.
+
+    Returns
+    -------
+    pandas.Series
+        ``"adjusted"``: random over random plus residual variance. ``"conditional"``: with the
+        variance of the fixed part in the denominator too. Then, under the name of each random
+        term, its share of random plus residual variance; these add up to ``"adjusted"``.
+
+    Raises
+    ------
+    PymackayError
+        If another engine made the fit.
+
+    References
+    ----------
+    Nakagawa, S., Johnson, P. C. D., Schielzeth, H. (2017). The coefficient of determination R² and
+    intra-class correlation coefficient from generalized linear mixed-effects models revisited and
+    expanded. J. R. Soc. Interface 14.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("strength ~ 1 + (1 | batch/cask)", pm.load_data("Pastes"))
+    >>> pm.icc(fit).round(3).to_dict()
+    {'adjusted': 0.937, 'conditional': 0.937, 'cask:batch': 0.783, 'batch': 0.154}
+    """
+    parts = _parts(fit, "icc")
+    within = float(parts.random.sum()) + parts.residual
+    shares = {
+        "adjusted": parts.random.sum() / within,
+        "conditional": parts.random.sum() / parts.total,
+        **(parts.random / within).to_dict(),
+    }
+    return pd.Series(shares, name="icc", dtype=np.float64)
+
+
+def r2(fit: Fit) -> pd.Series:
+    """Return the share of the variance that the fixed part, and the whole model, explain.
+
+    Parameters
+    ----------
+    fit : Fit
+        Made by this package.
+
+    Returns
+    -------
+    pandas.Series
+        ``"marginal"``: the fixed part's share. ``"conditional"``: that of fixed and random effects.
+        Random slopes enter with ``z'Vz`` averaged over the rows.
+
+    Raises
+    ------
+    PymackayError
+        If another engine made the fit.
+
+    References
+    ----------
+    Nakagawa, S., Schielzeth, H. (2013). A general and simple method for obtaining R² from
+    generalized linear mixed-effects models. Methods Ecol. Evol. 4, eqs. 26 and 30.
+    Johnson, P. C. D. (2014). Extension of Nakagawa & Schielzeth's R²_GLMM to random slopes models.
+    Methods Ecol. Evol. 5, eq. 10.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> pm.r2(fit).round(4).to_dict()
+    {'marginal': 0.2787, 'conditional': 0.7992}
+    """
+    parts = _parts(fit, "r2")
+    shares = {
+        "marginal": parts.fixed / parts.total,
+        "conditional": (parts.fixed + float(parts.random.sum())) / parts.total,
+    }
+    return pd.Series(shares, name="r2", dtype=np.float64)
+
+
+def _parts(fit: Fit, what: str) -> _Parts:
+    model = problem_of(fit, what).model
+    random = {}
+    for term in model.terms:
+        V = fit.varcorr[term.name].to_numpy()
+        random[term.name] = np.einsum("na,ab,nb->", term.columns, V, term.columns) / len(model.y)
+    return _Parts(
+        fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
+        random=pd.Series(random, dtype=np.float64),
+        residual=fit.sigma**2 * (1.0 if model.weights is None else np.mean(1.0 / model.weights)),
+    )
