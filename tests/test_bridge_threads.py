@@ -133,6 +133,37 @@ def test_r_inside_python_inside_r_does_not_wait_for_itself() -> None:
     assert lines == ["25.5918"]
 
 
+def test_the_environment_stays_what_it_was_but_for_r_s_own() -> None:
+    lines = run(
+        """
+        import subprocess
+        os.environ["LD_LIBRARY_PATH"] = "/nowhere"
+        before = dict(os.environ)
+        fit()
+        import rpy2.robjects as ro
+        after = dict(os.environ)
+        theirs = ("R_", "_R_", "PYTHON_SESSION_INITIALIZED")
+        print({name for name in {*before, *after} if before.get(name) != after.get(name)
+               and not name.startswith(theirs)})
+        child = subprocess.run(["env"], capture_output=True, text=True).stdout.splitlines()
+        print([line for line in child if line.startswith("LD_LIBRARY_PATH")])
+        print(list(ro.r('system2("sh", c("-c", shQuote("echo $LD_LIBRARY_PATH")), stdout = TRUE)')))
+        # R goes on loading packages with shared libraries, and starting R
+        print(list(ro.r('vapply(c("grid", "tools"), requireNamespace, NA)')))
+        script = "cat(lme4::isREML(lme4::lmer(Yield ~ 1 + (1 | Batch), lme4::Dyestuff)))"
+        rscript = 'system2(file.path(R.home("bin"), "Rscript"), c("-e", %s), stdout = TRUE)'
+        print(list(ro.r(rscript % f"shQuote('{script}')")))
+        """
+    )
+    assert lines == [
+        "set()",
+        "['LD_LIBRARY_PATH=/nowhere']",
+        "['/nowhere']",
+        "[True, True]",
+        "['TRUE']",
+    ]
+
+
 RETICULATE = """
 library(reticulate)
 py_run_string("

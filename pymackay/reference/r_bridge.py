@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 from pymackay.errors import RUnavailableError
@@ -18,6 +19,7 @@ __all__ = [
     "r_lock",
     "rinterface",
     "robject",
+    "start_r",
     "started_by_r",
 ]
 
@@ -26,6 +28,9 @@ GET_R = (
     "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "
     "has R, make one with: python -m pymackay.reference.record"
 )
+
+# how the names of variables begin that are R's own, or tell packages of R who runs whom
+_OF_R = ("R_", "_R_", "PYTHON_SESSION_INITIALIZED")
 
 
 def load_rpy2() -> Any:
@@ -48,6 +53,33 @@ def load_rpy2() -> Any:
         raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
     finally:
         logger.setLevel(level)
+
+
+def start_r() -> Any:
+    """Start R, unless it runs already, and return ``rpy2.rinterface``.
+
+    What starting it has put into the environment for R alone stays there. The rest becomes what it
+    was: with R's ``LD_LIBRARY_PATH`` a Python that we start may load the library of another Python.
+    What is loaded into this process later is found without it, because the system reads it once,
+    when a process begins.
+
+    Raises
+    ------
+    RUnavailableError
+        If rpy2 or R is missing.
+    """
+    interface = load_rpy2()
+    before = dict(os.environ)
+    with warnings.catch_warnings():
+        # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of by `RSession`
+        warnings.simplefilter("ignore")
+        interface.initr()
+    for name in [name for name in os.environ if not name.startswith(_OF_R)]:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+    return interface
 
 
 def rinterface() -> Any:

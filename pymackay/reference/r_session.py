@@ -19,12 +19,12 @@ from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
 from pymackay.reference.r_bridge import (
     GET_R,
-    load_rpy2,
     r_calls_us,
     r_library,
     r_lock,
     rinterface,
     robject,
+    start_r,
     started_by_r,
 )
 from pymackay.reference.r_values import to_python, to_r
@@ -256,11 +256,7 @@ class RSession:
 
     def _start(self) -> None:
         """Start R, load lme4 and read the scripts; runs in R's thread."""
-        interface = load_rpy2()
-        with warnings.catch_warnings():
-            # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of here
-            warnings.simplefilter("ignore")
-            interface.initr()
+        interface = start_r()
         base = interface.baseenv
         try:
             base["loadNamespace"](to_r("lme4"))
