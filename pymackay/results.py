@@ -91,6 +91,14 @@ class Convergence:
     curvature : float
         Smallest eigenvalue of the scaled curvature over the free parameters
         (positive at a minimum; nan where it was not computed).
+    monte_carlo_error : mapping of str to float
+        Where random probe vectors stood in for exact traces: standard error that they leave in
+        each variance and covariance (``"user.(Intercept)"``, ``"Residual"``) and in the
+        criterion (``"criterion"``), in the user's units. Empty for exact fits.
+    probes : int
+        Probe vectors used.
+    solver_iterations : int
+        Iterations of the linear solver, the most that one solve of the last evaluation took.
     """
 
     converged: bool
@@ -100,6 +108,9 @@ class Convergence:
     decrement: float = float("nan")
     gradient: float = float("nan")
     curvature: float = float("nan")
+    monte_carlo_error: Mapping[str, float] = field(default_factory=dict)
+    probes: int = 0
+    solver_iterations: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,11 +231,13 @@ class Fit:
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
 
+    _repr_html_ = _Method("pymackay.infer.summary", "fit_html")
     augment = _Method("pymackay.infer.augment", "augment")
     glance = _Method("pymackay.infer.tidy", "glance")
     predict = _Method("pymackay.infer.predict", "predict")
     refit = _Method("pymackay.infer.refit", "refit")
     simulate = _Method("pymackay.infer.simulate", "simulate")
+    summary = _Method("pymackay.infer.summary", "summary")
     tidy = _Method("pymackay.infer.tidy", "tidy")
 
     @property
