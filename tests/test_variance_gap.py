@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from oracle import dense_as_fit, dense_optimum
 from small_models import crossed_model, reordered, sleepstudy_model, sleepstudy_theta
+from tolerances import tol
 
+import pymackay as pm
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.infer.variance_gap import GAP_COLUMNS, variance_gap
 
@@ -113,10 +115,72 @@ def test_variance_of_zero_divides_nothing():
 @pytest.mark.parametrize(("reml", "what"), [(True, "pev"), (False, "condvar")])
 def test_fit_without_error_variances_is_refused_with_the_cure(reml, what):
     fit = dense_as_fit(sleepstudy_model(), sleepstudy_theta(), reml)
-    with pytest.raises(PymackayError, match=rf"needs {what}.*pymackay\.evaluate"):
+    with pytest.raises(PymackayError, match=rf"needs {what}.*Pass data="):
         variance_gap(fit.replace(**{f"{what}_source": None}))
 
 
 def test_anything_but_a_fit_is_refused():
     with pytest.raises(ArgumentError, match=r"fit: expected a Fit .* got dict"):
         variance_gap({})
+
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def without_errors(fit):
+    """The same fit, as an engine gives it that has no error variances."""
+    return fit.replace(pev_source=None, condvar_source=None)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("sleepstudy", SLEEP),
+        ("sleepstudy", "Reaction ~ Days + (Days || Subject)"),
+        ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)"),
+        ("Pastes", "strength ~ 1 + (1 | batch / cask)"),
+        ("Dyestuff2", "Yield ~ 1 + (1 | Batch)"),
+    ],
+)
+def test_error_variances_of_lme4_from_the_model_and_theta(name, formula, reml):
+    data = pm.load_data(name)
+    fit = pm.lme4.lmer(formula, data, reml=reml, source="recorded")
+    own = variance_gap(fit)
+    computed = variance_gap(without_errors(fit), data)
+    assert computed["effect"].tolist() == own["effect"].tolist()
+    unit = np.maximum(own["variance"], 1e-6)
+    for column in ("error_variance", "total", "residue"):
+        difference = (computed[column] - own[column]) / unit
+        assert difference.abs().max() < tol("variance gap"), column
+
+
+def test_what_lme4s_default_leaves_is_shown():
+    data = pm.load_data("sleepstudy")
+    theirs = variance_gap(without_errors(pm.lme4.lmer(SLEEP, data, source="recorded")), data)
+    left = (theirs["residue"] / theirs["variance"]).abs()
+    assert left.max() > 5e-6
+    ours = variance_gap(pm.lmer(SLEEP, data))
+    assert (ours["residue"] / ours["variance"]).abs().max() < tol("variance gap")
+
+
+def test_weights_and_offset_count():
+    rng = np.random.default_rng(4)
+    g = np.repeat(np.arange(8), 5)
+    data = pd.DataFrame({"g": [f"g{k}" for k in g], "w": rng.uniform(0.5, 2.0, 40)})
+    data["z"] = rng.normal(size=40)
+    data["y"] = data["z"] + 2.0 * rng.normal(size=8)[g] + rng.normal(size=40)
+    fit = pm.lmer("y ~ 1 + (1 | g)", data, weights="w", offset="z")
+    computed = variance_gap(without_errors(fit), data, weights="w", offset="z")
+    pd.testing.assert_frame_equal(computed, variance_gap(fit), rtol=1e-9, atol=1e-9)
+    with pytest.raises(ArgumentError, match="was not made with these"):
+        variance_gap(without_errors(fit), data, weights="w")
+
+
+def test_data_of_another_fit_are_refused():
+    data = pm.load_data("sleepstudy")
+    fit = without_errors(pm.lmer(SLEEP, data))
+    with pytest.raises(ArgumentError, match="170 rows are used, the fit had 180"):
+        variance_gap(fit, data.iloc[10:])
+    with pytest.raises(ArgumentError, match="was not made with these"):
+        variance_gap(fit, data.assign(Reaction=data["Reaction"] + data["Days"] ** 2))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,18 @@ GAP_COLUMNS = (
     "gamma",
 )
 
+_SAME = 1e-7  # relative: criteria of one model at one theta
 
-def variance_gap(fit: Fit) -> pd.DataFrame:
+
+def variance_gap(
+    fit: Fit,
+    data: pd.DataFrame | None = None,
+    *,
+    weights: str | Any | None = None,
+    offset: str | Any | None = None,
+    subset: str | Any | None = None,
+    contrasts: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """Split each estimated variance into what the predictions show and what they hide.
 
     By the law of total variance ``Var(b) = Var E(b|y) + E Var(b|y)``. At the optimum of the
@@ -38,7 +49,12 @@ def variance_gap(fit: Fit) -> pd.DataFrame:
     Parameters
     ----------
     fit : Fit
-        Of any engine that offers `pev` (a REML fit) or `condvar` (an ML fit).
+        Of any engine. One that offers `pev` (a REML fit) or `condvar` (an ML fit) is all that is
+        needed: every fit of pymackay, every live fit of lme4, and recorded ones of up to some
+        thousand levels.
+    data, weights, offset, subset, contrasts
+        What the fit was made with; for a fit that does not offer its error variances. They are
+        computed from the model at the fit's theta.
 
     Returns
     -------
@@ -60,9 +76,9 @@ def variance_gap(fit: Fit) -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        If `fit` is not a `Fit`.
+        If `fit` is not a `Fit`, or was not made with `data`.
     PymackayError
-        If the fit does not offer the error variances its criterion needs.
+        If the fit does not offer the error variances its criterion needs, and `data` are not given.
 
     References
     ----------
@@ -83,7 +99,13 @@ def variance_gap(fit: Fit) -> pd.DataFrame:
             f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
             f"got {type(fit).__name__}."
         )
-    errors = _error_variances(fit)
+    if _source(fit) is not None:
+        errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
+    elif data is not None:
+        given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+        errors = _computed(fit, data, given)
+    else:
+        raise _nothing_offered(fit)
     rows = [row for part in _term_parts(fit, errors) for row in _effect_rows(part)]
     return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
 
@@ -107,31 +129,74 @@ class _TermPart:
     errors: np.ndarray
 
 
-def _error_variances(fit: Fit) -> Mapping[str, np.ndarray]:
-    """Fetch pev under REML, condvar under ML: the ones that close the gap."""
-    what, source = ("pev", fit.pev_source) if fit.reml else ("condvar", fit.condvar_source)
-    if source is None:
-        kind = "a REML" if fit.reml else "an ML"
-        raise PymackayError(
-            f"fit: the variance gap of {kind} fit needs {what}, which this fit, made by "
-            f"{fit.engine}, does not offer. Ask pymackay for it at the same theta: "
-            f"pymackay.evaluate(formula, data, fit.theta, reml={fit.reml})."
+def _source(fit: Fit) -> object:
+    """Return what offers pev under REML, condvar under ML: the ones that close the gap."""
+    return fit.pev_source if fit.reml else fit.condvar_source
+
+
+def _nothing_offered(fit: Fit) -> PymackayError:
+    kind, what = ("a REML", "pev") if fit.reml else ("an ML", "condvar")
+    return PymackayError(
+        f"fit: the variance gap of {kind} fit needs {what}, which this fit, made by "
+        f"{fit.engine}, does not offer. Pass data=, and weights, offset, subset and contrasts if "
+        f"the fit had them: {what} is then computed from the model at the fit's theta."
+    )
+
+
+def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the error variances, term by term (J, q), from the model at the fit's theta."""
+    # the solvers load TensorFlow, which other fits do not need here
+    from pymackay.model.covariance import theta_names
+    from pymackay.model.design import build_model
+    from pymackay.model.gram import cross_products
+    from pymackay.solve.assemble import Problem, evaluate_at
+    from pymackay.solve.solvers import make_solver
+
+    model = build_model(fit.formula, data, **given)
+    terms = {term.name: term.effects for term in model.terms}
+    names = theta_names([(term.group, term.effects) for term in model.terms])
+    if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
+        raise ArgumentError(f"data: give the terms {terms}, but the fit has {fit.model.terms}.")
+    problem = Problem(model, make_solver(cross_products(model), reml=fit.reml))
+    in_order = list(fit.theta.index) == names  # two terms of a group may share a name
+    at = evaluate_at(problem, (fit.theta if in_order else fit.theta[names]).to_numpy())
+    off = abs(at.criterion - fit.criterion) / max(abs(fit.criterion), fit.n_obs)
+    if at.n_obs != fit.n_obs or off > _SAME:
+        raise ArgumentError(
+            f"data: the fit was not made with these: {at.n_obs} rows are used, the fit had "
+            f"{fit.n_obs}, and the criterion at its theta is {at.criterion:.10g} here and "
+            f"{fit.criterion:.10g} there. Pass the data, weights, offset, subset and contrasts of "
+            f"the fit."
         )
-    return fit.pev if fit.reml else fit.condvar
+    unit = (fit.sigma / at.sigma) ** 2
+    found = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
+    return {name: unit * errors for name, errors in found.items()}
+
+
+def _diagonals(
+    terms: Iterable[TermSummary], blocks: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Cut each group's covariances, where its terms are joined, into diagonals (J, q) by term."""
+    used: dict[str, int] = {}
+    found = {}
+    for term in terms:
+        start = used.get(term.group, 0)
+        stop = used[term.group] = start + len(term.effects)
+        diagonals = np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)
+        found[term.name] = diagonals[:, start:stop]
+    return found
 
 
 def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[_TermPart]:
-    """Cut the columns of each group, where the terms of one group are joined, back into terms."""
     used: dict[str, int] = {}
     for term in fit.model.terms:
         start = used.get(term.group, 0)
         stop = used[term.group] = start + len(term.effects)
-        diagonals = np.diagonal(np.asarray(errors[term.group]), axis1=1, axis2=2)
         yield _TermPart(
             term=term,
             variance=np.diag(fit.varcorr[term.name].to_numpy(dtype=np.float64)),
             predictions=fit.ranef[term.group].to_numpy(dtype=np.float64)[:, start:stop],
-            errors=diagonals[:, start:stop],
+            errors=errors[term.name],
         )
 
 
