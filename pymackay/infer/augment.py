@@ -57,8 +57,8 @@ def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
     >>> fit.augment()[["Days", ".fitted", ".hat", ".cooksd"]].head(2).round(4)
        Days   .fitted    .hat  .cooksd
-    0     0  253.6637  0.2293   0.0050
-    1     1  273.3299  0.1697   0.0402
+    0   0.0  253.6637  0.2293   0.0050
+    1   1.0  273.3299  0.1697   0.0402
     """
     model = problem_of(fit, "augment").model
     table = _frame(model) if data is None else _rows_of(data, model)

@@ -128,7 +128,8 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
     ddf : {"Satterthwaite", "Kenward-Roger"}, optional
         Adds degrees of freedom and p-values to the fixed effects, as lmerTest does.
     correlation : bool, optional
-        Whether to show the correlations of the fixed effects; by default if there are 12 coefficients or fewer.
+        Whether to show the correlations of the fixed effects; by default if there are 12
+        coefficients or fewer.
 
     Returns
     -------
