@@ -1,4 +1,4 @@
-"""The command line: `pymackay fit`, `compare`, `record`, `data`, `article`, `doctor`."""
+"""The command line: `pymackay fit`, `compare`, `record`, `fuzz`, `data`, `article`, `doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import json
 import os
+import secrets
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ import click
 
 from pymackay import __version__
 from pymackay.errors import PymackayError
+from pymackay.progress import Progress
 
 __all__ = ["main"]
 
@@ -138,9 +141,14 @@ def fit(
     import pymackay as pm
     from pymackay.tables import read_table
 
-    table = read_table(data)  # before TensorFlow is loaded: a wrong name is told at once
-    _load_engine(ctx.find_root().params["debug"])
-    click.echo(str(pm.lmer(formula, table, reml=not ml, weights=weights, offset=offset)))
+    with Progress() as progress:
+        progress.say(f"reading {data}")
+        table = read_table(data)  # before TensorFlow is loaded: a wrong name is told at once
+        progress.say("loading TensorFlow")
+        _load_engine(ctx.find_root().params["debug"])
+        progress.say("fitting")
+        found = pm.lmer(formula, table, reml=not ml, weights=weights, offset=offset)
+    click.echo(str(found))
 
 
 @main.command()
@@ -183,12 +191,17 @@ def compare(
     from pymackay.reference.modes import Lme4
     from pymackay.tables import read_table
 
-    table = read_table(data)
-    _load_engine(ctx.find_root().params["debug"])
     how: dict[str, Any] = {"reml": not ml, "weights": weights, "offset": offset}
-    ours = _fitted(engine, formula, table, how)
-    source = Lme4(mode, Path(recordings) if recordings else None, _CURE, tight)
-    comparison = pm.testing.judge(ours, formula, table, source, **how)
+    with Progress() as progress:
+        progress.say(f"reading {data}")
+        table = read_table(data)
+        progress.say("loading TensorFlow")
+        _load_engine(ctx.find_root().params["debug"])
+        progress.say(f"fitting by {engine}")
+        ours = _fitted(engine, formula, table, how)
+        source = Lme4(mode, Path(recordings) if recordings else None, _CURE, tight)
+        progress.say("comparing with lme4, which may take longer")
+        comparison = pm.testing.judge(ours, formula, table, source, **how)
     click.echo(str(comparison))
     for message in comparison.reference.messages:
         click.echo(f"lme4: {message}", err=True)
@@ -231,11 +244,87 @@ def record(
     from pymackay.reference.question import Question
     from pymackay.tables import read_table
 
-    question = Question(formula, read_table(data), not ml, weights, offset)
     source = Lme4("record", Path(into))
-    source.ask(question, name or Path(data).name.partition(".")[0])
+    with Progress() as progress:
+        progress.say(f"reading {data}")
+        question = Question(formula, read_table(data), not ml, weights, offset)
+        progress.say("asking lme4, plainly and tightened")
+        source.ask(question, name or Path(data).name.partition(".")[0])
     for change in source.changes:
         click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
+
+
+@main.command()
+@click.option("--seconds", type=click.FloatRange(min=0.0), default=60.0, show_default=True,
+              help="How long; a model that has been begun is finished.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), help="The first seed; drawn unless given.")
+@click.option("--keep", metavar="DIR", help="Folder for disagreements, shrunk to small data sets.")
+@click.option("--without-r", is_flag=True, help="Judge by the dense formulas alone.")
+@click.option("--again", metavar="FILE", help="Judge one disagreement again: a JSON file of DIR.")
+@click.pass_context
+def fuzz(
+    ctx: click.Context,
+    seconds: float,
+    seed: int | None,
+    keep: str | None,
+    without_r: bool,
+    again: str | None,
+) -> None:
+    """Fit random models by several engines, and look for disagreements.
+
+    Ours against R's lme4, as it comes and driven to a tight optimum, and against dense formulas.
+    Ctrl-C ends the run with its tally. Exit status 1 where something disagrees.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait
+    _load_engine(ctx.find_root().params["debug"])
+    if not without_r:
+        _need_r()
+    if again is not None:
+        ctx.exit(_judge_again(Path(again), not without_r))
+    from pymackay import fuzz as fuzzer
+
+    first = secrets.randbelow(10**9) if seed is None else seed
+    with Progress() as progress:
+
+        def show(found: fuzzer.Disagreement) -> None:
+            progress.wipe()
+            click.echo(f"seed {found.model.seed}: {found.outcome.verdict}: {found.model}")
+            click.echo(textwrap.indent(found.outcome.report, "    "))
+            if found.kept is not None:
+                click.echo(f"    kept: {found.kept}")
+
+        progress.say(f"seed {first}")
+        tally = fuzzer.run(
+            seconds, first, keep=None if keep is None else Path(keep), with_r=not without_r,
+            progress=lambda tally: progress.milestone(str(tally).replace("\n", ": ")), found=show,
+        )  # fmt: skip
+    click.echo(str(tally))
+    if tally.disagreements:
+        ctx.exit(_FAILS)
+    ctx.exit(_INTERRUPTED if tally.interrupted else _HOLDS)
+
+
+def _need_r() -> None:
+    """Start R before the first model, so that a missing one is told at once."""
+    from pymackay.errors import RUnavailableError
+    from pymackay.reference.r_session import session
+
+    try:
+        session()
+    except RUnavailableError as error:
+        raise RUnavailableError(f"{error} Or judge without it: --without-r.") from None
+
+
+def _judge_again(path: Path, with_r: bool) -> int:
+    """Judge a stored model, and return the exit status."""
+    from pymackay import fuzz as fuzzer
+
+    model = fuzzer.load(path)
+    outcome = fuzzer.judge_model(model, with_r=with_r)
+    click.echo(f"{outcome.verdict}: {model}")
+    if outcome.report:
+        click.echo(outcome.report)
+    return _HOLDS if outcome.agrees else _FAILS
 
 
 @main.command()

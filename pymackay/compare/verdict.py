@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pymackay._files import write_whole
 from pymackay.compare.align import align
 from pymackay.compare.distances import (
     Row,
@@ -124,7 +125,7 @@ class Comparison:
         """
         from pymackay.compare.report import as_page
 
-        _write(path, as_page(self))
+        write_whole(path, as_page(self))
 
     def to_json(self, path: str | Path) -> None:
         """Write the comparison as JSON: every number with 17 digits, nan as null.
@@ -136,7 +137,7 @@ class Comparison:
         """
         from pymackay.compare.report import as_json
 
-        _write(path, as_json(self))
+        write_whole(path, as_json(self))
 
 
 def compare(
@@ -312,13 +313,3 @@ def _judged(
         reference=reference,
         tolerances=table,
     )
-
-
-def _write(path: str | Path, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ArgumentError(
-            f"path: {path} cannot be written ({error.strerror}); give a file in a folder that "
-            f"exists and that you may write to."
-        ) from error

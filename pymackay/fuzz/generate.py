@@ -1,4 +1,4 @@
-"""Random models: a small data set, a formula and its arguments, from one seed."""
+"""`FuzzModel`: a random small data set, a formula and its arguments, all from one seed."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ _FIXED = (
     "factor(k)",
     "I(z > 0)",
     "x + twin",
+    "offset(o) + x",
+    "f %in% h + x",
+    "ordered(k) + z",
 )
 _RANDOM = (
     "(1 | g)",
@@ -60,51 +63,100 @@ _RANDOM = (
     "(1 | f)",
     "(I(x^2) | g)",
     "(x - 1 | m)",
+    "(z || m)",
+    "(1 | m / f)",
+    "(0 + b | m)",
+    "(poly(x, 2) | g)",
+    "(scale(x) | m)",
+    "(h | m)",
+    "(x * b | g)",
+    "(1 | g:m)",
+    "(z | g:b)",
+    "(1 | b)",
 )
+_RESPONSES = ("y", "y", "y", "y", "y", "y", "I(y * 2)", "sqrt(abs(y))")
 
 
 @dataclass(frozen=True, eq=False)
 class FuzzModel:
-    """A model to fit twice.
+    """A model to fit by several engines.
 
     Attributes
     ----------
     seed : int
-    formula : str
+    fixed : str
+        The fixed part.
+    random : tuple of str
+        The bar terms.
     data : pandas.DataFrame
     reml : bool
     arguments : dict
         ``weights``, ``offset``, ``subset``, ``contrasts``, where drawn.
+    response : str
     """
 
     seed: int
-    formula: str
+    fixed: str
+    random: tuple[str, ...]
     data: pd.DataFrame
     reml: bool
     arguments: dict[str, Any] = field(default_factory=dict)
+    response: str = "y"
+
+    @property
+    def formula(self) -> str:
+        """The formula of all parts."""
+        return f"{self.response} ~ {' + '.join((self.fixed, *self.random))}"
+
+    def __str__(self) -> str:
+        more = "".join(f", {name} = {value}" for name, value in self.arguments.items())
+        criterion = "REML" if self.reml else "ML"
+        return f"{self.formula}{more}, {criterion}, {len(self.data)} rows"
 
 
 def generate(seed: int) -> FuzzModel:
-    """Draw a model."""
+    """Draw a model.
+
+    Parameters
+    ----------
+    seed : int
+        The same model comes from the same seed.
+
+    Examples
+    --------
+    >>> generate(1).formula == generate(1).formula
+    True
+    """
     rng = np.random.default_rng(seed)
-    data = _covariates(rng, int(rng.integers(24, 160)))
+    data = _covariates(rng, _rows(rng))
     data["y"] = _response(rng, data)
-    formula = _formula(rng)
+    random = rng.choice(_RANDOM, size=rng.choice([1, 1, 2, 3]), replace=False)
+    fixed = str(rng.choice([*_FIXED, "1", "1"]))
     arguments = _arguments(rng)
     _spoil(rng, data)
-    return FuzzModel(seed, formula, data, bool(rng.random() < 0.6), arguments)
+    reml = bool(rng.random() < 0.6)
+    response = str(rng.choice(_RESPONSES))
+    return FuzzModel(seed, fixed, tuple(map(str, random)), data, reml, arguments, response)
+
+
+def _rows(rng: np.random.Generator) -> int:
+    """Mostly a few dozen; now and then hardly enough, or some hundred."""
+    low, high = rng.choice([(8, 24), (24, 160), (24, 160), (24, 160), (160, 400)])
+    return int(rng.integers(low, high))
 
 
 def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
-    groups, others = int(rng.integers(3, 14)), int(rng.integers(3, 8))
+    groups, others = int(rng.integers(2, 14)), int(rng.integers(2, 8))
     g, m = rng.integers(0, groups, n), rng.integers(0, others, n)
     if rng.random() < 0.3:  # balanced
         g = np.arange(n) % groups
+    if rng.random() < 0.2:  # m lies in g
+        m = g % others
     data = pd.DataFrame(
         {
             "x": _scaled(rng, n),
             "z": np.round(rng.normal(size=n), 1),
-            "w": rng.uniform(0.3, 3.0, n),
+            "w": _weights(rng, n),
             "o": rng.normal(size=n),
             "k": rng.integers(1, 6, n) * 10,
             "b": rng.random(n) < 0.5,
@@ -130,21 +182,22 @@ def _scaled(rng: np.random.Generator, n: int) -> np.ndarray:
     return (rng.normal(size=n) + rng.choice([0.0, 1.0, 100.0])) * 10.0 ** rng.integers(-4, 5)
 
 
+def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Positive, of one size or over four orders of magnitude."""
+    if rng.random() < 0.2:
+        return 10.0 ** rng.uniform(-2.0, 2.0, n)
+    return rng.uniform(0.3, 3.0, n)
+
+
 def _response(rng: np.random.Generator, data: pd.DataFrame) -> np.ndarray:
     n = len(data)
     x = (data["x"] - data["x"].mean()) / data["x"].std()
     g, m = data["g"].cat.codes.to_numpy(), data["m"].cat.codes.to_numpy()
-    size = rng.choice([0.0, 0.3, 1.0, 5.0], size=4)
+    size = rng.choice([0.0, 0.3, 1.0, 5.0, 100.0], size=4, p=[0.25, 0.25, 0.25, 0.2, 0.05])
     y = rng.normal(size=n) + x * rng.normal() + data["f"].cat.codes * rng.normal()
     y = y + size[0] * rng.normal(size=20)[g] + size[1] * rng.normal(size=20)[g] * x
     y = y + size[2] * rng.normal(size=10)[m] + size[3] * rng.normal(size=6)[data["k"] // 10]
     return (y.to_numpy() + rng.choice([0.0, 0.0, 100.0])) * 10.0 ** rng.integers(-3, 4)
-
-
-def _formula(rng: np.random.Generator) -> str:
-    random = rng.choice(_RANDOM, size=rng.choice([1, 1, 2, 3]), replace=False)
-    fixed = rng.choice([*_FIXED, "1", "1"])
-    return f"y ~ {fixed} + {' + '.join(random)}"
 
 
 def _arguments(rng: np.random.Generator) -> dict[str, Any]:
@@ -161,8 +214,9 @@ def _arguments(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _spoil(rng: np.random.Generator, data: pd.DataFrame) -> None:
-    """Make a few values missing."""
+    """Make values missing: a few, or a quarter."""
     for column in ("x", "z", "y", "s", "f", "g"):
         if rng.random() < 0.1:
-            rows = rng.choice(len(data), size=int(rng.integers(1, 5)), replace=False)
+            most = rng.choice([5, max(6, len(data) // 4)])
+            rows = rng.choice(len(data), size=int(rng.integers(1, most)), replace=False)
             data.loc[rows, column] = None

@@ -1,0 +1,308 @@
+"""The plain dense answer: a mixed model solved from its n x n covariance, nothing clever.
+
+Everything follows from V = sigma² H with H = W⁻¹ + Z Λ Λᵀ Zᵀ: generalised least squares for beta,
+best linear unbiased prediction for b, and the textbook formulas for their covariances
+(Searle, Casella, McCulloch 1992, chapters 6 and 7). It shares no formula with the solver: no
+penalised least squares, no factor of the mixed-model equations, no cross-products. Where float64
+is not enough to tell who is right, it computes in the platform's long double.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.model.model import Model, RandomTerm
+from pymackay.results import Convergence, Engine, Fit
+
+__all__ = [
+    "DenseFit",
+    "dense_as_fit",
+    "dense_criterion",
+    "dense_fit",
+    "random_design",
+    "relative_blocks",
+    "theta_names",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFit:
+    """What the n x n covariance says about a model at one theta.
+
+    Attributes
+    ----------
+    beta : numpy.ndarray, shape (p,)
+    vcov : numpy.ndarray, shape (p, p)
+        Absolute scale.
+    sigma : float
+        Profiled residual standard deviation: divisor n - p under REML, n under ML.
+    b : numpy.ndarray, shape (q,)
+        Term after term; within a term level after level, effects of one level together.
+    condvar, pev : numpy.ndarray, shape (q, q)
+        Var(b | y, beta) and Var(b̂ - b), whole matrices in the order of `b`, absolute scale.
+    criterion : float
+        REML criterion or -2 log likelihood, all constants included.
+    trace_hat : float
+        Trace of the matrix that maps y - offset to the conditional fitted values - offset.
+    fitted : numpy.ndarray, shape (n,)
+        Offset included.
+    varcorr : dict of str to numpy.ndarray, each (q_k, q_k)
+        Term name to covariance, absolute scale.
+    """
+
+    beta: np.ndarray
+    vcov: np.ndarray
+    sigma: float
+    b: np.ndarray
+    condvar: np.ndarray
+    pev: np.ndarray
+    criterion: float
+    trace_hat: float
+    fitted: np.ndarray
+    varcorr: dict[str, np.ndarray]
+
+
+def relative_blocks(model: Model, theta: np.ndarray) -> list[np.ndarray]:
+    """Cut theta into one lower-triangular relative factor per term, filled column by column."""
+    theta = np.asarray(theta, dtype=np.float64)
+    blocks, start = [], 0
+    for term in model.terms:
+        q = len(term.effects)
+        block = np.zeros((q, q))
+        for column in range(q):
+            for row in range(column, q):
+                block[row, column] = theta[start]
+                start += 1
+        blocks.append(block)
+    if start != len(theta):
+        raise ValueError(f"theta has {len(theta)} elements, the model needs {start}")
+    return blocks
+
+
+def theta_names(model: Model) -> list[str]:
+    """Name theta's elements as ``getME(fit, "theta")`` does."""
+    names = []
+    for term in model.terms:
+        for column, second in enumerate(term.effects):
+            names.append(f"{term.group}.{second}")
+            names += [f"{term.group}.{first}.{second}" for first in term.effects[column + 1 :]]
+    return names
+
+
+def random_design(model: Model) -> np.ndarray:
+    """Write Z out, shape (n, q): term after term, level after level, effects together."""
+    return np.hstack([_term_design(model, term) for term in model.terms])
+
+
+def _term_design(model: Model, term: RandomTerm) -> np.ndarray:
+    factor = model.factors[term.group]
+    q, levels = len(term.effects), len(factor.levels)
+    dense = np.zeros((len(model.y), levels * q))
+    for row, code in enumerate(factor.codes):
+        dense[row, code * q : (code + 1) * q] = term.columns[row]
+    return dense
+
+
+def _relative_covariance(model: Model, theta: np.ndarray, dtype: Any) -> np.ndarray:
+    """Write Λ Λᵀ out, shape (q, q)."""
+    sizes = [len(model.factors[t.group].levels) for t in model.terms]
+    blocks = [block.astype(dtype) for block in relative_blocks(model, theta)]
+    pieces = [
+        np.kron(np.eye(levels, dtype=dtype), block @ block.T)
+        for levels, block in zip(sizes, blocks, strict=True)
+    ]
+    total = sum(len(piece) for piece in pieces)
+    out, start = np.zeros((total, total), dtype=dtype), 0
+    for piece in pieces:
+        stop = start + len(piece)
+        out[start:stop, start:stop] = piece
+        start = stop
+    return out
+
+
+def dense_fit(model: Model, theta: np.ndarray, reml: bool, *, dtype: Any = np.float64) -> DenseFit:
+    """Solve `model` at `theta` (lme4's order) from its n x n covariance.
+
+    Parameters
+    ----------
+    model : Model
+    theta : array-like, shape (m,)
+    reml : bool
+    dtype : numpy dtype
+        What to compute in; the answer is rounded to float64.
+    """
+    n = len(model.y)
+    Z, D, H_inv, _ = _covariance(model, theta, dtype)
+    X, y = model.X.astype(dtype), _less_offset(model, dtype)
+    information_inv, _ = _inverse(X.T @ H_inv @ X)
+    beta = information_inv @ (X.T @ (H_inv @ y))
+    r = y - X @ beta
+    sigma_var = (r @ (H_inv @ r)) / (n - X.shape[1] if reml else n)
+    P = H_inv - H_inv @ X @ information_inv @ (X.T @ H_inv)
+    b = D @ (Z.T @ (H_inv @ r))
+    ZD = Z @ D
+    weights = 1.0 if model.weights is None else model.weights
+    offset = 0.0 if model.offset is None else model.offset
+    return DenseFit(
+        beta=beta.astype(float),
+        vcov=(sigma_var * information_inv).astype(float),
+        sigma=float(np.sqrt(sigma_var)),
+        b=b.astype(float),
+        condvar=(sigma_var * (D - ZD.T @ H_inv @ ZD)).astype(float),
+        pev=(sigma_var * (D - ZD.T @ P @ ZD)).astype(float),
+        criterion=dense_criterion(model, theta, reml, dtype=dtype),
+        trace_hat=float(n - np.sum(np.diag(P) / weights)),
+        fitted=(X @ beta + Z @ b + offset).astype(float),
+        varcorr={
+            term.name: float(sigma_var) * block @ block.T
+            for term, block in zip(model.terms, relative_blocks(model, theta), strict=True)
+        },
+    )
+
+
+def dense_criterion(
+    model: Model, theta: np.ndarray, reml: bool, *, dtype: Any = np.float64
+) -> float:
+    """REML criterion or -2 log likelihood of `model` at `theta`, all constants included."""
+    n, p = model.X.shape
+    _, _, H_inv, H_log = _covariance(model, theta, dtype)
+    X, y = model.X.astype(dtype), _less_offset(model, dtype)
+    information_inv, information_log = _inverse(X.T @ H_inv @ X)
+    r = y - X @ (information_inv @ (X.T @ (H_inv @ y)))
+    df = n - p if reml else n
+    fit = df * (1.0 + np.log(2.0 * dtype(np.pi) * (r @ (H_inv @ r)) / df))
+    return float(H_log + fit + information_log if reml else H_log + fit)
+
+
+def _covariance(
+    model: Model, theta: np.ndarray, dtype: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+    """Return Z, Λ Λᵀ, the inverse of H = W⁻¹ + Z Λ Λᵀ Zᵀ, and log |H|."""
+    weights = np.ones(len(model.y)) if model.weights is None else model.weights
+    Z, D = random_design(model).astype(dtype), _relative_covariance(model, theta, dtype)
+    H_inv, H_log = _inverse(np.diag(dtype(1.0) / weights) + Z @ D @ Z.T)
+    return Z, D, H_inv, H_log
+
+
+def _less_offset(model: Model, dtype: Any) -> np.ndarray:
+    y = model.y.astype(dtype)
+    return y if model.offset is None else y - model.offset
+
+
+def _inverse(matrix: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Return the inverse of a positive definite matrix, and the log of its determinant.
+
+    Both are nan where the matrix is singular in its own arithmetic.
+    """
+    if not len(matrix):
+        return matrix, 0.0
+    scale = np.sqrt(np.diag(matrix))  # units of a covariate must not cost digits
+    unit = matrix / np.outer(scale, scale)
+    if matrix.dtype == np.float64:
+        inverse, log = _lapack(unit)
+    else:
+        inverse, log = _gauss_jordan(unit)
+    inverse = (inverse + inverse.T) / 2.0
+    return inverse / np.outer(scale, scale), log + 2.0 * np.sum(np.log(scale))
+
+
+def _lapack(matrix: np.ndarray) -> tuple[np.ndarray, float]:
+    try:
+        return np.linalg.inv(matrix), float(np.linalg.slogdet(matrix)[1])
+    except np.linalg.LinAlgError:
+        return np.full_like(matrix, np.nan), float("nan")
+
+
+def _gauss_jordan(matrix: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Invert in the matrix's own arithmetic, which LAPACK does not have."""
+    a, log = matrix.copy(), matrix.dtype.type(0.0)
+    for k in range(len(a)):
+        pivot = a[k, k]
+        log = log + np.log(pivot)
+        column = a[:, k].copy()
+        a[k] = a[k] / pivot
+        a[k, k] = 1.0 / pivot
+        column[k] = 0.0
+        a[:, k] = np.where(np.arange(len(a)) == k, a[:, k], 0.0)
+        a -= np.outer(column, a[k])
+    return a, log
+
+
+def _group_arrays(model: Model, whole: np.ndarray) -> dict[str, np.ndarray]:
+    """Cut a (q, q) matrix into one (levels, effects, effects) array per group, terms joined."""
+    starts = np.cumsum(
+        [0] + [len(t.effects) * len(model.factors[t.group].levels) for t in model.terms]
+    )
+    out = {}
+    for group, factor in model.factors.items():
+        mine = [(s, t) for s, t in zip(starts, model.terms, strict=False) if t.group == group]
+        index = np.array(
+            [
+                [s + j * len(t.effects) + i for s, t in mine for i in range(len(t.effects))]
+                for j in range(len(factor.levels))
+            ]
+        )
+        out[group] = whole[index[:, :, None], index[:, None, :]]
+    return out
+
+
+def _ranef(model: Model, b: np.ndarray) -> dict[str, pd.DataFrame]:
+    """Lay b out as levels by effects per group, terms of one group joined."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    start = 0
+    for term in model.terms:
+        levels = model.factors[term.group].levels
+        stop = start + len(levels) * len(term.effects)
+        table = pd.DataFrame(
+            b[start:stop].reshape(len(levels), -1),
+            index=list(levels),
+            columns=list(term.effects),
+        )
+        tables.setdefault(term.group, []).append(table)
+        start = stop
+    return {group: pd.concat(parts, axis=1) for group, parts in tables.items()}
+
+
+def dense_as_fit(
+    model: Model,
+    theta: np.ndarray,
+    reml: bool,
+    *,
+    singular: bool = False,
+    dtype: Any = np.float64,
+) -> Fit:
+    """Dress a dense answer up as a `Fit`, with everything a live engine offers."""
+    theta = np.asarray(theta, dtype=np.float64)
+    dense = dense_fit(model, theta, reml, dtype=dtype)
+    effects = {t.name: list(t.effects) for t in model.terms}
+    fitted = pd.Series(dense.fitted, index=model.rows)
+    fixed = list(model.fixed)
+    return Fit(
+        formula=model.formula,
+        reml=reml,
+        beta=pd.Series(dense.beta, index=fixed),
+        vcov=pd.DataFrame(dense.vcov, index=fixed, columns=fixed),
+        sigma=dense.sigma,
+        theta=pd.Series(theta, index=theta_names(model)),
+        varcorr={
+            name: pd.DataFrame(cov, index=effects[name], columns=effects[name])
+            for name, cov in dense.varcorr.items()
+        },
+        ranef=_ranef(model, dense.b),
+        criterion=dense.criterion,
+        fitted=fitted,
+        residuals=model.y - fitted,
+        singular=singular,
+        dropped=model.dropped,
+        messages=model.messages,
+        convergence=Convergence(True, "dense oracle"),
+        engine=Engine("oracle", {"numpy": np.__version__}),
+        model=model.summary(),
+        condvar_source=lambda: _group_arrays(model, dense.condvar),
+        pev_source=lambda: _group_arrays(model, dense.pev),
+        evaluate_source=lambda t: dense_as_fit(model, t, reml, singular=singular, dtype=dtype),
+    )

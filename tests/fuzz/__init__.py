@@ -1,1 +1,0 @@
-"""The differential fuzzer: random models, ours against live lme4 and the dense oracle."""
