@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs R, lme4, nlme and OpenBLAS with apt, as root or with sudo; where it cannot, it says what
 # to type and exits non-zero. What is there already stays as it is, but for one thing: a Debian R
-# that uses another BLAS is switched to OpenBLAS.
+# that uses another BLAS is switched to OpenBLAS. The packages that the tests try on fits handed to
+# R come too, where apt has them; without them everything but these tests works.
 #
 #   sh r_reference/install_r.sh
 
@@ -9,6 +10,8 @@ set -eu
 
 OPENBLAS="libopenblas0-pthread"
 PACKAGES="r-base-core r-cran-lme4 r-cran-nlme $OPENBLAS"
+TRIED="emmeans lmerTest pbkrtest reticulate"
+TRIED_PACKAGES="r-cran-emmeans r-cran-lmertest r-cran-pbkrtest r-cran-reticulate"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -19,6 +22,12 @@ describe_r() {
         blas <- extSoftVersion()[["BLAS"]]
         cat(R.version.string, "; lme4 ", packageDescription("lme4")$Version,
             "; BLAS ", if (nzchar(blas)) blas else La_library(), "\n", sep = "")' 2>/dev/null
+}
+
+# Fails when R lacks one of the packages that the tests try.
+has_tried() {
+    # shellcheck disable=SC2086  # the list is meant to be split
+    Rscript --vanilla -e 'for (p in commandArgs(TRUE)) loadNamespace(p)' $TRIED >/dev/null 2>&1
 }
 
 uses_openblas() {
@@ -93,6 +102,11 @@ install_r() {
         "installed: another R stands before /usr/bin in PATH. Move it, or install them into it:"
 }
 
+# shellcheck disable=SC2086  # the list is meant to be split
+install_tried() {
+    command -v apt-get >/dev/null 2>&1 && find_root && apt_install $TRIED_PACKAGES && has_tried
+}
+
 switch_blas() {
     command -v apt-get >/dev/null 2>&1 && find_root || return 0
     apt_install "$OPENBLAS" && prefer_openblas && found=$(describe_r)
@@ -100,6 +114,8 @@ switch_blas() {
 
 found=$(describe_r) || install_r
 uses_openblas "$found" || switch_blas
+has_tried || install_tried ||
+    say "R lacks one of $TRIED; the tests that try them will fail."
 say "Ready: $found"
 uses_openblas "$found" ||
     say "R does not use OpenBLAS: its answers are right, but its speed is not what it could be."

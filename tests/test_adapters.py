@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pandas as pd
@@ -330,7 +331,7 @@ def test_crossed_levels_in_another_order_and_with_other_separators():
 
 
 def test_a_column_of_the_same_name_and_other_values_is_another_column(sleep):
-    smf = pytest.importorskip("statsmodels.formula.api")
+    smf = importlib.import_module("statsmodels.formula.api")
     moved = sleep.assign(Days=sleep["Days"] + 1.0)
     fit = as_fit(smf.mixedlm("Reaction ~ Days", moved, groups="Subject").fit(), SLEEP, sleep)
     assert list(fit.beta.index) == ["(Intercept)", "Days (other values)"]
@@ -351,7 +352,7 @@ def test_theta_of_singular_and_badly_scaled_covariances(scale):
 
 
 def _statsmodels(formula, data, groups, re=None, vc=None, **how):
-    smf = pytest.importorskip("statsmodels.formula.api")
+    smf = importlib.import_module("statsmodels.formula.api")
     return smf.mixedlm(formula, data, groups=groups, re_formula=re, vc_formula=vc, **how)
 
 
@@ -379,16 +380,16 @@ def statsmodels_fit(name, data, reml):
 
 
 def glmm_fit(formula, data, reml):
-    return pytest.importorskip("glmm").fit(data, formula, reml=reml)
+    return importlib.import_module("glmm").fit(data, formula, reml=reml)
 
 
 def mixedlm_fit(formula, data, reml):
-    return pytest.importorskip("mixedlm").lmer(formula, data, REML=reml)
+    return importlib.import_module("mixedlm").lmer(formula, data, REML=reml)
 
 
 def lme_python_fit(formula, data, reml):
-    lme_python = pytest.importorskip("lme_python")
-    polars = pytest.importorskip("polars")
+    lme_python = importlib.import_module("lme_python")
+    polars = importlib.import_module("polars")
     columns = {
         name: column.astype(str).tolist() if column.dtype == "category" else column.tolist()
         for name, column in data.items()
@@ -476,7 +477,7 @@ def test_weights_that_an_engine_did_not_use_are_found(sleep):
     ours = pm.lmer(SLEEP, sleep, weights=weights)
     comparison = pm.compare(as_fit(result, SLEEP, sleep, weights=weights), ours)
     assert list(comparison.model_diff["aspect"]) == ["weights"]
-    glmm = pytest.importorskip("glmm")
+    glmm = importlib.import_module("glmm")
     fit = as_fit(glmm.fit(sleep, SLEEP, weights=weights), SLEEP, sleep, weights=weights)
     comparison = pm.compare(fit, ours)
     assert (comparison.verdict, comparison.ok) == ("same optimum", True)
@@ -513,13 +514,13 @@ def test_without_formula_and_data_the_names_are_spelled_as_r_would(engine, sleep
 def test_what_is_no_mixed_model_is_refused(engine, sleep):
     results = {
         "statsmodels": lambda: (
-            pytest.importorskip("statsmodels.formula.api").ols("Reaction ~ Days", sleep).fit()
+            importlib.import_module("statsmodels.formula.api").ols("Reaction ~ Days", sleep).fit()
         ),
-        "glmm": lambda: pytest.importorskip("glmm").fit(
+        "glmm": lambda: importlib.import_module("glmm").fit(
             sleep.assign(n=np.arange(180) % 4), "n ~ Days + (1 | Subject)", family="poisson"
         ),
-        "mixedlm": lambda: pytest.importorskip("mixedlm").VarCorr({}, 1.0),
-        "lme-python": lambda: pytest.importorskip("lme_python").lm(
+        "mixedlm": lambda: importlib.import_module("mixedlm").VarCorr({}, 1.0),
+        "lme-python": lambda: importlib.import_module("lme_python").lm(
             [1.0, 2.0, 4.0], [[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
         ),
     }
