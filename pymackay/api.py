@@ -19,8 +19,12 @@ from pymackay.model.covariance import theta_names
 from pymackay.model.design import build_model
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
+from pymackay.model.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, evaluate_at, factors_from_theta
+from pymackay.solve.iterative.choice import Choice, choose
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.fit import fit_iterative
 from pymackay.solve.loop_setup import make_settings
 from pymackay.solve.loop_start import starting_state
 from pymackay.solve.mackay import LoopEnd, Settings, fit_of, run_loop
@@ -42,7 +46,8 @@ def lmer(
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
     start: ArrayLike | None = None,
-    control: Control | None = None,
+    control: Control | IterativeControl | None = None,
+    solver: str = "auto",
 ) -> Fit:
     """Fit a linear mixed model by REML or maximum likelihood.
 
@@ -63,8 +68,13 @@ def lmer(
         ``"contr.SAS"`` or a matrix.
     start : array-like of shape (m,), optional
         Theta to start from, in lme4's order; by default the data tell.
-    control : Control, optional
-        Tolerances of the optimiser.
+    control : Control or IterativeControl, optional
+        Tolerances of the optimiser; of the iterative solver, which it asks for then.
+    solver : {"auto", "exact", "iterative"}
+        With crossed factors the exact solver needs a dense matrix of all levels but those of the
+        largest factor. The iterative one needs none, and leaves a Monte-Carlo error, by default
+        0.1 % of each variance, that ``fit.convergence.monte_carlo_error`` tells. ``"auto"`` takes
+        the exact one unless it would need more than half of the free memory, or over a minute.
 
     Returns
     -------
@@ -96,8 +106,11 @@ def lmer(
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
+    choice = choose(model, solver, control)
+    if choice.iterative:
+        return _certified(_iterative(model, _is_flag(reml, "reml"), start, choice))
     problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
-    optimum = _optimum(problem, start, control)
+    optimum = _optimum(problem, start, choice.exact_control)
     return _certified(assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence))
 
 
@@ -321,6 +334,18 @@ def _optimum(problem: Problem, start: ArrayLike | None, control: Control | None)
         return find_optimum(problem.solver, control)
     theta = _theta_values(start, problem.model)
     return optimise(problem.solver, factors_from_theta(problem.solver.gram, theta), control)
+
+
+def _iterative(model: Model, reml: bool, start: ArrayLike | None, choice: Choice) -> Fit:
+    theta = None if start is None else _theta_values(start, model)
+    return fit_iterative(
+        model,
+        sparse_cross_products(model),
+        reml=reml,
+        start=theta,
+        control=choice.iterative_control,
+        messages=choice.messages,
+    )
 
 
 def _certified(fit: Fit) -> Fit:

@@ -236,6 +236,7 @@ class Fit:
     glance = _Method("pymackay.infer.tidy", "glance")
     predict = _Method("pymackay.infer.predict", "predict")
     refit = _Method("pymackay.infer.refit", "refit")
+    save = _Method("pymackay.infer.keep", "save")
     simulate = _Method("pymackay.infer.simulate", "simulate")
     summary = _Method("pymackay.infer.summary", "summary")
     tidy = _Method("pymackay.infer.tidy", "tidy")

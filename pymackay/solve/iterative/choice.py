@@ -1,0 +1,123 @@
+"""Which solver a model gets: predicted from its sizes, before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pymackay.errors import ArgumentError
+from pymackay.model.model import Model
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.reml import Control
+
+__all__ = ["Choice", "choose"]
+
+SOLVERS = ("auto", "exact", "iterative")
+
+_EVALUATIONS = 8  # what the exact search takes as a rule
+_RATE = 2.5e10  # multiply-adds a second of dense products on two cores
+_PATIENCE = 60.0  # seconds that exactness may cost before the iterative solver is chosen
+_SHARE = 0.5  # of the memory that is free, at most
+_COPIES = 5  # square matrices that the exact solver holds at once
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A solver, why, and its tolerances.
+
+    Attributes
+    ----------
+    iterative : bool
+    message : str
+        What the fit should say; empty where there is nothing to say.
+    control : Control, IterativeControl or None
+    """
+
+    iterative: bool
+    message: str = ""
+    control: Control | IterativeControl | None = None
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The message, if there is one."""
+        return (self.message,) if self.message else ()
+
+    @property
+    def exact_control(self) -> Control | None:
+        """The control, if it is the exact solver's."""
+        return self.control if isinstance(self.control, Control) else None
+
+    @property
+    def iterative_control(self) -> IterativeControl | None:
+        """The control, if it is the iterative solver's."""
+        return self.control if isinstance(self.control, IterativeControl) else None
+
+
+def choose(model: Model, solver: str, control: Control | IterativeControl | None = None) -> Choice:
+    """Choose between the exact and the iterative solver.
+
+    Parameters
+    ----------
+    model : Model
+    solver : {"auto", "exact", "iterative"}
+    control : Control, IterativeControl or None
+        With ``"auto"``, its kind decides.
+
+    Raises
+    ------
+    ArgumentError
+        If `solver` is another word, or `control` is for the other solver.
+    """
+    if solver not in SOLVERS:
+        raise ArgumentError(f"solver must be one of {', '.join(SOLVERS)}, but it is {solver!r}.")
+    for name, kind in (("exact", IterativeControl), ("iterative", Control)):
+        if solver == name and isinstance(control, kind):
+            raise ArgumentError(
+                f"control is of the kind {kind.__name__}, which solver={solver!r} cannot use; "
+                f"leave one of the two out."
+            )
+    if solver != "auto" or control is not None:
+        by_control = solver == "auto" and isinstance(control, IterativeControl)
+        return Choice(solver == "iterative" or by_control, control=control)
+    return _predicted(model)
+
+
+def _predicted(model: Model) -> Choice:
+    """Choose by the memory and time that the exact solver would need."""
+    sizes = _sizes(model)
+    rest = sum(sizes[1:]) + model.X.shape[1] + 1
+    memory = 8.0 * _COPIES * rest**2
+    seconds = _EVALUATIONS * rest**3 / _RATE
+    free = _free_memory()
+    if len(sizes) < 2 or (memory <= _SHARE * free and seconds <= _PATIENCE):
+        return Choice(False)
+    reason = f"{memory / 2**30:.3g} GiB" if memory > _SHARE * free else f"{seconds:.0f} s"
+    return Choice(
+        True,
+        f"fitted by the iterative solver: the exact one would need about {reason} for a dense "
+        f"matrix of {rest:,} rows (solver='exact' insists)",
+    )
+
+
+def _sizes(model: Model) -> list[int]:
+    """Return the number of random effects of each grouping factor, largest first."""
+    sizes = []
+    for name, factor in model.factors.items():
+        effects = sum(len(term.effects) for term in model.terms if term.group == name)
+        sizes.append(effects * len(factor.levels))
+    return sorted(sizes, reverse=True)
+
+
+def _free_memory() -> float:
+    """Return the bytes of memory that can be used now; what is installed where that is unknown."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024.0 * float(line.split()[1])
+    except OSError:
+        pass
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 8.0 * 2**30

@@ -1,0 +1,180 @@
+"""`fit_iterative`: the steps of an iterative fit, from cross-products to a `Fit`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from pymackay.errors import ArgumentError
+from pymackay.model.covariance import lower_factor
+from pymackay.model.model import Model
+from pymackay.model.sparse_gram import SparseGram
+from pymackay.results import Convergence, Fit
+from pymackay.solve.assemble import Problem, assemble, factors_from_theta
+from pymackay.solve.iterative.beginning import beginning, noise_levels
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.errors import MonteCarlo, monte_carlo
+from pymackay.solve.iterative.search import Point, Search
+from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
+from pymackay.solve.pls import Solver
+
+__all__ = ["fit_iterative"]
+
+_LIFT = 1e-4  # of the noise level: what a start on the boundary is moved off it by
+_DEAD = 1e-2  # sd along an axis, in noise levels, under which zero is tried
+_CERTIFIED = 1e-5  # Newton decrement, criterion units, that is far below any probe's noise
+
+
+def fit_iterative(
+    model: Model,
+    gram: SparseGram,
+    *,
+    reml: bool,
+    start: np.ndarray | None = None,
+    control: IterativeControl | None = None,
+    messages: tuple[str, ...] = (),
+) -> Fit:
+    """Fit a model with two or more grouping factors by iterative solves and probe vectors.
+
+    Parameters
+    ----------
+    model : Model
+    gram : SparseGram
+        Its cross-products.
+    reml : bool
+    start : numpy.ndarray, shape (m,), optional
+        Theta to start from, in the user's units.
+    control : IterativeControl, optional
+    messages : tuple of str
+        What the fit should say besides.
+
+    Raises
+    ------
+    ArgumentError
+        If there is one grouping factor only: then nothing is dense, and the exact solver serves.
+    """
+    if len(gram.blocks) < 2:
+        raise ArgumentError(
+            f"solver='iterative' is for two or more grouping factors, but the model has only "
+            f"'{gram.blocks[0].name}'; use solver='exact', which then needs no dense matrix."
+        )
+    solver = Iterative(gram, reml, control)
+    search = Search(solver)
+    point = search.descend(search.point(_start(gram, start)))
+    point = _snapped(search, point)
+    point, known = _sharpened(search, point, model)
+    criterion, error = solver.criterion(point.estimate)
+    evaluation = replace(point.estimate.evaluation, criterion=criterion)
+    convergence = _convergence(search, point, known, error)
+    problem = Problem(model, cast(Solver, solver))
+    notes = (*messages, *_notes(solver, known, error))
+    factors = _without(point, 1e-6, search.noise)  # rounding of steps that leave a zero alone
+    fit = assemble(problem, factors, evaluation, convergence, messages=notes)
+    if solver.control.criterion_probes:
+        return fit
+    left_out = {"criterion": "criterion_probes is 0, so that no log determinant was estimated"}
+    return fit.replace(not_offered={**fit.not_offered, **left_out})
+
+
+def _start(gram: SparseGram, theta: np.ndarray | None) -> list[np.ndarray]:
+    """Return the factors to start from, each a little off the boundary."""
+    if theta is None:
+        return beginning(gram)
+    factors = factors_from_theta(gram.as_gram(), theta)
+    lifts = [np.sqrt(_LIFT * noise) for noise in noise_levels(gram)]
+    return [
+        lower_factor(np.column_stack([factor, lift * np.eye(len(factor))]))
+        for factor, lift in zip(factors, lifts, strict=True)
+    ]
+
+
+def _snapped(search: Search, point: Point) -> Point:
+    """Set axes without variance to exactly zero, where the score there says that they stay."""
+    factors = _without(point, _DEAD, search.noise)
+    if all(new is old for new, old in zip(factors, point.factors, strict=True)):
+        return point
+    snapped = search.point(factors)
+    grows = [
+        float(np.linalg.eigvalsh(score)[0]) * noise < -1e-6
+        for score, noise in zip(snapped.estimate.evaluation.score, search.noise, strict=True)
+    ]
+    return point if any(grows) else search.descend(snapped)
+
+
+def _without(point: Point, share: float, noise: list[float]) -> list[np.ndarray]:
+    """Return the factors with axes of less than `share` noise levels set to zero."""
+    factors = list(point.factors)
+    for k, axes in enumerate(point.axes):
+        dead = axes.sizes < share * np.sqrt(noise[k])
+        if dead.any():
+            factors[k] = axes.factor(np.diag(np.where(dead, 0.0, axes.sizes)))
+    return factors
+
+
+def _sharpened(search: Search, point: Point, model: Model) -> tuple[Point, MonteCarlo]:
+    """Add probes until the Monte-Carlo error is what was asked for, or no more are allowed."""
+    solver, control = search.solver, search.solver.control
+    known = monte_carlo(model, solver, point)
+    while known.relative > control.tolerance and solver.probes.count < control.max_probes:
+        ratio = known.relative / control.tolerance
+        wanted = int(np.ceil(1.3 * ratio**2 * solver.probes.count))
+        wanted = max(wanted, 2 * solver.probes.count)
+        if 2 * wanted > solver.couplings.size:  # unit vectors cost little more, and are exact
+            wanted = solver.couplings.size
+        solver.add_probes(min(wanted, control.max_probes))
+        point = search.descend(search.point(point.factors))
+        known = monte_carlo(model, solver, point)
+    return point, known
+
+
+def _convergence(
+    search: Search, point: Point, known: MonteCarlo, criterion_error: float
+) -> Convergence:
+    """Say how the search ended."""
+    values = np.linalg.eigvalsh(point.curvature)
+    noise = zip(point.estimate.evaluation.score, search.noise, strict=True)
+    boundary = min(float(np.linalg.eigvalsh(score)[0]) * size for score, size in noise)
+    problems = []
+    if not point.decrement < _CERTIFIED:
+        problems.append(f"the Newton decrement is {point.decrement:.2g} criterion units")
+    if values[0] < -1e-6 * max(float(np.abs(values).max()), 1.0):
+        problems.append(f"a direction curves down (curvature {values[0]:.2g})")
+    if boundary < -1e-2:
+        problems.append(f"a covariance matrix on the boundary wants to grow ({boundary:.2g})")
+    good = f"optimum found; relative Monte-Carlo error {known.relative:.1g} or less"
+    return Convergence(
+        converged=not problems,
+        message="; ".join(problems) or good,
+        iterations=search.steps,
+        evaluations=search.evaluations,
+        decrement=point.decrement,
+        gradient=float(np.sqrt(2.0 * point.decrement)),
+        curvature=float(values[0]),
+        monte_carlo_error={**known.errors, "criterion": criterion_error},
+        probes=search.solver.probes.count,
+        solver_iterations=max(point.estimate.iterations),
+    )
+
+
+def _notes(solver: Iterative, known: MonteCarlo, criterion_error: float) -> tuple[str, ...]:
+    """Say what was estimated, and how well."""
+    found = []
+    if not solver.probes.exact:
+        found.append(
+            f"variances by {solver.probes.count} probe vectors: Monte-Carlo standard error at "
+            f"most {100 * known.relative:.2g} % (fit.convergence.monte_carlo_error)"
+        )
+    if known.relative > solver.control.tolerance:
+        found.append(
+            f"the Monte-Carlo error asked for, {100 * solver.control.tolerance:.2g} %, was not "
+            f"reached with max_probes = {solver.control.max_probes}; raise it in IterativeControl"
+        )
+    if criterion_error > 0.0:
+        found.append(f"criterion by stochastic quadrature: standard error {criterion_error:.2g}")
+    if solver.couplings.size > EXACT_SIZE:
+        count = max(LEAST_PROBES, solver.probes.count)
+        found.append(f"condvar and pev are estimated with {count} probe vectors when asked for")
+    return tuple(found)

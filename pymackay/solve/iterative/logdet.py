@@ -1,0 +1,124 @@
+"""The log determinant of S, by stochastic Lanczos quadrature, or exactly where S is small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from pymackay.solve.iterative.couplings import block_times
+from pymackay.solve.iterative.equations import Equations
+
+__all__ = ["LogDeterminant", "dense_schur", "estimate_logdet"]
+
+_SMALL = 512  # effects up to which S is formed: it costs one product for each
+_BATCH = 64
+_MOST_STEPS = 80
+_SETTLED = 0.02  # of the Monte-Carlo error: further Lanczos steps would change less than that
+
+
+@dataclass(frozen=True)
+class LogDeterminant:
+    """An estimate.
+
+    Attributes
+    ----------
+    value : float
+        log |S|.
+    error : float
+        Its Monte-Carlo standard error; 0 where it is exact.
+    """
+
+    value: float
+    error: float
+
+
+def dense_schur(equations: Equations) -> np.ndarray:
+    """Return S as a dense matrix, shape (size, size)."""
+    size = equations.couplings.size
+    S = np.empty((size, size))
+    for first in range(0, size, _BATCH):
+        columns = np.zeros((size, min(_BATCH, size - first)))
+        columns[first + np.arange(columns.shape[1]), np.arange(columns.shape[1])] = 1.0
+        S[:, first : first + _BATCH] = equations.schur(columns)
+    return 0.5 * (S + S.T)
+
+
+def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
+    """Estimate log |S|.
+
+    With K K' = B⁻¹, B the diagonal blocks of S, ``log |S| = log |B| + tr log M``, ``M = K'SK``. M's
+    diagonal blocks are identities, so that ``z'(M − I)z`` has mean zero and is taken off: it is
+    the first Lanczos coefficient, and costs nothing.
+
+    Parameters
+    ----------
+    equations : Equations
+    probes : numpy.ndarray, shape (size, N)
+        Random signs.
+
+    References
+    ----------
+    Ubaru, S., Chen, J., Saad, Y. (2017). Fast estimation of tr(f(A)) via stochastic Lanczos
+    quadrature. SIAM J. Matrix Anal. Appl. 38(4).
+    """
+    size = equations.couplings.size
+    if size <= _SMALL:
+        factor = scipy.linalg.cholesky(dense_schur(equations), lower=True, check_finite=False)
+        return LogDeterminant(float(2.0 * np.log(np.diag(factor)).sum()), 0.0)
+    samples = size * _quadrature(equations, probes)
+    value = equations.logdet_diagonal + float(samples.mean())
+    return LogDeterminant(value, float(samples.std(ddof=1) / np.sqrt(len(samples))))
+
+
+def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
+    """Return ``v'(log M − (M − I))v`` for unit vectors v along the probes, shape (N,)."""
+    roots = [np.linalg.cholesky(inverse) for inverse in equations.inverse]
+    dtype = probes.dtype
+    v = probes / np.linalg.norm(probes, axis=0)
+    before, beta = np.zeros_like(v), np.zeros(v.shape[1])
+    alphas: list[np.ndarray] = []
+    betas: list[np.ndarray] = []
+    found = np.zeros(v.shape[1])
+    for step in range(min(_MOST_STEPS, len(v))):
+        w = equations.schur(_by_root(equations, roots, v, transposed=False))
+        w = _by_root(equations, roots, w, transposed=True)
+        alpha = np.einsum("ik,ik->k", v, w, dtype=np.float64)
+        w -= alpha.astype(dtype) * v + beta.astype(dtype) * before
+        beta = np.sqrt(np.einsum("ik,ik->k", w, w, dtype=np.float64))
+        alphas.append(alpha)
+        betas.append(beta)
+        latest = _gauss(np.array(alphas), np.array(betas[:-1]))
+        moved = abs(float((latest - found).mean()))
+        found = latest
+        if step > 2 and moved <= _SETTLED * found.std() / np.sqrt(len(found)) + 1e-12:
+            break
+        if float(beta.min()) < 1e-6:  # an invariant subspace: the quadrature is complete
+            break
+        before, v = v, w / beta.astype(dtype)
+    return found
+
+
+def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
+    """Return the quadrature for log, less its first-order part, of each column."""
+    steps, count = alphas.shape
+    T = np.zeros((count, steps, steps))
+    index = np.arange(steps)
+    T[:, index, index] = alphas.T
+    T[:, index[1:], index[:-1]] = betas.T
+    values, vectors = np.linalg.eigh(T)
+    weights = vectors[:, 0, :] ** 2
+    logs = np.log(np.maximum(values, np.finfo(np.float32).eps))
+    return np.asarray((weights * logs).sum(axis=1) - (alphas[0] - 1.0))
+
+
+def _by_root(
+    equations: Equations, roots: list[np.ndarray], x: np.ndarray, *, transposed: bool
+) -> np.ndarray:
+    """Return ``K x``, or ``K' x``, with K K' the inverse of S's diagonal blocks."""
+    found = np.empty_like(x)
+    for root, span in zip(roots, equations.couplings.slices, strict=True):
+        side = root.swapaxes(1, 2) if transposed else root
+        found[span] = block_times(side.astype(x.dtype), x[span])
+    return found

@@ -1,0 +1,183 @@
+"""What is computed exactly, by solves: beta, the random effects, and the average information."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.model.sparse_gram import SparseGram
+from pymackay.solve.iterative.conjugate import conjugate_gradients
+from pymackay.solve.iterative.couplings import block_times
+from pymackay.solve.iterative.equations import Equations, is_regular
+from pymackay.solve.pls import symmetric_basis
+
+__all__ = ["Means", "element_bases", "quadratic_products", "solve_means"]
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Solutions for X's basis and the response.
+
+    Attributes
+    ----------
+    u : numpy.ndarray, shape (size, p + 1)
+        ``S⁻¹ Λ₂' Z₂'V₁⁻¹ [Q, y]``: where the next theta's solves start.
+    beta : numpy.ndarray, shape (p,)
+    precision_inverse : numpy.ndarray, shape (p, p)
+        ``(Q'V⁻¹Q)⁻¹``.
+    logdet_x : float
+        ``log |Q'V⁻¹Q|``.
+    r2 : float
+        ``y'Py``.
+    columns : list of numpy.ndarray, each (J q, p + 1)
+        Random effects predicted from each column, block by block: ``G Z'V⁻¹ [Q, y]``.
+    images : list of numpy.ndarray, each (J q, p + 1)
+        ``Z'V⁻¹ [Q, y]``, block by block.
+    iterations : int
+    residual : float
+    """
+
+    u: np.ndarray
+    beta: np.ndarray
+    precision_inverse: np.ndarray
+    logdet_x: float
+    r2: float
+    columns: list[np.ndarray]
+    images: list[np.ndarray]
+    iterations: int
+    residual: float
+
+    @property
+    def remainder(self) -> np.ndarray:
+        """The combination of [Q, y] that is ``y − Q beta``, shape (p + 1,)."""
+        return np.append(-self.beta, 1.0)
+
+    def effects(self, block: int, q: int) -> np.ndarray:
+        """Return the predicted random effects of a block, shape (J, q)."""
+        return (self.columns[block] @ self.remainder).reshape(-1, q)
+
+    def projected(self, block: int, q: int) -> np.ndarray:
+        """Return ``Z'Py`` of a block, shape (J, q)."""
+        return (self.images[block] @ self.remainder).reshape(-1, q)
+
+
+def solve_means(
+    equations: Equations, start: np.ndarray | None, tolerance: float, most: int
+) -> Means:
+    """Solve for every column of [Q, y]."""
+    gram, couplings = equations.gram, equations.couplings
+    lead, rest = gram.dense[0], np.concatenate(gram.dense[1:])
+    eliminated = equations.eliminate(lead)
+    K = rest - couplings.from_lead(eliminated)
+    right = equations.scale(K, transposed=True)
+    found = conjugate_gradients(
+        equations.schur,
+        equations.precondition,
+        right,
+        start=start,
+        tolerance=tolerance,
+        most=most,
+    )
+    b_rest = equations.scale(found.x)
+    left = lead - couplings.to_lead(b_rest)
+    b_lead = equations.eliminate(left)
+    Y = gram.dense_gram - lead.T @ eliminated - K.T @ b_rest
+    Y = 0.5 * (Y + Y.T)
+    p = gram.p
+    inverse = np.linalg.inv(Y[:p, :p])
+    beta = inverse @ Y[:p, p]
+    images = _images(equations, found.x, left, b_lead, b_rest)
+    return Means(
+        u=found.x,
+        beta=beta,
+        precision_inverse=inverse,
+        logdet_x=float(np.linalg.slogdet(Y[:p, :p])[1]),
+        r2=float(Y[p, p] - Y[p, :p] @ beta),
+        columns=[b_lead, *(b_rest[span] for span in couplings.slices)],
+        images=images,
+        iterations=found.iterations,
+        residual=found.residual,
+    )
+
+
+def _images(
+    equations: Equations, u: np.ndarray, left: np.ndarray, lead: np.ndarray, rest: np.ndarray
+) -> list[np.ndarray]:
+    """Return ``Z'V⁻¹ [Q, y]``: ``Λ⁻ᵀ u`` where Λ allows, else what the solution leaves over."""
+    couplings = equations.couplings
+    images = [block_times(equations.N, left)]
+    direct = None
+    for factor, span in zip(equations.factors[1:], couplings.slices, strict=True):
+        if is_regular(factor):
+            q = len(factor)
+            inverse = np.linalg.inv(factor).T
+            images.append(
+                np.matmul(inverse, u[span].reshape(-1, q, u.shape[1])).reshape(-1, u.shape[1])
+            )
+            continue
+        if direct is None:
+            dense = np.concatenate(equations.gram.dense[1:])
+            direct = dense - couplings.among(rest) - couplings.from_lead(lead)
+        images.append(direct[span])
+    return images
+
+
+def element_bases(gram: SparseGram) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return dG/dG_i of each block's elements, and where they stand in theta's order."""
+    bases, order = [], []
+    for block in gram.blocks:
+        parts = []
+        for term, columns in gram.block_slices(block):
+            layout = gram.layouts[term]
+            parts.append(symmetric_basis(layout, block.q, columns.start))
+            order.append(np.arange(layout.start, layout.stop))
+        bases.append(np.concatenate(parts))
+    return bases, np.concatenate(order)
+
+
+def quadratic_products(
+    equations: Equations,
+    means: Means,
+    working: list[np.ndarray],
+    start: np.ndarray | None,
+    tolerance: float,
+    most: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(Z f_i)'P(Z f_j)`` for all pairs of working effects, and the solves' solution.
+
+    Parameters
+    ----------
+    working : list of numpy.ndarray, each (J q, m_k)
+        Effects on one block, that are zero on all others, block by block.
+    """
+    gram, couplings, p = equations.gram, equations.couplings, equations.gram.p
+    counts = [part.shape[1] for part in working]
+    stops = np.cumsum(counts)
+    total = int(stops[-1])
+    f_rest = np.zeros((couplings.size, total))
+    for part, span, stop in zip(working[1:], couplings.slices, stops[1:], strict=True):
+        f_rest[span, stop - part.shape[1] : stop] = part
+    f_lead = np.zeros((len(working[0]), total))
+    f_lead[:, : counts[0]] = working[0]
+    lead = couplings.to_lead(f_rest)
+    lead[:, : counts[0]] += block_times(gram.diagonals[0], working[0])
+    rest = couplings.among(f_rest)
+    rest[:, : counts[0]] += couplings.from_lead(working[0])
+    own = f_lead.T @ lead + f_rest.T @ rest
+    fixed = f_lead.T @ gram.dense[0][:, :p] + f_rest.T @ np.concatenate(gram.dense[1:])[:, :p]
+    eliminated = equations.eliminate(lead)
+    K = rest - couplings.from_lead(eliminated)
+    found = conjugate_gradients(
+        equations.schur,
+        equations.precondition,
+        equations.scale(K, transposed=True),
+        start=start,
+        tolerance=tolerance,
+        most=most,
+    )
+    own = own - lead.T @ eliminated - K.T @ equations.scale(found.x)
+    b_fixed = np.concatenate([part[:, :p] for part in means.columns[1:]])
+    fixed = fixed - eliminated.T @ gram.dense[0][:, :p] - K.T @ b_fixed
+    own = own - fixed @ means.precision_inverse @ fixed.T
+    return 0.5 * (own + own.T), found.x

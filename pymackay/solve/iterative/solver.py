@@ -1,0 +1,218 @@
+"""`Iterative`: the solver for crossed factors too large for a dense Schur complement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pymackay.model.sparse_gram import SparseGram
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.couplings import Couplings
+from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.logdet import estimate_logdet
+from pymackay.solve.iterative.means import (
+    Means,
+    element_bases,
+    quadratic_products,
+    solve_means,
+)
+from pymackay.solve.iterative.traces import (
+    Probes,
+    Traces,
+    draw_probes,
+    draw_signs,
+    estimate_traces,
+)
+from pymackay.solve.iterative.variances import conditional_variances
+from pymackay.solve.pls import Evaluation, by_term, criterion_value
+
+__all__ = ["Estimate", "Iterative"]
+
+_MEAN_TOLERANCE = 1e-8  # of the residual, in float64: beta and b to seven digits
+_WORKING_TOLERANCE = 1e-6  # the average information steers the search, and scales error bars
+_PROBE_TOLERANCE = 1e-4  # in float32; what is left is a hundredth of a probe's own spread
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """An evaluation, and how well its traces are known.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        The criterion is nan here.
+    spread : numpy.ndarray, shape (N, m)
+        Score of the elements of G, in theta's order, probe by probe.
+    equations : Equations
+    means : Means
+    iterations : tuple of int
+        Conjugate gradient iterations for the means and for the probes.
+    """
+
+    evaluation: Evaluation
+    spread: np.ndarray
+    equations: Equations
+    means: Means
+    iterations: tuple[int, int]
+
+
+class Iterative:
+    """Solve models with two or more grouping factors without forming what is dense.
+
+    Parameters
+    ----------
+    gram : SparseGram
+    reml : bool
+    control : IterativeControl, optional
+    """
+
+    def __init__(
+        self, gram: SparseGram, reml: bool, control: IterativeControl | None = None
+    ) -> None:
+        self.gram = gram
+        self.reml = reml
+        self.control = control or IterativeControl()
+        self.couplings = Couplings(gram)
+        self._bases, self._order = element_bases(gram)
+        self.probes = self._draw(self.control.probes)
+        self._starts: dict[str, np.ndarray | None] = {}
+
+    def add_probes(self, count: int) -> None:
+        """Go on with `count` probes; those there are stay the same."""
+        self.probes = self._draw(count)
+
+    def _draw(self, count: int) -> Probes:
+        return draw_probes(self.couplings.size, count, self.control.seed)
+
+    def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
+        """Evaluate everything, the criterion included, at these relative factors."""
+        estimate = self.estimate(factors)
+        value, _ = self.criterion(estimate)
+        return replace(estimate.evaluation, criterion=value)
+
+    def criterion(self, estimate: Estimate) -> tuple[float, float]:
+        """Return the criterion at an estimate, and its Monte-Carlo standard error."""
+        count = self.control.criterion_probes
+        if count == 0:
+            return float("nan"), float("nan")
+        probes = draw_signs(self.couplings.size, count, self.control.seed)
+        logdet = estimate_logdet(estimate.equations, probes)
+        value = criterion_value(
+            self.gram.as_gram(),
+            reml=self.reml,
+            logdet_v=estimate.equations.logdet_lead + logdet.value,
+            logdet_x=estimate.means.logdet_x,
+            r2=estimate.means.r2,
+        )
+        return value, logdet.error
+
+    def error_variance(
+        self, factors: list[np.ndarray], *, with_beta: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Return Var(b̂ − b) / sigma² block by block, (J, q, q); `with_beta`: pev, else condvar.
+
+        Exact where the effects that are not eliminated are few; else estimated with as many
+        probes as the fit took, 64 at least.
+        """
+        equations = Equations(self.gram, self.couplings, factors)
+        found = conditional_variances(equations, self.probes, self.control)
+        if with_beta and self.gram.p:
+            means = solve_means(
+                equations, None, _MEAN_TOLERANCE, self.control.max_solver_iterations
+            )
+            for k, block in enumerate(self.gram.blocks):
+                columns = means.columns[k][:, : self.gram.p].reshape(-1, block.q, self.gram.p)
+                weighted = columns @ means.precision_inverse
+                found[k] = found[k] + weighted @ columns.swapaxes(1, 2)
+        return tuple(found)
+
+    def estimate(self, factors: list[np.ndarray]) -> Estimate:
+        """Evaluate all but the criterion at these relative factors, one per term."""
+        most = self.control.max_solver_iterations
+        equations = Equations(self.gram, self.couplings, factors)
+        means = solve_means(equations, self._starts.get("means"), _MEAN_TOLERANCE, most)
+        traces = estimate_traces(
+            equations, self.probes, self._starts.get("probes"), _PROBE_TOLERANCE, most
+        )
+        nu = self.gram.n - self.gram.p if self.reml else self.gram.n
+        sigma2 = means.r2 / nu
+        blocks = self.gram.blocks
+        projected = [means.projected(k, block.q) for k, block in enumerate(blocks)]
+        curvature = self._curvature(equations, means, projected, sigma2, nu)
+        self._starts |= {"means": means.u, "probes": traces.x}
+        taken = self._fixed_share(means)
+        mean_traces = [s.mean(axis=0) - t for s, t in zip(traces.samples, taken, strict=True)]
+        evaluation = Evaluation(
+            criterion=float("nan"),
+            sigma2=sigma2,
+            beta=means.beta,
+            precision_inverse=means.precision_inverse,
+            b=tuple(means.effects(k, block.q) for k, block in enumerate(blocks)),
+            traces=by_term(self.gram.as_gram(), mean_traces),
+            squares=by_term(self.gram.as_gram(), [a.T @ a for a in projected]),
+            curvature=curvature,
+            exact=False,
+        )
+        return Estimate(
+            evaluation,
+            self._spread(traces),
+            equations,
+            means,
+            (means.iterations, traces.iterations),
+        )
+
+    def _fixed_share(self, means: Means) -> list[np.ndarray]:
+        """Return what REML takes off each block's trace: beta's part, exact."""
+        shares = []
+        for k, block in enumerate(self.gram.blocks):
+            if not self.reml or self.gram.p == 0:
+                shares.append(np.zeros((block.q, block.q)))
+                continue
+            images = means.images[k][:, : self.gram.p].reshape(-1, block.q, self.gram.p)
+            weighted = images @ means.precision_inverse
+            shares.append(np.einsum("jap,jbp->ab", weighted, images, optimize=True))
+        return shares
+
+    def _spread(self, traces: Traces) -> np.ndarray:
+        """Return the score's stochastic part for every probe, in theta's order, (N, m)."""
+        parts = [
+            np.einsum("iab,nab->ni", E, samples)
+            for E, samples in zip(self._bases, traces.samples, strict=True)
+        ]
+        joined = np.concatenate(parts, axis=1)
+        found = np.empty_like(joined)
+        found[:, self._order] = joined
+        return found
+
+    def _curvature(
+        self,
+        equations: Equations,
+        means: Means,
+        projected: list[np.ndarray],
+        sigma2: float,
+        nu: int,
+    ) -> np.ndarray:
+        """Return the average information, profiled over sigma² (Gilmour et al. 1995, eq. 8)."""
+        working = [
+            np.einsum("iab,jb->jai", E, a).reshape(a.size, -1)
+            for E, a in zip(self._bases, projected, strict=True)
+        ]
+        products, self._starts["working"] = quadratic_products(
+            equations,
+            means,
+            working,
+            self._starts.get("working"),
+            _WORKING_TOLERANCE,
+            self.control.max_solver_iterations,
+        )
+        squares = np.concatenate(
+            [
+                np.einsum("iab,ab->i", E, a.T @ a)
+                for E, a in zip(self._bases, projected, strict=True)
+            ]
+        )
+        curvature = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
+        found = np.empty_like(curvature)
+        found[np.ix_(self._order, self._order)] = curvature
+        return found

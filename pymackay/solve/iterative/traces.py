@@ -1,0 +1,231 @@
+"""Traces by probe vectors: ``Σ_j Z_j'V⁻¹Z_j`` of every block, and how well they are known.
+
+With probes z of random signs, E z z' = I, so that ``z'Mz`` has the trace of M as its mean
+(Hutchinson 1990, Commun. Stat. Simul. Comput. 19). One solve ``x = S⁻¹z`` serves all blocks. What
+the preconditioner B⁻¹ says about the same probe, and whose mean is known exactly, is taken
+off: the control variate ``z'(2B⁻¹ − B⁻¹SB⁻¹)z`` leaves the square of what B gets wrong.
+The probes stay the same at every theta: the estimate is a smooth function of theta.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.solve.iterative.conjugate import conjugate_gradients
+from pymackay.solve.iterative.couplings import block_times
+from pymackay.solve.iterative.equations import Equations
+
+__all__ = ["Probes", "Traces", "draw_probes", "draw_signs", "estimate_traces"]
+
+_BATCH = 16  # probes that share a product: their rows fill a cache line
+_WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
+_FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Probe vectors.
+
+    Attributes
+    ----------
+    z : numpy.ndarray of float32, shape (size, N)
+        Random signs; or all unit vectors, scaled so that the mean of z z' is the identity.
+    exact : bool
+        Whether the probes are all unit vectors: the traces are then exact.
+    """
+
+    z: np.ndarray
+    exact: bool
+
+    @property
+    def count(self) -> int:
+        """Number of probes."""
+        return self.z.shape[1]
+
+
+def draw_probes(size: int, count: int, seed: int) -> Probes:
+    """Draw random signs; all unit vectors where they are no more than `count`."""
+    if count >= size:
+        return Probes(np.eye(size, dtype=np.float32) * np.float32(np.sqrt(size)), exact=True)
+    return Probes(draw_signs(size, count, seed), exact=False)
+
+
+def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
+    """Draw random signs, shape (size, count); column i is the same whatever `count` is."""
+    z = np.empty((size, count), dtype=np.float32)
+    for i in range(count):
+        bits = np.random.default_rng((seed, i)).integers(0, 2, size, dtype=np.int8)
+        z[:, i] = 2.0 * bits - 1.0
+    return z
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """Estimates of ``Σ_j Z_j'V⁻¹Z_j``.
+
+    Attributes
+    ----------
+    samples : list of numpy.ndarray, each (N, q, q)
+        One estimate per probe, block by block.
+    x : numpy.ndarray of float32, shape (size, N)
+        ``S⁻¹ z``.
+    iterations : int
+        Conjugate gradient iterations, the batch that took most.
+    """
+
+    samples: list[np.ndarray]
+    x: np.ndarray
+    iterations: int
+
+
+def estimate_traces(
+    equations: Equations, probes: Probes, start: np.ndarray | None, tolerance: float, most: int
+) -> Traces:
+    """Estimate the traces of all blocks at one theta.
+
+    Parameters
+    ----------
+    equations : Equations
+    probes : Probes
+    start : numpy.ndarray, shape (size, at most N), or None
+        Solutions at a theta near by.
+    tolerance, most
+        As in `conjugate_gradients`.
+    """
+    known = _Known(equations)
+    x = np.empty_like(probes.z)
+    samples: list[list[np.ndarray]] = [[] for _ in equations.factors]
+    iterations = 0
+    for first in range(0, probes.count, _BATCH):
+        span = slice(first, first + _BATCH)
+        z = probes.z[:, span]
+        v = equations.precondition(z)
+        warm = v.copy()
+        if start is not None and first < start.shape[1]:
+            earlier = start[:, span]
+            warm[:, : earlier.shape[1]] = earlier
+        found = conjugate_gradients(
+            equations.schur,
+            equations.precondition,
+            z,
+            start=warm,
+            tolerance=tolerance * known.tightness,
+            most=most,
+        )
+        x[:, span] = found.x
+        iterations = max(iterations, found.iterations)
+        for part, sample in zip(samples, known.batch(z, v, found.x), strict=True):
+            part.append(sample)
+    return Traces([np.concatenate(part) for part in samples], x, iterations)
+
+
+class _Known:
+    """What the preconditioner knows of the traces, exactly, and a batch's estimates around it."""
+
+    def __init__(self, equations: Equations) -> None:
+        self.equations = equations
+        self.couplings = equations.couplings
+        A, N = equations.gram.diagonals[0], equations.N
+        self.lead_total = (A @ N.swapaxes(1, 2)).sum(axis=0)
+        self.lead_known = np.zeros_like(self.lead_total)
+        self.others = []
+        for k, inverse in enumerate(equations.inverse):
+            factor = equations.factors[k + 1]
+            rows = self.couplings.row_quadratics(k, factor @ inverse @ factor.T)
+            self.lead_known += (N @ rows @ N.swapaxes(1, 2)).sum(axis=0)
+            self.others.append(_BlockTrace(factor, inverse, equations.kept[k]))
+
+    @property
+    def tightness(self) -> float:
+        """What the tolerance of solves is multiplied by, for γ to keep its digits."""
+        signals = [trace.signal[trace.strong].min(initial=1.0) for trace in self.others]
+        return min(1.0, *(signal / _FULL_SIGNAL for signal in signals))
+
+    def batch(self, z: np.ndarray, v: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+        """Return the estimates of some probes, block by block, each (probes, q, q)."""
+        equations = self.equations
+        b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
+        lead_v, lead_x, lead_z = (equations.lead_part(b) for b in (b_v, b_x, b_z))
+        N = equations.N.astype(z.dtype)
+        E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
+        found = [self.lead_total - self.lead_known - _products(E_z, E_left, len(N[0]))]
+        S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
+        left = x - (2.0 * v - equations.precondition(S_v))
+        K_z = K_x = z
+        if not all(trace.all_strong for trace in self.others):
+            K_z, K_x = equations.reduced(b_z, lead_z), equations.reduced(b_x, lead_x)
+        for trace, span in zip(self.others, self.couplings.slices, strict=True):
+            parts = (z, left, x - v, K_z, K_x)
+            found.append(trace.samples(*(part[span] for part in parts)))
+        return found
+
+
+class _BlockTrace:
+    """The trace of one block that is not eliminated, along the axes of its covariance matrix.
+
+    With ``Λ = U s V'``: along axes that the data determine, T = Z'V⁻¹Z follows from
+    ``V'(I − S⁻¹)V = s U'TU s`` with no loss where γ is near J; along the others, which may have
+    s = 0, from ``T = K − KΛS⁻¹Λ'K``; between the two, from ``s U'T = V'S⁻¹Λ'K``.
+    """
+
+    def __init__(self, factor: np.ndarray, inverse: np.ndarray, kept: np.ndarray) -> None:
+        self.q = len(factor)
+        self.turn, self.sizes, other = np.linalg.svd(factor)
+        self.back = other.T
+        total = self.turn.T @ kept.sum(axis=0) @ self.turn
+        self.signal = self.sizes**2 * np.diag(total) / len(kept)
+        self.strong = self.signal > _WELL_DETERMINED
+        self.all_strong = bool(self.strong.all())
+        self.gamma_known = len(kept) * np.eye(self.q) - self.back.T @ inverse.sum(0) @ self.back
+        self.kept_total = total
+        mixed = np.einsum("jab,bc,jcd->ad", inverse, factor.T, kept, optimize=True)
+        self.mixed_known = self.back.T @ mixed @ self.turn
+
+    def samples(
+        self,
+        z: np.ndarray,
+        left: np.ndarray,
+        beyond: np.ndarray,
+        K_z: np.ndarray,
+        K_x: np.ndarray,
+    ) -> np.ndarray:
+        """Return one estimate per probe, shape (probes, q, q).
+
+        Parameters
+        ----------
+        z, left, beyond : numpy.ndarray, shape (J q, probes)
+            The probes; S⁻¹z less its control variate; S⁻¹z less B⁻¹z.
+        K_z, K_x : numpy.ndarray, shape (J q, probes)
+            ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
+        """
+        strong, weak = self.strong, ~self.strong
+        found = np.empty((z.shape[1], self.q, self.q))
+        gamma = self.gamma_known - self.back.T @ _products(z, left, self.q) @ self.back
+        size = np.where(strong, self.sizes, 1.0)
+        found[:] = gamma / np.outer(size, size)
+        if weak.any():
+            direct = self.kept_total - self.turn.T @ _products(K_z, K_x, self.q) @ self.turn
+            crossed = _one_sided(beyond, K_z, self.q)
+            crossed = (self.mixed_known + self.back.T @ crossed @ self.turn) / size[:, None]
+            found[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
+            found[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
+            found[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
+        return np.asarray(self.turn @ found @ self.turn.T)
+
+
+def _one_sided(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
+    """Return ``Σ_j a_j b_j'`` of each column, shape (columns, q, q)."""
+    shape = (-1, q, a.shape[1])
+    return np.asarray(
+        np.einsum(
+            "jan,jbn->nab", a.reshape(shape), b.reshape(shape), dtype=np.float64, optimize=False
+        )
+    )
+
+
+def _products(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
+    """Return the symmetric part of ``Σ_j a_j b_j'``, shape (columns, q, q)."""
+    found = _one_sided(a, b, q)
+    return 0.5 * (found + found.swapaxes(1, 2))
