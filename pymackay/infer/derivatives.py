@@ -33,8 +33,12 @@ class Derivatives:
     ----------
     precision_inverse : numpy.ndarray, shape (p, p)
         Φ = (X'V⁻¹X)⁻¹.
+    beta : numpy.ndarray, shape (p,)
+        Coefficients of the orthonormal basis of X, on the least-squares residual.
     r2 : float
         y'Py.
+    logdet : float
+        log |V|.
     traces : numpy.ndarray, shape (m,)
         tr(PV̇ᵢ) under REML, tr(V⁻¹V̇ᵢ) under ML.
     trace_products : numpy.ndarray, shape (m, m)
@@ -46,7 +50,9 @@ class Derivatives:
     """
 
     precision_inverse: np.ndarray
+    beta: np.ndarray
     r2: float
+    logdet: float
     traces: np.ndarray
     trace_products: np.ndarray
     slopes: np.ndarray
@@ -71,7 +77,9 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     pairs = np.ix_(back, back)
     return Derivatives(
         precision_inverse=dense.precision_inverse,
+        beta=-dense.tau[dense.size : dense.m, -1],
         r2=dense.r2,
+        logdet=lead.logdet + dense.logdet,
         traces=by_block.traces[back],
         trace_products=by_block.trace_products[pairs],
         slopes=by_block.slopes[back],
@@ -111,7 +119,9 @@ class _Dense:
         root = scipy.linalg.block_diag(*parts, np.eye(gram.p))
         B = root.T @ K[:m, :m] @ root
         B[np.arange(size), np.arange(size)] += 1.0
-        half = scipy.linalg.solve_triangular(np.linalg.cholesky(B), root.T, lower=True)
+        L = np.linalg.cholesky(B)
+        self.logdet = 2.0 * float(np.log(np.diag(L)[:size]).sum())
+        half = scipy.linalg.solve_triangular(L, root.T, lower=True)
         self.Q = half.T @ half
         self.Q_trace = self.Q if reml else self._given_beta()
         self.precision_inverse = self.Q[size:, size:]
@@ -160,6 +170,16 @@ class _LeadSums:
     products: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """What `Derivatives` holds by elements of G, these ordered block by block."""
+
+    traces: np.ndarray
+    trace_products: np.ndarray
+    slopes: np.ndarray
+    products: np.ndarray
+
+
 class _Lead:
     """The leading block: its levels' matrices, and sums over them chunk by chunk."""
 
@@ -168,6 +188,7 @@ class _Lead:
         eye = np.eye(len(factor))
         inverse = np.linalg.inv(eye + factor.T @ gram.A @ factor)
         self.gram = gram
+        self.logdet = -float(np.linalg.slogdet(inverse)[1].sum())
         self.F = factor @ inverse @ factor.T
         if is_regular(factor):
             self.N = np.linalg.solve(factor.T, inverse @ factor.T)
@@ -217,7 +238,7 @@ class _Lead:
 
 def _join(
     dense: _Dense, sums: _LeadSums, others: tuple[Block, ...], bases: list[np.ndarray]
-) -> Derivatives:
+) -> _Joined:
     """Put the leading block and the others together, elements ordered block by block."""
     m, size = dense.m, dense.size
     spans = np.cumsum([0, *(block.size for block in others)])
@@ -251,9 +272,7 @@ def _join(
         trace_products[:k, k:] = crossed
         trace_products[k:, :k] = trace_products[:k, k:].T
         trace_products[k:, k:] = trace_curvature(W_trace, others, bases)
-    return Derivatives(
-        precision_inverse=dense.precision_inverse,
-        r2=dense.r2,
+    return _Joined(
         traces=np.concatenate([sums.traces, *traces]),
         trace_products=trace_products,
         slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, *slopes]),

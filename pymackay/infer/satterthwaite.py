@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.infer.chain import bend, jacobian
 from pymackay.infer.derivatives import Derivatives, differentiate
 from pymackay.infer.wald import FTest
 from pymackay.model.gram import Gram
@@ -82,11 +83,11 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     theta = fit.theta.to_numpy()
     found = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
     sigma = fit.sigma / gram.y_scale
-    jacobian = _theta_jacobian(gram, theta)
-    curvature = _curvature(gram, theta, jacobian, found, sigma, gram.n - gram.p * reml)
+    chained = _theta_jacobian(gram, theta)
+    curvature = _curvature(gram, chained, found, sigma, gram.n - gram.p * reml)
     inverse, lost = _inverse(curvature)
     root = np.linalg.inv(gram.basis.R)
-    by_theta = np.tensordot(jacobian.T, found.slopes[:, :-1, :-1], axes=1)
+    by_theta = np.tensordot(chained.T, found.slopes[:, :-1, :-1], axes=1)
     by_sigma = 2.0 / sigma * found.precision_inverse
     turned = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
     messages = () if not lost else (_flat_message(lost),)
@@ -107,21 +108,16 @@ def _flat_message(lost: int) -> str:
 
 def _theta_jacobian(gram: Gram, theta: np.ndarray) -> np.ndarray:
     """Return the derivatives of G's elements by theta, shape (m, m)."""
-    jacobian = np.zeros((gram.n_theta, gram.n_theta))
+    found = np.zeros((gram.n_theta, gram.n_theta))
     for layout, T in zip(gram.layouts, gram.transforms, strict=True):
         span = slice(layout.start, layout.stop)
-        inverse = np.linalg.inv(T)
-        left = inverse[:, layout.rows]
-        right = (inverse @ layout.factor(theta))[:, layout.columns]
-        straight = left[layout.rows] * right[layout.columns]
-        jacobian[span, span] = straight + left[layout.columns] * right[layout.rows]
-    return jacobian
+        found[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
+    return found
 
 
 def _curvature(
     gram: Gram,
-    theta: np.ndarray,
-    jacobian: np.ndarray,
+    by_theta: np.ndarray,
     found: Derivatives,
     sigma: float,
     nu: int,
@@ -132,24 +128,19 @@ def _curvature(
     score = found.traces - squares / sigma**2
     observed = 2.0 * found.products[:, :, -1, -1] / sigma**2 - found.trace_products
     curvature = np.empty((m + 1, m + 1))
-    curvature[:m, :m] = jacobian.T @ observed @ jacobian + _bending(gram, score)
-    curvature[:m, m] = curvature[m, :m] = 2.0 / sigma**3 * (squares @ jacobian)
+    curvature[:m, :m] = by_theta.T @ observed @ by_theta + _bending(gram, score)
+    curvature[:m, m] = curvature[m, :m] = 2.0 / sigma**3 * (squares @ by_theta)
     curvature[m, m] = 6.0 * found.r2 / sigma**4 - 2.0 * nu / sigma**2
     return curvature
 
 
 def _bending(gram: Gram, score: np.ndarray) -> np.ndarray:
-    """Return what the second derivatives of G by theta add: elements of one column share it."""
-    bending = np.zeros((gram.n_theta, gram.n_theta))
+    """Return what the second derivatives of G by theta add, shape (m, m)."""
+    found = np.zeros((gram.n_theta, gram.n_theta))
     for layout, T in zip(gram.layouts, gram.transforms, strict=True):
         span = slice(layout.start, layout.stop)
-        S = np.zeros((layout.q, layout.q))
-        S[layout.rows, layout.columns] = 0.5 * score[span]
-        inverse = np.linalg.inv(T)
-        user = inverse.T @ (S + S.T) @ inverse
-        same = layout.columns[:, None] == layout.columns
-        bending[span, span] = 2.0 * same * user[layout.rows][:, layout.rows]
-    return bending
+        found[span, span] = bend(np.linalg.inv(T), score[span], layout)
+    return found
 
 
 def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,0 +1,107 @@
+"""A model's parameters as intervals know them: standard deviations, correlations, sigma, beta."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.errors import ArgumentError
+from pymackay.results import Fit
+
+__all__ = ["Parameter", "choose", "list_parameters"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Attributes
+    ----------
+    name : str
+        R's short name: ``".sig01"``, ``".sigma"``, a coefficient's name.
+    label : str
+        R's long name: ``"sd_Days|Subject"``, ``"cor_Days.(Intercept)|Subject"``, ``"sigma"``.
+    kind : {"sd", "cor", "sigma", "beta"}
+    term : int
+        Position of its random term; -1 for sigma and beta.
+    first, second : int
+        Its effects in the term (the same twice for a standard deviation); of beta, the coefficient.
+    estimate : float
+        nan for the correlation of an effect that does not vary.
+    """
+
+    name: str
+    label: str
+    kind: str
+    term: int
+    first: int
+    second: int
+    estimate: float
+
+
+def list_parameters(fit: Fit) -> list[Parameter]:
+    """Return the parameters of a fit in the order of R's ``confint``.
+
+    Term by term the lower triangle of standard deviations and correlations, column by column,
+    then sigma, then the coefficients.
+    """
+    found: list[Parameter] = []
+    for t, term in enumerate(fit.model.terms):
+        covariance = fit.varcorr[term.name].to_numpy(dtype=np.float64)
+        sd = np.sqrt(np.diag(covariance))
+        for j, second in enumerate(term.effects):
+            for i in range(j, len(term.effects)):
+                name = f".sig{len(found) + 1:02d}"
+                if i == j:
+                    label, kind, value = f"sd_{second}|{term.group}", "sd", sd[j]
+                else:
+                    label, kind = f"cor_{term.effects[i]}.{second}|{term.group}", "cor"
+                    scale = sd[i] * sd[j]
+                    value = covariance[i, j] / scale if scale > 0.0 else np.nan
+                found.append(Parameter(name, label, kind, t, i, j, float(value)))
+    found.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
+    for k, (name, value) in enumerate(fit.beta.items()):
+        found.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
+    return found
+
+
+def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
+    """Return the parameters that `parm` names, in their own order.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+    parm : str, iterable of str, or None
+        Short or long names; ``"theta_"`` for standard deviations, correlations and sigma,
+        ``"beta_"`` for the coefficients; None for all.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no parameter of such a name.
+    """
+    if parm is None:
+        return parameters
+    if isinstance(parm, str):
+        wanted = {parm}
+    elif isinstance(parm, Iterable):
+        wanted = set(parm)
+    else:
+        wanted = {parm}
+    known = {"theta_", "beta_"} | {n for p in parameters for n in (p.name, p.label)}
+    unknown = [repr(name) for name in wanted if name not in known]
+    if unknown:
+        names = ", ".join(
+            p.name if p.name == p.label else f"{p.name} ({p.label})" for p in parameters
+        )
+        raise ArgumentError(
+            f"parm: there is no parameter {', '.join(sorted(unknown))}; the fit has {names}. "
+            f"'theta_' stands for all that are no coefficients, 'beta_' for the coefficients."
+        )
+    return [
+        p
+        for p in parameters
+        if wanted & {p.name, p.label, "beta_" if p.kind == "beta" else "theta_"}
+    ]
