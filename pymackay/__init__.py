@@ -32,14 +32,22 @@ if TYPE_CHECKING:
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.infer.anova import anova
     from pymackay.infer.augment import augment
+    from pymackay.infer.coefficients import coefficients
+    from pymackay.infer.confint import confint
+    from pymackay.infer.contrast import contrast
     from pymackay.infer.explained import icc, r2
     from pymackay.infer.forecast import forecast_collapse
+    from pymackay.infer.headed_table import HeadedTable
+    from pymackay.infer.keep import load_fit
     from pymackay.infer.predict import predict
+    from pymackay.infer.profile import Profile, profile
     from pymackay.infer.refit import refit
     from pymackay.infer.simulate import simulate
     from pymackay.infer.tidy import glance, tidy
     from pymackay.infer.variance_gap import variance_gap
+    from pymackay.infer.variance_test import variance_test
     from pymackay.reference import lme4
     from pymackay.results import Fit
 
@@ -54,6 +62,8 @@ __all__ = [
     "DataError",
     "Fit",
     "FormulaError",
+    "HeadedTable",
+    "Profile",
     "PymackayError",
     "PymackayWarning",
     "RError",
@@ -62,8 +72,12 @@ __all__ = [
     "RecordingError",
     "__version__",
     "adapters",
+    "anova",
     "augment",
+    "coefficients",
     "compare",
+    "confint",
+    "contrast",
     "evaluate",
     "forecast_collapse",
     "glance",
@@ -72,21 +86,30 @@ __all__ = [
     "lme4",
     "lmer",
     "load_data",
+    "load_fit",
     "mackay",
     "predict",
+    "profile",
     "r2",
     "refit",
     "simulate",
     "testing",
     "tidy",
     "variance_gap",
+    "variance_test",
 ]
 
 _HOMES = {
     "Comparison": "pymackay.compare.verdict",
     "Fit": "pymackay.results",
+    "HeadedTable": "pymackay.infer.headed_table",
+    "Profile": "pymackay.infer.profile",
+    "anova": "pymackay.infer.anova",
     "augment": "pymackay.infer.augment",
+    "coefficients": "pymackay.infer.coefficients",
     "compare": "pymackay.compare.verdict",
+    "confint": "pymackay.infer.confint",
+    "contrast": "pymackay.infer.contrast",
     "evaluate": "pymackay.api",
     "forecast_collapse": "pymackay.infer.forecast",
     "glance": "pymackay.infer.tidy",
@@ -94,13 +117,16 @@ _HOMES = {
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api",
     "load_data": "pymackay.datasets",
+    "load_fit": "pymackay.infer.keep",
     "mackay": "pymackay.api",
     "predict": "pymackay.infer.predict",
+    "profile": "pymackay.infer.profile",
     "r2": "pymackay.infer.explained",
     "refit": "pymackay.infer.refit",
     "simulate": "pymackay.infer.simulate",
     "tidy": "pymackay.infer.tidy",
     "variance_gap": "pymackay.infer.variance_gap",
+    "variance_test": "pymackay.infer.variance_test",
 }
 
 _MODULES = {

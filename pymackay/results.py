@@ -232,14 +232,20 @@ class Fit:
     problem: Any = None
 
     _repr_html_ = _Method("pymackay.infer.summary", "fit_html")
+    anova = _Method("pymackay.infer.anova", "anova")
     augment = _Method("pymackay.infer.augment", "augment")
+    coefficients = _Method("pymackay.infer.coefficients", "coefficients")
+    confint = _Method("pymackay.infer.confint", "confint")
+    contrast = _Method("pymackay.infer.contrast", "contrast")
     glance = _Method("pymackay.infer.tidy", "glance")
     predict = _Method("pymackay.infer.predict", "predict")
+    profile = _Method("pymackay.infer.profile", "profile")
     refit = _Method("pymackay.infer.refit", "refit")
     save = _Method("pymackay.infer.keep", "save")
     simulate = _Method("pymackay.infer.simulate", "simulate")
     summary = _Method("pymackay.infer.summary", "summary")
     tidy = _Method("pymackay.infer.tidy", "tidy")
+    variance_test = _Method("pymackay.infer.variance_test", "variance_test")
 
     @property
     def n_obs(self) -> int:
