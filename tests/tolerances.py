@@ -25,6 +25,12 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "default criterion": (1e-4, "absolute: where lme4's default stops, over its versions"),
     "tight": (1e-5, "in statistical units: two searches meet where the criterion is flat to 1e-10"),
     "loop": (1e-8, "relative: loop and optimiser each stop 1e-9 standard errors from the optimum"),
+    "r's functions": (
+        1e-4,
+        "relative: a search by differences ends 1e-6 off in theta, and p-values "
+        "and degrees of freedom magnify that",
+    ),
+    "dense algebra": (1e-12, "times the order of a well-conditioned matrix: a few roundings each"),
     "second moment": (1e-6, "of the variances: the tightened optimum leaves 1e-7 standard errors"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg.lapack import dgeqrf
 
 __all__ = ["TermLayout", "lower_factor", "split_theta", "theta_names"]
 
@@ -68,9 +69,9 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     """
     if factor.shape[0] == 1:
         return np.abs(factor)
-    R = np.asarray(np.linalg.qr(factor.T, mode="r"))
-    sign = np.where(np.diag(R) < 0.0, -1.0, 1.0)
-    return np.tril((R * sign[:, None]).T)
+    reflected, _, _, _ = dgeqrf(factor.T)
+    R = np.triu(reflected[: factor.shape[0]])
+    return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
 
 
 def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:

@@ -9,6 +9,7 @@ units lose (response near 1e12, covariates of size 1e6, powers of a year).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -32,6 +33,11 @@ class Basis:
 
     Q: np.ndarray
     R: np.ndarray
+
+    @cached_property
+    def log_determinant(self) -> float:
+        """The columns' own part of a log determinant, log |R'R|."""
+        return 2.0 * float(np.log(np.abs(self.R.diagonal())).sum())
 
     def from_basis(self, coefficients: np.ndarray) -> np.ndarray:
         """Turn coefficients of Q, shape (k, ...), into coefficients of the original columns."""

@@ -148,9 +148,9 @@ class _LevelsFirst:
         if q == 1:
             return 1.0 / M, tf.reduce_sum(tf.math.log(M))
         L = tf.linalg.cholesky(M)
-        eye = tf.eye(q, batch_shape=tf.shape(M)[:1], dtype=tf.float64)
         logdet = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(L)))
-        return tf.linalg.cholesky_solve(L, eye), logdet
+        root = tf.linalg.triangular_solve(L, tf.constant(np.eye(q)[None]))
+        return tf.matmul(root, root, transpose_a=True), logdet
 
 
 class _LevelsLast:

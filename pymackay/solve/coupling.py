@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.model.gram import Gram
+from pymackay.solve.dense import product
 
 __all__ = ["Coupling", "DenseCoupling", "PairCoupling", "make_coupling"]
 
@@ -70,21 +71,21 @@ class DenseCoupling:
     def schur(self, F: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'F_jC_j``."""
         FC = np.matmul(F, self.C).reshape(self._flat.shape)
-        return self._flat.T @ FC
+        return product(self._flat.T, FC)
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
         """Return ``C_j Q C_j'`` of every level."""
         m = len(Q)
-        CQ = (self._flat[:, :m] @ Q).reshape(*self.C.shape[:2], m)
+        CQ = product(self._flat[:, :m], Q).reshape(*self.C.shape[:2], m)
         return np.matmul(CQ, self.C[:, :, :m].transpose(0, 2, 1))
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """Return ``C x``."""
-        return (self._flat @ x).reshape(*self.C.shape[:2], -1)
+        return product(self._flat, x).reshape(*self.C.shape[:2], -1)
 
     def transpose_times(self, v: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'v_j``."""
-        return self._flat.T @ v.reshape(len(self._flat), -1)
+        return product(self._flat.T, v.reshape(len(self._flat), -1))
 
     def dense(self) -> np.ndarray:
         """Return C."""
@@ -116,7 +117,7 @@ class PairCoupling:
         full[index, index] *= 0.5
         full[:k, k:] = self._transposed @ weighted
         full[k:, :k] = full[:k, k:].T
-        full[k:, k:] = self.other.T @ weighted
+        full[k:, k:] = product(self.other.T, weighted)
         return full
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
@@ -127,17 +128,17 @@ class PairCoupling:
         index = np.arange(k)
         doubled[index, index] *= 0.5
         found = self.pairs.T @ doubled.ravel()
-        found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + X @ Q[k:, k:])
+        found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:]))
         return found.reshape(-1, 1, 1)
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """Return ``C x``."""
         k = self.sparse.shape[1]
-        return (self.sparse @ x[:k] + self.other @ x[k:])[:, None, :]
+        return (self.sparse @ x[:k] + product(self.other, x[k:]))[:, None, :]
 
     def transpose_times(self, v: np.ndarray) -> np.ndarray:
         """Return ``Σ C_j'v_j``."""
-        return np.concatenate([self._transposed @ v[:, 0, :], self.other.T @ v[:, 0, :]])
+        return np.concatenate([self._transposed @ v[:, 0, :], product(self.other.T, v[:, 0, :])])
 
     def dense(self) -> np.ndarray:
         """Return C."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from pymackay.model.gram import Block, Gram
+from pymackay.solve import dense as blas
 from pymackay.solve import levels
 from pymackay.solve.batched import choose_layout
 from pymackay.solve.coupling import make_coupling
@@ -98,13 +98,13 @@ class Crossed:
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         dense = self._dense_stage(factors)
-        gram, p, m = self.gram, self.gram.p, len(dense.Q)
+        gram, p = self.gram, self.gram.p
         nu = gram.n - p if self.reml else gram.n
         sigma2 = dense.r2 / nu
         Q_trace = dense.Q if self.reml else self._given_beta(dense.Q)
         lead = self._lead_moments(factors, dense, Q_trace)
         remainder = np.append(-dense.coefficients, 1.0)
-        a_rest = (dense.K[:m] @ remainder)[: self._size]
+        a_rest = blas.product(dense.K, remainder[:, None])[: self._size, 0]
         effects = [lead["b"]]
         traces = [lead["sum_H"] - lead["sum_S"]]
         a_blocks = [lead["a"]]
@@ -156,16 +156,15 @@ class Crossed:
         scaled = self._scale(K[:m, :m], blocks)
         index = np.arange(size)
         scaled[index, index] += 1.0
-        L = scipy.linalg.cholesky(scaled.T, lower=True, overwrite_a=True, check_finite=False)
+        L = blas.cholesky(scaled)
         logs = 2.0 * np.log(np.diag(L))
-        right = self._scale_rows(K[:m, m:], blocks)
-        half = scipy.linalg.solve_triangular(L, right, lower=True, check_finite=False)[:, 0]
-        Q = self._scale(_symmetric_inverse(L), [factor.T for factor in blocks])
+        half = blas.solve_lower(L, self._scale_rows(K[:m, m:], blocks))[:, 0]
+        Q = self._scale(blas.symmetric_inverse(L), [factor.T for factor in blocks])
         return _Dense(
             K=K,
             F=F,
             Q=Q,
-            coefficients=Q @ K[:m, m],
+            coefficients=blas.product(Q, K[:m, m:])[:, 0],
             logdet_v=float(logdet_lead + logs[:size].sum()),
             logdet_x=float(logs[size:].sum()),
             r2=float(K[m, m] - half @ half),
@@ -177,9 +176,9 @@ class Crossed:
         given = np.zeros_like(Q)
         given[:size, :size] = Q[:size, :size]
         if len(Q) > size:
-            given[:size, :size] -= Q[:size, size:] @ np.linalg.solve(
-                Q[size:, size:], Q[size:, :size]
-            )
+            inverse = np.linalg.inv(Q[size:, size:])
+            carried = blas.product(inverse, Q[size:, :size])
+            given[:size, :size] -= blas.product(Q[:size, size:], carried)
         return given
 
     def _other_factors(self, factors: list[np.ndarray]) -> list[np.ndarray]:
@@ -252,14 +251,14 @@ class Crossed:
         self, dense: _Dense, lead: dict[str, np.ndarray], a_blocks: list[np.ndarray]
     ) -> np.ndarray:
         """Return y'PV̇PV̇Py for all pairs of elements, block by block."""
-        m, size = len(dense.Q), self._size
+        m = len(dense.Q)
         working = [
             np.einsum("iab,jb->jai", E, a) for E, a in zip(self._basis, a_blocks, strict=True)
         ]
         counts = [w.shape[2] for w in working]
         first = counts[0]
         total = sum(counts)
-        rest = np.zeros((size, total))
+        rest = np.zeros((m + 1, total))
         start = first
         for w, span in zip(working[1:], self._slices, strict=True):
             rest[span, start : start + w.shape[2]] = w.reshape(-1, w.shape[2])
@@ -267,15 +266,15 @@ class Crossed:
         lead_part = working[0]
         carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
         own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
-        K_rest = dense.K[:m, :size] @ rest
-        h = K_rest.copy()
+        K_rest = blas.product(dense.K, rest)
+        h = K_rest[:m].copy()
         h[:, :first] += carried[:m]
-        products = rest.T @ K_rest[:size]
+        products = rest.T @ K_rest
         products[:first, :first] += own
-        cross = carried[:size].T @ rest
+        cross = carried.T @ rest
         products[:first] += cross
         products[:, :first] += cross.T
-        products -= h.T @ dense.Q @ h
+        products -= h.T @ blas.product(dense.Q, h)
         return products
 
 
@@ -285,15 +284,6 @@ def _block_slices(blocks: tuple[Block, ...]) -> list[slice]:
         slices.append(slice(start, start + block.size))
         start += block.size
     return slices
-
-
-def _symmetric_inverse(L: np.ndarray) -> np.ndarray:
-    """Return the inverse of L L'; L, with zeros above its diagonal, is overwritten."""
-    lower, _ = scipy.linalg.lapack.dpotri(L, lower=1, overwrite_c=1)
-    inverse = lower + lower.T
-    index = np.arange(len(inverse))
-    inverse[index, index] *= 0.5
-    return inverse
 
 
 def _level_traces(
@@ -313,6 +303,6 @@ def _level_traces(
             return inverse.T @ gamma @ inverse
     m = len(Q)
     rows = K[span, :m]
-    KQ = (rows @ Q).reshape(block.n_levels, block.q, m)
+    KQ = blas.product(rows, Q).reshape(block.n_levels, block.q, m)
     removed = np.einsum("jam,jbm->ab", KQ, rows.reshape(block.n_levels, block.q, m), optimize=True)
     return K[index[:, :, None], index[:, None, :]].sum(axis=0) - removed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymackay.model.gram import Block
+from pymackay.solve.dense import product
 
 __all__ = ["projected_gram", "trace_curvature"]
 
@@ -33,14 +34,14 @@ def projected_gram(
     """
     J, q = lead_H.shape[:2]
     first = J * q
-    U = -Q @ K[:, :size]
+    U = product(-Q, K[:, :size])
     index = np.arange(size)
     U[index, index] += 1.0
     W = np.empty((first + size, first + size))
-    W[:first, first:] = lead_E @ U
+    W[:first, first:] = product(lead_E, U)
     W[first:, :first] = W[:first, first:].T
-    W[first:, first:] = K[:size] @ U
-    W[:first, :first] = -(lead_E @ Q) @ lead_E.T
+    W[first:, first:] = product(K[:size], U)
+    W[:first, :first] = product(product(lead_E, -Q), lead_E.T)
     rows = np.arange(first).reshape(J, q)
     W[rows[:, :, None], rows[:, None, :]] += lead_H
     return W
@@ -76,6 +77,6 @@ def _pair(
 ) -> np.ndarray:
     by_level = part.reshape(g.n_levels, g.q, h.n_levels, h.q)
     laid = by_level.transpose(1, 3, 0, 2).reshape(g.q * h.q, -1)
-    products = (laid @ laid.T).reshape(g.q, h.q, g.q, h.q)
+    products = product(laid, laid.T).reshape(g.q, h.q, g.q, h.q)
     crossed = products.transpose(0, 2, 1, 3).reshape(g.q * g.q, h.q * h.q)
     return basis_g.reshape(len(basis_g), -1) @ crossed @ basis_h.reshape(len(basis_h), -1).T

@@ -61,7 +61,7 @@ class Graph:
         """
         try:
             found = tf.raw_ops.PartitionedCall(
-                args=[tf.convert_to_tensor(argument) for argument in arguments],
+                args=[_tensor(argument) for argument in arguments],
                 Tout=self._types,
                 f=self._function,
                 executor_type=self._executor,
@@ -69,6 +69,10 @@ class Graph:
         except tf.errors.InvalidArgumentError as error:
             raise np.linalg.LinAlgError(error.message) from error
         return [tensor.numpy() for tensor in found]
+
+
+def _tensor(argument: tf.Tensor | np.ndarray) -> tf.Tensor:
+    return tf.constant(argument) if isinstance(argument, np.ndarray) else argument
 
 
 def _spec(*shape: int | None) -> tf.TensorSpec:
@@ -79,7 +83,7 @@ def _eliminate(
     A: tf.Tensor, factor: tf.Tensor, q: int, layout: Layout
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return (I + Λ'AΛ)⁻¹, F and the sum of log determinants."""
-    eye = tf.reshape(tf.eye(q, dtype=tf.float64), layout.shape_of_one(q))
+    eye = tf.constant(np.eye(q).reshape(layout.shape_of_one(q)))
     M = eye + layout.times_small(layout.small_times(tf.transpose(factor), A), factor)
     inverse, logdet = layout.inverse(M, q)
     F = layout.times_small(layout.small_times(factor, inverse), tf.transpose(factor))
@@ -99,7 +103,7 @@ def _n_matrices(
     if q == 1:
         return inverse
     if not regular:
-        eye = tf.reshape(tf.eye(q, dtype=tf.float64), layout.shape_of_one(q))
+        eye = tf.constant(np.eye(q).reshape(layout.shape_of_one(q)))
         return eye - layout.product(A, F, q)
     transposed = tf.transpose(factor)
     left = tf.linalg.inv(transposed)

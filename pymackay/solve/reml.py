@@ -19,7 +19,7 @@ from pymackay.results import Convergence
 from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.start import moment_start, noise_level
-from pymackay.solve.trust_region import trust_region_step
+from pymackay.solve.trust_region import Quadratic
 
 __all__ = [
     "Control",
@@ -80,8 +80,7 @@ class _Point:
     axes: list[Axes]
     evaluation: Evaluation
     scale: np.ndarray
-    gradient: np.ndarray
-    curvature: np.ndarray
+    model: Quadratic
 
     @property
     def criterion(self) -> float:
@@ -148,7 +147,7 @@ class _Search:
 
     def run(self, start: list[np.ndarray]) -> Optimum:
         point = self.descend(self.point(start))
-        for _ in range(len(point.gradient) + 1):
+        for _ in range(len(point.scale) + 1):
             escape = self.escape(point)
             if escape is None:
                 break
@@ -168,7 +167,8 @@ class _Search:
         )
         gradient, curvature = in_axes(evaluation, axes)
         curvature *= np.outer(scale, scale)
-        return _Point(factors, axes, evaluation, scale, gradient * scale, curvature)
+        model = Quadratic.of(gradient * scale, curvature)
+        return _Point(factors, axes, evaluation, scale, model)
 
     def attempt(self, factors: list[np.ndarray]) -> _Point | None:
         """Return the point, or None where it is too far out for float64."""
@@ -189,7 +189,7 @@ class _Search:
     def descend(self, point: _Point) -> _Point:
         radius = 1.0
         for _ in range(self.control.max_iterations):
-            step, predicted = trust_region_step(point.gradient, point.curvature, radius)
+            step, predicted = point.model.step(radius)
             if predicted <= self.spent(point):
                 return point
             trial = self.attempt(point.after(step))
@@ -198,8 +198,8 @@ class _Search:
                 radius = 0.25 * float(np.linalg.norm(step))
                 continue
             if predicted < max(self.control.quadratic, 10.0 * self.rounding(point)):
-                if _decrement(trial) >= 0.5 * _decrement(point):
-                    return min(point, trial, key=_decrement)
+                if trial.model.decrement >= 0.5 * point.model.decrement:
+                    return min(point, trial, key=lambda p: p.model.decrement)
                 point = trial
                 continue
             ratio = (point.criterion - trial.criterion) / predicted
@@ -247,20 +247,16 @@ class _Search:
         return point
 
     def certificate(self, point: _Point) -> Convergence:
-        values, vectors = np.linalg.eigh(point.curvature)
-        along = vectors.T @ point.gradient
-        floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
-        decrement = _decrement(point)
-        curvature = float(values[0])
+        model = point.model
+        decrement, curvature = model.decrement, float(model.values[0])
         boundary = min(
             float(np.linalg.eigvalsh(score)[0]) * noise
             for score, noise in zip(point.evaluation.score, self.noise, strict=True)
         )
-        gradient = float(np.abs(along / np.sqrt(np.maximum(np.abs(values), floor))).max())
         problems = []
         if not decrement < 1e-8:
             problems.append(f"the Newton decrement is {decrement:.2g} criterion units")
-        if curvature < -1e-6 * max(float(np.abs(values).max()), 1.0):
+        if curvature < -1e-6 * model.size:
             problems.append(f"a direction curves down (curvature {curvature:.2g})")
         if boundary < -1e-6:
             problems.append(f"a covariance matrix on the boundary wants to grow ({boundary:.2g})")
@@ -271,14 +267,6 @@ class _Search:
             iterations=self.iterations,
             evaluations=self.evaluations,
             decrement=decrement,
-            gradient=gradient,
+            gradient=float(model.steepness.max()),
             curvature=curvature,
         )
-
-
-def _decrement(point: _Point) -> float:
-    """By how much the quadratic model says the criterion could still fall."""
-    values, vectors = np.linalg.eigh(point.curvature)
-    along = vectors.T @ point.gradient
-    floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
-    return float(0.5 * np.sum(along**2 / np.maximum(np.abs(values), floor)))
