@@ -28,6 +28,7 @@ from pymackay.errors import (
 
 if TYPE_CHECKING:
     from pymackay import adapters as adapters
+    from pymackay import datasets as datasets
     from pymackay import testing as testing
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
@@ -78,6 +79,7 @@ __all__ = [
     "compare",
     "confint",
     "contrast",
+    "datasets",
     "evaluate",
     "forecast_collapse",
     "glance",
@@ -131,6 +133,7 @@ _HOMES = {
 
 _MODULES = {
     "adapters": "pymackay.adapters",
+    "datasets": "pymackay.datasets",
     "lme4": "pymackay.reference.lme4",
     "testing": "pymackay.testing",
 }

@@ -125,6 +125,7 @@ def r2(fit: Fit) -> pd.Series:
 
 def _parts(fit: Fit, what: str) -> _Parts:
     model = problem_of(fit, what).model
+    weights = np.ones(1) if model.weights is None else model.weights
     random = {}
     for term in model.terms:
         V = fit.varcorr[term.name].to_numpy()
@@ -132,5 +133,5 @@ def _parts(fit: Fit, what: str) -> _Parts:
     return _Parts(
         fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
         random=pd.Series(random, dtype=np.float64),
-        residual=fit.sigma**2 * (1.0 if model.weights is None else np.mean(1.0 / model.weights)),
+        residual=fit.sigma**2 * float(np.mean(1.0 / weights)),
     )
