@@ -13,8 +13,9 @@ import pandas as pd
 
 from pymackay._resources import data_path
 from pymackay.errors import ArgumentError
+from pymackay.simulated import simulate_crossed
 
-__all__ = ["DataColumn", "DataInfo", "data_info", "list_data", "load_data"]
+__all__ = ["DataColumn", "DataInfo", "data_info", "list_data", "load_data", "simulate_crossed"]
 
 
 @dataclass(frozen=True)
