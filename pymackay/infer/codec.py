@@ -17,6 +17,7 @@ from pymackay.model.model import GroupingFactor, RandomTerm
 from pymackay.model.polynomial import PolynomialBasis
 from pymackay.model.splines import BSplineBasis, NaturalSplineBasis
 from pymackay.results import Convergence, Engine, ModelSummary, TermSummary
+from pymackay.solve.iterative.control import IterativeControl
 
 __all__ = ["Decoder", "Encoder"]
 
@@ -29,6 +30,7 @@ _CLASSES: dict[str, type] = {
         Engine,
         Factor,
         GroupingFactor,
+        IterativeControl,
         ModelSummary,
         NaturalSplineBasis,
         Numeric,

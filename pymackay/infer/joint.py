@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.rows import Rows
 from pymackay.model.gram import Block, Gram
 from pymackay.results import Fit
@@ -51,7 +51,8 @@ class JointCovariance:
     @classmethod
     def of(cls, fit: Fit) -> JointCovariance:
         """Compute it at the theta of `fit`."""
-        gram = problem_of(fit, "a standard error of prediction").solver.gram
+        what = "a standard error of prediction, or a leverage,"
+        gram = dense_gram(problem_of(fit, what), what)
         factors = factors_from_theta(gram, fit.theta.to_numpy())
         alive = [np.asarray(factor.any(axis=1)) for factor in user_factors(gram, factors)]
         lead = block_factor(gram, gram.blocks[0], factors)

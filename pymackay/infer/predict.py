@@ -178,6 +178,8 @@ def _variance(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
     """Return the variance of the error of each row's mean, absolute, shape (m,)."""
     if random_only:
         rows = rows.without_fixed()
+    if not rows.terms:
+        return np.einsum("na,ab,nb->n", rows.X, fit.vcov.to_numpy(), rows.X)
     variance = fit.sigma**2 * JointCovariance.of(fit).variances(rows)
     for term, columns, codes in rows.parts():
         new = codes < 0

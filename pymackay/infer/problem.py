@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.model.gram import Gram, cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 
-__all__ = ["check_fit", "problem_of"]
+__all__ = ["check_fit", "dense_gram", "problem_of"]
+
+_DENSE = 8000  # rows of a dense matrix, half a gigabyte, that may be made without asking
 
 
 def check_fit(fit: object, what: str) -> Fit:
@@ -48,3 +51,32 @@ def problem_of(fit: object, what: str) -> Problem:
             f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
         )
     return problem
+
+
+def dense_gram(problem: Problem, what: str) -> Gram:
+    """Return the cross-products that exact answers stand on.
+
+    Those of an iterative fit are made anew, if they are not too large.
+
+    Parameters
+    ----------
+    problem : Problem
+    what : str
+        What needs them, for the error message.
+
+    Raises
+    ------
+    PymackayError
+        If they are too large.
+    """
+    gram = problem.solver.gram
+    if isinstance(gram, Gram):
+        return gram
+    rest = sum(block.size for block in gram.blocks[1:]) + gram.p
+    if rest > _DENSE:
+        raise PymackayError(
+            f"{what} needs a dense matrix of {rest:,} rows, which this fit by the iterative solver "
+            f"was made without; fit with solver='exact' if the memory allows it, or ask for "
+            f"predictions without standard errors"
+        )
+    return cross_products(problem.model)

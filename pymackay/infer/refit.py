@@ -16,8 +16,12 @@ from pymackay.model.columns import Numeric
 from pymackay.model.gram import Block, Gram
 from pymackay.model.model import Model
 from pymackay.model.response import residual_response
+from pymackay.model.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.fit import fit_iterative
+from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.pls import Solver
 from pymackay.solve.reml import Control, Optimum, find_optimum, is_singular, optimise
 from pymackay.solve.solvers import make_solver
@@ -25,11 +29,12 @@ from pymackay.solve.solvers import make_solver
 __all__ = ["refit"]
 
 
-def refit(fit: Fit, y: Any, *, control: Control | None = None) -> Fit:
+def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None) -> Fit:
     """Fit the same model to another response, as lme4's ``refit``.
 
     Cross-products that the response has no part in are kept, and the search starts from the theta
     of `fit`. An answer on the boundary is checked against a search from the new data's own start.
+    A fit by the iterative solver is made anew by it.
 
     Parameters
     ----------
@@ -39,8 +44,8 @@ def refit(fit: Fit, y: Any, *, control: Control | None = None) -> Fit:
         The response, transformed as the model has it, offset included. An array has one number for
         each row that the model uses, in order. A Series is aligned by its index with these rows, so
         that a column of the model's data will do although rows with missing values were dropped.
-    control : Control, optional
-        Tolerances of the optimiser.
+    control : Control or IterativeControl, optional
+        Tolerances of the solver, which is that of `fit`.
 
     Returns
     -------
@@ -72,11 +77,11 @@ def refit(fit: Fit, y: Any, *, control: Control | None = None) -> Fit:
     """
     problem = problem_of(fit, "refit")
     model = _with_response(problem.model, _read_response(y, problem.model))
-    solver = make_solver(_new_sums(problem.solver.gram, model), reml=fit.reml)
-    optimum = _optimum(solver, fit.theta.to_numpy(), control)
-    found = assemble(
-        Problem(model, solver), optimum.factors, optimum.evaluation, optimum.convergence
-    )
+    solver: object = problem.solver
+    if isinstance(solver, Iterative):
+        found = _iterative(fit, model, solver, control)
+    else:
+        found = _exact(fit, model, problem.solver, control)
     if not found.convergence.converged:
         warnings.warn(
             f"the optimum of {fit.formula!r} on the new response is not certified: "
@@ -85,6 +90,23 @@ def refit(fit: Fit, y: Any, *, control: Control | None = None) -> Fit:
             stacklevel=2,
         )
     return found
+
+
+def _exact(fit: Fit, model: Model, former: Solver, control: Any) -> Fit:
+    solver = make_solver(_new_sums(former.gram, model), reml=fit.reml)
+    optimum = _optimum(solver, fit.theta.to_numpy(), control)
+    return assemble(
+        Problem(model, solver), optimum.factors, optimum.evaluation, optimum.convergence
+    )
+
+
+def _iterative(fit: Fit, model: Model, former: Iterative, control: Any) -> Fit:
+    return fit_iterative(
+        model,
+        sparse_cross_products(model),
+        reml=fit.reml,
+        control=former.control if control is None else control,
+    )
 
 
 def _read_response(y: Any, model: Model) -> np.ndarray:
