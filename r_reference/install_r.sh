@@ -102,9 +102,16 @@ install_r() {
         "installed: another R stands before /usr/bin in PATH. Move it, or install them into it:"
 }
 
-# shellcheck disable=SC2086  # the list is meant to be split
+# reticulate loads Python's shared library, which Debian's own Python does without.
+python_library() {
+    [ "$(command -v python3)" = /usr/bin/python3 ] || return 0
+    python3 -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])'
+}
+
 install_tried() {
-    command -v apt-get >/dev/null 2>&1 && find_root && apt_install $TRIED_PACKAGES && has_tried
+    command -v apt-get >/dev/null 2>&1 && find_root || return 1
+    # shellcheck disable=SC2046,SC2086  # the lists are meant to be split
+    apt_install $TRIED_PACKAGES $(python_library) && has_tried
 }
 
 switch_blas() {

@@ -35,3 +35,35 @@ question_of <- function(fit) {
 
 # The merMod behind a fit, as R made it.
 mermod_behind <- function(kept_fit) kept_fit$fit
+
+name_globally <- function(name, object) {
+  assign(name, object, envir = globalenv())
+  NULL
+}
+
+# A data frame of the global environment, if all of it has a counterpart in pandas.
+frame_named <- function(name) {
+  if (!exists(name, envir = globalenv(), inherits = FALSE)) {
+    stop_argument("name: R's global environment has no variable ", name)
+  }
+  frame <- get(name, envir = globalenv(), inherits = FALSE)
+  if (!is.data.frame(frame)) {
+    stop_argument("name: a data frame is expected, and ", name, " is of class ", class(frame)[1L])
+  }
+  twice <- names(frame)[duplicated(names(frame))]
+  if (length(twice)) stop_argument("name: more than one column is called '", twice[1L], "'")
+  for (column in names(frame)) check_column(frame[[column]], column)
+  # a tibble or a data.table has the same columns
+  structure(as.list(frame), class = "data.frame", row.names = attr(frame, "row.names"))
+}
+
+check_column <- function(values, column) {
+  plain <- !is.object(values) && is.null(dim(values)) &&
+    (is.numeric(values) || is.logical(values) || is.character(values))
+  if (!plain && !is.factor(values)) {
+    stop_argument(
+      "name: column '", column, "' is of class ", class(values)[1L], ", which has no way into ",
+      "pandas. Numbers, truth values, text and factors have; convert it in R, or leave it out"
+    )
+  }
+}

@@ -93,6 +93,13 @@ def build_model(
         messages=(*specification.messages, *frame.messages, *fixed.messages),
         blueprint=_blueprint(specification, frame, fixed, random, offset),
         columns=frame.columns,
+        given={
+            "data": data,
+            "weights": weights,
+            "offset": offset,
+            "subset": subset,
+            "contrasts": contrasts,
+        },
     )
 
 

@@ -88,6 +88,9 @@ class Model:
         What is needed to build the same columns for new data.
     columns : dict of str to pymackay.model.columns.Column
         The variables of the formula on the rows that were kept, by R's names.
+    given : dict of str to object
+        ``data``, ``weights``, ``offset``, ``subset`` and ``contrasts`` as the user gave them, not
+        copied: what another engine needs to build the same model.
     """
 
     formula: str
@@ -105,6 +108,7 @@ class Model:
     messages: tuple[str, ...] = ()
     blueprint: Any = None
     columns: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> ModelSummary:
         """Return what another engine's model is compared with."""

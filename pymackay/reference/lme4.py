@@ -15,7 +15,7 @@ from pymackay.reference.r_session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
 from pymackay.results import Fit
 
-__all__ = ["available", "evaluate", "from_r", "lmer", "to_r", "versions"]
+__all__ = ["available", "evaluate", "frame", "from_r", "lmer", "to_r", "versions"]
 
 Source = Literal["auto", "live", "recorded"]
 
@@ -139,6 +139,7 @@ def to_r(
     offset: str | np.ndarray | None = None,
     subset: str | np.ndarray | None = None,
     contrasts: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> Any:
     """Return a genuine merMod at the fit's theta, without optimising again.
 
@@ -151,8 +152,10 @@ def to_r(
     fit : Fit
         Of any engine.
     data, weights, offset, subset, contrasts
-        What the fit was made with. Not needed for a live fit of lme4, nor for one from `from_r`,
-        whose own merMod is given back.
+        What the fit was made with. Not needed for a fit by this package, which remembers it, for a
+        live fit of lme4, nor for one from `from_r`, whose own merMod is given back.
+    name : str, optional
+        The merMod also becomes a variable of this name in R's global environment.
 
     Returns
     -------
@@ -162,7 +165,7 @@ def to_r(
     Raises
     ------
     ArgumentError
-        If `data` is needed, or R's criterion at this theta is not the fit's.
+        If `data` is needed, R's criterion at this theta is not the fit's, or `name` is no name.
     RUnavailableError, RError
         If R is not there, or stops with an error.
 
@@ -171,20 +174,44 @@ def to_r(
     >>> import pymackay as pm
     >>> sleep = pm.load_data("sleepstudy")
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
-    >>> mermod = pm.lme4.to_r(fit, sleep)  # doctest: +SKIP
+    >>> mermod = pm.lme4.to_r(fit, name="m")  # doctest: +SKIP
     """
-    if data is not None:
-        question = Question(fit.formula, data, fit.reml, weights, offset, subset, contrasts)
-        return mermod_of(question, fit.theta, fit.criterion)
-    model = live_model(fit)
-    if model is None:
-        raise ArgumentError(
-            "data: this fit does not hold the data that it was made with, and R needs them. Pass "
-            "data=, and weights, offset, subset and contrasts if the fit had them."
-        )
-    if model.question is None:
-        return model.mermod()
-    return mermod_of(model.question, fit.theta, fit.criterion)
+    if name is not None and not (isinstance(name, str) and name):
+        raise ArgumentError(f"name: a name for R's global environment is expected, not {name!r}.")
+    given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    mermod = _mermod(fit, {"data": data, **given} if data is not None else _given(fit))
+    if name is not None:
+        session().call("name_globally", name, mermod)
+    return mermod
+
+
+def frame(name: str) -> pd.DataFrame:
+    """Return a data frame of R's global environment as a pandas one.
+
+    A factor becomes a categorical with the same levels in the same order; integers and truth
+    values of which some are NA become ``Int64`` and ``boolean``; text is text.
+
+    Parameters
+    ----------
+    name : str
+        The variable's name in R.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such data frame, two of its columns have one name, or one holds what has no
+        counterpart here: dates, times, complex numbers, lists and matrices. The message names it.
+    RUnavailableError
+        If R is not there.
+
+    Examples
+    --------
+    >>> pm.lme4.frame("sleep").dtypes  # doctest: +SKIP
+    """
+    if not isinstance(name, str):
+        raise ArgumentError(f"name: a string is expected, not {type(name).__name__}.")
+    found: pd.DataFrame = session().call("frame_named", name).value
+    return found
 
 
 def from_r(mermod: Any) -> Fit:
@@ -230,6 +257,30 @@ def versions() -> dict[str, str]:
         If R is not there; the message says what is missing and how to get it.
     """
     return dict(session().libraries)
+
+
+def _given(fit: Fit) -> Mapping[str, Any] | None:
+    """Return data and arguments that a fit remembers, if it does."""
+    given = getattr(getattr(fit.problem, "model", None), "given", None)
+    if not given or given["data"] is None:
+        return None
+    return {**given, "data": pd.DataFrame(given["data"])}
+
+
+def _mermod(fit: Fit, given: Mapping[str, Any] | None) -> Any:
+    model = live_model(fit)
+    if given is not None:
+        question = Question(fit.formula, reml=fit.reml, **given)
+    elif model is None:
+        raise ArgumentError(
+            "data: this fit does not hold the data that it was made with, and R needs them. Pass "
+            "data=, and weights, offset, subset and contrasts if the fit had them."
+        )
+    elif model.question is None:
+        return model.mermod()
+    else:
+        question = model.question
+    return mermod_of(question, fit.theta, fit.criterion)
 
 
 def _live(source: Source) -> bool:
