@@ -83,8 +83,16 @@ class Layout(Protocol):
         """Return ``Σ_j x_j y_j'`` for flattened batches."""
         ...
 
+    def join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        """Write flattened batches one after the other, level by level."""
+        ...
+
     def total(self, X: tf.Tensor) -> tf.Tensor:
         """Return ``Σ_j X_j``."""
+        ...
+
+    def total_flat(self, X: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j x_j`` for a flattened batch."""
         ...
 
     def without_last(self, X: tf.Tensor) -> tf.Tensor:
@@ -133,10 +141,17 @@ class _LevelsFirst:
         return tf.matmul(X, Y, transpose_b=True)
 
     def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-        return tf.reshape(X, [tf.shape(X)[0], size])
+        levels = -1 if isinstance(size, int) else tf.shape(X)[0]  # a width left open may be 0
+        return tf.reshape(X, [levels, size])
+
+    def join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        return tf.concat(parts, axis=1)
 
     def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.matmul(X, Y, transpose_a=True)
+
+    def total_flat(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X, axis=0)
 
     def total(self, X: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(X, axis=0)
@@ -192,10 +207,17 @@ class _LevelsLast:
         return tf.reduce_sum(X[:, None, :, :] * Y[None, :, :, :], axis=2)
 
     def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-        return tf.reshape(X, [size, tf.shape(X)[2]])
+        levels = -1 if isinstance(size, int) else tf.shape(X)[2]
+        return tf.reshape(X, [size, levels])
+
+    def join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        return tf.concat(parts, axis=0)
 
     def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.matmul(X, Y, transpose_b=True)
+
+    def total_flat(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X, axis=1)
 
     def total(self, X: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(X, axis=2)

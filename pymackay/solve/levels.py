@@ -187,11 +187,12 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
         N = _n_matrices(A, F, inverse, factor, q, regular, layout)
         found = _moments(A, F, N, layout.times_small(C, remainder), quad, q, layout)
         E = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
-        H, S, outer = (layout.flatten(found[name], q * q) for name in ("H", "S", "outer"))
-        parts = [logdet, K, layout.moments(E, E)]
-        parts += [layout.moments(E, layout.flatten(found["a"], q))]
-        parts += [layout.total(found[name]) for name in ("outer", "H", "S")]
-        parts += [layout.moments(H, H), layout.moments(H, S), layout.moments(H, outer)]
+        E_a = layout.join([E, layout.flatten(found["a"], q)])
+        H = layout.flatten(found["H"], q * q)
+        others = [layout.flatten(found[name], q * q) for name in ("S", "outer")]
+        H_S_outer = layout.join([H, *others])
+        parts = [logdet, K, layout.moments(E, E_a)]
+        parts += [layout.total_flat(H_S_outer), layout.moments(H, H_S_outer)]
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(found["b"]), packed
 
@@ -239,11 +240,24 @@ class OneBlockSums:
     @classmethod
     def unpack(cls, packed: np.ndarray, q: int, p: int) -> OneBlockSums:
         """Cut the vector up; q effects a level, p fixed columns."""
-        shapes: list[tuple[int, ...]] = [(), (p + 1, p + 1), (q, p, q, p), (q, p, q)]
-        shapes += [(q, q)] * 3 + [(q * q, q * q)] * 3
-        parts, start = [], 0
+        shapes = [(p + 1, p + 1), (q * p, q * p + q), (3, q, q), (q * q, 3, q * q)]
+        parts, start = [], 1
         for shape in shapes:
             stop = start + math.prod(shape)
             parts.append(packed[start:stop].reshape(shape))
             start = stop
-        return cls(float(parts[0]), *parts[1:])
+        K, E, sums, products = parts
+        XX = E[:, : q * p].reshape(q, p, q, p)
+        Xa = E[:, q * p :].reshape(q, p, q)
+        return cls(
+            logdet=float(packed[0]),
+            K=K,
+            XX=XX,
+            Xa=Xa,
+            sum_H=sums[0],
+            sum_S=sums[1],
+            aa=sums[2],
+            HH=products[:, 0],
+            HS=products[:, 1],
+            Haa=products[:, 2],
+        )
