@@ -216,18 +216,21 @@ def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
     sure = fit.convergence.converged
     if comparison.ok:
         return Outcome(comparison.verdict if sure else _UNSURE)
-    if comparison.same_theta == "differs" and _oracle_is_ours(comparison, model):
-        return Outcome("lme4 loses digits")
+    if comparison.same_theta == "differs" and not _lower_by_the_oracle(comparison, model):
+        lost = _who_loses_digits(comparison, model)
+        return Outcome(lost) if lost else Outcome(comparison.verdict, str(comparison))
     if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison, model):
         return Outcome("lme4 loses digits" if sure else _UNSURE)
     return Outcome(comparison.verdict, str(comparison))
 
 
-def _oracle_is_ours(comparison: Comparison, model: FuzzModel) -> bool:
-    """Whether the oracle confirms our numbers at lme4's theta, and not lme4's."""
+def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
+    """Say whose numbers at lme4's theta are not the oracle's; nothing if it is ours alone."""
     built = _built(model)
+    if not _off_oracle(comparison.reference, built):
+        return ""
     ours = comparison.fit.evaluate(comparison.reference.theta)
-    return not _off_oracle(ours, built) and bool(_off_oracle(comparison.reference, built))
+    return "all lose digits" if _off_oracle(ours, built) else "lme4 loses digits"
 
 
 def _lower_by_the_oracle(comparison: Comparison, model: FuzzModel) -> bool:
