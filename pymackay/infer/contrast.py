@@ -82,6 +82,7 @@ def contrast(
     level = check_level(level)
     hypothesis = _hypothesis(L, rhs, fit.beta.index)
     found = known(fit, ddf)
+    columns: Mapping[str, Sequence[float] | np.ndarray]
     if joint and len(hypothesis.L) > 1:
         columns = f_columns(found, hypothesis.L, hypothesis.rhs)
         heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"

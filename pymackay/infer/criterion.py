@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from pymackay.errors import ConvergenceWarning
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.reml import find_optimum
@@ -30,8 +30,9 @@ def refit_by(fit: Fit, *, reml: bool) -> Fit:
     ConvergenceWarning
         When the optimum could not be certified.
     """
-    given = problem_of(fit, f"a refit by {'REML' if reml else 'ML'}")
-    problem = Problem(given.model, make_solver(given.solver.gram, reml=reml))
+    what = f"a refit by {'REML' if reml else 'ML'}"
+    given = problem_of(fit, what)
+    problem = Problem(given.model, make_solver(dense_gram(given, what), reml=reml))
     optimum = find_optimum(problem.solver)
     if not optimum.convergence.converged:
         warnings.warn(

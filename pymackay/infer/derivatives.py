@@ -121,7 +121,7 @@ class _Dense:
         B[np.arange(size), np.arange(size)] += 1.0
         L = np.linalg.cholesky(B)
         self.logdet = 2.0 * float(np.log(np.diag(L)[:size]).sum())
-        half = scipy.linalg.solve_triangular(L, root.T, lower=True)
+        half = np.linalg.solve(L, root.T)
         self.Q = half.T @ half
         self.Q_trace = self.Q if reml else self._given_beta()
         self.precision_inverse = self.Q[size:, size:]

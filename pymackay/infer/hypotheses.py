@@ -42,10 +42,10 @@ def hypotheses(model: Model, kind: int) -> dict[str, np.ndarray]:
         If the model does not remember its formula or its variables.
     """
     blueprint = model.blueprint
-    if not isinstance(blueprint, Blueprint):
+    if not isinstance(blueprint, Blueprint) or not model.columns:
         raise PymackayError(
-            "fit: the tests of terms need the model's formula in parts, which this fit does not "
-            "hold. Fit the same formula and data with pymackay.lmer."
+            "fit: the tests of terms need the formula in parts and the data behind the columns, "
+            "which this fit does not hold. Fit the same formula and data with pymackay.lmer."
         )
     terms = _Terms(blueprint, model.columns)
     if model.X.shape[1] <= 1 or len(terms.labels) <= 1 or kind == 1:

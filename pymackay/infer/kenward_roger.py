@@ -8,12 +8,14 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.infer.derivatives import differentiate
+from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.wald import FTest, independent_rows
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 
 __all__ = ["KenwardRoger", "kenward_roger"]
 
+_WHAT = "ddf='Kenward-Roger'"
 _FLAT = 1e-10  # scaled information under which the data do not determine a direction
 
 
@@ -84,7 +86,7 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     Kenward, Roger 1997, Biometrics 53.
     Halekoh, Højsgaard 2014, J. Stat. Softw. 59(9).
     """
-    gram = fit.problem.solver.gram
+    gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
     found = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
     m = gram.n_theta
     information = np.empty((m + 1, m + 1))

@@ -85,7 +85,7 @@ def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
     if parm is None:
         return parameters
     if isinstance(parm, str):
-        wanted = {parm}
+        wanted: set[object] = {parm}
     elif isinstance(parm, Iterable):
         wanted = set(parm)
     else:

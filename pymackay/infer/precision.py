@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pymackay.errors import ArgumentError
 from pymackay.infer.criterion import REML_MESSAGE, refit_by
 from pymackay.infer.kenward_roger import kenward_roger
-from pymackay.infer.problem import problem_of
 from pymackay.infer.satterthwaite import satterthwaite
 from pymackay.infer.wald import NormalPrecision, Precision
 from pymackay.results import Fit
@@ -60,7 +59,6 @@ def known(fit: Fit, ddf: str) -> Known:
     method = _method(ddf)
     if method in ("normal", "none"):
         return Known(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
-    problem_of(fit, f"ddf={method!r}")
     if method == "Satterthwaite":
         found = satterthwaite(fit)
         return Known(fit, method, found, found.messages)

@@ -11,7 +11,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.infer.criterion import ML_MESSAGE, refit_by
 from pymackay.infer.parameters import Parameter, choose, list_parameters
-from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.profile_curve import Curve, CurvePoint
 from pymackay.infer.profile_path import Path
 from pymackay.results import Fit
@@ -116,7 +116,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
 
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
-    gram = fit.problem.solver.gram
+    gram = dense_gram(fit.problem, "a likelihood profile")
     factors = [layout.factor(fit.theta.to_numpy()) for layout in gram.layouts]
     return Curve(Path(gram, parameter, factors, fit.sigma), fit.criterion)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pymackay.infer.chain import bend, jacobian
 from pymackay.infer.derivatives import Derivatives, differentiate
+from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.wald import FTest
 from pymackay.model.gram import Gram
 from pymackay.results import Fit
@@ -15,6 +16,7 @@ from pymackay.solve.assemble import factors_from_theta
 
 __all__ = ["Satterthwaite", "satterthwaite"]
 
+_WHAT = "ddf='Satterthwaite'"
 _FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
 _SAME = 1e-8  # degrees of freedom nearer than this are averaged
 _RANK = float(np.sqrt(np.finfo(float).eps))
@@ -79,7 +81,8 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13), section 2.
     Giesbrecht, Burns 1985, Biometrics 41.
     """
-    gram, reml = fit.problem.solver.gram, fit.reml
+    gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
+    reml = fit.reml
     theta = fit.theta.to_numpy()
     found = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
     sigma = fit.sigma / gram.y_scale

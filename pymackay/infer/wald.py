@@ -32,17 +32,17 @@ class FTest:
 
 
 class Precision(Protocol):
-    """How well ``L beta`` is known.
+    """How well ``L beta`` is known."""
 
-    Attributes
-    ----------
-    vcov : numpy.ndarray, shape (p, p)
-        Covariance of beta that the method uses, absolute scale.
-    messages : tuple of str
-    """
+    @property
+    def vcov(self) -> np.ndarray:
+        """Covariance of beta that the method uses, absolute scale, shape (p, p)."""
+        ...
 
-    vcov: np.ndarray
-    messages: tuple[str, ...]
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What the user should be told."""
+        ...
 
     def t_df(self, row: np.ndarray) -> float:
         """Return the degrees of freedom of the t test of one linear function, shape (p,)."""
