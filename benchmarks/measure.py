@@ -117,6 +117,7 @@ class _Trial:
                 self.stages = worker.ask("stages", 3 * engine.limit)
         except TimeLimit as late:
             record["note"] = f"too slow: {late}"
+            record["more_than"] = engine.limit
         except WorkerError as error:
             record["note"] = f"failed: {error}"
         if record["note"]:

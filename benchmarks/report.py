@@ -62,6 +62,10 @@ def _reached(target: Target, record: Record) -> tuple[str, str]:
     if not target.peer:
         return _seconds(ours), _yes(ours <= target.at_most)
     peer = record["engines"].get(target.peer, {})
+    if "more_than" in peer:
+        ratio = ours / peer["more_than"]
+        reached = "yes" if ratio <= target.at_most else "unknown"
+        return f"less than {_share(ratio)} of {target.peer}'s: {peer['note']}", reached
     if "seconds" not in peer:
         return f"{target.peer}: {peer.get('note') or 'not measured'}", "unknown"
     ratio = ours / peer["seconds"]

@@ -1,0 +1,174 @@
+"""The register of differences between engines: ``python -m benchmarks.divergences`` writes it.
+
+Every model whose answer by lme4 is recorded, by every engine that is installed: lme4 from the
+recordings, the others now. What differs from ours beyond the tolerances goes into
+``docs/divergences/``, with its size in statistical units and its reason; a difference without a
+reason ends the run with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pymackay as pm
+from benchmarks.divergence_findings import Finding, case_name, declined, findings
+from benchmarks.divergence_page import as_page
+from benchmarks.divergence_reasons import UNEXPLAINED, reasons
+from benchmarks.r_peers import ENGINES as R_ENGINES
+from benchmarks.r_peers import answers
+from pymackay._files import write_whole
+from pymackay._resources import r_reference_path
+from pymackay.adapters import as_fit
+from pymackay.adapters.engines import ENGINES, fit_with
+from pymackay.errors import PymackayError
+from pymackay.reference.question import Question
+from pymackay.reference.record import listed_questions
+from pymackay.reference.recorded import RecordedStore
+from pymackay.results import Fit
+
+__all__ = ["FOLDER", "entries", "lme4_findings", "main", "register_text"]
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "divergences"
+_MOST_ROWS = 1500  # of a model that the slow engines are asked for
+_ARGUMENTS = ("reml", "weights", "offset", "subset", "contrasts")
+
+Cases = Mapping[int, tuple[str, Question]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the register and its page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.divergences", description=__doc__)
+    parser.add_argument("--only", metavar="ENGINE", help="one engine; the others keep their rows")
+    options = parser.parse_args(arguments)
+    cases = dict(enumerate(listed_questions(r_reference_path("models.toml"))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = list(_all_findings(cases, options.only))
+    rows = [*_kept(options.only), *entries(found)]
+    rows.sort(key=lambda row: (row["engine"], row["case"], row["quantity"]))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    write_whole(FOLDER / "register.json", register_text(rows))
+    write_whole(FOLDER / "README.md", as_page(rows, len(cases), _MOST_ROWS))
+    left = [row for row in rows if row["reason"] == UNEXPLAINED]
+    for row in left:
+        print(f"unexplained: {row}", file=sys.stderr)
+    print(f"{len(rows)} differences, {len(left)} unexplained: {FOLDER}")
+    return int(bool(left))
+
+
+def register_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the register as JSON, a difference a line."""
+    lines = ",\n".join(" " + json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"
+
+
+def entries(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings as rows of the register, each with its reason."""
+    by_model: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        by_model.setdefault((finding.engine, finding.case), []).append(finding)
+    rows = []
+    for mine in by_model.values():
+        for finding, reason in reasons(mine).items():
+            row = {**asdict(finding), "reason": reason}
+            del row["singular"]
+            if finding.size is not None:
+                row["size"] = float(f"{finding.size:.3g}")
+            rows.append(row)
+    return rows
+
+
+def _kept(only: str | None) -> list[dict[str, Any]]:
+    """Return the rows of the engines that are not asked again."""
+    path = FOLDER / "register.json"
+    if only is None or not path.exists():
+        return []
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [row for row in rows if row["engine"] != only]
+
+
+# ---- asking
+
+
+def _all_findings(cases: Cases, only: str | None) -> Iterator[Finding]:
+    ours = {number: _ours(question) for number, (_, question) in cases.items()}
+    small = {k: case for k, case in cases.items() if len(case[1].data) <= _MOST_ROWS}
+    for tight, engine in ((False, "lme4"), (True, "lme4 tight")):
+        if only in (None, engine):
+            for number, case in cases.items():
+                yield from lme4_findings(ours[number], *case, tight=tight)
+    for engine in ENGINES:
+        if only in (None, engine):
+            yield from _python_engine(engine, small, ours)
+    for engine in R_ENGINES:
+        if only in (None, engine):
+            yield from _r_engine(engine, small, ours)
+
+
+def _ours(question: Question) -> Fit:
+    return pm.lmer(question.formula, question.data, **_how(question))
+
+
+def _how(question: Question) -> dict[str, Any]:
+    return {name: getattr(question, name) for name in _ARGUMENTS}
+
+
+def lme4_findings(ours: Fit, data: str, question: Question, *, tight: bool) -> Iterator[Finding]:
+    """Yield how lme4's recorded answer differs from ours."""
+    theirs = RecordedStore().fit(question, "tight" if tight else "default")
+    version = theirs.engine.versions["lme4"]
+    engine = "lme4 tight" if tight else "lme4"
+    yield from findings(pm.compare(ours, theirs), engine, version, case_name(data, question))
+
+
+def _python_engine(engine: str, cases: Cases, ours: Mapping[int, Fit]) -> Iterator[Finding]:
+    package = {"lme-python": "lme_python"}.get(engine, engine)
+    version = importlib.metadata.version(package)
+    for number, (data, question) in cases.items():
+        answer = _asked(engine, question, ours[number])
+        yield from _compared(ours[number], answer, engine, version, case_name(data, question))
+
+
+def _asked(engine: str, question: Question, ours: Fit) -> Fit | str:
+    """Return another Python package's fit, or what it said. Its user chooses the rows by hand."""
+    if question.contrasts is not None:
+        return "cannot: it has no contrasts as an argument"
+    how = {name: getattr(question, name) for name in ("reml", "weights", "offset")}
+    data = question.data.loc[ours.model.rows]
+    for name, column in data.select_dtypes("category").items():
+        data = data.assign(**{str(name): column.cat.remove_unused_categories()})
+    try:
+        fitted = fit_with(engine, question.formula, data, **how)
+        return as_fit(fitted, question.formula, data, **how)
+    except PymackayError as error:
+        return f"cannot: {error}"
+    except Exception as error:  # whatever another package raises is its answer
+        return f"{type(error).__name__}: {error}"
+
+
+def _r_engine(engine: str, cases: Cases, ours: Mapping[int, Fit]) -> Iterator[Finding]:
+    questions = {number: question for number, (_, question) in cases.items()}
+    for number, answer in answers(engine, questions):
+        case = case_name(*cases[number])
+        yield from _compared(ours[number], answer.fit or answer.said, engine, answer.version, case)
+
+
+def _compared(
+    ours: Fit, answer: Fit | str, engine: str, version: str, case: str
+) -> Iterator[Finding]:
+    if isinstance(answer, str):
+        yield declined(engine, version, case, answer)
+        return
+    yield from findings(pm.compare(ours, answer), engine, version, case)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
