@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f_oneway
 from small_models import sleepstudy_model
 from tolerances import tol
 
@@ -212,10 +213,52 @@ def test_unbalanced_levels_keep_their_own_information() -> None:
 
 
 def test_a_variance_that_is_zero_already() -> None:
-    forecast = pm.forecast_collapse(pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2")))
-    assert forecast["s"].to_list() == [1.0]
+    data = pm.load_data("Dyestuff2")
+    forecast = pm.forecast_collapse(pm.lmer("Yield ~ 1 + (1 | Batch)", data))
+    batches = [yields for _, yields in data.groupby("Batch", observed=True)["Yield"]]
+    assert forecast["s"].to_list() == pytest.approx([f_oneway(*batches).statistic], rel=1e-9)
     assert not forecast["survives"].any()
     assert forecast["kept"].isna().all()
+
+
+@pytest.mark.parametrize("update", ["raw", "diagonal"])
+def test_exact_where_the_estimate_is_singular(update: str) -> None:
+    formula = "yield ~ nitro + (nitro | Block)"
+    data = pm.load_data("Oats")
+    fit = pm.lmer(formula, data)
+    forecast = pm.forecast_collapse(fit, update=update)
+    loop = pm.mackay(
+        formula, data, update=update, iterations=2000, tolerance=1e-11, on_collapse="continue"
+    )
+    assert fit.singular
+    assert forecast["exact"].all()
+    share = np.diag(loop.varcorr["Block"]) / np.diag(fit.varcorr["Block"])
+    if update == "diagonal":
+        assert forecast["kept"].to_numpy() == pytest.approx(share, rel=1e-6, abs=1e-9)
+        assert forecast["survives"].to_list() == [True, False]
+    else:  # one direction is left, and both effects are on it
+        assert share == pytest.approx(np.full(2, forecast["kept"].iloc[0]), rel=1e-6)
+        assert forecast["s"].iloc[1] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("Oxboys", "height ~ age + I(age^2) + (age + I(age^2) | Subject)"),
+        ("Pixel", "pixel ~ day + I(day^2) + (day | Dog) + (1 | Side:Dog)"),
+    ],
+)
+def test_the_diagonal_rule_within_the_stated_error(name: str, formula: str) -> None:
+    data = pm.load_data(name)
+    fit = pm.lmer(formula, data)
+    forecast = pm.forecast_collapse(fit, update="diagonal").set_index("term")
+    loop = pm.mackay(formula, data, update="diagonal", start=fit.theta, tolerance=1e-9)
+    for term in fit.varcorr:
+        rows = forecast.loc[[term]]
+        share = np.diag(loop.varcorr[term]) / np.diag(fit.varcorr[term])
+        assert (np.abs(rows["kept"] - share) <= rows["error"] + 1e-9).all()
+        assert (rows["error"] < 0.5).all()
+        assert rows["survives"].all()
 
 
 def test_the_error_of_a_collapsed_loop_carries_the_forecast() -> None:

@@ -11,20 +11,21 @@ that s is the ratio of the two. That ratio exists for every design.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.effect_roots import TermView, combination, view_group
-from pymackay.infer.reduced_loop import is_balanced, run_reduced
+from pymackay.infer.reduced_loop import averaged, is_balanced, run_reduced
 from pymackay.infer.strata import find_strata, run_strata
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.arguments import positive_number
 from pymackay.solve.assemble import Problem, assemble
-from pymackay.solve.collapse import SURVIVAL
+from pymackay.solve.collapse import SURVIVAL, signal_ratios
 from pymackay.solve.reml import find_optimum
 from pymackay.solve.solvers import make_solver
 
@@ -84,13 +85,15 @@ def forecast_collapse(
           in what the data say; with ``update="diagonal"`` the effect.
         - ``s``: estimated variance over the average conditional variance; ``s − 1`` is the
           signal-to-noise ratio. nan with ``update="diagonal"`` for several effects: no single
-          number decides there. 1 for a direction whose estimated variance is zero already.
+          number decides there. For a direction whose estimated variance is zero already: of its
+          least-squares effects in a balanced design of one term, 1 in others.
         - ``survives``.
         - ``kept``: the loop's variance over the REML estimate; nan where that is zero.
         - ``theory``: ``t*(s) / (s − 1)``, for a σ² that does not move.
         - ``error``: how far `kept` may be off: 0 where the forecast is exact, otherwise its
-          distance from `theory`, which knows one number of each direction.
-        - ``exact``: one grouping factor, balanced, no estimate on the boundary.
+          distance from a cruder forecast, `theory` or, with ``update="diagonal"``, the one that
+          gives all levels the same information. nan where `kept` is.
+        - ``exact``: one grouping factor, balanced.
 
     Notes
     -----
@@ -142,73 +145,138 @@ def _scales(fit: Fit, scale: float | Mapping[str, float]) -> list[float]:
     return [positive_number("scale", given.get(name, 1.0)) for name in names]
 
 
+@dataclass(frozen=True, eq=False)
+class _TermForecast:
+    """What is foretold of one term.
+
+    Attributes
+    ----------
+    view : TermView
+    reml_var : numpy.ndarray, shape (q,)
+        Variances at the REML estimate.
+    hidden : numpy.ndarray, shape (r, r)
+        Mean conditional covariance of the standardised effects.
+    kept : numpy.ndarray, shape (r, r)
+        The loop's covariance of them.
+    crude : numpy.ndarray, shape (r, r)
+        The same from a cruder forecast.
+    null_s : numpy.ndarray
+        s of the directions whose estimate is zero.
+    exact : bool
+    """
+
+    view: TermView
+    reml_var: np.ndarray
+    hidden: np.ndarray
+    kept: np.ndarray
+    crude: np.ndarray
+    null_s: np.ndarray
+    exact: bool
+
+
 def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
-    view = view_group(fit, next(iter(fit.model.levels)))
-    end = run_reduced(fit, view, update, scales)
-    exact = is_balanced(view) and not any(term.null.size for term in view.terms)
-    for term, scale in zip(view.terms, scales, strict=True):
-        hidden = view.hidden.mean(axis=0)[term.live, term.live]
-        kept = end.covariance[term.live, term.live]
-        yield from _term_rows(term, hidden, kept, scale, update, exact)
+    reml = view = view_group(fit, next(iter(fit.model.levels)))
+    if update == "diagonal" and any(term.null.size for term in view.terms):
+        # the rule leaves the range of a singular V: seen from its diagonal, all of it is there
+        fit = fit.evaluate(_diagonal_theta(fit))
+        view = view_group(fit, view.name)
+    end = run_reduced(fit, view, update, scales).covariance
+    balanced = is_balanced(view)
+    crude = end if balanced else run_reduced(fit, averaged(view), update, scales).covariance
+    for term, own, scale in zip(view.terms, reml.terms, scales, strict=True):
+        here = (term.live, term.live)
+        told = _TermForecast(
+            view=term,
+            reml_var=np.einsum("ia,ia->i", own.root, own.root),
+            hidden=view.hidden.mean(axis=0)[here],
+            kept=end[here],
+            crude=crude[here],
+            null_s=_null_ratios(fit, term, balanced),
+            exact=balanced,
+        )
+        yield from _term_rows(told, scale, update)
+
+
+def _diagonal_theta(fit: Fit) -> np.ndarray:
+    """Return the theta of the same variances without their correlations."""
+    found = []
+    for term in fit.model.terms:
+        sd = np.sqrt(np.diag(fit.varcorr[term.name])) / fit.sigma
+        columns, rows = np.triu_indices(len(sd))
+        found.append(np.where(rows == columns, sd[rows], 0.0))
+    return np.concatenate(found)
+
+
+def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
+    """Return the s of the directions in which the estimate is zero."""
+    count = term.null.shape[1]
+    single = balanced and count and len(fit.model.terms) == 1 and fit.problem is not None
+    ratios = signal_ratios(fit.problem.model) if single else None
+    return np.ones(count) if ratios is None else ratios[:count]
 
 
 def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
+    scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
     variances, _ = run_strata(fit, strata, scales)
-    for summary, one, kept, scale in zip(fit.model.terms, strata, variances, scales, strict=True):
+    for summary, one, v in zip(fit.model.terms, strata, variances, strict=True):
+        term = terms[summary.name]
         hidden = (one.axes / one.s) @ one.axes.T
-        covariance = (one.axes * kept) @ one.axes.T
-        yield from _term_rows(terms[summary.name], hidden, covariance, scale, update, False)
+        kept = crude = (one.axes * v) @ one.axes.T
+        if update == "diagonal" and len(summary.effects) > 1:
+            # the strata know directions, which this rule mixes: the other factors stay where they
+            # are
+            view = views[summary.group]
+            own_scales = [scale_of[t.summary.name] for t in view.terms]
+            end = run_reduced(fit, view, update, own_scales)
+            kept = end.covariance[term.live, term.live]
+        reml_var = np.einsum("ia,ia->i", term.root, term.root)
+        null_s = np.ones(term.null.shape[1])
+        told = _TermForecast(term, reml_var, hidden, kept, crude, null_s, False)
+        yield from _term_rows(told, scale_of[summary.name], update)
 
 
-def _term_rows(
-    term: TermView,
-    hidden: np.ndarray,
-    kept: np.ndarray,
-    scale: float,
-    update: str,
-    exact: bool,
-) -> Iterator[dict[str, object]]:
-    """Return the rows of one term, s descending, directions already dead last.
-
-    `hidden` is the mean conditional covariance of the standardised effects, `kept` the loop's
-    covariance of them.
-    """
-    effects = term.summary.effects
+def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[str, object]]:
+    """Return the rows of one term, s descending, directions already dead last."""
+    effects = told.view.summary.effects
     if update == "diagonal" and len(effects) > 1:
-        yield from _effect_rows(term, kept, exact)
+        yield from _effect_rows(told)
         return
-    values, axes = np.linalg.eigh(hidden)
+    values, axes = np.linalg.eigh(told.hidden)
     for value, axis in zip(values, axes.T, strict=True):
         s = 1.0 / value
         theory = float(fixed_point(s, scale)) / (s - 1.0) if s > 1.0 else np.nan
-        name = combination(term.inverse.T @ axis, effects)
-        yield _row(term, name, s, float(axis @ kept @ axis), theory, exact)
-    for weights in term.null.T:
-        yield _row(term, combination(weights, effects), 1.0, np.nan, np.nan, exact)
+        name = combination(told.view.inverse.T @ axis, effects)
+        kept = float(axis @ told.kept @ axis)
+        yield _row(told, name, s, kept, theory, theory)
+    for weights, s in zip(told.view.null.T, told.null_s, strict=True):
+        yield _row(told, combination(weights, effects), float(s), np.nan, np.nan, np.nan)
 
 
-def _effect_rows(term: TermView, kept: np.ndarray, exact: bool) -> Iterator[dict[str, object]]:
-    loop = np.einsum("ia,ab,ib->i", term.root, kept, term.root)
-    own = np.einsum("ia,ia->i", term.root, term.root)
-    share = np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
-    for effect, value in zip(term.summary.effects, share, strict=True):
-        yield _row(term, effect, np.nan, float(value), np.nan, exact)
+def _effect_rows(told: _TermForecast) -> Iterator[dict[str, object]]:
+    root, own = told.view.root, told.reml_var
+
+    def share(covariance: np.ndarray) -> np.ndarray:
+        loop = np.einsum("ia,ab,ib->i", root, covariance, root)
+        return np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
+
+    kept, crude = share(told.kept), share(told.crude)
+    for i, effect in enumerate(told.view.summary.effects):
+        yield _row(told, effect, np.nan, float(kept[i]), np.nan, float(crude[i]))
 
 
 def _row(
-    term: TermView, direction: str, s: float, kept: float, theory: float, exact: bool
+    told: _TermForecast, direction: str, s: float, kept: float, theory: float, crude: float
 ) -> dict[str, object]:
-    error = 0.0 if exact else abs(kept - theory)
     return {
-        "term": term.summary.name,
+        "term": told.view.summary.name,
         "direction": direction,
         "s": s,
         "survives": kept > _GONE,
         "kept": 0.0 if kept <= _GONE else kept,
         "theory": theory,
-        "error": error,
-        "exact": exact,
+        "error": 0.0 if told.exact and kept >= 0.0 else abs(kept - crude),
+        "exact": told.exact,
     }

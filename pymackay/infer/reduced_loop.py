@@ -10,14 +10,14 @@ out: that beta moves with the variances, which it does not do where the design i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pymackay.infer.effect_roots import GroupView, TermView
 from pymackay.results import Fit
 
-__all__ = ["ReducedEnd", "is_balanced", "run_reduced"]
+__all__ = ["ReducedEnd", "averaged", "is_balanced", "run_reduced"]
 
 _ROUNDS = 20_000
 _DONE = 1e-12
@@ -44,6 +44,11 @@ def is_balanced(view: GroupView) -> bool:
     """Say whether all levels have the same information."""
     spread = np.abs(view.hidden - view.hidden.mean(axis=0)).max(initial=0.0)
     return bool(spread <= _BALANCED)
+
+
+def averaged(view: GroupView) -> GroupView:
+    """Return the view in which all levels have the same information, the predictions kept."""
+    return replace(view, hidden=np.broadcast_to(view.hidden.mean(axis=0), view.hidden.shape))
 
 
 class _Levels:
@@ -83,9 +88,10 @@ def run_reduced(fit: Fit, view: GroupView, update: str, scale: Sequence[float]) 
     """
     levels = _Levels(view)
     W, ratio = np.eye(view.hidden.shape[1]), 1.0
-    _, between, gamma = levels.predict(W, ratio)
+    _, between, _ = levels.predict(W, ratio)
     df = fit.n_obs - len(fit.beta)
-    within = df - gamma - between
+    # at any theta σ² (n - p) = SSE + u'u, in units of σ²
+    within = df - float(np.sum(view.predictions**2)) - between
     for _ in range(_ROUNDS):
         effects, between, gamma = levels.predict(W, ratio)
         following = np.zeros_like(W)
