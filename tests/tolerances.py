@@ -31,6 +31,11 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "and degrees of freedom magnify that",
     ),
     "dense algebra": (1e-12, "times the order of a well-conditioned matrix: a few roundings each"),
+    "numerical derivatives": (1e-5, "relative, of df at the same theta: lmerTest's differences"),
+    "Kenward-Roger": (1e-9, "relative, at the same theta: the same exact formulas, n x n in R"),
+    "lmerTest rounds": (1e-6, "relative: type III hypotheses in lmerTest carry seven digits"),
+    "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
+    "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),
     "second moment": (1e-6, "of the variances: the tightened optimum leaves 1e-7 standard errors"),
 }
 
