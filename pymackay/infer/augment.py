@@ -104,6 +104,8 @@ def _frame(model: Model) -> pd.DataFrame:
             suffixes = column.names or [str(k + 1) for k in range(column.values.shape[1])]
             for k, suffix in enumerate(suffixes):
                 table[f"{name}{suffix}"] = column.values[:, k]
+    if model.weights is not None:
+        table["(weights)"] = model.weights
     return pd.DataFrame(table, index=model.rows)
 
 

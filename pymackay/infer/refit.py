@@ -149,7 +149,8 @@ def _with_response(model: Model, y: np.ndarray) -> Model:
     columns = dict(model.columns)
     if model.response in columns:
         columns[model.response] = Numeric(y)
-    return dataclasses.replace(model, y=y, columns=columns)
+    # the data as they were given hold the former response
+    return dataclasses.replace(model, y=y, columns=columns, given={})
 
 
 def _new_sums(gram: Gram, model: Model) -> Gram:

@@ -1,0 +1,132 @@
+"""`simulate` and `refit`: moments from first principles, seeds, and equal optima."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from infer_tables import crossed_table, relative_covariance
+from oracle import random_design
+from tolerances import tol
+
+import pymackay as pm
+
+FORMULA = "y ~ x + (x | g) + (1 | h)"
+SIX_SIGMA = 6.0  # standard errors: no draw of a correct program goes there
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    return crossed_table()
+
+
+@pytest.fixture(scope="module")
+def fit(data: pd.DataFrame) -> pm.Fit:
+    return pm.lmer(FORMULA, data, weights="w", offset="o")
+
+
+def _moments(fit: pm.Fit, given: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and covariance of the response with the effects `given` at their predictions."""
+    model = fit.problem.model
+    Z, D = random_design(model), relative_covariance(model, fit.theta.to_numpy())
+    b = np.concatenate([fit.ranef["g"].to_numpy().ravel(), fit.ranef["h"].to_numpy().ravel()])
+    is_given = np.concatenate([np.full(18, 0 in given), np.full(5, 1 in given)])
+    mean = model.X @ fit.beta.to_numpy() + model.offset + (Z * is_given) @ b
+    free = Z * ~is_given
+    return mean, fit.sigma**2 * (free @ D @ free.T + np.diag(1.0 / model.weights))
+
+
+@pytest.mark.parametrize(
+    ("form", "given"), [("~0", []), (None, [0, 1]), ("~ (1 | h)", [1]), ("~ (x | g)", [0])]
+)
+def test_moments(fit: pm.Fit, form: Any, given: list[int]) -> None:
+    draws = 4000
+    drawn = fit.simulate(draws, seed=11, re_form=form).to_numpy()
+    mean, covariance = _moments(fit, given)
+    error = np.sqrt(np.diag(covariance) / draws)
+    assert np.abs((drawn.mean(axis=1) - mean) / error).max() < SIX_SIGMA
+    found = np.cov(drawn)
+    scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    spread = np.sqrt((covariance**2 + scale**2) / draws)
+    assert np.abs((found - covariance) / spread).max() < SIX_SIGMA
+
+
+def test_seeds_and_names(fit: pm.Fit) -> None:
+    one = fit.simulate(3, seed=4)
+    assert one.columns.tolist() == ["sim_1", "sim_2", "sim_3"]
+    assert one.index.equals(fit.fitted.index)
+    pd.testing.assert_frame_equal(one, fit.simulate(3, np.random.default_rng(4)))
+    assert not fit.simulate(3, seed=5).equals(one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"nsim": 0}, "nsim is 0"),
+        ({"nsim": 2.5}, "nsim is 2.5"),
+        ({"seed": "today"}, "seed is 'today'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"re_form": "~ (1 | g)"}, "some effects of the term 'g' as given"),
+        ({"re_form": "~ (1 | k)"}, "grouping factors are"),
+    ],
+)
+def test_what_cannot_be_drawn(fit: pm.Fit, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(pm.ArgumentError, match=message):
+        fit.simulate(**arguments)
+
+
+REFITS = [
+    pytest.param("{} ~ x + f + (x | g) + (1 | h)", {}, id="crossed"),
+    pytest.param("{} ~ x + (x || g) + (f | h)", {"weights": "w", "offset": "o"}, id="weighted"),
+    pytest.param("{} ~ x + (x | g)", {"reml": False}, id="one group, ML"),
+]
+
+
+@pytest.mark.parametrize(("formula", "given"), REFITS)
+def test_refit_ends_where_a_fit_does(formula: str, given: dict[str, Any]) -> None:
+    data = crossed_table()
+    data.loc[data.index[5], "x"] = np.nan
+    data["new"] = 0.5 * data["y"] + np.random.default_rng(2).normal(size=len(data)) + data["z"]
+    found = pm.lmer(formula.format("y"), data, **given).refit(data["new"])
+    direct = pm.lmer(formula.format("new"), data, **given)
+    assert found.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
+    assert found.convergence.converged
+    np.testing.assert_allclose(
+        (found.beta - direct.beta) / direct.std_error, 0.0, atol=tol("invariance")
+    )
+    np.testing.assert_allclose(found.fitted, direct.fitted, atol=tol("invariance"))
+    pd.testing.assert_index_equal(found.fitted.index, direct.fitted.index)
+    assert found.reml == direct.reml
+
+
+def test_refit_of_a_boundary_fit_leaves_the_boundary() -> None:
+    data = crossed_table()
+    flat = data.assign(y=data["x"] + np.random.default_rng(1).normal(size=len(data)))
+    fit = pm.evaluate("y ~ x + (x | g)", flat, [0.0, 0.0, 0.0])
+    found, direct = fit.refit(data["y"]), pm.lmer("y ~ x + (x | g)", data)
+    assert found.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
+
+
+def test_responses_that_do_not_fit(data: pd.DataFrame) -> None:
+    fit = pm.lmer("y ~ x + (1 | g)", data)
+    with pytest.raises(pm.ArgumentError, match=r"y has shape \(7,\), but the model has 120 rows"):
+        fit.refit(np.zeros(7))
+    with pytest.raises(pm.DataError, match="missing or infinite in 1 of the 120 rows"):
+        fit.refit(data["y"].where(data.index != 105))
+    with pytest.raises(pm.ArgumentError, match="does not hold each of the model's 120 rows once"):
+        fit.refit(data["y"].iloc[1:])
+    with pytest.raises(pm.ArgumentError, match="must be 120 numbers"):
+        fit.refit(data["f"].to_numpy())
+    with pytest.raises(pm.DataError, match="exact linear function"):
+        fit.refit(2.0 * data["x"])
+    with pytest.raises(pm.PymackayError, match="refit needs"):
+        fit.replace(problem=None).refit(data["y"])
+
+
+def test_a_simulated_response_can_be_refitted(fit: pm.Fit) -> None:
+    drawn = fit.simulate(1, seed=3)["sim_1"]
+    again = fit.refit(drawn)
+    assert again.convergence.converged
+    np.testing.assert_allclose(again.fitted + again.residuals, drawn, rtol=tol("design"))
