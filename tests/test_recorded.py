@@ -286,7 +286,7 @@ def test_default_and_tight_are_two_answers(sleep: pd.DataFrame) -> None:
 
 def test_a_recorded_fit_cannot_evaluate_and_says_why(sleep: pd.DataFrame) -> None:
     fit = recorded(FORMULA, sleep)
-    with pytest.raises(pm.PymackayError, match="a recording holds optima only"):
+    with pytest.raises(pm.PymackayError, match="a recording holds one theta only"):
         fit.evaluate(fit.theta)
 
 
@@ -308,6 +308,50 @@ def test_messages_and_warnings_of_r_are_kept() -> None:
     fit = recorded("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2"))
     assert fit.singular
     assert any("singular" in message for message in fit.messages)
+
+
+# --- at a theta
+
+
+def at(theta: object, **arguments: object) -> pm.Fit:
+    data = pm.load_data("sleepstudy")
+    return pm.lme4.evaluate(FORMULA, data, theta, source="recorded", **arguments)
+
+
+def test_the_articles_first_listing_is_recorded_where_it_is_evaluated() -> None:
+    from pymackay.sleepstudy import SleepReg
+
+    regression = SleepReg()
+    ours = regression.solve()
+    theirs = at(ours.theta)
+    assert theirs.engine.source == "recorded"
+    np.testing.assert_allclose(theirs.theta, ours.theta, rtol=1e-11)
+    assert (abs(theirs.beta - ours.beta) / theirs.std_error).max() <= tol("statistic")
+    assert theirs.reml
+
+
+def test_files_at_a_theta_are_those_of_the_list() -> None:
+    folder = r_reference_path("recorded_at")
+    store = RecordedStore(folder)
+    listed = list(listed_questions(r_reference_path("thetas.toml")))
+    assert {store.find(question).path for _, question in listed} == set(folder.glob("*.json"))
+    for _, question in listed:
+        fit = store.fit(question, "evaluate")
+        np.testing.assert_allclose(fit.theta, question.theta, rtol=1e-11)
+        made_by = store.find(question).content["made_by"]
+        assert made_by["scripts"] == script_hashes(), "record again: the R scripts have changed"
+
+
+def test_another_theta_is_not_answered_by_a_recording() -> None:
+    (_, question), *_ = listed_questions(r_reference_path("thetas.toml"))
+    assert at(question.theta).criterion == at(np.nextafter(question.theta, 2.0)).criterion
+    for theta, arguments in (
+        (np.multiply(question.theta, 1 + 1e-9), {}),
+        (question.theta, {"reml": False}),
+        (question.theta[:2], {}),
+    ):
+        with pytest.raises(pm.RecordingError, match="is not recorded"):
+            at(theta, **arguments)
 
 
 # --- R is not started

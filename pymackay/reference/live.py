@@ -76,11 +76,11 @@ def ask(question: Question, how: Any) -> Fit:
     RUnavailableError, RError, ArgumentError, DataError
         See `pymackay.reference.lme4.lmer`.
     """
-    outcome = _call(question, how if isinstance(how, str) else theta_for_r(how))
+    outcome = _call(question, how)
     return _fit(question.formula, bool(question.reml), question.data.index, outcome, question)
 
 
-def answer_of(question: Question, how: str) -> Answer:
+def answer_of(question: Question, how: Any) -> Answer:
     """Return R's answer as plain data, with condvar and pev: what a recording holds.
 
     Parameters and errors are those of `ask`.
@@ -145,6 +145,7 @@ def theta_for_r(theta: Any) -> dict[str, Any]:
 
 
 def _call(question: Question, how: Any) -> Outcome:
+    how = how if isinstance(how, str) else theta_for_r(how)
     arguments = (question.formula, question.table, bool(question.reml), question.arguments, how)
     try:
         return session().call("ask", *arguments)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError
 from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
@@ -87,7 +88,7 @@ def lmer(
     question = Question(formula, data, reml, weights, offset, subset, contrasts, start, control)
     if _live(source):
         return ask(question, "tight" if tight else "default")
-    return _recorded(question, tight, source)
+    return _recorded(question, "tight" if tight else "default", source)
 
 
 def evaluate(
@@ -101,6 +102,7 @@ def evaluate(
     subset: str | np.ndarray | None = None,
     contrasts: Mapping[str, Any] | None = None,
     control: Mapping[str, Any] | None = None,
+    source: Source = "auto",
 ) -> Fit:
     """Return all that lme4 says of a model at a given `theta`, without optimisation.
 
@@ -108,13 +110,15 @@ def evaluate(
     ----------
     theta : array-like, shape (m,)
         Relative covariance parameters in lme4's order; a Series is matched by lme4's names.
-    formula, data, reml, weights, offset, subset, contrasts, control
-        As in `lmer`.
+    formula, data, reml, weights, offset, subset, contrasts, control, source
+        As in `lmer`. A recording answers for the theta that it was made at, to 12 digits.
 
     Raises
     ------
     RUnavailableError
-        If R is not there: recordings hold optima only.
+        If R is not there and no recording answers.
+    RecordingError
+        If recordings are asked and none is of this model at this theta.
     ArgumentError
         If `theta` has not as many values as the model, or one is below its bound.
     RError, DataError
@@ -127,8 +131,12 @@ def evaluate(
     >>> pm.lme4.evaluate("Reaction ~ 1 + (1 | Subject)", sleep, [1.0]).n_obs  # doctest: +SKIP
     180
     """
-    question = Question(formula, data, reml, weights, offset, subset, contrasts, None, control)
-    return ask(question, theta)
+    question = Question(
+        formula, data, reml, weights, offset, subset, contrasts, control=control, theta=theta
+    )
+    if _live(source):
+        return ask(question, theta)
+    return _recorded(question, "evaluate", source)
 
 
 def to_r(
@@ -291,9 +299,10 @@ def _live(source: Source) -> bool:
     return source == "live" or (source == "auto" and available())
 
 
-def _recorded(question: Question, tight: bool, source: Source) -> Fit:
+def _recorded(question: Question, how: str, source: Source) -> Fit:
+    folder = r_reference_path("recorded_at" if how == "evaluate" else "recorded")
     try:
-        return RecordedStore().fit(question, "tight" if tight else "default")
+        return RecordedStore(folder).fit(question, how)
     except RecordingError as error:
         if source == "recorded":
             raise

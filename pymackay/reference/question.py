@@ -52,6 +52,8 @@ class Question:
         Theta to start from.
     control : mapping or None
         Arguments of R's ``lmerControl``.
+    theta : array of shape (m,) or None
+        Where the model is to be evaluated, in lme4's order; None asks for its optimum.
     """
 
     formula: str
@@ -63,6 +65,7 @@ class Question:
     contrasts: Mapping[str, Any] | None = None
     start: np.ndarray | None = None
     control: Mapping[str, Any] | None = None
+    theta: np.ndarray | pd.Series | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.formula, str):
@@ -129,6 +132,10 @@ class Question:
         for name, value in self.arguments.items():
             expression = name == "subset" and isinstance(value, str)
             asked[name] = normal_formula(value) if expression else _json(value)
+        if self.theta is not None:  # to digits that every machine computes alike
+            asked["theta"] = [
+                float(f"{value:.12g}") for value in _floats("theta", self.theta).ravel()
+            ]
         return asked
 
     @property

@@ -27,11 +27,11 @@ __all__ = ["listed_questions", "main", "record"]
 
 LONGEST_ROWS = 2000  # fitted values and residuals of more rows are left out
 LONGEST_BLOCKS = 20_000  # and so are condvar and pev of more numbers than these together
-_ANSWERS = ("default", "tight")
+_OPTIMA = ("default", "tight")
 
 
 def record(question: Question, folder: str | Path, name: str) -> Path:
-    """Ask lme4, plainly and tightened, and write what it answers.
+    """Ask lme4, plainly and tightened or at a theta, and write what it answers.
 
     The file holds every number with the shortest decimal that reads back to the same float64, at
     most 17 digits. What is too long to be recorded is named in it, with the reason.
@@ -54,9 +54,12 @@ def record(question: Question, folder: str | Path, name: str) -> Path:
     RUnavailableError, RError
         If R is not there, or stops with an error.
     """
-    answers = {how: answer_of(question, how) for how in _ANSWERS}
+    if question.theta is None:
+        answers = {how: answer_of(question, how) for how in _OPTIMA}
+    else:
+        answers = {"evaluate": answer_of(question, question.theta)}
     models = [_plain(answer.pop("model")) for answer in answers.values()]
-    if models[0] != models[1]:
+    if models[0] != models[-1]:
         raise PymackayError(f"lmer and lFormula see two models in {question.formula!r}.")
     left_out: dict[str, str] = {}
     content = {
@@ -79,8 +82,8 @@ def listed_questions(models: Path) -> Iterator[tuple[str, Question]]:
     """Yield the name of the data set and the question, for each model of a list.
 
     The list is TOML: a ``[[model]]`` has ``data`` (a name that `pymackay.load_data` knows),
-    ``formula``, and what else `pymackay.lme4.lmer` takes; both criteria are asked unless ``reml``
-    is given.
+    ``formula``, and what else `pymackay.lme4.lmer` or, with ``theta``, `pymackay.lme4.evaluate`
+    takes; both criteria are asked unless ``reml`` is given.
     """
     for entry in tomllib.loads(models.read_text(encoding="utf-8"))["model"]:
         arguments = {k: v for k, v in entry.items() if k not in ("data", "why")}

@@ -33,7 +33,8 @@ class Recording:
     content : dict
         The file's JSON. ``asked``: formula and arguments; ``data``: rows, and each column's kind
         and checksum; ``made_by``: versions and the checksums of the R scripts; ``model``: names
-        and levels; ``answers``: ``"default"`` (as a user of ``lmer`` gets it) and ``"tight"``.
+        and levels; ``answers``: ``"default"`` (as a user of ``lmer`` gets it) and ``"tight"``, or
+        ``"evaluate"`` where a theta was asked for.
     """
 
     path: Path
@@ -87,7 +88,7 @@ class Recording:
             raise RecordingError(f"{self.path}: holds no {how} answer. {HOW_TO_RECORD}.")
         made_by = self.content["made_by"]
         left_out = dict(self.content["not_recorded"])
-        left_out["evaluate"] = "a recording holds optima only"
+        left_out["evaluate"] = "a recording holds one theta only"
         return fit_from_answer(
             {**answer, "model": self.content["model"]},
             formula=question.formula,
