@@ -31,14 +31,16 @@ def read_table(source: str) -> pd.DataFrame:
     Parameters
     ----------
     source : str
-        One of `pymackay.list_data`, or the path of a CSV file (gzipped or not) or a Parquet file.
-        A file in the working directory whose name is a data set's is reached as ``./name``.
+        One of `pymackay.list_data`, or the path of a file: CSV (gzipped or not), Parquet, Feather,
+        or R's RDS with a data frame in it. A file in the working directory whose name is a data
+        set's is reached as ``./name``.
 
     Returns
     -------
     pandas.DataFrame
         Of a CSV: numbers as they read in R, ``TRUE``/``FALSE`` as booleans, text as plain strings
-        (their levels are in code-point order); an empty field and ``NA`` are missing.
+        (their levels are in code-point order); an empty field and ``NA`` are missing. The other
+        formats hold the types, factors and their levels too.
 
     Raises
     ------
@@ -56,8 +58,7 @@ def read_table(source: str) -> pd.DataFrame:
         return load_data(source)
     path = Path(source)
     _check_file(path, source)
-    reader = _read_parquet if path.suffix.lower() in (".parquet", ".pq") else _read_csv
-    table = _guarded(reader, path)
+    table = _guarded(_READERS.get(path.suffix.lower(), _read_csv), path)
     if table.empty:
         raise DataError(
             f"data: {path} has {len(table)} rows and {len(table.columns)} columns; a header and at "
@@ -100,9 +101,10 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
             f"the header, separated by commas."
         ) from error
     except ImportError as error:
+        package = "rdata" if reader is _read_rds else "pyarrow"
         raise DataError(
-            f"data: reading {path} needs pyarrow, which is not installed. "
-            f"Run: pip install pyarrow, or save the table as CSV."
+            f"data: reading {path} needs {package}, which is not installed. "
+            f"Run: pip install {package}, or save the table as CSV."
         ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ArgumentError(f"data: {path} cannot be read: {error}.") from error
@@ -110,6 +112,36 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
+
+
+def _read_feather(path: Path) -> pd.DataFrame:
+    return pd.read_feather(path)
+
+
+def _read_rds(path: Path) -> pd.DataFrame:
+    """Read a data frame; R itself is not needed."""
+    import rdata
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes that only R knows, such as dates
+            table = rdata.read_rds(path)
+    except Exception as error:  # a damaged file ends in whatever its first wrong byte means
+        raise DataError(
+            f"data: {path} is not a file that R's saveRDS wrote ({type(error).__name__}: {error})."
+        ) from error
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(
+            f"data: {path} does not hold a data frame. In R: saveRDS(as.data.frame(x), file)."
+        )
+    return table
+
+
+def _read_rdata(path: Path) -> pd.DataFrame:
+    raise ArgumentError(
+        f"data: {path} is an R workspace, which may hold many objects. In R: saveRDS(data, file) "
+        f"for the one data frame."
+    )
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -131,3 +163,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
         low_memory=False,
         **_EXACT,
     )
+
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".parquet": _read_parquet,
+    ".pq": _read_parquet,
+    ".feather": _read_feather,
+    ".rds": _read_rds,
+    ".rda": _read_rdata,
+    ".rdata": _read_rdata,
+}
