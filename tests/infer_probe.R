@@ -1,7 +1,7 @@
 # What the tests of prediction ask of a fit that R keeps.
 
 probe_predict <- function(kept, newdata, re_form, allow) {
-  chosen <- if (re_form == "all") NULL else if (re_form == "none") NA else stats::as.formula(re_form)
+  chosen <- switch(re_form, all = NULL, none = NA, stats::as.formula(re_form))
   as.numeric(stats::predict(kept$fit, newdata, re.form = chosen, allow.new.levels = allow))
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TOLERANCES: dict[str, tuple[float, str]] = {
     "printed": (5.0e-7, "half a unit of the sixth decimal: the digits that were printed"),
+    "printed digits": (1e-9, "relative: the ten digits and more that R was asked to print"),
     "one ulp": (4.5e-16, "relative: pandas before version 3 reads some decimals one ulp off"),
     "printed 3": (5.0e-4, "half a unit of the third decimal, as printed"),
     "printed 7": (5.0e-8, "half a unit of the seventh decimal, as printed"),

@@ -133,7 +133,8 @@ class Encoder:
             }
         if isinstance(index, pd.DatetimeIndex):
             zone = None if index.tz is None else str(index.tz)
-            return {"times": self.array(index.asi8), "unit": index.unit, "zone": zone, "name": name}
+            how = {"unit": index.unit, "zone": zone, "every": index.freqstr, "name": name}
+            return {"times": self.array(index.asi8), **how}
         if isinstance(index.dtype, np.dtype) and index.dtype.kind in _NUMERIC:
             return {"values": self.array(index.to_numpy()), "name": name}
         if index.dtype == object or isinstance(index.dtype, pd.StringDtype):
@@ -237,11 +238,9 @@ class Decoder:
         if "times" in parts:
             values = self.decode(parts["times"]).view(f"M8[{parts['unit']}]")
             times = pd.DatetimeIndex(values, name=name)
-            return (
-                times
-                if parts["zone"] is None
-                else times.tz_localize("UTC").tz_convert(parts["zone"])
-            )
+            if parts["zone"] is not None:
+                times = times.tz_localize("UTC").tz_convert(parts["zone"])
+            return pd.DatetimeIndex(times, freq=parts["every"])
         if "values" in parts:
             return pd.Index(self.decode(parts["values"]), name=name)
         labels = [self.decode(label) for label in parts["labels"]]

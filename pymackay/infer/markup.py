@@ -67,8 +67,9 @@ def markdown_table(table: TextTable) -> str:
         return "| " + " | ".join(_escape_markdown(cell.strip()) for cell in cells) + " |"
 
     rule = "|" + "|".join("---:" if right else ":---" for right in table.numeric) + "|"
-    parts = [f"**{table.title}**", "", line(table.header), rule, *map(line, table.rows)]
-    return "\n".join([*parts, "", table.note] if table.note else parts)
+    title, note = _escape_markdown(table.title), _escape_markdown(table.note)
+    parts = [f"**{title}**", "", line(table.header), rule, *map(line, table.rows)]
+    return "\n".join([*parts, "", note] if note else parts)
 
 
 def _escape_markdown(text: str) -> str:
