@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymackay.model.sparse_gram import SparseGram
+from pymackay.solve.iterative.coarse import CoarseSpace
 from pymackay.solve.iterative.couplings import Couplings, block_times
 from pymackay.solve.pls import block_factor
 
@@ -33,6 +34,8 @@ class Equations:
     couplings : Couplings
     factors : list of numpy.ndarray, each (q, q)
         One per term.
+    coarse : CoarseSpace, optional
+        What the preconditioner has besides S's diagonal blocks.
 
     Attributes
     ----------
@@ -47,12 +50,19 @@ class Equations:
     kept : list of numpy.ndarray, each (J_k, q, q)
         ``Z_j'V₁⁻¹Z_j`` of each level of the other blocks (V₁: only the leading block random).
     diagonal, inverse : list of numpy.ndarray, each (J_k, q, q)
-        The diagonal blocks of S, and their inverses: the preconditioner.
+        The diagonal blocks of S, and their inverses.
     logdet_diagonal : float
         Sum of the log determinants of `diagonal`.
     """
 
-    def __init__(self, gram: SparseGram, couplings: Couplings, factors: list[np.ndarray]) -> None:
+    def __init__(
+        self,
+        gram: SparseGram,
+        couplings: Couplings,
+        factors: list[np.ndarray],
+        coarse: CoarseSpace | None = None,
+    ) -> None:
+        self._coarse = coarse
         self.gram = gram
         self.couplings = couplings
         self.factors = [block_factor(gram.as_gram(), block, factors) for block in gram.blocks]
@@ -103,6 +113,13 @@ class Equations:
         return x + self.scale(self.reduced(b, self.lead_part(b)), transposed=True)
 
     def precondition(self, r: np.ndarray) -> np.ndarray:
+        """Return what conjugate gradients take for ``S⁻¹ r``, shape (size, k)."""
+        found = self.jacobi(r)
+        if self._coarse is not None:
+            found += self._coarse.apply(r)
+        return found
+
+    def jacobi(self, r: np.ndarray) -> np.ndarray:
         """Return the inverse of S's diagonal blocks times r, shape (size, k)."""
         blocks = self.inverse if r.dtype == np.float64 else self._float32[1]
         found = np.empty_like(r)

@@ -63,7 +63,7 @@ def fit_iterative(
         )
     solver = Iterative(gram, reml, control)
     search = Search(solver)
-    point = search.descend(search.point(_start(gram, start)))
+    point = search.descend(search.point(_start(gram, start), loose=True))
     point = _snapped(search, point)
     point, known = _sharpened(search, point, model)
     criterion, error = solver.criterion(point.estimate)

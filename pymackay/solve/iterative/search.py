@@ -18,6 +18,8 @@ from pymackay.solve.trust_region import trust_region_step
 
 __all__ = ["Point", "Search"]
 
+_NEAR = 1.0  # what a step is to gain, criterion units, under which its end is worth all digits
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -73,10 +75,10 @@ class Search:
         self.steps = 0
         self.evaluations = 0
 
-    def point(self, factors: list[np.ndarray]) -> Point:
-        """Evaluate at these relative factors."""
+    def point(self, factors: list[np.ndarray], *, loose: bool = False) -> Point:
+        """Evaluate at these relative factors; `loose`: to three digits only."""
         self.evaluations += 1
-        estimate = self.solver.estimate(factors)
+        estimate = self.solver.estimate(factors, loose=loose)
         axes = [Axes.of(f, layout) for f, layout in zip(factors, self.layouts, strict=True)]
         scale = np.concatenate(
             [
@@ -95,9 +97,12 @@ class Search:
         while self.steps < control.max_iterations:
             step, predicted = trust_region_step(point.gradient, point.curvature, radius)
             if predicted <= control.spent or radius < 1e-8:
-                return point
+                if not point.estimate.loose:
+                    return point
+                point = self.point(point.factors)
+                continue
             self.steps += 1
-            trial = self.point(point.after(step))
+            trial = self.point(point.after(step), loose=predicted > _NEAR)
             gained = -self._change(point, trial)
             ratio = gained / predicted if np.isfinite(gained) else -1.0
             length = float(np.linalg.norm(step))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymackay.model.sparse_gram import SparseGram
+from pymackay.solve.iterative.coarse import CoarseSpace
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.couplings import Couplings
 from pymackay.solve.iterative.equations import Equations
@@ -31,6 +32,8 @@ __all__ = ["Estimate", "Iterative"]
 
 _MEAN_TOLERANCE = 1e-8  # of the residual, in float64: beta and b to seven digits
 _WORKING_TOLERANCE = 1e-6  # the average information steers the search, and scales error bars
+_LOOSE = 100.0  # what tolerances are multiplied by far from the optimum (probes: its root)
+_SLOW = 12  # iterations for the probes above which a coarse space pays for itself
 _PROBE_TOLERANCE = 1e-4  # in float32; what is left is a hundredth of a probe's own spread
 
 
@@ -48,6 +51,8 @@ class Estimate:
     means : Means
     iterations : tuple of int
         Conjugate gradient iterations for the means and for the probes.
+    loose : bool
+        Whether solves were stopped at three digits.
     """
 
     evaluation: Evaluation
@@ -55,6 +60,7 @@ class Estimate:
     equations: Equations
     means: Means
     iterations: tuple[int, int]
+    loose: bool = False
 
 
 class Iterative:
@@ -77,6 +83,7 @@ class Iterative:
         self._bases, self._order = element_bases(gram)
         self.probes = self._draw(self.control.probes)
         self._starts: dict[str, np.ndarray | None] = {}
+        self._coarse: CoarseSpace | None = None
 
     def add_probes(self, count: int) -> None:
         """Go on with `count` probes; those there are stay the same."""
@@ -115,7 +122,7 @@ class Iterative:
         Exact where the effects that are not eliminated are few; else estimated with as many
         probes as the fit took, 64 at least.
         """
-        equations = Equations(self.gram, self.couplings, factors)
+        equations = self._equations(factors)
         found = conditional_variances(equations, self.probes, self.control)
         if with_beta and self.gram.p:
             means = solve_means(
@@ -127,14 +134,30 @@ class Iterative:
                 found[k] = found[k] + weighted @ columns.swapaxes(1, 2)
         return tuple(found)
 
-    def estimate(self, factors: list[np.ndarray]) -> Estimate:
-        """Evaluate all but the criterion at these relative factors, one per term."""
+    def estimate(self, factors: list[np.ndarray], *, loose: bool = False) -> Estimate:
+        """Evaluate all but the criterion at these relative factors, one per term.
+
+        Parameters
+        ----------
+        factors : list of numpy.ndarray, each (q, q)
+        loose : bool
+            Whether three digits will do, far from the optimum.
+        """
         most = self.control.max_solver_iterations
-        equations = Equations(self.gram, self.couplings, factors)
-        means = solve_means(equations, self._starts.get("means"), _MEAN_TOLERANCE, most)
+        slack = _LOOSE if loose else 1.0
+        equations = self._equations(factors)
+        means = solve_means(equations, self._starts.get("means"), slack * _MEAN_TOLERANCE, most)
         traces = estimate_traces(
-            equations, self.probes, self._starts.get("probes"), _PROBE_TOLERANCE, most
+            equations,
+            self.probes,
+            self._starts.get("probes"),
+            np.sqrt(slack) * _PROBE_TOLERANCE,
+            most,
         )
+        if self._coarse is None and traces.iterations > _SLOW:
+            self._coarse = CoarseSpace(
+                self.couplings, equations.schur, equations.jacobi, self.control.seed
+            )
         nu = self.gram.n - self.gram.p if self.reml else self.gram.n
         sigma2 = means.r2 / nu
         blocks = self.gram.blocks
@@ -160,7 +183,11 @@ class Iterative:
             equations,
             means,
             (means.iterations, traces.iterations),
+            loose,
         )
+
+    def _equations(self, factors: list[np.ndarray]) -> Equations:
+        return Equations(self.gram, self.couplings, factors, self._coarse)
 
     def _fixed_share(self, means: Means) -> list[np.ndarray]:
         """Return what REML takes off each block's trace: beta's part, exact."""

@@ -101,7 +101,7 @@ def estimate_traces(
     for first in range(0, probes.count, _BATCH):
         span = slice(first, first + _BATCH)
         z = probes.z[:, span]
-        v = equations.precondition(z)
+        v = equations.jacobi(z)
         warm = v.copy()
         if start is not None and first < start.shape[1]:
             earlier = start[:, span]
@@ -152,7 +152,7 @@ class _Known:
         E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
         found = [self.lead_total - self.lead_known - _products(E_z, E_left, len(N[0]))]
         S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
-        left = x - (2.0 * v - equations.precondition(S_v))
+        left = x - (2.0 * v - equations.jacobi(S_v))
         K_z = K_x = z
         if not all(trace.all_strong for trace in self.others):
             K_z, K_x = equations.reduced(b_z, lead_z), equations.reduced(b_x, lead_x)

@@ -66,7 +66,7 @@ def _probed(equations: Equations, count: int, control: IterativeControl) -> list
     sums = [np.zeros_like(equations.F), *(np.zeros_like(i) for i in equations.inverse)]
     for first in range(0, count, _BATCH):
         part = z[:, first : first + _BATCH]
-        v = equations.precondition(part)
+        v = equations.jacobi(part)
         x = conjugate_gradients(
             equations.schur,
             equations.precondition,
@@ -75,7 +75,7 @@ def _probed(equations: Equations, count: int, control: IterativeControl) -> list
             tolerance=_TOLERANCE,
             most=control.max_solver_iterations,
         ).x
-        left = x - (2.0 * v - equations.precondition(equations.schur(v)))
+        left = x - (2.0 * v - equations.jacobi(equations.schur(v)))
         F_z = equations.eliminate(equations.lead_part(equations.scale(part)))
         F_x = equations.eliminate(equations.lead_part(equations.scale(x - v)))
         sums[0] += _outer(F_z, F_x, lead_q)

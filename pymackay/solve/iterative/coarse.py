@@ -1,0 +1,87 @@
+"""The coarse space: levels that hang together move together, which levels one by one cannot see.
+
+Where users rate only neighbours, or blocks of levels hardly meet, S has eigenvectors that vary
+slowly from level to level, and conjugate gradients with S's diagonal blocks creep along them.
+Some random vectors, smoothed, show which levels hang together; clusters of levels with like
+values give the columns W, and ``B⁻¹ + W (W'SW)⁻¹ W'`` is the preconditioner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.cluster.vq import kmeans2, vq
+
+from pymackay.solve.iterative.couplings import Couplings
+
+__all__ = ["CoarseSpace"]
+
+_VECTORS = 16
+_CLUSTERS = 128  # of each block
+_SMOOTHING = 20  # damped steps that leave slow eigenvectors in a random vector
+_DAMPING = 0.6
+_LEAST = 4  # levels in a cluster on average, or there are fewer clusters
+_SAMPLE = 4096  # levels that the clusters' centres are found from
+
+Operator = Callable[[np.ndarray], np.ndarray]
+
+
+class CoarseSpace:
+    """A coarse space, found and solved once, at one theta.
+
+    At other thetas it is still a symmetric part of a preconditioner, and near by a good one.
+
+    Parameters
+    ----------
+    couplings : Couplings
+    schur, jacobi : callable
+        Products with S, and with the inverse of its diagonal blocks.
+    seed : int
+    """
+
+    def __init__(self, couplings: Couplings, schur: Operator, jacobi: Operator, seed: int) -> None:
+        rng = np.random.default_rng((seed, 1))
+        v = rng.standard_normal((couplings.size, _VECTORS)).astype(np.float32)
+        for _ in range(_SMOOTHING):
+            v -= np.float32(_DAMPING) * jacobi(schur(v))
+        W = _columns(couplings, v / v.std(axis=0), rng)
+        coarse = W.T @ schur(W.toarray().astype(np.float32)).astype(np.float64)
+        inverse = np.linalg.inv(0.5 * (coarse + coarse.T))
+        self._parts = {
+            np.dtype(dtype): (W.astype(dtype), inverse.astype(dtype))
+            for dtype in (np.float64, np.float32)
+        }
+
+    def apply(self, r: np.ndarray) -> np.ndarray:
+        """Return ``W (W'SW)⁻¹ W' r``, shape (size, k)."""
+        W, inverse = self._parts[r.dtype]
+        return np.asarray(W @ (inverse @ (W.T @ r)))
+
+
+def _columns(couplings: Couplings, v: np.ndarray, rng: np.random.Generator) -> sp.csr_matrix:
+    """Return W, shape (size, columns): each column one effect on the levels of one cluster."""
+    columns, first = np.empty(couplings.size, dtype=np.int64), 0
+    for block, span in zip(couplings.gram.blocks[1:], couplings.slices, strict=True):
+        features = v[span].reshape(block.n_levels, -1).astype(np.float64)
+        place = _clusters(features, rng)
+        own = place[:, None] * block.q + np.arange(block.q)
+        columns[span] = first + own.ravel()
+        first += (int(place.max()) + 1) * block.q
+    sizes = np.bincount(columns)
+    shape = (couplings.size, len(sizes))
+    rows = np.arange(couplings.size)
+    return sp.csr_matrix((1.0 / np.sqrt(sizes[columns]), (rows, columns)), shape=shape)
+
+
+def _clusters(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Number the levels by cluster, shape (J,): no cluster is empty."""
+    count = max(1, min(_CLUSTERS, len(features) // _LEAST))
+    sample = features
+    if len(features) > _SAMPLE:
+        sample = features[rng.choice(len(features), _SAMPLE, replace=False)]
+    start = sample[rng.choice(len(sample), count, replace=False)]
+    centres, _ = kmeans2(sample, start, minit="matrix", iter=10, missing="warn")
+    nearest, _ = vq(features, centres)
+    return np.unique(nearest, return_inverse=True)[1]
