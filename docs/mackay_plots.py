@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from benchmarks.collapse_study import STUDIES, survival_chance
 from pymackay.infer.forecast import fixed_point
 
-__all__ = ["draw_loop_map", "draw_path", "draw_study"]
+__all__ = ["draw_loop_map", "draw_path", "draw_phase", "draw_study"]
 
-# blue, orange, green, purple, grey: told apart by the colour-blind too, and in print
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#8B5FBF", "#666666"
+# told apart by the colour-blind too; in print shapes and dashes tell
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 STYLE = {
     "figure.dpi": 110,
@@ -45,6 +45,63 @@ def draw_loop_map(values: tuple[float, ...] = (2.697, 4.0, 7.0)) -> Figure:
         figure.tight_layout()
     plt.close(figure)
     return figure
+
+
+def draw_phase(directions: pd.DataFrame) -> Figure:
+    """Draw where the loop goes from any t, and what it did to directions of data sets.
+
+    Parameters
+    ----------
+    directions : pandas.DataFrame
+        ``label``, ``s`` and ``kept``, the measured share of REML's t = s − 1.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.5, 5.2))
+        _draw_phases(axis, largest=200.0)
+        for row in directions.itertuples():
+            _draw_fate(axis, row.label, row.s, row.kept)
+        figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+_BOTTOM, _TOP = 0.03, 2000.0
+
+
+def _draw_phases(axis: Axes, largest: float) -> None:
+    s = np.geomspace(4.0, largest, 400)
+    stable = fixed_point(s)
+    grid = np.concatenate([[1.001, 4.0], s])
+    border = np.concatenate([[_TOP, _TOP], 1.0 / stable])  # the product of the fixed points is 1
+    axis.fill_between(grid, _BOTTOM, border, color=ORANGE, alpha=0.13, linewidth=0)
+    axis.plot(s, stable, color=BLUE, linewidth=2.2, label="where the loop ends: t*")
+    axis.plot(s, 1.0 / stable, "--", color=BLUE, linewidth=1.4, label="below this it dies: 1/t*")
+    every = np.geomspace(1.03, largest, 400)
+    axis.plot(every, every - 1.0, color=GREEN, linewidth=1.4, label="REML: s − 1")
+    axis.text(1.12, 700.0, "the direction dies", color=ORANGE, size=12)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlim(1.05, largest)
+    axis.set_ylim(_BOTTOM, _TOP)
+    _plain_ticks(axis, [2, 4, 8, 16, 32, 64, 128])
+    axis.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axis.set_xlabel("s: sample variance of the direction over its sampling variance")
+    axis.set_ylabel("t: the loop's variance over its sampling variance")
+    axis.set_title("What the literal loop does to a direction")
+    axis.legend(loc="lower right")
+
+
+def _draw_fate(axis: Axes, label: str, s: float, kept: float) -> None:
+    """Draw the way from the REML estimate to the loop's end."""
+    begin, end = s - 1.0, kept * (s - 1.0)
+    dead = end < _BOTTOM
+    shown = 1.2 * _BOTTOM if dead else end
+    axis.plot([s, s], [begin, shown], color="black", linewidth=1, zorder=3)
+    axis.plot([s], [begin], "D", color=GREEN, markersize=6, zorder=4)
+    axis.plot([s], [shown], "v" if dead else "o", color="black", markersize=6, zorder=4)
+    axis.annotate(
+        label, (s, begin), (0, 9), textcoords="offset points", rotation=90, ha="center", size=9
+    )
 
 
 def _draw_map(axis: Axes, s: float) -> None:
@@ -80,7 +137,7 @@ def draw_path(trace: pd.DataFrame, reml: float) -> Figure:
         for x, y in zip(rounds, gap, strict=True):
             decimals = int(np.clip(np.ceil(-np.log10(y)), 2, 9))
             label = f"{1.0 - y:.{decimals}f}" if y > 1e-15 else "1"
-            axis.annotate(label, (x, y), (4, 6), textcoords="offset points", size=9)
+            axis.annotate(label, (x, y), (-5, -14), textcoords="offset points", size=9, ha="right")
         axis.axhline(1.0 - reml, color=GREEN, linewidth=1.2, linestyle="--")
         axis.annotate(
             f"REML: {reml:.3f}",
@@ -93,8 +150,8 @@ def draw_path(trace: pd.DataFrame, reml: float) -> Figure:
         axis.set_xlabel("round")
         axis.set_ylabel("1 − correlation")
         axis.set_title("The literal loop on sleepstudy: the correlation goes to 1")
-        axis.set_xlim(0.7, rounds.max() + 0.9)
-        axis.set_ylim(1e-18, 1e2)
+        axis.set_xlim(0.3, rounds.max() + 0.9)
+        axis.set_ylim(1e-19, 1e2)
         figure.tight_layout()
     plt.close(figure)
     return figure
@@ -114,8 +171,9 @@ def draw_study(table: pd.DataFrame) -> Figure:
 def _draw_survival(axis: Axes, table: pd.DataFrame) -> None:
     grid = np.geomspace(0.25, 20.0, 300)
     studies = [s for s in STUDIES if s.balanced and len(s.weights) == 1]
-    for study, colour in zip(studies, (PURPLE, BLUE, ORANGE), strict=True):
-        axis.plot(grid, survival_chance(study, grid), color=colour, linewidth=2)
+    looks = ((GREY, "^", ":"), (BLUE, "o", "-"), (ORANGE, "s", "--"))
+    for study, (colour, marker, dashes) in zip(studies, looks, strict=True):
+        axis.plot(grid, survival_chance(study, grid), dashes, color=colour, linewidth=2)
         own = table[table["study"] == study.name]
         measured = own.groupby("snr")["survives"].agg(["mean", "size"])
         error = np.sqrt(measured["mean"] * (1.0 - measured["mean"]) / measured["size"])
@@ -123,19 +181,19 @@ def _draw_survival(axis: Axes, table: pd.DataFrame) -> None:
             measured.index,
             measured["mean"],
             error,
-            fmt="o",
+            fmt=marker,
             color=colour,
             markersize=5,
             label=f"{study.design.levels} levels",
         )
-    axis.axvline(3.0, color=GREY, linestyle=":", linewidth=1)
-    axis.annotate("s = 4", (3.0, 0.0), (5, 4), textcoords="offset points", color=GREY)
+    axis.axvline(3.0, color=GREY, linewidth=0.8)
+    axis.annotate("s = 4", (3.0, 0.0), (6, 3), textcoords="offset points", color=GREY)
     axis.set_xscale("log")
     _plain_ticks(axis, [0.25, 0.5, 1, 2, 3, 5, 10, 20])
     axis.set_xlabel("true signal-to-noise ratio of the effects")
     axis.set_ylabel("share of data sets whose variance survives")
     axis.set_title("Will the loop keep a variance at all?")
-    axis.legend(loc="upper left", title="lines: theory\ndots: measured", alignment="left")
+    axis.legend(loc="upper left", title="lines: theory\nmarks: measured", alignment="left")
     axis.set_ylim(-0.03, 1.08)
 
 
@@ -171,8 +229,8 @@ def _draw_kept(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_xlim(1.0, 62.0)
     axis.set_ylim(-0.04, 1.2)
     axis.set_xlabel("s of the direction, at the loop's σ²")
-    axis.set_ylabel("variance kept, of the REML estimate")
-    axis.set_title("How much of it? theory: t*/(s − 1), nothing under s = 4")
+    axis.set_ylabel("share kept, t / (s − 1), at the loop's σ²")
+    axis.set_title("How much of it? Theory: t*/(s − 1), 0 under s = 4")
     handles, labels = axis.get_legend_handles_labels()
     order = [labels.index(x) for x in ("theory", *(group[0] for group in groups))]
     axis.legend(

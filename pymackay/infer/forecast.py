@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.effect_roots import TermView, combination, view_group
+from pymackay.infer.effect_roots import GroupView, TermView, combination, view_group
 from pymackay.infer.reduced_loop import averaged, is_balanced, run_reduced
 from pymackay.infer.strata import find_strata, run_strata
 from pymackay.model.gram import cross_products
@@ -92,7 +92,8 @@ def forecast_collapse(
         - ``theory``: ``t*(s) / (s − 1)``, for a σ² that does not move.
         - ``error``: how far `kept` may be off: 0 where the forecast is exact, otherwise its
           distance from a cruder forecast, `theory` or, with ``update="diagonal"``, the one that
-          gives all levels the same information. nan where `kept` is.
+          gives all levels the same information; with several factors, what unequal levels may
+          change is added. nan where `kept` is.
         - ``exact``: one grouping factor, balanced.
 
     Notes
@@ -160,6 +161,8 @@ class _TermForecast:
         The loop's covariance of them.
     crude : numpy.ndarray, shape (r, r)
         The same from a cruder forecast.
+    unequal : numpy.ndarray, shape (r, r)
+        What it leaves out: how levels of unequal information change it.
     null_s : numpy.ndarray
         s of the directions whose estimate is zero.
     exact : bool
@@ -170,6 +173,7 @@ class _TermForecast:
     hidden: np.ndarray
     kept: np.ndarray
     crude: np.ndarray
+    unequal: np.ndarray
     null_s: np.ndarray
     exact: bool
 
@@ -191,6 +195,7 @@ def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[
             hidden=view.hidden.mean(axis=0)[here],
             kept=end[here],
             crude=crude[here],
+            unequal=np.zeros_like(end[here]),
             null_s=_null_ratios(fit, term, balanced),
             exact=balanced,
         )
@@ -221,21 +226,36 @@ def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[
     scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
     variances, _ = run_strata(fit, strata, scales)
+    alone = {name: _alone(fit, view, update, scale_of) for name, view in views.items()}
     for summary, one, v in zip(fit.model.terms, strata, variances, strict=True):
         term = terms[summary.name]
-        hidden = (one.axes / one.s) @ one.axes.T
+        here = (term.live, term.live)
+        end, average = alone[summary.group]
         kept = crude = (one.axes * v) @ one.axes.T
         if update == "diagonal" and len(summary.effects) > 1:
-            # the strata know directions, which this rule mixes: the other factors stay where they
-            # are
-            view = views[summary.group]
-            own_scales = [scale_of[t.summary.name] for t in view.terms]
-            end = run_reduced(fit, view, update, own_scales)
-            kept = end.covariance[term.live, term.live]
-        reml_var = np.einsum("ia,ia->i", term.root, term.root)
-        null_s = np.ones(term.null.shape[1])
-        told = _TermForecast(term, reml_var, hidden, kept, crude, null_s, False)
+            kept = end[here]  # the strata know directions, which this rule mixes
+        told = _TermForecast(
+            view=term,
+            reml_var=np.einsum("ia,ia->i", term.root, term.root),
+            hidden=(one.axes / one.s) @ one.axes.T,
+            kept=kept,
+            crude=crude,
+            unequal=2.0 * (end - average)[here],  # levels differ in size and in whom they meet
+            null_s=np.ones(term.null.shape[1]),
+            exact=False,
+        )
         yield from _term_rows(told, scale_of[summary.name], update)
+
+
+def _alone(
+    fit: Fit, view: GroupView, update: str, scale_of: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the loop of one factor, the others held: with its levels, and with average ones."""
+    scales = [scale_of[term.summary.name] for term in view.terms]
+    end = run_reduced(fit, view, update, scales).covariance
+    if is_balanced(view):
+        return end, end
+    return end, run_reduced(fit, averaged(view), update, scales).covariance
 
 
 def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[str, object]]:
@@ -250,7 +270,8 @@ def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[
         theory = float(fixed_point(s, scale)) / (s - 1.0) if s > 1.0 else np.nan
         name = combination(told.view.inverse.T @ axis, effects)
         kept = float(axis @ told.kept @ axis)
-        yield _row(told, name, s, kept, theory, theory)
+        error = abs(kept - theory) + abs(float(axis @ told.unequal @ axis))
+        yield _row(told, name, s, kept, theory, error)
     for weights, s in zip(told.view.null.T, told.null_s, strict=True):
         yield _row(told, combination(weights, effects), float(s), np.nan, np.nan, np.nan)
 
@@ -262,13 +283,14 @@ def _effect_rows(told: _TermForecast) -> Iterator[dict[str, object]]:
         loop = np.einsum("ia,ab,ib->i", root, covariance, root)
         return np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
 
-    kept, crude = share(told.kept), share(told.crude)
+    kept = share(told.kept)
+    error = np.abs(kept - share(told.crude)) + np.abs(share(told.unequal))
     for i, effect in enumerate(told.view.summary.effects):
-        yield _row(told, effect, np.nan, float(kept[i]), np.nan, float(crude[i]))
+        yield _row(told, effect, np.nan, float(kept[i]), np.nan, float(error[i]))
 
 
 def _row(
-    told: _TermForecast, direction: str, s: float, kept: float, theory: float, crude: float
+    told: _TermForecast, direction: str, s: float, kept: float, theory: float, error: float
 ) -> dict[str, object]:
     return {
         "term": told.view.summary.name,
@@ -277,6 +299,6 @@ def _row(
         "survives": kept > _GONE,
         "kept": 0.0 if kept <= _GONE else kept,
         "theory": theory,
-        "error": 0.0 if told.exact and kept >= 0.0 else abs(kept - crude),
+        "error": 0.0 if told.exact and kept >= 0.0 else error,
         "exact": told.exact,
     }
