@@ -319,15 +319,30 @@ def at(theta: object, **arguments: object) -> pm.Fit:
 
 
 def test_the_articles_first_listing_is_recorded_where_it_is_evaluated() -> None:
-    from pymackay.sleepstudy import SleepReg
+    sd, slope, noise = 24.7404, 5.9221, 25.5918  # as the article gives lmer's, with 0.066 between
+    factor = np.linalg.cholesky(
+        [[sd**2, sd * slope * 0.066], [sd * slope * 0.066, slope**2]] / np.square(noise)
+    )
+    theta = [factor[0, 0], factor[1, 0], factor[1, 1]]
+    fit = at(theta)
+    assert fit.engine.source == "recorded"
+    np.testing.assert_allclose(fit.theta, theta, rtol=1e-11)
+    assert fit.beta.to_dict() == pytest.approx({"(Intercept)": 251.405105, "Days": 10.467286})
 
-    regression = SleepReg()
-    ours = regression.solve()
-    theirs = at(ours.theta)
-    assert theirs.engine.source == "recorded"
-    np.testing.assert_allclose(theirs.theta, ours.theta, rtol=1e-11)
-    assert (abs(theirs.beta - ours.beta) / theirs.std_error).max() <= tol("statistic")
-    assert theirs.reml
+
+def test_the_article_needs_no_r_for_its_column_of_lme4() -> None:
+    code = """
+import sys
+sys.modules["rpy2"] = None
+from pymackay.cli import main
+main(["article"], standalone_mode=False)
+"""
+    out = _python(code)
+    first, second = out.split("Listing 2: after", 1)
+    lines = [line.split() for line in (first + second).splitlines() if line.startswith("  b")]
+    assert len(lines) == 18
+    assert all(len(line) >= 5 and float(line[-1]) for line in lines)
+    assert "lme4, listing 1: at the same variances. lme4 (recorded" in out
 
 
 def test_files_at_a_theta_are_those_of_the_list() -> None:
