@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,4 +96,87 @@ def test_parquet_or_the_word_how_to_get_it(tmp_path):
     path = tmp_path / "t.parquet"
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(pm.PymackayError, match=r"pip install pyarrow|cannot be read"):
+        read_table(str(path))
+
+
+# ---- files that hold types
+
+
+def typed_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "y": [0.1, np.nan, 3.0, 251.40510484848491],
+            "k": [1, 2, 3, 4],
+            "ok": [True, False, True, True],
+            "s": ["a", None, "é b", "None"],
+            "g": pd.Categorical(["v", "u", None, "v"], categories=["v", "u", "unused"]),
+            "o": pd.Categorical(["lo", "hi", "lo", "hi"], categories=["lo", "hi"], ordered=True),
+        }
+    )
+
+
+def as_r_holds_it(table: pd.DataFrame) -> pd.DataFrame:
+    """Count rows from 1, and take text of a kind that rdata's writer knows."""
+    return table.assign(s=table["s"].astype("string")).set_axis([1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".rds"])
+def test_typed_files_keep_values_factors_and_missing_ones(tmp_path, suffix):
+    table, path = typed_table(), tmp_path / f"t{suffix}"
+    if suffix == ".rds":
+        pytest.importorskip("rdata").write_rds(path, as_r_holds_it(table))
+    else:
+        pytest.importorskip("pyarrow")
+        getattr(table, f"to_{suffix[1:]}")(path)
+    found = read_table(str(path))
+    assert found["y"].tolist()[::3] == [0.1, 251.40510484848491]
+    assert found["y"].isna().tolist() == [False, True, False, False]
+    assert found["k"].tolist() == [1, 2, 3, 4]
+    assert found["ok"].tolist() == [True, False, True, True]
+    assert found["s"].fillna("-").tolist() == ["a", "-", "é b", "None"]
+    assert found["g"].cat.categories.tolist() == ["v", "u", "unused"]
+    assert found["g"].isna().tolist() == [False, False, True, False]
+    assert found["o"].cat.ordered
+
+
+@pytest.mark.live
+def test_a_data_frame_of_r_gives_the_same_fit(tmp_path):
+    pytest.importorskip("rdata")
+    code = "saveRDS(lme4::sleepstudy, commandArgs(TRUE)[1])"
+    subprocess.run(["Rscript", "--vanilla", "-e", code, str(tmp_path / "s.rds")], check=True)
+    formula = "Reaction ~ Days + (Days | Subject)"
+    fit = pm.lmer(formula, read_table(str(tmp_path / "s.rds")))
+    assert fit.criterion == pm.lmer(formula, pm.load_data("sleepstudy")).criterion
+
+
+@pytest.mark.parametrize("kind", ["noise", "cut", "vector", "workspace"])
+def test_what_is_no_data_frame_of_r_is_refused(tmp_path, kind):
+    rdata = pytest.importorskip("rdata")
+    path = tmp_path / ("t.RData" if kind == "workspace" else "t.rds")
+    rdata.write_rds(path, np.arange(3.0))
+    if kind == "noise":
+        path.write_bytes(b"not an R file")
+    elif kind == "cut":
+        rdata.write_rds(path, as_r_holds_it(typed_table()))
+        path.write_bytes(path.read_bytes()[:100])
+    reasons = {
+        "vector": "does not hold a data frame",
+        "workspace": r"saveRDS\(data, file\)",
+        "noise": "not a file that R's saveRDS wrote",
+        "cut": "not a file that R's saveRDS wrote",
+    }
+    with pytest.raises(pm.PymackayError, match=reasons[kind]) as caught:
+        read_table(str(path))
+    assert str(caught.value).count("data: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "package"), [(".parquet", "pyarrow"), (".feather", "pyarrow"), (".rds", "rdata")]
+)
+def test_missing_reader_is_told_with_the_cure(tmp_path, monkeypatch, suffix, package):
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(b"PAR1")
+    for name in ("pyarrow", "fastparquet", "rdata"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(pm.PymackayError, match=f"pip install {package}"):
         read_table(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -247,7 +248,8 @@ def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
     if not same_shape or not np.isfinite([*fit.theta, *reference.theta]).all():
         return None
     if fit.evaluate_source is not None:
-        return _Pair((fit.evaluate(reference.theta), reference), "theirs")
+        with contextlib.suppress(np.linalg.LinAlgError):  # theirs may be too far out for float64
+            return _Pair((fit.evaluate(reference.theta), reference), "theirs")
     if reference.evaluate_source is not None:
         return _Pair((fit, reference.evaluate(fit.theta)), "ours")
     return None
