@@ -202,6 +202,12 @@ class TestBoundary:
         assert (np.diff(path) < 0.0).all()
         assert path[-1] < 1e-9 * fit.sigma**2
         assert fit.convergence.converged
+        assert fit.messages == ("Batch: the variance of (Intercept) is going to zero",)
+
+    def test_a_direction_on_its_way_to_zero_is_named(self) -> None:
+        data = pm.load_data("Oats")
+        fit = pm.mackay("yield ~ nitro + (nitro | Block)", data, acceleration=False)
+        assert fit.messages[-1].startswith("Block: the variance of -0.262 (Intercept) + nitro")
 
 
 def expected_step(model: Model, theta: np.ndarray, update: str, *, reml: bool) -> dict:

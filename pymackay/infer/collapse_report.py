@@ -9,19 +9,21 @@ from pymackay.errors import CollapseError, PymackayError
 from pymackay.infer.effect_roots import combination
 from pymackay.infer.forecast import forecast_collapse
 from pymackay.model.model import Model
-from pymackay.solve.boundary import dead_combinations
+from pymackay.solve.boundary import dead_combinations, weakest_direction
 from pymackay.solve.collapse import explain_collapse
 from pymackay.solve.mackay import Collapse
 from pymackay.solve.rounds import Round
 
 __all__ = ["boundary_messages", "collapse_error", "describe_collapse"]
 
+_VANISHED = 1e-7  # share of a direction that its data determine, on its way to zero
+
 
 def boundary_messages(last: Round) -> tuple[str, ...]:
-    """Name what a loop has set to zero."""
+    """Name what a loop has set to zero, or has all but brought there."""
     messages = []
     for term in last.terms:
-        dead = dead_combinations(term)
+        dead, weakest = dead_combinations(term), weakest_direction(term)
         if dead.shape[1] == len(term.labels):
             messages.append(f"{term.name}: every variance is estimated as zero")
         elif dead.size:
@@ -29,6 +31,9 @@ def boundary_messages(last: Round) -> tuple[str, ...]:
             messages.append(
                 f"{term.name}: the covariance matrix is singular, no variance of {named}"
             )
+        if weakest is not None and weakest.share < _VANISHED:
+            named = combination(weakest.contrast, term.labels)
+            messages.append(f"{term.name}: the variance of {named} is going to zero")
     return tuple(messages)
 
 
