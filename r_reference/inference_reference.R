@@ -225,9 +225,13 @@ exact_ends <- function(fit, level = 0.95) {
   ends
 }
 
+# lme4's profile searches as the fit did, and nlminb would try a sigma of 0 in it.
 record_profile <- function(formula, frame) {
-  fit <- fit_case(list(formula = formula), frame, FALSE)
-  plain <- as(fit, "lmerMod")
+  assign("model_data", frame, envir = globalenv())
+  plain <- eval(bquote(lme4::lmer(
+    .(stats::as.formula(formula)), data = model_data, REML = FALSE,
+    control = lme4::lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10))
+  )), globalenv())
   names <- rownames(quietly(confint(plain, method = "Wald", oldNames = FALSE)))
   list(
     formula = formula,

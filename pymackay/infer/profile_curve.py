@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Curve:
     def __init__(self, path: Path, minimum: float) -> None:
         self.path = path
         self.minimum = minimum
-        self.peak = self.point(path.held, path.start)
+        self.peak = replace(self.point(path.held, path.start), zeta=0.0)
 
     def point(self, held: float, free: np.ndarray) -> CurvePoint:
         """Minimise over the free coordinates, from these."""
