@@ -115,20 +115,7 @@ def typed_table() -> pd.DataFrame:
     )
 
 
-def as_r_holds_it(table: pd.DataFrame) -> pd.DataFrame:
-    """Count rows from 1, and take text of a kind that rdata's writer knows."""
-    return table.assign(s=table["s"].astype("string")).set_axis([1, 2, 3, 4])
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".rds"])
-def test_typed_files_keep_values_factors_and_missing_ones(tmp_path, suffix):
-    table, path = typed_table(), tmp_path / f"t{suffix}"
-    if suffix == ".rds":
-        pytest.importorskip("rdata").write_rds(path, as_r_holds_it(table))
-    else:
-        pytest.importorskip("pyarrow")
-        getattr(table, f"to_{suffix[1:]}")(path)
-    found = read_table(str(path))
+def check_typed(found: pd.DataFrame) -> None:
     assert found["y"].tolist()[::3] == [0.1, 251.40510484848491]
     assert found["y"].isna().tolist() == [False, True, False, False]
     assert found["k"].tolist() == [1, 2, 3, 4]
@@ -139,14 +126,40 @@ def test_typed_files_keep_values_factors_and_missing_ones(tmp_path, suffix):
     assert found["o"].cat.ordered
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_typed_files_keep_values_factors_and_missing_ones(tmp_path, suffix):
+    pytest.importorskip("pyarrow")
+    getattr(typed_table(), f"to_{suffix}")(tmp_path / f"t.{suffix}")
+    check_typed(read_table(str(tmp_path / f"t.{suffix}")))
+
+
+R_TABLE = """
+d <- data.frame(y = c(0.1, NA, 3, 251.40510484848491), k = 1:4, ok = c(TRUE, FALSE, TRUE, TRUE),
+                s = c("a", NA, "\\u00e9 b", "None"),
+                g = factor(c("v", "u", NA, "v"), levels = c("v", "u", "unused")),
+                o = factor(c("lo", "hi", "lo", "hi"), levels = c("lo", "hi"), ordered = TRUE))
+saveRDS(d, commandArgs(TRUE)[1], compress = commandArgs(TRUE)[2])
+"""
+
+
 @pytest.mark.live
-def test_a_data_frame_of_r_gives_the_same_fit(tmp_path):
+@pytest.mark.parametrize("compressed", ["gzip", "xz", "no"])
+def test_rds_of_r_keeps_them_too(tmp_path, compressed):
     pytest.importorskip("rdata")
-    code = "saveRDS(lme4::sleepstudy, commandArgs(TRUE)[1])"
-    subprocess.run(["Rscript", "--vanilla", "-e", code, str(tmp_path / "s.rds")], check=True)
+    how = "FALSE" if compressed == "no" else f"'{compressed}'"
+    code = R_TABLE.replace("commandArgs(TRUE)[2]", how)
+    path = str(tmp_path / "t.rds")
+    subprocess.run(["Rscript", "--vanilla", "-e", code, path], check=True)
+    check_typed(read_table(path))
+
+
+def test_rds_gives_the_same_fit(tmp_path):
+    rdata = pytest.importorskip("rdata")
+    sleep = pm.load_data("sleepstudy")
+    rdata.write_rds(tmp_path / "s.rds", sleep.set_axis(range(1, 181)))
     formula = "Reaction ~ Days + (Days | Subject)"
     fit = pm.lmer(formula, read_table(str(tmp_path / "s.rds")))
-    assert fit.criterion == pm.lmer(formula, pm.load_data("sleepstudy")).criterion
+    assert fit.criterion == pm.lmer(formula, sleep).criterion
 
 
 @pytest.mark.parametrize("kind", ["noise", "cut", "vector", "workspace"])
@@ -157,7 +170,7 @@ def test_what_is_no_data_frame_of_r_is_refused(tmp_path, kind):
     if kind == "noise":
         path.write_bytes(b"not an R file")
     elif kind == "cut":
-        rdata.write_rds(path, as_r_holds_it(typed_table()))
+        rdata.write_rds(path, typed_table()[["y", "k"]].set_axis([1, 2, 3, 4]))
         path.write_bytes(path.read_bytes()[:100])
     reasons = {
         "vector": "does not hold a data frame",

@@ -26,7 +26,6 @@ __all__ = ["Outcome", "judge_model"]
 _LOWER = 1e-6  # of the criterion: what the optimiser certifies
 _STEPS = (1e-3, 1e-1)
 _FEW, _SOME = 4, 10  # with more parameters, every tenth model is judged by a tightened lme4 too
-_NEAR = ("boundary", "flat ridge")  # equal criteria: lme4's default may have stopped a hair early
 _NOTHING = 1e-4  # residual sd, of the response's: eight digits of a sum of squares cancel
 _EXACT = "fits exactly, no optimum"
 _UNSURE = "ours says it is not certified"
@@ -44,10 +43,14 @@ class Outcome:
         `pymackay.compare`'s word, or what else was found, in a few words that can be counted.
     report : str
         What disagrees; empty where nothing does.
+    near : bool
+        Whether criteria and the numbers at one theta agree, so that lme4's default may have stopped
+        a hair early.
     """
 
     verdict: str
     report: str = ""
+    near: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -99,7 +102,7 @@ def _judge(model: FuzzModel, ours: Callable[..., Fit], with_r: bool) -> Outcome:
     if isinstance(theirs, PymackayError):
         return _lme4_refuses(theirs)
     outcome = _against_lme4(fit, theirs, model)
-    near = outcome.verdict in _NEAR and not outcome.agrees
+    near = outcome.near and not outcome.agrees
     if not near and (not outcome.agrees or (len(fit.theta) > _FEW and model.seed % _SOME)):
         return outcome  # a search that hard takes a minute over many parameters
     tight = _answer(lme4.lmer, model, source="live", tight=True)
@@ -238,7 +241,8 @@ def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
         return Outcome(lost) if lost else Outcome(comparison.verdict, str(comparison))
     if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison, model):
         return Outcome("lme4 loses digits" if sure else _UNSURE)
-    return Outcome(comparison.verdict, str(comparison))
+    near = comparison.same_theta == "agreed" and comparison.verdict != "theirs lower"
+    return Outcome(comparison.verdict, str(comparison), near)
 
 
 def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
@@ -251,13 +255,21 @@ def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
 
 
 def _lower_by_the_oracle(comparison: Comparison, model: FuzzModel) -> bool:
-    """Whether the criterion is lower at lme4's theta in long double, too."""
+    """Whether the criterion is lower at lme4's theta in long double, beyond what that may lose."""
     built, reml = _built(model), comparison.fit.reml
-    here, there = (
-        dense_criterion(built, answer.theta.to_numpy(), reml, dtype=np.longdouble)
+    (here, _), (there, blur) = (
+        _exact_criterion(built, answer.theta.to_numpy(), reml)
         for answer in (comparison.fit, comparison.reference)
     )
-    return there < here - _LOWER
+    return there + blur < here - _LOWER
+
+
+def _exact_criterion(built: Model, theta: np.ndarray, reml: bool) -> tuple[float, float]:
+    """Return the criterion in long double, and its error, which what float64 loses tells."""
+    exact = dense_criterion(built, theta, reml, dtype=np.longdouble)
+    lost = abs(dense_criterion(built, theta, reml) - exact)
+    digits = np.finfo(np.longdouble).eps / np.finfo(np.float64).eps
+    return exact, float(100.0 * digits * lost) if np.isfinite(lost) else np.inf
 
 
 def _in_words(rows: list[Row]) -> str:
