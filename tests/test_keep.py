@@ -25,7 +25,7 @@ BASES = (
 )
 CASES = [
     pytest.param(BASES, {}, id="bases"),
-    pytest.param("log(z) ~ x + offset(o) + (x || g) + (f | h)", {"weights": "w"}, id="weights"),
+    pytest.param("log(z) ~ x + offset(o) + (x || g) + (1 | h)", {"weights": "w"}, id="weights"),
     pytest.param("y ~ . - z - w - o + (1 | g:h)", {"reml": False}, id="dot, ML"),
     pytest.param("y ~ f + (1 | g)", {"contrasts": {"f": "contr.sum"}, "offset": "o"}, id="sums"),
 ]

@@ -218,3 +218,15 @@ def test_singular_effects_have_no_error(data: pd.DataFrame) -> None:
     fit = pm.evaluate("y ~ x + (x | g)", data, [1.0, 0.0, 0.0])
     slopes = fit.predict(data, re_form="~ (0 + x | g)", random_only=True, se_fit=True)
     assert (slopes == 0.0).all().all()
+
+
+def test_fits_by_the_iterative_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    formula, data = "diameter ~ 1 + (1 | plate) + (1 | sample)", pm.load_data("Penicillin")
+    found = pm.lmer(formula, data, solver="iterative")
+    exact = pm.evaluate(formula, data, found.theta)
+    wanted = exact.predict(se_fit=True)["se"] * found.sigma / exact.sigma
+    np.testing.assert_allclose(found.predict(se_fit=True)["se"], wanted, rtol=tol("oracle"))
+    monkeypatch.setattr("pymackay.infer.problem._DENSE", 3)
+    with pytest.raises(pm.PymackayError, match="dense matrix of 7 rows .* solver='exact'"):
+        found.predict(se_fit=True)
+    assert found.predict(re_form="~0", se_fit=True)["se"].iloc[0] == found.std_error.iloc[0]

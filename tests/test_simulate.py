@@ -79,7 +79,7 @@ def test_what_cannot_be_drawn(fit: pm.Fit, arguments: dict[str, Any], message: s
 
 REFITS = [
     pytest.param("{} ~ x + f + (x | g) + (1 | h)", {}, id="crossed"),
-    pytest.param("{} ~ x + (x || g) + (f | h)", {"weights": "w", "offset": "o"}, id="weighted"),
+    pytest.param("{} ~ x + (x || g) + (1 | h)", {"weights": "w", "offset": "o"}, id="weighted"),
     pytest.param("{} ~ x + (x | g)", {"reml": False}, id="one group, ML"),
 ]
 

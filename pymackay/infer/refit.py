@@ -66,6 +66,12 @@ def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None
     ConvergenceWarning
         When the optimum could not be certified.
 
+    Notes
+    -----
+    lme4's own ``refit`` (seen in 1.1-31) minimises the criterion of a REML fit with n - 1 in place
+    of n - p, and ends elsewhere when there is more than one fixed effect. This one ends where a fit
+    to the new response does.
+
     Examples
     --------
     >>> import pymackay as pm

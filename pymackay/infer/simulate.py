@@ -44,7 +44,7 @@ def simulate(
     -------
     pandas.DataFrame, shape (n, nsim)
         Columns ``sim_1``, ``sim_2``, ...; rows those the model was fitted to. The residual variance
-        of a row is sigma² / weight; the offset is added.
+        of a row is sigma² / weight (lme4 leaves the weights out); the offset is added.
 
     Raises
     ------
