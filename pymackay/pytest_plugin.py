@@ -6,7 +6,9 @@ Only pytest and the standard library are imported here; the rest is when a test 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,9 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def lme4_parity(request: pytest.FixtureRequest) -> Parity:
+def lme4_parity(request: pytest.FixtureRequest) -> Iterator[Parity]:
     """Judge fits against R's lme4: ``lme4_parity.check(fit, formula, data)``."""
-    return Parity(request.node)
+    with pytest.MonkeyPatch.context() as patch:
+        if "tensorflow" not in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+            # what TensorFlow says of the processor when it is loaded would fill a failing test
+            patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        yield Parity(request.node)
 
 
 class Parity:
@@ -260,7 +266,7 @@ class _Summary:
         """Take what a test has reported, once its teardown is over."""
         if report.when == "teardown":
             mine = (str(value) for name, value in report.user_properties if name == _EVENT)
-            self.events += [json.loads(event) for event in mine]
+            self.events += [{**json.loads(event), "test": report.nodeid} for event in mine]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section, if any test has asked for lme4."""
@@ -277,6 +283,9 @@ class _Summary:
         counts += [f"{count} {verdict}: FAILED" for verdict, count in bad.most_common()]
         if counts:
             yield ", ".join(counts)
+        for event in judged:
+            if not event["ok"]:
+                yield f"  {event['test']}: {event.get('sentence') or event['why']}"
         for answered, count in Counter(e["lme4"] for e in judged if "lme4" in e).most_common():
             yield f"against {answered}: {count}"
 

@@ -75,7 +75,7 @@ def test_comparison_that_does_not_hold_exits_with_1(monkeypatch):
     monkeypatch.setattr(Lme4, "ask", other_criterion)
     result = run("compare", "sleepstudy", SLEEP, "--recorded")
     assert result.exit_code == 1
-    assert result.stdout.startswith("Different model: the two fits differ in at one theta")
+    assert result.stdout.startswith("Different model: the two fits differ at one theta in crit")
 
 
 def test_fit_prints_the_fit():

@@ -149,12 +149,13 @@ def test_wrong(lme4_parity):
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r"E +.*ParityFailure: Different model: .*at one theta, beta, .*",
+            r"E +.*ParityFailure: Different model: the two fits differ at one theta in beta, .*",
             r"E +To do: .*",
             r"E +at one theta +ours +theirs +distance +allowed +in",
             r"E +beta (Days|\(Intercept\)) +\S+ +\S+ +0.5 +1e-07 +SE +<--",
             r"E +criterion +1743.62827 +1743.62827 .*absolute|.*relative",
             r"1 different model: FAILED",
+            r"  \S+\.py::test_wrong: Different model: the two fits differ at one theta in beta, .*",
         ]
     )
 
@@ -374,7 +375,13 @@ def test_verdicts_are_counted_across_the_workers_of_xdist(project):
     write_test(project, _MANY)
     result = run_apart(project, "--lme4=recorded", "-n", "2")
     result.assert_outcomes(passed=5, failed=2)
-    result.stdout.re_match_lines([r"6 same optimum, 2 different model: FAILED", r"against .*: 8"])
+    result.stdout.re_match_lines(
+        [
+            r"6 same optimum, 2 different model: FAILED",
+            r"  \S+\.py::\S+: Different model: .*",
+            r"against .*: 8",
+        ]
+    )
 
 
 def test_any_order_will_do(project):

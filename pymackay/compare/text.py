@@ -98,8 +98,12 @@ def _said(comparison: Comparison) -> list[str]:
 
 def _difference_sentence(differences: Sequence[Difference]) -> str:
     named = [", ".join(part for part in (d.aspect, d.item) if part) for d in differences]
+    where = "at one theta, "
+    at_theta = all(name.startswith(where) for name in named)
+    named = [name.removeprefix(where) if at_theta else name for name in named]
     more = f"; and {len(named) - 3} more" if len(named) > 3 else ""
-    return f"Different model: the two fits differ in {'; '.join(named[:3])}{more}."
+    place = "at one theta in" if at_theta else "in"
+    return f"Different model: the two fits differ {place} {'; '.join(named[:3])}{more}."
 
 
 def _entry(indent: str, name: str, text: str) -> list[str]:
