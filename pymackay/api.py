@@ -15,16 +15,18 @@ from pymackay.infer.collapse_report import (
     collapse_error,
     describe_collapse,
 )
+from pymackay.model.accumulate import Summed
 from pymackay.model.covariance import theta_names
 from pymackay.model.design import build_model
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
-from pymackay.model.sparse_gram import sparse_cross_products
+from pymackay.model.sources import is_source, sum_source
+from pymackay.model.sparse_gram import SparseGram, sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, evaluate_at, factors_from_theta
 from pymackay.solve.iterative.choice import Choice, choose
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.fit import fit_iterative
+from pymackay.solve.iterative.fit import fit_iterative, without_rows
 from pymackay.solve.loop_setup import make_settings
 from pymackay.solve.loop_start import starting_state
 from pymackay.solve.mackay import LoopEnd, Settings, fit_of, run_loop
@@ -38,7 +40,7 @@ ArrayLike = Any
 
 def lmer(
     formula: str,
-    data: pd.DataFrame,
+    data: pd.DataFrame | Any,
     *,
     reml: bool = True,
     weights: str | ArrayLike | None = None,
@@ -55,8 +57,10 @@ def lmer(
     ----------
     formula : str
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``.
-    data : pandas.DataFrame
-        One row per observation.
+    data : pandas.DataFrame, or a source of partitions
+        One row per observation. Rows that do not fit in memory come from a Parquet file or folder
+        (its path), an iterator of data frames, or a Dask DataFrame; they are summed up in one
+        pass, so that the fit has no `fitted` and `residuals`.
     reml : bool
         REML (default) or maximum likelihood.
     weights, offset : str or array-like of shape (rows of `data`,), optional
@@ -103,12 +107,16 @@ def lmer(
     >>> round(fit.criterion, 6)
     1743.628272
     """
-    model = build_model(
-        formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
-    )
+    frame = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    if is_source(data):
+        summed = sum_source(formula, data, **frame)
+        fit = _from_sums(summed, _is_flag(reml, "reml"), start, solver, control)
+        return _certified(without_rows(fit, summed.n))
+    model = build_model(formula, data, **frame)
     choice = choose(model, solver, control)
     if choice.iterative:
-        return _certified(_iterative(model, _is_flag(reml, "reml"), start, choice))
+        gram = sparse_cross_products(model)
+        return _certified(_iterative(model, gram, _is_flag(reml, "reml"), start, choice))
     problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
     optimum = _optimum(problem, start, choice.exact_control)
     return _certified(assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence))
@@ -336,11 +344,29 @@ def _optimum(problem: Problem, start: ArrayLike | None, control: Control | None)
     return optimise(problem.solver, factors_from_theta(problem.solver.gram, theta), control)
 
 
-def _iterative(model: Model, reml: bool, start: ArrayLike | None, choice: Choice) -> Fit:
+def _from_sums(
+    summed: Summed,
+    reml: bool,
+    start: ArrayLike | None,
+    solver: str,
+    control: Control | IterativeControl | None,
+) -> Fit:
+    """Fit a model whose rows were summed up partition by partition."""
+    choice = choose(summed.model, solver, control)
+    if choice.iterative:
+        return _iterative(summed.model, summed.gram, reml, start, choice)
+    problem = Problem(summed.model, make_solver(summed.gram.dense_form(), reml=reml))
+    optimum = _optimum(problem, start, choice.exact_control)
+    return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
+
+
+def _iterative(
+    model: Model, gram: SparseGram, reml: bool, start: ArrayLike | None, choice: Choice
+) -> Fit:
     theta = None if start is None else _theta_values(start, model)
     return fit_iterative(
         model,
-        sparse_cross_products(model),
+        gram,
         reml=reml,
         start=theta,
         control=choice.iterative_control,

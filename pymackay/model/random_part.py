@@ -17,7 +17,7 @@ from pymackay.model.matrix import Design, make_design
 from pymackay.model.model import GroupingFactor, RandomTerm
 from pymackay.model.rtext import make_names, make_unique
 
-__all__ = ["RandomPart", "build_random_part"]
+__all__ = ["RandomPart", "build_random_part", "lme4_order", "term_names"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,10 @@ def build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
     for bar in bars:
         if bar.group_name not in factors:
             factors[bar.group_name] = make_grouping_factor(bar, frame.columns)
-    order = _lme4_order([len(factors[bar.group_name].levels) for bar in bars])
+    order = lme4_order([len(factors[bar.group_name].levels) for bar in bars])
     ordered = tuple(bars[i] for i in order)
     sides, terms = [], []
-    for name, bar in zip(_term_names(ordered), ordered, strict=True):
+    for name, bar in zip(term_names(ordered), ordered, strict=True):
         side, design = _effects(bar, frame)
         check_levels(factors[bar.group_name], len(design.names), bar.text, frame.n)
         sides.append(side)
@@ -78,13 +78,13 @@ def _effects(bar: Bar, frame: Frame) -> tuple[SideBlueprint, Design]:
     return replace(side, assign=tuple(design.assign.tolist())), design
 
 
-def _term_names(bars: Sequence[Bar]) -> list[str]:
+def term_names(bars: Sequence[Bar]) -> list[str]:
     """Name terms as the variances of lme4: ``Subject``, ``Subject.1``."""
     groups = [bar.group_name for bar in bars]
     return groups if len(set(groups)) == len(groups) else make_unique(make_names(groups))
 
 
-def _lme4_order(levels: list[int]) -> list[int]:
+def lme4_order(levels: list[int]) -> list[int]:
     """Order terms by falling number of levels, as lme4: if it must sort, ties are turned round."""
     places = list(range(len(levels)))
     if all(a >= b for a, b in pairwise(levels)):

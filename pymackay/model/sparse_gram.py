@@ -19,7 +19,15 @@ from pymackay.model.model import Model
 from pymackay.model.response import Response, residual_response
 from pymackay.model.scaling import Basis, fixed_basis, term_basis
 
-__all__ = ["LevelPairs", "SparseGram", "SparseSums", "order_blocks", "sparse_cross_products"]
+__all__ = [
+    "FoundPairs",
+    "GrowingPairs",
+    "LevelPairs",
+    "SparseGram",
+    "SparseSums",
+    "order_blocks",
+    "sparse_cross_products",
+]
 
 _CHUNK = 4_194_304  # rows summed at a time: memory beyond the columns themselves stays bounded
 
@@ -115,6 +123,39 @@ class SparseGram:
         """Return itself for functions that ask only for what both kinds have: blocks and bases."""
         return cast(Gram, self)
 
+    def dense_form(self) -> Gram:
+        """Return the same sums as the exact solvers want them."""
+        lead = self.blocks[0]
+        others = range(1, len(self.blocks))
+        starts = np.cumsum([0, *(self.blocks[k].size for k in others)])
+        size = int(starts[-1])
+        D = np.zeros((size + self.p + 1,) * 2)
+        for k in others:
+            rows = slice(starts[k - 1], starts[k])
+            D[rows, rows] = sp.block_diag(list(self.diagonals[k])).toarray()
+            D[rows, size:] = self.dense[k]
+            for m in range(k + 1, len(self.blocks)):
+                D[rows, starts[m - 1] : starts[m]] = self.pairs[k, m].matrix().toarray()
+        D = np.triu(D) + np.triu(D, 1).T
+        D[size:, size:] = self.dense_gram
+        C: np.ndarray | sp.csr_matrix = self.dense[0].reshape(lead.n_levels, lead.q, -1)
+        if size:
+            parts = [self.pairs[0, k].matrix() for k in others]
+            C = sp.hstack([*parts, sp.csr_matrix(self.dense[0])], format="csr")
+        return Gram(
+            blocks=self.blocks,
+            A=self.diagonals[0],
+            C=C,
+            D=D,
+            n=self.n,
+            p=self.p,
+            basis=self.basis,
+            response=self.response,
+            log_weights=self.log_weights,
+            layouts=self.layouts,
+            transforms=self.transforms,
+        )
+
     def block_slices(self, block: Block) -> list[tuple[int, slice]]:
         """Return (term, its columns within the block) for the terms of `block`."""
         found = []
@@ -200,9 +241,7 @@ class SparseSums:
         self.diagonals = [np.zeros((b.n_levels, b.q, b.q)) for b in blocks]
         self.dense = [np.zeros((b.n_levels, b.q, n_dense)) for b in blocks]
         self.dense_gram = np.zeros((n_dense, n_dense))
-        self.pairs: dict[tuple[int, int], _PairSums] = {
-            (k, m): _PairSums(blocks[k], blocks[m]) for m in range(len(blocks)) for k in range(m)
-        }
+        self.pairs = {(k, m): GrowingPairs() for m in range(len(blocks)) for k in range(m)}
 
     def add(
         self, columns: Sequence[np.ndarray], codes: Sequence[np.ndarray], dense: np.ndarray
@@ -220,7 +259,9 @@ class SparseSums:
             self._add_block(k, block, columns[k], codes[k], dense)
         self.dense_gram += dense.T @ dense
         for (k, m), sums in self.pairs.items():
-            sums.add(columns[k], codes[k], columns[m], codes[m])
+            shape = (self.blocks[k].n_levels, self.blocks[m].n_levels)
+            values = columns[k][:, :, None] * columns[m][:, None, :]
+            sums.add(codes[k], codes[m], values, shape)
 
     def _add_block(
         self, k: int, block: Block, columns: np.ndarray, codes: np.ndarray, dense: np.ndarray
@@ -251,7 +292,7 @@ class SparseSums:
         return SparseGram(
             blocks=self.blocks,
             diagonals=tuple(self.diagonals),
-            pairs={key: sums.finish() for key, sums in self.pairs.items()},
+            pairs={key: sums.compressed() for key, sums in self.pairs.items()},
             dense=tuple(part.reshape(-1, part.shape[2]) for part in self.dense),
             dense_gram=self.dense_gram,
             n=n,
@@ -265,6 +306,21 @@ class SparseSums:
 
 
 @dataclass(frozen=True, eq=False)
+class FoundPairs:
+    """Pairs of levels that meet, each once.
+
+    Attributes
+    ----------
+    rows, columns : numpy.ndarray of int32, shape (pairs,)
+    values : numpy.ndarray, shape (pairs, q_k, q_l)
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class _Part:
     """``Z_k' Z_l`` of some rows: the levels that meet, and one matrix for each such pair."""
 
@@ -272,25 +328,27 @@ class _Part:
     values: np.ndarray
 
     def __add__(self, other: _Part) -> _Part:
+        shape = tuple(
+            max(pair) for pair in zip(self.pattern.shape, other.pattern.shape, strict=True)
+        )
         if self.values.shape[1:] == (1, 1):
-            total = self._plain() + other._plain()
+            total = self._with(self.values.reshape(-1), shape)
+            total = total + other._with(other.values.reshape(-1), shape)
             return _Part(total, total.data.reshape(-1, 1, 1))
-        union = self._counted() + other._counted()
+        parts = [part._with(np.ones(len(part.values), np.float32), shape) for part in (self, other)]
+        union = parts[0] + parts[1]
         places = _keys(union)
         values = np.zeros((len(places), *self.values.shape[1:]))
-        for part in (self, other):
-            values[np.searchsorted(places, _keys(part.pattern))] += part.values
+        for part, own in zip((self, other), parts, strict=True):
+            values[np.searchsorted(places, _keys(own))] += part.values
         return _Part(union, values)
 
-    def _plain(self) -> sp.csr_matrix:
-        return self._with(self.values.reshape(-1))
-
-    def _counted(self) -> sp.csr_matrix:
-        return self._with(np.ones(len(self.values), dtype=np.float32))
-
-    def _with(self, data: np.ndarray) -> sp.csr_matrix:
-        pattern = self.pattern
-        return sp.csr_matrix((data, pattern.indices, pattern.indptr), shape=pattern.shape)
+    def _with(self, data: np.ndarray, shape: tuple[int, ...]) -> sp.csr_matrix:
+        """Return the pattern with these numbers, in a matrix that may be larger."""
+        indptr = self.pattern.indptr
+        if shape[0] + 1 > len(indptr):
+            indptr = np.concatenate([indptr, np.full(shape[0] + 1 - len(indptr), indptr[-1])])
+        return sp.csr_matrix((data, self.pattern.indices, indptr), shape=shape)
 
 
 def _keys(pattern: sp.csr_matrix) -> np.ndarray:
@@ -299,35 +357,56 @@ def _keys(pattern: sp.csr_matrix) -> np.ndarray:
     return rows * pattern.shape[1] + pattern.indices
 
 
-class _PairSums:
-    """``Z_k' Z_l`` so far: sums of chunks of like size are added first, as a binary counter."""
+class GrowingPairs:
+    """``Z_k' Z_l`` so far, of levels that become more.
 
-    def __init__(self, first: Block, second: Block) -> None:
-        self.first, self.second = first, second
+    Sums of parts of like size are added first, as a binary counter does, so that every pair is
+    copied no more often than there are doublings.
+    """
+
+    def __init__(self) -> None:
         self._parts: list[tuple[int, _Part]] = []
 
     def add(
-        self, first: np.ndarray, codes: np.ndarray, second: np.ndarray, others: np.ndarray
+        self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
     ) -> None:
-        """Add the rows of one chunk."""
-        shape = (self.first.n_levels, self.second.n_levels)
+        """Add pairs; one that occurs again is summed.
+
+        Parameters
+        ----------
+        rows, columns : numpy.ndarray of int, shape (pairs,)
+        values : numpy.ndarray, shape (pairs, q_k, q_l)
+        shape : tuple of int
+            Levels so far.
+        """
+        components = values.reshape(len(values), -1)
         found = [
-            sp.coo_matrix((first[:, a] * second[:, b], (codes, others)), shape=shape).tocsr()
-            for a in range(self.first.q)
-            for b in range(self.second.q)
+            sp.coo_matrix((components[:, i], (rows, columns)), shape=shape).tocsr()
+            for i in range(components.shape[1])
         ]
         data = [part.data for part in found]
-        values = data[0] if len(data) == 1 else np.stack(data, axis=1)
-        part = _Part(found[0], values.reshape(-1, self.first.q, self.second.q))
+        joined = data[0] if len(data) == 1 else np.stack(data, axis=1)
+        part = _Part(found[0], joined.reshape(-1, *values.shape[1:]))
         rank = 0
         while self._parts and self._parts[-1][0] <= rank:
             part = self._parts.pop()[1] + part
             rank += 1
         self._parts.append((rank, part))
 
-    def finish(self) -> LevelPairs:
-        """Return the sum."""
+    def finish(self) -> FoundPairs:
+        """Return all pairs; nothing is kept."""
+        total = self._total()
+        rows = np.arange(total.pattern.shape[0], dtype=np.int32)
+        rows = np.repeat(rows, np.diff(total.pattern.indptr))
+        return FoundPairs(rows, total.pattern.indices, total.values)
+
+    def compressed(self) -> LevelPairs:
+        """Return all pairs in compressed rows; nothing is kept."""
+        total = self._total()
+        return LevelPairs.of(total.pattern, total.values)
+
+    def _total(self) -> _Part:
         _, total = self._parts.pop()
         while self._parts:
             total = self._parts.pop()[1] + total
-        return LevelPairs.of(total.pattern, total.values)
+        return total

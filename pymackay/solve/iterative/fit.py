@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
+import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.model.covariance import lower_factor
 from pymackay.model.model import Model
 from pymackay.model.sparse_gram import SparseGram
 from pymackay.results import Convergence, Fit
@@ -21,7 +21,7 @@ from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.pls import Solver
 
-__all__ = ["fit_iterative"]
+__all__ = ["fit_iterative", "without_rows"]
 
 _LIFT = 1e-4  # of the noise level: what a start on the boundary is moved off it by
 _DEAD = 1e-2  # sd along an axis, in noise levels, under which zero is tried
@@ -79,6 +79,19 @@ def fit_iterative(
     return fit.replace(not_offered={**fit.not_offered, **left_out})
 
 
+def without_rows(fit: Fit, n: int) -> Fit:
+    """Return the fit of a model whose `n` rows were summed up and let go."""
+    reason = "the rows came in partitions and were not kept"
+    rows = pd.RangeIndex(n)
+    nothing = np.broadcast_to(np.float64("nan"), n)
+    return fit.replace(
+        fitted=pd.Series(nothing, index=rows, name="fitted", copy=False),
+        residuals=pd.Series(nothing, index=rows, name="residuals", copy=False),
+        model=replace(fit.model, rows=rows),
+        not_offered={**fit.not_offered, "fitted": reason, "residuals": reason},
+    )
+
+
 def _start(gram: SparseGram, theta: np.ndarray | None) -> list[np.ndarray]:
     """Return the factors to start from, each a little off the boundary."""
     if theta is None:
@@ -86,7 +99,7 @@ def _start(gram: SparseGram, theta: np.ndarray | None) -> list[np.ndarray]:
     factors = factors_from_theta(gram.as_gram(), theta)
     lifts = [np.sqrt(_LIFT * noise) for noise in noise_levels(gram)]
     return [
-        lower_factor(np.column_stack([factor, lift * np.eye(len(factor))]))
+        np.linalg.cholesky(factor @ factor.T + lift**2 * np.eye(len(factor)))
         for factor, lift in zip(factors, lifts, strict=True)
     ]
 

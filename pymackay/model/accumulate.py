@@ -1,0 +1,299 @@
+"""`Accumulator`: adds up what partitions sum, with one code for each level in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.linalg
+import scipy.sparse as sp
+
+from pymackay.errors import DataError
+from pymackay.model.covariance import split_theta
+from pymackay.model.grouping import check_levels
+from pymackay.model.model import GroupingFactor, Model, RandomTerm
+from pymackay.model.partition import GroupSums, PartitionSums, Plan
+from pymackay.model.random_part import lme4_order, term_names
+from pymackay.model.response import Response
+from pymackay.model.scaling import Basis
+from pymackay.model.sparse_gram import GrowingPairs, LevelPairs, SparseGram, order_blocks
+
+__all__ = ["Accumulator", "Summed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """A model whose rows were summed up and let go.
+
+    Attributes
+    ----------
+    model : Model
+        Without rows: its arrays have none.
+    gram : SparseGram
+    n : int
+        Rows that were summed.
+    """
+
+    model: Model
+    gram: SparseGram
+    n: int
+
+
+class _Group:
+    """One grouping factor so far: its levels in the order of appearance, and their sums."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.numbers = True
+        self.diagonal = np.zeros((0, 0, 0))
+        self.dense = np.zeros((0, 0, 0))
+
+    def add(self, part: GroupSums) -> np.ndarray:
+        """Add a partition's sums; return the code of each of its levels."""
+        codes = self.codes
+        places = np.array([codes.setdefault(level, len(codes)) for level in part.levels])
+        self.numbers = self.numbers and part.numbers
+        self.diagonal = _grown(self.diagonal, len(codes), part.diagonal.shape[1:])
+        self.dense = _grown(self.dense, len(codes), part.dense.shape[1:])
+        self.diagonal[places] += part.diagonal
+        self.dense[places] += part.dense
+        return places
+
+    def order(self, categories: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
+        """Return the levels in R's order, and the place in it of each code."""
+        labels = list(self.codes)
+        if categories is not None:
+            rank = {level: i for i, level in enumerate(categories)}
+            keys = [rank.get(label, len(rank)) for label in labels]
+            order = np.argsort(np.array(keys), kind="stable")
+        elif self.numbers:
+            order = np.argsort(np.array(labels, dtype=np.float64), kind="stable")
+        else:
+            order = np.array(sorted(range(len(labels)), key=labels.__getitem__))
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        return [labels[i] for i in order], place
+
+
+def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the array with room for `levels`, doubled so that growing stays cheap."""
+    if len(array) >= levels:
+        return array
+    grown = np.zeros((max(levels, 2 * len(array)), *shape))
+    grown[: len(array)] = array.reshape(len(array), *shape)
+    return grown
+
+
+class Accumulator:
+    """Cross-products of all partitions so far.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.n = 0
+        self.dropped = 0
+        self.log_weights = 0.0
+        size = len(plan.names) + 1
+        self.dense_gram = np.zeros((size, size))
+        self._groups = {name: _Group() for name in plan.groups}
+        self._pairs: dict[tuple[str, str], GrowingPairs] = {}
+
+    def add(self, part: PartitionSums) -> None:
+        """Add a partition's sums."""
+        self.n += part.n
+        self.dropped += part.dropped
+        self.log_weights += part.log_weights
+        self.dense_gram += part.dense_gram
+        codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
+        for key, pairs in part.pairs.items():
+            shape = (len(self._groups[key[0]].codes), len(self._groups[key[1]].codes))
+            rows, columns = codes[key[0]][pairs.rows], codes[key[1]][pairs.columns]
+            self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
+
+    def finish(self) -> Summed:
+        """Return model and cross-products; the accumulator is spent.
+
+        Raises
+        ------
+        DataError
+            If the rows cannot carry the model.
+        """
+        if self.n == 0:
+            raise DataError("the source has no rows; a model needs some.")
+        plan = self.plan
+        ordered = {
+            name: group.order(plan.categories.get(name)) for name, group in self._groups.items()
+        }
+        factors = {
+            name: GroupingFactor(name, tuple(levels), np.zeros(0, dtype=np.int32))
+            for name, (levels, _) in ordered.items()
+        }
+        places = lme4_order(
+            [len(factors[bar.group_name].levels) for bar in plan.specification.bars]
+        )
+        model = self._model(factors, places)
+        gram = self._gram(model, places, {name: place for name, (_, place) in ordered.items()})
+        return Summed(model, gram, self.n)
+
+    def _model(self, factors: dict[str, GroupingFactor], places: list[int]) -> Model:
+        plan = self.plan
+        bars = [plan.specification.bars[i] for i in places]
+        terms = []
+        for name, i in zip(term_names(bars), places, strict=True):
+            bar, effects = plan.specification.bars[i], plan.effects[i]
+            check_levels(factors[bar.group_name], len(effects), bar.text, self.n)
+            terms.append(RandomTerm(name, bar.group_name, effects, np.zeros((0, len(effects)))))
+        messages = plan.messages
+        if self.dropped:
+            total = self.n + self.dropped
+            messages = (*messages, f"dropped {self.dropped} of {total} rows with missing values")
+        return Model(
+            formula=plan.specification.formula,
+            response=plan.specification.response.name,
+            y=np.zeros(0),
+            X=np.zeros((0, len(plan.names))),
+            fixed=plan.names,
+            terms=tuple(terms),
+            factors={bar.group_name: factors[bar.group_name] for bar in bars},
+            rows=pd.RangeIndex(0),
+            contrasts=plan.contrasts,
+            messages=messages,
+        )
+
+    def _gram(self, model: Model, places: list[int], levels: dict[str, np.ndarray]) -> SparseGram:
+        """Change to the bases of `pymackay.model.scaling`, and to the final order of levels."""
+        plan, p = self.plan, len(self.plan.names)
+        blocks = order_blocks(
+            {name: len(factor.levels) for name, factor in model.factors.items()},
+            [(term.group, len(term.effects)) for term in model.terms],
+        )
+        to_basis, basis, response = self._bases(model.response)
+        columns = {name: self._columns_of(own, places) for name, own in plan.groups.items()}
+        diagonals, dense, spans = [], [], {}
+        transforms: list[np.ndarray] = [np.zeros((0, 0))] * len(places)
+        for block in blocks:
+            order, take = columns[block.name], levels[block.name]
+            group = self._groups.pop(block.name)
+            count = len(take)
+            diagonal = group.diagonal[:count][:, order][:, :, order]
+            T = np.zeros((block.q, block.q))
+            start = 0
+            for term in block.terms:
+                stop = start + len(model.terms[term].effects)
+                total = diagonal[:, start:stop, start:stop].sum(axis=0)
+                transforms[term] = _whitening(total, self.n)
+                T[start:stop, start:stop] = transforms[term]
+                start = stop
+            spans[block.name] = T
+            diagonals.append(_placed(T.T @ diagonal @ T, take))
+            turned = T.T @ group.dense[:count][:, order] @ to_basis
+            dense.append(_placed(turned, take).reshape(-1, p + 1))
+        pairs = {}
+        for m, second in enumerate(blocks):
+            for k, first in enumerate(blocks[:m]):
+                names = (first.name, second.name)
+                found = self._take_pairs(*names, levels)
+                values = found.values[:, columns[names[0]]][:, :, columns[names[1]]]
+                T, U = spans[names[0]], spans[names[1]]
+                values = values * (T[0, 0] * U[0, 0]) if T.size == U.size == 1 else T.T @ values @ U
+                pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
+        return SparseGram(
+            blocks=blocks,
+            diagonals=tuple(diagonals),
+            pairs=pairs,
+            dense=tuple(dense),
+            dense_gram=np.eye(p + 1),
+            n=self.n,
+            p=p,
+            basis=basis,
+            response=response,
+            log_weights=self.log_weights,
+            layouts=split_theta([len(term.effects) for term in model.terms]),
+            transforms=tuple(transforms),
+        )
+
+    def _columns_of(self, own: tuple[int, ...], places: list[int]) -> np.ndarray:
+        """Return the columns of a grouping factor's bars, in the order of the model's terms."""
+        sizes = [len(self.plan.effects[i]) for i in own]
+        starts = dict(zip(own, np.cumsum([0, *sizes[:-1]]), strict=True))
+        return np.concatenate(
+            [starts[i] + np.arange(len(self.plan.effects[i])) for i in places if i in starts]
+        )
+
+    def _bases(self, response: str) -> tuple[np.ndarray, Basis, Response]:
+        """Return what turns the summed columns into [Q, y], X's basis, and the response."""
+        p = len(self.plan.names)
+        G = self.dense_gram
+        try:
+            R = scipy.linalg.cholesky(G[:p, :p]) if p else np.zeros((0, 0))
+        except np.linalg.LinAlgError:
+            raise DataError(
+                "columns of the fixed part depend on each other; take some out of the formula."
+            ) from None
+        inverse = np.linalg.inv(R)
+        along = inverse.T @ G[:p, p]
+        left = float(G[p, p] - along @ along)
+        if not left > 1e-14 * float(G[p, p]) or left <= 0.0:
+            raise DataError(
+                f"the response {response!r} is an exact linear function of the fixed effects: a "
+                f"mixed model needs residual variation; check the response and the formula."
+            )
+        length = float(np.sqrt(left))
+        to_basis = np.zeros((p + 1, p + 1))
+        to_basis[:p, :p] = inverse
+        to_basis[:p, p] = -(inverse @ along) / length
+        to_basis[p, p] = 1.0 / length
+        beta = self.plan.center + self.plan.rotation @ (inverse @ along)
+        basis = Basis(np.zeros((0, p)), R @ np.linalg.inv(self.plan.rotation))
+        return to_basis, basis, Response(np.zeros(0), length, beta)
+
+    def _take_pairs(self, first: str, second: str, levels: dict[str, np.ndarray]) -> LevelPairs:
+        """Return the pairs of two grouping factors in the final order of levels."""
+        turned = (first, second) not in self._pairs
+        key = (second, first) if turned else (first, second)
+        found = self._pairs.pop(key).finish()
+        rows, columns = levels[key[0]][found.rows], levels[key[1]][found.columns]
+        values = found.values
+        if turned:
+            rows, columns, values = columns, rows, values.swapaxes(1, 2)
+        shape = (len(levels[first]), len(levels[second]))
+        return _compressed(rows, columns, values, shape)
+
+
+def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    found = np.empty_like(values)
+    found[place] = values
+    return found
+
+
+def _whitening(total: np.ndarray, n: int) -> np.ndarray:
+    """Return T as `pymackay.model.scaling.term_basis` does, from the columns' cross-products."""
+    rms = np.sqrt(np.diag(total) / n)
+    rms = np.where(rms > 0.0, rms, 1.0)
+    if len(rms) == 1:
+        return np.diag(1.0 / rms)
+    try:
+        R = scipy.linalg.cholesky(total / np.outer(rms, rms) / n)
+    except np.linalg.LinAlgError:
+        return np.diag(1.0 / rms)
+    if np.abs(np.diag(R)).min() < 1e-6:
+        return np.diag(1.0 / rms)
+    return np.asarray(np.linalg.inv(R * rms))
+
+
+def _compressed(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+) -> LevelPairs:
+    """Sort pairs, each of which occurs once, into compressed rows."""
+    if values.shape[1:] == (1, 1):
+        found = sp.coo_matrix((values.reshape(-1), (rows, columns)), shape=shape).tocsr()
+        return LevelPairs.of(found, found.data.reshape(-1, 1, 1))
+    order = np.lexsort((columns, rows))
+    counts = np.bincount(rows, minlength=shape[0])
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return LevelPairs(indptr, columns[order].astype(np.int32), values[order], shape[1])

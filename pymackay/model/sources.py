@@ -1,0 +1,179 @@
+"""Rows that do not fit in memory: Parquet, an iterator of frames, a Dask DataFrame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.model.accumulate import Accumulator, Summed
+from pymackay.model.expression import all_names
+from pymackay.model.formula import parse_formula
+from pymackay.model.partition import PartitionSums, Plan, make_plan, sum_partition
+
+__all__ = ["is_source", "sum_source"]
+
+_BATCH = 1_000_000  # rows of a Parquet file that are read at a time
+_RETRIES = 3  # times that a partition is summed again when its worker was lost
+
+
+def is_source(data: Any) -> bool:
+    """Say whether `data` come in partitions: a path, an iterator of frames, Dask."""
+    if isinstance(data, pd.DataFrame | Mapping):
+        return False
+    if isinstance(data, str | os.PathLike) or _is_dask(data):
+        return True
+    if isinstance(data, list | tuple):
+        return len(data) > 0 and all(isinstance(part, pd.DataFrame) for part in data)
+    return isinstance(data, Iterator)
+
+
+def sum_source(
+    formula: str,
+    source: Any,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    contrasts: Mapping[str, Any] | None = None,
+) -> Summed:
+    """Sum the rows of a source up in one pass.
+
+    Parameters
+    ----------
+    formula : str
+    source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
+        A Parquet file or a folder of them is read a million rows at a time. Dask's partitions
+        are summed where they are, by its scheduler; one that is lost is summed again.
+    weights, offset : str, optional
+        Columns or expressions.
+    subset : None
+        Not offered: the source chooses its rows.
+    contrasts : mapping, optional
+
+    Raises
+    ------
+    ArgumentError, DataError, FormulaError
+    """
+    if subset is not None:
+        raise ArgumentError(
+            "subset is not offered where the rows come in partitions; let the source leave the "
+            "rows out."
+        )
+    arguments = {"weights": weights, "offset": offset, "contrasts": contrasts}
+    if _is_dask(source):
+        return _sum_dask(formula, source, arguments)
+    frames = _read_parquet(formula, Path(source), arguments) if _is_path(source) else iter(source)
+    first = next(frames, None)
+    if first is None:
+        raise DataError("the source has no rows; a model needs some.")
+    plan = make_plan(formula, _frame(first), **arguments)
+    sums = Accumulator(plan)
+    for frame in chain([first], frames):
+        if len(_frame(frame)):
+            sums.add(sum_partition(plan, frame))
+    return sums.finish()
+
+
+def _frame(part: Any) -> pd.DataFrame:
+    if not isinstance(part, pd.DataFrame):
+        raise ArgumentError(
+            f"data must be an iterator of pandas DataFrames, but it gave a {type(part).__name__}."
+        )
+    return part
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
+def _is_dask(source: Any) -> bool:
+    return type(source).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(
+        source, "to_delayed"
+    )
+
+
+def _names_used(formula: str, arguments: Mapping[str, Any]) -> set[str]:
+    """Return every name that formula, weights and offset mention."""
+    parsed = parse_formula(formula)
+    names = set(all_names(parsed.response)) | set(all_names(parsed.predictors))
+    for argument in (arguments["weights"], arguments["offset"]):
+        if isinstance(argument, str):
+            names |= {argument, *all_names(parse_formula(f"{argument} ~ 1").response)}
+    return names
+
+
+def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+    """Yield the columns of a Parquet file or folder that are needed, some rows at a time."""
+    try:
+        import pyarrow.dataset
+    except ImportError as error:
+        raise ArgumentError(
+            "reading Parquet needs pyarrow; install it with pip install 'pymackay[big]'."
+        ) from error
+    if not path.exists():
+        raise ArgumentError(f"data is the path '{path}', which does not exist.")
+    try:
+        dataset = pyarrow.dataset.dataset(path, format="parquet")
+        names = dataset.schema.names
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"data is the path '{path}', which is not Parquet ({error}); write it with "
+            f"DataFrame.to_parquet, or pass a DataFrame."
+        ) from error
+    used = _names_used(formula, arguments)
+    columns = names if "." in used else [name for name in names if name in used]
+    batches = dataset.to_batches(
+        columns=columns, batch_size=_BATCH, batch_readahead=0, fragment_readahead=0
+    )
+    for batch in batches:
+        if batch.num_rows:
+            yield batch.to_pandas()
+
+
+def _sum_dask(formula: str, source: Any, arguments: Mapping[str, Any]) -> Summed:
+    """Sum the partitions where Dask has them; lost ones are summed again."""
+    parts = source.to_delayed()
+    plan = _dask_plan(formula, source, arguments)
+    sums = Accumulator(plan)
+    for part in _dask_results(parts, plan):
+        if part is not None:
+            sums.add(part)
+    return sums.finish()
+
+
+def _dask_plan(formula: str, source: Any, arguments: Mapping[str, Any]) -> Plan:
+    """Make the plan from the first partition that has rows."""
+    for i in range(source.npartitions):
+        first = source.get_partition(i).compute()
+        if len(first):
+            return make_plan(formula, first, **arguments)
+    raise DataError("the source has no rows; a model needs some.")
+
+
+def _sum_some(plan: Plan, frame: pd.DataFrame) -> PartitionSums | None:
+    return sum_partition(plan, frame) if len(frame) else None
+
+
+def _dask_results(parts: Iterable[Any], plan: Plan) -> Iterator[PartitionSums | None]:
+    """Yield each partition's sums: as they come from a cluster, else one after the other."""
+    import dask
+
+    work = [dask.delayed(_sum_some)(plan, part) for part in parts]
+    try:
+        from distributed import as_completed, get_client
+
+        client = get_client()
+    except (ImportError, ValueError):
+        for one in work:
+            yield one.compute()
+        return
+    futures = client.compute(work, retries=_RETRIES)
+    for future in as_completed(futures):
+        yield future.result()
+        future.release()

@@ -1,0 +1,334 @@
+"""The iterative solver against the exact one; its error bars; hard designs; its choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from tolerances import tol
+
+import pymackay as pm
+from pymackay.model.design import build_model
+from pymackay.model.gram import cross_products
+from pymackay.model.sparse_gram import sparse_cross_products
+from pymackay.solve.iterative import choice
+from pymackay.solve.iterative.conjugate import conjugate_gradients
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.logdet import dense_schur, estimate_logdet
+from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.iterative.traces import draw_signs
+from pymackay.solve.reml import Control
+
+FORMULAS = {
+    "two": ("y ~ x + (1 | g) + (1 | h)", None),
+    "slopes, weights": ("y ~ x + (x | g) + (x | h)", "w"),
+    "three, nested": ("y ~ f + (1 | g) + (1 | h) + (1 | h:k)", None),
+    "double bar": ("y ~ x + (x || g) + (1 | h)", "w"),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Return 900 rows: 40 × 25 levels, long tails, 4 levels of k within each of h."""
+    rng = np.random.default_rng(7)
+    n = 900
+    g, h = (40 * rng.random(n) ** 1.5).astype(int), (25 * rng.random(n) ** 1.5).astype(int)
+    k, x = rng.integers(0, 4, n), rng.integers(0, 3, n) - 1.0
+    y = 2.0 + 0.4 * x + rng.normal(size=40)[g] + 0.5 * rng.normal(size=40)[g] * x
+    y += 0.8 * rng.normal(size=25)[h] + 0.5 * rng.normal(size=25)[h] * x
+    y += 0.6 * rng.normal(size=(25, 4))[h, k] + rng.normal(size=n)
+    f = np.array(["a", "b", "c"])[rng.integers(0, 3, n)]
+    return pd.DataFrame(
+        {"y": y, "x": x, "f": f, "g": g, "h": h, "k": k, "w": rng.uniform(0.5, 2.0, n)}
+    )
+
+
+def largest(a, b) -> float:
+    """Return the largest difference relative to the largest value."""
+    a, b = np.asarray(a), np.asarray(b)
+    return float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-300))
+
+
+@pytest.mark.parametrize("reml", [True, False], ids=["REML", "ML"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_with_unit_vectors_the_answer_is_the_exact_one(table, name, reml):
+    formula, weights = FORMULAS[name]
+    exact = pm.lmer(formula, table, weights=weights, reml=reml)
+    found = pm.lmer(formula, table, weights=weights, reml=reml, solver="iterative")
+    assert found.convergence.converged
+    assert abs(found.criterion - exact.criterion) < tol("iterative criterion")
+    assert np.abs((found.beta - exact.beta) / exact.std_error).max() < tol("iterative")
+    assert largest(exact.std_error, found.std_error) < tol("iterative")
+    assert list(found.beta.index) == list(exact.beta.index)
+    assert list(found.theta.index) == list(exact.theta.index)
+    for term, V in exact.varcorr.items():
+        assert largest(V, found.varcorr[term]) < tol("iterative")
+    for group in exact.ranef:
+        assert largest(exact.ranef[group], found.ranef[group]) < tol("iterative")
+        assert largest(exact.condvar[group], found.condvar[group]) < tol("iterative")
+        assert largest(exact.pev[group], found.pev[group]) < tol("iterative")
+    assert largest(exact.residuals, found.residuals) < tol("iterative")
+    assert max(found.convergence.monte_carlo_error.values()) == 0.0
+
+
+def test_cross_products_are_those_of_the_dense_form_in_any_number_of_chunks(table, monkeypatch):
+    model = build_model("y ~ x + (x | g) + (x | h) + (1 | k)", table, weights="w")
+    dense = cross_products(model)
+    expected = dense.C.toarray() if not isinstance(dense.C, np.ndarray) else dense.C
+    expected = expected.reshape(-1, expected.shape[-1])
+    for chunk in (10_000, 128):
+        monkeypatch.setattr("pymackay.model.sparse_gram._CHUNK", chunk)
+        sparse = sparse_cross_products(model)
+        parts = [sparse.pairs[0, 1].matrix().toarray(), sparse.pairs[0, 2].matrix().toarray()]
+        assert largest(expected, np.hstack([*parts, sparse.dense[0]])) < tol("design")
+        size = sparse.blocks[1].size
+        between = dense.D[:size, size : size + sparse.blocks[2].size]
+        assert largest(between, sparse.pairs[1, 2].matrix().toarray()) < tol("design")
+        assert largest(dense.A, sparse.diagonals[0]) < tol("design")
+        assert largest(dense.D[-3:, -3:], sparse.dense_gram) < tol("design")
+
+
+def test_pairs_that_cancel_in_one_component_keep_their_place():
+    """A slope column that is zero in a chunk must not shift the other components."""
+    n = 400
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": rng.integers(0, 9, n), "h": rng.integers(0, 7, n)})
+    data["x"] = np.where(np.arange(n) < 200, 0.0, rng.normal(size=n))
+    data["y"] = rng.normal(size=n)
+    model = build_model("y ~ x + (x | g) + (x | h)", data)
+    whole = sparse_cross_products(model).pairs[0, 1].matrix().toarray()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pymackay.model.sparse_gram._CHUNK", 50)
+        pieces = sparse_cross_products(model).pairs[0, 1].matrix().toarray()
+    assert largest(whole, pieces) < tol("design")
+
+
+def ratings(**more) -> pd.DataFrame:
+    arguments = {"n": 4000, "users": 600, "items": 300, "seed": 3} | more
+    return pm.datasets.simulate_crossed(**arguments)
+
+
+FORMULA = "rating ~ 1 + (1 | user) + (1 | item)"
+
+
+def test_the_error_bars_are_as_long_as_they_say():
+    """24 seeds: of 48 deviations from the exact fit, about 95 % within two standard errors."""
+    data = ratings()
+    exact = pm.lmer(FORMULA, data, solver="exact")
+    scores = []
+    for seed in range(24):
+        control = IterativeControl(probes=24, max_probes=24, seed=seed, criterion_probes=0)
+        found = pm.lmer(FORMULA, data, control=control)
+        for group in ("user", "item"):
+            error = found.convergence.monte_carlo_error[f"{group}.(Intercept)"]
+            scores.append(float(found.varcorr[group].iloc[0, 0] - exact.varcorr[group].iloc[0, 0]))
+            scores[-1] /= error
+    absolute = np.abs(scores)
+    # binomial: fewer than 40 of 48 within two errors has probability 1e-4 where 94 % are meant
+    assert np.count_nonzero(absolute < 2.0) >= 40
+    # nor may they be so long that everything is inside: within half an error lie 38 %
+    assert np.count_nonzero(absolute < 0.5) <= 36
+
+
+def test_probes_are_added_until_the_error_is_what_was_asked_for():
+    data = ratings()
+    few = pm.lmer(FORMULA, data, control=IterativeControl(tolerance=0.5, probes=4))
+    more = pm.lmer(FORMULA, data, control=IterativeControl(tolerance=4e-4, probes=4))
+    assert few.convergence.probes == 4
+    assert more.convergence.probes > 4
+    for group in ("user", "item"):
+        error = more.convergence.monte_carlo_error[f"{group}.(Intercept)"]
+        assert error < 4e-4 * more.varcorr[group].iloc[0, 0]
+    short = pm.lmer(FORMULA, data, control=IterativeControl(tolerance=1e-5, probes=4, max_probes=8))
+    assert any("max_probes = 8" in message for message in short.messages)
+
+
+def test_the_same_seed_gives_the_same_answer():
+    data = ratings()
+    first, second = (
+        pm.lmer(FORMULA, data, control=IterativeControl(seed=5, tolerance=0.1)) for _ in range(2)
+    )
+    assert first.theta.equals(second.theta)
+    assert first.criterion == second.criterion
+
+
+def test_the_criterion_is_within_its_error_of_the_exact_one():
+    data = ratings(users=1500, items=700)
+    found = pm.lmer(FORMULA, data, control=IterativeControl(probes=16, criterion_probes=48))
+    exact = pm.evaluate(FORMULA, data, found.theta)
+    error = found.convergence.monte_carlo_error["criterion"]
+    assert 0.0 < error < 5.0
+    assert abs(found.criterion - exact.criterion) < 4.0 * error
+
+
+def test_a_criterion_that_was_left_out_says_so():
+    found = pm.lmer(FORMULA, ratings(), control=IterativeControl(criterion_probes=0))
+    assert np.isnan(found.criterion)
+    assert "criterion_probes" in found.not_offered["criterion"]
+
+
+def test_estimated_error_variances_are_near_the_exact_ones(monkeypatch):
+    data = ratings()
+    control = IterativeControl(probes=64, tolerance=0.5)
+    monkeypatch.setattr("pymackay.solve.iterative.variances.EXACT_SIZE", 10)
+    found = pm.lmer(FORMULA, data, control=control)
+    exact = pm.evaluate(FORMULA, data, found.theta)
+    for group in ("user", "item"):
+        for name in ("condvar", "pev"):
+            ours, truth = getattr(found, name)[group], getattr(exact, name)[group]
+            assert np.abs(ours / truth - 1.0).mean() < tol("probed variance")
+
+
+UNIT_VECTORS = IterativeControl(probes=256)  # more than there are effects: exact traces
+HARD = {
+    "assortative": {"assortativity": 1.0, "neighbourhood": 0.02},
+    "strong effects": {"assortativity": 1.0, "user_sd": 4.0, "item_sd": 4.0},
+    "tiny effects": {"user_sd": 0.01, "item_sd": 0.2},
+    "slopes": {"user_slope_sd": 0.3, "item_slope_sd": 0.2, "assortativity": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_designs_end_where_the_exact_engine_does(name):
+    data = ratings(n=2400, users=200, items=60, **HARD[name])
+    formula = FORMULA
+    if "x" in data:
+        formula = "rating ~ x + (x | user) + (x | item)"
+    exact = pm.lmer(formula, data, solver="exact")
+    found = pm.lmer(formula, data, control=UNIT_VECTORS)
+    assert found.convergence.converged
+    for term, V in exact.varcorr.items():
+        assert largest(V, found.varcorr[term]) < tol("iterative")
+    some = pm.lmer(formula, data, control=IterativeControl(probes=16, max_probes=16))
+    for term, V in exact.varcorr.items():
+        for effect in V.columns:
+            error = some.convergence.monte_carlo_error[f"{term}.{effect}"]
+            away = some.varcorr[term].loc[effect, effect] - V.loc[effect, effect]
+            assert abs(away) < 5.0 * error + tol("iterative") * V.loc[effect, effect]
+
+
+def test_blocks_that_never_meet_are_fitted_like_any_others():
+    rng = np.random.default_rng(2)
+    n, blocks = 2000, 8
+    user = rng.integers(0, 160, n)
+    item = (user * blocks // 160) * 10 + rng.integers(0, 10, n)
+    rating = rng.normal(size=160)[user] + 0.5 * rng.normal(size=80)[item] + rng.normal(size=n)
+    data = pd.DataFrame({"rating": rating, "user": user, "item": item})
+    exact = pm.lmer(FORMULA, data, solver="exact")
+    found = pm.lmer(FORMULA, data, control=UNIT_VECTORS)
+    for term, V in exact.varcorr.items():
+        assert largest(V, found.varcorr[term]) < tol("iterative")
+
+
+def test_a_variance_that_is_zero_is_exactly_zero():
+    rng = np.random.default_rng(1)
+    n = 3000
+    data = pd.DataFrame({"user": rng.integers(0, 300, n), "item": rng.integers(0, 100, n)})
+    noise = rng.normal(size=n)
+    means = pd.Series(noise).groupby(data["item"]).transform("mean")
+    data["rating"] = rng.normal(size=300)[data["user"]] + noise - means
+    found = pm.lmer(FORMULA, data, solver="iterative")
+    assert found.varcorr["item"].iloc[0, 0] == 0.0
+    assert found.singular
+    assert (found.ranef["item"] == 0.0).all(axis=None)
+
+
+def equations_of(data: pd.DataFrame, sd: float, **more) -> Equations:
+    model = build_model(FORMULA, data)
+    gram = sparse_cross_products(model)
+    found = Iterative(gram, True, IterativeControl(**more))
+    return found.estimate([sd * np.eye(1)] * 2).equations
+
+
+def test_conjugate_gradients_solve_every_column():
+    equations = equations_of(ratings(), 0.6)
+    S = dense_schur(equations)
+    right = np.random.default_rng(0).normal(size=(len(S), 3))
+    right[:, 1] = 0.0
+    found = conjugate_gradients(
+        equations.schur, equations.precondition, right, start=None, tolerance=1e-12, most=500
+    )
+    assert largest(np.linalg.solve(S, right), found.x) < tol("iterative")
+    assert found.residual < 1e-12
+
+
+def test_the_coarse_space_holds_the_iterations_down():
+    data = ratings(n=12_000, users=2400, items=1200, assortativity=1.0, neighbourhood=0.01)
+    model = build_model(FORMULA, data)
+    search = Iterative(sparse_cross_products(model), True, IterativeControl(probes=4))
+    factors = [4.0 * np.eye(1)] * 2
+    z = draw_signs(1200, 4, 1)
+    counts = []
+    for _ in range(2):
+        equations = search.estimate(factors).equations
+        solved = conjugate_gradients(
+            equations.schur, equations.precondition, z, start=None, tolerance=1e-4, most=500
+        )
+        counts.append(solved.iterations)
+    assert counts[1] < 0.8 * counts[0]
+
+
+def test_the_log_determinant_by_quadrature(monkeypatch):
+    equations = equations_of(ratings(users=1000, items=400), 1.0)
+    exact = np.linalg.slogdet(dense_schur(equations))[1]
+    assert abs(estimate_logdet(equations, draw_signs(400, 2, 0)).value - exact) < 1e-8
+    monkeypatch.setattr("pymackay.solve.iterative.logdet._SMALL", 10)
+    found = estimate_logdet(equations, draw_signs(400, 64, 0))
+    assert 0.0 < found.error < 0.02 * exact
+    assert abs(found.value - exact) < 4.0 * found.error
+
+
+def test_a_start_is_used_and_leads_to_the_same_place():
+    data = ratings()
+    control = IterativeControl(tolerance=0.1)
+    cold = pm.lmer(FORMULA, data, control=control)
+    warm = pm.lmer(FORMULA, data, control=control, start=cold.theta)
+    assert warm.convergence.evaluations <= cold.convergence.evaluations
+    assert largest(cold.theta, warm.theta) < tol("two iterative searches")
+    edge = pm.lmer(FORMULA, data, control=control, start=[0.0, 0.0])
+    assert largest(cold.theta, edge.theta) < tol("two iterative searches")
+
+
+def test_evaluate_serves_the_methods_of_a_fit():
+    data = ratings()
+    found = pm.lmer(FORMULA, data, solver="iterative")
+    exact = pm.evaluate(FORMULA, data, [0.5, 0.4])
+    there = found.evaluate([0.5, 0.4])
+    assert abs(there.criterion - exact.criterion) < tol("iterative criterion")
+    assert largest(exact.ranef["item"], there.ranef["item"]) < tol("iterative")
+
+
+def test_auto_takes_the_exact_solver_while_it_is_affordable(monkeypatch):
+    data = ratings()
+    model = build_model(FORMULA, data)
+    assert not choice.choose(model, "auto").iterative
+    monkeypatch.setattr(choice, "_free_memory", lambda: 1e6)
+    chosen = choice.choose(model, "auto")
+    assert chosen.iterative
+    assert "GiB" in chosen.message
+    assert any("solver='exact' insists" in m for m in pm.lmer(FORMULA, data).messages)
+    assert not choice.choose(model, "exact").iterative
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "_PATIENCE", 0.0)
+    assert " s for a dense" in choice.choose(model, "auto").message
+    sleep = build_model("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    assert not choice.choose(sleep, "auto").iterative
+
+
+def test_wrong_arguments_are_told_with_the_cure():
+    sleep = pm.load_data("sleepstudy")
+    formula = "Reaction ~ Days + (Days | Subject)"
+    with pytest.raises(pm.ArgumentError, match="solver must be one of auto, exact, iterative"):
+        pm.lmer(formula, sleep, solver="fast")
+    with pytest.raises(pm.ArgumentError, match="use solver='exact'"):
+        pm.lmer(formula, sleep, solver="iterative")
+    with pytest.raises(pm.ArgumentError, match="leave one of the two out"):
+        pm.lmer(formula, sleep, solver="iterative", control=Control())
+    with pytest.raises(pm.ArgumentError, match="leave one of the two out"):
+        pm.lmer(formula, sleep, solver="exact", control=IterativeControl())
+    for wrong in ({"tolerance": 0.0}, {"probes": 1}, {"seed": -1}, {"max_probes": 2.5}):
+        with pytest.raises(pm.ArgumentError, match=next(iter(wrong))):
+            IterativeControl(**wrong)
+    with pytest.raises(pm.ArgumentError, match="raise the latter"):
+        IterativeControl(probes=64, max_probes=32)
