@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pymackay.model.covariance import lower_factor
@@ -11,8 +13,9 @@ from pymackay.solve.levels import eliminate
 
 __all__ = ["moment_start", "noise_level"]
 
-_RIDGE = 0.1  # of the mean information: keeps levels with few rows from dominating
+_RIDGE = 0.03  # of the mean information: keeps levels with few rows from dominating
 _FLOOR = 0.1  # of the noise level: starts stay inside, where every direction has a slope
+_OVERLAP = 0.1  # share of what one block leaves that others may be thought to leave of it
 _CEILING = 1e6  # relative variance beyond which a larger start tells nothing
 
 
@@ -28,17 +31,58 @@ def moment_start(gram: Gram) -> list[np.ndarray]:
     """Return a relative factor per term from the between-level moments of the response.
 
     For each block by itself, with shrunken effects ``b_j = B_j c_j``, ``B_j = (A_j + kI)⁻¹``:
-    mean(b b') is what σ² mean(B A B) leaves of W G W, W = mean(B A). Henderson's method in
+    mean(b b') is what σ² mean(B A B) leaves of σ² W G W, W = mean(B A). Henderson's method in
     spirit (1953, Biometrics 9), cheap, and only a start.
     """
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
-    for index, block in enumerate(gram.blocks):
-        A, c = _block_moments(gram, index)
-        G = _relative_covariance(A, c, gram)
+    found = [_moments(*_block_moments(gram, k), gram) for k in range(len(gram.blocks))]
+    sigma2 = _unexplained(found, gram)
+    for block, moments in zip(gram.blocks, found, strict=True):
+        G = moments.relative_covariance(sigma2)
+        floor = _FLOOR * block.n_levels / gram.n
         for term, columns in gram.block_slices(block):
-            floor = _FLOOR * block.n_levels / gram.n
             factors[term] = _floored_factor(G[columns, columns], floor)
     return factors
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """What one block by itself says.
+
+    Attributes
+    ----------
+    second : numpy.ndarray, shape (q, q)
+        Mean of b b'.
+    noise : numpy.ndarray, shape (q, q)
+        What of it is noise, by unit of σ².
+    shrink : numpy.ndarray, shape (q, q)
+        Inverse of W.
+    explained : float
+        Sum of squares that b takes off the response, which has one.
+    spent : float
+        Degrees of freedom that this costs.
+    """
+
+    second: np.ndarray
+    noise: np.ndarray
+    shrink: np.ndarray
+    explained: float
+    spent: float
+
+    def relative_covariance(self, sigma2: float) -> np.ndarray:
+        """Return the effects' covariance by unit of σ², not always positive definite."""
+        return self.shrink @ (self.second / sigma2 - self.noise) @ self.shrink.T
+
+
+def _unexplained(found: list[_Moments], gram: Gram) -> float:
+    """Return σ²: what all blocks leave where they are orthogonal, else what the best one leaves."""
+    freedom = gram.n - gram.p
+    least = min(max(1.0 - m.explained, 1e-10) / max(freedom - m.spent, 1.0) for m in found)
+    left = 1.0 - sum(m.explained for m in found)
+    freedom -= sum(m.spent for m in found)
+    if left <= 0.0 or freedom <= 0.0:
+        return least
+    return min(least, max(left / freedom, _OVERLAP * least))
 
 
 def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,20 +96,20 @@ def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
     return gram.D[rows[:, :, None], rows[:, None, :]], gram.D[rows, -1]
 
 
-def _relative_covariance(A: np.ndarray, c: np.ndarray, gram: Gram) -> np.ndarray:
+def _moments(A: np.ndarray, c: np.ndarray, gram: Gram) -> _Moments:
     J, q = A.shape[:2]
     ridge = _RIDGE * np.einsum("jaa->", A) / J / q
     layout = choose_layout(J, q)
     B = eliminate(q, layout)(layout.store(A), np.eye(q) / np.sqrt(ridge))[0]  # (A + ridge I)⁻¹
     b = np.einsum("jab,jb->ja", B, c)
     mean_B, flat = B.mean(axis=0), B.reshape(-1, q)
-    mean_BA = np.eye(q) - ridge * mean_B
-    explained = float(np.einsum("ja,ja->", c, b))
-    left = gram.n - gram.p - J * np.trace(mean_BA)
-    sigma2 = max(1.0 - explained, 1e-10) / max(left, 1.0)
-    noise = mean_B - ridge * flat.T @ flat / J
-    shrink = np.linalg.inv(mean_BA)
-    return shrink @ (b.T @ b / len(b) / sigma2 - noise) @ shrink.T
+    return _Moments(
+        second=b.T @ b / J,
+        noise=mean_B - ridge * flat.T @ flat / J,
+        shrink=np.linalg.inv(np.eye(q) - ridge * mean_B),
+        explained=float(np.einsum("ja,ja->", c, b) + ridge * np.einsum("ja,ja->", b, b)),
+        spent=J * q - ridge**2 * float(np.einsum("ja,ja->", flat, flat)),
+    )
 
 
 def _floored_factor(G: np.ndarray, floor: float) -> np.ndarray:
