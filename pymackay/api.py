@@ -107,7 +107,8 @@ def lmer(
     >>> round(fit.criterion, 6)
     1743.628272
     """
-    frame = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    frame: dict[str, Any] = {"weights": weights, "offset": offset, "subset": subset}
+    frame["contrasts"] = contrasts
     if is_source(data):
         summed = sum_source(formula, data, **frame)
         fit = _from_sums(summed, _is_flag(reml, "reml"), start, solver, control)
