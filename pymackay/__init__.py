@@ -29,6 +29,7 @@ from pymackay.errors import (
 if TYPE_CHECKING:
     from pymackay import adapters as adapters
     from pymackay import datasets as datasets
+    from pymackay import plots as plots
     from pymackay import testing as testing
     from pymackay.api import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from pymackay.infer.variance_test import variance_test
     from pymackay.reference import lme4
     from pymackay.results import Fit
+    from pymackay.solve.many import lmer_many
+    from pymackay.solve.many_fits import ManyFits
 
 __version__ = "0.1.0"
 
@@ -64,6 +67,7 @@ __all__ = [
     "Fit",
     "FormulaError",
     "HeadedTable",
+    "ManyFits",
     "Profile",
     "PymackayError",
     "PymackayWarning",
@@ -87,9 +91,11 @@ __all__ = [
     "list_data",
     "lme4",
     "lmer",
+    "lmer_many",
     "load_data",
     "load_fit",
     "mackay",
+    "plots",
     "predict",
     "profile",
     "r2",
@@ -105,6 +111,7 @@ _HOMES = {
     "Comparison": "pymackay.compare.verdict",
     "Fit": "pymackay.results",
     "HeadedTable": "pymackay.infer.headed_table",
+    "ManyFits": "pymackay.solve.many_fits",
     "Profile": "pymackay.infer.profile",
     "anova": "pymackay.infer.anova",
     "augment": "pymackay.infer.augment",
@@ -118,6 +125,7 @@ _HOMES = {
     "icc": "pymackay.infer.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api",
+    "lmer_many": "pymackay.solve.many",
     "load_data": "pymackay.datasets",
     "load_fit": "pymackay.infer.keep",
     "mackay": "pymackay.api",
@@ -135,6 +143,7 @@ _MODULES = {
     "adapters": "pymackay.adapters",
     "datasets": "pymackay.datasets",
     "lme4": "pymackay.reference.lme4",
+    "plots": "pymackay.plots",
     "testing": "pymackay.testing",
 }
 
