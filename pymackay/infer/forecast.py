@@ -94,10 +94,13 @@ def forecast_collapse(
           distance from a cruder forecast, `theory` or, with ``update="diagonal"``, the one that
           gives all levels the same information; with several factors, what unequal levels may
           change is added. nan where `kept` is.
-        - ``exact``: one grouping factor, balanced.
+        - ``exact``: one grouping factor, balanced; for ``"raw"``, an estimate off the boundary.
 
     Notes
     -----
+    Told for a loop that starts at the REML variances: one that starts far below them may die where
+    these survive (with t under 1 / t*).
+
     Exact (up to what the fit's own convergence leaves) for one grouping factor whose levels all
     have the same design. Otherwise an approximation: levels of unequal size keep their own
     information, but beta stays where it is; several factors are taken as two strata each.
@@ -197,7 +200,7 @@ def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[
             crude=crude[here],
             unequal=np.zeros_like(end[here]),
             null_s=_null_ratios(fit, term, balanced),
-            exact=balanced,
+            exact=balanced and not any(one.null.size for one in view.terms),
         )
         yield from _term_rows(told, scale, update)
 
