@@ -126,6 +126,14 @@ def test_a_fit_by_the_iterative_solver(tmp_path: Path) -> None:
     assert type(again.problem.solver) is type(fit.problem.solver)
 
 
+def test_a_fit_that_keeps_no_rows(data: pd.DataFrame, tmp_path: Path) -> None:
+    complete = data.dropna()
+    fit = pm.lmer("y ~ x + (1 | g) + (1 | h)", [complete.iloc[:70], complete.iloc[70:]])
+    again = pm.load_fit(fit.save(tmp_path / "fit"))
+    _same_fit(fit, again)
+    np.testing.assert_array_equal(again.pev["g"], fit.pev["g"])
+
+
 def test_a_recorded_fit_of_lme4(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

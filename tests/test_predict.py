@@ -227,6 +227,16 @@ def test_fits_by_the_iterative_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = exact.predict(se_fit=True)["se"] * found.sigma / exact.sigma
     np.testing.assert_allclose(found.predict(se_fit=True)["se"], wanted, rtol=tol("oracle"))
     monkeypatch.setattr("pymackay.infer.problem._DENSE", 3)
-    with pytest.raises(pm.PymackayError, match="dense matrix of 7 rows .* solver='exact'"):
+    with pytest.raises(pm.PymackayError, match=r"dense matrix of 7 rows, .* solver='exact'"):
         found.predict(se_fit=True)
     assert found.predict(re_form="~0", se_fit=True)["se"].iloc[0] == found.std_error.iloc[0]
+
+
+def test_fits_that_keep_no_rows_say_so(data: pd.DataFrame) -> None:
+    parts = [data.iloc[:70], data.iloc[70:]]
+    fit = pm.lmer("y ~ x + (1 | g) + (1 | h)", parts)
+    for ask in (fit.predict, fit.simulate, fit.augment, lambda: fit.refit(data["y"])):
+        with pytest.raises(pm.PymackayError, match="needs the rows .* read part by part"):
+            ask()
+    assert fit.tidy()["estimate"].notna().all()
+    assert "Scaled residuals" not in str(fit.summary())

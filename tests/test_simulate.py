@@ -130,3 +130,12 @@ def test_a_simulated_response_can_be_refitted(fit: pm.Fit) -> None:
     again = fit.refit(drawn)
     assert again.convergence.converged
     np.testing.assert_allclose(again.fitted + again.residuals, drawn, rtol=tol("design"))
+
+
+def test_refit_by_the_iterative_solver() -> None:
+    formula, data = "diameter ~ 1 + (1 | plate) + (1 | sample)", pm.load_data("Penicillin")
+    fit = pm.lmer(formula, data, solver="iterative")
+    y = data["diameter"] + np.random.default_rng(6).normal(size=len(data))
+    found, direct = fit.refit(y), pm.lmer(formula, data.assign(diameter=y))
+    assert found.criterion == pytest.approx(direct.criterion, abs=tol("certified"))
+    assert type(found.problem.solver) is type(fit.problem.solver)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.joint import JointCovariance
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import model_of
 from pymackay.infer.rows import own_rows
 from pymackay.model.columns import Factor, Numeric
 from pymackay.model.model import Model
@@ -60,7 +60,7 @@ def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
     0   0.0  253.6637  0.2293   0.0050
     1   1.0  273.3299  0.1697   0.0402
     """
-    model = problem_of(fit, "augment").model
+    model = model_of(fit, "augment")
     table = _frame(model) if data is None else _rows_of(data, model)
     weights = np.ones(len(model.y)) if model.weights is None else model.weights
     offset = np.zeros(len(model.y)) if model.offset is None else model.offset
@@ -87,7 +87,7 @@ def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
 
 def hat_values(fit: Fit) -> np.ndarray:
     """Return the leverage of each row, shape (n,): how its fitted value follows its response."""
-    model = problem_of(fit, "the leverage").model
+    model = model_of(fit, "the leverage")
     relative = JointCovariance.of(fit).variances(own_rows(model))
     return relative if model.weights is None else model.weights * relative
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import model_of
 from pymackay.results import Fit
 
 __all__ = ["icc", "r2"]
@@ -124,7 +124,7 @@ def r2(fit: Fit) -> pd.Series:
 
 
 def _parts(fit: Fit, what: str) -> _Parts:
-    model = problem_of(fit, what).model
+    model = model_of(fit, what)
     weights = np.ones(1) if model.weights is None else model.weights
     random = {}
     for term in model.terms:

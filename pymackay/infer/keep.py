@@ -51,8 +51,8 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     fit : Fit
-        Of any engine. What `condvar` and `pev` cost is paid now for a fit of another engine, and
-        after loading, when first asked for, for one of this package.
+        Of any engine. What `condvar` and `pev` cost is paid now for a fit that does not hold its
+        rows, such as one of another engine; else after loading, when first asked for.
     path : path-like
         An existing file is replaced.
 
@@ -86,7 +86,7 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
         "pymackay": __version__,
         "fit": {name: encoder.encode(getattr(fit, name)) for name in _FIELDS},
     }
-    if isinstance(fit.problem, Problem):
+    if isinstance(fit.problem, Problem) and len(fit.problem.model.y):
         manifest["model"] = encode_model(fit.problem.model, encoder)
         manifest["solver"] = encoder.encode(_describe(fit.problem.solver))
     else:

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.joint import JointCovariance
-from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.rows import Rows, effects_of_terms, make_rows, own_rows, weights_of_rows
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -112,7 +112,7 @@ def predict(
     is_fitted = newdata is None and re_form is None and not random_only
     if is_fitted and fit.problem is None and not (se_fit or interval):
         return fit.fitted.rename("fit")
-    model = problem_of(fit, "predict").model
+    model = model_of(fit, "predict")
     rows = _rows(model, newdata, re_form, bool(allow_new_levels), offset)
     missing = rows.incomplete()
     mean = fit.fitted.to_numpy(copy=True) if is_fitted else _mean(fit, rows, random_only)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.model.gram import Gram, cross_products
+from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 
-__all__ = ["check_fit", "dense_gram", "problem_of"]
+__all__ = ["check_fit", "dense_gram", "model_of", "problem_of"]
 
 _DENSE = 8000  # rows of a dense matrix, half a gigabyte, that may be made without asking
 
@@ -51,6 +52,24 @@ def problem_of(fit: object, what: str) -> Problem:
             f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
         )
     return problem
+
+
+def model_of(fit: object, what: str) -> Model:
+    """Return the model that a fit is of, with its rows.
+
+    Raises
+    ------
+    ArgumentError, PymackayError
+        As `problem_of`, and if the rows were only summed up and not kept.
+    """
+    model = problem_of(fit, what).model
+    if not len(model.y):
+        raise PymackayError(
+            f"{what} needs the rows that the model was fitted to, but they were read part by part "
+            f"and not kept. Fit a data frame of the rows that you need, or evaluate it at this "
+            f"fit's theta with pymackay.evaluate(formula, data, fit.theta)."
+        )
+    return model
 
 
 def dense_gram(problem: Problem, what: str) -> Gram:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.errors import ArgumentError, FormulaError
+from pymackay.errors import ArgumentError, FormulaError, PymackayError
 from pymackay.model.bars import Bar
 from pymackay.model.blueprint import SideBlueprint
 from pymackay.model.model import Model
@@ -43,12 +43,19 @@ def chosen_effects(model: Model, re_form: Any) -> tuple[np.ndarray, ...]:
     ------
     ArgumentError
         If `re_form` is none of these, or names what the model does not have.
+    PymackayError
+        If the model was made without a formula, and `re_form` is one.
     """
     if re_form is None:
         return tuple(np.ones(len(term.effects), dtype=bool) for term in model.terms)
     chosen = tuple(np.zeros(len(term.effects), dtype=bool) for term in model.terms)
     if _is_none_of_them(re_form):
         return chosen
+    if model.blueprint is None:
+        raise PymackayError(
+            "this fit does not know the formula behind its random terms, so re_form must be None "
+            "or '~0'; fit a data frame with pymackay.lmer"
+        )
     for bar in _read_bars(re_form):
         places = [k for k, term in enumerate(model.terms) if term.group == bar.group_name]
         if not places:

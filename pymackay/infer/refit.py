@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import model_of
 from pymackay.model.columns import Numeric
 from pymackay.model.gram import Block, Gram
 from pymackay.model.model import Model
@@ -34,7 +34,7 @@ def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None
 
     Cross-products that the response has no part in are kept, and the search starts from the theta
     of `fit`. An answer on the boundary is checked against a search from the new data's own start.
-    A fit by the iterative solver is made anew by it.
+    A fit by the iterative solver sums all up anew.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None
     >>> round(again.sigma / fit.sigma, 6)
     2.0
     """
-    problem = problem_of(fit, "refit")
-    model = _with_response(problem.model, _read_response(y, problem.model))
-    solver: object = problem.solver
+    former = model_of(fit, "refit")
+    model = _with_response(former, _read_response(y, former))
+    solver: object = fit.problem.solver
     if isinstance(solver, Iterative):
         found = _iterative(fit, model, solver, control)
     else:
-        found = _exact(fit, model, problem.solver, control)
+        found = _exact(fit, model, fit.problem.solver, control)
     if not found.convergence.converged:
         warnings.warn(
             f"the optimum of {fit.formula!r} on the new response is not certified: "
@@ -111,6 +111,7 @@ def _iterative(fit: Fit, model: Model, former: Iterative, control: Any) -> Fit:
         model,
         sparse_cross_products(model),
         reml=fit.reml,
+        start=fit.theta.to_numpy(),
         control=former.control if control is None else control,
     )
 

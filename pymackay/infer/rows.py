@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.infer.re_form import chosen_effects
 from pymackay.model.blueprint import NewDesign, build_new
 from pymackay.model.evaluate import Evaluator
@@ -95,13 +95,18 @@ def make_rows(
 
     Raises
     ------
-    ArgumentError, DataError
+    ArgumentError, DataError, PymackayError
         If `re_form` or the data do not fit the model, or if a level is new or missing and
         `allow_new_levels` is False.
     """
     chosen = chosen_effects(model, re_form)
     used = tuple(k for k, mask in enumerate(chosen) if mask.any())
     blueprint = model.blueprint
+    if blueprint is None:
+        raise PymackayError(
+            "this fit does not know how to make the model's columns for new data; fit a data frame "
+            "with pymackay.lmer"
+        )
     part = replace(
         blueprint,
         bars=tuple(blueprint.bars[k] for k in used),

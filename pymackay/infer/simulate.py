@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import model_of
 from pymackay.infer.re_form import chosen_effects
 from pymackay.infer.rows import effects_of_terms
 from pymackay.model.covariance import split_theta
@@ -61,7 +61,7 @@ def simulate(
     >>> drawn.shape, drawn.equals(fit.simulate(2, seed=1))
     ((180, 2), True)
     """
-    model = problem_of(fit, "simulate").model
+    model = model_of(fit, "simulate")
     given = _given_terms(model, re_form)
     count = _count(nsim)
     draw = _generator(seed)
