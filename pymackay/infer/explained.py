@@ -104,9 +104,9 @@ def r2(fit: Fit) -> pd.Series:
     References
     ----------
     Nakagawa, S., Schielzeth, H. (2013). A general and simple method for obtaining R² from
-    generalized linear mixed-effects models. Methods Ecol. Evol. 4, eqs. 26 and 30.
+    generalized linear mixed-effects models. Methods Ecol. Evol. 4.
     Johnson, P. C. D. (2014). Extension of Nakagawa & Schielzeth's R²_GLMM to random slopes models.
-    Methods Ecol. Evol. 5, eq. 10.
+    Methods Ecol. Evol. 5.
 
     Examples
     --------

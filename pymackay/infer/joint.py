@@ -24,9 +24,9 @@ _CELLS = 4_000_000  # of a dense intermediate: rows are taken in chunks of this 
 class JointCovariance:
     """Covariance of (b̂ − b, β̂), relative to sigma², as quadratic forms of rows need it.
 
-    It is the inverse of the mixed-model equations' matrix (Henderson 1975; Robinson 1991,
-    eq. 5.4), with theta taken as known. It is never written out: the leading block is eliminated
-    level by level, and only the inverse of what remains is held.
+    It is the inverse of the mixed-model equations' matrix (Henderson 1975, Biometrics 31), with
+    theta taken as known. It is never written out: the leading block is eliminated level by level,
+    and only the inverse of what remains is held.
 
     Attributes
     ----------

@@ -83,9 +83,10 @@ def predict(
     The standard error is the root of ``Var(x'β̂ + z'(b̂ − b))``, the error of the prediction as a
     prediction of ``x'β + z'b``, from the inverse of the whole matrix of the mixed-model
     equations: the uncertainty of beta-hat, the error of the predicted effects, and the covariance
-    of both. Theta and sigma are taken as known. Where every level is known this is what lme4 from
-    1.1-36 on gives with ``se.fit=TRUE``. For a level that the model does not have, ``z'b`` is
-    predicted by zero and its variance ``z'Vz`` is added (lme4 leaves it out). Effects that
+    of both. Theta and sigma are taken as known. Where every level is known this is how lme4
+    defines ``se.fit=TRUE`` (1.1-36 has it, 1.1-31 has not). For a level that the model does not
+    have, ``z'b`` is predicted by zero and its variance ``z'Vz`` is added (lme4 takes it for known
+    to be zero). Effects that
     `re_form` leaves out belong to neither side: with ``"~0"`` the standard error is that of the
     population's mean, ``x'β``.
 
@@ -93,7 +94,8 @@ def predict(
 
     References
     ----------
-    Robinson, G. K. (1991). That BLUP is a good thing. Statistical Science 6(1), eq. 5.4.
+    Henderson, C. R. (1975). Best linear unbiased estimation and prediction under a selection
+    model. Biometrics 31(2): the inverse of the equations' matrix.
 
     Examples
     --------
