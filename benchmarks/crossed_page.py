@@ -1,0 +1,159 @@
+"""Writes CROSSED.md and the growth plot from the results of `benchmarks.crossed`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.crossed_worker import PROBLEMS
+
+__all__ = ["write_page"]
+
+_HERE = Path(__file__).resolve().parent
+_PEERS = {
+    "1M": "lme4 ~190 CPU s; GPBoost iterative 15.9 s",
+    "5M": "lme4 cannot",
+    "25M": "MixedModels.jl 9,294 s, 28.4 GiB, 32 threads",
+    "32M": "MixedModels.jl 48,128 s, 29.5 GiB, 32 threads",
+}
+_TARGETS = {
+    "1M": "2 s; within 0.1 % of exact",
+    "5M": "10 s, 2 GB",
+    "25M": "40 s, 4 GB",
+    "32M": "120 s, 6 GB",
+}
+_HEADER = """# Crossed factors from 10 thousand to 32 million rows
+
+`rating ~ 1 + (1 | user) + (1 | item)`, REML, on data of `pymackay.datasets.simulate_crossed` with
+long tails (32M: half of the rows assortative, too). Two cores, each fit in a process of its own;
+`python -m benchmarks.crossed` makes this page. "seconds" and "CPU" are those of the call of
+`lmer`, imports not counted; "peak" is the process's largest resident memory, with what Python,
+TensorFlow and the data themselves take ("before"). Where "load" is above 2 other work shared the
+cores, and "CPU" is the better guide. "error" is the largest Monte-Carlo standard error of a
+variance, relative; "from exact" the largest deviation of a variance from the exact engine's.
+"""
+
+
+def write_page(results: dict[str, Any]) -> None:
+    """Write the page, and the plot where matplotlib is installed."""
+    lines = [_HEADER, *_table(results), "", *_peers(), ""]
+    if "calibration" in results:
+        lines += _calibration(results["calibration"])
+    if _plot(results):
+        lines += ["## Growth", "", "![time and memory against rows](crossed_growth.svg)", ""]
+    (_HERE / "CROSSED.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _table(results: dict[str, Any]) -> list[str]:
+    head = "| rows | users × items | solver | seconds | CPU | load | before | peak | CG | error | "
+    lines = [head + "from exact |", "|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for name, sizes in PROBLEMS.items():
+        exact = results.get(f"{name}/exact/frame")
+        for key, record in results.items():
+            problem, _, run = key.partition("/")
+            if problem != name:
+                continue
+            engine, source = run.split("/")
+            solver = engine if source == "frame" else f"{engine}, from Parquet"
+            cells = [
+                f"{int(sizes['n']):,}",
+                f"{int(sizes['users']):,} × {int(sizes['items']):,}",
+                solver,
+                f"{record['seconds']:.3g}",
+                f"{record['cpu']:.3g}",
+                f"{record['load']:.1f}",
+                f"{record['before']:.2f} GiB",
+                f"{record['peak']:.2f} GiB",
+                str(record["iterations"]) if engine == "iterative" else "",
+                _error(record) if engine == "iterative" else "",
+                _deviation(record, exact) if engine == "iterative" and exact else "",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _error(record: dict[str, Any]) -> str:
+    errors, variances = record["errors"], record["variances"]
+    shares = [
+        errors["Residual" if name == "Residual" else f"{name}.(Intercept)"] / value
+        for name, value in variances.items()
+    ]
+    return f"{100 * max(shares):.2g} %"
+
+
+def _deviation(record: dict[str, Any], exact: dict[str, Any]) -> str:
+    shares = [abs(v / exact["variances"][k] - 1.0) for k, v in record["variances"].items()]
+    return f"{100 * max(shares):.2g} %"
+
+
+def _peers() -> list[str]:
+    lines = ["| rows | published or measured elsewhere | aimed at |", "|---|---|---|"]
+    return lines + [f"| {name} | {peer} | {_TARGETS[name]} |" for name, peer in _PEERS.items()]
+
+
+def _calibration(found: dict[str, Any]) -> list[str]:
+    expected = found["expected"]
+    lines = [
+        "## Error bars",
+        "",
+        f"{found['seeds']} data sets of 3,000 rows, 500 × 200 levels, {found['probes']} probe "
+        f"vectors, each against the exact engine. With {found['probes']} probes a deviation in "
+        f"standard errors has Student's distribution: {100 * expected[0]:.0f} % within one, "
+        f"{100 * expected[1]:.0f} % within 1.96.",
+        "",
+        "| design | variances | within 1 | within 1.96 | root mean square |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, record in found.items():
+        if isinstance(record, dict):
+            one, two = (f"{100 * share:.0f} %" for share in record["within"])
+            lines.append(f"| {name} | {record['n']} | {one} | {two} | {record['rms']:.2f} |")
+    return [*lines, ""]
+
+
+def _plot(results: dict[str, Any]) -> bool:
+    """Draw time and memory against rows, both engines; say whether there is a plot."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    for engine in ("exact", "iterative"):
+        rows, cpu, peak = [], [], []
+        for name, sizes in PROBLEMS.items():
+            record = results.get(f"{name}/{engine}/frame")
+            record = record or results.get(f"{name}/{engine}/parquet")
+            if record:
+                rows.append(sizes["n"])
+                cpu.append(record["cpu"])
+                peak.append(record["peak"])
+        seconds.plot(rows, cpu, marker="o", label=engine)
+        memory.plot(rows, peak, marker="o", label=engine)
+    for axes, label in ((seconds, "CPU seconds"), (memory, "peak memory, GiB")):
+        axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend()
+    crossing = _crossing(results)
+    if np.isfinite(crossing):
+        seconds.axvline(crossing, color="0.6", linestyle=":")
+        seconds.set_title(f"equal at about {crossing:,.0f} rows", fontsize=9)
+    figure.savefig(_HERE / "crossed_growth.svg")
+    return True
+
+
+def _crossing(results: dict[str, Any]) -> float:
+    """Return the rows at which both engines take the same CPU time, by log-linear interpolation."""
+    points = []
+    for name, sizes in PROBLEMS.items():
+        pair = [results.get(f"{name}/{engine}/frame") for engine in ("exact", "iterative")]
+        if all(pair):
+            ratio = np.log(pair[0]["cpu"] / pair[1]["cpu"])
+            points.append((np.log(sizes["n"]), ratio))
+    for (x0, r0), (x1, r1) in pairwise(points):
+        if r0 < 0.0 <= r1:
+            return float(np.exp(x0 - r0 * (x1 - x0) / (r1 - r0)))
+    return float("nan")
