@@ -44,14 +44,14 @@ class Control:
         Newton decrement under which nothing is left to gain. Far below the criterion's rounding,
         because the gradient is known much better: an error of 1e-9 standard errors remains.
     spent_average : float
-        The same where only the average information is affordable: its steps gain fewer digits.
+        The same where only the average information is affordable: its steps gain three digits each.
     quadratic : float
         Newton decrement under which a further step must shrink it, or rounding has been reached.
     """
 
     max_iterations: int = 100
     spent: float = 1e-18
-    spent_average: float = 1e-15
+    spent_average: float = 1e-17
     quadratic: float = 1e-6
 
 
