@@ -86,9 +86,8 @@ def predict(
     of both. Theta and sigma are taken as known. Where every level is known this is how lme4
     defines ``se.fit=TRUE`` (1.1-36 has it, 1.1-31 has not). For a level that the model does not
     have, ``z'b`` is predicted by zero and its variance ``z'Vz`` is added (lme4 takes it for known
-    to be zero). Effects that
-    `re_form` leaves out belong to neither side: with ``"~0"`` the standard error is that of the
-    population's mean, ``x'β``.
+    to be zero). Effects that `re_form` leaves out belong to neither side: with ``"~0"`` the
+    standard error is that of the population's mean, ``x'β``.
 
     A prediction interval adds the residual variance, sigma² / weight.
 
