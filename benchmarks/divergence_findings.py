@@ -71,41 +71,44 @@ def declined(engine: str, version: str, case: str, said: str) -> Finding:
     return Finding(engine, version, case, "fit", "", None, "", " ".join(said.split()))
 
 
-def findings(comparison: Comparison, engine: str, version: str, case: str) -> Iterator[Finding]:
+def findings(
+    comparison: Comparison, engine: str, version: str, case: str, *, loose: float = 1.0
+) -> Iterator[Finding]:
     """Yield everything in which a reference differs from ours beyond the tolerances.
 
     Whether the verdict rests on a number or not, it is listed: a reader of two outputs sees it.
+    All tolerances are multiplied by `loose`.
     """
     about = (engine, version, case)
     singular = comparison.fit.singular or comparison.reference.singular
-    for finding in _found(comparison, about):
+    for finding in _found(comparison, about, loose):
         yield replace(finding, singular=bool(singular))
 
 
-def _found(comparison: Comparison, about: tuple[str, str, str]) -> Iterator[Finding]:
+def _found(comparison: Comparison, about: tuple[str, str, str], loose: float) -> Iterator[Finding]:
     ours, theirs = comparison.fit, comparison.reference
     structure = list(_structure(comparison, about))
     yield from structure
     if structure:
         return
     there = _at_their_theta(ours, theirs)
-    yield from _criteria(ours, theirs, there, about)
-    at_theta = {} if there is None else _worst(same_theta_rows(there, theirs))
+    yield from _criteria(ours, theirs, there, about, loose)
+    at_theta = {} if there is None else _worst(same_theta_rows(there, theirs), loose)
     for row in at_theta.values():
         yield _finding(row, about, f"{row.quantity} at one theta")
-    for row in _worst(statistics_rows(ours, theirs)).values():
+    for row in _worst(statistics_rows(ours, theirs), loose).values():
         if row.quantity not in at_theta:
             yield _finding(row, about, row.quantity)
     if ours.singular != theirs.singular:
         yield Finding(*about, "singular", "", None, "flag")
 
 
-def _worst(rows: Iterable[Row]) -> dict[str, Row]:
+def _worst(rows: Iterable[Row], loose: float) -> dict[str, Row]:
     """Return of each quantity the worst element, if it is beyond what an optimum is judged by."""
     worst: dict[str, Row] = {}
     for row in rows:
         rule = TOLERANCES.get(row.quantity, TOLERANCES["std_error"])  # vcov is judged as those
-        if row.quantity != "criterion" and row.distance > rule.value:
+        if row.quantity != "criterion" and row.distance > loose * rule.value:
             held = worst.setdefault(row.quantity, row)
             worst[row.quantity] = max(held, row, key=lambda r: r.distance)
     return worst
@@ -126,16 +129,20 @@ def _structure(comparison: Comparison, about: tuple[str, str, str]) -> Iterator[
 
 
 def _criteria(
-    ours: pm.Fit, theirs: pm.Fit, there: pm.Fit | None, about: tuple[str, str, str]
+    ours: pm.Fit,
+    theirs: pm.Fit,
+    there: pm.Fit | None,
+    about: tuple[str, str, str],
+    loose: float,
 ) -> Iterator[Finding]:
     """Yield how far their theta lies above our optimum, and what they say of it themselves."""
     if there is None:
         return
     excess = there.criterion - ours.criterion
-    if abs(excess) > ABOVE:
+    if abs(excess) > loose * ABOVE:
         yield Finding(*about, "criterion", "", float(excess), "criterion units above ours")
     said = theirs.criterion - there.criterion
-    if abs(said) > max(ABOVE, _RELATIVE * abs(there.criterion)):
+    if abs(said) > loose * max(ABOVE, _RELATIVE * abs(there.criterion)):
         yield Finding(
             *about, "criterion value", "", float(said), "criterion units, theirs less ours"
         )

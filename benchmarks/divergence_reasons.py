@@ -22,7 +22,8 @@ REASONS = MappingProxyType(
         "zero in one answer and nearly zero in the other, so that what is divided by it differs.",
         "cannot": "It has no way to state this model.",
         "fails": "It stops with an error, or gives no number.",
-        "other constants": "Its log likelihood has other constants; the optimum is the same.",
+        "other constants": "Its log likelihood leaves out the weights' own part, the sum of "
+        "their logarithms; the optimum is the same.",
         "other weights": "Its weights multiply the log likelihood, as if a row had been seen so "
         "often; lme4's and ours divide the residual variance.",
         "other flag": "The same covariance matrix is called singular by another threshold.",
@@ -41,10 +42,10 @@ _NOT_STATED = (
     "Expected",
     "Unexpected",
     "is not a numeric fixed term",
+    "must be numeric",
 )
 _OBSERVED = ("glmmTMB", "statsmodels")
 _BY_LIKELIHOOD = ("glmmTMB",)
-_STRUCTURE = ("fixed effects", "random effects", "rows", "levels", "response", "contrasts")
 _OF_BETA = ("std_error", "vcov")
 _OF_THETA = ("sigma", "variance", "covariance", "b", "condvar", "pev", "fitted", "beta")
 
@@ -67,9 +68,11 @@ def _reason(finding: Finding, above: float) -> str:
         return "fails" if stated else "cannot"
     if finding.engine in _BY_LIKELIHOOD and "weights" in finding.case:
         return "other weights"
+    if finding.engine == "lme-python" and quantity == "criterion value":
+        return "other constants" if "weights" in finding.case else UNEXPLAINED
     if finding.engine in _OBSERVED and quantity in _OF_BETA:
         return "joint information"
-    if quantity in _STRUCTURE:
+    if quantity not in ("criterion", "criterion value", "singular", *_OF_BETA, *_OF_THETA):
         return "reads another model"
     if above > ABOVE:
         return "not the optimum" if above > _FAR else "stops early"

@@ -28,13 +28,23 @@ from pymackay._files import write_whole
 from pymackay._resources import r_reference_path
 from pymackay.adapters import as_fit
 from pymackay.adapters.engines import ENGINES, fit_with
+from pymackay.compare.verdict import Comparison
 from pymackay.errors import PymackayError
+from pymackay.fuzz import load
 from pymackay.reference.question import Question
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore
 from pymackay.results import Fit
 
-__all__ = ["FOLDER", "entries", "lme4_findings", "main", "register_text"]
+__all__ = [
+    "FOLDER",
+    "entries",
+    "found_by_the_fuzzer",
+    "lme4_findings",
+    "main",
+    "page_text",
+    "register_text",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "divergences"
 _MOST_ROWS = 1500  # of a model that the slow engines are asked for
@@ -56,12 +66,30 @@ def main(arguments: list[str] | None = None) -> int:
     rows.sort(key=lambda row: (row["engine"], row["case"], row["quantity"]))
     FOLDER.mkdir(parents=True, exist_ok=True)
     write_whole(FOLDER / "register.json", register_text(rows))
-    write_whole(FOLDER / "README.md", as_page(rows, len(cases), _MOST_ROWS))
+    write_whole(FOLDER / "README.md", page_text(rows, cases))
     left = [row for row in rows if row["reason"] == UNEXPLAINED]
     for row in left:
         print(f"unexplained: {row}", file=sys.stderr)
     print(f"{len(rows)} differences, {len(left)} unexplained: {FOLDER}")
     return int(bool(left))
+
+
+def page_text(rows: list[dict[str, Any]], cases: Cases) -> str:
+    """Return the page of a register."""
+    small = sum(len(question.data) <= _MOST_ROWS for _, question in cases.values())
+    asked = dict.fromkeys(("lme4", "lme4 tight"), len(cases))
+    asked |= dict.fromkeys((*ENGINES, *R_ENGINES), small)
+    return as_page(rows, asked, found_by_the_fuzzer(), _MOST_ROWS)
+
+
+def found_by_the_fuzzer() -> list[dict[str, Any]]:
+    """Return what is said of each small data set in ``found/``."""
+    rows = []
+    for path in sorted((FOLDER / "found").glob("*.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        words = {name: about[name] for name in ("verdict", "reason")}
+        rows.append({"file": path.name, "model": str(load(path)), **words})
+    return rows
 
 
 def register_text(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -103,8 +131,10 @@ def _all_findings(cases: Cases, only: str | None) -> Iterator[Finding]:
     small = {k: case for k, case in cases.items() if len(case[1].data) <= _MOST_ROWS}
     for tight, engine in ((False, "lme4"), (True, "lme4 tight")):
         if only in (None, engine):
-            for number, case in cases.items():
-                yield from lme4_findings(ours[number], *case, tight=tight)
+            for number, (data, question) in cases.items():
+                theirs = RecordedStore().fit(question, "tight" if tight else "default")
+                compared = pm.compare(ours[number], theirs)
+                yield from lme4_findings(compared, data, question, tight=tight)
     for engine in ENGINES:
         if only in (None, engine):
             yield from _python_engine(engine, small, ours)
@@ -121,12 +151,13 @@ def _how(question: Question) -> dict[str, Any]:
     return {name: getattr(question, name) for name in _ARGUMENTS}
 
 
-def lme4_findings(ours: Fit, data: str, question: Question, *, tight: bool) -> Iterator[Finding]:
+def lme4_findings(
+    comparison: Comparison, data: str, question: Question, *, tight: bool, loose: float = 1.0
+) -> Iterator[Finding]:
     """Yield how lme4's recorded answer differs from ours."""
-    theirs = RecordedStore().fit(question, "tight" if tight else "default")
-    version = theirs.engine.versions["lme4"]
+    version = comparison.reference.engine.versions["lme4"]
     engine = "lme4 tight" if tight else "lme4"
-    yield from findings(pm.compare(ours, theirs), engine, version, case_name(data, question))
+    yield from findings(comparison, engine, version, case_name(data, question), loose=loose)
 
 
 def _python_engine(engine: str, cases: Cases, ours: Mapping[int, Fit]) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ def answers(engine: str, questions: Mapping[int, Question]) -> Iterator[tuple[in
         subprocess.run(command, check=True)
         for line in lines.read_text(encoding="utf-8").splitlines():
             answer = json.loads(line)
-            yield answer["id"], _answer(answer, questions[answer["id"]])
+            yield answer["id"], _answer(engine, answer, questions[answer["id"]])
 
 
 def _plain(number: int, question: Question) -> dict[str, Any]:
@@ -77,13 +77,13 @@ def _column(column: pd.Series) -> dict[str, Any]:
     return {"kind": "number", "values": values}
 
 
-def _answer(answer: dict[str, Any], question: Question) -> Answer:
+def _answer(engine: str, answer: dict[str, Any], question: Question) -> Answer:
     if "error" in answer:
         return Answer(answer["version"], said=str(answer["error"]).strip())
-    return Answer(answer["version"], _fit(answer, question))
+    return Answer(answer["version"], _fit(engine, answer, question))
 
 
-def _fit(answer: dict[str, Any], question: Question) -> Fit:
+def _fit(engine: str, answer: dict[str, Any], question: Question) -> Fit:
     beta = pd.Series(answer["beta"], dtype=np.float64)
     varcorr, terms, seen = {}, [], {}
     for part in answer["varcorr"]:
@@ -93,8 +93,8 @@ def _fit(answer: dict[str, Any], question: Question) -> Fit:
         varcorr[name] = _matrix(part)
         terms.append((name, group, tuple(varcorr[name].columns)))
     parts = {
-        "engine": answer["engine"],
-        "versions": {answer["engine"]: answer["version"]},
+        "engine": engine,
+        "versions": {engine: answer["version"]},
         "reml": question.reml,
         "beta": beta,
         "vcov": _matrix(answer["vcov"]).loc[list(beta.index), list(beta.index)],

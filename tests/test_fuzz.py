@@ -175,6 +175,10 @@ def test_bad_input_of_the_command(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert "is no disagreement that `pymackay fuzz` has stored" in result.stderr
     assert command("--seconds", "-1").exit_code == 2
+    (tmp_path / "file").write_text("")
+    result = command("--without-r", "--keep", str(tmp_path / "file" / "folder"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot be made" in result.stderr
 
 
 def test_ctrl_c_ends_the_command_with_its_tally(monkeypatch: pytest.MonkeyPatch) -> None:

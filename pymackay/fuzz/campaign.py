@@ -12,7 +12,7 @@ from pathlib import Path
 from pymackay.fuzz.generate import FuzzModel, generate
 from pymackay.fuzz.judge import Outcome, judge_model
 from pymackay.fuzz.shrink import shrink
-from pymackay.fuzz.store import store
+from pymackay.fuzz.store import made, store
 
 __all__ = ["Disagreement", "Tally", "run"]
 
@@ -94,11 +94,18 @@ def run(
     progress, found : callable
         Told of the tally after every model, and of every disagreement.
 
+    Raises
+    ------
+    ArgumentError
+        If the folder cannot be made.
+
     Returns
     -------
     Tally
         Also when Ctrl-C ended the run.
     """
+    if keep is not None:
+        made(keep)
     judge = partial(judge_model, with_r=with_r)
     tally, begin = Tally(seed), time.monotonic()
     try:

@@ -13,7 +13,7 @@ from pymackay.errors import ArgumentError
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.judge import Outcome
 
-__all__ = ["load", "store"]
+__all__ = ["load", "made", "store"]
 
 
 def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
@@ -46,7 +46,7 @@ def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
         "columns": {str(name): _kind(column) for name, column in model.data.items()},
         "rerun": f"pymackay fuzz --again {path.name}",
     }
-    _make(folder)
+    made(folder)
     write_whole(path.with_suffix(".csv"), model.data.to_csv(index=False))
     write_whole(path, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return path
@@ -80,11 +80,19 @@ def load(path: Path) -> FuzzModel:
         ) from error
 
 
-def _make(folder: Path) -> None:
+def made(folder: Path) -> Path:
+    """Return the folder, which is made if it is not there.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(f"keep: {folder} cannot be made ({error.strerror}).") from error
+    return folder
 
 
 def _kind(column: pd.Series) -> dict[str, Any]:
