@@ -109,7 +109,8 @@ def main(ctx: click.Context, debug: bool) -> None:
     """Linear mixed models in TensorFlow, compared with R's lme4.
 
     DATA is the name of a data set that comes along (`pymackay data` lists them) or the path of a
-    CSV, gzipped CSV, Parquet, Feather or RDS file. FORMULA is lme4's: "Reaction ~ Days + (Days | Subject)".
+    CSV, gzipped CSV, Parquet, Feather or RDS file. FORMULA is lme4's, for example
+    "Reaction ~ Days + (Days | Subject)".
 
     Exit status: 0 it holds, 1 it does not hold, 2 bad input, 3 a defect.
     """
