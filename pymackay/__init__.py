@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pymackay.datasets import list_data, load_data
     from pymackay.infer.anova import anova
     from pymackay.infer.augment import augment
+    from pymackay.infer.bootstrap import Bootstrap, bootstrap
     from pymackay.infer.coefficients import coefficients
     from pymackay.infer.confint import confint
     from pymackay.infer.contrast import contrast
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pymackay.infer.forecast import forecast_collapse
     from pymackay.infer.headed_table import HeadedTable
     from pymackay.infer.keep import load_fit
+    from pymackay.infer.power import power
     from pymackay.infer.predict import predict
     from pymackay.infer.profile import Profile, profile
     from pymackay.infer.refit import refit
@@ -59,6 +61,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "Bootstrap",
     "CollapseError",
     "Comparison",
     "ConvergenceError",
@@ -79,6 +82,7 @@ __all__ = [
     "adapters",
     "anova",
     "augment",
+    "bootstrap",
     "coefficients",
     "compare",
     "confint",
@@ -96,6 +100,7 @@ __all__ = [
     "load_fit",
     "mackay",
     "plots",
+    "power",
     "predict",
     "profile",
     "r2",
@@ -108,6 +113,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Bootstrap": "pymackay.infer.bootstrap",
     "Comparison": "pymackay.compare.verdict",
     "Fit": "pymackay.results",
     "HeadedTable": "pymackay.infer.headed_table",
@@ -115,6 +121,7 @@ _HOMES = {
     "Profile": "pymackay.infer.profile",
     "anova": "pymackay.infer.anova",
     "augment": "pymackay.infer.augment",
+    "bootstrap": "pymackay.infer.bootstrap",
     "coefficients": "pymackay.infer.coefficients",
     "compare": "pymackay.compare.verdict",
     "confint": "pymackay.infer.confint",
@@ -129,6 +136,7 @@ _HOMES = {
     "load_data": "pymackay.datasets",
     "load_fit": "pymackay.infer.keep",
     "mackay": "pymackay.api",
+    "power": "pymackay.infer.power",
     "predict": "pymackay.infer.predict",
     "profile": "pymackay.infer.profile",
     "r2": "pymackay.infer.explained",

@@ -19,7 +19,7 @@ __all__ = ["ManyOptima", "find_optima"]
 
 _SINGULAR = 1e-4  # as in `pymackay.solve.reml`
 _SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
-_RIDGE, _FLOOR, _CEILING = 0.1, 0.1, 1e6  # of the moment start, as in `pymackay.solve.start`
+_RIDGE, _FLOOR, _CEILING = 0.03, 0.1, 1e6  # of the moment start, as in `pymackay.solve.start`
 
 
 @dataclass(frozen=True, eq=False)
