@@ -1,0 +1,153 @@
+"""`residuals` and `qq`: what is left over, against the fitted values and the normal quantiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from pymackay.errors import PymackayError
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above
+from pymackay.results import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["qq", "residuals", "scaled_residuals"]
+
+_MANY = 2000  # rows, from which on points hide one another
+_BINS = 20
+_FEWEST = 8  # rows of a bin that a mean is worth showing of
+
+
+def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
+    """Draw the scaled residuals against the fitted values.
+
+    A line joins the means of bins of equally many rows: it stays at zero where the model's mean is
+    right. From 2,000 rows on, hexagons show how many rows they hold.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any engine that offers `fitted` and `residuals`. Residuals are scaled as in R,
+        ``√weight · residual / sigma``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    PymackayError
+        If matplotlib is missing, or the fit does not offer its residuals.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
+    >>> pm.plots.residuals(fit).get_xlabel()
+    'fitted value'
+    """
+    scaled = scaled_residuals(fit)
+    fitted = fit.fitted.to_numpy(dtype=np.float64)
+    ax = axes_for(ax, 4.0)
+    if len(scaled) > _MANY:
+        _draw_hexagons(ax, fitted, scaled)
+    else:
+        ax.plot(fitted, scaled, "o", color=BLUE, markersize=4, alpha=0.6, markeredgewidth=0)
+    ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    where, mean = _binned(fitted, scaled)
+    if len(where) > 2:
+        ax.plot(where, mean, color=VERMILION, linewidth=1.8, label="mean of a bin of rows")
+    key_above(ax)
+    ax.set_xlabel(
+        f"fitted value of {len(scaled):,} rows" if len(scaled) > _MANY else "fitted value"
+    )
+    ax.set_ylabel("residual / σ")
+    return ax
+
+
+def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
+    """Draw the quantiles of the scaled residuals against those of the normal distribution.
+
+    The line goes through the quartiles, as R's ``qqline``.
+
+    Parameters
+    ----------
+    fit : Fit
+        As in `residuals`. Of more than 2,000 rows, the most extreme 100 at either end are drawn,
+        and evenly spaced ones between.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    PymackayError
+        If matplotlib is missing, or the fit does not offer its residuals.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
+    >>> len(pm.plots.qq(fit).lines[0].get_xdata())
+    30
+    """
+    scaled = np.sort(scaled_residuals(fit))
+    n = len(scaled)
+    offset = 3.0 / 8.0 if n <= 10 else 0.5  # R's ppoints
+    normal = stats.norm.ppf((np.arange(n) + 1.0 - offset) / (n + 1.0 - 2.0 * offset))
+    shown = _spread(n)
+    ax = axes_for(ax, 4.0)
+    ax.plot(normal[shown], scaled[shown], "o", color=BLUE, markersize=4, alpha=0.7,
+            markeredgewidth=0)  # fmt: skip
+    low, high = np.quantile(scaled, [0.25, 0.75])
+    slope = (high - low) / (2.0 * stats.norm.ppf(0.75))
+    middle = (0.0, 0.5 * (low + high))
+    ax.axline(middle, slope=slope, color=VERMILION, linewidth=1.4, label="through the quartiles")
+    key_above(ax)
+    ax.set_xlabel("normal quantile")
+    ax.set_ylabel("residual / σ")
+    return ax
+
+
+def scaled_residuals(fit: Fit) -> np.ndarray:
+    """Return √weight · residual / sigma, shape (n,)."""
+    check_fit(fit)
+    found = fit.residuals.to_numpy(dtype=np.float64) / fit.sigma
+    if not np.isfinite(found).all():
+        reason = fit.not_offered.get("residuals", "or sigma is zero")
+        raise PymackayError(
+            f"residuals are not offered by this fit, which was made by {fit.engine} ({reason}). "
+            f"Fit the model with pymackay.lmer to draw them."
+        )
+    weights = fit.model.weights
+    return found if weights is None else found * np.sqrt(weights)
+
+
+def _draw_hexagons(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("blue", ["#9ccbe8", BLUE, "#00344f"])
+    ax.hexbin(x, y, gridsize=(40, 24), mincnt=1, bins="log", cmap=shades, linewidths=0)
+
+
+def _binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of x and y in bins of equally many rows."""
+    bins = min(_BINS, len(x) // _FEWEST)
+    parts = np.array_split(np.argsort(x, kind="stable"), max(bins, 1))
+    return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
+
+
+def _spread(n: int) -> np.ndarray:
+    """Return the positions of the sorted rows that are drawn."""
+    if n <= _MANY:
+        return np.arange(n)
+    between = np.linspace(100, n - 101, _MANY - 200).round().astype(int)
+    return np.unique(np.concatenate([np.arange(100), between, np.arange(n - 100, n)]))

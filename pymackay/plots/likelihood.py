@@ -1,0 +1,103 @@
+"""`zeta`: the profile of one parameter, and the interval that is read off it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+from scipy.interpolate import PchipInterpolator
+
+from pymackay.errors import ArgumentError
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, plain, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pymackay.infer.profile import Profile
+
+__all__ = ["zeta"]
+
+
+def zeta(
+    profile: Profile, parm: str | None = None, *, level: float = 0.95, ax: Axes | None = None
+) -> Axes:
+    """Draw the profile of one parameter: zeta, the signed root of the rise of −2 log likelihood.
+
+    A straight line is a parameter whose likelihood is normal; the bent ones are those for which
+    standard errors mislead.
+
+    Parameters
+    ----------
+    profile : Profile
+        From `pymackay.profile`.
+    parm : str, optional
+        One of its parameters, by either name (``".sig01"``, ``"sd_(Intercept)|Subject"``); the
+        first by default.
+    level : float
+        Of the interval that is marked.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        If an argument names what the profile does not have.
+    PymackayError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"), reml=False)
+    >>> ax = pm.plots.zeta(pm.profile(fit, ".sigma"))
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('sigma', 'ζ')
+    """
+    name = _parameter(profile, parm)
+    if not 0.0 < level < 1.0:
+        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
+    points = profile.frame[profile.frame["parameter"] == name]
+    value, height = (points[column].to_numpy(dtype=np.float64) for column in ("value", "zeta"))
+    ax = axes_for(ax, 4.0)
+    ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    fine = np.linspace(value[0], value[-1], 200)
+    ax.plot(fine, PchipInterpolator(value, height)(fine), color=BLUE, linewidth=1.8)
+    ax.plot(value, height, "o", color=BLUE, markersize=4)
+    _mark_interval(ax, value, height, float(stats.norm.ppf(0.5 + 0.5 * level)), level)
+    ax.set_xlabel(shorten(profile.labels[name], 40))
+    ax.set_ylabel("ζ")
+    return ax
+
+
+def _parameter(profile: Profile, parm: str | None) -> str:
+    if not hasattr(profile, "frame") or not hasattr(profile, "labels"):
+        raise ArgumentError(
+            f"profile: expected what pymackay.profile(fit) returns, got {type(profile).__name__}."
+        )
+    known = list(dict.fromkeys(profile.frame["parameter"]))
+    found = [name for name in known if parm in (None, name, profile.labels[name])]
+    if not found:
+        raise ArgumentError(f"parm: the profile has {', '.join(known)}, not {parm!r}.")
+    return str(found[0])
+
+
+def _mark_interval(
+    ax: Axes, value: np.ndarray, height: np.ndarray, quantile: float, level: float
+) -> None:
+    """Mark where the profile crosses ± the normal quantile, or the bound that comes first."""
+    inverse = PchipInterpolator(height, value)
+    label = f"{100.0 * level:g} % interval"
+    ends = []
+    for edge, target in ((height[0], -quantile), (height[-1], quantile)):
+        inside = min(abs(target), abs(edge)) * np.sign(target)
+        at = float(inverse(inside))
+        ends.append(at)
+        ax.vlines(at, 0.0, inside, color=VERMILION, linewidth=1.4, linestyle="--")
+    ax.hlines(0.0, ends[0], ends[1], color=VERMILION, linewidth=2.4,
+              label=f"{label}: {plain(ends[0])} to {plain(ends[1])}")  # fmt: skip
+    key_above(ax)

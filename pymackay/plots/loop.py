@@ -1,0 +1,204 @@
+"""`trace`, the way of MacKay's loop, and `collapse`, which directions its literal form kills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+from pymackay.plots.canvas import (
+    BLUE,
+    COLOURS,
+    MARKERS,
+    VERMILION,
+    axes_for,
+    key_above,
+    label_bars,
+    shorten,
+)
+from pymackay.results import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["collapse", "trace"]
+
+_THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
+_LINES = ("-", "--", "-.", ":")
+_SHOW = ("variances", "criterion")
+
+
+def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
+    """Draw the way of MacKay's loop, round by round.
+
+    Parameters
+    ----------
+    fit : Fit or pandas.DataFrame
+        A fit of `pymackay.mackay`, or its ``trace``.
+    what : {"variances", "criterion"}
+        The variances, σ² included, each in its own squared unit, on a logarithmic axis; or by how
+        much the criterion is above the lowest that was reached.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        If there is no trace, or `what` is something else.
+    PymackayError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> fit = pm.mackay(formula, pm.load_data("sleepstudy"), update="gamma")
+    >>> ax = pm.plots.trace(fit)
+    >>> [line.get_label() for line in ax.lines]
+    ['Subject.(Intercept)', 'Subject.Days', 'σ²']
+    """
+    table = _trace_of(fit)
+    if what not in _SHOW:
+        raise ArgumentError(f"what is {what!r}; expected one of {', '.join(_SHOW)}.")
+    ax = axes_for(ax, 4.0)
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlabel("round")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_yscale("log")
+    if what == "criterion":
+        above = table["criterion"] - table["criterion"].min()
+        ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8)
+        ax.set_ylabel("criterion above its lowest")
+        return ax
+    names = [name for name in table.columns if name.endswith(".var")]
+    for k, column in enumerate([*names, "sigma_var"]):
+        label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
+        values = table[column].where(table[column] > 0.0)  # a dead one ends its line
+        ax.plot(
+            table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
+            linestyle=_LINES[k % len(_LINES)], marker=MARKERS[k % len(MARKERS)], markersize=4,
+            markevery=max(len(table) // 12, 1), linewidth=1.8,
+        )  # fmt: skip
+    _tick_short_decades(ax)
+    ax.set_ylabel("variance")
+    key_above(ax)
+    return ax
+
+
+def _tick_short_decades(ax: Axes) -> None:
+    """Give an axis of few decades ticks at 1, 2 and 5, written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    low, high = ax.get_ylim()
+    if high / low < 1e3:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+        ax.minorticks_off()
+
+
+def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw which directions MacKay's literal loop keeps and which it kills.
+
+    A direction survives from s = 4 on (see `pymackay.forecast_collapse`); beside each stands how
+    much of its REML variance the loop would keep.
+
+    Parameters
+    ----------
+    fit : Fit or pandas.DataFrame
+        A REML fit of pymackay, or what `pymackay.forecast_collapse` has returned for
+        ``update="raw"``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is not a REML fit, or its table has no s.
+    PymackayError
+        If matplotlib is missing, or the fit does not offer what the forecast needs.
+
+    References
+    ----------
+    MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4, section 4.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> ax = pm.plots.collapse(fit)
+    >>> [text.get_text() for text in ax.texts][:2]
+    ['keeps 94 %', 'dies']
+    """
+    table = _forecast_of(fit)
+    ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2))
+    rows = np.arange(len(table))[::-1]
+    s = table["s"].to_numpy(dtype=np.float64)
+    ax.set_xscale("log")
+    ax.axvspan(1e-9, _THRESHOLD, color=VERMILION, alpha=0.10, linewidth=0)
+    ax.axvline(_THRESHOLD, color=VERMILION, linewidth=1.4, linestyle="--", label="threshold, s = 4")
+    for alive, colour, marker, name in (
+        (True, BLUE, "o", "survives"),
+        (False, VERMILION, "X", "dies"),
+    ):
+        chosen = table["survives"].to_numpy(dtype=bool) == alive
+        ax.plot(s[chosen], rows[chosen], marker, color=colour, markersize=9,
+                label=name if chosen.any() else None)  # fmt: skip
+    for row, entry in zip(rows, table.itertuples(), strict=True):
+        kept = f"keeps {100.0 * entry.kept:.0f} %" if entry.survives else "dies"
+        ax.annotate(kept, (entry.s, row), (0, 7), textcoords="offset points", ha="center",
+                    va="bottom", fontsize="small")  # fmt: skip
+    _label(ax, table, rows, s)
+    return ax
+
+
+def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> None:
+    several = table["term"].nunique() > 1
+    names = [
+        f"{entry.term}: {entry.direction}" if several else str(entry.direction)
+        for entry in table.itertuples()
+    ]
+    label_bars(ax, rows, names)
+    ax.set_ylim(-0.5, len(table) - 0.2)
+    ax.set_xlim(min(1.0, 0.8 * s.min()), max(16.0, 2.0 * s.max()))
+    decades = 10.0 ** np.arange(0, np.ceil(np.log10(ax.get_xlim()[1])) + 1)
+    wanted = [tick for tick in (*decades, _THRESHOLD) if tick <= ax.get_xlim()[1]]
+    ax.set_xticks(wanted, [f"{tick:g}" for tick in wanted])
+    ax.minorticks_off()
+    ax.set_xlabel("signal ratio s")
+    key_above(ax)
+
+
+def _trace_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
+    table = fit.trace if isinstance(fit, Fit) else fit
+    if not isinstance(table, pd.DataFrame) or "sigma_var" not in table:
+        raise ArgumentError(
+            "fit: expected a fit of pymackay.mackay, or its trace; only the loop leaves one."
+        )
+    return table
+
+
+def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
+    if isinstance(fit, pd.DataFrame):
+        table = fit
+    else:
+        # only for fits of pymackay, for which TensorFlow is loaded already
+        from pymackay.infer.forecast import forecast_collapse
+
+        table = forecast_collapse(fit)
+    if "s" not in table or table["s"].isna().any() or table.empty:
+        raise ArgumentError(
+            "fit: expected a REML fit, or what pymackay.forecast_collapse(fit) has returned for "
+            "update='raw': no other rule has one s for each direction."
+        )
+    return table
