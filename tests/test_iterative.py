@@ -290,6 +290,35 @@ def test_a_start_is_used_and_leads_to_the_same_place():
     assert largest(cold.theta, edge.theta) < tol("two iterative searches")
 
 
+def test_an_interrupted_search_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    data = ratings(user_sd=2.0)
+    path = tmp_path / "fit.npz"
+    control = IterativeControl(tolerance=0.1, checkpoint=path)
+    whole = pm.lmer(FORMULA, data, control=IterativeControl(tolerance=0.1))
+    estimate, left = Iterative.estimate, [3]
+
+    def interrupted(self, factors, **more):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return estimate(self, factors, **more)
+
+    monkeypatch.setattr(Iterative, "estimate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pm.lmer(FORMULA, data, control=control)
+    assert path.exists()
+    with pytest.raises(pm.ArgumentError, match="another model or other data"):
+        pm.lmer(FORMULA, data.iloc[1:], control=control)
+    left[0] = 1000
+    resumed = pm.lmer(FORMULA, data, control=control)
+    assert resumed.convergence.evaluations < whole.convergence.evaluations
+    assert largest(whole.theta, resumed.theta) < tol("two iterative searches")
+    assert not path.exists()
+    path.write_text("no checkpoint")
+    with pytest.raises(pm.ArgumentError, match="cannot be read"):
+        pm.lmer(FORMULA, data, control=control)
+
+
 def test_evaluate_serves_the_methods_of_a_fit():
     data = ratings()
     found = pm.lmer(FORMULA, data, solver="iterative")

@@ -21,6 +21,8 @@ from pymackay.model.sparse_gram import GrowingPairs, LevelPairs, SparseGram, ord
 
 __all__ = ["Accumulator", "Summed"]
 
+_NOTHING = 1e-13  # of the response's size: a residual that is rounding
+
 
 @dataclass(frozen=True, eq=False)
 class Summed:
@@ -98,6 +100,7 @@ class Accumulator:
         self.n = 0
         self.dropped = 0
         self.log_weights = 0.0
+        self.squared_response = 0.0
         size = len(plan.names) + 1
         self.dense_gram = np.zeros((size, size))
         self._groups = {name: _Group() for name in plan.groups}
@@ -108,6 +111,7 @@ class Accumulator:
         self.n += part.n
         self.dropped += part.dropped
         self.log_weights += part.log_weights
+        self.squared_response += part.squared_response
         self.dense_gram += part.dense_gram
         codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
         for key, pairs in part.pairs.items():
@@ -238,7 +242,7 @@ class Accumulator:
         inverse = np.linalg.inv(R)
         along = inverse.T @ G[:p, p]
         left = float(G[p, p] - along @ along)
-        if not left > 1e-14 * float(G[p, p]) or left <= 0.0:
+        if not left > (_NOTHING**2) * self.squared_response:
             raise DataError(
                 f"the response {response!r} is an exact linear function of the fixed effects: a "
                 f"mixed model needs residual variation; check the response and the formula."

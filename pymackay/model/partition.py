@@ -123,6 +123,8 @@ class PartitionSums:
     n, dropped : int
         Rows used, and rows left out for missing values.
     log_weights : float
+    squared_response : float
+        Weighted sum of squares of the response as it came: what its residual is judged by.
     dense_gram : numpy.ndarray, shape (p + 1, p + 1)
     groups : dict of str to GroupSums
     pairs : dict of (str, str) to PairSums
@@ -131,6 +133,7 @@ class PartitionSums:
     n: int
     dropped: int
     log_weights: float
+    squared_response: float
     dense_gram: np.ndarray
     groups: dict[str, GroupSums]
     pairs: dict[tuple[str, str], PairSums]
@@ -196,8 +199,9 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     frame = make_frame(plan.specification, table, Selection(plan.weights, plan.offset, None))
     root = None if frame.weights is None else np.sqrt(frame.weights)
     X = _fixed_columns(plan, frame)
-    y = _target(plan.specification, frame) - X @ plan.center
-    dense = np.column_stack([X @ plan.rotation, y])
+    y = _target(plan.specification, frame)
+    size = float(y @ y if frame.weights is None else y @ (frame.weights * y))
+    dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
         dense *= root[:, None]
     groups, factors, columns = {}, {}, {}
@@ -215,6 +219,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         n=frame.n,
         dropped=table.n - frame.n,
         log_weights=0.0 if frame.weights is None else float(np.log(frame.weights).sum()),
+        squared_response=size,
         dense_gram=dense.T @ dense,
         groups=groups,
         pairs={

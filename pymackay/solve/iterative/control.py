@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from pymackay.errors import ArgumentError
@@ -31,6 +32,9 @@ class IterativeControl:
         Newton decrement, in units of the criterion, under which the search ends.
     max_solver_iterations : int
         Conjugate gradient iterations at most, for each solve.
+    checkpoint : path, optional
+        A file that holds where the search is. A fit that was interrupted, started again with the
+        same model and data, goes on from there; a fit that ends removes it.
     """
 
     tolerance: float = 1e-3
@@ -41,6 +45,7 @@ class IterativeControl:
     max_iterations: int = 50
     spent: float = 1e-8
     max_solver_iterations: int = 2000
+    checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""

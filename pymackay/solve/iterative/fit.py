@@ -14,6 +14,7 @@ from pymackay.model.sparse_gram import SparseGram
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
 from pymackay.solve.iterative.beginning import beginning, noise_levels
+from pymackay.solve.iterative.checkpoint import open_checkpoint
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.errors import MonteCarlo, monte_carlo
 from pymackay.solve.iterative.search import Point, Search
@@ -62,8 +63,13 @@ def fit_iterative(
             f"'{gram.blocks[0].name}'; use solver='exact', which then needs no dense matrix."
         )
     solver = Iterative(gram, reml, control)
-    search = Search(solver)
-    point = search.descend(search.point(_start(gram, start), loose=True))
+    checkpoint = open_checkpoint(solver.control.checkpoint, model.formula, gram, reml=reml)
+    search = Search(solver, checkpoint)
+    place = checkpoint.load()
+    if place is not None:
+        solver.add_probes(max(place.probes, solver.probes.count))
+    factors = _start(gram, start) if place is None else place.factors
+    point = search.descend(search.point(factors, loose=place is None))
     point = _snapped(search, point)
     point, known = _sharpened(search, point, model)
     criterion, error = solver.criterion(point.estimate)
@@ -71,6 +77,7 @@ def fit_iterative(
     convergence = _convergence(search, point, known, error)
     problem = Problem(model, cast(Solver, solver))
     notes = (*messages, *_notes(solver, known, error))
+    checkpoint.remove()
     factors = _without(point, 1e-6, search.noise)  # rounding of steps that leave a zero alone
     fit = assemble(problem, factors, evaluation, convergence, messages=notes)
     if solver.control.criterion_probes:

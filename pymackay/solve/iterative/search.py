@@ -13,6 +13,7 @@ import numpy as np
 
 from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.iterative.beginning import noise_levels
+from pymackay.solve.iterative.checkpoint import Checkpoint
 from pymackay.solve.iterative.solver import Estimate, Iterative
 from pymackay.solve.trust_region import trust_region_step
 
@@ -62,14 +63,17 @@ class Search:
     Parameters
     ----------
     solver : Iterative
+    checkpoint : Checkpoint
+        Where every accepted point is noted.
 
     Attributes
     ----------
     steps, evaluations : int
     """
 
-    def __init__(self, solver: Iterative) -> None:
+    def __init__(self, solver: Iterative, checkpoint: Checkpoint) -> None:
         self.solver = solver
+        self.checkpoint = checkpoint
         self.layouts = solver.gram.layouts
         self.noise = noise_levels(solver.gram)
         self.steps = 0
@@ -112,6 +116,7 @@ class Search:
                 radius = min(3.0 * radius, 8.0)
             if ratio > 0.05 or (predicted < 1e-4 and trial.decrement < point.decrement):
                 point = trial
+                self.checkpoint.save(point.factors, self.solver.probes.count)
         return point
 
     def _change(self, first: Point, second: Point) -> float:

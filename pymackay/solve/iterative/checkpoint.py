@@ -1,0 +1,101 @@
+"""`Checkpoint`: where a search is, on disk, so that an interrupted one goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pymackay.errors import ArgumentError
+from pymackay.model.covariance import TermLayout
+from pymackay.model.sparse_gram import SparseGram
+
+__all__ = ["Checkpoint", "Place", "open_checkpoint"]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a search was.
+
+    Attributes
+    ----------
+    factors : list of numpy.ndarray, each (q, q)
+        Relative factors, whitened bases.
+    probes : int
+    """
+
+    factors: list[np.ndarray]
+    probes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A file that is replaced after every step, and removed at the end.
+
+    Attributes
+    ----------
+    path : pathlib.Path or None
+        None: nothing is written.
+    fingerprint : str
+        Of formula, criterion, and cross-products.
+    layouts : tuple of TermLayout
+    """
+
+    path: Path | None
+    fingerprint: str
+    layouts: tuple[TermLayout, ...]
+
+    def load(self) -> Place | None:
+        """Return where the search was; None where there is no file.
+
+        Raises
+        ------
+        ArgumentError
+            If the file is of another model, or is none of ours.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as held:
+                fingerprint, theta = str(held["fingerprint"]), held["theta"]
+                probes = int(held["probes"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ArgumentError(
+                f"checkpoint '{self.path}' cannot be read ({error}); delete it, or name another."
+            ) from error
+        if fingerprint != self.fingerprint:
+            raise ArgumentError(
+                f"checkpoint '{self.path}' is of another model or other data; delete it, or name "
+                f"another."
+            )
+        return Place([layout.factor(theta) for layout in self.layouts], probes)
+
+    def save(self, factors: list[np.ndarray], probes: int) -> None:
+        """Write where the search is; a reader sees the old file or the new one."""
+        if self.path is None:
+            return
+        theta = [u.elements(factor) for u, factor in zip(self.layouts, factors, strict=True)]
+        passing = self.path.with_name(self.path.name + ".part")
+        with open(passing, "wb") as file:
+            np.savez(file, fingerprint=self.fingerprint, theta=np.concatenate(theta), probes=probes)
+        os.replace(passing, self.path)
+
+    def remove(self) -> None:
+        """Remove the file: the search has ended."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def open_checkpoint(
+    path: str | os.PathLike[str] | None, formula: str, gram: SparseGram, *, reml: bool
+) -> Checkpoint:
+    """Return the checkpoint of a model at `path`."""
+    if path is None:
+        return Checkpoint(None, "", gram.layouts)
+    digest = hashlib.sha256(f"{formula} {reml} {gram.n}".encode())
+    for array in (*gram.diagonals, *gram.dense, *gram.transforms):
+        digest.update(np.ascontiguousarray(array.round(6)).tobytes())
+    return Checkpoint(Path(path), digest.hexdigest(), gram.layouts)
