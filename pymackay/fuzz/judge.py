@@ -27,6 +27,7 @@ _LOWER = 1e-6  # of the criterion: what the optimiser certifies
 _STEPS = (1e-3, 1e-1)
 _FEW, _SOME = 4, 10  # with more parameters, every tenth model is judged by a tightened lme4 too
 _NOTHING = 1e-4  # residual sd, of the response's: eight digits of a sum of squares cancel
+_FLAT = "equal criteria, other numbers"
 _EXACT = "fits exactly, no optimum"
 _UNSURE = "ours says it is not certified"
 # lme4 stops with these where a column of X is badly scaled, or at a theta of its search
@@ -43,14 +44,10 @@ class Outcome:
         `pymackay.compare`'s word, or what else was found, in a few words that can be counted.
     report : str
         What disagrees; empty where nothing does.
-    near : bool
-        Whether criteria and the numbers at one theta agree, so that lme4's default may have stopped
-        a hair early.
     """
 
     verdict: str
     report: str = ""
-    near: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -102,15 +99,12 @@ def _judge(model: FuzzModel, ours: Callable[..., Fit], with_r: bool) -> Outcome:
     if isinstance(theirs, PymackayError):
         return _lme4_refuses(theirs)
     outcome = _against_lme4(fit, theirs, model)
-    near = outcome.near and not outcome.agrees
-    if not near and (not outcome.agrees or (len(fit.theta) > _FEW and model.seed % _SOME)):
+    if not outcome.agrees or (len(fit.theta) > _FEW and model.seed % _SOME):
         return outcome  # a search that hard takes a minute over many parameters
     tight = _answer(lme4.lmer, model, source="live", tight=True)
     if isinstance(tight, PymackayError):
         return outcome
     tightened = _against_lme4(fit, tight, model)
-    if near and tightened.agrees:
-        return Outcome(f"{tightened.verdict}, once tightened")
     return outcome if tightened.agrees else tightened
 
 
@@ -241,8 +235,9 @@ def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
         return Outcome(lost) if lost else Outcome(comparison.verdict, str(comparison))
     if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison, model):
         return Outcome("lme4 loses digits" if sure else _UNSURE)
-    near = comparison.same_theta == "agreed" and comparison.verdict != "theirs lower"
-    return Outcome(comparison.verdict, str(comparison), near)
+    if comparison.same_theta == "agreed" and comparison.verdict != "theirs lower":
+        return Outcome(_FLAT)  # the oracle has confirmed our numbers, and lme4's at one theta
+    return Outcome(comparison.verdict, str(comparison))
 
 
 def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
