@@ -25,6 +25,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "tight criterion": (1e-8, "absolute: the criterion's own rounding, n up to 1e5"),
     "default criterion": (1e-4, "absolute: where lme4's default stops, over its versions"),
     "tight": (1e-5, "in statistical units: two searches meet where the criterion is flat to 1e-10"),
+    "many": (1e-8, "relative: two searches of one criterion, each good to 1e-9 standard errors"),
     "loop": (1e-8, "relative: loop and optimiser each stop 1e-9 standard errors from the optimum"),
     "r's functions": (
         1e-4,
@@ -41,6 +42,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "iterative": (2e-5, "relative: float32 probes, solves to 1e-8, decrement 1e-8 or less"),
     "iterative criterion": (1e-5, "absolute: quadratic in the parameters' 1e-5 standard errors"),
     "two iterative searches": (2e-4, "relative: probe solves to 1e-4 from different starts"),
+    "partitions": (1e-7, "in statistical units: the same sums in another order and basis"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

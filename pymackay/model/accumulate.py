@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy.linalg
-import scipy.sparse as sp
 
 from pymackay.errors import DataError
 from pymackay.model.covariance import split_theta
@@ -21,6 +20,7 @@ from pymackay.model.sparse_gram import GrowingPairs, LevelPairs, SparseGram, ord
 
 __all__ = ["Accumulator", "Summed"]
 
+_CHUNK = 1_000_000
 _NOTHING = 1e-13  # of the response's size: a residual that is rounding
 
 
@@ -260,13 +260,15 @@ class Accumulator:
         """Return the pairs of two grouping factors in the final order of levels."""
         turned = (first, second) not in self._pairs
         key = (second, first) if turned else (first, second)
-        found = self._pairs.pop(key).finish()
-        rows, columns = levels[key[0]][found.rows], levels[key[1]][found.columns]
-        values = found.values
-        if turned:
-            rows, columns, values = columns, rows, values.swapaxes(1, 2)
+        pairs = self._pairs.pop(key)
+        rows, columns = levels[key[0]], levels[key[1]]
+        if pairs.scalar:
+            return _scalar_pairs(pairs, rows, columns, turned=turned)
+        found = pairs.finish()
+        placed = rows[found.rows], columns[found.columns]
+        values = found.values.swapaxes(1, 2) if turned else found.values
         shape = (len(levels[first]), len(levels[second]))
-        return _compressed(rows, columns, values, shape)
+        return _compressed(*(placed[::-1] if turned else placed), values, shape)
 
 
 def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -290,13 +292,26 @@ def _whitening(total: np.ndarray, n: int) -> np.ndarray:
     return np.asarray(np.linalg.inv(R * rms))
 
 
+def _scalar_pairs(
+    pairs: GrowingPairs, rows: np.ndarray, columns: np.ndarray, *, turned: bool
+) -> LevelPairs:
+    """Put pairs of one number each into the final order, never holding more than two copies."""
+    matrix = pairs.matrix((len(rows), len(columns)))
+    for start in range(0, matrix.nnz, _CHUNK):
+        span = slice(start, start + _CHUNK)
+        matrix.indices[span] = columns[matrix.indices[span]]
+    matrix.has_sorted_indices = False
+    matrix = matrix[np.argsort(rows)]
+    if turned:
+        matrix = matrix.T.tocsr()
+    matrix.sort_indices()
+    return LevelPairs.of(matrix, matrix.data.reshape(-1, 1, 1))
+
+
 def _compressed(
     rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> LevelPairs:
-    """Sort pairs, each of which occurs once, into compressed rows."""
-    if values.shape[1:] == (1, 1):
-        found = sp.coo_matrix((values.reshape(-1), (rows, columns)), shape=shape).tocsr()
-        return LevelPairs.of(found, found.data.reshape(-1, 1, 1))
+    """Sort pairs of small matrices, each of which occurs once, into compressed rows."""
     order = np.lexsort((columns, rows))
     counts = np.bincount(rows, minlength=shape[0])
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)

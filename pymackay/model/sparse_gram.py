@@ -332,10 +332,12 @@ class _Part:
             max(pair) for pair in zip(self.pattern.shape, other.pattern.shape, strict=True)
         )
         if self.values.shape[1:] == (1, 1):
-            total = self._with(self.values.reshape(-1), shape)
-            total = total + other._with(other.values.reshape(-1), shape)
+            total = self.with_data(self.values.reshape(-1), shape)
+            total = total + other.with_data(other.values.reshape(-1), shape)
             return _Part(total, total.data.reshape(-1, 1, 1))
-        parts = [part._with(np.ones(len(part.values), np.float32), shape) for part in (self, other)]
+        parts = [
+            part.with_data(np.ones(len(part.values), np.float32), shape) for part in (self, other)
+        ]
         union = parts[0] + parts[1]
         places = _keys(union)
         values = np.zeros((len(places), *self.values.shape[1:]))
@@ -343,7 +345,7 @@ class _Part:
             values[np.searchsorted(places, _keys(own))] += part.values
         return _Part(union, values)
 
-    def _with(self, data: np.ndarray, shape: tuple[int, ...]) -> sp.csr_matrix:
+    def with_data(self, data: np.ndarray, shape: tuple[int, ...]) -> sp.csr_matrix:
         """Return the pattern with these numbers, in a matrix that may be larger."""
         indptr = self.pattern.indptr
         if shape[0] + 1 > len(indptr):
@@ -392,6 +394,16 @@ class GrowingPairs:
             part = self._parts.pop()[1] + part
             rank += 1
         self._parts.append((rank, part))
+
+    @property
+    def scalar(self) -> bool:
+        """Whether each pair has one number."""
+        return self._parts[0][1].values.shape[1:] == (1, 1)
+
+    def matrix(self, shape: tuple[int, int]) -> sp.csr_matrix:
+        """Return pairs of one number each as a matrix; nothing is kept."""
+        total = self._total()
+        return total.with_data(total.values.reshape(-1), shape)
 
     def finish(self) -> FoundPairs:
         """Return all pairs; nothing is kept."""

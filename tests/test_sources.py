@@ -1,0 +1,212 @@
+"""Rows that come in partitions: the same fit as from one frame, wherever the rows are cut."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tolerances import tol
+
+import pymackay as pm
+from pymackay.model.sources import is_source
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Return 900 rows with a large mean, text and numbers as levels, weights, a missing value."""
+    rng = np.random.default_rng(3)
+    n = 900
+    u, i = rng.integers(0, 40, n), (25 * rng.random(n) ** 2).astype(int)
+    x = rng.integers(0, 3, n) * 1.0
+    y = 1e4 + rng.normal(size=40)[u] * (1.0 + 0.5 * x) + rng.normal(size=25)[i]
+    data = pd.DataFrame(
+        {
+            "y": y + rng.normal(size=n),
+            "x": x,
+            "f": np.array(["a", "b", "c"])[rng.integers(0, 3, n)],
+            "u": u * 7 - 20,
+            "i": [f"item {k}" for k in i],
+            "w": rng.uniform(0.5, 2.0, n),
+            "o": rng.normal(size=n),
+        }
+    )
+    data.loc[5, "y"] = np.nan
+    return data
+
+
+def pieces(data: pd.DataFrame, size: int = 200) -> list[pd.DataFrame]:
+    return [data.iloc[start : start + size] for start in range(0, len(data), size)]
+
+
+def assert_same(first: pm.Fit, second: pm.Fit) -> None:
+    assert abs(first.criterion - second.criterion) < tol("tight criterion")
+    assert list(first.beta.index) == list(second.beta.index)
+    assert (np.abs(first.beta - second.beta) / first.std_error).max() < tol("partitions")
+    assert list(first.theta.index) == list(second.theta.index)
+    assert np.abs(first.theta - second.theta).max() < tol("partitions")
+    assert first.sigma == pytest.approx(second.sigma, rel=tol("partitions"))
+    for group, effects in first.ranef.items():
+        assert list(effects.index) == list(second.ranef[group].index)
+        assert np.abs(effects - second.ranef[group]).max(axis=None) < tol("partitions")
+        assert np.abs(first.pev[group] - second.pev[group]).max() < tol("partitions")
+
+
+FORMULAS = {
+    "crossed": ("y ~ x + f + (1 | u) + (1 | i)", {}),
+    "slopes, weights, offset": ("y ~ x + (x | i) + (x || u)", {"weights": "w", "offset": "o"}),
+    "one factor": ("y ~ x + offset(o) + (x | u)", {"weights": "w"}),
+    "no intercept, sum contrasts": (
+        "y ~ 0 + f + log(w) + (1 | u) + (1 | i)",
+        {"contrasts": {"f": "contr.sum"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_partitions_give_the_fit_of_the_whole(table, name):
+    formula, more = FORMULAS[name]
+    whole = pm.lmer(formula, table, **more)
+    parts = pm.lmer(formula, iter(pieces(table)), **more)
+    assert_same(whole, parts)
+    assert parts.n_obs == 899
+    assert "dropped 1 of 900 rows with missing values" in parts.messages
+    assert parts.residuals.isna().all()
+    assert "not kept" in parts.not_offered["fitted"]
+
+
+def test_where_the_rows_are_cut_does_not_matter(table):
+    formula = "y ~ x + f + (1 | u) + (1 | i)"
+    fits = [pm.lmer(formula, pieces(table, size)) for size in (300, 77)]
+    assert_same(*fits)
+
+
+def test_the_iterative_solver_takes_partitions_too(table):
+    formula = "y ~ x + (x | u) + (1 | i)"
+    whole = pm.lmer(formula, table, solver="iterative")
+    parts = pm.lmer(formula, pieces(table), solver="iterative")
+    assert np.abs(whole.theta - parts.theta).max() < tol("iterative")
+    assert np.abs(whole.beta - parts.beta).max() < tol("iterative")
+
+
+def test_interactions_group_by_both_columns(table):
+    data = table.assign(k=table["x"].map({0.0: "p", 1.0: "q", 2.0: "r"}))
+    whole = pm.lmer("y ~ f + (1 | u) + (1 | u:k)", data)
+    parts = pm.lmer("y ~ f + (1 | u) + (1 | u:k)", pieces(data))
+    assert abs(whole.criterion - parts.criterion) < tol("tight criterion")
+    effects = parts.ranef["u:k"].loc[whole.ranef["u:k"].index]
+    assert np.abs(effects - whole.ranef["u:k"]).max(axis=None) < tol("partitions")
+
+
+def test_categories_keep_their_order(table):
+    order = [f"item {k}" for k in range(24, -1, -1)]
+    data = table.assign(i=pd.Categorical(table["i"], categories=order))
+    whole = pm.lmer("y ~ x + (1 | u) + (1 | i)", data)
+    assert_same(whole, pm.lmer("y ~ x + (1 | u) + (1 | i)", pieces(data)))
+
+
+def test_parquet_files_and_folders(table, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("pymackay.model.sources._BATCH", 256)
+    formula = "y ~ x + (1 | u) + (1 | i)"
+    whole = pm.lmer(formula, table, weights="w")
+    table.to_parquet(tmp_path / "all.parquet")
+    assert_same(whole, pm.lmer(formula, tmp_path / "all.parquet", weights="w"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for k, part in enumerate(pieces(table, 450)):
+        part.to_parquet(folder / f"{k}.parquet")
+    assert_same(whole, pm.lmer(formula, str(folder), weights="w"))
+
+
+def test_dask_without_a_cluster(table):
+    dask = pytest.importorskip("dask.dataframe")
+    formula = "y ~ x + (1 | u) + (1 | i)"
+    source = dask.from_pandas(table, npartitions=4)
+    assert_same(pm.lmer(formula, table), pm.lmer(formula, source))
+
+
+def test_what_is_a_source(table):
+    assert is_source("rows.parquet")
+    assert is_source(iter([table]))
+    assert is_source([table])
+    for other in (table, {"y": [1.0]}, [], [1.0], 3):
+        assert not is_source(other)
+
+
+def test_what_partitions_cannot_do_is_told_with_the_cure(table, tmp_path):
+    formula = "y ~ x + (1 | u)"
+    parts = pieces(table)
+    with pytest.raises(pm.ArgumentError, match="subset is not offered"):
+        pm.lmer(formula, parts, subset="x > 0")
+    with pytest.raises(pm.ArgumentError, match="put the numbers into a column"):
+        pm.lmer(formula, parts, weights=np.ones(900))
+    with pytest.raises(pm.DataError, match="compute the column beforehand"):
+        pm.lmer("y ~ scale(x) + (1 | u)", parts)
+    with pytest.raises(pm.DataError, match="has no rows"):
+        pm.lmer(formula, iter([]))
+    with pytest.raises(pm.ArgumentError, match="gave a int"):
+        pm.lmer(formula, iter([1]))
+    with pytest.raises(pm.ArgumentError, match="does not exist"):
+        pm.lmer(formula, tmp_path / "nothing.parquet")
+    with pytest.raises(pm.DataError, match="depend on the others"):
+        pm.lmer("y ~ x + I(2 * x) + (1 | u)", parts)
+    late = [part.assign(f="a" if k == 0 else "b") for k, part in enumerate(parts)]
+    with pytest.raises(pm.DataError, match="has only the level"):
+        pm.lmer("y ~ f + (1 | u)", late)
+    late[0] = late[0].assign(f=np.where(np.arange(len(late[0])) < 50, "a", "c"))
+    with pytest.raises(pm.DataError, match="the first partition has not: b"):
+        pm.lmer("y ~ f + (1 | u)", late)
+    exact = [part.assign(y=2.0 * part["x"]) for part in parts]
+    with pytest.raises(pm.DataError, match="exact linear function"):
+        pm.lmer(formula, exact)
+    with pytest.raises(pm.DataError, match="only the level"):
+        pm.lmer("y ~ x + (1 | g)", [part.assign(g=1) for part in parts])
+
+
+def test_text_that_is_no_parquet_is_told(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "rows.csv"
+    path.write_text("y,u\n1,2\n")
+    with pytest.raises(pm.ArgumentError, match="not Parquet"):
+        pm.lmer("y ~ 1 + (1 | u)", path)
+
+
+def partition_maker(flag: Path | None) -> Callable[[int], pd.DataFrame]:
+    """Return a function that makes partitions; it travels to a worker as it stands.
+
+    The first worker that makes partition 3 dies of it, as from a lack of memory.
+    """
+
+    def rows(k: int) -> pd.DataFrame:
+        if flag is not None and k == 3 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        rng = np.random.default_rng(k)
+        u, i = rng.integers(0, 30, 150), rng.integers(0, 20, 150)
+        y = np.sin(u) + np.cos(3.0 * i) + rng.normal(size=150)
+        return pd.DataFrame({"y": y, "u": u, "i": i})
+
+    return rows
+
+
+def test_a_killed_worker_costs_a_retry_and_not_the_fit(tmp_path):
+    dask = pytest.importorskip("dask.dataframe")
+    distributed = pytest.importorskip("distributed")
+    formula = "y ~ 1 + (1 | u) + (1 | i)"
+    rows, flag = partition_maker(None), tmp_path / "died"
+    whole = pm.lmer(formula, [rows(k) for k in range(8)])
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        source = dask.from_map(partition_maker(flag), range(8), meta=rows(0).iloc[:0])
+        fit = pm.lmer(formula, source)
+    assert flag.exists()
+    assert_same(whole, fit)
