@@ -224,13 +224,13 @@ def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
 
 def _combine(E: np.ndarray, values: np.ndarray, width: int) -> np.ndarray:
     """Return ``E @ values``, (B, m, width), values (B, q², width) in any shape: one product."""
-    m, size = E.shape
-    rows = values.reshape(-1, size, width).transpose(0, 2, 1).reshape(-1, size)
-    return (rows @ E.T).reshape(-1, width, m).transpose(0, 2, 1)
+    (m, size), B = E.shape, len(values)
+    rows = values.reshape(B, size, width).transpose(0, 2, 1).reshape(B * width, size)
+    return (rows @ E.T).reshape(B, width, m).transpose(0, 2, 1)
 
 
 def _on_both_sides(E: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return ``E @ values @ E'``, (B, m, m), for values (B, q², q²) in any shape."""
-    m, size = E.shape
-    right = (values.reshape(-1, size) @ E.T).reshape(-1, size, m)
+    (m, size), B = E.shape, len(values)
+    right = (values.reshape(B * size, size) @ E.T).reshape(B, size, m)
     return _combine(E, right, m)
