@@ -1,8 +1,20 @@
-"""What every test shares: quiet TensorFlow."""
+"""What every test shares: quiet TensorFlow, and no browser unless it is asked for."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
+
 # before anything imports TensorFlow: its C++ side reads the variable once
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that need a browser out, unless ``-m`` speaks of them (see CONTRIBUTING.md)."""
+    if "browser" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("browser")]
+        config.hook.pytest_deselected(items=left_out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html.parser
 import json
 import re
 
@@ -108,37 +107,6 @@ def test_json_holds_every_digit(comparison, tmp_path):
     assert len(read["variance_gap"]) == len(comparison.variance_gap)
     assert len(read["model_diff"]) == len(comparison.model_diff)
     assert read["tolerances"]["beta"]["value"] == 1e-3
-
-
-class Tags(html.parser.HTMLParser):
-    """Checks that tags close in order and collects what a browser would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [v or "" for k, v in attrs if k in ("src", "href")]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_html_is_one_file_that_needs_no_network(comparison, tmp_path):
-    path = tmp_path / "report.html"
-    comparison.to_html(path)
-    page = path.read_text(encoding="utf-8")
-    tags = Tags()
-    tags.feed(page)
-    assert tags.open == []
-    assert tags.links == []
-    assert "http" not in page
-    assert "url(" not in page
-    assert comparison.sentence.split(":")[0] in page
-    assert comparison._repr_html_() in page
 
 
 def test_html_escapes_what_the_user_wrote():

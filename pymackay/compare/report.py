@@ -1,10 +1,10 @@
-"""Writes a comparison as JSON, as an HTML fragment for notebooks and as a self-contained page."""
+"""Writes a comparison as JSON, and as the HTML that notebooks show and the page begins with."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING
@@ -13,43 +13,15 @@ import pandas as pd
 
 from pymackay.compare.judge import VERDICTS
 from pymackay.compare.layout import Section, gap_lines, heads, sections
+from pymackay.compare.style import STYLE
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from pymackay.compare.verdict import Comparison
 
-__all__ = ["as_fragment", "as_json", "as_page"]
+__all__ = ["as_body", "as_fragment", "as_json"]
 
-_STYLE = """
-.pymackay{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--good:#0b6e4f;--bad:#a3281b;
- color:var(--ink);background:var(--paper);font:15px/1.5 system-ui,sans-serif;max-width:60rem}
-.pymackay .verdict{border-left:.35rem solid var(--good);padding:.4rem 1rem;font-size:1.25rem}
-.pymackay .verdict.bad{border-color:var(--bad)}
-.pymackay .advice{color:var(--soft);font-size:1rem;margin:.2rem 0 0}
-.pymackay dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:1.2rem 0}
-.pymackay dt{color:var(--soft)} .pymackay dd{margin:0;overflow-wrap:anywhere}
-.pymackay .wide{overflow-x:auto}
-.pymackay table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-.pymackay th,.pymackay td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid var(--line);
- white-space:nowrap}
-.pymackay th:first-child,.pymackay td:first-child,.pymackay td.text{text-align:left;
- white-space:normal} .pymackay th.text{text-align:left}
-.pymackay th{color:var(--soft);font-weight:500} .pymackay tr.bad td{color:var(--bad)}
-.pymackay tr.title td{font-weight:600;padding-top:.9rem} .pymackay h2{font-size:1.05rem}
-@media (prefers-color-scheme:dark){.pymackay{--ink:#e6e9ee;--soft:#9aa6b5;--line:#333c49;
- --paper:#14181f;--good:#4cc79b;--bad:#ff8a7a}}
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>html{{color-scheme:light dark;background:#fff}}body{{margin:1.5rem auto;max-width:60rem;
-padding:0 1rem}}@media (prefers-color-scheme:dark){{html{{background:#14181f}}}}</style>
-</head><body>
-{body}
-</body></html>
-"""
+_NO_TEXT = 99  # a column that no table has
 
 
 def as_json(comparison: Comparison) -> str:
@@ -73,21 +45,28 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_page(comparison: Comparison) -> str:
-    """Write one HTML file that needs nothing else."""
-    title = escape(f"{comparison.verdict}: {comparison.fit.formula}")
-    return _PAGE.format(title=title, body=as_fragment(comparison))
-
-
 def as_fragment(comparison: Comparison) -> str:
-    """Write the part of a page that holds the comparison, with its style."""
-    parts = [_verdict(comparison), _heads(heads(comparison))]
+    """Write what a notebook shows, with its style."""
+    body = as_body(comparison, "b")
+    return f'<div class="pymackay"><style>{STYLE}</style>\n{body}\n</div>'
+
+
+def as_body(comparison: Comparison, headline: str) -> str:
+    """Write the comparison: verdict, model, differences or numbers, variance gap.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    headline : {"h1", "b"}
+        The verdict's element: a page's headline, or a line among others.
+    """
+    parts = [_verdict(comparison, headline), "<h2>Model</h2>", _heads(heads(comparison))]
     if comparison.differences:
         parts.append(_frame(comparison.model_diff, "Where the models differ"))
     if comparison.verdict != "different model":
         parts.append(_numbers(sections(comparison)))
         parts.append(_gap(comparison))
-    return f'<div class="pymackay"><style>{_STYLE}</style>\n' + "\n".join(parts) + "\n</div>"
+    return "\n".join(part for part in parts if part)
 
 
 def _engine(fit: Fit) -> dict[str, object]:
@@ -116,11 +95,11 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(comparison: Comparison, headline: str) -> str:
     advice = VERDICTS[comparison.verdict]
     tone = "verdict" if comparison.ok else "verdict bad"
     return (
-        f'<div class="{tone}">{escape(comparison.sentence)}'
+        f'<div class="{tone}"><{headline}>{escape(comparison.sentence)}</{headline}>'
         f'<p class="advice">{escape(advice.means)} {escape(advice.advice)}</p></div>'
     )
 
@@ -130,35 +109,46 @@ def _heads(pairs: dict[str, str]) -> str:
     return f"<dl>{entries}</dl>"
 
 
-_NO_TEXT = 99
-
-
-def _table(head: Iterable[str], body: Iterable[str], text_from: int = _NO_TEXT) -> str:
-    """Set a table; columns from `text_from` on hold text and stand to the left."""
+def _table(head: Sequence[str], body: Iterable[str], text_from: int = _NO_TEXT) -> str:
+    """Set a table, which a phone shows as cards; columns from `text_from` on hold text."""
+    cells = "".join(
+        f'<th scope="col"{_marked(k, text_from)}>{escape(name)}</th>' for k, name in enumerate(head)
+    )
     return (
-        f'<div class="wide"><table><thead>{_row(head, text_from=text_from, tag="th")}</thead>'
+        f'<div class="wide"><table class="cards"><thead><tr>{cells}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def _row(cells: Iterable[str], tone: str = "", text_from: int = _NO_TEXT, tag: str = "td") -> str:
-    marked = (f"<{tag} class=text>" if k >= text_from else f"<{tag}>" for k in range(_NO_TEXT))
+def _row(
+    cells: Iterable[str], head: Sequence[str], tone: str = "", text_from: int = _NO_TEXT
+) -> str:
+    """Set a row; each cell knows its column's name, for where a column has no head."""
     inner = "".join(
-        f"{start}{escape(cell)}</{tag}>" for start, cell in zip(marked, cells, strict=False)
+        f'<td{_marked(k, text_from)} data-head="{escape(name)}">{escape(cell)}</td>'
+        if name
+        else f"<td>{escape(cell)}</td>"
+        for k, (cell, name) in enumerate(zip(cells, head, strict=True))
     )
     return f'<tr class="{tone}">{inner}</tr>' if tone else f"<tr>{inner}</tr>"
 
 
+def _marked(column: int, text_from: int) -> str:
+    return ' class="text"' if column >= text_from else ""
+
+
 def _numbers(parts: Iterable[Section]) -> str:
+    head = ("", "ours", "theirs", "distance", "allowed", "in")
+
     def body() -> Iterator[str]:
         for section in parts:
             yield f'<tr class="title"><td colspan="6">{escape(section.title)}</td></tr>'
             for line in section.lines:
                 note = line.note if line.distance == "-" else ""  # or else the verdict says it
                 cells = (line.label, line.ours, line.theirs, line.distance, line.allowed)
-                yield _row((*cells, line.unit or note), "bad" if line.bad else "", text_from=5)
+                tone = "bad" if line.bad else ""
+                yield _row((*cells, line.unit or note), head, tone, text_from=5)
 
-    head = ("", "ours", "theirs", "distance", "allowed", "in")
     return f"<h2>Numbers</h2>{_table(head, body(), text_from=5)}"
 
 
@@ -167,9 +157,15 @@ def _gap(comparison: Comparison) -> str:
     if not lines:
         return ""
     head = ("", "variance", "predictions", "errors", "left over", "hidden", "gamma")
-    return f"<h2>Variance gap</h2>{_table(head, (_row(asdict(x).values()) for x in lines))}"
+    what = "prediction error" if comparison.fit.reml else "conditional"
+    return (
+        f"<h2>Variance gap</h2>{_table(head, (_row(asdict(x).values(), head) for x in lines))}"
+        f'<p class="note">variance = mean square of the predictions + mean {what} variance '
+        f"(errors); what is left over is relative to the variance.</p>"
+    )
 
 
 def _frame(frame: pd.DataFrame, title: str) -> str:
-    body = (_row(map(str, entry), text_from=0) for entry in frame.itertuples(index=False))
-    return f"<h2>{escape(title)}</h2>{_table(frame.columns, body, text_from=0)}"
+    head = [str(name) for name in frame.columns]
+    body = (_row(map(str, entry), head, text_from=0) for entry in frame.itertuples(index=False))
+    return f"<h2>{escape(title)}</h2>{_table(head, body, text_from=0)}"

@@ -117,14 +117,22 @@ class Comparison:
         return as_fragment(self)
 
     def to_html(self, path: str | Path) -> None:
-        """Write the comparison as one self-contained HTML file.
+        """Write the comparison as one HTML file that needs no network and nothing beside it.
+
+        Verdict, model, numbers, variance gap, pictures (with the extra ``plots``), versions, and
+        how to do it again; on a screen, light or dark, on a phone and on paper.
+
+        Parameters
+        ----------
+        path : path-like
+            A file that is there is replaced.
 
         Raises
         ------
         ArgumentError
             If the file cannot be written.
         """
-        from pymackay.compare.report import as_page
+        from pymackay.compare.page import as_page
 
         write_whole(path, as_page(self))
 

@@ -1,0 +1,233 @@
+"""The report's pictures: inline SVG that takes its colours from the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pymackay.compare.offered import offers
+from pymackay.errors import PymackayError
+from pymackay.results import Fit
+
+if TYPE_CHECKING:
+    from pymackay.compare.verdict import Comparison
+
+__all__ = ["Album", "Picture", "draw_album"]
+
+_SIZE = (4.3, 3.2)  # inches: at 9 points readable on a phone and in two columns
+_MOST_EFFECTS = 4  # that have a picture each
+
+# What is drawn in these colours follows the page's: ink, paper, and blue, lighter on black.
+_INK, _PAPER = "#101418", "#fdfdfe"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    "#000000": "var(--ink)",
+    _PAPER: "var(--paper)",
+    "#ffffff": "var(--paper)",
+    "#0072b2": "var(--blue)",
+}
+_STYLE: dict[str, Any] = {
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.facecolor": _PAPER,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.unicode_minus": True,
+    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
+    "svg.hashsalt": "pymackay",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes
+    ----------
+    caption : str
+        What is drawn.
+    spoken : str
+        What is to be seen, for those who do not see it.
+    svg : str
+        An ``<svg>`` element.
+    """
+
+    caption: str
+    spoken: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Album:
+    """The pictures of a report.
+
+    Attributes
+    ----------
+    pictures : tuple of Picture
+    left_out : tuple of str
+        What could not be drawn, with the reason.
+    """
+
+    pictures: tuple[Picture, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A picture that is to be drawn on given Axes."""
+
+    caption: str
+    spoken: Callable[[], str]
+    draw: Callable[[Any], object]
+
+
+def draw_album(comparison: Comparison) -> Album:
+    """Draw what the fits offer; without matplotlib nothing, and say so."""
+    try:
+        import matplotlib  # noqa: F401 - whether it is there
+    except ModuleNotFoundError:
+        reason = "matplotlib is not installed; pip install 'pymackay[plots]' brings it"
+        return Album((), (f"all: {reason}",))
+    pictures: list[Picture] = []
+    left_out: list[str] = []
+    for plan in _plans(comparison):
+        try:
+            svg = _as_svg(plan.draw, f"p{len(pictures)}-")
+            pictures.append(Picture(plan.caption, plan.spoken(), svg))
+        except PymackayError as error:
+            left_out.append(f"{plan.caption}: {error}")
+    return Album(tuple(pictures), tuple(left_out))
+
+
+def _plans(comparison: Comparison) -> Iterator[_Plan]:
+    from pymackay import plots
+
+    fit, table = comparison.fit, comparison.table
+    yield _Plan(
+        "How far the two fits are apart, of each quantity the most, over what is allowed",
+        lambda: _say_distances(comparison),
+        lambda ax: plots.distances(table, ax=ax),
+    )
+    gap = comparison.variance_gap[comparison.variance_gap["fit"] == "ours"]
+    if len(gap):
+        yield _Plan(
+            "The variance gap: what the predictions show of each variance, what shrinkage hid",
+            lambda: "; ".join(
+                f"{e.term} {e.effect}: {100 * e.hidden_share:.0f} % hidden"
+                for e in gap.itertuples()
+            ),
+            lambda ax: plots.variance_gap(gap, ax=ax),
+        )
+    yield from _effect_plans(fit)
+    if offers(fit, "fitted"):
+        rest = f"{fit.n_obs} residuals, scaled by sigma, from {{:.1f}} to {{:.1f}}"
+        scaled = fit.residuals.to_numpy() / fit.sigma
+        spoken = rest.format(scaled.min(), scaled.max())
+        yield _Plan(
+            "Residuals against fitted values",
+            lambda: spoken,
+            lambda ax: plots.residuals(fit, ax=ax),
+        )
+        yield _Plan(
+            "Quantiles of the residuals against normal ones",
+            lambda: spoken,
+            lambda ax: plots.qq(fit, ax=ax),
+        )
+    if fit.trace is not None:
+        trace = fit.trace
+        yield _Plan(
+            "The way of MacKay's loop",
+            lambda: f"{len(trace)} rounds",
+            lambda ax: plots.trace(trace, ax=ax),
+        )
+
+
+def _effect_plans(fit: Fit) -> Iterator[_Plan]:
+    from pymackay import plots
+
+    effects = [(group, str(e)) for group, table in fit.ranef.items() for e in table.columns]
+    for group, effect in effects[:_MOST_EFFECTS] if offers(fit, "condvar") else ():
+        yield _Plan(
+            f"Predicted effects of {group}, {effect}, with 95 % intervals given beta",
+            partial(_say_effects, fit, group, effect),
+            partial(_draw_on, plots.caterpillar, fit, group, effect),
+        )
+    for group in list(fit.ranef)[:2] if fit.problem is not None else ():
+        yield _Plan(
+            f"Shrinkage: from the least-squares estimates of each {group} to the predictions",
+            partial(_say_shrinkage, fit, group),
+            partial(_draw_on, plots.shrinkage, fit, group),
+        )
+
+
+def _draw_on(draw: Callable[..., object], *arguments: object) -> object:
+    """Draw with the Axes, which come last, by their keyword."""
+    *given, ax = arguments
+    return draw(*given, ax=ax)
+
+
+def _say_shrinkage(fit: Fit, group: str) -> str:
+    return f"{len(fit.ranef[group])} levels of {group} are pulled towards the population"
+
+
+def _say_distances(comparison: Comparison) -> str:
+    judged = [row for row in comparison.rows if row.stage == "optimum" and row.ok is not None]
+    bad = sum(row.ok is False for row in judged)
+    return f"{len(judged)} numbers are judged, {bad} of them beyond what is allowed"
+
+
+def _say_effects(fit: Fit, group: str, effect: str) -> str:
+    values = fit.ranef[group][effect]
+    low, high = values.idxmin(), values.idxmax()
+    return (
+        f"{len(values)} levels of {group}, from {values.min():.4g} ({low}) to {values.max():.4g} "
+        f"({high})"
+    )
+
+
+def _as_svg(draw: Callable[[Any], object], prefix: str) -> str:
+    """Draw on a figure of its own, apart from the user's, and cut it out as an element."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    style: Any = {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return _inline(out.getvalue(), prefix)
+
+
+def _inline(document: str, prefix: str) -> str:
+    """Make a file of matplotlib's an element among others: own names, the page's colours."""
+    svg = document[document.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<[^>]*>", lambda found: _fit_in(found[0], prefix), svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _fit_in(tag: str, prefix: str) -> str:
+    """Change one tag; what stands between the tags is the user's."""
+    if tag.startswith("<svg"):
+        box = re.search(r'viewBox="[^"]*"', tag)
+        return f"<svg {box[0] if box else ''}>"
+    tag = re.sub(r'\bid="', f'id="{prefix}', tag)
+    tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", tag)
+    tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
+    return re.sub(
+        "|".join(_VARIABLES), lambda found: _VARIABLES[found[0].lower()], tag, flags=re.IGNORECASE
+    )
