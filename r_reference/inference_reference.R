@@ -225,13 +225,13 @@ exact_ends <- function(fit, level = 0.95) {
   ends
 }
 
-# lme4's profile searches as the fit did, and nlminb would try a sigma of 0 in it.
+# The intervals are those that a user gets, by lme4's default optimiser: with another one its
+# profiles of some of these break off. The exact ends are sought from the tight optimum.
 record_profile <- function(formula, frame) {
-  assign("model_data", frame, envir = globalenv())
-  plain <- eval(bquote(lme4::lmer(
-    .(stats::as.formula(formula)), data = model_data, REML = FALSE,
-    control = lme4::lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10))
-  )), globalenv())
+  tight <- as(fit_case(list(formula = formula), frame, FALSE), "lmerMod")
+  plain <- quietly(eval(bquote(
+    lme4::lmer(.(stats::as.formula(formula)), data = model_data, REML = FALSE)
+  ), globalenv()))
   names <- rownames(quietly(confint(plain, method = "Wald", oldNames = FALSE)))
   list(
     formula = formula,
@@ -239,7 +239,7 @@ record_profile <- function(formula, frame) {
     wald = columns(quietly(confint(plain, method = "Wald"))),
     profile = columns(quietly(confint(plain, method = "profile"))),
     profile90 = columns(quietly(confint(plain, method = "profile", level = 0.9))),
-    exact = columns(exact_ends(plain))
+    exact = columns(exact_ends(tight))
   )
 }
 

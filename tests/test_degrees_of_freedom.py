@@ -143,9 +143,7 @@ def test_without_degrees_of_freedom() -> None:
     np.testing.assert_allclose(by_hand["F value"], wald, rtol=tol("statistic"))
     without_problem = fit.replace(problem=None)
     np.testing.assert_array_equal(without_problem.coefficients("normal"), normal)
-    with pytest.raises(
-        pm.PymackayError, match=r"with pymackay\.lmer"
-    ):
+    with pytest.raises(pm.PymackayError, match=r"with pymackay\.lmer"):
         without_problem.coefficients()
 
 
@@ -253,7 +251,8 @@ def test_derivatives_are_those_of_the_dense_covariance(
     factors = factors_from_theta(gram, theta)
     found = differentiate(gram, factors, reml=reml)
     for name, wanted in dense_derivatives(gram, model, factors, reml).items():
-        size = max(float(np.abs(wanted).max()), 1e-6)  # the response has length 1
+        # the response has length 1; beta of a balanced design, on its residual, is 0
+        size = max(float(np.abs(wanted).max()), 1e-3)
         np.testing.assert_allclose(
             np.asarray(getattr(found, name)) / size, wanted / size, atol=tol("oracle"), err_msg=name
         )

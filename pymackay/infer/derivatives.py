@@ -9,6 +9,7 @@ levels and small dense products. No n × n matrix is formed, and none as large a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -240,50 +241,71 @@ def _join(
     dense: _Dense, sums: _LeadSums, others: tuple[Block, ...], bases: list[np.ndarray]
 ) -> _Joined:
     """Put the leading block and the others together, elements ordered block by block."""
-    m, size = dense.m, dense.size
-    spans = np.cumsum([0, *(block.size for block in others)])
-    T = dense.K[:size] @ dense.tau
-    ET = [
-        _turned(block, basis, T[start : start + block.size])
-        for block, basis, start in zip(others, bases, spans[:-1], strict=True)
+    T = dense.K[: dense.size] @ dense.tau
+    V = _turned(dense, others, bases, T)
+    W = dense.K[: dense.size, : dense.m] @ dense.left(dense.Q_trace)
+    traces = [
+        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
+        for block, basis, span in zip(others, bases, _spans(others), strict=True)
     ]
-    U, U_trace = dense.left(dense.Q), dense.left(dense.Q_trace)
-    W, W_trace = dense.K[:size, :m] @ U, dense.K[:size, :m] @ U_trace
-    h = (dense.tau.T @ sums.M)[:, :, :m]
-    QM = dense.Q_trace @ sums.M[:, :m, :m]
-    k, n_other, w = len(sums.M), sum(len(basis) for basis in bases), dense.p + 1
-    products = np.empty((k + n_other, k + n_other, w, w))
-    products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ dense.Q, h, optimize=True)
-    V = np.zeros((n_other, size, w))
-    traces, slopes, row = [], [], 0
-    for block, basis, start, part in zip(others, bases, spans[:-1], ET, strict=True):
-        span = slice(start, start + block.size)
-        V[row : row + len(basis), span] = part
-        slopes.append(T[span].T @ part)
-        traces.append(np.einsum("iab,ab->i", basis, _diagonal_sum(W_trace[span, span], block)))
-        row += len(basis)
-    products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ U, V, optimize=True)
-    products[k:, :k] = products[:k, k:].transpose(1, 0, 3, 2)
-    products[k:, k:] = np.einsum("isu,jsv->ijuv", V, W @ V, optimize=True)
-    trace_products = np.empty((k + n_other, k + n_other))
-    trace_products[:k, :k] = sums.trace_products + np.einsum("iab,jba->ij", QM, QM)
-    if others:
-        crossed = [_lead_other(sums.M[i, :m, :m], U_trace, others, bases) for i in range(k)]
-        trace_products[:k, k:] = crossed
-        trace_products[k:, :k] = trace_products[:k, k:].T
-        trace_products[k:, k:] = trace_curvature(W_trace, others, bases)
     return _Joined(
         traces=np.concatenate([sums.traces, *traces]),
-        trace_products=trace_products,
-        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, *slopes]),
-        products=products,
+        trace_products=_trace_products(dense, sums, others, bases, W),
+        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V]),
+        products=_products(dense, sums, V),
     )
 
 
-def _turned(block: Block, basis: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return EᵢT of a block's rows, shape (elements, size, columns)."""
-    levels = rows.reshape(block.n_levels, block.q, -1)
-    return np.einsum("iab,jbc->ijac", basis, levels).reshape(len(basis), block.size, -1)
+def _spans(blocks: tuple[Block, ...]) -> list[slice]:
+    ends = np.cumsum([0, *(block.size for block in blocks)])
+    return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
+    """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs, from V̇ⱼt' in the columns of the other blocks."""
+    k, m, w = len(sums.M), dense.m, dense.p + 1
+    U = dense.left(dense.Q)
+    W = dense.K[: dense.size, :m] @ U
+    h = (dense.tau.T @ sums.M)[:, :, :m]
+    products = np.empty((k + len(V), k + len(V), w, w))
+    products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ dense.Q, h, optimize=True)
+    products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ U, V, optimize=True)
+    products[k:, :k] = products[:k, k:].transpose(1, 0, 3, 2)
+    products[k:, k:] = np.einsum("isu,jsv->ijuv", V, W @ V, optimize=True)
+    return products
+
+
+def _trace_products(
+    dense: _Dense,
+    sums: _LeadSums,
+    others: tuple[Block, ...],
+    bases: list[np.ndarray],
+    W: np.ndarray,
+) -> np.ndarray:
+    """Return tr(PV̇ᵢPV̇ⱼ) of all pairs; W = Z₂'PZ₂ of the other blocks."""
+    m = dense.m
+    QM = dense.Q_trace @ sums.M[:, :m, :m]
+    own = sums.trace_products + np.einsum("iab,jba->ij", QM, QM)
+    if not others:
+        return own
+    U = dense.left(dense.Q_trace)
+    crossed = np.array([_lead_other(M[:m, :m], U, others, bases) for M in sums.M])
+    rest = trace_curvature(W, others, bases)
+    return np.block([[own, crossed], [crossed.T, rest]])
+
+
+def _turned(
+    dense: _Dense, others: tuple[Block, ...], bases: list[np.ndarray], T: np.ndarray
+) -> np.ndarray:
+    """Return EᵢT of the other blocks' elements, shape (elements, size, p + 1)."""
+    parts = [np.zeros((0, dense.size, dense.p + 1))]
+    for block, basis, span in zip(others, bases, _spans(others), strict=True):
+        part = np.zeros((len(basis), dense.size, dense.p + 1))
+        levels = T[span].reshape(block.n_levels, block.q, -1)
+        turned = np.einsum("iab,jbc->ijac", basis, levels)
+        part[:, span] = turned.reshape(len(basis), block.size, -1)
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def _diagonal_sum(W: np.ndarray, block: Block) -> np.ndarray:
@@ -297,11 +319,9 @@ def _lead_other(
 ) -> np.ndarray:
     """Return tr(PV̇ᵢPV̇ⱼ) of one element of the leading block with all those of the others."""
     MU = M @ U
-    found, start = [], 0
-    for block, basis in zip(others, bases, strict=True):
-        span = slice(start, start + block.size)
+    found = []
+    for block, basis, span in zip(others, bases, _spans(others), strict=True):
         shape = (len(M), block.n_levels, block.q)
         sums = np.einsum("mja,mjb->ab", U[:, span].reshape(shape), MU[:, span].reshape(shape))
         found.append(np.einsum("iab,ab->i", basis, sums))
-        start += block.size
     return np.concatenate(found)
