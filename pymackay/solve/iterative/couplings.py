@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.sparse_gram import LevelPairs, SparseGram
+from pymackay.model.level_pairs import LevelPairs
+from pymackay.model.sparse_gram import SparseGram
 
 __all__ = ["Couplings", "block_times"]
 

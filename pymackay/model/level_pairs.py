@@ -1,0 +1,173 @@
+"""Pairs of levels of two grouping factors that meet in some row, and how they are added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+__all__ = ["FoundPairs", "GrowingPairs", "LevelPairs"]
+
+
+@dataclass(frozen=True, eq=False)
+class LevelPairs:
+    """``Z_k' Z_l`` of two grouping factors: one small matrix for each pair of levels that meet.
+
+    Attributes
+    ----------
+    indptr, indices : numpy.ndarray of int
+        Compressed rows: the levels of l that meet each level of k, ascending.
+    values : numpy.ndarray, shape (pairs, q_k, q_l)
+    n_columns : int
+        Levels of l.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+    n_columns: int
+
+    @classmethod
+    def of(cls, structure: sp.csr_matrix, values: np.ndarray) -> LevelPairs:
+        """Take the pattern of `structure` for `values`."""
+        return cls(structure.indptr, structure.indices, values, structure.shape[1])
+
+    @property
+    def n_rows(self) -> int:
+        """Levels of k."""
+        return len(self.indptr) - 1
+
+    def component(self, values: np.ndarray) -> sp.csr_matrix:
+        """Return levels by levels, with one number for each pair; index arrays are shared."""
+        return sp.csr_matrix(
+            (values, self.indices, self.indptr), shape=(self.n_rows, self.n_columns), copy=False
+        )
+
+    def matrix(self, dtype: type = np.float64) -> sp.csr_matrix:
+        """Return effects by effects, the effects of one level being neighbours."""
+        values: np.ndarray = self.values.astype(dtype, copy=False)
+        if values.shape[1:] == (1, 1):
+            return self.component(values.reshape(-1))
+        rows, columns = values.shape[1:]
+        shape = (self.n_rows * rows, self.n_columns * columns)
+        return sp.bsr_matrix((values, self.indices, self.indptr), shape=shape).tocsr()
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPairs:
+    """Pairs of levels that meet, each once.
+
+    Attributes
+    ----------
+    rows, columns : numpy.ndarray of int32, shape (pairs,)
+    values : numpy.ndarray, shape (pairs, q_k, q_l)
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """``Z_k' Z_l`` of some rows: the levels that meet, and one matrix for each such pair."""
+
+    pattern: sp.csr_matrix
+    values: np.ndarray
+
+    def __add__(self, other: _Part) -> _Part:
+        shape = tuple(
+            max(pair) for pair in zip(self.pattern.shape, other.pattern.shape, strict=True)
+        )
+        if self.values.shape[1:] == (1, 1):
+            total = self.with_data(self.values.reshape(-1), shape)
+            total = total + other.with_data(other.values.reshape(-1), shape)
+            return _Part(total, total.data.reshape(-1, 1, 1))
+        parts = [
+            part.with_data(np.ones(len(part.values), np.float32), shape) for part in (self, other)
+        ]
+        union = parts[0] + parts[1]
+        places = _keys(union)
+        values = np.zeros((len(places), *self.values.shape[1:]))
+        for part, own in zip((self, other), parts, strict=True):
+            values[np.searchsorted(places, _keys(own))] += part.values
+        return _Part(union, values)
+
+    def with_data(self, data: np.ndarray, shape: tuple[int, ...]) -> sp.csr_matrix:
+        """Return the pattern with these numbers, in a matrix that may be larger."""
+        indptr = self.pattern.indptr
+        if shape[0] + 1 > len(indptr):
+            indptr = np.concatenate([indptr, np.full(shape[0] + 1 - len(indptr), indptr[-1])])
+        return sp.csr_matrix((data, self.pattern.indices, indptr), shape=shape)
+
+
+def _keys(pattern: sp.csr_matrix) -> np.ndarray:
+    """Number the places of a sorted pattern row by row, ascending."""
+    rows = np.repeat(np.arange(pattern.shape[0], dtype=np.int64), np.diff(pattern.indptr))
+    return rows * pattern.shape[1] + pattern.indices
+
+
+class GrowingPairs:
+    """``Z_k' Z_l`` so far, of levels that become more.
+
+    Sums of parts of like size are added first, as a binary counter does, so that every pair is
+    copied no more often than there are doublings.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, _Part]] = []
+
+    def add(
+        self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+    ) -> None:
+        """Add pairs; one that occurs again is summed.
+
+        Parameters
+        ----------
+        rows, columns : numpy.ndarray of int, shape (pairs,)
+        values : numpy.ndarray, shape (pairs, q_k, q_l)
+        shape : tuple of int
+            Levels so far.
+        """
+        components = values.reshape(len(values), -1)
+        found = [
+            sp.coo_matrix((components[:, i], (rows, columns)), shape=shape).tocsr()
+            for i in range(components.shape[1])
+        ]
+        data = [part.data for part in found]
+        joined = data[0] if len(data) == 1 else np.stack(data, axis=1)
+        part = _Part(found[0], joined.reshape(-1, *values.shape[1:]))
+        rank = 0
+        while self._parts and self._parts[-1][0] <= rank:
+            part = self._parts.pop()[1] + part
+            rank += 1
+        self._parts.append((rank, part))
+
+    @property
+    def scalar(self) -> bool:
+        """Whether each pair has one number."""
+        return self._parts[0][1].values.shape[1:] == (1, 1)
+
+    def matrix(self, shape: tuple[int, int]) -> sp.csr_matrix:
+        """Return pairs of one number each as a matrix; nothing is kept."""
+        total = self._total()
+        return total.with_data(total.values.reshape(-1), shape)
+
+    def finish(self) -> FoundPairs:
+        """Return all pairs; nothing is kept."""
+        total = self._total()
+        rows = np.arange(total.pattern.shape[0], dtype=np.int32)
+        rows = np.repeat(rows, np.diff(total.pattern.indptr))
+        return FoundPairs(rows, total.pattern.indices, total.values)
+
+    def compressed(self) -> LevelPairs:
+        """Return all pairs in compressed rows; nothing is kept."""
+        total = self._total()
+        return LevelPairs.of(total.pattern, total.values)
+
+    def _total(self) -> _Part:
+        _, total = self._parts.pop()
+        while self._parts:
+            total = self._parts.pop()[1] + total
+        return total
