@@ -117,3 +117,17 @@ def test_a_point_beyond_float64_is_stepped_back_from() -> None:
     fit = pm.lmer("score ~ 1 + (0 + Machine | Worker)", data, start=[1e9, 0, 0, 1e9, 0, 1e9])
     best = pm.lmer("score ~ 1 + (0 + Machine | Worker)", data)
     assert fit.criterion == pytest.approx(best.criterion, abs=tol("certified"))
+
+
+def test_a_theta_too_large_for_float64_is_refused():
+    fit = pm.lmer("Reaction ~ Days + (1 | Subject)", pm.load_data("sleepstudy"))
+    with pytest.raises(pm.ArgumentError, match="no digits left at theta"):
+        fit.evaluate([1e200])
+
+
+def test_terms_of_one_group_may_hold_the_same_column():
+    """The criterion is lme4's; which of the two terms holds the variance is not determined."""
+    data = pm.load_data("sleepstudy")
+    twice = pm.lmer("Reaction ~ Days + (Days || Subject) + (0 + Days | Subject)", data)
+    once = pm.lmer("Reaction ~ Days + (Days || Subject)", data)
+    assert abs(twice.criterion - once.criterion) < tol("certified")

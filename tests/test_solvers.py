@@ -196,11 +196,11 @@ def test_the_two_couplings_are_one_matrix() -> None:
     gram = cross_products(scalar)
     pairs = PairCoupling(gram.C, gram.C.shape[1] - gram.p - 1)
     dense = DenseCoupling(gram.C.toarray()[:, None, :])
-    F = rng.uniform(size=(9, 1, 1))
+    half = rng.uniform(size=(9, 1, 1))
     Q = rng.normal(size=(gram.C.shape[1] - 1,) * 2)
     x, v = rng.normal(size=(gram.C.shape[1], 3)), rng.normal(size=(9, 1, 4))
     close = {"rtol": 1e-12, "atol": 1e-12}
-    np.testing.assert_allclose(pairs.schur(F), dense.schur(F), **close)
+    np.testing.assert_allclose(pairs.schur(half), dense.schur(half), **close)
     np.testing.assert_allclose(
         pairs.level_quadratics(Q + Q.T), dense.level_quadratics(Q + Q.T), **close
     )
@@ -232,8 +232,9 @@ def test_levels_are_eliminated_alike_in_both_layouts(q: int, layout: Layout) -> 
     Z = rng.normal(size=(7, 6, q))
     A = np.einsum("jna,jnb->jab", Z, Z)
     factor = np.tril(rng.normal(size=(q, q)))
-    F, logdet = eliminate(q, layout)(layout.store(A), factor)
+    half, F, logdet = eliminate(q, layout)(layout.store(A), factor)
     M = np.eye(q) + factor.T @ A @ factor
+    np.testing.assert_allclose(half.transpose(0, 2, 1) @ half, F, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(F, factor @ np.linalg.inv(M) @ factor.T, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(logdet, np.linalg.slogdet(M)[1].sum(), rtol=1e-12)
 

@@ -125,21 +125,40 @@ def assemble(
 
 
 def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
-    """Return the `Fit` of `problem` at a given `theta`, without optimisation."""
+    """Return the `Fit` of `problem` at a given `theta`, without optimisation.
+
+    Raises
+    ------
+    ArgumentError
+        If `theta` cannot be used, or is so large that float64 has no digits left there.
+    """
     factors = factors_from_theta(problem.solver.gram, theta)
-    evaluation = problem.solver.evaluate(factors)
+    try:
+        evaluation = problem.solver.evaluate(factors)
+    except np.linalg.LinAlgError:
+        raise _too_far(theta) from None
+    if not np.isfinite(evaluation.criterion):
+        raise _too_far(theta)
     given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
     return assemble(problem, factors, evaluation, given)
+
+
+def _too_far(theta: np.ndarray) -> ArgumentError:
+    return ArgumentError(
+        f"the criterion has no digits left at theta = {np.asarray(theta).tolist()}: the effects "
+        f"are so large there that a matrix is singular in float64. Give a smaller theta."
+    )
 
 
 def _fixed_effects(
     model: Model, gram: Gram, evaluation: Evaluation, sigma: float
 ) -> tuple[pd.Series, pd.DataFrame]:
     moved = gram.basis.from_basis(evaluation.beta) * gram.y_scale
-    root = gram.basis.from_basis(np.linalg.cholesky(evaluation.precision_inverse))
+    half = gram.basis.from_basis(evaluation.precision_inverse)
+    vcov = sigma**2 * gram.basis.from_basis(half.T)
     index = pd.Index(model.fixed)
     beta = pd.Series(gram.response.beta + moved, index=index, name="beta")
-    return beta, pd.DataFrame(sigma**2 * root @ root.T, index=index, columns=index)
+    return beta, pd.DataFrame(0.5 * (vcov + vcov.T), index=index, columns=index)
 
 
 def _alive(user: np.ndarray) -> np.ndarray:

@@ -59,6 +59,10 @@ class Layout(Protocol):
         """Return ``X_j Y_j``, the inner dimension known."""
         ...
 
+    def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        """Return ``X_j' Y_j``, the inner dimension known."""
+        ...
+
     def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
         """Return ``S X_j`` for one small matrix S."""
         ...
@@ -99,8 +103,8 @@ class Layout(Protocol):
         """Return every X_j without its last column."""
         ...
 
-    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the inverses of positive definite ``M_j`` (q × q) and ``Σ_j log|M_j|``."""
+    def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return ``L_j⁻¹``, lower, and ``Σ_j log|M_j|``, for ``M_j = L_j L_j'`` (q × q)."""
         ...
 
 
@@ -127,6 +131,9 @@ class _LevelsFirst:
 
     def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
         return X * Y if inner == 1 else tf.matmul(X, Y)
+
+    def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return tf.matmul(X, Y, transpose_a=True)
 
     def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
         return tf.matmul(S, X)
@@ -159,13 +166,12 @@ class _LevelsFirst:
     def without_last(self, X: tf.Tensor) -> tf.Tensor:
         return X[:, :, :-1]
 
-    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
         if q == 1:
-            return 1.0 / M, tf.reduce_sum(tf.math.log(M))
+            return 1.0 / tf.sqrt(M), tf.reduce_sum(tf.math.log(M))
         L = tf.linalg.cholesky(M)
         logdet = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(L)))
-        root = tf.linalg.triangular_solve(L, tf.constant(np.eye(q)[None]))
-        return tf.matmul(root, root, transpose_a=True), logdet
+        return tf.linalg.triangular_solve(L, tf.constant(np.eye(q)[None])), logdet
 
 
 class _LevelsLast:
@@ -191,6 +197,9 @@ class _LevelsLast:
 
     def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
         return tf.add_n([X[:, k, None, :] * Y[k, None, :, :] for k in range(inner)])
+
+    def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return tf.add_n([X[k, :, None, :] * Y[k, None, :, :] for k in range(inner)])
 
     def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(X)
@@ -225,16 +234,15 @@ class _LevelsLast:
     def without_last(self, X: tf.Tensor) -> tf.Tensor:
         return X[:, :-1, :]
 
-    def inverse(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
         if q == 1:
-            return 1.0 / M, tf.reduce_sum(tf.math.log(M))
+            return 1.0 / tf.sqrt(M), tf.reduce_sum(tf.math.log(M))
         a, b, c = M[0, 0], M[1, 0], M[1, 1]
         pivot = c - b * b / a
-        last = 1.0 / pivot
-        off = -b * last / a
-        inverse = tf.stack([1.0 / a - off * b / a, off, off, last])
+        first, last = 1.0 / tf.sqrt(a), 1.0 / tf.sqrt(pivot)
+        root = tf.stack([first, tf.zeros_like(a), -b / a * last, last])
         logdet = tf.reduce_sum(tf.math.log(a * pivot))
-        return tf.reshape(inverse, [2, 2, tf.shape(M)[2]]), logdet
+        return tf.reshape(root, [2, 2, tf.shape(M)[2]]), logdet
 
 
 LEVELS_FIRST: Layout = _LevelsFirst()

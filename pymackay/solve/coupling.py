@@ -1,9 +1,9 @@
 """How the leading block's levels couple all other columns: products with C, sparse or dense.
 
 With ``C_j = Z_j'R`` (q × (m + 1), response last) the blocked factor needs three sums over levels:
-``Σ C_j'F_jC_j``, which leaves the Schur complement; ``C_j Q C_j'`` of every level; and plain
-products with C. Where each level meets few of the other columns, the first two are linear in
-(F_j) and in Q with coefficients that never change: one sparse matrix of pairs serves both.
+``Σ C_j'F_jC_j``, F_j = T_j'T_j, which leaves the Schur complement; ``C_j Q C_j'`` of every level;
+and plain products with C. Where each level meets few of the other columns, the first two are linear
+in (F_j) and in Q with coefficients that never change: one sparse matrix of pairs serves both.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MOST_PAIRS = 150_000_000
 class Coupling(Protocol):
     """Products with C over the levels of the leading block."""
 
-    def schur(self, F: np.ndarray) -> np.ndarray:
-        """Return ``Σ C_j'F_jC_j``, shape (m + 1, m + 1), for F of shape (J, q, q)."""
+    def schur(self, half: np.ndarray) -> np.ndarray:
+        """Return ``Σ (T_jC_j)'(T_jC_j)``, shape (m + 1, m + 1), for T of shape (J, q, q)."""
         ...
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
@@ -68,10 +68,10 @@ class DenseCoupling:
         self.C = C
         self._flat = C.reshape(-1, C.shape[2])
 
-    def schur(self, F: np.ndarray) -> np.ndarray:
-        """Return ``Σ C_j'F_jC_j``."""
-        FC = np.matmul(F, self.C).reshape(self._flat.shape)
-        return product(self._flat.T, FC)
+    def schur(self, half: np.ndarray) -> np.ndarray:
+        """Return ``Σ (T_jC_j)'(T_jC_j)``."""
+        scaled = np.matmul(half, self.C).reshape(self._flat.shape)
+        return product(scaled.T, scaled)
 
     def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
         """Return ``C_j Q C_j'`` of every level."""
@@ -106,11 +106,12 @@ class PairCoupling:
         self.pairs = _pair_matrix(self.sparse)
         self._transposed = self.sparse.T.tocsr()
 
-    def schur(self, F: np.ndarray) -> np.ndarray:
-        """Return ``Σ C_j'F_jC_j``."""
+    def schur(self, half: np.ndarray) -> np.ndarray:
+        """Return ``Σ (T_jC_j)'(T_jC_j)``."""
         k = self.sparse.shape[1]
-        upper = (self.pairs @ F.ravel()).reshape(k, k)
-        weighted = self.other * F[:, 0]
+        F = half[:, 0] ** 2
+        upper = (self.pairs @ F[:, 0]).reshape(k, k)
+        weighted = self.other * F
         full = np.empty((k + weighted.shape[1],) * 2)
         np.add(upper, upper.T, out=full[:k, :k])
         index = np.arange(k)

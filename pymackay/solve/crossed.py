@@ -149,8 +149,8 @@ class Crossed:
     def _dense_stage(self, factors: list[np.ndarray]) -> _Dense:
         lead_factor = block_factor(self.gram, self.lead, factors)
         graph = levels.eliminate(self.lead.q, self._layout)
-        F, logdet_lead = graph(self._A, lead_factor)
-        K = self.gram.D - self._coupling.schur(F)
+        half, F, logdet_lead = graph(self._A, lead_factor)
+        K = self.gram.D - self._coupling.schur(half)
         blocks = self._other_factors(factors)
         m, size = len(K) - 1, self._size
         scaled = self._scale(K[:m, :m], blocks)

@@ -82,41 +82,47 @@ def _spec(*shape: int | None) -> tf.TensorSpec:
 def _eliminate(
     A: tf.Tensor, factor: tf.Tensor, q: int, layout: Layout
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return (I + Λ'AΛ)⁻¹, F and the sum of log determinants."""
+    """Return L⁻¹, ``L⁻¹Λ'`` and the sum of log determinants, with ``LL' = I + Λ'AΛ``.
+
+    Products are taken with these halves, ``F = (L⁻¹Λ')'(L⁻¹Λ')``: an explicit inverse would lose
+    digits where effects nearly depend on each other.
+    """
     eye = tf.constant(np.eye(q).reshape(layout.shape_of_one(q)))
     M = eye + layout.times_small(layout.small_times(tf.transpose(factor), A), factor)
-    inverse, logdet = layout.inverse(M, q)
-    F = layout.times_small(layout.small_times(factor, inverse), tf.transpose(factor))
-    return inverse, F, logdet
+    root, logdet = layout.inverse_root(M, q)
+    return root, layout.times_small(root, tf.transpose(factor)), logdet
 
 
 def _n_matrices(
     A: tf.Tensor,
-    F: tf.Tensor,
-    inverse: tf.Tensor,
+    root: tf.Tensor,
+    half: tf.Tensor,
     factor: tf.Tensor,
     q: int,
     regular: bool,
     layout: Layout,
 ) -> tf.Tensor:
-    """Return N_j; for a regular Λ as ``Λ⁻ᵀ M_j⁻¹ Λ'``, which keeps digits when A_j G is large."""
+    """Return N_j; for a regular Λ as ``Λ⁻ᵀL⁻ᵀ(L⁻¹Λ')``, which keeps digits when A_j G is large."""
     if q == 1:
-        return inverse
+        return root * root
     if not regular:
         eye = tf.constant(np.eye(q).reshape(layout.shape_of_one(q)))
-        return eye - layout.product(A, F, q)
-    transposed = tf.transpose(factor)
-    left = tf.linalg.inv(transposed)
-    return layout.times_small(layout.small_times(left, inverse), transposed)
+        return eye - layout.product(A, layout.transpose_product(half, half, q), q)
+    scaled = layout.times_small(root, tf.linalg.inv(factor))
+    return layout.transpose_product(scaled, half, q)
 
 
 @functools.cache
 def eliminate(q: int, layout: Layout) -> Graph:
-    """Return the graph ``(A, Λ) → (F, log det)`` for blocks of `q` effects; F is (J, q, q)."""
+    """Return the graph ``(A, Λ) → (L⁻¹Λ', F, log det)`` for blocks of `q` effects.
 
-    def run(A: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        _, F, logdet = _eliminate(A, factor, q, layout)
-        return layout.restore(F), logdet
+    The first two are (J, q, q); ``F = (L⁻¹Λ')'(L⁻¹Λ')``.
+    """
+
+    def run(A: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        _, half, logdet = _eliminate(A, factor, q, layout)
+        F = layout.transpose_product(half, half, q)
+        return layout.restore(half), layout.restore(F), logdet
 
     return Graph(run, layout, _spec(*layout.shape(q, q)), _spec(q, q))
 
@@ -136,9 +142,9 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
     def run(
         A: tf.Tensor, factor: tf.Tensor, e: tf.Tensor, quad: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        inverse, F, _ = _eliminate(A, factor, q, layout)
-        N = _n_matrices(A, F, inverse, factor, q, regular, layout)
-        found = _moments(A, F, N, e, quad, q, layout)
+        root, half, _ = _eliminate(A, factor, q, layout)
+        N = _n_matrices(A, root, half, factor, q, regular, layout)
+        found = _moments(A, half, N, e, quad, q, layout)
         batches = [layout.restore(found[name]) for name in ("a", "b", "H", "N")]
         sums = [layout.total(found[name]) for name in ("outer", "H", "S")]
         return tuple(batches + sums)
@@ -149,7 +155,7 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
 
 def _moments(
     A: tf.Tensor,
-    F: tf.Tensor,
+    half: tf.Tensor,
     N: tf.Tensor,
     e: tf.Tensor,
     quad: tf.Tensor,
@@ -160,7 +166,7 @@ def _moments(
     return {
         "N": N,
         "a": a,
-        "b": layout.product(F, e, q),
+        "b": layout.transpose_product(half, layout.product(half, e, q), q),
         "H": layout.product(N, A, q),
         "S": layout.product(layout.product(N, quad, q), layout.transpose(N), q),
         "outer": layout.product(a, layout.transpose(a), 1),
@@ -178,14 +184,15 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
     def run(
         A: tf.Tensor, C: tf.Tensor, D: tf.Tensor, factor: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        inverse, F, logdet = _eliminate(A, factor, q, layout)
-        K = D - layout.contract(C, layout.product(F, C, q))
+        root, half, logdet = _eliminate(A, factor, q, layout)
+        scaled = layout.product(half, C, q)
+        K = D - layout.contract(scaled, scaled)
         precision = tf.linalg.inv(K[:-1, :-1])
         remainder = tf.concat([-tf.matmul(precision, K[:-1, -1:]), [[1.0]]], axis=0)
         X = layout.without_last(C)
         quad = layout.contract_columns(layout.times_small(X, precision), X)
-        N = _n_matrices(A, F, inverse, factor, q, regular, layout)
-        found = _moments(A, F, N, layout.times_small(C, remainder), quad, q, layout)
+        N = _n_matrices(A, root, half, factor, q, regular, layout)
+        found = _moments(A, half, N, layout.times_small(C, remainder), quad, q, layout)
         E = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
         E_a = layout.join([E, layout.flatten(found["a"], q)])
         H = layout.flatten(found["H"], q * q)

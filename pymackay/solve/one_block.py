@@ -105,7 +105,7 @@ class OneBlock:
     ) -> tuple[np.ndarray, ...]:
         """Return Var(b̂ − b) / sigma² of every level, shape (J, q, q)."""
         factor = block_factor(self.gram, self.block, factors)
-        F = levels.eliminate(self.block.q, self._layout)(self._A, factor)[0]
+        F = levels.eliminate(self.block.q, self._layout)(self._A, factor)[1]
         if not with_beta:
             return (F,)
         p = self.gram.p

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+_SHRINKS = 6  # times that a start is made ten times smaller before it is given up
 _SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 
 
@@ -146,7 +147,7 @@ class _Search:
         self.iterations = 0
 
     def run(self, start: list[np.ndarray]) -> Optimum:
-        point = self.descend(self.point(start))
+        point = self.descend(self.begin(start))
         for _ in range(len(point.scale) + 1):
             escape = self.escape(point)
             if escape is None:
@@ -177,6 +178,14 @@ class _Search:
         except np.linalg.LinAlgError:
             return None
         return point if np.isfinite(point.criterion) else None
+
+    def begin(self, start: list[np.ndarray]) -> _Point:
+        """Return the point at `start`, or nearer to zero where float64 has digits."""
+        for shrunken in range(_SHRINKS):
+            point = self.attempt([0.1**shrunken * factor for factor in start])
+            if point is not None:
+                return point
+        return self.point([np.zeros_like(factor) for factor in start])
 
     def rounding(self, point: _Point) -> float:
         """Size of the criterion's own rounding error."""

@@ -56,7 +56,7 @@ class _Moments:
     noise : numpy.ndarray, shape (q, q)
         What of it is noise, by unit of σ².
     shrink : numpy.ndarray, shape (q, q)
-        Inverse of W.
+        Inverse of W; a direction that no row tells of is left out.
     explained : float
         Sum of squares that b takes off the response, which has one.
     spent : float
@@ -100,13 +100,13 @@ def _moments(A: np.ndarray, c: np.ndarray, gram: Gram) -> _Moments:
     J, q = A.shape[:2]
     ridge = _RIDGE * np.einsum("jaa->", A) / J / q
     layout = choose_layout(J, q)
-    B = eliminate(q, layout)(layout.store(A), np.eye(q) / np.sqrt(ridge))[0]  # (A + ridge I)⁻¹
+    B = eliminate(q, layout)(layout.store(A), np.eye(q) / np.sqrt(ridge))[1]  # (A + ridge I)⁻¹
     b = np.einsum("jab,jb->ja", B, c)
     mean_B, flat = B.mean(axis=0), B.reshape(-1, q)
     return _Moments(
         second=b.T @ b / J,
         noise=mean_B - ridge * flat.T @ flat / J,
-        shrink=np.linalg.inv(np.eye(q) - ridge * mean_B),
+        shrink=np.linalg.pinv(np.eye(q) - ridge * mean_B, hermitian=True),
         explained=float(np.einsum("ja,ja->", c, b) + ridge * np.einsum("ja,ja->", b, b)),
         spent=J * q - ridge**2 * float(np.einsum("ja,ja->", flat, flat)),
     )

@@ -142,8 +142,9 @@ def _sharpened(search: Search, point: Point, model: Model) -> tuple[Point, Monte
         ratio = known.relative / control.tolerance
         wanted = int(np.ceil(1.3 * ratio**2 * solver.probes.count))
         wanted = max(wanted, 2 * solver.probes.count)
-        if 2 * wanted > solver.couplings.size:  # unit vectors cost little more, and are exact
-            wanted = solver.couplings.size
+        left = solver.couplings.size - len(solver.probes.units)
+        if 2 * wanted > left:  # unit vectors cost little more, and are exact
+            wanted = left
         solver.add_probes(min(wanted, control.max_probes))
         point = search.descend(search.point(point.factors))
         known = monte_carlo(model, solver, point)

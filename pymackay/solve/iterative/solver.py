@@ -90,7 +90,7 @@ class Iterative:
         self.probes = self._draw(count)
 
     def _draw(self, count: int) -> Probes:
-        return draw_probes(self.couplings.size, count, self.control.seed)
+        return draw_probes(self.couplings.slices, count, self.control.seed)
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate everything, the criterion included, at these relative factors."""

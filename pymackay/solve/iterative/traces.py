@@ -9,6 +9,7 @@ The probes stay the same at every theta: the estimate is a smooth function of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from pymackay.solve.iterative.equations import Equations
 
 __all__ = ["Probes", "Traces", "draw_probes", "draw_signs", "estimate_traces"]
 
+_UNITS = 64  # effects of small blocks, altogether, that get unit vectors
 _BATCH = 16  # probes that share a product: their rows fill a cache line
 _WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
 _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
@@ -26,30 +28,56 @@ _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be 
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """Probe vectors.
+    """Probe vectors: unit vectors on small blocks, random signs on the others.
 
     Attributes
     ----------
+    units : numpy.ndarray of int, shape (m,)
+        Effects that have a unit vector each.
     z : numpy.ndarray of float32, shape (size, N)
-        Random signs; or all unit vectors, scaled so that the mean of z z' is the identity.
-    exact : bool
-        Whether the probes are all unit vectors: the traces are then exact.
+        Random signs; zero on the effects of `units`.
     """
 
+    units: np.ndarray
     z: np.ndarray
-    exact: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether every effect has a unit vector: the traces are then exact."""
+        return len(self.units) == len(self.z)
 
     @property
     def count(self) -> int:
-        """Number of probes."""
-        return self.z.shape[1]
+        """Number of random vectors; of unit vectors where there are no others."""
+        return len(self.units) if self.exact else self.z.shape[1]
+
+    @property
+    def columns(self) -> np.ndarray:
+        """All of them, unit vectors first, shape (size, m + N)."""
+        units = np.zeros((len(self.z), len(self.units)), dtype=np.float32)
+        units[self.units, np.arange(len(self.units))] = 1.0
+        return np.concatenate([units, self.z], axis=1)
 
 
-def draw_probes(size: int, count: int, seed: int) -> Probes:
-    """Draw random signs; all unit vectors where they are no more than `count`."""
-    if count >= size:
-        return Probes(np.eye(size, dtype=np.float32) * np.float32(np.sqrt(size)), exact=True)
-    return Probes(draw_signs(size, count, seed), exact=False)
+def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
+    """Draw probe vectors for effects that stand in `blocks`.
+
+    A block of few levels is dense in what it meets, so that random signs tell little about it;
+    unit vectors tell all. Where `count` reaches the number of effects left, all get them.
+    """
+    size = max(block.stop for block in blocks)
+    units, taken = [], 0
+    for block in sorted(blocks, key=lambda block: block.stop - block.start):
+        taken += block.stop - block.start
+        if taken > _UNITS:
+            break
+        units.append(np.arange(block.start, block.stop))
+    chosen = np.concatenate(units) if units else np.arange(0)
+    if count >= size - len(chosen):
+        return Probes(np.arange(size), np.zeros((size, 0), dtype=np.float32))
+    z = draw_signs(size, count, seed)
+    z[chosen] = 0.0
+    return Probes(chosen, z)
 
 
 def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
@@ -68,9 +96,9 @@ class Traces:
     Attributes
     ----------
     samples : list of numpy.ndarray, each (N, q, q)
-        One estimate per probe, block by block.
-    x : numpy.ndarray of float32, shape (size, N)
-        ``S⁻¹ z``.
+        One estimate per random probe, block by block; one altogether where there are none.
+    x : numpy.ndarray of float32, shape (size, m + N)
+        ``S⁻¹`` times unit vectors and probes.
     iterations : int
         Conjugate gradient iterations, the batch that took most.
     """
@@ -95,12 +123,13 @@ def estimate_traces(
         As in `conjugate_gradients`.
     """
     known = _Known(equations)
-    x = np.empty_like(probes.z)
-    samples: list[list[np.ndarray]] = [[] for _ in equations.factors]
+    columns = probes.columns
+    x = np.empty_like(columns)
+    parts: list[list[np.ndarray]] = [[] for _ in equations.factors]
     iterations = 0
-    for first in range(0, probes.count, _BATCH):
+    for first in range(0, columns.shape[1], _BATCH):
         span = slice(first, first + _BATCH)
-        z = probes.z[:, span]
+        z = columns[:, span]
         v = equations.jacobi(z)
         warm = v.copy()
         if start is not None and first < start.shape[1]:
@@ -116,9 +145,15 @@ def estimate_traces(
         )
         x[:, span] = found.x
         iterations = max(iterations, found.iterations)
-        for part, sample in zip(samples, known.batch(z, v, found.x), strict=True):
-            part.append(sample)
-    return Traces([np.concatenate(part) for part in samples], x, iterations)
+        for part, deviation in zip(parts, known.deviations(z, v, found.x), strict=True):
+            part.append(deviation)
+    m = len(probes.units)
+    samples = []
+    for constant, part in zip(known.constants, parts, strict=True):
+        deviations = np.concatenate(part)
+        exact = constant + deviations[:m].sum(axis=0)
+        samples.append(exact[None] if probes.exact else exact + deviations[m:])
+    return Traces(samples, x, iterations)
 
 
 class _Known:
@@ -143,14 +178,25 @@ class _Known:
         signals = [trace.signal[trace.strong].min(initial=1.0) for trace in self.others]
         return min(1.0, *(signal / _FULL_SIGNAL for signal in signals))
 
-    def batch(self, z: np.ndarray, v: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-        """Return the estimates of some probes, block by block, each (probes, q, q)."""
+    @property
+    def constants(self) -> list[np.ndarray]:
+        """What is known, block by block, each (q, q)."""
+        return [self.lead_total - self.lead_known, *(trace.known for trace in self.others)]
+
+    def deviations(self, z: np.ndarray, v: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+        """Return what each probe adds to what is known, block by block, each (probes, q, q).
+
+        Parameters
+        ----------
+        z, v, x : numpy.ndarray, shape (size, probes)
+            The probes, and S's diagonal blocks' inverse and S's own times them.
+        """
         equations = self.equations
         b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
         lead_v, lead_x, lead_z = (equations.lead_part(b) for b in (b_v, b_x, b_z))
         N = equations.N.astype(z.dtype)
         E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
-        found = [self.lead_total - self.lead_known - _products(E_z, E_left, len(N[0]))]
+        found = [-_products(E_z, E_left, len(N[0]))]
         S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
         left = x - (2.0 * v - equations.jacobi(S_v))
         K_z = K_x = z
@@ -158,7 +204,7 @@ class _Known:
             K_z, K_x = equations.reduced(b_z, lead_z), equations.reduced(b_x, lead_x)
         for trace, span in zip(self.others, self.couplings.slices, strict=True):
             parts = (z, left, x - v, K_z, K_x)
-            found.append(trace.samples(*(part[span] for part in parts)))
+            found.append(trace.deviations(*(part[span] for part in parts)))
         return found
 
 
@@ -178,12 +224,24 @@ class _BlockTrace:
         self.signal = self.sizes**2 * np.diag(total) / len(kept)
         self.strong = self.signal > _WELL_DETERMINED
         self.all_strong = bool(self.strong.all())
-        self.gamma_known = len(kept) * np.eye(self.q) - self.back.T @ inverse.sum(0) @ self.back
-        self.kept_total = total
+        gamma = len(kept) * np.eye(self.q) - self.back.T @ inverse.sum(0) @ self.back
         mixed = np.einsum("jab,bc,jcd->ad", inverse, factor.T, kept, optimize=True)
-        self.mixed_known = self.back.T @ mixed @ self.turn
+        mixed = self.back.T @ mixed @ self.turn
+        self.known = self._assembled(gamma[None], total[None], mixed[None])[0]
 
-    def samples(
+    def _assembled(self, gamma: np.ndarray, direct: np.ndarray, crossed: np.ndarray) -> np.ndarray:
+        """Put the parts together, along the axes, and turn them back, shape (k, q, q)."""
+        strong, weak = self.strong, ~self.strong
+        size = np.where(strong, self.sizes, 1.0)
+        found = gamma / np.outer(size, size)
+        if weak.any():
+            crossed = crossed / size[:, None]
+            found[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
+            found[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
+            found[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
+        return np.asarray(self.turn @ found @ self.turn.T)
+
+    def deviations(
         self,
         z: np.ndarray,
         left: np.ndarray,
@@ -191,7 +249,7 @@ class _BlockTrace:
         K_z: np.ndarray,
         K_x: np.ndarray,
     ) -> np.ndarray:
-        """Return one estimate per probe, shape (probes, q, q).
+        """Return what each probe adds, shape (probes, q, q).
 
         Parameters
         ----------
@@ -200,19 +258,12 @@ class _BlockTrace:
         K_z, K_x : numpy.ndarray, shape (J q, probes)
             ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
         """
-        strong, weak = self.strong, ~self.strong
-        found = np.empty((z.shape[1], self.q, self.q))
-        gamma = self.gamma_known - self.back.T @ _products(z, left, self.q) @ self.back
-        size = np.where(strong, self.sizes, 1.0)
-        found[:] = gamma / np.outer(size, size)
-        if weak.any():
-            direct = self.kept_total - self.turn.T @ _products(K_z, K_x, self.q) @ self.turn
-            crossed = _one_sided(beyond, K_z, self.q)
-            crossed = (self.mixed_known + self.back.T @ crossed @ self.turn) / size[:, None]
-            found[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
-            found[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
-            found[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
-        return np.asarray(self.turn @ found @ self.turn.T)
+        gamma = -self.back.T @ _products(z, left, self.q) @ self.back
+        if self.all_strong:
+            return self._assembled(gamma, gamma, gamma)
+        direct = -self.turn.T @ _products(K_z, K_x, self.q) @ self.turn
+        crossed = self.back.T @ _one_sided(beyond, K_z, self.q) @ self.turn
+        return self._assembled(gamma, direct, crossed)
 
 
 def _one_sided(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
