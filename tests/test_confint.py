@@ -63,6 +63,16 @@ def test_another_level() -> None:
     assert list(fit.confint("wald", level=0.999).columns) == ["0.05 %", "100 %"]
 
 
+def test_bootstrap_intervals_are_those_of_the_bootstrap() -> None:
+    fit, _ = fitted("Pastes", 0)
+    found = fit.confint("boot", nsim=99, seed=3, level=0.9, parm=["sigma", "(Intercept)"])
+    drawn = pm.bootstrap(fit, 99, seed=3).confint(0.9)
+    assert list(found.index) == [".sigma", "(Intercept)"]
+    assert list(found.columns) == ["5 %", "95 %"]
+    np.testing.assert_array_equal(found, drawn.loc[["sigma", "(Intercept)"]])
+    assert found.messages == drawn.messages
+
+
 def test_a_reml_fit_is_refitted_and_that_is_said() -> None:
     sleep = pm.load_data("sleepstudy")
     reml, ml = pm.lmer(SLEEP, sleep), pm.lmer(SLEEP, sleep, reml=False)

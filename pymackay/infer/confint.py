@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.bootstrap import bootstrap
 from pymackay.infer.headed_table import HeadedTable
 from pymackay.infer.parameters import Parameter, choose, list_parameters
 from pymackay.infer.precision import check_level
@@ -16,7 +17,11 @@ from pymackay.results import Fit
 
 __all__ = ["confint"]
 
-_HOW = {"profile": "profile likelihood", "wald": "normal, by standard errors"}
+_HOW = {
+    "profile": "profile likelihood",
+    "wald": "normal, by standard errors",
+    "boot": "parametric bootstrap",
+}
 
 
 def confint(
@@ -26,16 +31,19 @@ def confint(
     level: float = 0.95,
     parm: object = None,
     long_names: bool = False,
+    nsim: int = 500,
+    seed: int | None = None,
 ) -> HeadedTable:
     """Return confidence intervals, as R's ``confint`` of an lmer fit.
 
     Parameters
     ----------
     fit : Fit
-    method : {"profile", "wald"}
+    method : {"profile", "wald", "boot"}
         ``"profile"``: where −2 log likelihood, all other parameters at their best, has risen by
         the quantile of χ²(1); maximum likelihood, so that a REML fit is refitted. ``"wald"``:
-        coefficients ± a normal quantile of standard errors, nan for the others.
+        coefficients ± a normal quantile of standard errors, nan for the others. ``"boot"``:
+        quantiles of a parametric bootstrap; see `bootstrap` for other kinds.
     level : float
         Confidence level.
     parm : str or sequence of str, optional
@@ -44,6 +52,8 @@ def confint(
     long_names : bool
         Rows called ``"sd_(Intercept)|Subject"``, ``"cor_Days.(Intercept)|Subject"``, ``"sigma"``,
         R's ``oldNames = FALSE``, instead of ``".sig01"``, ``".sig02"``, ``".sigma"``.
+    nsim, seed : int
+        Of the bootstrap: number of refits, and where its random numbers start.
 
     Returns
     -------
@@ -73,16 +83,21 @@ def confint(
     """
     check_fit(fit, "confint")
     tail = 0.5 * (1.0 - check_level(level))
-    if method not in ("profile", "wald"):
-        raise ArgumentError(f"method must be 'profile' or 'wald', but it is {method!r}.")
+    if method not in _HOW:
+        raise ArgumentError(f"method must be 'profile', 'wald' or 'boot', but it is {method!r}.")
     choose(list_parameters(fit), parm)  # a wrong name is said before anything is fitted
     messages: tuple[str, ...] = ()
     if method == "profile":
         fit, messages = ml_optimum(fit)
-    chosen = choose(list_parameters(fit), parm)
+    everything = list_parameters(fit)
+    chosen = choose(everything, parm)
     quantile = float(stats.norm.isf(tail))
     if method == "wald":
         ends = [_wald_ends(fit, p, quantile) for p in chosen]
+    elif method == "boot":
+        drawn = bootstrap(fit, nsim, seed=seed).confint(level)
+        messages = drawn.messages
+        ends = [tuple(drawn.iloc[everything.index(p)]) for p in chosen]
     else:
         ends = [_profile_ends(curve_of(fit, p), quantile) for p in chosen]
     return HeadedTable(
