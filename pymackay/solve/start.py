@@ -79,10 +79,10 @@ def _unexplained(found: list[_Moments], gram: Gram) -> float:
     freedom = gram.n - gram.p
     least = min(max(1.0 - m.explained, 1e-10) / max(freedom - m.spent, 1.0) for m in found)
     left = 1.0 - sum(m.explained for m in found)
-    freedom -= sum(m.spent for m in found)
-    if left <= 0.0 or freedom <= 0.0:
+    still_free = freedom - sum(m.spent for m in found)
+    if left <= 0.0 or still_free <= 0.0:
         return least
-    return min(least, max(left / freedom, _OVERLAP * least))
+    return min(least, max(left / still_free, _OVERLAP * least))
 
 
 def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
