@@ -1,0 +1,153 @@
+"""Build the site, without the network: ``python docs/build_site.py`` writes docs/_build/html.
+
+Needs ``pip install 'pymackay[docs]'``. Pages come from all over the repository; links between them
+are rewritten, and links to files that are not pages become plain text. ``--quick`` computes
+MacKay's page from fewer data sets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "docs" / "_build"
+sys.path.insert(0, str(ROOT))  # the checkout, wherever this is run
+
+# file in the repository: page of the site, in the order of its contents
+PAGES = {
+    "docs/index.md": "index",
+    "docs/getting-started.md": "getting-started",
+    "docs/for-r-users.md": "for-r-users",
+    "docs/parity.md": "parity",
+    "docs/mackay-page.md": "mackay-page",
+    "docs/article.md": "article",
+    "docs/divergences/README.md": "divergences",
+    "docs/api.md": "api",  # generated
+    "benchmarks/README.md": "benchmarks",
+    "benchmarks/RESULTS.md": "results",
+    "benchmarks/ACCURACY.md": "accuracy",
+    "data/README.md": "data",
+    "ARCHITECTURE.md": "architecture",
+    "CONTRIBUTING.md": "contributing",
+    "CHANGELOG.md": "changelog",
+}
+
+# a guide that is not listed yet stands after the others
+PAGES |= {
+    file: Path(file).stem.lower()
+    for folder in ("docs", "benchmarks")
+    for file in sorted(f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.md"))
+    if file not in PAGES
+}
+
+GROUPS = {
+    "Fitting": ["lmer", "mackay", "evaluate", "lmer_many", "Fit", "ManyFits"],
+    "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.to_r",
+                  "lme4.from_r", "lme4.frame", "testing.assert_parity", "adapters.as_fit",
+                  "adapters.register"],
+    "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
+                            "profile", "Profile", "bootstrap", "Bootstrap", "power"],
+    "Prediction": ["predict", "simulate", "refit", "load_fit"],
+    "Tables": ["tidy", "glance", "augment", "icc", "r2", "HeadedTable"],
+    "MacKay's loop": ["variance_gap", "forecast_collapse"],
+    "Data": ["load_data", "list_data"],
+}  # fmt: skip
+_NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "testing")
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+
+
+def main(quick: bool) -> int:
+    """Assemble the sources, build MacKay's page, run Sphinx with warnings as errors."""
+    source, html = BUILD / "source", BUILD / "html"
+    for folder in (source, html):
+        shutil.rmtree(folder, ignore_errors=True)
+    assemble(source)
+    build_mackay(html, quick)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([*command, str(source), str(html)], env=environment, check=False)
+    if done.returncode == 0:
+        print(html / "index.html")
+    return done.returncode
+
+
+def assemble(source: Path) -> None:
+    """Put all pages into one folder, with the figures."""
+    shutil.copytree(ROOT / "docs" / "figures", source / "figures")
+    shutil.copy(ROOT / "docs" / "conf.py", source)
+    for file, page in PAGES.items():
+        if page == "api":
+            (source / "api.rst").write_text(api_page(), encoding="utf-8")
+            continue
+        text = relinked((ROOT / file).read_text(encoding="utf-8"), Path(file).parent)
+        if page == "index":
+            text += contents()
+        (source / f"{page}.md").write_text(text, encoding="utf-8")
+
+
+def relinked(text: str, folder: Path) -> str:
+    """Let links lead to the site's pages; `folder` is the text's own, in the repository."""
+
+    def lead(found: re.Match[str]) -> str:
+        picture, words, target, anchor = found.groups()
+        if "://" in target:
+            return found[0]
+        path = os.path.normpath(folder / target)
+        if picture:
+            return f"![{words}]({os.path.relpath(path, 'docs')})"
+        if path in PAGES:
+            page = PAGES[path]
+            return f"[{words}]({page}{'.rst' if page == 'api' else '.md'}{anchor or ''})"
+        return words
+
+    return _LINK.sub(lead, text)
+
+
+def contents() -> str:
+    """Return the site's table of contents."""
+    pages = "\n".join(page for page in PAGES.values() if page != "index")
+    return f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+
+
+def api_page() -> str:
+    """Return the page of all public names; one in no group yet stands at the end."""
+    import pymackay as pm
+
+    groups = {title: [f"pymackay.{name}" for name in names] for title, names in GROUPS.items()}
+    groups["Pictures"] = [f"pymackay.plots.{name}" for name in pm.plots.__all__]
+    public = [f"pymackay.{name}" for name in pm.__all__ if name not in _NOT_LISTED]
+    errors = [name for name in public if name.endswith(("Error", "Warning"))]
+    listed = {name for names in groups.values() for name in names} | set(errors)
+    groups["More"] = [name for name in public if name not in listed]
+    groups["Errors and warnings"] = errors
+    parts = [_titled("Reference", "=") + "\nThe example of each docstring is run by the tests.\n"]
+    for title, names in groups.items():
+        if names:
+            listing = "\n".join(f"   {name}" for name in names)
+            parts.append(
+                f"{_titled(title, '-')}\n.. autosummary::\n   :toctree: api\n   :nosignatures:\n\n"
+                f"{listing}\n"
+            )
+    return "\n".join(parts)
+
+
+def _titled(words: str, line: str) -> str:
+    return f"{words}\n{line * len(words)}\n"
+
+
+def build_mackay(html: Path, quick: bool) -> None:
+    """Run the page on MacKay's loop."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if quick:
+        environment["PYMACKAY_QUICK_PAGE"] = "1"
+    builder = ROOT / "docs" / "build_mackay.py"
+    subprocess.run([sys.executable, str(builder), str(html)], env=environment, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main("--quick" in sys.argv[1:]))
