@@ -25,7 +25,7 @@ from pymackay.solve.many_table import build_many
 __all__ = ["fit_many", "lmer_many", "warn_of_uncertified"]
 
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
-_LEVEL_CELLS = 300_000  # elements of one batch of small matrices: what stays near the processor
+_LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
 _PATIENCE = 2.0  # seconds before a line of progress is shown unasked
 
 

@@ -1,0 +1,206 @@
+"""Times `lmer_many` against lme4's `refit` in a loop: ``python -m benchmarks.bootstrap``.
+
+Both refit the same simulated responses, by turns, in processes of their own that are warm. Writes
+`BOOTSTRAP.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+import pymackay as pm
+from benchmarks.engines import Worker
+from benchmarks.tables import write_table
+
+__all__ = ["main"]
+
+_HERE = Path(__file__).resolve().parent
+_LIMIT = 3600.0  # seconds that one round of refits may take
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model whose responses are drawn from its fit.
+
+    Attributes
+    ----------
+    title, data, formula : str
+    responses : int
+    reml : bool
+    without : int
+        Every so-manieth row is left out, so that no two levels need be alike; 0 for none.
+    """
+
+    title: str
+    data: str
+    formula: str
+    responses: int
+    reml: bool = True
+    without: int = 0
+
+    def table(self) -> pd.DataFrame:
+        data = pm.load_data(self.data)
+        if not self.without:
+            return data
+        rows = np.arange(len(data)) % self.without != self.without - 1
+        return data[rows].reset_index(drop=True)
+
+
+_SLOPES = "Reaction ~ Days + (Days | Subject)"
+CASES = (
+    Case("sleepstudy, REML", "sleepstudy", _SLOPES, 1000),
+    Case("sleepstudy, ML", "sleepstudy", _SLOPES, 1000, reml=False),
+    Case("sleepstudy unbalanced, ML", "sleepstudy", _SLOPES, 1000, reml=False, without=7),
+    Case("Dyestuff, REML", "Dyestuff", "Yield ~ 1 + (1 | Batch)", 1000),
+    Case("Machines, ML", "Machines", "score ~ Machine + (Machine | Worker)", 200, reml=False),
+    Case("Penicillin, REML", "Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", 30),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds for all responses of a case, every repeat, and how the answers compare."""
+
+    case: Case
+    ours: list[float]
+    ours_cpu: list[float]
+    lme4: list[float]
+    lme4_cpu: list[float]
+    singular: int
+    uncertified: int
+    excess: np.ndarray
+    comparable: bool
+
+    def row(self) -> str:
+        """Return a line of the table, milliseconds per refit."""
+        per = 1e3 / self.case.responses
+        ours, lme4 = statistics.median(self.ours), statistics.median(self.lme4)
+        ours_cpu, lme4_cpu = statistics.median(self.ours_cpu), statistics.median(self.lme4_cpu)
+        formula = self.case.formula.replace("|", "\\|")
+        cells = [
+            f"{self.case.title}: `{formula}`",
+            str(self.case.responses),
+            f"{per * lme4:.3g}",
+            f"{per * ours:.3g}",
+            f"**{lme4 / ours:.3g}**",
+            f"{lme4_cpu / ours_cpu:.3g}",
+            str(self.singular),
+            str(self.uncertified),
+            *self.excesses(),
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    def excesses(self) -> list[str]:
+        """Return how far lme4's criteria are above and below ours at most."""
+        if not self.comparable:
+            return ["–", "–"]
+        above, below = self.excess.max(), -self.excess.min()
+        return [f"{max(above, 0.0):.1g}", f"{max(below, 0.0):.1g}"]
+
+
+def measure(case: Case, repeats: int) -> tuple[Result, dict[str, str]]:
+    """Let both refit the responses of a case by turns."""
+    data = case.table()
+    fit = pm.lmer(case.formula, data, reml=case.reml)
+    Y = fit.simulate(case.responses, seed=1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_table(data, folder)
+        np.asfortranarray(Y.to_numpy()).T.tofile(folder / "responses.bin")
+        script = str(_HERE / "refit_worker.R")
+        kind = "REML" if case.reml else "ML"
+        worker = Worker(["Rscript", "--vanilla", script, str(folder), case.formula, kind])
+        ours, ours_cpu, lme4, lme4_cpu = [], [], [], []
+        try:
+            found = pm.lmer_many(
+                case.formula, data, Y, reml=case.reml
+            )  # the first pays for imports
+            for _ in range(repeats):
+                wall, cpu = time.perf_counter(), time.process_time()
+                found = pm.lmer_many(case.formula, data, Y, reml=case.reml)
+                ours.append(time.perf_counter() - wall)
+                ours_cpu.append(time.process_time() - cpu)
+                answer = worker.ask("refit", _LIMIT)
+                lme4.append(answer["seconds"])
+                lme4_cpu.append(answer["cpu"])
+        finally:
+            worker.close()
+        theirs = np.fromfile(folder / "criteria.bin")
+    return Result(
+        case=case,
+        ours=ours,
+        ours_cpu=ours_cpu,
+        lme4=lme4,
+        lme4_cpu=lme4_cpu,
+        singular=int(np.count_nonzero(found.singular)),
+        uncertified=int(np.count_nonzero(~found.converged)),
+        excess=theirs - found.criterion,
+        comparable=not case.reml or len(fit.beta) == 1,
+    ), worker.hello
+
+
+_PAGE = """\
+# Refits of simulated responses
+
+`python -m benchmarks.bootstrap` writes this page. The responses are drawn from a fit of
+each model; `pymackay.lmer_many` fits all of them in one call (formula, design and all), lme4 in a
+loop over `refit`, both warm, by turns, in one run. Medians of {repeats} repeats, in milliseconds a
+refit.
+
+| model | responses | lme4 | pymackay | times as fast | by processor time | singular \
+| not certified | lme4 above ours, most | below ours, most |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+
+The last two columns compare the criteria response by response: how far lme4's ends above ours at
+most, and below. They are left out for a REML fit with several fixed effects: there `refit` of lme4
+1.1-31 minimises another criterion (it counts one fixed effect, whatever their number), so that even
+`refit(fit)` on the same data moves away from `fit`. Models with several grouping factors are fitted
+one by one.
+
+{cores} cores, load average {load:.1f} at the start; {versions}.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure all cases and write the page; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bootstrap", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--page", type=Path, default=_HERE / "BOOTSTRAP.md")
+    options = parser.parse_args(arguments)
+    load, rows, versions = os.getloadavg()[0], [], {}
+    for case in CASES:
+        result, versions = measure(case, options.repeats)
+        rows.append(result.row())
+        print(rows[-1], flush=True)
+    own = {
+        "pymackay": pm.__version__,
+        "numpy": np.__version__,
+        "tensorflow": tf.__version__,
+        "Python": platform.python_version(),
+    }
+    page = _PAGE.format(
+        repeats=options.repeats,
+        rows="\n".join(rows),
+        cores=os.cpu_count(),
+        load=load,
+        versions=", ".join(f"{name} {version}" for name, version in {**own, **versions}.items()),
+    )
+    options.page.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
