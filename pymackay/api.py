@@ -15,22 +15,21 @@ from pymackay.infer.collapse_report import (
     collapse_error,
     describe_collapse,
 )
-from pymackay.model.accumulate import Summed
 from pymackay.model.covariance import theta_names
 from pymackay.model.design import build_model
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
 from pymackay.model.sources import is_source, sum_source
-from pymackay.model.sparse_gram import SparseGram, sparse_cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, assemble, evaluate_at, factors_from_theta
-from pymackay.solve.iterative.choice import Choice, choose
+from pymackay.solve.assemble import Problem, evaluate_at
+from pymackay.solve.chosen import fit_chosen
+from pymackay.solve.iterative.choice import choose
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.fit import fit_iterative, without_rows
+from pymackay.solve.iterative.fit import without_rows
 from pymackay.solve.loop_setup import make_settings
 from pymackay.solve.loop_start import starting_state
 from pymackay.solve.mackay import LoopEnd, Settings, fit_of, run_loop
-from pymackay.solve.reml import Control, Optimum, find_optimum, optimise
+from pymackay.solve.reml import Control
 from pymackay.solve.solvers import make_solver
 
 __all__ = ["evaluate", "lmer", "mackay"]
@@ -107,20 +106,17 @@ def lmer(
     >>> round(fit.criterion, 6)
     1743.628272
     """
+    flag = _is_flag(reml, "reml")
     frame: dict[str, Any] = {"weights": weights, "offset": offset, "subset": subset}
     frame["contrasts"] = contrasts
-    if is_source(data):
-        summed = sum_source(formula, data, **frame)
-        fit = _from_sums(summed, _is_flag(reml, "reml"), start, solver, control)
-        return _certified(without_rows(fit, summed.n))
-    model = build_model(formula, data, **frame)
+    summed = sum_source(formula, data, **frame) if is_source(data) else None
+    model = build_model(formula, data, **frame) if summed is None else summed.model
     choice = choose(model, solver, control)
-    if choice.iterative:
-        gram = sparse_cross_products(model)
-        return _certified(_iterative(model, gram, _is_flag(reml, "reml"), start, choice))
-    problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
-    optimum = _optimum(problem, start, choice.exact_control)
-    return _certified(assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence))
+    theta = None if start is None else _theta_values(start, model)
+    if summed is None:
+        return _certified(fit_chosen(model, choice, reml=flag, start=theta))
+    fit = fit_chosen(model, choice, reml=flag, start=theta, sums=summed.gram)
+    return _certified(without_rows(fit, summed.n))
 
 
 def evaluate(
@@ -336,43 +332,6 @@ def _settled(fit: Fit, settings: Settings) -> Fit:
             stacklevel=3,
         )
     return fit
-
-
-def _optimum(problem: Problem, start: ArrayLike | None, control: Control | None) -> Optimum:
-    if start is None:
-        return find_optimum(problem.solver, control)
-    theta = _theta_values(start, problem.model)
-    return optimise(problem.solver, factors_from_theta(problem.solver.gram, theta), control)
-
-
-def _from_sums(
-    summed: Summed,
-    reml: bool,
-    start: ArrayLike | None,
-    solver: str,
-    control: Control | IterativeControl | None,
-) -> Fit:
-    """Fit a model whose rows were summed up partition by partition."""
-    choice = choose(summed.model, solver, control)
-    if choice.iterative:
-        return _iterative(summed.model, summed.gram, reml, start, choice)
-    problem = Problem(summed.model, make_solver(summed.gram.dense_form(), reml=reml))
-    optimum = _optimum(problem, start, choice.exact_control)
-    return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
-
-
-def _iterative(
-    model: Model, gram: SparseGram, reml: bool, start: ArrayLike | None, choice: Choice
-) -> Fit:
-    theta = None if start is None else _theta_values(start, model)
-    return fit_iterative(
-        model,
-        gram,
-        reml=reml,
-        start=theta,
-        control=choice.iterative_control,
-        messages=choice.messages,
-    )
 
 
 def _certified(fit: Fit) -> Fit:
