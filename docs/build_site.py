@@ -57,6 +57,8 @@ GROUPS = {
     "MacKay's loop": ["variance_gap", "forecast_collapse"],
     "Data": ["load_data", "list_data"],
 }  # fmt: skip
+# where two pages of the repository have one title, or a long one
+_TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
 _NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "testing")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
@@ -79,6 +81,7 @@ def main(quick: bool) -> int:
 def assemble(source: Path) -> None:
     """Put all pages into one folder, with the figures."""
     shutil.copytree(ROOT / "docs" / "figures", source / "figures")
+    shutil.copytree(ROOT / "docs" / "_templates", source / "_templates")
     shutil.copy(ROOT / "docs" / "conf.py", source)
     for file, page in PAGES.items():
         if page == "api":
@@ -110,7 +113,7 @@ def relinked(text: str, folder: Path) -> str:
 
 def contents() -> str:
     """Return the site's table of contents."""
-    pages = "\n".join(page for page in PAGES.values() if page != "index")
+    pages = "\n".join(_TITLES.get(page, page) for page in PAGES.values() if page != "index")
     return f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
 
 
