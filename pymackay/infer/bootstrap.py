@@ -15,7 +15,7 @@ from pymackay.infer.bootstrap_draws import Draw, parametric_draws, residual_draw
 from pymackay.infer.headed_table import HeadedTable
 from pymackay.infer.parameters import list_parameters
 from pymackay.infer.precision import check_level
-from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.infer.problem import dense_gram, model_of
 from pymackay.results import Fit
 from pymackay.solve.many import fit_many, warn_of_uncertified
 from pymackay.solve.many_fits import ManyFits
@@ -220,7 +220,7 @@ def bootstrap(
     >>> found.confint().loc["icc"].round(1).tolist()
     [0.2, 0.7]
     """
-    model = problem_of(fit, "bootstrap").model
+    model = model_of(fit, "bootstrap")
     count = check_count(nsim)
     draws = _draws(fit, kind, use_u)
     found = fit_many(

@@ -14,7 +14,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.bootstrap import check_count, drawn_portions, generator
 from pymackay.infer.bootstrap_draws import parametric_draws
 from pymackay.infer.headed_table import HeadedTable
-from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.infer.problem import dense_gram, model_of
 from pymackay.model.gram import Gram, cross_products
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -94,7 +94,7 @@ def power(
     >>> pm.power(fit, "Days", [0, 3, 6], nsim=200, seed=1)["power"].round(1).tolist()
     [0.1, 0.5, 1.0]
     """
-    model = problem_of(fit, "power").model
+    model = model_of(fit, "power")
     place = _place(fit, effect)
     values = _sizes(sizes, float(fit.beta.iloc[place]))
     count, level = check_count(nsim), _check_alpha(alpha)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -96,7 +95,7 @@ def lmer_many(
         raise ArgumentError(f"reml must be True or False, but it is {reml!r}.")
     given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, given)
-    gram = cross_products(dataclasses.replace(model, y=_example(responses, names)))
+    gram = cross_products(model)
     found = fit_many(
         model, gram, [responses], names, reml=bool(reml), start=start, progress=progress
     )
@@ -167,17 +166,6 @@ def warn_of_uncertified(found: ManyFits, stacklevel: int) -> None:
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )
-
-
-def _example(Y: np.ndarray, names: pd.Index) -> np.ndarray:
-    """Return a response to make the design's cross-products with."""
-    varying = np.flatnonzero(np.ptp(Y, axis=0) > 0.0)
-    if not len(varying):
-        raise DataError(
-            f"every response of Y is constant, {names[0]!r} among them: there is no variation to "
-            f"share out. Check Y."
-        )
-    return np.ascontiguousarray(Y[:, varying[0]])
 
 
 def _slices(n: int, total: int, most: int) -> Iterator[slice]:

@@ -31,23 +31,22 @@ def build_many(
     Returns
     -------
     model : Model
-        Its response is the number of each row.
+        Its response stands in for the others: any that X does not explain.
     responses : numpy.ndarray, shape (n, B)
     names : pandas.Index, length B
     """
     table = Table(data)
-    text, columns = _without_response(formula, table)
-    columns[_ROW] = np.arange(table.n, dtype=np.float64)
-    frame = pd.DataFrame(columns, index=table.index) if isinstance(data, pd.DataFrame) else columns
-    model = build_model(text, frame, **given)
+    text, hidden = _without_response(formula)
+    model = build_model(text, _numbered(data, table.n, hidden), **given)
     values, names = _read_responses(Y, table)
     kept = values[model.y.astype(np.intp)]
     _refuse_missing(kept, names, model)
-    return dataclasses.replace(model, formula=formula), kept, names
+    noise = np.random.default_rng(0).standard_normal(len(kept))
+    return dataclasses.replace(model, formula=formula, response="Y", y=noise), kept, names
 
 
-def _without_response(formula: str, table: Table) -> tuple[str, dict[Any, Any]]:
-    """Return the formula with the row's number on the left, and the columns it may use."""
+def _without_response(formula: str) -> tuple[str, set[str]]:
+    """Return the formula with the row's number on the left, and columns that it must not see."""
     if not isinstance(formula, str):
         raise ArgumentError(
             f"formula must be text such as 'y ~ x + (x | g)', not a {type(formula).__name__}"
@@ -56,13 +55,19 @@ def _without_response(formula: str, table: Table) -> tuple[str, dict[Any, Any]]:
     if tilde is None:
         parse_formula(formula)  # says what is wrong with it
     text = f"`{_ROW}` {formula[tilde:]}"
-    columns = {name: table.data[name] for name in table.names}
     if formula[:tilde].strip():
         parsed = parse_formula(formula)
         if "." in all_names(parsed.predictors):  # which stands for all columns but the response
-            for name in all_names(parsed.response):
-                columns.pop(name, None)
-    return text, columns
+            return text, set(all_names(parsed.response))
+    return text, set()
+
+
+def _numbered(data: Any, n: int, hidden: set[str]) -> Any:
+    """Return the data with the number of each row, and without the columns that are hidden."""
+    number = np.arange(n, dtype=np.float64)
+    if isinstance(data, pd.DataFrame):
+        return data.drop(columns=[name for name in data if name in hidden]).assign(**{_ROW: number})
+    return {**{name: data[name] for name in data if name not in hidden}, _ROW: number}
 
 
 def _read_responses(Y: Any, table: Table) -> tuple[np.ndarray, pd.Index]:
