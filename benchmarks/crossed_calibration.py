@@ -43,7 +43,7 @@ def calibration(seeds: int) -> dict[str, Any]:
 
 def _scores(formula: str, more: dict[str, float], seed: int) -> np.ndarray:
     """Return how far each variance is from the exact one, in its stated standard errors."""
-    data = pm.datasets.simulate_crossed(3000, 500, 200, seed=seed, **more)  # type: ignore[arg-type]
+    data = pm.datasets.simulate_crossed(2000, 300, 100, seed=seed, **more)  # type: ignore[arg-type]
     control = IterativeControl(probes=_PROBES, max_probes=_PROBES, seed=seed, criterion_probes=0)
     exact = pm.lmer(formula, data, solver="exact")
     found = pm.lmer(formula, data, control=control)

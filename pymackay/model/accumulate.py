@@ -203,9 +203,10 @@ class Accumulator:
             for k, first in enumerate(blocks[:m]):
                 names = (first.name, second.name)
                 found = self._take_pairs(*names, levels)
-                values = found.values[:, columns[names[0]]][:, :, columns[names[1]]]
-                T, U = spans[names[0]], spans[names[1]]
-                values = values * (T[0, 0] * U[0, 0]) if T.size == U.size == 1 else T.T @ values @ U
+                values = found.values
+                if values.shape[1:] != (1, 1):
+                    values = values[:, columns[names[0]]][:, :, columns[names[1]]]
+                values = _turned(values, spans[names[0]], spans[names[1]])
                 pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
         return SparseGram(
             blocks=blocks,
@@ -270,6 +271,14 @@ class Accumulator:
         values = found.values.swapaxes(1, 2) if turned else found.values
         shape = (len(levels[first]), len(levels[second]))
         return _compressed(*(placed[::-1] if turned else placed), values, shape)
+
+
+def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Return ``T' values U``; as it is where both are one."""
+    if T.size == U.size == 1:
+        scale = T[0, 0] * U[0, 0]
+        return values if scale == 1.0 else values * scale
+    return np.asarray(T.T @ values @ U)
 
 
 def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:

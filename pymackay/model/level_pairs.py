@@ -19,6 +19,7 @@ class LevelPairs:
     indptr, indices : numpy.ndarray of int
         Compressed rows: the levels of l that meet each level of k, ascending.
     values : numpy.ndarray, shape (pairs, q_k, q_l)
+        float64, or float32 where that holds them exactly.
     n_columns : int
         Levels of l.
     """
@@ -102,6 +103,12 @@ class _Part:
         return sp.csr_matrix((data, self.pattern.indices, indptr), shape=shape)
 
 
+def _compact(matrix: sp.csr_matrix) -> np.ndarray:
+    """Return the numbers in float32 where that holds them exactly, as it does counts."""
+    short = matrix.data.astype(np.float32)
+    return short if np.array_equal(short, matrix.data) else matrix.data
+
+
 def _keys(pattern: sp.csr_matrix) -> np.ndarray:
     """Number the places of a sorted pattern row by row, ascending."""
     rows = np.repeat(np.arange(pattern.shape[0], dtype=np.int64), np.diff(pattern.indptr))
@@ -136,7 +143,7 @@ class GrowingPairs:
             for i in range(components.shape[1])
         ]
         data = [part.data for part in found]
-        joined = data[0] if len(data) == 1 else np.stack(data, axis=1)
+        joined = _compact(found[0]) if len(data) == 1 else np.stack(data, axis=1)
         part = _Part(found[0], joined.reshape(-1, *values.shape[1:]))
         rank = 0
         while self._parts and self._parts[-1][0] <= rank:

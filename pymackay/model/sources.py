@@ -18,7 +18,7 @@ from pymackay.model.partition import PartitionSums, Plan, make_plan, sum_partiti
 
 __all__ = ["is_source", "sum_source"]
 
-_BATCH = 1_000_000  # rows of a Parquet file that are read at a time
+_BATCH = 500_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again when its worker was lost
 
 
@@ -48,7 +48,7 @@ def sum_source(
     ----------
     formula : str
     source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
-        A Parquet file or a folder of them is read a million rows at a time. Dask's partitions
+        A Parquet file or a folder of them is read half a million rows at a time. Dask's partitions
         are summed where they are, by its scheduler; one that is lost is summed again.
     weights, offset : str, optional
         Columns or expressions.

@@ -108,7 +108,8 @@ def _sandwich(pairs: LevelPairs, middle: np.ndarray, *, transposed: bool) -> np.
     for a in range(outer):
         for b in range(a + 1):
             for c, d in product(range(inner), repeat=2):
-                matrix = pairs.component(values[:, a, c] * values[:, b, d])
+                squares = np.multiply(values[:, a, c], values[:, b, d], dtype=np.float64)
+                matrix = pairs.component(squares)
                 side: sp.spmatrix = matrix.T if transposed else matrix
                 found[:, a, b] += side @ np.ascontiguousarray(middle[:, c, d])
             found[:, b, a] = found[:, a, b]
