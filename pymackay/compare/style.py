@@ -46,7 +46,8 @@ STYLE = """
 .pymackay .cards td:first-child{grid-column:1/-1;font-weight:500}
 .pymackay .cards td:empty{display:none}
 .pymackay .cards td[data-head]::before{content:attr(data-head) " ";color:var(--soft)}}
-@media print{.pymackay{font-size:10pt;max-width:none} .pymackay h2{break-after:avoid}
+@media print{.pymackay{font-size:10pt;max-width:none} .pymackay h2,.pymackay h3{break-after:avoid}
+.pymackay .note{break-before:avoid}
 .pymackay tr,.pymackay figure,.pymackay pre,.pymackay .verdict{break-inside:avoid}
 .pymackay .wide{overflow:visible} .pymackay pre{white-space:pre-wrap}
 .pymackay th,.pymackay td{padding:.1rem .4rem;white-space:normal}

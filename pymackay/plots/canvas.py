@@ -46,6 +46,7 @@ _SMALLEST = 5.5  # points: text that can still be read
 _LONGEST = 28  # characters of a label
 _LETTER = 0.56  # width of a letter, of its size, on average
 _HANDLE = 3.2  # width of a mark in a key and the space beside it, in letter sizes
+_LINE = 0.6  # of a row's height: a line of its label, beside the lines' distance and the key's room
 _LABELS = 0.34  # of the picture's width: the most that row labels may take
 
 
@@ -136,7 +137,7 @@ def label_rows(ax: Axes, names: Sequence[str], kind: str) -> None:
 def label_bars(ax: Axes, places: np.ndarray, names: Sequence[str]) -> None:
     """Label a few rows; a long name is broken into lines, or shortened where there is no room."""
     longest = _label_room(ax, _text_size(ax))
-    room = 0.8 * _row_room(ax, len(names))
+    room = _LINE * _row_room(ax, len(names))
     folded = [fold(name, longest) for name in names]
     size = min(_text_size(ax), room / max(1 + text.count("\n") for text in folded))
     if size < _SMALLEST:

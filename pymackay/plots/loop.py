@@ -107,7 +107,8 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw which directions MacKay's literal loop keeps and which it kills.
 
     A direction survives from s = 4 on (see `pymackay.forecast_collapse`); beside each stands how
-    much of its REML variance the loop would keep.
+    much of its REML variance the loop would keep. The threshold is that of a σ² which stays where
+    it is. The loop's σ² moves, so that a direction near the threshold may end on its other side.
 
     Parameters
     ----------
@@ -156,8 +157,10 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 label=name if chosen.any() else None)  # fmt: skip
     for row, entry in zip(rows, table.itertuples(), strict=True):
         kept = f"keeps {100.0 * entry.kept:.0f} %" if entry.survives else "dies"
-        ax.annotate(kept, (entry.s, row), (0, 7), textcoords="offset points", ha="center",
-                    va="bottom", fontsize="small")  # fmt: skip
+        ax.annotate(
+            kept, (entry.s, row), (0, 8), textcoords="offset points", ha="center", va="bottom",
+            fontsize="small", bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
     _label(ax, table, rows, s)
     return ax
 
