@@ -87,7 +87,10 @@ class Iterative:
 
     def add_probes(self, count: int) -> None:
         """Go on with `count` probes; those there are stay the same."""
-        self.probes = self._draw(count)
+        drawn = self._draw(count)
+        if len(drawn.units) != len(self.probes.units):
+            self._starts["probes"] = None  # other columns stand where these solutions stood
+        self.probes = drawn
 
     def _draw(self, count: int) -> Probes:
         return draw_probes(self.couplings.slices, count, self.control.seed)
