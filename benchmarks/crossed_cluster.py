@@ -7,6 +7,7 @@ middle, and writes ``crossed_cluster.log``.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -43,6 +44,14 @@ def cluster(workers: int) -> Iterator[object]:
         yield client
 
 
+class _Kept(logging.Handler):
+    """Keeps what the scheduler says of lost workers, without its tasks' long names."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().partition(": {")[0].partition(" (stimulus")[0]
+        say(f"{record.name}: {message}")
+
+
 def timed(what: str, work: Callable[[], object]) -> object:
     """Do some work and log what it took."""
     wall = time.perf_counter()
@@ -72,6 +81,8 @@ def main() -> None:
 
     folder = Path(sys.argv[1])
     _LOG.unlink(missing_ok=True)
+    for name in ("distributed.scheduler", "distributed.nanny"):
+        logging.getLogger(name).addHandler(_Kept(logging.WARNING))
     source = dd.read_parquet(folder)
     say(f"{source.npartitions} partitions")
     first = timed("in this process, Parquet", lambda: sum_source(FORMULA, folder))

@@ -36,7 +36,7 @@ cores, and "CPU" is the better guide. "error" is the largest Monte-Carlo standar
 variance, relative; "from exact" the largest deviation of a variance from the exact engine's.
 """
 
-_CLUSTER = """5 million rows in ten Parquet files, summed by this process, by Dask workers of one
+_CLUSTER = """Two million rows in four Parquet files, summed by this process, by Dask workers of one
 process each, and by two of which one is killed in the middle
 (`python -m benchmarks.crossed_cluster`). The search that follows is the same for all."""
 
