@@ -169,6 +169,13 @@ class TestShrinkage:
         assert np.isnan(drawn(ax, "no pooling")).any(axis=1).sum() == 1
         assert np.isfinite(drawn(ax, "partial pooling")).all()
 
+    def test_rows_that_were_not_kept_cannot_be_drawn(self, sleep):
+        fit = pm.lmer(SLEEP, iter([sleep.iloc[:90], sleep.iloc[90:]]))
+        with pytest.raises(pm.PymackayError, match="came in partitions and were not kept"):
+            pm.plots.shrinkage(fit)
+        with pytest.raises(pm.PymackayError, match="came in partitions and were not kept"):
+            pm.plots.residuals(fit)
+
     def test_many_levels_are_points(self, many):
         ax = pm.plots.shrinkage(many)
         assert len(drawn(ax, "a level")) == 300

@@ -7,6 +7,7 @@ import html.parser
 import re
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -179,12 +180,18 @@ def test_what_cannot_be_drawn_is_said(comparison, monkeypatch):
 
 
 def test_what_the_user_wrote_stays_text(fit, sleep):
-    levels = {"308": "<script>alert('1')</script>", "309": "$x_", "310": 'id="a" #000000 & b'}
+    levels = {
+        "308": "<script>alert('1')</script>", "309": "$x_", "310": 'id="a" #000000 & b',
+        "330": "病院",
+    }  # fmt: skip
     renamed = sleep.assign(Subject=sleep["Subject"].astype(str).replace(levels))
     found = pm.lmer(SLEEP, renamed)
-    page = as_page(pm.compare(found, found))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no fonts are asked for
+        page = as_page(pm.compare(found, found))
     read = Reader(page)
     assert read.open == []
+    assert "病院" in page
     assert "script" not in read.tags
     assert "$x_" in page
     assert 'id="a" #000000 &amp; b' in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -203,7 +204,8 @@ def _as_svg(draw: Callable[[Any], object], prefix: str) -> str:
     from matplotlib.figure import Figure
 
     style: Any = {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE}
-    with mpl.rc_context(style):
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has its own fonts
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())

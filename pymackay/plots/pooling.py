@@ -131,6 +131,11 @@ def no_pooling(fit: Fit, group: str) -> np.ndarray:
     from pymackay.infer.rows import effects_of_terms
 
     model = problem_of(fit, "shrinkage").model
+    if not len(model.y):
+        raise PymackayError(
+            "shrinkage needs the rows of the data, but they came in partitions and were not kept. "
+            "Fit the model to a sample of the groups, as one table, to draw it."
+        )
     left = model.y - model.X @ fit.beta.to_numpy()
     if model.offset is not None:
         left = left - model.offset
