@@ -61,11 +61,11 @@ class Case:
 _SLOPES = "Reaction ~ Days + (Days | Subject)"
 CASES = (
     Case("sleepstudy, REML", "sleepstudy", _SLOPES, 1000),
-    Case("sleepstudy, ML", "sleepstudy", _SLOPES, 1000, reml=False),
-    Case("sleepstudy unbalanced, ML", "sleepstudy", _SLOPES, 1000, reml=False, without=7),
-    Case("Dyestuff, REML", "Dyestuff", "Yield ~ 1 + (1 | Batch)", 1000),
-    Case("Machines, ML", "Machines", "score ~ Machine + (Machine | Worker)", 200, reml=False),
-    Case("Penicillin, REML", "Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", 30),
+    Case("sleepstudy, ML", "sleepstudy", _SLOPES, 300, reml=False),
+    Case("sleepstudy unbalanced, ML", "sleepstudy", _SLOPES, 300, reml=False, without=7),
+    Case("Dyestuff, REML", "Dyestuff", "Yield ~ 1 + (1 | Batch)", 300),
+    Case("Machines, ML", "Machines", "score ~ Machine + (Machine | Worker)", 100, reml=False),
+    Case("Penicillin, REML", "Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", 20),
 )
 
 
@@ -177,7 +177,7 @@ one by one.
 def main(arguments: list[str] | None = None) -> int:
     """Measure all cases and write the page; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bootstrap", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--page", type=Path, default=_HERE / "BOOTSTRAP.md")
     options = parser.parse_args(arguments)
     load, rows, versions = os.getloadavg()[0], [], {}

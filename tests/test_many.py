@@ -161,7 +161,7 @@ def test_the_start_does_not_matter() -> None:
     data = crossed_table()
     Y = _responses("x + (x | g)", data, {})
     found = pm.lmer_many("~ x + (x | g)", data, Y)
-    for start in ([0.0, 0.0, 0.0], [30.0, 1.0, 20.0]):
+    for start in ([0.0, 0.0, 0.0], [30.0, 1.0, 20.0], [1e200, 0.0, 1e200]):
         other = pm.lmer_many("~ x + (x | g)", data, Y, start=start)
         assert other.converged.all()
         np.testing.assert_allclose(other.criterion, found.criterion, atol=tol("tight criterion"))

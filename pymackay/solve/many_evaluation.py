@@ -65,16 +65,16 @@ class _Fixed:
     r2: np.ndarray
 
 
+@np.errstate(all="ignore")
 def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> ManyEvaluations:
     """Evaluate each response at its relative factor, shape (B, q, q), lower triangles."""
-    with np.errstate(all="ignore"):
-        levels = _levels(kinds, batch_last(factors)[:, :, None, :])
-        fixed = _fixed(kinds, sums, levels.F)
-        sigma2 = fixed.r2 / kinds.nu
-        criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
-        if kinds.reml:
-            criterion = criterion + fixed.logdet
-        score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
+    levels = _levels(kinds, batch_last(factors)[:, :, None, :])
+    fixed = _fixed(kinds, sums, levels.F)
+    sigma2 = fixed.r2 / kinds.nu
+    criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
+    if kinds.reml:
+        criterion = criterion + fixed.logdet
+    score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
     return ManyEvaluations(
         criterion=criterion + kinds.constant,
         sigma2=sigma2,

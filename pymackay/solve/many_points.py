@@ -115,6 +115,7 @@ def _on_spheres(
     return step
 
 
+@np.errstate(all="ignore")
 def evaluate_points(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> Points:
     """Return the points at these relative factors, shape (B, q, q)."""
     found = evaluate_many(kinds, sums, factors)

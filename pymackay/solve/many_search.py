@@ -178,7 +178,8 @@ class _Search:
         noise = self.kinds.noise
         moved = np.zeros(len(points), dtype=bool)
         for place in self.kinds.terms:
-            values, vectors = np.linalg.eigh(_symmetric(points.score[which][:, place, place]))
+            score = np.nan_to_num(points.score[which][:, place, place], posinf=0.0, neginf=0.0)
+            values, vectors = np.linalg.eigh(_symmetric(score))
             wants = (values[:, 0] * noise <= -1e-7) & ~moved[which]
             for size in (1.0, 1e-2, 1e-4):
                 todo = np.flatnonzero(wants & ~moved[which])
