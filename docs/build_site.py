@@ -87,10 +87,19 @@ def assemble(source: Path) -> None:
         if page == "api":
             (source / "api.rst").write_text(api_page(), encoding="utf-8")
             continue
-        text = relinked((ROOT / file).read_text(encoding="utf-8"), Path(file).parent)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        take_pictures(text, ROOT / Path(file).parent, source / "figures")
+        text = relinked(text, Path(file).parent)
         if page == "index":
             text += contents()
         (source / f"{page}.md").write_text(text, encoding="utf-8")
+
+
+def take_pictures(text: str, folder: Path, to: Path) -> None:
+    """Copy the pictures that a text shows; one that is missing is left to Sphinx's warning."""
+    for picture, _, target, _ in _LINK.findall(text):
+        if picture and "://" not in target and (folder / target).is_file():
+            shutil.copy(folder / target, to)
 
 
 def relinked(text: str, folder: Path) -> str:
@@ -102,7 +111,7 @@ def relinked(text: str, folder: Path) -> str:
             return found[0]
         path = os.path.normpath(folder / target)
         if picture:
-            return f"![{words}]({os.path.relpath(path, 'docs')})"
+            return f"![{words}](figures/{Path(path).name})"
         if path in PAGES:
             page = PAGES[path]
             return f"[{words}]({page}{'.rst' if page == 'api' else '.md'}{anchor or ''})"
