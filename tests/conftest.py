@@ -1,4 +1,4 @@
-"""What every test shares: quiet TensorFlow, and no browser unless it is asked for."""
+"""What every test shares: quiet TensorFlow, one thread a process, a browser only when asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import pytest
 
 # before anything imports TensorFlow: its C++ side reads the variable once
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a process for every core: threads of their own would only get in each other's way
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
