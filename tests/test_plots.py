@@ -291,6 +291,14 @@ def test_distances_are_the_worst_of_each_quantity(fit, sleep):
     assert {"criterion", "σ", "b Subject"} <= set(shown)
 
 
+def test_infinite_distances_are_drawn_at_the_edge(fit):
+    table = pm.compare(fit, fit).table
+    table.loc[table["quantity"] == "sigma", ["distance", "ok"]] = [np.inf, False]
+    ax = pm.plots.distances(table)
+    assert drawn(ax, "disagrees")[0, 0] == 1e12
+    assert ax.get_xlim()[1] > 1e12
+
+
 def test_every_picture_takes_and_returns_axes(fit, sleep, dyestuff):
     loop = pm.mackay(SLEEP, sleep, update="gamma")
     table = pm.compare(fit, fit).table

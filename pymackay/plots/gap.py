@@ -67,7 +67,7 @@ def variance_gap(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.axvline(100.0, color=GREY, linewidth=1.0)
     label_bars(ax, rows, [f"{e.term} {e.effect}\n{plain(e.variance)}" for e in table.itertuples()])
     ax.set_ylim(-0.6, len(table) - 0.4)
-    ax.set_xlim(0.0, max(104.0, 1.04 * np.nanmax(seen + hidden, initial=0.0)))
+    ax.set_xlim(0.0, max(104.0, 1.04 * float(np.max(np.nan_to_num(seen + hidden)))))
     ax.set_xlabel("% of the estimated variance")
     key_above(ax)
     return ax

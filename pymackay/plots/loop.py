@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["collapse", "trace"]
 
 _THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
+_LEAST = 1e-2  # a smaller s is drawn there
 _LINES = ("-", "--", "-.", ":")
 _SHOW = ("variances", "criterion")
 
@@ -144,7 +145,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table = _forecast_of(fit)
     ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2))
     rows = np.arange(len(table))[::-1]
-    s = table["s"].to_numpy(dtype=np.float64)
+    s = np.maximum(table["s"].to_numpy(dtype=np.float64), _LEAST)
     ax.set_xscale("log")
     ax.axvspan(1e-9, _THRESHOLD, color=VERMILION, alpha=0.10, linewidth=0)
     ax.axvline(_THRESHOLD, color=VERMILION, linewidth=1.4, linestyle="--", label="threshold, s = 4")
@@ -155,10 +156,10 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         chosen = table["survives"].to_numpy(dtype=bool) == alive
         ax.plot(s[chosen], rows[chosen], marker, color=colour, markersize=9,
                 label=name if chosen.any() else None)  # fmt: skip
-    for row, entry in zip(rows, table.itertuples(), strict=True):
+    for row, place, entry in zip(rows, s, table.itertuples(), strict=True):
         kept = f"keeps {100.0 * entry.kept:.0f} %" if entry.survives else "dies"
         ax.annotate(
-            kept, (entry.s, row), (0, 8), textcoords="offset points", ha="center", va="bottom",
+            kept, (place, row), (0, 8), textcoords="offset points", ha="center", va="bottom",
             fontsize="small", bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     _label(ax, table, rows, s)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["distances"]
 
 _NEEDED = ("stage", "quantity", "term", "distance", "tolerance", "ok")
-_LEAST = 1e-12  # of the tolerance: what is closer is drawn there
+_LEAST, _MOST = 1e-12, 1e12  # of the tolerance: what is closer, or further, is drawn there
 _NAMES = {
     "std_error": "standard errors",
     "sigma": "σ",
@@ -62,9 +62,9 @@ def distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     worst = _worst(table)
     ax = axes_for(ax, 1.2 + 0.27 * len(worst))
     rows = np.arange(len(worst))[::-1]
-    ratio = np.maximum(worst["ratio"].to_numpy(), _LEAST)
+    ratio = np.clip(worst["ratio"].to_numpy(dtype=np.float64), _LEAST, _MOST)
     ax.set_xscale("log")
-    ax.axvspan(1.0, 1e12, color=VERMILION, alpha=0.10, linewidth=0)
+    ax.axvspan(1.0, 1e2 * _MOST, color=VERMILION, alpha=0.10, linewidth=0)
     ax.axvline(1.0, color=VERMILION, linewidth=1.4, linestyle="--", label="allowed")
     ax.hlines(rows, _LEAST, ratio, color=GREY, linewidth=0.8, zorder=1)
     judged = worst["judged"].to_numpy()
