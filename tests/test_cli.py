@@ -160,7 +160,6 @@ def test_recording_that_does_not_exist():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("engine", ["statsmodels", "glmm", "mixedlm", "lme-python"])
 def test_another_engine_is_judged(engine):
-    pytest.importorskip({"lme-python": "lme_python"}.get(engine, engine))
     result = run("compare", "sleepstudy", SLEEP, "--lme4", "recorded", "--engine", engine)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("Same optimum:")
@@ -169,7 +168,6 @@ def test_another_engine_is_judged(engine):
 
 
 def test_an_engine_that_cannot_is_told_so():
-    pytest.importorskip("statsmodels")
     text = bad("compare", "cake", "angle ~ temp + (1 | recipe:replicate)", "--engine",
                "statsmodels", "--weights", "temp")  # fmt: skip
     assert "statsmodels' MixedLM has neither" in text

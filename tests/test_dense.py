@@ -40,7 +40,9 @@ def test_factor_inverse_and_solution(size):
     L = dense.cholesky(M.copy())
     np.testing.assert_allclose(np.tril(L), np.linalg.cholesky(M), rtol=0.0, atol=ROUNDING * size)
     right = rng.normal(size=(size, 2))
-    np.testing.assert_allclose(np.tril(L) @ dense.solve_lower(L, right), right, atol=ROUNDING * size)
+    np.testing.assert_allclose(
+        np.tril(L) @ dense.solve_lower(L, right), right, atol=ROUNDING * size
+    )
     inverse = dense.symmetric_inverse(L)
     np.testing.assert_array_equal(inverse, inverse.T)
     np.testing.assert_allclose(inverse @ M, np.eye(size), atol=ROUNDING * size)

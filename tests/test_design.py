@@ -81,7 +81,6 @@ def test_numbers_of_any_type_are_float64(values: Any) -> None:
 
 
 def test_arrow_columns() -> None:
-    pytest.importorskip("pyarrow")
     data = grouped_table().convert_dtypes(dtype_backend="pyarrow")
     plain, arrow = (
         build_model("y ~ x * f + (x | g)", grouped_table()),

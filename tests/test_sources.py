@@ -110,7 +110,6 @@ def test_categories_keep_their_order(table):
 
 
 def test_parquet_files_and_folders(table, tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
     monkeypatch.setattr("pymackay.model.sources._BATCH", 256)
     formula = "y ~ x + (1 | u) + (1 | i)"
     whole = pm.lmer(formula, table, weights="w")
@@ -124,7 +123,8 @@ def test_parquet_files_and_folders(table, tmp_path, monkeypatch):
 
 
 def test_dask_without_a_cluster(table):
-    dask = pytest.importorskip("dask.dataframe")
+    import dask.dataframe as dask
+
     formula = "y ~ x + (1 | u) + (1 | i)"
     source = dask.from_pandas(table, npartitions=4)
     assert_same(pm.lmer(formula, table), pm.lmer(formula, source))
@@ -169,7 +169,6 @@ def test_what_partitions_cannot_do_is_told_with_the_cure(table, tmp_path):
 
 
 def test_text_that_is_no_parquet_is_told(tmp_path):
-    pytest.importorskip("pyarrow")
     path = tmp_path / "rows.csv"
     path.write_text("y,u\n1,2\n")
     with pytest.raises(pm.ArgumentError, match="not Parquet"):
@@ -195,8 +194,9 @@ def partition_maker(flag: Path | None) -> Callable[[int], pd.DataFrame]:
 
 
 def test_a_killed_worker_costs_a_retry_and_not_the_fit(tmp_path):
-    dask = pytest.importorskip("dask.dataframe")
-    distributed = pytest.importorskip("distributed")
+    import dask.dataframe as dask
+    import distributed
+
     formula = "y ~ 1 + (1 | u) + (1 | i)"
     rows, flag = partition_maker(None), tmp_path / "died"
     whole = pm.lmer(formula, [rows(k) for k in range(8)])

@@ -128,7 +128,6 @@ def check_typed(found: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather"])
 def test_typed_files_keep_values_factors_and_missing_ones(tmp_path, suffix):
-    pytest.importorskip("pyarrow")
     getattr(typed_table(), f"to_{suffix}")(tmp_path / f"t.{suffix}")
     check_typed(read_table(str(tmp_path / f"t.{suffix}")))
 
@@ -145,7 +144,6 @@ saveRDS(d, commandArgs(TRUE)[1], compress = commandArgs(TRUE)[2])
 @pytest.mark.live
 @pytest.mark.parametrize("compressed", ["gzip", "xz", "no"])
 def test_rds_of_r_keeps_them_too(tmp_path, compressed):
-    pytest.importorskip("rdata")
     how = "FALSE" if compressed == "no" else f"'{compressed}'"
     code = R_TABLE.replace("commandArgs(TRUE)[2]", how)
     path = str(tmp_path / "t.rds")
@@ -154,7 +152,8 @@ def test_rds_of_r_keeps_them_too(tmp_path, compressed):
 
 
 def test_rds_gives_the_same_fit(tmp_path):
-    rdata = pytest.importorskip("rdata")
+    import rdata
+
     sleep = pm.load_data("sleepstudy")
     rdata.write_rds(tmp_path / "s.rds", sleep.set_axis(range(1, 181)))
     formula = "Reaction ~ Days + (Days | Subject)"
@@ -164,7 +163,8 @@ def test_rds_gives_the_same_fit(tmp_path):
 
 @pytest.mark.parametrize("kind", ["noise", "cut", "vector", "workspace"])
 def test_what_is_no_data_frame_of_r_is_refused(tmp_path, kind):
-    rdata = pytest.importorskip("rdata")
+    import rdata
+
     path = tmp_path / ("t.RData" if kind == "workspace" else "t.rds")
     rdata.write_rds(path, np.arange(3.0))
     if kind == "noise":
