@@ -361,3 +361,11 @@ def test_wrong_arguments_are_told_with_the_cure():
             IterativeControl(**wrong)
     with pytest.raises(pm.ArgumentError, match="raise the latter"):
         IterativeControl(probes=64, max_probes=32)
+
+
+def test_an_iterative_fit_is_evaluated_far_from_its_optimum():
+    data, formula = pm.load_data("Penicillin"), "diameter ~ 1 + (1 | plate) + (1 | sample)"
+    exact, found = pm.lmer(formula, data), pm.lmer(formula, data, solver="iterative")
+    for theta in ([1e3, 1e3], [1e-3, 1e3]):
+        far = found.evaluate(theta)
+        assert abs(far.criterion - exact.evaluate(theta).criterion) < tol("iterative criterion")

@@ -210,3 +210,10 @@ def test_a_killed_worker_costs_a_retry_and_not_the_fit(tmp_path):
         fit = pm.lmer(formula, source)
     assert flag.exists()
     assert_same(whole, fit)
+
+
+def test_a_fit_of_partitions_is_compared_without_its_rows(table):
+    formula = "y ~ x + (1 | u) + (1 | i)"
+    comparison = pm.compare(pm.lmer(formula, pieces(table)), pm.lmer(formula, table))
+    assert comparison.verdict == "same optimum"
+    assert "not offered" in str(comparison)

@@ -46,7 +46,8 @@ class CoarseSpace:
         v = rng.standard_normal((couplings.size, _VECTORS)).astype(np.float32)
         for _ in range(_SMOOTHING):
             v -= np.float32(_DAMPING) * jacobi(schur(v))
-        W = _columns(couplings, v / v.std(axis=0), rng)
+        spread = v.std(axis=0)
+        W = _columns(couplings, v / np.where(spread > 0.0, spread, 1.0), rng)
         coarse = W.T @ schur(W.toarray().astype(np.float32)).astype(np.float64)
         inverse = np.linalg.inv(0.5 * (coarse + coarse.T))
         self._parts = {

@@ -86,6 +86,9 @@ def fit_iterative(
     return fit.replace(not_offered={**fit.not_offered, **left_out})
 
 
+_BY_ROW = ("fitted", "residuals", "rows", "weights", "offset")
+
+
 def without_rows(fit: Fit, n: int) -> Fit:
     """Return the fit of a model whose `n` rows were summed up and let go."""
     reason = "the rows came in partitions and were not kept"
@@ -95,7 +98,8 @@ def without_rows(fit: Fit, n: int) -> Fit:
         fitted=pd.Series(nothing, index=rows, name="fitted", copy=False),
         residuals=pd.Series(nothing, index=rows, name="residuals", copy=False),
         model=replace(fit.model, rows=rows),
-        not_offered={**fit.not_offered, "fitted": reason, "residuals": reason},
+        not_offered={**fit.not_offered, **dict.fromkeys(_BY_ROW, reason)},
+        evaluate_source=lambda theta: without_rows(fit.evaluate(theta), n),
     )
 
 
