@@ -171,7 +171,9 @@ def test_an_engine_that_cannot_is_told_so():
     text = bad("compare", "cake", "angle ~ temp + (1 | recipe:replicate)", "--engine",
                "statsmodels", "--weights", "temp")  # fmt: skip
     assert "statsmodels' MixedLM has neither" in text
-    assert "is not one of" in bad("compare", "sleepstudy", SLEEP, "--engine", "sas")
+    unknown = run("compare", "sleepstudy", SLEEP, "--engine", "sas")
+    assert unknown.exit_code == 2
+    assert "'sas' is not one of 'pymackay', 'statsmodels'" in unknown.stderr
 
 
 @pytest.mark.live
