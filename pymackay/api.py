@@ -22,7 +22,7 @@ from pymackay.model.model import Model
 from pymackay.model.sources import is_source, sum_source
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.chosen import fit_chosen
+from pymackay.solve.chosen import fit_chosen, problem_chosen
 from pymackay.solve.iterative.choice import choose
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import without_rows
@@ -186,6 +186,7 @@ def mackay(
     offset: str | ArrayLike | None = None,
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
+    solver: str = "auto",
 ) -> Fit:
     """Run MacKay's loop: predict the effects, set the variances from them, again and again.
 
@@ -215,7 +216,8 @@ def mackay(
     tolerance : float, optional
         The loop has converged when the rule asks for relative changes of no more than this and,
         for ``"gamma"`` and ``"em"``, the optimum is as near in standard errors. By default 1e-9
-        for these two (1e-7 with ``inner="gradient"``), and none for the others: they run through.
+        for these two (1e-7 with ``inner="gradient"``, 1e-6 with the iterative solver), and none for
+        the others: they run through.
     start : mapping, matrix or theta, optional
         Term to covariance matrix, absolute scale; the matrix itself where there is one term; or
         theta as in `lmer`. By default the data tell.
@@ -235,6 +237,10 @@ def mackay(
         Called with each row of the trace; a true answer ends the loop.
     progress : bool, optional
         Whether a bar is drawn on stderr: by default on a terminal, for loops of over two seconds.
+
+    solver : {"auto", "exact", "iterative"}
+        As in `lmer`. With ``"iterative"``, the fixed probe vectors of its traces leave a
+        Monte-Carlo error, which `lmer` states; rounds are exact ones.
 
     Returns
     -------
@@ -292,7 +298,13 @@ def mackay(
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
-    problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
+    choice = choose(model, solver)
+    if choice.iterative and inner == "gradient":
+        raise ArgumentError(
+            "inner='gradient' learns by the exact solver's products, but the solver is "
+            "'iterative'; use inner='exact', or solver='exact'."
+        )
+    problem = problem_chosen(model, choice, reml=_is_flag(reml, "reml"))
     settings = make_settings(
         problem,
         update=update,
@@ -310,15 +322,15 @@ def mackay(
     end = run_loop(problem, starting_state(problem, start, start_noise_var), settings)
     if end.collapse is not None and on_collapse == "raise":
         raise collapse_error(model, end.collapse, end.trace, settings.rule.name)
-    return _settled(_loop_fit(problem, end, settings), settings)
+    return _settled(_loop_fit(problem, end, settings, choice.messages), settings)
 
 
-def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings) -> Fit:
+def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings, notes: tuple[str, ...]) -> Fit:
     """Return the fit of a loop, with what it should say about itself."""
     messages = boundary_messages(end.round) if settings.rule.likelihood else ()
     if end.collapse is not None:
         messages = (describe_collapse(problem.model, end.collapse),)
-    return fit_of(problem, end, messages)
+    return fit_of(problem, end, (*notes, *messages))
 
 
 def _settled(fit: Fit, settings: Settings) -> Fit:

@@ -369,3 +369,18 @@ def test_an_iterative_fit_is_evaluated_far_from_its_optimum():
     for theta in ([1e3, 1e3], [1e-3, 1e3]):
         far = found.evaluate(theta)
         assert abs(far.criterion - exact.evaluate(theta).criterion) < tol("iterative criterion")
+
+
+@pytest.mark.parametrize("update", ["gamma", "em"])
+def test_the_loop_ends_where_the_search_does(table, update):
+    formula = "y ~ x + (x | g) + (1 | h)"
+    search = pm.lmer(formula, table)
+    loop = pm.mackay(formula, table, update=update, solver="iterative")
+    assert loop.convergence.converged
+    for name, covariance in search.varcorr.items():
+        assert largest(loop.varcorr[name], covariance) < tol("iterative")
+
+
+def test_learning_by_gradient_needs_the_exact_solver(table):
+    with pytest.raises(pm.ArgumentError, match="inner='exact', or solver='exact'"):
+        pm.mackay("y ~ x + (1 | g) + (1 | h)", table, solver="iterative", inner="gradient")

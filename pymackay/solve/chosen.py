@@ -1,6 +1,8 @@
-"""`fit_chosen`: a model fitted by the solver that was chosen for it."""
+"""`fit_chosen`, `problem_chosen`: a model with the solver that was chosen for it."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import numpy as np
 
@@ -10,11 +12,13 @@ from pymackay.model.sparse_gram import SparseGram, sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
 from pymackay.solve.iterative.choice import Choice
-from pymackay.solve.iterative.fit import fit_iterative
+from pymackay.solve.iterative.fit import fit_iterative, need_crossed
+from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.pls import Solver
 from pymackay.solve.reml import Control, Optimum, find_optimum, optimise
 from pymackay.solve.solvers import make_solver
 
-__all__ = ["fit_chosen"]
+__all__ = ["fit_chosen", "problem_chosen"]
 
 
 def fit_chosen(
@@ -50,6 +54,21 @@ def fit_chosen(
     problem = Problem(model, make_solver(gram, reml=reml))
     found = _optimum(problem, start, choice.exact_control)
     return assemble(problem, found.factors, found.evaluation, found.convergence)
+
+
+def problem_chosen(model: Model, choice: Choice, *, reml: bool) -> Problem:
+    """Return a model with its solver, for a loop of its own.
+
+    Raises
+    ------
+    ArgumentError
+        If the iterative solver was asked for and there is one grouping factor only.
+    """
+    if not choice.iterative:
+        return Problem(model, make_solver(cross_products(model), reml=reml))
+    gram = sparse_cross_products(model)
+    need_crossed(gram)
+    return Problem(model, cast(Solver, Iterative(gram, reml, choice.iterative_control)))
 
 
 def _optimum(problem: Problem, start: np.ndarray | None, control: Control | None) -> Optimum:

@@ -57,11 +57,7 @@ def fit_iterative(
     ArgumentError
         If there is one grouping factor only: then nothing is dense, and the exact solver serves.
     """
-    if len(gram.blocks) < 2:
-        raise ArgumentError(
-            f"solver='iterative' is for two or more grouping factors, but the model has only "
-            f"'{gram.blocks[0].name}'; use solver='exact', which then needs no dense matrix."
-        )
+    need_crossed(gram)
     solver = Iterative(gram, reml, control)
     checkpoint = open_checkpoint(solver.control.checkpoint, model.formula, gram, reml=reml)
     search = Search(solver, checkpoint)
@@ -84,6 +80,15 @@ def fit_iterative(
         return fit
     left_out = {"criterion": "criterion_probes is 0, so that no log determinant was estimated"}
     return fit.replace(not_offered={**fit.not_offered, **left_out})
+
+
+def need_crossed(gram: SparseGram) -> None:
+    """Refuse a model with one grouping factor: nothing is dense, and the exact solver serves."""
+    if len(gram.blocks) < 2:
+        raise ArgumentError(
+            f"solver='iterative' is for two or more grouping factors, but the model has only "
+            f"'{gram.blocks[0].name}'; use solver='exact', which then needs no dense matrix."
+        )
 
 
 _BY_ROW = ("fitted", "residuals", "rows", "weights", "offset")
