@@ -63,7 +63,7 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
     >>> test = pm.variance_test(fit, ("Subject", "Days"))
     >>> test["Mixture"].tolist(), test["Chisq"].round(4).tolist()
-    (['0.5 chi2(1) + 0.5 chi2(2)'], [42.8371])
+    (['0.5 chi2(1) + 0.5 chi2(2)'], [42.8368])
     """
     check_fit(fit, "variance_test")
     if isinstance(reduced, Fit):

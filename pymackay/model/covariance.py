@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dgeqrf
 
 __all__ = ["TermLayout", "lower_factor", "split_theta", "theta_names"]
 
@@ -69,8 +68,7 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     """
     if factor.shape[0] == 1:
         return np.abs(factor)
-    reflected, _, _, _ = dgeqrf(factor.T)
-    R = np.triu(reflected[: factor.shape[0]])
+    R = np.asarray(np.linalg.qr(factor.T, mode="r"))
     return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
 
 
