@@ -56,7 +56,7 @@ class Engine:
 
 ENGINES = (
     Engine("pymackay"),
-    Engine("lme4", limit=240.0),
+    Engine("lme4", limit=150.0),
     Engine("glmm", limit=60.0),
     Engine("mixedlm", limit=60.0),
     Engine("lme-python", limit=30.0),
