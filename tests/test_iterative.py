@@ -384,3 +384,9 @@ def test_the_loop_ends_where_the_search_does(table, update):
 def test_learning_by_gradient_needs_the_exact_solver(table):
     with pytest.raises(pm.ArgumentError, match="inner='exact', or solver='exact'"):
         pm.mackay("y ~ x + (1 | g) + (1 | h)", table, solver="iterative", inner="gradient")
+
+
+def test_terms_of_one_group_may_hold_the_same_column(table):
+    formula = "y ~ x + (x || g) + (0 + x | g) + (1 | h)"
+    exact, found = pm.lmer(formula, table), pm.lmer(formula, table, solver="iterative")
+    assert abs(found.criterion - exact.criterion) < tol("iterative criterion")

@@ -10,6 +10,7 @@ import scipy.linalg
 
 from pymackay.errors import DataError
 from pymackay.model.covariance import split_theta
+from pymackay.model.gram import order_blocks
 from pymackay.model.grouping import check_levels
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
@@ -17,7 +18,7 @@ from pymackay.model.partition import GroupSums, PartitionSums, Plan
 from pymackay.model.random_part import lme4_order, term_names
 from pymackay.model.response import Response
 from pymackay.model.scaling import Basis
-from pymackay.model.sparse_gram import SparseGram, order_blocks
+from pymackay.model.sparse_gram import SparseGram
 
 __all__ = ["Accumulator", "Summed"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,15 @@ from pymackay.model.model import Model
 from pymackay.model.response import Response, residual_response
 from pymackay.model.scaling import Basis, fixed_basis, term_basis
 
-__all__ = ["Block", "Gram", "cross_products"]
+__all__ = [
+    "Block",
+    "Gram",
+    "cross_products",
+    "order_blocks",
+    "order_model",
+    "random_columns",
+    "weigh",
+]
 
 _CHUNK = 262_144  # rows summed at a time: memory beyond the columns themselves stays bounded
 
@@ -108,6 +117,16 @@ class Gram:
             start += q
         return found
 
+    def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
+        block = self.blocks[index]
+        if index == 0:
+            c = self.C[:, :, -1] if isinstance(self.C, np.ndarray) else self.C[:, [-1]].toarray()
+            return self.A, c.reshape(block.n_levels, block.q)
+        start = sum(other.size for other in self.blocks[1:index])
+        rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
+        return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -1]
+
 
 def cross_products(model: Model) -> Gram:
     """Sum the rows of `model` up; after this no evaluation touches a row.
@@ -118,15 +137,15 @@ def cross_products(model: Model) -> Gram:
         If X explains the response without residual: no variance is left to share out.
     """
     root = None if model.weights is None else np.sqrt(model.weights)
-    basis = fixed_basis(_weigh(model.X, root))
+    basis = fixed_basis(weigh(model.X, root))
     response = residual_response(model, root, basis)
-    transforms = tuple(term_basis(_weigh(term.columns, root)) for term in model.terms)
-    blocks = _order_blocks(model)
+    transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
+    blocks = order_model(model)
     sums = _Sums(blocks, model.X.shape[1] + 1)
     for start in range(0, len(model.y), _CHUNK):
         rows = slice(start, start + _CHUNK)
         dense = np.column_stack([basis.Q[rows], response.residual[rows]])
-        sums.add(*_random_columns(model, blocks, transforms, root, rows), dense)
+        sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
     A, C, D = sums.finish()
     return Gram(
         blocks=blocks,
@@ -143,22 +162,38 @@ def cross_products(model: Model) -> Gram:
     )
 
 
-def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
+def weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
+    """Multiply rows by the roots of their weights, where there are weights."""
     return columns if root is None else columns * root[:, None]
 
 
-def _order_blocks(model: Model) -> tuple[Block, ...]:
-    """One block per grouping factor; the one whose elimination saves most comes first."""
+def order_model(model: Model) -> tuple[Block, ...]:
+    """Return `order_blocks` of a model's factors and terms."""
+    return order_blocks(
+        {name: len(factor.levels) for name, factor in model.factors.items()},
+        [(term.group, len(term.effects)) for term in model.terms],
+    )
+
+
+def order_blocks(levels: dict[str, int], terms: Sequence[tuple[str, int]]) -> tuple[Block, ...]:
+    """Make one block per grouping factor; the one with most effects comes first.
+
+    Parameters
+    ----------
+    levels : dict of str to int
+        Grouping factor to its number of levels.
+    terms : sequence of (str, int)
+        Grouping factor and number of effects of each term.
+    """
     blocks = []
-    for name, factor in model.factors.items():
-        terms = tuple(i for i, term in enumerate(model.terms) if term.group == name)
-        q = sum(len(model.terms[i].effects) for i in terms)
-        blocks.append(Block(name, len(factor.levels), terms, q))
+    for name, count in levels.items():
+        own = tuple(i for i, (group, _) in enumerate(terms) if group == name)
+        blocks.append(Block(name, count, own, sum(terms[i][1] for i in own)))
     lead = max(range(len(blocks)), key=lambda i: blocks[i].size)
     return (blocks[lead], *blocks[:lead], *blocks[lead + 1 :])
 
 
-def _random_columns(
+def random_columns(
     model: Model,
     blocks: tuple[Block, ...],
     transforms: tuple[np.ndarray, ...],
@@ -170,7 +205,7 @@ def _random_columns(
     for block in blocks:
         parts = [model.terms[i].columns[rows] @ transforms[i] for i in block.terms]
         joined = parts[0] if len(parts) == 1 else np.column_stack(parts)
-        columns.append(_weigh(joined, None if root is None else root[rows]))
+        columns.append(weigh(joined, None if root is None else root[rows]))
         codes.append(model.factors[block.name].codes[rows])
     return columns, codes
 

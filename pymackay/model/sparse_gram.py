@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.model.covariance import TermLayout, split_theta
-from pymackay.model.gram import Block, Gram
+from pymackay.model.gram import Block, Gram, order_model, random_columns, weigh
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.model import Model
 from pymackay.model.response import Response, residual_response
@@ -23,7 +23,6 @@ from pymackay.model.scaling import Basis, fixed_basis, term_basis
 __all__ = [
     "SparseGram",
     "SparseSums",
-    "order_blocks",
     "sparse_cross_products",
 ]
 
@@ -120,6 +119,11 @@ class SparseGram:
             start += q
         return found
 
+    def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
+        block = self.blocks[index]
+        return self.diagonals[index], self.dense[index][:, -1].reshape(block.n_levels, block.q)
+
 
 def sparse_cross_products(model: Model) -> SparseGram:
     """Sum the rows of `model` up, in sparse form.
@@ -130,24 +134,15 @@ def sparse_cross_products(model: Model) -> SparseGram:
         If X explains the response without residual.
     """
     root = None if model.weights is None else np.sqrt(model.weights)
-    basis = fixed_basis(_weigh(model.X, root))
+    basis = fixed_basis(weigh(model.X, root))
     response = residual_response(model, root, basis)
-    transforms = tuple(term_basis(_weigh(term.columns, root)) for term in model.terms)
-    blocks = order_blocks(
-        {name: len(factor.levels) for name, factor in model.factors.items()},
-        [(term.group, len(term.effects)) for term in model.terms],
-    )
+    transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
+    blocks = order_model(model)
     sums = SparseSums(blocks, model.X.shape[1] + 1)
     for start in range(0, len(model.y), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        columns = [
-            np.column_stack([model.terms[i].columns[rows] @ transforms[i] for i in block.terms])
-            for block in blocks
-        ]
-        if root is not None:
-            columns = [part * root[rows, None] for part in columns]
-        codes = [model.factors[block.name].codes[rows] for block in blocks]
-        sums.add(columns, codes, np.column_stack([basis.Q[rows], response.residual[rows]]))
+        dense = np.column_stack([basis.Q[rows], response.residual[rows]])
+        sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
     return sums.finish(
         n=len(model.y),
         basis=basis,
@@ -156,28 +151,6 @@ def sparse_cross_products(model: Model) -> SparseGram:
         layouts=split_theta([len(term.effects) for term in model.terms]),
         transforms=transforms,
     )
-
-
-def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
-    return columns if root is None else columns * root[:, None]
-
-
-def order_blocks(levels: dict[str, int], terms: Sequence[tuple[str, int]]) -> tuple[Block, ...]:
-    """Make one block per grouping factor; the one with most effects comes first.
-
-    Parameters
-    ----------
-    levels : dict of str to int
-        Grouping factor to its number of levels.
-    terms : sequence of (str, int)
-        Grouping factor and number of effects of each term.
-    """
-    blocks = []
-    for name, count in levels.items():
-        own = tuple(i for i, (group, _) in enumerate(terms) if group == name)
-        blocks.append(Block(name, count, own, sum(terms[i][1] for i in own)))
-    lead = max(range(len(blocks)), key=lambda i: blocks[i].size)
-    return (blocks[lead], *blocks[:lead], *blocks[lead + 1 :])
 
 
 class SparseSums:

@@ -10,12 +10,9 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import lower_factor, theta_names
-from pymackay.model.gram import Gram
 from pymackay.model.model import Model
-from pymackay.model.sparse_gram import SparseGram
 from pymackay.solve.arguments import covariance_matrix, positive_number
 from pymackay.solve.assemble import Problem, factors_from_theta
-from pymackay.solve.iterative.beginning import beginning
 from pymackay.solve.rounds import State
 from pymackay.solve.start import moment_start
 from pymackay.solve.updates import root_of
@@ -47,20 +44,16 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
     y_var = solver.gram.y_scale**2
     noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
     if start is None or not _is_covariances(start, model):
-        factors = _beginning(solver.gram) if start is None else _theta_factors(problem, start)
+        factors = moment_start(solver.gram) if start is None else _theta_factors(problem, start)
         _refuse_dead(model, factors)
         profiled = solver.evaluate(factors).sigma2
         ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
         return State(tuple(ratio * f for f in factors), noise or profiled)
     if noise is None:
-        noise = solver.evaluate(_beginning(solver.gram)).sigma2
+        noise = solver.evaluate(moment_start(solver.gram)).sigma2
     factors = _covariance_factors(problem, start, noise * y_var)
     _refuse_dead(model, factors)
     return State(tuple(factors), noise)
-
-
-def _beginning(gram: Gram | SparseGram) -> list[np.ndarray]:
-    return beginning(gram) if isinstance(gram, SparseGram) else moment_start(gram)
 
 
 def _is_covariances(start: object, model: Model) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pymackay.model.covariance import lower_factor
 from pymackay.model.gram import Gram
+from pymackay.model.sparse_gram import SparseGram
 from pymackay.solve.batched import choose_layout
 from pymackay.solve.levels import eliminate
 
@@ -19,7 +20,7 @@ _OVERLAP = 0.1  # share of what one block leaves that others may be thought to l
 _CEILING = 1e6  # relative variance beyond which a larger start tells nothing
 
 
-def noise_level(gram: Gram, term: int) -> float:
+def noise_level(gram: Gram | SparseGram, term: int) -> float:
     """Return the relative variance of one level's least-squares effect (columns are whitened)."""
     for block in gram.blocks:
         if term in block.terms:
@@ -27,7 +28,7 @@ def noise_level(gram: Gram, term: int) -> float:
     raise KeyError(term)
 
 
-def moment_start(gram: Gram) -> list[np.ndarray]:
+def moment_start(gram: Gram | SparseGram) -> list[np.ndarray]:
     """Return a relative factor per term from the between-level moments of the response.
 
     For each block by itself, with shrunken effects ``b_j = B_j c_j``, ``B_j = (A_j + kI)⁻¹``:
@@ -35,7 +36,7 @@ def moment_start(gram: Gram) -> list[np.ndarray]:
     spirit (1953, Biometrics 9), cheap, and only a start.
     """
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
-    found = [_moments(*_block_moments(gram, k), gram) for k in range(len(gram.blocks))]
+    found = [_moments(*gram.level_moments(k), gram) for k in range(len(gram.blocks))]
     sigma2 = _unexplained(found, gram)
     for block, moments in zip(gram.blocks, found, strict=True):
         G = moments.relative_covariance(sigma2)
@@ -74,7 +75,7 @@ class _Moments:
         return self.shrink @ (self.second / sigma2 - self.noise) @ self.shrink.T
 
 
-def _unexplained(found: list[_Moments], gram: Gram) -> float:
+def _unexplained(found: list[_Moments], gram: Gram | SparseGram) -> float:
     """Return σ²: what all blocks leave where they are orthogonal, else what the best one leaves."""
     freedom = gram.n - gram.p
     least = min(max(1.0 - m.explained, 1e-10) / max(freedom - m.spent, 1.0) for m in found)
@@ -85,18 +86,7 @@ def _unexplained(found: list[_Moments], gram: Gram) -> float:
     return min(least, max(left / still_free, _OVERLAP * least))
 
 
-def _block_moments(gram: Gram, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
-    block = gram.blocks[index]
-    if index == 0:
-        c = gram.C[:, :, -1] if isinstance(gram.C, np.ndarray) else gram.C[:, [-1]].toarray()
-        return gram.A, c.reshape(block.n_levels, block.q)
-    start = sum(other.size for other in gram.blocks[1:index])
-    rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
-    return gram.D[rows[:, :, None], rows[:, None, :]], gram.D[rows, -1]
-
-
-def _moments(A: np.ndarray, c: np.ndarray, gram: Gram) -> _Moments:
+def _moments(A: np.ndarray, c: np.ndarray, gram: Gram | SparseGram) -> _Moments:
     J, q = A.shape[:2]
     ridge = _RIDGE * np.einsum("jaa->", A) / J / q
     layout = choose_layout(J, q)

@@ -85,11 +85,13 @@ def choose(model: Model, solver: str, control: Control | IterativeControl | None
 def _predicted(model: Model) -> Choice:
     """Choose by the memory and time that the exact solver would need."""
     sizes = _sizes(model)
+    if len(sizes) < 2:
+        return Choice(False)
     rest = sum(sizes[1:]) + model.X.shape[1] + 1
     memory = 8.0 * _COPIES * rest**2
     seconds = _EVALUATIONS * rest**3 / _RATE
     free = _free_memory()
-    if len(sizes) < 2 or (memory <= _SHARE * free and seconds <= _PATIENCE):
+    if memory <= _SHARE * free and seconds <= _PATIENCE:
         return Choice(False)
     reason = f"{memory / 2**30:.3g} GiB" if memory > _SHARE * free else f"{seconds:.0f} s"
     return Choice(

@@ -13,7 +13,6 @@ from pymackay.model.model import Model
 from pymackay.model.sparse_gram import SparseGram
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
-from pymackay.solve.iterative.beginning import beginning, noise_levels
 from pymackay.solve.iterative.checkpoint import open_checkpoint
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.errors import MonteCarlo, monte_carlo
@@ -21,6 +20,7 @@ from pymackay.solve.iterative.search import Point, Search
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.pls import Solver
+from pymackay.solve.start import moment_start, noise_level
 
 __all__ = ["fit_iterative", "without_rows"]
 
@@ -111,9 +111,9 @@ def without_rows(fit: Fit, n: int) -> Fit:
 def _start(gram: SparseGram, theta: np.ndarray | None) -> list[np.ndarray]:
     """Return the factors to start from, each a little off the boundary."""
     if theta is None:
-        return beginning(gram)
+        return moment_start(gram)
     factors = factors_from_theta(gram.as_gram(), theta)
-    lifts = [np.sqrt(_LIFT * noise) for noise in noise_levels(gram)]
+    lifts = [np.sqrt(_LIFT * noise_level(gram, k)) for k in range(len(factors))]
     return [
         np.linalg.cholesky(factor @ factor.T + lift**2 * np.eye(len(factor)))
         for factor, lift in zip(factors, lifts, strict=True)

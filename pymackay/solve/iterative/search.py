@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.solve.axes import Axes, in_axes
-from pymackay.solve.iterative.beginning import noise_levels
 from pymackay.solve.iterative.checkpoint import Checkpoint
 from pymackay.solve.iterative.solver import Estimate, Iterative
+from pymackay.solve.start import noise_level
 from pymackay.solve.trust_region import trust_region_step
 
 __all__ = ["Point", "Search"]
@@ -75,7 +75,7 @@ class Search:
         self.solver = solver
         self.checkpoint = checkpoint
         self.layouts = solver.gram.layouts
-        self.noise = noise_levels(solver.gram)
+        self.noise = [noise_level(solver.gram, k) for k in range(len(solver.gram.layouts))]
         self.steps = 0
         self.evaluations = 0
 
