@@ -14,6 +14,7 @@ from pymackay.model.response import Response, residual_response
 from pymackay.model.scaling import Basis, fixed_basis, term_basis
 
 __all__ = [
+    "Bases",
     "Block",
     "Gram",
     "cross_products",
@@ -53,8 +54,35 @@ class Block:
         return self.n_levels * self.q
 
 
+class Bases:
+    """What cross-products tell of their bases and blocks, however their sums are stored."""
+
+    response: Response
+    layouts: tuple[TermLayout, ...]
+
+    @property
+    def y_scale(self) -> float:
+        """Length of the least-squares residual."""
+        return self.response.scale
+
+    @property
+    def n_theta(self) -> int:
+        """Number of covariance parameters."""
+        return self.layouts[-1].stop
+
+    def block_slices(self, block: Block) -> list[tuple[int, slice]]:
+        """Return (term, its columns within the block) for the terms of `block`."""
+        found = []
+        start = 0
+        for term in block.terms:
+            q = self.layouts[term].q
+            found.append((term, slice(start, start + q)))
+            start += q
+        return found
+
+
 @dataclass(frozen=True, eq=False)
-class Gram:
+class Gram(Bases):
     """Weighted cross-products of [Z, X, y] in the bases of `pymackay.model.scaling`.
 
     The columns are ordered: the leading block (most levels, eliminated level by level), the
@@ -96,26 +124,6 @@ class Gram:
     log_weights: float
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
-
-    @property
-    def y_scale(self) -> float:
-        """Length of the least-squares residual."""
-        return self.response.scale
-
-    @property
-    def n_theta(self) -> int:
-        """Number of covariance parameters."""
-        return self.layouts[-1].stop
-
-    def block_slices(self, block: Block) -> list[tuple[int, slice]]:
-        """Return (term, its columns within the block) for the terms of `block`."""
-        found = []
-        start = 0
-        for term in block.terms:
-            q = self.layouts[term].q
-            found.append((term, slice(start, start + q)))
-            start += q
-        return found
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""

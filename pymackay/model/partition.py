@@ -23,12 +23,13 @@ from pymackay.model.factors import as_factor, recode
 from pymackay.model.fixed_part import build_fixed_part, make_side
 from pymackay.model.frame import Frame, Selection, make_frame
 from pymackay.model.grouping import group_rows
+from pymackay.model.level_pairs import FoundPairs
 from pymackay.model.matrix import make_design
 from pymackay.model.scaling import fixed_basis
 from pymackay.model.specification import Specification, specify
 from pymackay.model.table import Table
 
-__all__ = ["GroupSums", "PairSums", "PartitionSums", "Plan", "make_plan", "sum_partition"]
+__all__ = ["GroupSums", "PartitionSums", "Plan", "make_plan", "sum_partition"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +101,6 @@ class GroupSums:
 
 
 @dataclass(frozen=True, eq=False)
-class PairSums:
-    """Two grouping factors' part: levels that meet, and one matrix for each such pair.
-
-    Attributes
-    ----------
-    rows, columns : numpy.ndarray of int32, shape (pairs,)
-    values : numpy.ndarray, shape (pairs, q_k, q_l)
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class PartitionSums:
     """All that a partition adds.
 
@@ -127,7 +113,7 @@ class PartitionSums:
         Weighted sum of squares of the response as it came: what its residual is judged by.
     dense_gram : numpy.ndarray, shape (p + 1, p + 1)
     groups : dict of str to GroupSums
-    pairs : dict of (str, str) to PairSums
+    pairs : dict of (str, str) to FoundPairs
     """
 
     n: int
@@ -136,7 +122,7 @@ class PartitionSums:
     squared_response: float
     dense_gram: np.ndarray
     groups: dict[str, GroupSums]
-    pairs: dict[tuple[str, str], PairSums]
+    pairs: dict[tuple[str, str], FoundPairs]
 
 
 def make_plan(
@@ -315,7 +301,7 @@ def _group_sums(factor: Factor, columns: np.ndarray, dense: np.ndarray, numbers:
     return GroupSums(factor.levels, numbers, diagonal, sums)
 
 
-def _pair_sums(first: Factor, a: np.ndarray, second: Factor, b: np.ndarray) -> PairSums:
+def _pair_sums(first: Factor, a: np.ndarray, second: Factor, b: np.ndarray) -> FoundPairs:
     shape = (len(first.levels), len(second.levels))
     places = (first.codes, second.codes)
     found = [
@@ -325,4 +311,4 @@ def _pair_sums(first: Factor, a: np.ndarray, second: Factor, b: np.ndarray) -> P
     ]
     rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(found[0].indptr))
     values = np.stack([part.data for part in found], axis=1)
-    return PairSums(rows, found[0].indices, values.reshape(-1, a.shape[1], b.shape[1]))
+    return FoundPairs(rows, found[0].indices, values.reshape(-1, a.shape[1], b.shape[1]))

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.model.covariance import TermLayout, split_theta
-from pymackay.model.gram import Block, Gram, order_model, random_columns, weigh
+from pymackay.model.gram import Bases, Block, Gram, order_model, random_columns, weigh
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.model import Model
 from pymackay.model.response import Response, residual_response
@@ -30,7 +30,7 @@ _CHUNK = 4_194_304  # rows summed at a time: memory beyond the columns themselve
 
 
 @dataclass(frozen=True, eq=False)
-class SparseGram:
+class SparseGram(Bases):
     """Weighted cross-products of [Z, X, y] in the bases of `pymackay.model.scaling`.
 
     Attributes
@@ -61,16 +61,6 @@ class SparseGram:
     log_weights: float
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
-
-    @property
-    def y_scale(self) -> float:
-        """Length of the least-squares residual."""
-        return self.response.scale
-
-    @property
-    def n_theta(self) -> int:
-        """Number of covariance parameters."""
-        return self.layouts[-1].stop
 
     def as_gram(self) -> Gram:
         """Return itself for functions that ask only for what both kinds have: blocks and bases."""
@@ -108,16 +98,6 @@ class SparseGram:
             layouts=self.layouts,
             transforms=self.transforms,
         )
-
-    def block_slices(self, block: Block) -> list[tuple[int, slice]]:
-        """Return (term, its columns within the block) for the terms of `block`."""
-        found = []
-        start = 0
-        for term in block.terms:
-            q = self.layouts[term].q
-            found.append((term, slice(start, start + q)))
-            start += q
-        return found
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
