@@ -212,9 +212,8 @@ def _new_side(
             missing |= absent
     filled = {name: _without_missing(column) for name, column in columns.items()}
     values = make_design(terms, filled, side.contrasts, len(complete)).values
-    values[missing] = np.nan
     complete &= ~missing
-    return values
+    return np.where(missing[:, None], np.nan, values)
 
 
 def _aligned(column: Column, levels: tuple[str, ...] | None, variable: Variable) -> Column:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
+from pymackay.model.chunks import chunks
 from pymackay.model.columns import Column, Factor, number_labels, renumber
 
 __all__ = ["as_factor", "combine", "drop_unused", "levels_in_use", "recode"]
@@ -45,16 +46,29 @@ def _sorted_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Integers of a moderate range are numbered through a table, without hashing or sorting.
     """
     if values.dtype.kind in "iu" and len(values):
-        wide = values if values.dtype.itemsize == 8 else values.astype(np.int64)
-        low = wide.min()
-        span = int(wide.max()) - int(low) + 1
+        low, high = int(values.min()), int(values.max())
+        span = high - low + 1
         if span <= _DENSE * len(values) + 64:
-            places = (wide - low).astype(np.int64)
-            found = levels_in_use(places, span)
-            return _ranks(places, found, span), found.astype(wide.dtype) + low
+            return _table_codes(values, low, span)
     codes, distinct = pd.factorize(values)
     order = np.argsort(distinct, kind="stable")
     return renumber(codes, order), distinct[order]
+
+
+def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number integers between `low` and ``low + span`` in rising order, some rows at a time."""
+    wide = values.dtype if values.dtype.itemsize == 8 else np.dtype(np.int64)
+    least = wide.type(low)
+    present = np.zeros(span, dtype=bool)
+    for rows in chunks(len(values)):
+        present[values[rows].astype(wide) - least] = True
+    found = np.flatnonzero(present)
+    ranks = np.zeros(span, dtype=np.int32)
+    ranks[found] = np.arange(len(found), dtype=np.int32)
+    codes = np.empty(len(values), dtype=np.int32)
+    for rows in chunks(len(values)):
+        codes[rows] = ranks[values[rows].astype(wide) - least]
+    return codes, found.astype(wide) + least
 
 
 def _merge_repeated(codes: np.ndarray, labels: Sequence[str]) -> Factor:
@@ -68,7 +82,8 @@ def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
     """Return which of `size` codes occur, ascending; -1 does not count."""
     if size <= _DENSE * len(codes) + 64:
         present = np.zeros(size + 1, dtype=bool)
-        present[codes] = True
+        for rows in chunks(len(codes)):
+            present[codes[rows]] = True
         return np.flatnonzero(present[:size])
     found = np.unique(codes)
     return found[found >= 0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["FoundPairs", "GrowingPairs", "LevelPairs"]
+__all__ = ["FoundPairs", "GrowingPairs", "LevelPairs", "sum_pairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +103,32 @@ class _Part:
         return sp.csr_matrix((data, self.pattern.indices, indptr), shape=shape)
 
 
+def sum_pairs(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """Add up the numbers that stand at equal places, in compressed rows, sorted.
+
+    Parameters
+    ----------
+    rows, columns : numpy.ndarray of int, shape (pairs,)
+    values : numpy.ndarray, shape (pairs,)
+    shape : tuple of int
+    """
+    if not len(values) or (values != values[0]).any():
+        return sp.coo_matrix((values, (rows, columns)), shape=shape).tocsr()
+    keys = rows.astype(np.int64)  # one number everywhere, as where effects are scalar: counting
+    keys *= shape[1]
+    keys += columns
+    keys.sort()
+    firsts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    counts = np.diff(firsts, append=len(keys))
+    row, column = np.divmod(keys[firsts], shape[1])
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
+    return sp.csr_matrix(
+        (values[0] * counts, column.astype(np.int32), indptr.astype(np.int32)), shape=shape
+    )
+
+
 def _compact(matrix: sp.csr_matrix) -> np.ndarray:
     """Return the numbers in float32 where that holds them exactly, as it does counts."""
     short = matrix.data.astype(np.float32)
@@ -139,8 +165,7 @@ class GrowingPairs:
         """
         components = values.reshape(len(values), -1)
         found = [
-            sp.coo_matrix((components[:, i], (rows, columns)), shape=shape).tocsr()
-            for i in range(components.shape[1])
+            sum_pairs(rows, columns, components[:, i], shape) for i in range(components.shape[1])
         ]
         data = [part.data for part in found]
         joined = _compact(found[0]) if len(data) == 1 else np.stack(data, axis=1)

@@ -18,6 +18,7 @@ Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
 
 MAX_CELLS = 2**30
+SHARED = 2**20  # rows from which a column of ones would cost memory worth saving
 INTERCEPT = "(Intercept)"
 
 
@@ -28,7 +29,7 @@ class Design:
     Attributes
     ----------
     values : numpy.ndarray, shape (n, p)
-        Column-major.
+        Column-major. Of very many rows, a constant alone is one number that all share, read-only.
     names : tuple of str, length p
     assign : numpy.ndarray of int, shape (p,)
         The term each column belongs to, from 1; 0 for the intercept.
@@ -79,6 +80,8 @@ def make_design(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
     ]
     p = sum(widths) + terms.intercept
     refuse_too_many(n, p)
+    if terms.intercept and p == 1 and n >= SHARED:
+        return Design(np.broadcast_to(1.0, (n, 1)), (INTERCEPT,), np.zeros(1, dtype=np.intp))
     values = np.empty((n, p), order="F")
     names = [INTERCEPT] if terms.intercept else []
     values[:, : len(names)] = 1.0

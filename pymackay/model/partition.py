@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.bars import Bar
@@ -23,7 +22,7 @@ from pymackay.model.factors import as_factor, recode
 from pymackay.model.fixed_part import build_fixed_part, make_side
 from pymackay.model.frame import Frame, Selection, make_frame
 from pymackay.model.grouping import group_rows
-from pymackay.model.level_pairs import FoundPairs
+from pymackay.model.level_pairs import FoundPairs, sum_pairs
 from pymackay.model.matrix import make_design
 from pymackay.model.scaling import fixed_basis
 from pymackay.model.specification import Specification, specify
@@ -303,9 +302,8 @@ def _group_sums(factor: Factor, columns: np.ndarray, dense: np.ndarray, numbers:
 
 def _pair_sums(first: Factor, a: np.ndarray, second: Factor, b: np.ndarray) -> FoundPairs:
     shape = (len(first.levels), len(second.levels))
-    places = (first.codes, second.codes)
     found = [
-        sp.coo_matrix((a[:, i] * b[:, j], places), shape=shape).tocsr()
+        sum_pairs(first.codes, second.codes, a[:, i] * b[:, j], shape)
         for i in range(a.shape[1])
         for j in range(b.shape[1])
     ]

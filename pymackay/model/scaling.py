@@ -53,6 +53,9 @@ def fixed_basis(X: np.ndarray) -> Basis:
     """
     if X.shape[1] == 0:
         return Basis(X, np.zeros((0, 0)))
+    if X.shape[1] == 1 and X.strides[0] == 0:  # one number that all rows share
+        length = np.sqrt(len(X)) * np.abs(X[:1])
+        return Basis(np.broadcast_to(X[:1] / length, X.shape), length)
     if X.size > _SMALL:
         basis = _cholesky_qr(X)
         if basis is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from pymackay import __version__
 from pymackay.errors import ArgumentError
+from pymackay.model.chunks import chunks
 from pymackay.model.covariance import lower_factor, theta_names
 from pymackay.model.gram import Gram
 from pymackay.model.model import Model
@@ -102,7 +104,7 @@ def assemble(
         sigma=sigma,
         theta=pd.Series(
             np.concatenate([u.elements(f) for u, f in zip(gram.layouts, users, strict=True)]),
-            index=names,
+            index=_labels(tuple(names)),
             name="theta",
         ),
         varcorr=_varcorr(model, users, sigma),
@@ -150,13 +152,23 @@ def _too_far(theta: np.ndarray) -> ArgumentError:
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _labels_once(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)
+
+
+def _labels(names: tuple[str, ...]) -> pd.Index:
+    """Return an index of names; made once, because making it takes longer than what it labels."""
+    return _labels_once(names).view()
+
+
 def _fixed_effects(
     model: Model, gram: Gram, evaluation: Evaluation, sigma: float
 ) -> tuple[pd.Series, pd.DataFrame]:
     moved = gram.basis.from_basis(evaluation.beta) * gram.y_scale
     half = gram.basis.from_basis(evaluation.precision_inverse)
     vcov = sigma**2 * gram.basis.from_basis(half.T)
-    index = pd.Index(model.fixed)
+    index = _labels(model.fixed)
     beta = pd.Series(gram.response.beta + moved, index=index, name="beta")
     return beta, pd.DataFrame(0.5 * (vcov + vcov.T), index=index, columns=index)
 
@@ -180,23 +192,26 @@ def _fitted(
     model: Model, gram: Gram, evaluation: Evaluation, effects: list[np.ndarray]
 ) -> tuple[pd.Series, pd.Series]:
     """Take the model's part off the least-squares residual: no digits of y's size are lost."""
-    left = gram.response.residual - gram.basis.Q @ evaluation.beta
-    if model.weights is not None:
-        left = left / np.sqrt(model.weights)
-    residuals = left * gram.y_scale
-    for term, b in zip(model.terms, effects, strict=True):
-        rows = b[model.factors[term.group].codes]
-        residuals = residuals - np.einsum("nq,nq->n", term.columns, rows)
+    residuals = np.empty(len(model.y))
+    for rows in chunks(len(residuals)):
+        left = gram.response.residual[rows] - gram.basis.Q[rows] @ evaluation.beta
+        if model.weights is not None:
+            left /= np.sqrt(model.weights[rows])
+        left *= gram.y_scale
+        for term, b in zip(model.terms, effects, strict=True):
+            own = b[model.factors[term.group].codes[rows]]
+            left -= np.einsum("nq,nq->n", term.columns[rows], own)
+        residuals[rows] = left
     return (
-        pd.Series(model.y - residuals, index=model.rows, name="fitted"),
-        pd.Series(residuals, index=model.rows, name="residuals"),
+        pd.Series(model.y - residuals, index=model.rows, name="fitted", copy=False),
+        pd.Series(residuals, index=model.rows, name="residuals", copy=False),
     )
 
 
 def _varcorr(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
     found = {}
     for term, user in zip(model.terms, users, strict=True):
-        index = pd.Index(term.effects)
+        index = _labels(term.effects)
         found[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
     return found
 
@@ -206,7 +221,7 @@ def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]
-        columns = [effect for i in terms for effect in model.terms[i].effects]
+        columns = _labels(tuple(effect for i in terms for effect in model.terms[i].effects))
         found[name] = pd.DataFrame(
             np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
         )
