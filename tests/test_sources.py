@@ -13,7 +13,10 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.model.sources import is_source
+from pymackay.model.design import build_model
+from pymackay.model.level_keys import LevelKeys
+from pymackay.model.sources import is_source, sum_source
+from pymackay.model.sparse_gram import sparse_cross_products
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,46 @@ def test_interactions_group_by_both_columns(table):
     assert abs(whole.criterion - parts.criterion) < tol("tight criterion")
     effects = parts.ranef["u:k"].loc[whole.ranef["u:k"].index]
     assert np.abs(effects - whole.ranef["u:k"]).max(axis=None) < tol("partitions")
+
+
+LEVELS = {
+    "whole numbers": [[7, 100000, -3], [100000, 12], [5, 7]],
+    "beyond 32 bits, late": [[7, 100000, -3], [100000, 2**31 + 1], [5, 7]],
+    "beyond 63 bits": [[2**63 + 1, 2**63 + 2], [5, 2**63 + 1], [2**63 + 2, 5]],
+    "a gap makes one partition float": [[7, 100000], [100000, None, 12], [3, 7]],
+    "nullable": [["Int64", 7, 100000], ["Int64", 100000, None, 12], ["Int64", 3, 7]],
+    "fractions that print alike": [[0.1 + 0.2, 0.1], [0.3, 1e-20], [0.1, 2.5]],
+    "text": [["b", "a"], ["a", "c"], ["b"]],
+    "truth": [[True, False], [True], [False]],
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_are_those_of_the_whole(name):
+    parts = []
+    for values in LEVELS[name]:
+        dtype, values = ("Int64", values[1:]) if values[0] == "Int64" else (None, values)
+        g = pd.concat([pd.Series(values, dtype=dtype)] * 12, ignore_index=True)
+        x = np.arange(len(g)) % 5
+        parts.append(pd.DataFrame({"y": np.sin(1.0 + np.arange(len(g))), "g": g, "h": x}))
+    formula = "y ~ 1 + (1 | g) + (1 | h)"
+    whole = build_model(formula, pd.concat(parts, ignore_index=True))
+    found = sum_source(formula, parts)
+    assert found.model.factors["g"].levels == whole.factors["g"].levels
+    gram = sparse_cross_products(whole)
+    for ours, theirs in zip(found.gram.diagonals, gram.diagonals, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    for key, pairs in gram.pairs.items():
+        difference = found.gram.pairs[key].matrix() - pairs.matrix()
+        assert np.abs(difference.toarray()).max() < 1e-12
+
+
+def test_levels_that_are_numbers_here_and_text_there_are_labels():
+    keys = LevelKeys()
+    assert keys.add(np.array([3, 20]), True).tolist() == [0, 1]
+    assert keys.add(("20", "x"), False).tolist() == [1, 2]
+    assert keys.add(np.array([3, 5]), True).tolist() == [0, 3]
+    assert keys.order(None)[0] == ["20", "3", "5", "x"]
 
 
 def test_categories_keep_their_order(table):

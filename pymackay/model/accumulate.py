@@ -12,6 +12,7 @@ from pymackay.errors import DataError
 from pymackay.model.covariance import split_theta
 from pymackay.model.gram import order_blocks
 from pymackay.model.grouping import check_levels
+from pymackay.model.level_keys import LevelKeys
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
 from pymackay.model.partition import GroupSums, PartitionSums, Plan
@@ -45,39 +46,21 @@ class Summed:
 
 
 class _Group:
-    """One grouping factor so far: its levels in the order of appearance, and their sums."""
+    """One grouping factor so far: its levels, and their sums by the levels' codes."""
 
     def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
-        self.numbers = True
+        self.keys = LevelKeys()
         self.diagonal = np.zeros((0, 0, 0))
         self.dense = np.zeros((0, 0, 0))
 
     def add(self, part: GroupSums) -> np.ndarray:
         """Add a partition's sums; return the code of each of its levels."""
-        codes = self.codes
-        places = np.array([codes.setdefault(level, len(codes)) for level in part.levels])
-        self.numbers = self.numbers and part.numbers
-        self.diagonal = _grown(self.diagonal, len(codes), part.diagonal.shape[1:])
-        self.dense = _grown(self.dense, len(codes), part.dense.shape[1:])
+        places = self.keys.add(part.levels, part.integer)
+        self.diagonal = _grown(self.diagonal, len(self.keys), part.diagonal.shape[1:])
+        self.dense = _grown(self.dense, len(self.keys), part.dense.shape[1:])
         self.diagonal[places] += part.diagonal
         self.dense[places] += part.dense
         return places
-
-    def order(self, categories: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
-        """Return the levels in R's order, and the place in it of each code."""
-        labels = list(self.codes)
-        if categories is not None:
-            rank = {level: i for i, level in enumerate(categories)}
-            keys = [rank.get(label, len(rank)) for label in labels]
-            order = np.argsort(np.array(keys), kind="stable")
-        elif self.numbers:
-            order = np.argsort(np.array(labels, dtype=np.float64), kind="stable")
-        else:
-            order = np.array(sorted(range(len(labels)), key=labels.__getitem__))
-        place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        return [labels[i] for i in order], place
 
 
 def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -117,7 +100,7 @@ class Accumulator:
         self.dense_gram += part.dense_gram
         codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
         for key, pairs in part.pairs.items():
-            shape = (len(self._groups[key[0]].codes), len(self._groups[key[1]].codes))
+            shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
             rows, columns = codes[key[0]][pairs.rows], codes[key[1]][pairs.columns]
             self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
 
@@ -133,7 +116,8 @@ class Accumulator:
             raise DataError("the source has no rows; a model needs some.")
         plan = self.plan
         ordered = {
-            name: group.order(plan.categories.get(name)) for name, group in self._groups.items()
+            name: group.keys.order(plan.categories.get(name))
+            for name, group in self._groups.items()
         }
         factors = {
             name: GroupingFactor(name, tuple(levels), np.zeros(0, dtype=np.int32))

@@ -10,9 +10,9 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.model.chunks import chunks
-from pymackay.model.columns import Column, Factor, number_labels, renumber
+from pymackay.model.columns import Column, Factor, Numeric, number_labels, renumber
 
-__all__ = ["as_factor", "combine", "drop_unused", "levels_in_use", "recode"]
+__all__ = ["as_factor", "combine", "drop_unused", "levels_in_use", "number_levels", "recode"]
 
 _DENSE = 4
 
@@ -38,6 +38,26 @@ def as_factor(column: Column, name: str) -> Factor:
     if column.values.dtype.kind == "f" and len(set(labels)) < len(labels):
         return _merge_repeated(codes, labels)
     return Factor(codes, tuple(labels))
+
+
+def number_levels(column: Numeric) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct values of a column of numbers in rising order.
+
+    Returns
+    -------
+    tuple
+        Codes, and the values; those that print the same are one, rounded as they print.
+    """
+    codes, values = _sorted_codes(column.values)
+    if values.dtype.kind == "f":
+        labels = number_labels(values, column.integer)
+        values, places = np.unique(np.array(labels, dtype=np.float64), return_inverse=True)
+        codes = places.astype(np.int32)[codes]
+    elif values.dtype.itemsize == 8 and values.max() > np.iinfo(np.int64).max:
+        return codes, values
+    else:
+        values = values.astype(np.int64, copy=False)
+    return codes, values
 
 
 def _sorted_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,12 +16,13 @@ import pandas as pd
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.bars import Bar
 from pymackay.model.blueprint import SideBlueprint
-from pymackay.model.columns import Column, Factor
+from pymackay.model.columns import Column, Factor, Numeric, number_labels
 from pymackay.model.expression import Name
-from pymackay.model.factors import as_factor, recode
+from pymackay.model.factors import as_factor, number_levels, recode
 from pymackay.model.fixed_part import build_fixed_part, make_side
 from pymackay.model.frame import Frame, Selection, make_frame
 from pymackay.model.grouping import group_rows
+from pymackay.model.level_keys import Levels
 from pymackay.model.level_pairs import FoundPairs, sum_pairs
 from pymackay.model.matrix import make_design
 from pymackay.model.scaling import fixed_basis
@@ -84,17 +85,17 @@ class GroupSums:
 
     Attributes
     ----------
-    levels : tuple of str, length J
-        Those of this partition.
-    numbers : bool
-        Whether they are numbers, to be sorted as such.
+    levels : tuple of str or numpy.ndarray, length J
+        Those of this partition; where the factor is one column of numbers, these, rising.
+    integer : bool
+        Whether R would hold the numbers as integers.
     diagonal : numpy.ndarray, shape (J, q, q)
     dense : numpy.ndarray, shape (J, q, p + 1)
         With X's rotated columns and the centred response.
     """
 
-    levels: tuple[str, ...]
-    numbers: bool
+    levels: Levels
+    integer: bool
     diagonal: np.ndarray
     dense: np.ndarray
 
@@ -122,6 +123,15 @@ class PartitionSums:
     dense_gram: np.ndarray
     groups: dict[str, GroupSums]
     pairs: dict[tuple[str, str], FoundPairs]
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnLevels:
+    """The level of each row, shape (rows,), and the levels as in `GroupSums`."""
+
+    codes: np.ndarray
+    levels: Levels
+    integer: bool
 
 
 def make_plan(
@@ -189,16 +199,16 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
         dense *= root[:, None]
-    groups, factors, columns = {}, {}, {}
+    groups, coded, columns = {}, {}, {}
     for name, own in plan.groups.items():
         bar = plan.specification.bars[own[0]]
-        factor = group_rows(bar.group, frame.columns, name)
+        own_levels = _own_levels(bar, frame)
         Z = np.column_stack(
             [_columns(plan.sides[i], plan.specification.bars[i], frame)[1] for i in own]
         )
         columns[name] = Z if root is None else Z * root[:, None]
-        factors[name] = factor
-        groups[name] = _group_sums(factor, columns[name], dense, _are_numbers(bar, frame))
+        coded[name] = own_levels
+        groups[name] = _group_sums(own_levels, columns[name], dense)
     names = list(groups)
     return PartitionSums(
         n=frame.n,
@@ -208,7 +218,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         dense_gram=dense.T @ dense,
         groups=groups,
         pairs={
-            (a, b): _pair_sums(factors[a], columns[a], factors[b], columns[b])
+            (a, b): _pair_sums(coded[a], columns[a], coded[b], columns[b])
             for i, b in enumerate(names)
             for a in names[:i]
         },
@@ -271,10 +281,16 @@ def _with_levels(columns: dict[str, Column], side: SideBlueprint) -> dict[str, C
     return columns
 
 
-def _are_numbers(bar: Bar, frame: Frame) -> bool:
-    """Say whether a grouping factor is one column of numbers."""
+def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
+    """Find the levels of a grouping factor; labels are made only where numbers will not do."""
     column = frame.columns.get(bar.group_name)
-    return column is not None and not isinstance(column, Factor)
+    if not isinstance(column, Numeric) or column.values.ndim != 1:
+        factor = group_rows(bar.group, frame.columns, bar.group_name)
+        return _OwnLevels(factor.codes, factor.levels, False)
+    codes, numbers = number_levels(column)
+    if numbers.dtype.kind == "u":  # beyond 63 bits: numbers of other partitions may be signed
+        return _OwnLevels(codes, tuple(number_labels(numbers, column.integer)), False)
+    return _OwnLevels(codes, numbers, column.integer)
 
 
 def _categories(bars: tuple[Bar, ...], first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -286,21 +302,22 @@ def _categories(bars: tuple[Bar, ...], first: pd.DataFrame) -> dict[str, tuple[s
     return found
 
 
-def _group_sums(factor: Factor, columns: np.ndarray, dense: np.ndarray, numbers: bool) -> GroupSums:
-    J, q = len(factor.levels), columns.shape[1]
+def _group_sums(own: _OwnLevels, columns: np.ndarray, dense: np.ndarray) -> GroupSums:
+    J, q = len(own.levels), columns.shape[1]
+    codes = own.codes.astype(np.intp)  # once, not in every bincount
     diagonal, sums = np.empty((J, q, q)), np.empty((J, q, dense.shape[1]))
     for a in range(q):
         for b in range(a + 1):
             product = columns[:, a] * columns[:, b]
-            diagonal[:, a, b] = np.bincount(factor.codes, weights=product, minlength=J)
+            diagonal[:, a, b] = np.bincount(codes, weights=product, minlength=J)
             diagonal[:, b, a] = diagonal[:, a, b]
         for j in range(dense.shape[1]):
             product = columns[:, a] * dense[:, j]
-            sums[:, a, j] = np.bincount(factor.codes, weights=product, minlength=J)
-    return GroupSums(factor.levels, numbers, diagonal, sums)
+            sums[:, a, j] = np.bincount(codes, weights=product, minlength=J)
+    return GroupSums(own.levels, own.integer, diagonal, sums)
 
 
-def _pair_sums(first: Factor, a: np.ndarray, second: Factor, b: np.ndarray) -> FoundPairs:
+def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> FoundPairs:
     shape = (len(first.levels), len(second.levels))
     found = [
         sum_pairs(first.codes, second.codes, a[:, i] * b[:, j], shape)
