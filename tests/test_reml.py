@@ -10,7 +10,10 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.model.design import build_model
+from pymackay.model.gram import cross_products
 from pymackay.solve.reml import Control
+from pymackay.solve.start import moment_start
 from pymackay.solve.trust_region import trust_region_step
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -131,3 +134,37 @@ def test_terms_of_one_group_may_hold_the_same_column():
     twice = pm.lmer("Reaction ~ Days + (Days || Subject) + (0 + Days | Subject)", data)
     once = pm.lmer("Reaction ~ Days + (Days || Subject)", data)
     assert abs(twice.criterion - once.criterion) < tol("certified")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [("sleepstudy", SLEEP), ("Orthodont", "distance ~ age + (age | Subject)")],
+)
+def test_a_balanced_design_starts_at_its_optimum(name: str, formula: str, reml: bool) -> None:
+    fit = pm.lmer(formula, pm.load_data(name), reml=reml)
+    assert fit.convergence.converged
+    assert fit.convergence.evaluations == 1
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_the_start_is_the_solution_of_its_moment_equations(reml: bool) -> None:
+    """Against the equations written down with n × n matrices, for an unbalanced design."""
+    rng = np.random.default_rng(5)
+    group = rng.integers(0, 7, 60)
+    x = rng.normal(size=60)
+    data = pd.DataFrame({"x": x, "w": rng.normal(size=60), "g": group})
+    data["y"] = x + (rng.normal(size=7) + 3.0)[group] * x * 4.0 + rng.normal(size=60)
+    gram = cross_products(build_model("y ~ w + (0 + x | g)", data))
+    X = gram.basis.Q if reml else np.zeros((60, 0))
+    Z = (x / np.sqrt(np.mean(x**2)))[:, None] * (group[:, None] == np.arange(7))
+    M = np.eye(60) - X @ X.T
+    k = 0.03 * np.trace(Z.T @ Z) / 7
+    shrink = np.linalg.inv(Z.T @ Z + k * np.eye(7)) @ Z.T
+    left = np.eye(60) - Z @ shrink
+    forms = [shrink.T @ shrink, left.T @ left]
+    r = gram.response.residual
+    expected = [[np.trace(q @ M @ part @ M) for part in (Z @ Z.T, np.eye(60))] for q in forms]
+    own, sigma2 = np.linalg.solve(expected, [r @ q @ r for q in forms])
+    (factor,) = moment_start(gram, reml=reml)
+    assert float(factor[0, 0] ** 2) == pytest.approx(own / sigma2, rel=tol("optimum"))

@@ -14,7 +14,7 @@ import pymackay.model.gram as gram_module
 from pymackay.model.covariance import TermLayout
 from pymackay.model.gram import cross_products
 from pymackay.model.model import Model
-from pymackay.solve import batched
+from pymackay.solve import crossed, one_block
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
 from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.batched import LEVELS_FIRST, LEVELS_LAST, Layout
@@ -246,14 +246,17 @@ def test_both_layouts_give_one_evaluation(
 ) -> None:
     gram = cross_products(MODELS[name])
     factors = factors_from_theta(gram, some_theta(MODELS[name], kind))
-    few = make_solver(gram, reml=True).evaluate(factors)
-    monkeypatch.setattr(batched, "_MANY", 0)
-    many = make_solver(gram, reml=True).evaluate(factors)
+    found = []
+    for layout in (LEVELS_FIRST, LEVELS_LAST):
+        for module in (one_block, crossed):
+            monkeypatch.setattr(module, "choose_layout", lambda *_, layout=layout: layout)
+        found.append(make_solver(gram, reml=True).evaluate(factors))
+    first, last = found
     close = {"rtol": 1e-9, "atol": 1e-10}
-    np.testing.assert_allclose(few.criterion, many.criterion, rtol=1e-12)
-    np.testing.assert_allclose(few.curvature, many.curvature, **close)
+    np.testing.assert_allclose(first.criterion, last.criterion, rtol=1e-12)
+    np.testing.assert_allclose(first.curvature, last.curvature, **close)
     for field in ("b", "traces", "squares"):
-        for ours, theirs in zip(getattr(few, field), getattr(many, field), strict=True):
+        for ours, theirs in zip(getattr(first, field), getattr(last, field), strict=True):
             np.testing.assert_allclose(ours, theirs, **close)
 
 

@@ -302,6 +302,6 @@ def _row(
         "survives": kept > _GONE,
         "kept": 0.0 if kept <= _GONE else kept,
         "theory": theory,
-        "error": 0.0 if told.exact and kept >= 0.0 else error,
+        "error": 0.0 if told.exact and kept > -_GONE else error,
         "exact": told.exact,
     }

@@ -126,14 +126,15 @@ class Gram(Bases):
     transforms: tuple[np.ndarray, ...]
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
-        block = self.blocks[index]
+        """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
+        block, width = self.blocks[index], self.p + 1
         if index == 0:
-            c = self.C[:, :, -1] if isinstance(self.C, np.ndarray) else self.C[:, [-1]].toarray()
-            return self.A, c.reshape(block.n_levels, block.q)
+            C = self.C
+            dense = C[:, :, -width:] if isinstance(C, np.ndarray) else C[:, -width:].toarray()
+            return self.A, dense.reshape(block.n_levels, block.q, width)
         start = sum(other.size for other in self.blocks[1:index])
         rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
-        return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -1]
+        return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -width:]
 
 
 def cross_products(model: Model) -> Gram:

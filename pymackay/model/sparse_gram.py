@@ -100,9 +100,9 @@ class SparseGram(Bases):
         )
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``Z_j'Z_j``, shape (J, q, q), and ``Z_j'y``, shape (J, q), of one block."""
+        """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
         block = self.blocks[index]
-        return self.diagonals[index], self.dense[index][:, -1].reshape(block.n_levels, block.q)
+        return self.diagonals[index], self.dense[index].reshape(block.n_levels, block.q, -1)
 
 
 def sparse_cross_products(model: Model) -> SparseGram:

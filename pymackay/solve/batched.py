@@ -1,8 +1,8 @@
 """Products and inverses of one small matrix per level, in two layouts.
 
-With few levels the batched kernels are quick, and a graph of few operations is what counts. With
-many levels of one or two effects those kernels cost several times the arithmetic, so the levels
-go last, and a product is a handful of operations on long contiguous vectors.
+With few levels, or many effects, the batched kernels are quick. They start anew for each level,
+though: where levels have one or two effects that costs several times the arithmetic, so the levels
+go last there, and a product is a few operations on long contiguous vectors.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import tensorflow as tf
 
 __all__ = ["LEVELS_FIRST", "LEVELS_LAST", "Layout", "choose_layout"]
 
-_MANY = 2_000  # levels beyond which long vectors win
-_UNROLLED = 2  # effects up to which products are unrolled
+_FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
 
 
 class Layout(Protocol):
@@ -167,8 +166,6 @@ class _LevelsFirst:
         return X[:, :, :-1]
 
     def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
-        if q == 1:
-            return 1.0 / tf.sqrt(M), tf.reduce_sum(tf.math.log(M))
         L = tf.linalg.cholesky(M)
         logdet = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(L)))
         return tf.linalg.triangular_solve(L, tf.constant(np.eye(q)[None])), logdet
@@ -196,10 +193,10 @@ class _LevelsLast:
         return tf.transpose(X, [1, 0, 2])
 
     def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
-        return tf.add_n([X[:, k, None, :] * Y[k, None, :, :] for k in range(inner)])
+        return X * Y if inner == 1 else tf.reduce_sum(X[:, :, None, :] * Y, axis=1)
 
     def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
-        return tf.add_n([X[k, :, None, :] * Y[k, None, :, :] for k in range(inner)])
+        return tf.reduce_sum(X[:, :, None, :] * Y[:, None, :, :], axis=0)
 
     def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(X)
@@ -251,4 +248,4 @@ LEVELS_LAST: Layout = _LevelsLast()
 
 def choose_layout(n_levels: int, q: int) -> Layout:
     """Return the layout that is quicker for this many levels of `q` effects."""
-    return LEVELS_LAST if n_levels > _MANY and q <= _UNROLLED else LEVELS_FIRST
+    return LEVELS_LAST if q == 1 or (q == 2 and n_levels > _FEW) else LEVELS_FIRST

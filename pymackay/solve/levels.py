@@ -61,7 +61,7 @@ class Graph:
         """
         try:
             found = tf.raw_ops.PartitionedCall(
-                args=[_tensor(argument) for argument in arguments],
+                args=list(arguments),
                 Tout=self._types,
                 f=self._function,
                 executor_type=self._executor,
@@ -69,10 +69,6 @@ class Graph:
         except tf.errors.InvalidArgumentError as error:
             raise np.linalg.LinAlgError(error.message) from error
         return [tensor.numpy() for tensor in found]
-
-
-def _tensor(argument: tf.Tensor | np.ndarray) -> tf.Tensor:
-    return tf.constant(argument) if isinstance(argument, np.ndarray) else argument
 
 
 def _spec(*shape: int | None) -> tf.TensorSpec:

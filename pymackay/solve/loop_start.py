@@ -44,13 +44,17 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
     y_var = solver.gram.y_scale**2
     noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
     if start is None or not _is_covariances(start, model):
-        factors = moment_start(solver.gram) if start is None else _theta_factors(problem, start)
+        factors = (
+            moment_start(solver.gram, reml=solver.reml)
+            if start is None
+            else _theta_factors(problem, start)
+        )
         _refuse_dead(model, factors)
         profiled = solver.evaluate(factors).sigma2
         ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
         return State(tuple(ratio * f for f in factors), noise or profiled)
     if noise is None:
-        noise = solver.evaluate(moment_start(solver.gram)).sigma2
+        noise = solver.evaluate(moment_start(solver.gram, reml=solver.reml)).sigma2
     factors = _covariance_factors(problem, start, noise * y_var)
     _refuse_dead(model, factors)
     return State(tuple(factors), noise)

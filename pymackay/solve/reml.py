@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+_LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 _SHRINKS = 6  # times that a start is made ten times smaller before it is given up
 _SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 
@@ -108,7 +109,7 @@ def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
     """
     control = control or Control()
     gram = solver.gram
-    best = optimise(solver, moment_start(gram), control)
+    best = optimise(solver, moment_start(gram, reml=solver.reml), control)
     evaluations = best.convergence.evaluations
     for spread in _SPREADS:
         if best.convergence.converged and not is_singular(best.factors):
@@ -118,8 +119,17 @@ def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
         ]
         other = optimise(solver, start, control)
         evaluations += other.convergence.evaluations
-        best = _better(best, other, 1e-13 * max(abs(best.evaluation.criterion), gram.n))
+        best = _better(best, other, 10.0 * _rounding(gram.n, best.evaluation))
     return replace(best, convergence=replace(best.convergence, evaluations=evaluations))
+
+
+def _rounding(n: int, evaluation: Evaluation) -> float:
+    """Size of the criterion's own rounding error.
+
+    The residual sum of squares is what is left of the response's, which has length one.
+    """
+    left_over = max(evaluation.sigma2, np.finfo(np.float64).tiny)
+    return 1e-14 * max(abs(evaluation.criterion), n, 0.1 / left_over)
 
 
 def _better(first: Optimum, second: Optimum, rounding: float) -> Optimum:
@@ -189,7 +199,7 @@ class _Search:
 
     def rounding(self, point: _Point) -> float:
         """Size of the criterion's own rounding error."""
-        return 1e-14 * max(abs(point.criterion), self.solver.gram.n)
+        return _rounding(self.solver.gram.n, point.evaluation)
 
     def spent(self, point: _Point) -> float:
         exact = point.evaluation.exact
@@ -207,10 +217,11 @@ class _Search:
                 radius = 0.25 * float(np.linalg.norm(step))
                 continue
             if predicted < max(self.control.quadratic, 10.0 * self.rounding(point)):
-                if trial.model.decrement >= 0.5 * point.model.decrement:
+                if trial.model.decrement < 0.5 * point.model.decrement:
+                    point = trial
+                    continue
+                if predicted < 100.0 * self.rounding(point):
                     return min(point, trial, key=lambda p: p.model.decrement)
-                point = trial
-                continue
             ratio = (point.criterion - trial.criterion) / predicted
             length = float(np.linalg.norm(step))
             if ratio < 0.25:
@@ -269,6 +280,12 @@ class _Search:
             problems.append(f"a direction curves down (curvature {curvature:.2g})")
         if boundary < -1e-6:
             problems.append(f"a covariance matrix on the boundary wants to grow ({boundary:.2g})")
+        if problems and point.evaluation.sigma2 < _LITTLE:
+            share = np.sqrt(point.evaluation.sigma2 * self.solver.gram.n)
+            problems.append(
+                f"hardly anything is left over, {share:.1g} of what the fixed effects leave, and "
+                f"float64 keeps few digits of that"
+            )
         message = "; ".join(problems) or "optimum certified: gradient, curvature and boundary"
         return Convergence(
             converged=not problems,
