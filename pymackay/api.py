@@ -109,7 +109,8 @@ def lmer(
     flag = _is_flag(reml, "reml")
     frame: dict[str, Any] = {"weights": weights, "offset": offset, "subset": subset}
     frame["contrasts"] = contrasts
-    summed = sum_source(formula, data, **frame) if is_source(data) else None
+    saved = control.checkpoint if isinstance(control, IterativeControl) else None
+    summed = sum_source(formula, data, **frame, checkpoint=saved) if is_source(data) else None
     model = build_model(formula, data, **frame) if summed is None else summed.model
     choice = choose(model, solver, control)
     theta = None if start is None else _theta_values(start, model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from pymackay.model.sparse_gram import SparseGram
 __all__ = ["Accumulator", "Summed"]
 
 _CHUNK = 1_000_000
+_TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram")
 _NOTHING = 1e-13  # of the response's size: a residual that is rounding
 
 
@@ -61,6 +63,20 @@ class _Group:
         self.diagonal[places] += part.diagonal
         self.dense[places] += part.dense
         return places
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> _Group:
+        group = cls()
+        group.keys = LevelKeys.from_state(state)
+        group.diagonal, group.dense = state["diagonal"], state["dense"]
+        return group
+
+
+def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }
 
 
 def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -103,6 +119,33 @@ class Accumulator:
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
             rows, columns = codes[key[0]][pairs.rows], codes[key[1]][pairs.columns]
             self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all sums as arrays."""
+        found = {name: np.array(getattr(self, name)) for name in _TOTALS}
+        found |= {"rotation": self.plan.rotation, "center": self.plan.center}
+        for i, group in enumerate(self._groups.values()):
+            count = len(group.keys)
+            arrays = {"diagonal": group.diagonal[:count], "dense": group.dense[:count]}
+            arrays |= group.keys.state()
+            found |= {f"group{i}.{name}": array for name, array in arrays.items()}
+        for i, pairs in enumerate(self._pairs.values()):
+            found |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
+        keys = [list(key) for key in self._pairs]
+        return {**found, "pairs": np.array(keys, dtype=np.str_).reshape(-1, 2)}
+
+    @classmethod
+    def from_state(cls, plan: Plan, state: Mapping[str, np.ndarray]) -> Accumulator:
+        """Make the sums that `state` was taken of; they go on in the bases that they have."""
+        own = cls(replace(plan, rotation=state["rotation"], center=state["center"]))
+        for name in _TOTALS:
+            value = state[name]
+            setattr(own, name, value if value.ndim else value.item())
+        for i, name in enumerate(own._groups):
+            own._groups[name] = _Group.from_state(_part(state, f"group{i}."))
+        for i, (a, b) in enumerate(state["pairs"].tolist()):
+            own._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
+        return own
 
     def finish(self) -> Summed:
         """Return model and cross-products; the accumulator is spent.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pymackay.model.columns import number_labels
@@ -78,7 +80,7 @@ class LevelKeys:
         return {"sorted": self._sorted, "codes": self._codes, "integer": integer}
 
     @classmethod
-    def from_state(cls, state: dict[str, np.ndarray]) -> LevelKeys:
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelKeys:
         """Make the levels that `state` was taken of."""
         keys = cls()
         if "labels" in state:

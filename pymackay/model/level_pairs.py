@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -175,6 +176,28 @@ class GrowingPairs:
             part = self._parts.pop()[1] + part
             rank += 1
         self._parts.append((rank, part))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the parts as arrays."""
+        found = {"ranks": np.array([rank for rank, _ in self._parts], dtype=np.int64)}
+        for i, (_, part) in enumerate(self._parts):
+            found[f"{i}.shape"] = np.array(part.pattern.shape, dtype=np.int64)
+            found[f"{i}.indptr"] = part.pattern.indptr
+            found[f"{i}.indices"] = part.pattern.indices
+            found[f"{i}.values"] = part.values
+        return found
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> GrowingPairs:
+        """Make the sums that `state` was taken of."""
+        pairs = cls()
+        for i, rank in enumerate(state["ranks"].tolist()):
+            values = state[f"{i}.values"]
+            data = values.reshape(-1) if values.shape[1:] == (1, 1) else np.ones(len(values))
+            held = (data, state[f"{i}.indices"], state[f"{i}.indptr"])
+            pattern = sp.csr_matrix(held, shape=tuple(state[f"{i}.shape"].tolist()))
+            pairs._parts.append((rank, _Part(pattern, values)))
+        return pairs
 
     @property
     def scalar(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
-from pymackay.model.accumulate import Accumulator, Summed
+from pymackay.model.accumulate import Summed
 from pymackay.model.expression import all_names
 from pymackay.model.formula import parse_formula
 from pymackay.model.partition import PartitionSums, Plan, make_plan, sum_partition
+from pymackay.model.reading import Reading, digest_frame, sums_path
 
 __all__ = ["is_source", "sum_source"]
 
@@ -41,6 +42,7 @@ def sum_source(
     offset: Any = None,
     subset: Any = None,
     contrasts: Mapping[str, Any] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Summed:
     """Sum the rows of a source up in one pass.
 
@@ -55,6 +57,10 @@ def sum_source(
     subset : None
         Not offered: the source chooses its rows.
     contrasts : mapping, optional
+    checkpoint : path, optional
+        Beside it, in a file of the same name with ``.sums`` at the end, the sums so far are saved
+        every quarter of a minute, and when anything ends the pass too soon. A pass that finds
+        them goes on with the partitions that are missing.
 
     Raises
     ------
@@ -66,18 +72,30 @@ def sum_source(
             "rows out."
         )
     arguments = {"weights": weights, "offset": offset, "contrasts": contrasts}
+    path = None if checkpoint is None else sums_path(checkpoint)
     if _is_dask(source):
-        return _sum_dask(formula, source, arguments)
+        return _sum_dask(formula, source, arguments, path)
     frames = _read_parquet(formula, Path(source), arguments) if _is_path(source) else iter(source)
     first = next(frames, None)
     if first is None:
         raise DataError("the source has no rows; a model needs some.")
     plan = make_plan(formula, _frame(first), **arguments)
-    sums = Accumulator(plan)
-    for frame in chain([first], frames):
-        if len(_frame(frame)):
-            sums.add(sum_partition(plan, frame))
-    return sums.finish()
+    used = _names_used(formula, arguments)
+    with Reading(plan, path, _question(formula, arguments, plan)) as reading:
+        for number, frame in enumerate(chain([first], frames)):
+            digest = "" if path is None else _digest(_frame(frame), used)
+            if not reading.holds(number, digest):
+                reading.add(number, digest, _sum_some(reading.plan, _frame(frame)))
+    return reading.sums.finish()
+
+
+def _question(formula: str, arguments: Mapping[str, Any], plan: Plan) -> str:
+    """Write down what the sums depend on besides the rows."""
+    return f"{formula} {sorted(arguments.items())} {plan.names} {plan.effects}"
+
+
+def _digest(frame: pd.DataFrame, used: set[str]) -> str:
+    return digest_frame(frame, frame.columns if "." in used else used)
 
 
 def _frame(part: Any) -> pd.DataFrame:
@@ -136,35 +154,50 @@ def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Ite
             yield batch.to_pandas()
 
 
-def _sum_dask(formula: str, source: Any, arguments: Mapping[str, Any]) -> Summed:
-    """Sum the partitions where Dask has them; lost ones are summed again."""
+def _sum_dask(formula: str, source: Any, arguments: Mapping[str, Any], path: Path | None) -> Summed:
+    """Sum the partitions where Dask has them; lost ones are summed again.
+
+    Of partitions that were summed before, the first one with rows is compared, and their number.
+    """
     parts = source.to_delayed()
-    plan = _dask_plan(formula, source, arguments)
-    sums = Accumulator(plan)
-    for part in _dask_results(parts, plan):
-        if part is not None:
-            sums.add(part)
-    return sums.finish()
+    number, first = _first_of_dask(source)
+    plan = make_plan(formula, first, **arguments)
+    used = None if path is None else _names_used(formula, arguments)
+    question = f"{_question(formula, arguments, plan)} {len(parts)}"
+    with Reading(plan, path, question) as reading:
+        reading.holds(number, "" if used is None else _digest(first, used))
+        missing = {k: part for k, part in enumerate(parts) if k not in reading.done}
+        for k, digest, part in _dask_results(missing, reading.plan, used):
+            reading.add(k, digest, part)
+    return reading.sums.finish()
 
 
-def _dask_plan(formula: str, source: Any, arguments: Mapping[str, Any]) -> Plan:
-    """Make the plan from the first partition that has rows."""
+def _first_of_dask(source: Any) -> tuple[int, pd.DataFrame]:
+    """Return the first partition that has rows, and its number."""
     for i in range(source.npartitions):
         first = source.get_partition(i).compute()
         if len(first):
-            return make_plan(formula, first, **arguments)
+            return i, first
     raise DataError("the source has no rows; a model needs some.")
+
+
+_Result = tuple[int, str, PartitionSums | None]
+
+
+def _sum_one(number: int, plan: Plan, frame: pd.DataFrame, used: set[str] | None) -> _Result:
+    """Sum one partition where it is; with its number and, where that is wanted, its digest."""
+    return number, "" if used is None else _digest(frame, used), _sum_some(plan, frame)
 
 
 def _sum_some(plan: Plan, frame: pd.DataFrame) -> PartitionSums | None:
     return sum_partition(plan, frame) if len(frame) else None
 
 
-def _dask_results(parts: Iterable[Any], plan: Plan) -> Iterator[PartitionSums | None]:
+def _dask_results(parts: Mapping[int, Any], plan: Plan, used: set[str] | None) -> Iterator[_Result]:
     """Yield each partition's sums: as they come from a cluster, else one after the other."""
     import dask
 
-    work = [dask.delayed(_sum_some)(plan, part) for part in parts]
+    work = [dask.delayed(_sum_one)(k, plan, part, used) for k, part in parts.items()]
     try:
         from distributed import as_completed, get_client
 

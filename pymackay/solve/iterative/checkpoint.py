@@ -11,6 +11,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import TermLayout
+from pymackay.model.reading import sums_path
 from pymackay.model.sparse_gram import SparseGram
 
 __all__ = ["Checkpoint", "Place", "open_checkpoint"]
@@ -84,9 +85,10 @@ class Checkpoint:
         os.replace(passing, self.path)
 
     def remove(self) -> None:
-        """Remove the file: the search has ended."""
+        """Remove the file, and the sums of a reading pass beside it: the fit has ended."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            sums_path(self.path).unlink(missing_ok=True)
 
 
 def open_checkpoint(

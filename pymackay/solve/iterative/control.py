@@ -33,8 +33,9 @@ class IterativeControl:
     max_solver_iterations : int
         Conjugate gradient iterations at most, for each solve.
     checkpoint : path, optional
-        A file that holds where the search is. A fit that was interrupted, started again with the
-        same model and data, goes on from there; a fit that ends removes it.
+        A file that holds where the search is; beside it, in a file of this name and ``.sums``,
+        what was summed of rows that come in partitions. A fit that was interrupted, started again
+        with the same model and data, goes on from there; a fit that ends removes both.
     """
 
     tolerance: float = 1e-3
