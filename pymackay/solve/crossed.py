@@ -18,6 +18,7 @@ from pymackay.solve import levels
 from pymackay.solve.batched import choose_layout
 from pymackay.solve.coupling import make_coupling
 from pymackay.solve.curvature import projected_gram, trace_curvature
+from pymackay.solve.large_effects import LargeEffects
 from pymackay.solve.one_block import is_regular
 from pymackay.solve.pls import (
     Evaluation,
@@ -46,6 +47,8 @@ class _Dense:
         Q̄ with X, m = other random effects + p.
     coefficients : numpy.ndarray, shape (m,)
         Random effects of the other blocks, then beta.
+    large : LargeEffects
+        Of the other blocks.
     """
 
     K: np.ndarray
@@ -55,6 +58,7 @@ class _Dense:
     logdet_v: float
     logdet_x: float
     r2: float
+    large: LargeEffects
 
 
 class Crossed:
@@ -108,12 +112,12 @@ class Crossed:
         effects = [lead["b"]]
         traces = [lead["sum_H"] - lead["sum_S"]]
         a_blocks = [lead["a"]]
-        for block, span, factor in zip(
-            self.others, self._slices, self._other_factors(factors), strict=True
+        for i, (block, span, factor) in enumerate(
+            zip(self.others, self._slices, self._other_factors(factors), strict=True)
         ):
-            a = a_rest[span].reshape(block.n_levels, block.q)
-            a_blocks.append(a)
-            effects.append(dense.coefficients[span].reshape(block.n_levels, block.q))
+            b = dense.coefficients[span].reshape(block.n_levels, block.q)
+            a_blocks.append(dense.large.working(i, a_rest[span].reshape(b.shape), b))
+            effects.append(b)
             traces.append(_level_traces(dense.K, Q_trace, span, block, factor))
         return Evaluation(
             criterion=criterion_value(
@@ -168,6 +172,7 @@ class Crossed:
             logdet_v=float(logdet_lead + logs[:size].sum()),
             logdet_x=float(logs[size:].sum()),
             r2=float(K[m, m] - half @ half),
+            large=LargeEffects.of(blocks),
         )
 
     def _given_beta(self, Q: np.ndarray) -> np.ndarray:
@@ -244,7 +249,9 @@ class Crossed:
         m = len(Q)
         C = self._coupling.dense()[:, :, :m]
         E = np.matmul(lead["N"], C).reshape(-1, m)
-        W = projected_gram(lead["H"], E, dense.K[:m, :m], Q, self._size)
+        K_small = self._small(dense, dense.K[:m, :m]).T[:, : self._size]
+        U = self._projected(dense, Q, np.eye(m, self._size), K_small)
+        W = projected_gram(lead["H"], E, dense.K[:m, :m], Q, U)
         return trace_curvature(W, self.gram.blocks, self._basis)
 
     def _quadratic_products(
@@ -266,16 +273,28 @@ class Crossed:
         lead_part = working[0]
         carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
         own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
-        K_rest = blas.product(dense.K, rest)
-        h = K_rest[:m].copy()
-        h[:, :first] += carried[:m]
-        products = rest.T @ K_rest
-        products[:first, :first] += own
-        cross = carried.T @ rest
-        products[:first] += cross
-        products[:, :first] += cross.T
-        products -= h.T @ blas.product(dense.Q, h)
+        small = self._small(dense, rest)
+        U_rest = self._projected(dense, dense.Q, rest[:m], blas.product(dense.K, small)[:m])
+        lead_rest = carried[:m].T @ U_rest
+        products = rest[:m].T @ blas.product(dense.K[:m, :m], U_rest)
+        products[:first] += lead_rest
+        products[:, :first] += lead_rest.T
+        products[:first, :first] += own - carried[:m].T @ blas.product(dense.Q, carried[:m])
         return products
+
+    def _small(self, dense: _Dense, columns: np.ndarray) -> np.ndarray:
+        """Return the part of columns along small effects; rows beyond the blocks are left alone."""
+        large = dense.large
+        return self._scale_rows(columns, large.small) if large.some else columns
+
+    def _projected(
+        self, dense: _Dense, Q: np.ndarray, columns: np.ndarray, K_small: np.ndarray
+    ) -> np.ndarray:
+        """Return ``(I − Q̄K) V`` for columns V that are zero in X's rows; `K_small`: K `_small`."""
+        if not dense.large.some:
+            return columns - blas.product(Q, K_small)
+        inverse = self._scale_rows(columns, dense.large.inverse)
+        return self._small(dense, columns) + blas.product(Q, inverse - K_small)
 
 
 def _block_slices(blocks: tuple[Block, ...]) -> list[slice]:

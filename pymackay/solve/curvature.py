@@ -16,7 +16,7 @@ __all__ = ["projected_gram", "trace_curvature"]
 
 
 def projected_gram(
-    lead_H: np.ndarray, lead_E: np.ndarray, K: np.ndarray, Q: np.ndarray, size: int
+    lead_H: np.ndarray, lead_E: np.ndarray, K: np.ndarray, Q: np.ndarray, U: np.ndarray
 ) -> np.ndarray:
     """Return W = Z'PZ, all blocks, the leading one first.
 
@@ -29,14 +29,11 @@ def projected_gram(
     K : numpy.ndarray, shape (m, m)
         ``R'V₁⁻¹R``.
     Q : numpy.ndarray, shape (m, m)
-    size : int
-        Number of random effects among R's columns; they come first.
+    U : numpy.ndarray, shape (m, size)
+        ``I − Q K``, its columns of random effects, which come first.
     """
     J, q = lead_H.shape[:2]
-    first = J * q
-    U = product(-Q, K[:, :size])
-    index = np.arange(size)
-    U[index, index] += 1.0
+    first, size = J * q, U.shape[1]
     W = np.empty((first + size, first + size))
     W[:first, first:] = product(lead_E, U)
     W[first:, :first] = W[:first, first:].T

@@ -7,10 +7,12 @@ matrices, so that none of them leaves the covariance matrices.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pymackay.errors import ConvergenceError
 from pymackay.model.gram import Gram
 from pymackay.solve.acceleration import Anderson
 from pymackay.solve.boundary import drop_direction, weakest_direction
@@ -55,10 +57,11 @@ class Accelerator:
         ceiling = current.criterion + self.rounding(current)
         proposal = self.proposal(current.state, wanted)
         if proposal is not None:
-            found = self.solve(proposal)
-            if found.criterion <= ceiling:
-                self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
-                return found, "accelerated"
+            with contextlib.suppress(ConvergenceError):  # too far out for float64
+                found = self.solve(proposal)
+                if found.criterion <= ceiling:
+                    self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
+                    return found, "accelerated"
             self.anderson.reset()
             self.stretch = _STRETCH if self.stretch == 1.0 else 1.0
         found = self.solve(wanted)

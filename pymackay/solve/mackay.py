@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from pymackay.errors import ConvergenceError
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.boundary import drop_direction, is_singular_root, weakest_direction
@@ -191,7 +192,13 @@ class _Loop:
         self.evaluations += 1
         learner = self.settings.learner
         learned = None if learner is None else learner(state)
-        return solve_round(self.model, self.solver, state, learned)
+        try:
+            found = solve_round(self.model, self.solver, state, learned)
+        except np.linalg.LinAlgError as error:
+            raise _no_digits(state) from error
+        if not 0.0 < found.next_noise_var < np.inf:
+            raise _no_digits(state)
+        return found
 
     def wanted(self, current: Round) -> State:
         """Return the state that the rule asks for."""
@@ -252,6 +259,15 @@ class _Loop:
         if iteration >= self.settings.iterations:
             return self.judge.left(current, distance, f"ran {iteration} iterations")
         return None
+
+
+def _no_digits(state: State) -> ConvergenceError:
+    return ConvergenceError(
+        f"MacKay's loop has come where float64 has no digits left: its residual variance is "
+        f"{state.noise_var:.2g} of the fixed effects' residual sum of squares, and the random "
+        f"effects take up the rest. Is the response computed from the other columns, or is there "
+        f"one row per level? If not, start it nearer with start=..., or ask for fewer iterations."
+    )
 
 
 def find_collapse(current: Round, iteration: int) -> Collapse | None:

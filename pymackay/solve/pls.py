@@ -14,17 +14,23 @@ from typing import Protocol
 
 import numpy as np
 
+from pymackay.errors import ConvergenceError
 from pymackay.model.covariance import TermLayout
 from pymackay.model.gram import Block, Gram
 
 __all__ = [
     "Evaluation",
+    "NoDigits",
     "Solver",
     "block_factor",
     "by_term",
     "criterion_value",
     "symmetric_basis",
 ]
+
+
+class NoDigits(ConvergenceError, np.linalg.LinAlgError):
+    """At these variances float64 has no digits left: hardly a residual remains."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +117,18 @@ def criterion_value(
         log |Q'V⁻¹Q| in the orthonormal basis; X's own determinant is added here.
     r2 : float
         Penalised residual sum of squares of the unit-length response.
+
+    Raises
+    ------
+    NoDigits
+        If `r2` is no more than the rounding of the sums it is what is left of.
     """
+    if not r2 > np.finfo(np.float64).eps * gram.n:
+        raise NoDigits(
+            "the random effects take up all of the response but what rounding leaves, so the "
+            "criterion falls without end: there is no residual variance to estimate. Is the "
+            "response computed from the other columns, or is there one row per level?"
+        )
     nu = gram.n - gram.p if reml else gram.n
     value = logdet_v + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(gram.y_scale))
     if reml:
