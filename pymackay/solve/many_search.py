@@ -13,13 +13,14 @@ import numpy as np
 from pymackay.solve.many_algebra import lower_factors, product
 from pymackay.solve.many_levels import Kinds, ResponseSums
 from pymackay.solve.many_points import Points, after_steps, evaluate_points, moved_roots
+from pymackay.solve.moments import MomentEquations
 from pymackay.solve.reml import Control
+from pymackay.solve.start import clipped_variances
 
 __all__ = ["ManyOptima", "find_optima"]
 
 _SINGULAR = 1e-4  # as in `pymackay.solve.reml`
 _SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
-_RIDGE, _FLOOR, _CEILING = 0.03, 0.1, 1e6  # of the moment start, as in `pymackay.solve.start`
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,24 +72,24 @@ def _singular(kinds: Kinds, points: Points) -> np.ndarray:
 
 def _moment_starts(kinds: Kinds, sums: ResponseSums) -> np.ndarray:
     """Return the factor of `pymackay.solve.start.moment_start` for each response, (B, q, q)."""
-    q, J = kinds.q, kinds.levels
-    A, counts = kinds.A.transpose(2, 0, 1), kinds.counts[:, None, None]
-    ridge = _RIDGE * float((counts * A).trace(axis1=1, axis2=2).sum()) / J / q
-    inverse = np.linalg.inv(A + ridge * np.eye(q))
-    mean = (counts * inverse).sum(axis=0) / J
-    square = (counts * (inverse @ inverse)).sum(axis=0) / J
-    kept = np.eye(q) - ridge * mean
-    B = inverse.transpose(1, 2, 0)[..., None]
-    explained = (B * sums.M).sum(axis=(0, 1, 2))
-    left = max(kinds.n - kinds.p - J * float(np.trace(kept)), 1.0)
-    sigma2 = np.maximum(1.0 - explained, 1e-10) / left
-    bb = product(product(B, sums.M), B).sum(axis=2).transpose(2, 0, 1) / J
-    shrink = np.linalg.inv(kept)
-    G = shrink @ (bb / sigma2[:, None, None] - (mean - ridge * square)) @ shrink.T
+    equations = MomentEquations.of(
+        kinds.A.transpose(2, 0, 1),
+        kinds.X.transpose(2, 0, 1),
+        kinds.nu,
+        reml=kinds.reml,
+        counts=kinds.counts,
+    )
+    shrinkage = equations.shrinkage.transpose(1, 2, 0)[..., None]
+    half = product(shrinkage, sums.M)
+    second = product(half, shrinkage).sum(axis=2).transpose(2, 0, 1)
+    explained = half.trace().sum(axis=0) + equations.ridge * second.trace(axis1=1, axis2=2)
+    covariance = equations.covariance(second)
+    sigma2 = equations.variance(1.0 - explained, covariance)
+    G = covariance / sigma2[:, None, None] - equations.noise
     found = np.zeros_like(G)
     for place in kinds.terms:
         values, vectors = np.linalg.eigh(_symmetric(G[:, place, place]))
-        sd = np.sqrt(np.clip(values, _FLOOR * kinds.noise, _CEILING))
+        sd = np.sqrt(clipped_variances(values, kinds.noise))
         found[:, place, place] = lower_factors(vectors * sd[:, None, :])
     return found
 
