@@ -11,7 +11,7 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.model.columns import read_column
 from pymackay.model.factors import as_factor
-from pymackay.model.level_pairs import sum_pairs
+from pymackay.model.level_pairs import GrowingPairs, compact, sum_pairs
 
 FORMULA = "rating ~ 1 + (1 | user) + (1 | item)"
 
@@ -77,6 +77,17 @@ def test_whole_numbers_are_numbered_in_rising_order(values, small_chunks):
     distinct, codes = np.unique(repeated, return_inverse=True)
     assert factor.codes.tolist() == codes.tolist()
     assert [float(level) for level in factor.levels] == distinct.astype(float).tolist()
+
+
+def test_counts_beyond_what_float32_holds_stay_exact():
+    one, most = np.zeros(1, dtype=np.int32), np.full((1, 1, 1), 2.0**24 - 1.0)
+    sums = GrowingPairs()
+    for value in (most, most, np.full((1, 1, 1), 1.0)):
+        sums.add(one, one, value, (1, 1))
+    assert sums.compressed().values.item() == 2.0**25 - 1.0
+    assert compact(np.array([3.0, -7.0])).dtype == np.float32
+    for values in ([0.5, 1.0], [2.0**24], [1.0, 0.1]):
+        assert compact(np.array(values)).dtype == np.float64
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -117,7 +117,7 @@ class Accumulator:
         codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
         for key, pairs in part.pairs.items():
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
-            rows, columns = codes[key[0]][pairs.rows], codes[key[1]][pairs.columns]
+            rows, columns = pairs.in_rows(codes[key[0]]), codes[key[1]][pairs.indices]
             self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -294,8 +294,8 @@ class Accumulator:
         rows, columns = levels[key[0]], levels[key[1]]
         if pairs.scalar:
             return _scalar_pairs(pairs, rows, columns, turned=turned)
-        found = pairs.finish()
-        placed = rows[found.rows], columns[found.columns]
+        found = pairs.compressed()
+        placed = found.in_rows(rows[: found.n_rows]), columns[found.indices]
         values = found.values.swapaxes(1, 2) if turned else found.values
         shape = (len(levels[first]), len(levels[second]))
         return _compressed(*(placed[::-1] if turned else placed), values, shape)

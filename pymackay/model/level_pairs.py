@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["FoundPairs", "GrowingPairs", "LevelPairs", "sum_pairs"]
+__all__ = ["GrowingPairs", "LevelPairs", "compact", "sum_pairs"]
+
+_WHOLE = 2.0**24  # up to here float32 holds every whole number
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,10 @@ class LevelPairs:
         """Levels of k."""
         return len(self.indptr) - 1
 
+    def in_rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Return, pair by pair, the number that each level of k has among `numbers`."""
+        return np.repeat(numbers, np.diff(self.indptr))
+
     def component(self, values: np.ndarray) -> sp.csr_matrix:
         """Return levels by levels, with one number for each pair; index arrays are shared."""
         return sp.csr_matrix(
@@ -57,21 +63,6 @@ class LevelPairs:
 
 
 @dataclass(frozen=True, eq=False)
-class FoundPairs:
-    """Pairs of levels that meet, each once.
-
-    Attributes
-    ----------
-    rows, columns : numpy.ndarray of int32, shape (pairs,)
-    values : numpy.ndarray, shape (pairs, q_k, q_l)
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """``Z_k' Z_l`` of some rows: the levels that meet, and one matrix for each such pair."""
 
@@ -83,8 +74,13 @@ class _Part:
             max(pair) for pair in zip(self.pattern.shape, other.pattern.shape, strict=True)
         )
         if self.values.shape[1:] == (1, 1):
-            total = self.with_data(self.values.reshape(-1), shape)
-            total = total + other.with_data(other.values.reshape(-1), shape)
+            most = sum(float(np.abs(part.values).max(initial=0.0)) for part in (self, other))
+            first, second = (
+                part.with_data(part.values.reshape(-1), shape) for part in (self, other)
+            )
+            if most >= _WHOLE:
+                first = first.astype(np.float64)
+            total = first + second
             return _Part(total, total.data.reshape(-1, 1, 1))
         parts = [
             part.with_data(np.ones(len(part.values), np.float32), shape) for part in (self, other)
@@ -130,10 +126,11 @@ def sum_pairs(
     )
 
 
-def _compact(matrix: sp.csr_matrix) -> np.ndarray:
-    """Return the numbers in float32 where that holds them exactly, as it does counts."""
-    short = matrix.data.astype(np.float32)
-    return short if np.array_equal(short, matrix.data) else matrix.data
+def compact(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers that float32 holds exactly, such as counts, as such; others as given."""
+    short = values.astype(np.float32)
+    whole = np.array_equal(np.rint(short), values) and np.abs(short).max(initial=0.0) < _WHOLE
+    return short if whole else values
 
 
 def _keys(pattern: sp.csr_matrix) -> np.ndarray:
@@ -169,7 +166,7 @@ class GrowingPairs:
             sum_pairs(rows, columns, components[:, i], shape) for i in range(components.shape[1])
         ]
         data = [part.data for part in found]
-        joined = _compact(found[0]) if len(data) == 1 else np.stack(data, axis=1)
+        joined = compact(data[0]) if len(data) == 1 else np.stack(data, axis=1)
         part = _Part(found[0], joined.reshape(-1, *values.shape[1:]))
         rank = 0
         while self._parts and self._parts[-1][0] <= rank:
@@ -208,13 +205,6 @@ class GrowingPairs:
         """Return pairs of one number each as a matrix; nothing is kept."""
         total = self._total()
         return total.with_data(total.values.reshape(-1), shape)
-
-    def finish(self) -> FoundPairs:
-        """Return all pairs; nothing is kept."""
-        total = self._total()
-        rows = np.arange(total.pattern.shape[0], dtype=np.int32)
-        rows = np.repeat(rows, np.diff(total.pattern.indptr))
-        return FoundPairs(rows, total.pattern.indices, total.values)
 
     def compressed(self) -> LevelPairs:
         """Return all pairs in compressed rows; nothing is kept."""

@@ -23,7 +23,7 @@ from pymackay.model.fixed_part import build_fixed_part, make_side
 from pymackay.model.frame import Frame, Selection, make_frame
 from pymackay.model.grouping import group_rows
 from pymackay.model.level_keys import Levels
-from pymackay.model.level_pairs import FoundPairs, sum_pairs
+from pymackay.model.level_pairs import LevelPairs, compact, sum_pairs
 from pymackay.model.matrix import make_design
 from pymackay.model.scaling import fixed_basis
 from pymackay.model.specification import Specification, specify
@@ -113,7 +113,8 @@ class PartitionSums:
         Weighted sum of squares of the response as it came: what its residual is judged by.
     dense_gram : numpy.ndarray, shape (p + 1, p + 1)
     groups : dict of str to GroupSums
-    pairs : dict of (str, str) to FoundPairs
+    pairs : dict of (str, str) to LevelPairs
+        By the places of the levels in `GroupSums`.
     """
 
     n: int
@@ -122,7 +123,7 @@ class PartitionSums:
     squared_response: float
     dense_gram: np.ndarray
     groups: dict[str, GroupSums]
-    pairs: dict[tuple[str, str], FoundPairs]
+    pairs: dict[tuple[str, str], LevelPairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,13 +318,12 @@ def _group_sums(own: _OwnLevels, columns: np.ndarray, dense: np.ndarray) -> Grou
     return GroupSums(own.levels, own.integer, diagonal, sums)
 
 
-def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> FoundPairs:
+def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> LevelPairs:
     shape = (len(first.levels), len(second.levels))
     found = [
         sum_pairs(first.codes, second.codes, a[:, i] * b[:, j], shape)
         for i in range(a.shape[1])
         for j in range(b.shape[1])
     ]
-    rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(found[0].indptr))
-    values = np.stack([part.data for part in found], axis=1)
-    return FoundPairs(rows, found[0].indices, values.reshape(-1, a.shape[1], b.shape[1]))
+    joined = np.stack([part.data for part in found], axis=1) if len(found) > 1 else found[0].data
+    return LevelPairs.of(found[0], compact(joined).reshape(-1, a.shape[1], b.shape[1]))

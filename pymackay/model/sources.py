@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -159,26 +159,37 @@ def _sum_dask(formula: str, source: Any, arguments: Mapping[str, Any], path: Pat
 
     Of partitions that were summed before, the first one with rows is compared, and their number.
     """
+    used = _names_used(formula, arguments)
+    if "." not in used:
+        source = source[[name for name in source.columns if name in used]]
     parts = source.to_delayed()
-    number, first = _first_of_dask(source)
-    plan = make_plan(formula, first, **arguments)
-    used = None if path is None else _names_used(formula, arguments)
+    number, plan, digest = _dask_plan(formula, parts, arguments, used)
     question = f"{_question(formula, arguments, plan)} {len(parts)}"
     with Reading(plan, path, question) as reading:
-        reading.holds(number, "" if used is None else _digest(first, used))
+        reading.holds(number, digest)
         missing = {k: part for k, part in enumerate(parts) if k not in reading.done}
-        for k, digest, part in _dask_results(missing, reading.plan, used):
-            reading.add(k, digest, part)
+        for k, found, part in _dask_results(missing, reading.plan, used if path else None):
+            reading.add(k, found, part)
     return reading.sums.finish()
 
 
-def _first_of_dask(source: Any) -> tuple[int, pd.DataFrame]:
-    """Return the first partition that has rows, and its number."""
-    for i in range(source.npartitions):
-        first = source.get_partition(i).compute()
-        if len(first):
-            return i, first
+def _dask_plan(
+    formula: str, parts: Sequence[Any], arguments: Mapping[str, Any], used: set[str]
+) -> tuple[int, Plan, str]:
+    """Make the plan, where it is, of the first partition that has rows; with number and digest."""
+    import dask
+
+    for i, part in enumerate(parts):
+        found = dask.delayed(_plan_of)(formula, part, arguments, used).compute()
+        if found is not None:
+            return i, *found
     raise DataError("the source has no rows; a model needs some.")
+
+
+def _plan_of(
+    formula: str, frame: pd.DataFrame, arguments: Mapping[str, Any], used: set[str]
+) -> tuple[Plan, str] | None:
+    return (make_plan(formula, frame, **arguments), _digest(frame, used)) if len(frame) else None
 
 
 _Result = tuple[int, str, PartitionSums | None]
@@ -197,7 +208,8 @@ def _dask_results(parts: Mapping[int, Any], plan: Plan, used: set[str] | None) -
     """Yield each partition's sums: as they come from a cluster, else one after the other."""
     import dask
 
-    work = [dask.delayed(_sum_one)(k, plan, part, used) for k, part in parts.items()]
+    shared = dask.delayed(plan)  # sent once, not with every partition
+    work = [dask.delayed(_sum_one)(k, shared, part, used) for k, part in parts.items()]
     try:
         from distributed import as_completed, get_client
 
