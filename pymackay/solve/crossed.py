@@ -43,6 +43,8 @@ class _Dense:
     Attributes
     ----------
     K : numpy.ndarray, shape (m + 1, m + 1)
+    half, F : numpy.ndarray, each (J, q, q)
+        ``L⁻¹Λ'`` of the leading block's levels, and ``F = (L⁻¹Λ')'(L⁻¹Λ')``.
     Q : numpy.ndarray, shape (m, m)
         Q̄ with X, m = other random effects + p.
     coefficients : numpy.ndarray, shape (m,)
@@ -52,6 +54,7 @@ class _Dense:
     """
 
     K: np.ndarray
+    half: np.ndarray
     F: np.ndarray
     Q: np.ndarray
     coefficients: np.ndarray
@@ -143,8 +146,9 @@ class Crossed:
         """Return Var(b̂ − b) / sigma², block by block, each (J, q, q)."""
         dense = self._dense_stage(factors)
         Q = dense.Q if with_beta else self._given_beta(dense.Q)
-        inner = self._coupling.level_quadratics(Q)
-        found = [dense.F + dense.F @ inner @ dense.F]
+        half, halfway = dense.half, dense.half @ self._coupling.level_quadratics(Q)
+        inner = halfway @ half.transpose(0, 2, 1)
+        found = [dense.F + half.transpose(0, 2, 1) @ inner @ half]
         for block, span in zip(self.others, self._slices, strict=True):
             rows = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
             found.append(Q[rows[:, :, None], rows[:, None, :]])
@@ -153,8 +157,8 @@ class Crossed:
     def _dense_stage(self, factors: list[np.ndarray]) -> _Dense:
         lead_factor = block_factor(self.gram, self.lead, factors)
         graph = levels.eliminate(self.lead.q, self._layout)
-        half, F, logdet_lead = graph(self._A, lead_factor)
-        K = self.gram.D - self._coupling.schur(half)
+        half_lead, F, logdet_lead = graph(self._A, lead_factor)
+        K = self.gram.D - self._coupling.schur(half_lead)
         blocks = self._other_factors(factors)
         m, size = len(K) - 1, self._size
         scaled = self._scale(K[:m, :m], blocks)
@@ -166,6 +170,7 @@ class Crossed:
         Q = self._scale(blas.symmetric_inverse(L), [factor.T for factor in blocks])
         return _Dense(
             K=K,
+            half=half_lead,
             F=F,
             Q=Q,
             coefficients=blas.product(Q, K[:m, m:])[:, 0],

@@ -105,14 +105,14 @@ class OneBlock:
     ) -> tuple[np.ndarray, ...]:
         """Return Var(b̂ − b) / sigma² of every level, shape (J, q, q)."""
         factor = block_factor(self.gram, self.block, factors)
-        F = levels.eliminate(self.block.q, self._layout)(self._A, factor)[1]
+        half, F, _ = levels.eliminate(self.block.q, self._layout)(self._A, factor)
         if not with_beta:
             return (F,)
         p = self.gram.p
-        FC = F @ self.gram.C
-        K = self.gram.D - np.einsum("jam,jan->mn", self.gram.C, FC, optimize=True)
+        halfway = half @ self.gram.C
+        K = self.gram.D - np.einsum("jam,jan->mn", halfway, halfway, optimize=True)
         precision_inverse = np.linalg.inv(K[:p, :p])
-        FX = FC[:, :, :p]
+        FX = half.transpose(0, 2, 1) @ halfway[:, :, :p]
         return (F + FX @ precision_inverse @ FX.transpose(0, 2, 1),)
 
 
