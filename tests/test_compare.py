@@ -437,3 +437,48 @@ def test_response_that_rounding_drowns_cannot_be_checked():
     result = pm.compare(ours, early)
     assert (result.verdict, result.ok, result.same_theta) == ("ours lower", False, "not checked")
     assert "which does not centre it" in " ".join(str(result).split())
+
+
+# ---- a model that rounding blurs
+
+
+@pytest.fixture(scope="module")
+def blurred():
+    """Nearly collinear effects, of a covariate far off zero, that dwarf the residuals."""
+    rng = np.random.default_rng(8)
+    g, x = np.repeat(np.arange(6), 5), 100.0 + rng.normal(size=30)
+    b = rng.normal(size=(6, 2))
+    y = b[g, 0] + b[g, 1] * x + 1e-4 * rng.normal(size=30)
+    data = pd.DataFrame({"y": y, "x": x, "g": g.astype(str)})
+    return pm.evaluate("y ~ x + (x || g)", data, [3e3, 3e2])
+
+
+def moved(fit, by):
+    """The same fit, every prediction moved by so many conditional standard deviations."""
+    unit = {g: np.sqrt(np.diagonal(v, axis1=1, axis2=2)) for g, v in fit.condvar.items()}
+    return fit.replace(ranef={g: table + by * unit[g] for g, table in fit.ranef.items()})
+
+
+def test_rounding_of_an_ill_conditioned_model_is_no_other_model(blurred):
+    result = pm.compare(blurred, moved(blurred, 1e-5))
+    assert (result.verdict, result.ok, result.same_theta) == ("same optimum", True, "agreed")
+    said = " ".join(str(result).split())
+    assert "the model is ill-conditioned, rounding may move them by" in said
+    well = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    assert pm.compare(well, moved(well, 1e-5)).verdict == "different model"
+
+
+def test_an_ill_conditioned_model_does_not_hide_another_one(blurred):
+    other = blurred.replace(beta=blurred.beta + 0.1 * blurred.std_error)
+    result = pm.compare(blurred, other)
+    assert (result.verdict, result.same_theta) == ("different model", "differs")
+    assert result.model_diff["item"].str.contains("beta").all()
+
+
+def test_a_search_that_stops_a_little_early_is_said_to_do_so(ours):
+    """Criteria equal to 1e-6, beta more than its tolerance apart, and one function: theta alone."""
+    early = dense_as_fit(sleepstudy_model(), ours.theta * (1 + 3e-5), True)
+    strict = pm.compare(ours, early, tolerances={"sigma": 1e-9, "std_error": 1e-9})
+    assert 0.0 < -strict.excess < TOLERANCES["criterion"].value
+    assert (strict.verdict, strict.ok, strict.same_theta) == ("ours lower", True, "agreed")
+    assert pm.compare(ours, early).verdict == "same optimum"

@@ -9,8 +9,16 @@ from types import MappingProxyType
 
 from pymackay.compare.distances import Row
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
+from pymackay.results import Fit
 
-__all__ = ["VERDICTS", "Judgement", "Meaning", "criterion_tolerance", "judge"]
+__all__ = [
+    "VERDICTS",
+    "Judgement",
+    "Meaning",
+    "criterion_resolution",
+    "criterion_tolerance",
+    "judge",
+]
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
     }
 )
 
+_STOPPED = "theirs stopped at a higher criterion"
 _JUDGED = {
     "flat ridge": ("criterion", "beta", "fitted"),
     "boundary": ("criterion", "beta", "std_error", "sigma", "variance", "covariance", "fitted"),
@@ -104,8 +113,20 @@ def criterion_tolerance(
     return absolute + table["criterion_unchecked"].value * abs(criterion)
 
 
+def criterion_resolution(reference: Fit, table: Mapping[str, Tolerance] = TOLERANCES) -> float:
+    """Return by how much two criteria must differ, by one engine, to be told apart, absolute."""
+    size = max(abs(reference.criterion), float(reference.n_obs))
+    return table["criterion_resolution"].value * size
+
+
 def judge(
-    rows: Iterable[Row], excess: float, tolerance: float, *, checked: bool, singular: bool
+    rows: Iterable[Row],
+    excess: float,
+    tolerance: float,
+    *,
+    checked: bool,
+    singular: bool,
+    resolution: float = math.inf,
 ) -> Judgement:
     """Name the verdict of two fits that are the same model.
 
@@ -123,13 +144,26 @@ def judge(
         nothing, because it may be another function's.
     singular : bool
         Whether either fit is singular.
+    resolution : float
+        Where theirs are our numbers at their theta: by how much our criterion must be lower to be
+        called so, where numbers differ. What differs there follows from theta alone.
     """
     rows = tuple(rows)
+    found = _by_the_rows(rows, excess, tolerance, checked=checked, singular=singular)
+    if found.ok or math.isinf(resolution):
+        return found
+    if -tolerance <= excess < -resolution:
+        return Judgement("ours lower", checked, _unjudged(rows, _STOPPED))
+    return _judged("flat ridge", rows) if found.contradicts else found
+
+
+def _by_the_rows(
+    rows: tuple[Row, ...], excess: float, tolerance: float, *, checked: bool, singular: bool
+) -> Judgement:
     if excess > tolerance:
         return Judgement("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
     if excess < -tolerance:
-        note = "theirs stopped at a higher criterion"
-        return Judgement("ours lower", checked, _unjudged(rows, note))
+        return Judgement("ours lower", checked, _unjudged(rows, _STOPPED))
     if singular:
         at_boundary = _judged("boundary", rows)
         if checked and not at_boundary.ok and _only_spread_differs(at_boundary.rows):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pymackay.compare.conditioning import ILL_CONDITIONED
 from pymackay.compare.distances import Row, rounding
 from pymackay.compare.offered import offers, unsaid
 from pymackay.compare.tolerances import TOLERANCES, changes
@@ -185,9 +186,12 @@ def _checked(comparison: Comparison) -> str:
     apart = (
         "" if math.isnan(criterion.distance) else f"criterion {size(criterion.distance)} relative, "
     )
-    return (
-        f"{word}: {apart}numbers {size(float(np.max(others, initial=0.0)))} statistical units apart"
+    ill = [row.tolerance for row in rows if row.note == ILL_CONDITIONED]
+    blur = (
+        f"; the model is ill-conditioned, rounding may move them by {size(max(ill))}" if ill else ""
     )
+    worst = size(float(np.max(others, initial=0.0)))
+    return f"{word}: {apart}numbers {worst} statistical units apart{blur}"
 
 
 def _rounding(fit: Fit) -> str:

@@ -70,12 +70,27 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             "by about so many standard errors. 1e-10 on ordinary data, more than 1 on a response "
             "such as 1000000000000.4 with a standard deviation of 0.1",
         ),
+        "conditioning": Tolerance(
+            10.0,
+            "of what the last digits of the cross-products do",
+            "added to the tolerances at one theta where they are exceeded. Effects 1e5 times the "
+            "residuals, or columns that are nearly one, magnify rounding beyond 1e-7: our numbers "
+            "with the cross-products changed by their own rounding say by how much, and another "
+            "order of summing by another engine is worth a few times that",
+        ),
         "criterion": Tolerance(
             1e-6,
             "absolute",
             "near an optimum the criterion grows by the squared distance in standard errors, so "
             "1e-6 is a thousandth of a standard error; no printed digit shows it. It is measured "
             "with one engine's arithmetic wherever an engine can evaluate the other's theta",
+        ),
+        "criterion_resolution": Tolerance(
+            1e-12,
+            "relative",
+            "one engine's arithmetic at two thetas tells criteria apart to some ten roundings. "
+            "Where numbers differ by more than their tolerances and the criteria by less than "
+            "theirs, but by more than this, the higher one is where a search stopped early",
         ),
         "criterion_unchecked": Tolerance(
             1e-9,

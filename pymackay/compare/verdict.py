@@ -13,6 +13,7 @@ import pandas as pd
 
 from pymackay._files import write_whole
 from pymackay.compare.align import align
+from pymackay.compare.conditioning import criterion_blur, forgive_rounding
 from pymackay.compare.distances import (
     Row,
     criterion_row,
@@ -22,7 +23,7 @@ from pymackay.compare.distances import (
     statistics_rows,
 )
 from pymackay.compare.gaps import gaps, no_gap
-from pymackay.compare.judge import criterion_tolerance, judge
+from pymackay.compare.judge import criterion_resolution, criterion_tolerance, judge
 from pymackay.compare.model_diff import Difference, diff_table, model_diff
 from pymackay.compare.offered import completed
 from pymackay.compare.tolerances import TOLERANCES, Tolerance, adjusted
@@ -206,6 +207,8 @@ def compare(
     reference = align(reference, fit.model)
     pair = _at_one_theta(fit, reference)
     theta_rows = same_theta_rows(*pair.fits, table) if pair else []
+    if pair and any(row.ok is False for row in theta_rows):
+        theta_rows = forgive_rounding(theta_rows, *pair.fits, table)
     failed = [row for row in theta_rows if row.ok is False]
     if failed:
         differences = [_as_difference(row, "at one theta") for row in failed]
@@ -256,7 +259,7 @@ def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
     if not same_shape or not np.isfinite([*fit.theta, *reference.theta]).all():
         return None
     if fit.evaluate_source is not None:
-        with contextlib.suppress(np.linalg.LinAlgError):  # theirs may be too far out for float64
+        with contextlib.suppress(ArgumentError):  # theirs may be too far out for float64
             return _Pair((fit.evaluate(reference.theta), reference), "theirs")
     if reference.evaluate_source is not None:
         return _Pair((fit, reference.evaluate(fit.theta)), "ours")
@@ -298,14 +301,25 @@ def _judged(
 ) -> Comparison:
     excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
     # numbers that are blurred by more than a standard error agree with anything
-    checked = pair is not None and rounding(fit) < 1.0
+    blurred = max([rounding(fit), *(row.tolerance for row in theta_rows if row.ok)])
+    checked = pair is not None and blurred < 1.0
     tolerance = criterion_tolerance(reference.criterion, pair is not None, table)
+    if pair is not None and excess > tolerance:
+        tolerance += criterion_blur(*pair.fits, table)
     singular = fit.singular or reference.singular
     rows = [
         criterion_row(fit, reference, excess, tolerance),
         *statistics_rows(fit, reference, boundary=singular, table=table),
     ]
-    judgement = judge(rows, excess, tolerance, checked=checked, singular=singular)
+    by_theta_alone = checked and pair is not None and pair.theta == "theirs"
+    judgement = judge(
+        rows,
+        excess,
+        tolerance,
+        checked=checked,
+        singular=singular,
+        resolution=criterion_resolution(reference, table) if by_theta_alone else np.inf,
+    )
     contradictions = [row for row in rows if row.ok is False] if judgement.contradicts else []
     where = "numbers" if np.isnan(excess) else "at equal variances"
     return Comparison(

@@ -1,0 +1,72 @@
+"""What rounding does to an ill-conditioned model's numbers at one theta, and is forgiven."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+
+from pymackay.compare.distances import same_theta_rows
+from pymackay.compare.rows import Row
+from pymackay.compare.tolerances import Tolerance
+from pymackay.errors import PymackayError
+from pymackay.results import Fit
+
+__all__ = ["ILL_CONDITIONED", "criterion_blur", "forgive_rounding"]
+
+ILL_CONDITIONED = "the model is ill-conditioned: rounding moves the number so far"
+
+
+def forgive_rounding(
+    rows: list[Row], ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]
+) -> list[Row]:
+    """Widen the tolerances of rows at one theta by what rounding does to this model's numbers.
+
+    Two models differ by more. Where neither fit is of an engine whose sums can be changed, the
+    rows stay as they are.
+
+    Parameters
+    ----------
+    rows : list of Row
+        Of `same_theta_rows`.
+    ours, theirs : Fit
+        The two fits, at one theta.
+    table : mapping of str to Tolerance
+    """
+    blur = _blur(ours, theirs, table)
+    return [_widened(row, blur[row.quantity]) for row in rows]
+
+
+def criterion_blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> float:
+    """Return by how much rounding may move the criterion of two fits at one theta, absolute."""
+    scale = max(abs(theirs.criterion), float(theirs.n_obs))
+    return scale * _blur(ours, theirs, table)["criterion"]
+
+
+def _blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> defaultdict[str, float]:
+    """Return by how much rounding may move each quantity, in its unit."""
+    found: defaultdict[str, float] = defaultdict(float)
+    fit = ours if ours.problem is not None else theirs
+    if fit.problem is None:
+        return found
+    from pymackay.infer.rounding import shaken  # our engine is loaded: it has made the fit
+
+    rule = table["conditioning"].value
+    try:
+        plain, *others = tuple(shaken(fit)) or (fit,)
+        for other in others:
+            for row in same_theta_rows(other, plain, table):
+                if row.ok is not None:
+                    found[row.quantity] = max(found[row.quantity], rule * row.distance)
+    except PymackayError:  # no digit is left of any number
+        return defaultdict(lambda: inf)
+    return found
+
+
+def _widened(row: Row, blur: float) -> Row:
+    if row.ok is not False or not blur > 0.0:
+        return row
+    tolerance = row.tolerance + blur
+    agrees = row.distance <= tolerance
+    return replace(row, tolerance=tolerance, ok=agrees, note=ILL_CONDITIONED if agrees else "")
