@@ -14,6 +14,7 @@ from tolerances import tol
 
 import pymackay as pm
 from pymackay.model.design import build_model
+from pymackay.model.gram import cross_products
 from pymackay.model.level_keys import LevelKeys
 from pymackay.model.sources import is_source, sum_source
 from pymackay.model.sparse_gram import sparse_cross_products
@@ -260,3 +261,62 @@ def test_a_fit_of_partitions_is_compared_without_its_rows(table):
     comparison = pm.compare(pm.lmer(formula, pieces(table)), pm.lmer(formula, table))
     assert comparison.verdict == "same optimum"
     assert "not offered" in str(comparison)
+
+
+NEW_ROWS = {
+    "crossed": ("y ~ x + f + (1 | u) + (1 | i)", {}, {}),
+    "slopes, weights, offset": (
+        "y ~ x + (x | i) + (x || u)",
+        {"weights": "w", "offset": "o"},
+        {"weights": "w"},
+    ),
+    "functions": ("y ~ log(w) + I(x^2) + offset(o) + (1 | u) + (0 + f | i)", {}, {}),
+}
+
+
+@pytest.mark.parametrize("solver", ["exact", "iterative"])
+@pytest.mark.parametrize("name", NEW_ROWS)
+def test_new_rows_are_predicted_without_the_old_ones(table, name, solver):
+    formula, arguments, more = NEW_ROWS[name]
+    whole = pm.lmer(formula, table, solver=solver, **arguments)
+    parts = pm.lmer(formula, pieces(table), solver=solver, **arguments)
+    new = table.drop(columns="y").iloc[::7].assign(x=1.5)
+    new.iloc[3, new.columns.get_loc("o")] = np.nan
+    close = {"rtol": 0.0, "atol": tol("iterative" if solver == "iterative" else "partitions")}
+    for re_form in (None, "~0", "~ (1 | u)"):
+        ours, theirs = (pm.predict(fit, new, re_form=re_form) for fit in (parts, whole))
+        np.testing.assert_allclose(ours, theirs, **close)
+        assert list(ours.index) == list(theirs.index)
+    intervals = [
+        pm.predict(fit, new, se_fit=True, interval="prediction", **more) for fit in (parts, whole)
+    ]
+    np.testing.assert_allclose(*intervals, rtol=0.0, atol=2.0 * close["atol"])
+    strange = new.head(2).assign(u=[10**6, 1], i=["no item", "item 3"])
+    with pytest.raises(pm.DataError, match="levels of 'u' that the model was not fitted to"):
+        pm.predict(parts, strange)
+    np.testing.assert_allclose(
+        pm.predict(parts, strange, allow_new_levels=True),
+        pm.predict(whole, strange, allow_new_levels=True),
+        **close,
+    )
+
+
+def test_what_needs_the_rows_says_so(table):
+    formula = "y ~ x + (1 | u) + (1 | i)"
+    fit = pm.lmer(formula, pieces(table), weights="w")
+    with pytest.raises(pm.PymackayError, match=r"not kept\. Pass newdata"):
+        fit.predict()
+    with pytest.raises(pm.PymackayError, match=r"simulate needs the rows .* Fit a data frame"):
+        fit.simulate(1)
+    with pytest.raises(pm.PymackayError, match=r"refit needs the rows .* Fit a data frame"):
+        fit.refit(table["y"])
+    with pytest.raises(pm.ArgumentError, match="the model has prior weights"):
+        fit.predict(table, interval="prediction")
+
+
+def test_dense_sums_of_sparse_ones_are_those_of_the_rows(table):
+    model = build_model("y ~ x + (x | u) + (1 | i) + (0 + x | f)", table)
+    ours, direct = sparse_cross_products(model).dense_form(), cross_products(model)
+    np.testing.assert_allclose(ours.A, direct.A, rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(ours.C.toarray(), direct.C.toarray(), rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(ours.D, direct.D, rtol=0.0, atol=1e-10)

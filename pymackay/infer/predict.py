@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.joint import JointCovariance
-from pymackay.infer.problem import check_fit, model_of
+from pymackay.infer.problem import check_fit, model_of, problem_of
 from pymackay.infer.rows import Rows, effects_of_terms, make_rows, own_rows, weights_of_rows
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -19,6 +19,7 @@ from pymackay.results import Fit
 __all__ = ["predict"]
 
 INTERVALS = ("confidence", "prediction")
+_NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 
 
 def predict(
@@ -76,7 +77,8 @@ def predict(
     ArgumentError
         If another argument is wrong.
     PymackayError
-        If another engine made the fit.
+        If another engine made the fit; or if there is no `newdata`, and the model's own rows came
+        in partitions that were not kept.
 
     Notes
     -----
@@ -113,7 +115,10 @@ def predict(
     is_fitted = newdata is None and re_form is None and not random_only
     if is_fitted and fit.problem is None and not (se_fit or interval):
         return fit.fitted.rename("fit")
-    model = model_of(fit, "predict")
+    if newdata is None:
+        model = model_of(fit, "predict without newdata", _NEWDATA)
+    else:
+        model = problem_of(fit, "predict").model
     rows = _rows(model, newdata, re_form, bool(allow_new_levels), offset)
     missing = rows.incomplete()
     mean = fit.fitted.to_numpy(copy=True) if is_fitted else _mean(fit, rows, random_only)

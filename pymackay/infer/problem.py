@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.gram import Gram, cross_products
+from pymackay.model.gram import Gram
 from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 
 __all__ = ["check_fit", "dense_gram", "model_of", "problem_of"]
 
+_ROWS = (
+    "Fit a data frame of the rows that you need, or evaluate it at this fit's theta with "
+    "pymackay.evaluate(formula, data, fit.theta)."
+)
 _DENSE = 8000  # rows of a dense matrix, half a gigabyte, that may be made without asking
 
 
@@ -54,8 +58,16 @@ def problem_of(fit: object, what: str) -> Problem:
     return problem
 
 
-def model_of(fit: object, what: str) -> Model:
+def model_of(fit: object, what: str, cure: str = "") -> Model:
     """Return the model that a fit is of, with its rows.
+
+    Parameters
+    ----------
+    fit : Fit
+    what : str
+        What needs it, for the error message.
+    cure : str
+        What to do where the rows were not kept, if there is something simpler than a fit of them.
 
     Raises
     ------
@@ -66,8 +78,7 @@ def model_of(fit: object, what: str) -> Model:
     if not len(model.y):
         raise PymackayError(
             f"{what} needs the rows that the model was fitted to, but they were read part by part "
-            f"and not kept. Fit a data frame of the rows that you need, or evaluate it at this "
-            f"fit's theta with pymackay.evaluate(formula, data, fit.theta)."
+            f"and not kept. {cure or _ROWS}"
         )
     return model
 
@@ -75,7 +86,7 @@ def model_of(fit: object, what: str) -> Model:
 def dense_gram(problem: Problem, what: str) -> Gram:
     """Return the cross-products that exact answers stand on.
 
-    Those of an iterative fit are made anew, if they are not too large.
+    Those of an iterative fit are made from its sparse ones, if they are not too large.
 
     Parameters
     ----------
@@ -98,4 +109,4 @@ def dense_gram(problem: Problem, what: str) -> Gram:
             f"was made without; fit with solver='exact' if the memory allows it, or ask for "
             f"predictions without standard errors"
         )
-    return cross_products(problem.model)
+    return gram.dense_form()

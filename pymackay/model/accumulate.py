@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.linalg
 
 from pymackay.errors import DataError
+from pymackay.model.blueprint import Blueprint
 from pymackay.model.covariance import split_theta
 from pymackay.model.gram import order_blocks
 from pymackay.model.grouping import check_levels
@@ -194,8 +195,20 @@ class Accumulator:
             terms=tuple(terms),
             factors={bar.group_name: factors[bar.group_name] for bar in bars},
             rows=pd.RangeIndex(0),
+            weights=None if plan.weights is None else np.zeros(0),
             contrasts=plan.contrasts,
             messages=messages,
+            blueprint=Blueprint(
+                specification=plan.specification,
+                memory={},
+                fixed=plan.fixed,
+                kept=np.arange(len(plan.names)),
+                assign=np.array(plan.fixed.assign, dtype=np.intp),
+                bars=tuple(bars),
+                random=tuple(plan.sides[i] for i in places),
+                levels={name: factor.levels for name, factor in factors.items()},
+                offset=plan.offset,
+            ),
         )
 
     def _gram(self, model: Model, places: list[int], levels: dict[str, np.ndarray]) -> SparseGram:

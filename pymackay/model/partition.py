@@ -7,7 +7,7 @@ else, so that partitions may be summed anywhere, in any order, and again if need
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from pymackay.model.frame import Frame, Selection, make_frame
 from pymackay.model.grouping import group_rows
 from pymackay.model.level_keys import Levels
 from pymackay.model.level_pairs import LevelPairs, compact, sum_pairs
-from pymackay.model.matrix import make_design
+from pymackay.model.matrix import Design, make_design
 from pymackay.model.scaling import fixed_basis
 from pymackay.model.specification import Specification, specify
 from pymackay.model.table import Table
@@ -180,8 +180,11 @@ def make_plan(
         fixed=fixed.side,
         names=fixed.names,
         contrasts=fixed.contrasts,
-        sides=sides,
-        effects=tuple(names for names, _ in designs),
+        sides=tuple(
+            replace(side, assign=tuple(design.assign.tolist()))
+            for side, design in zip(sides, designs, strict=True)
+        ),
+        effects=tuple(design.names for design in designs),
         categories=_categories(specification.bars, first),
         rotation=rotation * np.sqrt(frame.n),
         center=rotation @ (basis.Q.T @ target),
@@ -205,7 +208,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         bar = plan.specification.bars[own[0]]
         own_levels = _own_levels(bar, frame)
         Z = np.column_stack(
-            [_columns(plan.sides[i], plan.specification.bars[i], frame)[1] for i in own]
+            [_columns(plan.sides[i], plan.specification.bars[i], frame).values for i in own]
         )
         columns[name] = Z if root is None else Z * root[:, None]
         coded[name] = own_levels
@@ -257,10 +260,9 @@ def _grouped(bar: Bar, frame: Frame) -> dict[str, Column]:
     return columns
 
 
-def _columns(side: SideBlueprint, bar: Bar, frame: Frame) -> tuple[tuple[str, ...], np.ndarray]:
+def _columns(side: SideBlueprint, bar: Bar, frame: Frame) -> Design:
     columns = _with_levels(_grouped(bar, frame), side)
-    design = make_design(side.terms, columns, side.contrasts, frame.n)
-    return design.names, design.values
+    return make_design(side.terms, columns, side.contrasts, frame.n)
 
 
 def _fixed_columns(plan: Plan, frame: Frame) -> np.ndarray:
