@@ -1,4 +1,13 @@
-"""The Monte-Carlo error of each estimated variance, from the spread over the probes."""
+"""The Monte-Carlo error of each estimated variance, from the spread over the probes.
+
+Measured against the exact engine (``python -m benchmarks.crossed --calibration``): the map from
+the score to the variances is linear to three digits at errors of this size, and the average
+information is as good as the observed curvature for it, within 10 % of an error where an effect
+is well determined (a slope whose variance nearly vanishes: up to half). N probes give errors that
+are themselves known to 1/√(2N) only, so that deviations follow Student's distribution with N − 1
+degrees of freedom, provided that many directions share what a probe leaves to chance: see
+`pymackay.solve.iterative.traces` for the ones that would not.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +32,11 @@ class MonteCarlo:
     ----------
     errors : dict of str to float
         Standard error of each variance and covariance, in the user's units: ``"user.x"``,
-        ``"user.x.(Intercept)"``, ``"Residual"``.
+        ``"user.x.(Intercept)"``, ``"Residual"``. What the search left to go is in it, in
+        quadrature: it matters where the probes leave less than 1e-4 of a variance's own
+        standard error.
     relative : float
-        Largest standard error of a variance relative to the variance.
+        Largest standard error of a variance that the probes leave, relative to the variance.
     """
 
     errors: dict[str, float]
@@ -53,7 +64,8 @@ def monte_carlo(model: Model, solver: Iterative, point: Point) -> MonteCarlo:
     )
     noise_moves = -(moves @ slope) / nu
     unit = gram.y_scale**2
-    errors, relative = {}, [_error(noise_moves) / sigma2]
+    errors: dict[str, float] = {}
+    relative = [_spread(noise_moves) / sigma2]
     for k, (term, layout) in enumerate(zip(model.terms, gram.layouts, strict=True)):
         T, factor = gram.transforms[k], point.factors[k]
         G = factor @ factor.T
@@ -66,20 +78,27 @@ def monte_carlo(model: Model, solver: Iterative, point: Point) -> MonteCarlo:
             name = ".".join([term.name, *dict.fromkeys((term.effects[i], term.effects[j]))])
             errors[name] = _error(dV[:, i, j]) * unit
             if i == j and G[i, i] > _NOTHING / gram.n:
-                relative.append(_error(dV[:, i, i]) / V[i, i])
-    errors["Residual"] = relative[0] * sigma2 * unit
+                relative.append(_spread(dV[:, i, i]) / V[i, i])
+    errors["Residual"] = _error(noise_moves) * unit
     return MonteCarlo(errors, max(relative))
 
 
+def _spread(moves: np.ndarray) -> float:
+    """Return the standard error of the mean over the probes: all rows but the last."""
+    probes = moves[:-1]
+    return float(np.std(probes, ddof=1) / np.sqrt(len(probes))) if len(probes) > 1 else 0.0
+
+
 def _error(moves: np.ndarray) -> float:
-    """Return the standard error of the mean."""
-    if len(moves) < 2:
-        return 0.0
-    return float(np.std(moves, ddof=1) / np.sqrt(len(moves)))
+    """Return the standard error, and the step that the search left, in quadrature."""
+    return float(np.hypot(_spread(moves), moves[-1]))
 
 
 def _moves(point: Point) -> np.ndarray:
-    """Return what each probe alone would move the elements of G by, shape (N, m)."""
+    """Return what each probe alone would move the elements of G by, and the search's next step.
+
+    Shape (N + 1, m).
+    """
     spread = point.estimate.spread - point.estimate.spread.mean(axis=0)
     m = spread.shape[1]
     jacobian = np.zeros((m, m))
@@ -89,5 +108,6 @@ def _moves(point: Point) -> np.ndarray:
     jacobian *= point.scale
     values, vectors = np.linalg.eigh(point.curvature)
     floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
-    solved = (vectors / np.maximum(values, floor)) @ vectors.T @ (jacobian.T @ spread.T)
+    slopes = np.column_stack([jacobian.T @ spread.T, point.gradient])
+    solved = (vectors / np.maximum(values, floor)) @ vectors.T @ slopes
     return np.asarray(-(jacobian @ solved).T)

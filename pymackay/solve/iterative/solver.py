@@ -34,7 +34,7 @@ _MEAN_TOLERANCE = 1e-8  # of the residual, in float64: beta and b to seven digit
 _WORKING_TOLERANCE = 1e-6  # the average information steers the search, and scales error bars
 _LOOSE = 100.0  # what tolerances are multiplied by far from the optimum (probes: its root)
 _SLOW = 12  # iterations for the probes above which a coarse space pays for itself
-_PROBE_TOLERANCE = 1e-4  # in float32; what is left is a hundredth of a probe's own spread
+_PROBE_TOLERANCE = 1e-5  # in float32; what is left is a hundredth of a probe's own spread
 
 
 @dataclass(frozen=True, eq=False)

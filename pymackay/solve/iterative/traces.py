@@ -4,7 +4,14 @@ With probes z of random signs, E z z' = I, so that ``z'Mz`` has the trace of M a
 (Hutchinson 1990, Commun. Stat. Simul. Comput. 19). One solve ``x = S⁻¹z`` serves all blocks. What
 the preconditioner B⁻¹ says about the same probe, and whose mean is known exactly, is taken
 off: the control variate ``z'(2B⁻¹ − B⁻¹SB⁻¹)z`` leaves the square of what B gets wrong.
-The probes stay the same at every theta: the estimate is a smooth function of theta.
+
+What B gets wrong first is that all levels of a block may move together, at the other blocks' or
+the fixed effects' expense. Left to the probes, one such direction w would give most of the
+variance, as the square of a single random number, ``(z'w)²``: so skewed that the mean of a few
+does not know its own error. These directions get a solve each, and the probes what is orthogonal
+to them (deflation, as in Meyer, Musco, Musco, Woodruff 2021, SIAM Symp. Simplicity Algorithms).
+
+The random signs stay the same at every theta: the estimate is a smooth function of theta.
 """
 
 from __future__ import annotations
@@ -18,9 +25,10 @@ from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.couplings import block_times
 from pymackay.solve.iterative.equations import Equations
 
-__all__ = ["Probes", "Traces", "draw_probes", "draw_signs", "estimate_traces"]
+__all__ = ["Probes", "Traces", "common_moves", "draw_probes", "draw_signs", "estimate_traces"]
 
 _UNITS = 64  # effects of small blocks, altogether, that get unit vectors
+_FAINT = 1e-3  # share of a level's own move where the data say nothing: a direction always
 _BATCH = 16  # probes that share a product: their rows fill a cache line
 _WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
 _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
@@ -51,12 +59,22 @@ class Probes:
         """Number of random vectors; of unit vectors where there are no others."""
         return len(self.units) if self.exact else self.z.shape[1]
 
-    @property
-    def columns(self) -> np.ndarray:
-        """All of them, unit vectors first, shape (size, m + N)."""
+    def columns(self, common: np.ndarray) -> np.ndarray:
+        """Return unit vectors, `common`, and what random signs have besides it.
+
+        Parameters
+        ----------
+        common : numpy.ndarray, shape (size, r)
+            Orthonormal, and zero on the effects of `units`. The traces along it are exact.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (size, m + r + N)
+        """
         units = np.zeros((len(self.z), len(self.units)), dtype=np.float32)
         units[self.units, np.arange(len(self.units))] = 1.0
-        return np.concatenate([units, self.z], axis=1)
+        beside = self.z - common @ (common.T @ self.z)
+        return np.concatenate([units, common, beside], axis=1, dtype=np.float32)
 
 
 def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
@@ -80,6 +98,25 @@ def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
     return Probes(chosen, z)
 
 
+def common_moves(equations: Equations, units: np.ndarray) -> np.ndarray:
+    """Return orthonormal vectors that move all levels of a block together, shape (size, r).
+
+    One for each effect of each block that has no unit vectors. Each level moves as far as its own
+    data carry it, ``I − S_jj⁻¹``, which is the slowest eigenvector of B⁻¹S but for a little.
+    """
+    couplings = equations.couplings
+    parts = []
+    for span, inverse in zip(couplings.slices, equations.inverse, strict=True):
+        if span.start in units:
+            continue
+        q = inverse.shape[1]
+        moved = (1.0 + _FAINT) * np.eye(q) - inverse
+        part = np.zeros((couplings.size, q), dtype=np.float32)
+        part[span] = np.linalg.qr(moved.reshape(-1, q))[0]
+        parts.append(part)
+    return np.concatenate(parts, axis=1) if parts else np.zeros((couplings.size, 0), np.float32)
+
+
 def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
     """Draw random signs, shape (size, count); column i is the same whatever `count` is."""
     z = np.empty((size, count), dtype=np.float32)
@@ -97,8 +134,8 @@ class Traces:
     ----------
     samples : list of numpy.ndarray, each (N, q, q)
         One estimate per random probe, block by block; one altogether where there are none.
-    x : numpy.ndarray of float32, shape (size, m + N)
-        ``S⁻¹`` times unit vectors and probes.
+    x : numpy.ndarray of float32, shape (size, m + r + N)
+        ``S⁻¹`` times unit vectors, common moves and probes.
     iterations : int
         Conjugate gradient iterations, the batch that took most.
     """
@@ -117,13 +154,14 @@ def estimate_traces(
     ----------
     equations : Equations
     probes : Probes
-    start : numpy.ndarray, shape (size, at most N), or None
+    start : numpy.ndarray, shape (size, at most m + r + N), or None
         Solutions at a theta near by.
     tolerance, most
         As in `conjugate_gradients`.
     """
     known = _Known(equations)
-    columns = probes.columns
+    common = common_moves(equations, probes.units)
+    columns = probes.columns(common)
     x = np.empty_like(columns)
     parts: list[list[np.ndarray]] = [[] for _ in equations.factors]
     iterations = 0
@@ -147,12 +185,12 @@ def estimate_traces(
         iterations = max(iterations, found.iterations)
         for part, deviation in zip(parts, known.deviations(z, v, found.x), strict=True):
             part.append(deviation)
-    m = len(probes.units)
+    certain = len(probes.units) + common.shape[1]
     samples = []
     for constant, part in zip(known.constants, parts, strict=True):
         deviations = np.concatenate(part)
-        exact = constant + deviations[:m].sum(axis=0)
-        samples.append(exact[None] if probes.exact else exact + deviations[m:])
+        exact = constant + deviations[:certain].sum(axis=0)
+        samples.append(exact[None] if probes.exact else exact + deviations[certain:])
     return Traces(samples, x, iterations)
 
 
