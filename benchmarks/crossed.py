@@ -1,8 +1,10 @@
 """Crossed factors from 10 thousand to 32 million rows: time, memory, error; writes CROSSED.md.
 
-``python -m benchmarks.crossed [problem ...]`` runs what has no result yet (``--again``: all that
-are named), each fit in a process of its own, and writes the table and the growth plot from all
-results so far. ``python -m benchmarks.crossed --calibration 100`` measures the error bars.
+``python -m benchmarks.crossed`` runs what has no result yet, each fit in a process of its own,
+keeps every result at once in ``crossed.json``, and writes the page and the growth plot from all
+results so far. ``--only 25M`` (or ``--only 25000000``) runs that problem only, ``--engine`` that
+engine only, ``--again`` even what has a result; ``--page`` runs nothing. ``--calibration 100``
+measures the error bars. ``--peers`` names the Python that has GPBoost.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,76 +21,140 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.crossed_page import write_page
-from benchmarks.crossed_worker import PROBLEMS
+from benchmarks.crossed_worker import FORMULA, PROBLEMS
 
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "crossed.json"
 # The exact solver's dense matrix of all items: up to here it fits and ends within minutes.
 EXACT = ("10k", "30k", "100k", "300k", "1M")
 FROM_PARQUET = ("1M", "32M")
+LME4 = ("10k", "30k", "100k")
+GPBOOST = ("10k", "100k", "1M")
+_LIMIT = 1800.0  # seconds for one fit
+
+
+class Failed(Exception):
+    """A worker that ended without an answer; the message says why."""
 
 
 def runs_of(name: str) -> list[tuple[str, str]]:
     """Return (engine, source) of the runs of a problem."""
     runs = [] if name == "32M" else [("iterative", "frame")]
-    if name in EXACT:
-        runs.append(("exact", "frame"))
     if name in FROM_PARQUET:
         runs.append(("iterative", "parquet"))
+    if name in EXACT:
+        runs.append(("exact", "frame"))
+    if name in LME4 and shutil.which("Rscript"):
+        runs.append(("lme4", "frame"))
+    if name in GPBOOST:  # GPBoost has ML only, so ML is what it is compared with
+        runs += [("gpboost", "frame"), ("exact-ml", "frame")]
     return runs
 
 
-def work(*arguments: str) -> dict[str, Any]:
-    """Run the worker; return its line of JSON."""
-    command = [sys.executable, "-m", "benchmarks.crossed_worker", *arguments]
+def work(command: list[str]) -> dict[str, Any]:
+    """Run a worker; return its line of JSON.
+
+    Raises
+    ------
+    Failed
+    """
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=_HERE.parent, env=environment, check=False
-    )
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=_HERE.parent,
+            env=environment,
+            check=False,
+            timeout=_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"more than {_LIMIT:.0f} s") from None
     if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
+        raise Failed((done.stderr.strip().splitlines() or ["no word"])[-1])
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
 
 
-def measure(name: str, folder: Path, results: dict[str, Any], *, again: bool) -> None:
+def ours(*arguments: str) -> dict[str, Any]:
+    """Run `benchmarks.crossed_worker`."""
+    return work([sys.executable, "-m", "benchmarks.crossed_worker", *arguments])
+
+
+def fit(path: Path, engine: str, source: str, peers: str) -> dict[str, Any]:
+    """Run one fit, ours or a peer's."""
+    if engine not in ("lme4", "gpboost"):
+        return ours("fit", str(path), engine, source)
+    folder = path.with_suffix(".table")
+    if not folder.exists():
+        ours("table", str(path), str(folder))
+    if engine == "lme4":
+        script = str(_HERE / "crossed_lme4.R")
+        return work(["Rscript", "--vanilla", script, str(folder), FORMULA])
+    return work([peers, str(_HERE / "crossed_peers.py"), engine, str(folder)])
+
+
+def measure(name: str, given: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
     """Run what is to be run of one problem and keep it."""
-    todo = [run for run in runs_of(name) if again or "/".join((name, *run)) not in results]
-    if not todo:
-        return
     path = folder / f"{name}.parquet"
-    if not path.exists():
-        work("make", name, str(path))
-    for engine, source in todo:
-        load = os.getloadavg()[0]
-        record = work("fit", str(path), engine, source)
+    for engine, source in runs_of(name):
+        key = "/".join((name, engine, source))
+        wanted = given.again or key not in results
+        if not wanted or (given.engine and engine not in given.engine):
+            continue
+        try:
+            if not path.exists():
+                ours("make", name, str(path))
+            load = os.getloadavg()[0]
+            record = fit(path, engine, source, given.peers)
+        except Failed as error:
+            print(key, "failed:", error)
+            continue
         record |= {"load": load, "when": time.strftime("%Y-%m-%d %H:%M")}
-        results["/".join((name, engine, source))] = record
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        print(name, engine, source, f"{record['seconds']:.2f} s, CPU {record['cpu']:.2f} s")
+        results[key] = record
+        keep(results)
+        print(key, f"{record['seconds']:.2f} s, CPU {record['cpu']:.2f} s", flush=True)
 
 
-def calibrate(seeds: int, results: dict[str, Any]) -> None:
-    """Compare the iterative fits of many small data sets with the exact ones."""
-    from benchmarks.crossed_calibration import calibration
+def keep(results: dict[str, Any]) -> None:
+    """Write all results; the file is there whole or not at all."""
+    passing = RESULTS.with_suffix(".part")
+    passing.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    passing.replace(RESULTS)
 
-    results["calibration"] = calibration(seeds)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+def problem(word: str) -> str:
+    """Return the problem of a name or of a number of rows."""
+    sizes = {str(int(sizes["n"])): name for name, sizes in PROBLEMS.items()}
+    name = sizes.get(word.replace("_", ""), word)
+    if name not in PROBLEMS:
+        raise argparse.ArgumentTypeError(f"'{word}' is none of {', '.join(PROBLEMS)}")
+    return name
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problems", nargs="*", help=", ".join(PROBLEMS))
+    parser.add_argument(
+        "--only", nargs="+", type=problem, metavar="PROBLEM", default=list(PROBLEMS)
+    )
+    parser.add_argument("--engine", nargs="+", help="iterative, exact, exact-ml, lme4, gpboost")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--page", action="store_true", help="write the page only")
     parser.add_argument("--calibration", type=int, default=0, metavar="SEEDS")
     parser.add_argument("--folder", type=Path, help="where Parquet files are kept between runs")
+    peers = os.environ.get("PYMACKAY_PEERS", sys.executable)
+    parser.add_argument("--peers", default=peers, help="the Python of the peers ($PYMACKAY_PEERS)")
     given = parser.parse_args()
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if given.calibration:
-        calibrate(given.calibration, results)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = given.folder or Path(scratch)
-        for name in given.problems or ([] if given.calibration else PROBLEMS):
-            measure(name, folder, results, again=given.again)
+        from benchmarks.crossed_calibration import calibration
+
+        results["calibration"] = calibration(given.calibration)
+        keep(results)
+    elif not given.page:
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in given.only:
+                measure(name, given, given.folder or Path(scratch), results)
     write_page(results)
 
 

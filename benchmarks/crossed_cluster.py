@@ -1,47 +1,47 @@
 """The reading pass on a cluster of two processes, and what a killed worker costs; one log.
 
-``python -m benchmarks.crossed_cluster <folder of Parquet files>`` sums the partitions in this
-process, then with one and two worker processes, then with two of which one is killed in the
-middle, and writes ``crossed_cluster.log``.
+``python -m benchmarks.crossed_cluster`` simulates 8 million rows in 8 Parquet files (``--rows``,
+``--files``; ``--folder`` keeps them), sums them up in this process, then by one and by two worker
+processes of one thread, then by two of which one is killed in the middle. Clusters are started and
+warmed by a small pass before the clock runs. What was measured goes to ``crossed_cluster.json``,
+the log of the killed worker to ``crossed_cluster.log``; ``python -m benchmarks.crossed --page``
+puts both on the page. ``--only`` runs some of the parts.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import os
+import pickle
 import signal
-import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from benchmarks.crossed_worker import FORMULA
 
-_LOG = Path(__file__).resolve().parent / "crossed_cluster.log"
+__all__ = ["cluster_words"]
+
+_HERE = Path(__file__).resolve().parent
+_LOG = _HERE / "crossed_cluster.log"
+_FOUND = _HERE / "crossed_cluster.json"
+_PARTS = ("steps", "here", "one", "two", "killed")
+_WARM = 100_000  # rows of the pass that warms a cluster
 
 
-def say(line: str) -> None:
-    """Print a line, and keep it."""
+def note(line: str) -> None:
+    """Print a line, and keep it in the log."""
     stamped = f"{time.strftime('%H:%M:%S')} {line}"
     print(stamped, flush=True)
     with _LOG.open("a", encoding="utf-8") as log:
         log.write(stamped + "\n")
-
-
-@contextmanager
-def cluster(workers: int) -> Iterator[object]:
-    """Hold a cluster of processes of one thread each."""
-    import distributed
-
-    with (
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as held,
-        distributed.Client(held) as client,
-    ):
-        yield client
 
 
 class _Kept(logging.Handler):
@@ -49,24 +49,60 @@ class _Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage().partition(": {")[0].partition(" (stimulus")[0]
-        say(f"{record.name}: {message}")
+        if "still alive after" not in message:  # a cluster that is being closed
+            note(f"{record.name}: {message}")
 
 
-def timed(what: str, work: Callable[[], object]) -> object:
-    """Do some work and log what it took."""
-    wall = time.perf_counter()
-    found = work()
-    say(f"{what}: {time.perf_counter() - wall:.1f} s, load {os.getloadavg()[0]:.1f}")
-    return found
+def make(folder: Path, rows: int, files: int) -> None:
+    """Simulate ratings, with as many levels for each row as at 32 million; write them in files."""
+    import pymackay as pm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    users, items = (max(200, round(count * rows / 32e6)) for count in (200_948, 84_432))
+    data = pm.datasets.simulate_crossed(rows, users, items, seed=1)
+    data = data[["rating", "user", "item"]]
+    for k in range(files):
+        data.iloc[k * rows // files : (k + 1) * rows // files].to_parquet(
+            folder / f"{k:02}.parquet"
+        )
 
 
-def kill_when_busy(client: object, after: float) -> threading.Thread:
+@contextmanager
+def cluster(workers: int, folder: Path) -> Iterator[Any]:
+    """Hold a warm cluster of processes of one thread each."""
+    import dask.dataframe as dd
+    import distributed
+    import pandas as pd
+
+    from pymackay.model.sources import sum_source
+
+    with (
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as held,
+        distributed.Client(held) as client,
+    ):
+        client.wait_for_workers(workers)
+        few = pd.read_parquet(sorted(folder.glob("*.parquet"))[0]).sample(_WARM, random_state=0)
+        sum_source(FORMULA, dd.from_pandas(few, npartitions=2 * workers))
+        yield client
+
+
+def timed(work: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
+    """Do some work; return what it took, and its result."""
+    load = os.getloadavg()[0]
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"seconds": wall, "cpu": cpu, "load": load}, result
+
+
+def kill_when_busy(client: Any, after: float) -> threading.Timer:
     """Kill one worker process when it has been at work for a while."""
-    pids = client.run(os.getpid)  # type: ignore[attr-defined]
-    victim = next(iter(pids.values()))
+    victim = next(iter(client.run(os.getpid).values()))
 
     def kill() -> None:
-        say(f"killing worker process {victim}")
+        note(f"killing worker process {victim}")
         os.kill(victim, signal.SIGKILL)
 
     timer = threading.Timer(after, kill)
@@ -74,30 +110,143 @@ def kill_when_busy(client: object, after: float) -> threading.Thread:
     return timer
 
 
-def main() -> None:
+def steps(folder: Path) -> dict[str, float]:
+    """Time what is done for one partition, and weigh what it sends."""
+    import pandas as pd
+
+    from pymackay.model.accumulate import Accumulator
+    from pymackay.model.partition import make_plan, sum_partition
+
+    clock = [time.process_time()]
+    frame = pd.read_parquet(sorted(folder.glob("*.parquet"))[0])
+    clock.append(time.process_time())
+    plan = make_plan(FORMULA, frame, weights=None, offset=None, contrasts=None)
+    clock.append(time.process_time())
+    part = sum_partition(plan, frame)
+    clock.append(time.process_time())
+    sent = pickle.dumps(part, protocol=5)
+    pickle.loads(sent)
+    clock.append(time.process_time())
+    sums = Accumulator(plan)
+    sums.add(part)
+    sums.add(part)
+    clock.append(time.process_time())
+    spent = [b - a for a, b in pairwise(clock)]
+    found = dict(zip(("read", "plan", "sum", "pickle", "add"), spent, strict=True))
+    found["add"] /= 2.0
+    return found | {"rows": float(len(frame)), "megabytes": len(sent) / 1e6}
+
+
+def on_cluster(source: Any, workers: int, folder: Path) -> tuple[dict[str, Any], Any]:
+    """Sum a source up on a warm cluster."""
+    from pymackay.model.sources import sum_source
+
+    with cluster(workers, folder) as client:
+        before = client.run(time.process_time)
+        found, sums = timed(lambda: sum_source(FORMULA, source))
+        after = client.run(time.process_time)
+    found["workers_cpu"] = sum(after[worker] - before[worker] for worker in after)
+    return found, sums
+
+
+def with_a_death(source: Any, after: float, folder: Path) -> dict[str, Any]:
+    """Sum a source up on two workers of which one is killed; compare with this process's sums."""
+    from pymackay.model.sources import sum_source
+
+    _LOG.unlink(missing_ok=True)
+    kept = _Kept(logging.WARNING)
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("scheduler", "nanny")]
+    with cluster(2, folder) as client:
+        for logger in loggers:
+            logger.addHandler(kept)
+        note(f"two workers, {source.npartitions} partitions")
+        killer = kill_when_busy(client, after)
+        found, sums = timed(lambda: sum_source(FORMULA, source))
+        killer.join()
+        note(f"summed in {found['seconds']:.1f} s")
+        for logger in loggers:
+            logger.removeHandler(kept)
+    here = sum_source(FORMULA, folder)
+    found["same"] = sums.n == here.n and abs(sums.gram.y_scale / here.gram.y_scale - 1.0) < 1e-9
+    note(f"rows {sums.n:,}; the sums are those without a cluster: {found['same']}")
+    return found
+
+
+def measure(folder: Path, only: list[str], found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the parts that are wanted; yield what is known after each."""
     import dask.dataframe as dd
 
     from pymackay.model.sources import sum_source
 
-    folder = Path(sys.argv[1])
-    _LOG.unlink(missing_ok=True)
-    for name in ("distributed.scheduler", "distributed.nanny"):
-        logging.getLogger(name).addHandler(_Kept(logging.WARNING))
     source = dd.read_parquet(folder)
-    say(f"{source.npartitions} partitions")
-    first = timed("in this process, Parquet", lambda: sum_source(FORMULA, folder))
-    wall = {}
-    for workers in (1, 2):
-        with cluster(workers):
-            start = time.perf_counter()
-            timed(f"Dask, {workers} processes", lambda: sum_source(FORMULA, source))
-            wall[workers] = time.perf_counter() - start
-    with cluster(2) as client:
-        killer = kill_when_busy(client, 0.4 * wall[2])
-        last = timed("Dask, 2 processes, one killed", lambda: sum_source(FORMULA, source))
-        killer.join()
-    same = first.n == last.n and abs(first.gram.y_scale / last.gram.y_scale - 1.0) < 1e-9  # type: ignore[attr-defined]
-    say(f"rows {last.n:,}; the sums agree: {same}")  # type: ignore[attr-defined]
+    for part in only:
+        if part == "steps":
+            found[part] = steps(folder)
+        elif part == "here":
+            found[part], sums = timed(lambda: sum_source(FORMULA, folder))
+            found["rows"] = sums.n
+        elif part == "killed":
+            usual = found.get("two", {}).get("seconds", 5.0)
+            found[part] = with_a_death(source, 0.4 * usual, folder)
+        else:
+            found[part], _ = on_cluster(source, {"one": 1, "two": 2}[part], folder)
+        print(part, {name: round(value, 3) for name, value in found[part].items()}, flush=True)
+        yield found
+
+
+def cluster_words() -> list[str]:
+    """Say for the page what was measured."""
+    if not _FOUND.exists():
+        return []
+    found = json.loads(_FOUND.read_text(encoding="utf-8"))
+    lines = [
+        f"{found.get('rows', 0):,} rows in Parquet files, one partition each, are summed by this "
+        f"process, and by Dask workers of one thread each, which were started and warmed by a "
+        f"small pass before (`python -m benchmarks.crossed_cluster`). Workers, scheduler and the "
+        f"process that adds the sums up share two cores. The search that follows is the same for "
+        f"all.",
+        "",
+        "| where | seconds | CPU of this process | CPU of the workers | load |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    names = {
+        "here": "this process, no cluster",
+        "one": "one worker",
+        "two": "two workers",
+        "killed": "two workers, one killed in the middle",
+    }
+    for part, words in names.items():
+        if part in found:
+            r = found[part]
+            workers = f"{r['workers_cpu']:.1f}" if "workers_cpu" in r else ""
+            numbers = f"{r['seconds']:.1f} | {r['cpu']:.1f} | {workers} | {r['load']:.1f}"
+            lines.append(f"| {words} | {numbers} |")
+    if "steps" in found:
+        s = found["steps"]
+        lines += [
+            "",
+            f"For a partition of {s['rows']:,.0f} rows the worker reads for {s['read']:.2f} CPU s "
+            f"and sums for {s['sum']:.2f}; it sends {s['megabytes']:.0f} MB (the coded rows are "
+            f"{s['rows'] * 16e-6:.0f} MB), which take {s['pickle']:.2f} to pack and unpack; the "
+            f"process that holds the sums adds them in {s['add']:.2f}.",
+        ]
+    return [*lines, "", "The killed worker:"] if _LOG.exists() else lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=8_000_000)
+    parser.add_argument("--files", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="where the files are kept between runs")
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    given = parser.parse_args()
+    known = json.loads(_FOUND.read_text(encoding="utf-8")) if _FOUND.exists() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.folder or Path(scratch)
+        if not list(folder.glob("*.parquet")):
+            make(folder, given.rows, given.files)
+        for found in measure(folder, given.only, known):
+            _FOUND.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 ``python -m benchmarks.crossed_worker make <problem> <file>`` simulates and writes Parquet;
 ``... fit <file> <engine> <source>`` reads (source "frame": all rows first, outside the clock;
-"parquet": within the fit) and prints one line of JSON.
+"parquet": within the fit) and prints one line of JSON. The engines are "iterative", "exact" and
+"exact-ml". ``... table <file> <folder>`` writes the rows as peers read them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
@@ -25,6 +27,7 @@ PROBLEMS: dict[str, dict[str, float]] = {
 }
 FORMULA = "rating ~ 1 + (1 | user) + (1 | item)"
 _ROW_GROUP = 1_000_000
+_ROW = 4 + 4 + 8  # bytes of a coded row: two levels of 32 bits, and the response
 
 
 def make(name: str, path: Path) -> None:
@@ -44,42 +47,74 @@ def make(name: str, path: Path) -> None:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def peak() -> float:
-    """Return this process's peak memory in GiB."""
+def table(path: Path, folder: Path) -> None:
+    """Write a problem as a folder of columns."""
+    import pandas as pd
+
+    from benchmarks.tables import write_table
+
+    write_table(pd.read_parquet(path), folder)
+
+
+def memory(what: str) -> float:
+    """Return what this process holds ("VmRSS"), or held at most ("VmHWM"), in GiB."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(what):
+                return float(line.split()[1]) / 2**20
+    except OSError:
+        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def forget_peak() -> None:
+    """Let the peak begin anew, where the system allows it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def load(path: Path) -> object:
+    """Read all rows, and give back what reading alone needed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
+    pa.default_memory_pool().release_unused()
+    return data
 
 
 def fit(path: Path, engine: str, source: str) -> dict[str, object]:
     """Fit one problem and say what it took."""
-    import pyarrow.parquet as pq
-
     import pymackay as pm
     import pymackay.api
     from pymackay.model import sources
 
-    data = path if source == "parquet" else pq.read_table(path).to_pandas()
-    before = peak()
+    data = path if source == "parquet" else load(path)
+    before = memory("VmRSS")
+    forget_peak()
     read: dict[str, float] = {}
     sum_source = sources.sum_source
 
     def watched(*args: object, **more: object) -> object:
-        start = time.perf_counter(), time.process_time()
+        start, held = (time.perf_counter(), time.process_time()), memory("VmRSS")
         found = sum_source(*args, **more)  # type: ignore[arg-type]
         read["read_seconds"] = time.perf_counter() - start[0]
         read["read_cpu"] = time.process_time() - start[1]
-        read["read_peak"] = peak()
+        read["read_peak"] = memory("VmHWM")
+        coded = found.n * _ROW / 2**30  # type: ignore[attr-defined]
+        read["read_share"] = (read["read_peak"] - held) / coded
         return found
 
     pymackay.api.sum_source = watched  # type: ignore[assignment]
     wall, cpu = time.perf_counter(), time.process_time()
-    found = pm.lmer(FORMULA, data, solver=engine)
+    found = pm.lmer(FORMULA, data, solver=engine.removesuffix("-ml"), reml=engine != "exact-ml")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     ended = found.convergence
     return {
         "seconds": wall,
         "cpu": cpu,
         "before": before,
-        "peak": peak(),
+        "peak": memory("VmHWM"),
         **read,
         "rows": found.n_obs,
         "variances": {
@@ -98,6 +133,8 @@ def fit(path: Path, engine: str, source: str) -> dict[str, object]:
 def main() -> None:
     if sys.argv[1] == "make":
         make(sys.argv[2], Path(sys.argv[3]))
+    elif sys.argv[1] == "table":
+        table(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         print(json.dumps(fit(Path(sys.argv[2]), sys.argv[3], sys.argv[4])))
 

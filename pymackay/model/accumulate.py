@@ -308,10 +308,11 @@ class Accumulator:
         if pairs.scalar:
             return _scalar_pairs(pairs, rows, columns, turned=turned)
         found = pairs.compressed()
-        placed = found.in_rows(rows[: found.n_rows]), columns[found.indices]
+        at, to = found.in_rows(rows[: found.n_rows]), columns[found.indices]
         values = found.values.swapaxes(1, 2) if turned else found.values
         shape = (len(levels[first]), len(levels[second]))
-        return _compressed(*(placed[::-1] if turned else placed), values, shape)
+        at, to = (to, at) if turned else (at, to)
+        return _compressed(at, to, values, shape)
 
 
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:

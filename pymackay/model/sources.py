@@ -19,7 +19,7 @@ from pymackay.model.reading import Reading, digest_frame, sums_path
 
 __all__ = ["is_source", "sum_source"]
 
-_BATCH = 500_000  # rows of a Parquet file that are read at a time
+_BATCH = 1_000_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again when its worker was lost
 
 
@@ -50,7 +50,7 @@ def sum_source(
     ----------
     formula : str
     source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
-        A Parquet file or a folder of them is read half a million rows at a time. Dask's partitions
+        A Parquet file or a folder of them is read a million rows at a time. Dask's partitions
         are summed where they are, by its scheduler; one that is lost is summed again.
     weights, offset : str, optional
         Columns or expressions.
@@ -147,7 +147,12 @@ def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Ite
     used = _names_used(formula, arguments)
     columns = names if "." in used else [name for name in names if name in used]
     batches = dataset.to_batches(
-        columns=columns, batch_size=_BATCH, batch_readahead=0, fragment_readahead=0
+        columns=columns,
+        batch_size=_BATCH,
+        batch_readahead=0,
+        fragment_readahead=0,
+        # what is buffered ahead would stay in memory until the whole file is read
+        fragment_scan_options=pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False),
     )
     for batch in batches:
         if batch.num_rows:
