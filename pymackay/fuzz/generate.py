@@ -41,6 +41,16 @@ _FIXED = (
     "offset(o) + x",
     "f %in% h + x",
     "ordered(k) + z",
+    "`a b` + x",
+    "poly(x, 2):f",
+    "f / x",
+    "f:h:b",
+    "bs(z, df = 4)",
+    "größe * b",
+    "offset(o) + offset(2 * z) + f",
+    "cut(z, 3)",
+    "relevel(factor(s), ref = 'mid') + z",
+    "big",
 )
 _RANDOM = (
     "(1 | g)",
@@ -73,8 +83,21 @@ _RANDOM = (
     "(1 | g:m)",
     "(z | g:b)",
     "(1 | b)",
+    "(ns(x, df = 2) | g)",
+    "(0 + h | g)",
+    "(h || g)",
+    "(0 + f || m)",
+    "(factor(k) || g)",
+    "(`a b` | g)",
+    "(1 | g / m / k)",
+    "(1 | größe)",
+    "(1 | größe:g)",
+    "(1 | big)",
+    "(I(z > 0) | g)",
+    "(f / x | m)",
+    "(1 | o)",
 )
-_RESPONSES = ("y", "y", "y", "y", "y", "y", "I(y * 2)", "sqrt(abs(y))")
+_RESPONSES = ("y", "y", "y", "y", "y", "y", "I(y * 2)", "sqrt(abs(y))", "log(abs(y))", "scale(y)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +194,9 @@ def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
     )
     data["sub"] = [f"{a}{b}" for a, b in zip(g, rng.integers(0, 3, n), strict=True)]
     data["twin"] = 2.0 * data["x"] - 1.0
+    data["a b"] = rng.exponential(size=n)
+    data["größe"] = rng.choice(["α", "b b", "c:d", "e|f", "10"], n)
+    data["big"] = 2**53 - rng.integers(0, 6, n)  # where a float has no next integer but one
     return data
 
 
@@ -183,10 +209,13 @@ def _scaled(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Positive, of one size or over four orders of magnitude."""
-    if rng.random() < 0.2:
-        return 10.0 ** rng.uniform(-2.0, 2.0, n)
-    return rng.uniform(0.3, 3.0, n)
+    """Of one size or over many orders of magnitude; now and then some are zero."""
+    kind = rng.random()
+    if kind < 0.3:
+        reach = rng.choice([2.0, 4.0])
+        return 10.0 ** rng.uniform(-reach, reach, n)
+    weights = rng.uniform(0.3, 3.0, n)
+    return weights * (rng.random(n) < 0.9) if kind < 0.35 else weights
 
 
 def _response(rng: np.random.Generator, data: pd.DataFrame) -> np.ndarray:
@@ -197,7 +226,7 @@ def _response(rng: np.random.Generator, data: pd.DataFrame) -> np.ndarray:
     y = rng.normal(size=n) + x * rng.normal() + data["f"].cat.codes * rng.normal()
     y = y + size[0] * rng.normal(size=20)[g] + size[1] * rng.normal(size=20)[g] * x
     y = y + size[2] * rng.normal(size=10)[m] + size[3] * rng.normal(size=6)[data["k"] // 10]
-    return (y.to_numpy() + rng.choice([0.0, 0.0, 100.0])) * 10.0 ** rng.integers(-3, 4)
+    return (y.to_numpy() + rng.choice([0.0, 0.0, 100.0])) * 10.0 ** rng.integers(-8, 9)
 
 
 def _arguments(rng: np.random.Generator) -> dict[str, Any]:
@@ -207,9 +236,13 @@ def _arguments(rng: np.random.Generator) -> dict[str, Any]:
     if rng.random() < 0.15:
         arguments["offset"] = "o"
     if rng.random() < 0.15:
-        arguments["subset"] = str(rng.choice(["z > -1", "f != 'a'", "b", "!b | z < 0.5"]))
+        arguments["subset"] = str(
+            rng.choice(["z > -1", "f != 'a'", "b", "!b | z < 0.5", "f == 'c'"])
+        )
     if rng.random() < 0.15:
         arguments["contrasts"] = {"f": str(rng.choice(["contr.sum", "contr.helmert", "contr.SAS"]))}
+    if rng.random() < 0.05:
+        arguments.setdefault("contrasts", {})["h"] = "contr.treatment"
     return arguments
 
 

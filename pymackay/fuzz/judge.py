@@ -27,6 +27,7 @@ _LOWER = 1e-6  # of the criterion: what the optimiser certifies
 _STEPS = (1e-3, 1e-1)
 _FEW, _SOME = 4, 10  # with more parameters, every tenth model is judged by a tightened lme4 too
 _NOTHING = 1e-4  # residual sd, of the response's: eight digits of a sum of squares cancel
+_ONE_DIGIT = 10.0
 _FLAT = "equal criteria, other numbers"
 _EXACT = "fits exactly, no optimum"
 _UNSURE = "ours says it is not certified"
@@ -111,8 +112,11 @@ def _judge(model: FuzzModel, ours: Callable[..., Fit], with_r: bool) -> Outcome:
 def _ours_refuses(error: PymackayError, model: FuzzModel, with_r: bool) -> Outcome:
     if not with_r:
         return Outcome("ours refuses, nobody else asked")
-    if isinstance(_answer(lme4.lmer, model, source="live"), PymackayError):
+    theirs = _answer(lme4.lmer, model, source="live")
+    if isinstance(theirs, PymackayError):
         return Outcome("both refuse")
+    if not np.isfinite(theirs.criterion):
+        return Outcome("ours refuses, lme4 gives no number")
     return Outcome("ours refuses", str(error))
 
 
@@ -156,24 +160,26 @@ def _against_oracle(fit: Fit, model: FuzzModel, with_r: bool) -> Outcome | None:
 
 
 def _lme4_is_no_better(fit: Fit, model: FuzzModel, built: Model, wrong: list[Row]) -> bool:
-    """Whether lme4 at our theta is as far from the oracle as we are, in the worst number."""
+    """Whether lme4 at our theta is as far from the oracle as we are, but for a digit, at worst."""
     theirs = _answer(lme4.evaluate, model, theta=fit.theta)
     if isinstance(theirs, PymackayError):
         return True
-    return max(map(_excess, _off_oracle(theirs, built)), default=0.0) > max(map(_excess, wrong)) / 2
+    best = max(map(_excess, _off_oracle(theirs, built)), default=0.0)
+    return best > max(map(_excess, wrong)) / _ONE_DIGIT
 
 
 def _excess(row: Row) -> float:
     return row.distance / row.tolerance
 
 
-def _off_oracle(fit: Fit, built: Model) -> list[Row]:
+def _off_oracle(fit: Fit, built: Model, *, strict: bool = False) -> list[Row]:
     """Return the numbers of a fit that are not the oracle's at its theta.
 
-    The oracle's own rounding is ruled out, by long double, before anyone is blamed. Where a matrix
-    is singular in that too, it has nothing to say.
+    The oracle's own rounding is ruled out, by long double, before anyone is blamed, or from the
+    outset (`strict`), where two answers are told apart. Where a matrix is singular in that too, it
+    has nothing to say.
     """
-    for dtype in (np.float64, np.longdouble):
+    for dtype in (np.longdouble,) if strict else (np.float64, np.longdouble):
         oracle = dense_as_fit(built, fit.theta.to_numpy(), fit.reml, dtype=dtype)
         known = bool(np.isfinite(oracle.criterion))
         wrong = [row for row in same_theta_rows(fit, oracle) if row.ok is False] if known else []
@@ -230,7 +236,7 @@ def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
     sure = fit.convergence.converged
     if comparison.ok:
         return Outcome(comparison.verdict if sure else _UNSURE)
-    if comparison.same_theta == "differs" and not _lower_by_the_oracle(comparison, model):
+    if comparison.same_theta != "agreed" and not _lower_by_the_oracle(comparison, model):
         lost = _who_loses_digits(comparison, model)
         return Outcome(lost) if lost else Outcome(comparison.verdict, str(comparison))
     if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison, model):
@@ -243,10 +249,13 @@ def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
 def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
     """Say whose numbers at lme4's theta are not the oracle's; nothing if it is ours alone."""
     built = _built(model)
-    if not _off_oracle(comparison.reference, built):
+    if not _off_oracle(comparison.reference, built, strict=True):
         return ""
-    ours = comparison.fit.evaluate(comparison.reference.theta)
-    return "all lose digits" if _off_oracle(ours, built) else "lme4 loses digits"
+    try:
+        ours = comparison.fit.evaluate(comparison.reference.theta)
+    except PymackayError:
+        return "all lose digits"
+    return "all lose digits" if _off_oracle(ours, built, strict=True) else "lme4 loses digits"
 
 
 def _lower_by_the_oracle(comparison: Comparison, model: FuzzModel) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 
 from pymackay.results import Convergence
 from pymackay.solve.axes import Axes, in_axes
+from pymackay.solve.further_starts import further_starts
 from pymackay.solve.pls import Evaluation, Solver
 from pymackay.solve.start import moment_start, noise_level
 from pymackay.solve.trust_region import Quadratic
@@ -32,7 +33,6 @@ __all__ = [
 _SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 _LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 _SHRINKS = 6  # times that a start is made ten times smaller before it is given up
-_SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,18 @@ def optimise(solver: Solver, start: list[np.ndarray], control: Control | None = 
 def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
     """Minimise from a start that the data give; look further where one start may not do.
 
-    A singular answer, or one that is not certified, can be a local optimum: further starts are
-    tried, and the lowest criterion is kept.
+    A singular answer, one that is not certified or one that is worse than no random effects can
+    be a local optimum: further starts are tried, and the lowest criterion is kept.
     """
     control = control or Control()
     gram = solver.gram
-    best = optimise(solver, moment_start(gram, reml=solver.reml), control)
-    evaluations = best.convergence.evaluations
-    for spread in _SPREADS:
-        if best.convergence.converged and not is_singular(best.factors):
+    best = first = optimise(solver, moment_start(gram, reml=solver.reml), control)
+    evaluations = first.convergence.evaluations
+    sure = first.convergence.converged and not is_singular(first.factors)
+    criterion = first.evaluation.criterion
+    for start in further_starts(gram, solver.reml, first.factors, criterion, sure=sure):
+        if best is not first and best.convergence.converged and not is_singular(best.factors):
             break
-        start = [
-            spread * np.sqrt(noise_level(gram, k)) * np.eye(u.q) for k, u in enumerate(gram.layouts)
-        ]
         other = optimise(solver, start, control)
         evaluations += other.convergence.evaluations
         best = _better(best, other, 10.0 * _rounding(gram.n, best.evaluation))
