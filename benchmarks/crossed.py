@@ -94,12 +94,12 @@ def fit(path: Path, engine: str, source: str, peers: str) -> dict[str, Any]:
     return work([peers, str(_HERE / "crossed_peers.py"), engine, str(folder)])
 
 
-def measure(name: str, given: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
+def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
     """Run what is to be run of one problem and keep it."""
     path = folder / f"{name}.parquet"
     for engine, source in runs_of(name):
         key = "/".join((name, engine, source))
-        wanted = given.again or key not in results
+        wanted = given.again or key not in stored()
         if not wanted or (given.engine and engine not in given.engine):
             continue
         try:
@@ -111,15 +111,19 @@ def measure(name: str, given: argparse.Namespace, folder: Path, results: dict[st
             print(key, "failed:", error)
             continue
         record |= {"load": load, "when": time.strftime("%Y-%m-%d %H:%M")}
-        results[key] = record
-        keep(results)
+        keep(key, record)
         print(key, f"{record['seconds']:.2f} s, CPU {record['cpu']:.2f} s", flush=True)
 
 
-def keep(results: dict[str, Any]) -> None:
-    """Write all results; the file is there whole or not at all."""
+def stored() -> dict[str, Any]:
+    """Return all results so far."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
+def keep(key: str, record: dict[str, Any]) -> None:
+    """Put one result to the others; the file is there whole or not at all."""
     passing = RESULTS.with_suffix(".part")
-    passing.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    passing.write_text(json.dumps({**stored(), key: record}, indent=1) + "\n", encoding="utf-8")
     passing.replace(RESULTS)
 
 
@@ -145,17 +149,15 @@ def main() -> None:
     peers = os.environ.get("PYMACKAY_PEERS", sys.executable)
     parser.add_argument("--peers", default=peers, help="the Python of the peers ($PYMACKAY_PEERS)")
     given = parser.parse_args()
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if given.calibration:
         from benchmarks.crossed_calibration import calibration
 
-        results["calibration"] = calibration(given.calibration)
-        keep(results)
+        keep("calibration", calibration(given.calibration))
     elif not given.page:
         with tempfile.TemporaryDirectory() as scratch:
             for name in given.only:
-                measure(name, given, given.folder or Path(scratch), results)
-    write_page(results)
+                measure(name, given, given.folder or Path(scratch))
+    write_page(stored())
 
 
 if __name__ == "__main__":

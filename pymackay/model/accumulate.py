@@ -14,10 +14,10 @@ from pymackay.model.blueprint import Blueprint
 from pymackay.model.covariance import split_theta
 from pymackay.model.gram import order_blocks
 from pymackay.model.grouping import check_levels
-from pymackay.model.level_keys import LevelKeys
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
+from pymackay.model.level_sums import LevelSums
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
-from pymackay.model.partition import GroupSums, PartitionSums, Plan
+from pymackay.model.partition import PartitionSums, Plan
 from pymackay.model.random_part import lme4_order, term_names
 from pymackay.model.response import Response
 from pymackay.model.scaling import Basis
@@ -48,45 +48,11 @@ class Summed:
     n: int
 
 
-class _Group:
-    """One grouping factor so far: its levels, and their sums by the levels' codes."""
-
-    def __init__(self) -> None:
-        self.keys = LevelKeys()
-        self.diagonal = np.zeros((0, 0, 0))
-        self.dense = np.zeros((0, 0, 0))
-
-    def add(self, part: GroupSums) -> np.ndarray:
-        """Add a partition's sums; return the code of each of its levels."""
-        places = self.keys.add(part.levels, part.integer)
-        self.diagonal = _grown(self.diagonal, len(self.keys), part.diagonal.shape[1:])
-        self.dense = _grown(self.dense, len(self.keys), part.dense.shape[1:])
-        self.diagonal[places] += part.diagonal
-        self.dense[places] += part.dense
-        return places
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, np.ndarray]) -> _Group:
-        group = cls()
-        group.keys = LevelKeys.from_state(state)
-        group.diagonal, group.dense = state["diagonal"], state["dense"]
-        return group
-
-
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin with `prefix`, without it."""
     return {
         name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
     }
-
-
-def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the array with room for `levels`, doubled so that growing stays cheap."""
-    if len(array) >= levels:
-        return array
-    grown = np.zeros((max(levels, 2 * len(array)), *shape))
-    grown[: len(array)] = array.reshape(len(array), *shape)
-    return grown
 
 
 class Accumulator:
@@ -105,7 +71,7 @@ class Accumulator:
         self.squared_response = 0.0
         size = len(plan.names) + 1
         self.dense_gram = np.zeros((size, size))
-        self._groups = {name: _Group() for name in plan.groups}
+        self._groups = {name: LevelSums() for name in plan.groups}
         self._pairs: dict[tuple[str, str], GrowingPairs] = {}
 
     def add(self, part: PartitionSums) -> None:
@@ -126,10 +92,7 @@ class Accumulator:
         found = {name: np.array(getattr(self, name)) for name in _TOTALS}
         found |= {"rotation": self.plan.rotation, "center": self.plan.center}
         for i, group in enumerate(self._groups.values()):
-            count = len(group.keys)
-            arrays = {"diagonal": group.diagonal[:count], "dense": group.dense[:count]}
-            arrays |= group.keys.state()
-            found |= {f"group{i}.{name}": array for name, array in arrays.items()}
+            found |= {f"group{i}.{name}": array for name, array in group.state().items()}
         for i, pairs in enumerate(self._pairs.values()):
             found |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
         keys = [list(key) for key in self._pairs]
@@ -143,7 +106,7 @@ class Accumulator:
             value = state[name]
             setattr(own, name, value if value.ndim else value.item())
         for i, name in enumerate(own._groups):
-            own._groups[name] = _Group.from_state(_part(state, f"group{i}."))
+            own._groups[name] = LevelSums.from_state(_part(state, f"group{i}."))
         for i, (a, b) in enumerate(state["pairs"].tolist()):
             own._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
         return own
