@@ -236,6 +236,7 @@ class Fit:
     augment = _Method("pymackay.infer.augment", "augment")
     bootstrap = _Method("pymackay.infer.bootstrap", "bootstrap")
     coefficients = _Method("pymackay.infer.coefficients", "coefficients")
+    condvar_error = _Method("pymackay.infer.condvar_error", "condvar_error")
     confint = _Method("pymackay.infer.confint", "confint")
     contrast = _Method("pymackay.infer.contrast", "contrast")
     glance = _Method("pymackay.infer.tidy", "glance")

@@ -17,6 +17,7 @@ from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.equations import Equations
 from pymackay.solve.iterative.logdet import dense_schur, estimate_logdet
+from pymackay.solve.iterative.parts import separate_parts
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.traces import (
     Probes,
@@ -214,16 +215,42 @@ def test_a_criterion_that_was_left_out_says_so():
     assert "criterion_probes" in found.not_offered["criterion"]
 
 
-def test_estimated_error_variances_are_near_the_exact_ones(monkeypatch):
-    data = ratings()
-    control = IterativeControl(probes=64, tolerance=0.5)
+@pytest.mark.parametrize("slopes", [False, True], ids=["intercepts", "slopes"])
+def test_estimated_error_variances_are_as_near_as_they_say(monkeypatch, slopes):
+    """Three seeds: of all levels' deviations, 68 % within one standard error, 95 % in two."""
+    more = {"user_slope_sd": 0.3, "item_slope_sd": 0.2} if slopes else {}
+    formula = SLOPES if slopes else FORMULA
+    data = ratings(n=1500, users=300, items=100, **more)
     monkeypatch.setattr("pymackay.solve.iterative.variances.EXACT_SIZE", 10)
-    found = pm.lmer(FORMULA, data, control=control)
-    exact = pm.evaluate(FORMULA, data, found.theta)
-    for group in ("user", "item"):
-        for name in ("condvar", "pev"):
-            ours, truth = getattr(found, name)[group], getattr(exact, name)[group]
-            assert np.abs(ours / truth - 1.0).mean() < tol("probed variance")
+    exact, scores = None, []
+    for seed in range(3):
+        control = IterativeControl(probes=64, tolerance=0.5, seed=seed, criterion_probes=2)
+        found = pm.lmer(formula, data, control=control)
+        exact = exact or pm.evaluate(formula, data, found.theta)
+        there = found.evaluate(exact.theta)
+        for group, error in there.condvar_error().items():
+            for name in ("condvar", "pev"):
+                ours, truth = (
+                    np.einsum("jaa->ja", getattr(fit, name)[group]) for fit in (there, exact)
+                )
+                assert np.abs(ours / truth - 1.0).mean() < tol("probed variance")
+            scores.append(((ours - truth) / error).ravel())
+    scores = np.abs(np.concatenate(scores))
+    assert abs(np.mean(scores < 1.0) - 0.68) < 0.05
+    assert abs(np.mean(scores < 2.0) - 0.95) < 0.03
+
+
+def test_error_variances_that_are_exact_say_so(table):
+    formula = "y ~ x + (x | g) + (1 | h)"
+    for fit in (pm.lmer(formula, table), pm.lmer(formula, table, control=UNIT_VECTORS)):
+        errors = fit.condvar_error()
+        assert {group: error.shape for group, error in errors.items()} == {
+            "g": (40, 2),
+            "h": (25, 1),
+        }
+        assert not any(error.any() for error in errors.values())
+    with pytest.raises(pm.ArgumentError, match="needs a Fit"):
+        pm.Fit.condvar_error(formula)
 
 
 HARD = {
@@ -264,6 +291,24 @@ def test_blocks_that_never_meet_are_fitted_like_any_others():
     found = pm.lmer(FORMULA, data, control=UNIT_VECTORS)
     for term, V in exact.varcorr.items():
         assert largest(V, found.varcorr[term]) < tol("iterative")
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9])
+def test_parts_that_never_meet_are_told_apart_while_they_are_few(count):
+    rng = np.random.default_rng(4)
+    user = rng.integers(0, 720, 6000)
+    part = user * count // 720
+    item = part * 30 + rng.integers(0, 30, 6000)
+    site = part * 5 + rng.integers(0, 5, 6000)
+    data = pd.DataFrame({"rating": rng.normal(size=6000), "user": user, "item": item})
+    data["site"] = site
+    gram = sparse_cross_products(build_model(FORMULA + " + (1 | site)", data))
+    items, sites = separate_parts(gram)
+    told = count if count <= 8 else 1
+    assert len(np.unique(items)) == len(np.unique(sites)) == told
+    if told == count:  # a part's levels stand side by side, and the numbers agree between blocks
+        assert np.array_equal(items.reshape(count, 30)[:, 0], sites.reshape(count, 5)[:, 0])
+        assert (items.reshape(count, 30) == items.reshape(count, 30)[:, :1]).all()
 
 
 def test_a_variance_that_is_zero_is_exactly_zero():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ import scipy.sparse as sp
 
 from pymackay.model.level_pairs import LevelPairs
 from pymackay.model.sparse_gram import SparseGram
+from pymackay.solve.iterative.parts import separate_parts
 
 __all__ = ["Couplings", "block_times"]
 
@@ -57,6 +59,11 @@ class Couplings:
             np.dtype(dtype): [d.astype(dtype, copy=False) for d in gram.diagonals[1:]]
             for dtype in (np.float64, np.float32)
         }
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """Which separate part of the design each level of the other blocks stands in."""
+        return separate_parts(self.gram)
 
     def to_lead(self, x: np.ndarray) -> np.ndarray:
         """Return ``Z_1' Z_2 x``, shape (J q, k), for effects x of the other blocks."""

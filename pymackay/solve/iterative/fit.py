@@ -206,5 +206,8 @@ def _notes(solver: Iterative, known: MonteCarlo, criterion_error: float) -> tupl
         found.append(f"criterion by stochastic quadrature: standard error {criterion_error:.2g}")
     if solver.couplings.size > EXACT_SIZE:
         count = max(LEAST_PROBES, solver.probes.count)
-        found.append(f"condvar and pev are estimated with {count} probe vectors when asked for")
+        found.append(
+            f"condvar and pev are estimated with {count} probe vectors when asked for; "
+            f"fit.condvar_error() has their standard errors"
+        )
     return tuple(found)

@@ -25,8 +25,8 @@ from pymackay.solve.iterative.traces import (
     draw_signs,
     estimate_traces,
 )
-from pymackay.solve.iterative.variances import conditional_variances
-from pymackay.solve.pls import Evaluation, by_term, criterion_value
+from pymackay.solve.iterative.variances import ConditionalVariances, conditional_variances
+from pymackay.solve.pls import Evaluation, block_factor, by_term, criterion_value
 
 __all__ = ["Estimate", "Iterative"]
 
@@ -84,6 +84,7 @@ class Iterative:
         self.probes = self._draw(self.control.probes)
         self._starts: dict[str, np.ndarray | None] = {}
         self._coarse: CoarseSpace | None = None
+        self._variances: tuple[np.ndarray, ConditionalVariances] | None = None
 
     def add_probes(self, count: int) -> None:
         """Go on with `count` probes; those there are stay the same."""
@@ -126,7 +127,7 @@ class Iterative:
         probes as the fit took, 64 at least.
         """
         equations = self._equations(factors)
-        found = conditional_variances(equations, self.probes, self.control)
+        found = list(self._conditional(equations).values)
         if with_beta and self.gram.p:
             means = solve_means(
                 equations, None, _MEAN_TOLERANCE, self.control.max_solver_iterations
@@ -136,6 +137,24 @@ class Iterative:
                 weighted = columns @ means.precision_inverse
                 found[k] = found[k] + weighted @ columns.swapaxes(1, 2)
         return tuple(found)
+
+    def error_variance_error(self, factors: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the Monte-Carlo standard errors of what `error_variance` has on its diagonals.
+
+        Block by block, (J, q), relative to sigma², in the user's columns; zeros where it is
+        exact. What beta adds is exact, so that they serve pev and condvar alike.
+        """
+        return tuple(self._conditional(self._equations(factors)).errors)
+
+    def _conditional(self, equations: Equations) -> ConditionalVariances:
+        """Return condvar and its errors; kept, since pev and the errors ask for the same."""
+        asked = np.concatenate([[self.probes.count], *(f.ravel() for f in equations.factors)])
+        if self._variances is None or not np.allclose(self._variances[0], asked, 1e-12, 0.0):
+            gram = self.gram.as_gram()
+            bases = [block_factor(gram, block, list(gram.transforms)) for block in gram.blocks]
+            found = conditional_variances(equations, self.probes, self.control, bases)
+            self._variances = asked, found
+        return self._variances[1]
 
     def estimate(self, factors: list[np.ndarray], *, loose: bool = False) -> Estimate:
         """Evaluate all but the criterion at these relative factors, one per term.

@@ -101,20 +101,24 @@ def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
 def common_moves(equations: Equations, units: np.ndarray) -> np.ndarray:
     """Return orthonormal vectors that move all levels of a block together, shape (size, r).
 
-    One for each effect of each block that has no unit vectors. Each level moves as far as its own
-    data carry it, ``I − S_jj⁻¹``, which is the slowest eigenvector of B⁻¹S but for a little.
+    One for each effect of each block that has no unit vectors, and for each separate part of the
+    design. A level moves as far as its own data carry it, ``I − S_jj⁻¹``, which is the slowest
+    eigenvector of B⁻¹S but for a little.
     """
     couplings = equations.couplings
-    parts = []
-    for span, inverse in zip(couplings.slices, equations.inverse, strict=True):
+    found = [np.zeros((couplings.size, 0), dtype=np.float32)]
+    for k, (span, inverse) in enumerate(zip(couplings.slices, equations.inverse, strict=True)):
         if span.start in units:
             continue
         q = inverse.shape[1]
         moved = (1.0 + _FAINT) * np.eye(q) - inverse
-        part = np.zeros((couplings.size, q), dtype=np.float32)
-        part[span] = np.linalg.qr(moved.reshape(-1, q))[0]
-        parts.append(part)
-    return np.concatenate(parts, axis=1) if parts else np.zeros((couplings.size, 0), np.float32)
+        for part in range(couplings.parts[k].max() + 1):
+            own = couplings.parts[k] == part
+            column = np.zeros((couplings.size, q), dtype=np.float32)
+            rows = span.start + np.flatnonzero(np.repeat(own, q))
+            column[rows] = np.linalg.qr(moved[own].reshape(-1, q))[0]
+            found.append(column)
+    return np.concatenate(found, axis=1)
 
 
 def draw_signs(size: int, count: int, seed: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.linalg
 
@@ -10,24 +12,51 @@ from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.couplings import block_times
 from pymackay.solve.iterative.equations import Equations
 from pymackay.solve.iterative.logdet import dense_schur
-from pymackay.solve.iterative.traces import Probes, draw_signs
+from pymackay.solve.iterative.traces import Probes, common_moves, draw_signs
 
-__all__ = ["EXACT_SIZE", "LEAST_PROBES", "conditional_variances"]
+__all__ = ["EXACT_SIZE", "LEAST_PROBES", "ConditionalVariances", "conditional_variances"]
 
 EXACT_SIZE = 2048  # effects that are not eliminated up to which the variances are exact
 LEAST_PROBES = 64
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-5
 _BATCH = 16
 _CHUNK = 1024
 
 
+@dataclass(frozen=True, eq=False)
+class ConditionalVariances:
+    """Var(b | y, beta) / sigma² of every level, block by block.
+
+    Attributes
+    ----------
+    values : list of numpy.ndarray, each (J, q, q)
+        Whitened bases.
+    errors : list of numpy.ndarray, each (J, q)
+        Monte-Carlo standard errors of the diagonals, in the bases asked for; zeros where exact.
+    """
+
+    values: list[np.ndarray]
+    errors: list[np.ndarray]
+
+
 def conditional_variances(
-    equations: Equations, probes: Probes, control: IterativeControl
-) -> list[np.ndarray]:
-    """Return Var(b | y, beta) / sigma² of every level, block by block, each (J, q, q)."""
+    equations: Equations, probes: Probes, control: IterativeControl, bases: list[np.ndarray]
+) -> ConditionalVariances:
+    """Return Var(b | y, beta) / sigma² of every level, exact where that is affordable.
+
+    Parameters
+    ----------
+    equations : Equations
+    probes : Probes
+        As many are taken, `LEAST_PROBES` at least.
+    control : IterativeControl
+    bases : list of numpy.ndarray, each (q, q)
+        By block, T: the errors are those of the diagonals of T V T'.
+    """
     if equations.couplings.size <= EXACT_SIZE:
-        return _exact(equations)
-    return _probed(equations, max(probes.count, LEAST_PROBES), control)
+        values = _exact(equations)
+        return ConditionalVariances(values, [np.zeros(v.shape[:2]) for v in values])
+    return _probed(equations, max(probes.count, LEAST_PROBES), control, bases)
 
 
 def _exact(equations: Equations) -> list[np.ndarray]:
@@ -55,17 +84,23 @@ def _through_lead(equations: Equations, Q: np.ndarray) -> np.ndarray:
     return found
 
 
-def _probed(equations: Equations, count: int, control: IterativeControl) -> list[np.ndarray]:
+def _probed(
+    equations: Equations, count: int, control: IterativeControl, bases: list[np.ndarray]
+) -> ConditionalVariances:
     """Estimate the diagonal blocks (Bekas, Kokiopoulou, Saad 2007, Appl. Numer. Math. 57).
 
-    As for the traces, what the preconditioner knows is exact, and only the rest is estimated.
+    As for the traces, what the preconditioner knows and what common moves add is exact, and only
+    the rest is estimated.
     """
     couplings = equations.couplings
-    z = draw_signs(couplings.size, count, control.seed)
-    lead_q = len(equations.factors[0])
-    sums = [np.zeros_like(equations.F), *(np.zeros_like(i) for i in equations.inverse)]
-    for first in range(0, count, _BATCH):
-        part = z[:, first : first + _BATCH]
+    none = np.arange(0)
+    common = common_moves(equations, none)
+    columns = Probes(none, draw_signs(couplings.size, count, control.seed)).columns(common)
+    shapes = [equations.F.shape, *(inverse.shape for inverse in equations.inverse)]
+    sums = [_Sums(shape, T) for shape, T in zip(shapes, bases, strict=True)]
+    certain = common.shape[1]
+    for span in [slice(0, certain), *_batches(certain, columns.shape[1])]:
+        part = columns[:, span]
         v = equations.jacobi(part)
         x = conjugate_gradients(
             equations.schur,
@@ -76,17 +111,55 @@ def _probed(equations: Equations, count: int, control: IterativeControl) -> list
             most=control.max_solver_iterations,
         ).x
         left = x - (2.0 * v - equations.jacobi(equations.schur(v)))
-        F_z = equations.eliminate(equations.lead_part(equations.scale(part)))
+        b_part, b_left = equations.scale(part), equations.scale(left)
+        F_part = equations.eliminate(equations.lead_part(b_part))
         F_x = equations.eliminate(equations.lead_part(equations.scale(x - v)))
-        sums[0] += _outer(F_z, F_x, lead_q)
-        for k, span in enumerate(couplings.slices):
-            sums[k + 1] += _outer(part[span], left[span], len(equations.factors[k + 1]))
-    found = [equations.F + _known_lead(equations) + sums[0] / count]
-    for factor, inverse, total in zip(
-        equations.factors[1:], equations.inverse, sums[1:], strict=True
-    ):
-        found.append(factor @ (inverse + total / count) @ factor.T)
-    return found
+        pairs = [(F_part, F_x), *((b_part[own], b_left[own]) for own in couplings.slices)]
+        for total, (a, b) in zip(sums, pairs, strict=True):
+            total.add(a, b, random=span.start >= certain)
+    known = [equations.F + _known_lead(equations)]
+    for factor, inverse in zip(equations.factors[1:], equations.inverse, strict=True):
+        known.append(factor @ inverse @ factor.T)
+    return ConditionalVariances(
+        [k + total.mean(count) for k, total in zip(known, sums, strict=True)],
+        [total.error(count) for total in sums],
+    )
+
+
+def _batches(first: int, stop: int) -> list[slice]:
+    return [slice(i, min(i + _BATCH, stop)) for i in range(first, stop, _BATCH)]
+
+
+class _Sums:
+    """Sums over probes of one block's estimates: of the matrices, and of squared diagonals."""
+
+    def __init__(self, shape: tuple[int, ...], basis: np.ndarray) -> None:
+        self.basis = basis
+        self.certain, self.random = np.zeros(shape), np.zeros(shape)
+        self.squares = np.zeros(shape[:2])
+
+    def add(self, a: np.ndarray, b: np.ndarray, *, random: bool) -> None:
+        """Take ``a_j b_j'`` of some columns, symmetrised."""
+        shape = (*self.squares.shape, a.shape[1])
+        a, b = a.reshape(shape), b.reshape(shape)
+        outer = np.einsum("jan,jbn->jab", a, b, dtype=np.float64)
+        outer = 0.5 * (outer + outer.swapaxes(1, 2))
+        if not random:
+            self.certain += outer
+            return
+        self.random += outer
+        own, other = (np.einsum("ba,jan->jbn", self.basis, part) for part in (a, b))
+        self.squares += ((own * other) ** 2).sum(axis=2)
+
+    def mean(self, count: int) -> np.ndarray:
+        """Return the estimate, (J, q, q)."""
+        return self.certain + self.random / count
+
+    def error(self, count: int) -> np.ndarray:
+        """Return the standard errors of the diagonal in the basis, (J, q)."""
+        mean = np.einsum("ia,jab,ib->ji", self.basis, self.random, self.basis) / count
+        spread = np.maximum(self.squares / count - mean**2, 0.0)
+        return np.asarray(np.sqrt(spread / (count - 1)))
 
 
 def _known_lead(equations: Equations) -> np.ndarray:
@@ -95,10 +168,3 @@ def _known_lead(equations: Equations) -> np.ndarray:
         factor = equations.factors[k + 1]
         known += equations.couplings.row_quadratics(k, factor @ inverse @ factor.T)
     return equations.F @ known @ equations.F
-
-
-def _outer(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
-    """Return the sum over columns of the symmetric part of ``a_j b_j'``, shape (J, q, q)."""
-    shape = (-1, q, a.shape[1])
-    found = np.einsum("jan,jbn->jab", a.reshape(shape), b.reshape(shape), dtype=np.float64)
-    return np.asarray(0.5 * (found + found.swapaxes(1, 2)))

@@ -1,0 +1,58 @@
+"""`condvar_error`: how well a fit knows its error variances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.infer.problem import check_fit
+from pymackay.results import Fit
+from pymackay.solve.assemble import factors_from_theta
+from pymackay.solve.iterative.solver import Iterative
+
+__all__ = ["condvar_error"]
+
+
+def condvar_error(fit: Fit) -> dict[str, np.ndarray]:
+    """Return the Monte-Carlo standard errors of the diagonals of `fit.condvar` and `fit.pev`.
+
+    The iterative solver estimates them by probe vectors where more than 2,048 effects are left
+    beside the eliminated factor's: 64 probes, or as many as the fit took. What the uncertainty of
+    beta adds to pev is exact. An error is known to a tenth of itself with 64 probes; a level's
+    deviations are nearly normal.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any engine.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray, each (levels, q)
+        By grouping factor, in the order of `fit.ranef`, squared units of the response; zeros
+        where the variances are exact.
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is not a `Fit`.
+    PymackayError
+        If the fit does not offer `condvar`.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> ratings = pm.datasets.simulate_crossed(9000, 4000, 3000, seed=1)
+    >>> fit = pm.lmer("rating ~ 1 + (1 | user) + (1 | item)", ratings, solver="iterative")
+    >>> share = fit.condvar_error()["item"][:, 0] / fit.condvar["item"][:, 0, 0]
+    >>> bool(0.0 < share.max() < 0.1)
+    True
+    """
+    check_fit(fit, "condvar_error")
+    solver = getattr(fit.problem, "solver", None)
+    if not isinstance(solver, Iterative):
+        return {group: np.zeros(value.shape[:2]) for group, value in fit.condvar.items()}
+    gram = solver.gram
+    errors = solver.error_variance_error(factors_from_theta(gram.as_gram(), fit.theta.to_numpy()))
+    unit = fit.sigma**2
+    found = {block.name: unit * e for block, e in zip(gram.blocks, errors, strict=True)}
+    return {group: found[group] for group in fit.ranef}
