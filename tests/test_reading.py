@@ -32,11 +32,12 @@ def table(seed: int = 0) -> pd.DataFrame:
 
 
 def pieces(data: pd.DataFrame, stop: int | None = None) -> Iterator[pd.DataFrame]:
-    """Yield six partitions, or fewer and then an error."""
+    """Yield up to six partitions, or fewer and then an error."""
     for k in range(6):
         if k == stop:
             raise Interrupted
-        yield data.iloc[150 * k : 150 * (k + 1)]
+        if len(data) > 150 * k:
+            yield data.iloc[150 * k : 150 * (k + 1)]
 
 
 @pytest.fixture
@@ -160,6 +161,8 @@ def test_sums_of_other_rows_or_another_model_are_refused(tmp_path):
         other.loc[150 + k, name] = other[name].iloc[0] if name == "i" else 1
         with pytest.raises(pm.ArgumentError, match="partition 2 of the source has other rows"):
             sum_source(FORMULA, pieces(other), checkpoint=path)
+    with pytest.raises(pm.ArgumentError, match="of 3 partitions, but the source has 2"):
+        sum_source(FORMULA, pieces(data.iloc[:300]), checkpoint=path)
     for formula, more in (
         ("y ~ x + (1 | u) + (1 | i)", {}),
         (FORMULA, {"weights": "w"}),

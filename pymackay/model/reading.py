@@ -21,6 +21,7 @@ from pymackay.model.partition import PartitionSums, Plan
 
 __all__ = ["Reading", "digest_frame", "sums_path"]
 
+_FORMAT = 1  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
 _SHARE = 0.05  # of the time that saving may take
 
@@ -67,7 +68,7 @@ class Reading:
     def __init__(self, plan: Plan, path: Path | None, question: str) -> None:
         self.path = path
         self.done: dict[int, str] = {}
-        self._question = hashlib.sha256(question.encode()).hexdigest()
+        self._question = hashlib.sha256(f"{_FORMAT} {question}".encode()).hexdigest()
         self._whole = True  # whether the sums hold every partition of `done`, and no half of one
         self._cost = 0.0
         self._saved = time.monotonic()
@@ -96,6 +97,16 @@ class Reading:
         if self.done[number] != digest:
             raise self._of_other(f"partition {number + 1} of the source has other rows than it had")
         return True
+
+    def refuse_more_than(self, count: int) -> None:
+        """Refuse sums of more partitions than the source has.
+
+        Raises
+        ------
+        ArgumentError
+        """
+        if len(self.done) > count:
+            raise self._of_other(f"of {len(self.done)} partitions, but the source has {count}")
 
     def add(self, number: int, digest: str, part: PartitionSums | None) -> None:
         """Add a partition's sums (None: it has no rows); save, where it is time to."""

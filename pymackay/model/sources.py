@@ -86,6 +86,7 @@ def sum_source(
             digest = "" if path is None else _digest(_frame(frame), used)
             if not reading.holds(number, digest):
                 reading.add(number, digest, _sum_some(reading.plan, _frame(frame)))
+        reading.refuse_more_than(number + 1)
     return reading.sums.finish()
 
 
