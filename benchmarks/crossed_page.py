@@ -181,15 +181,18 @@ def _calibration(found: dict[str, Any]) -> list[str]:
         f"{found['seeds']} data sets of 2,000 rows, 300 × 100 levels, {found['probes']} probe "
         f"vectors, each against the exact engine. With {found['probes']} probes a deviation in "
         f"standard errors has Student's distribution: {100 * expected[0]:.0f} % within one, "
-        f"{100 * expected[1]:.0f} % within 1.96.",
+        f"{100 * expected[1]:.0f} % within 1.96, root mean square {found['expected rms']:.2f}. "
+        '"error" is the median standard error relative to its variance. Where variances are tiny, '
+        "most of it is the step that the search left to go, and a deviation is about that long.",
         "",
-        "| design | variances | within 1 | within 1.96 | root mean square |",
-        "|---|---:|---:|---:|---:|",
+        "| design | variances | within 1 | within 1.96 | root mean square | error |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for name, record in found.items():
         if isinstance(record, dict):
             one, two = (f"{100 * share:.0f} %" for share in record["within"])
-            lines.append(f"| {name} | {record['n']} | {one} | {two} | {record['rms']:.2f} |")
+            cells = [name, str(record["n"]), one, two, f"{record['rms']:.2f}"]
+            lines.append("| " + " | ".join([*cells, f"{100 * record['error']:.2g} %"]) + " |")
     return [*lines, ""]
 
 
