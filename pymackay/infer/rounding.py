@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import block_diag
 
-from pymackay.model.gram import Gram
+from pymackay.model.gram import Block, Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
 from pymackay.solve.solvers import make_solver
@@ -16,6 +17,7 @@ from pymackay.solve.solvers import make_solver
 __all__ = ["shaken"]
 
 _DRAWS = 3
+_MOST = 2000  # columns beside the leading block's, of which a dense matrix is made
 
 
 def shaken(fit: Fit) -> Iterator[Fit]:
@@ -28,7 +30,7 @@ def shaken(fit: Fit) -> Iterator[Fit]:
     Parameters
     ----------
     fit : Fit
-        Made by this package's exact solver; of others nothing is yielded.
+        Made by this package's exact solver, of moderate size; of others nothing is yielded.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def shaken(fit: Fit) -> Iterator[Fit]:
         If no digits are left.
     """
     gram = None if fit.problem is None else fit.problem.solver.gram
-    if not isinstance(gram, Gram):
+    if not isinstance(gram, Gram) or len(gram.D) > _MOST:
         return
     yield evaluate_at(fit.problem, fit.theta.to_numpy())
     for seed in range(_DRAWS):
@@ -45,17 +47,36 @@ def shaken(fit: Fit) -> Iterator[Fit]:
 
 
 def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
+    """Change the cross-products of the user's own columns, which other engines compute with."""
     size = np.finfo(np.float64).eps * np.sqrt(gram.n)
 
     def moved(values: np.ndarray) -> np.ndarray:
         return values * (1.0 + size * rng.uniform(-1.0, 1.0, values.shape))
 
+    C = gram.C.toarray() if sp.issparse(gram.C) else gram.C
+    C = C.reshape(len(gram.A), -1, len(gram.D))
+    lead, rest = _from_users(gram, gram.blocks[0]), _rest_from_users(gram)
+    own, others = np.linalg.inv(lead), np.linalg.inv(rest)
+    A = lead.T @ _symmetric(moved(own.T @ gram.A @ own)) @ lead
+    D = rest.T @ _symmetric(moved(others.T @ gram.D @ others)) @ rest
+    C = lead.T @ moved(own.T @ C @ others) @ rest
     if sp.issparse(gram.C):
-        C = gram.C.copy()
-        C.data = moved(C.data)
-    else:
-        C = moved(gram.C)
-    return replace(gram, A=_symmetric(moved(gram.A)), C=C, D=_symmetric(moved(gram.D)))
+        C = sp.csr_matrix(C.reshape(-1, len(gram.D)))
+    return replace(gram, A=A, C=C, D=D)
+
+
+def _from_users(gram: Gram, block: Block) -> np.ndarray:
+    """Return what takes a block's columns, in the user's units, to those computed with, (q, q)."""
+    joined = np.zeros((block.q, block.q))
+    for term, columns in gram.block_slices(block):
+        joined[columns, columns] = gram.transforms[term]
+    return joined
+
+
+def _rest_from_users(gram: Gram) -> np.ndarray:
+    """Return the same for all other columns; the response stays as it is."""
+    blocks = [np.kron(np.eye(b.n_levels), _from_users(gram, b)) for b in gram.blocks[1:]]
+    return block_diag(*blocks, gram.basis.from_basis(np.eye(gram.p)), np.eye(1))
 
 
 def _symmetric(matrices: np.ndarray) -> np.ndarray:
