@@ -221,6 +221,9 @@ def cluster_words() -> list[str]:
             workers = f"{r['workers_cpu']:.1f}" if "workers_cpu" in r else ""
             numbers = f"{r['seconds']:.1f} | {r['cpu']:.1f} | {workers} | {r['load']:.1f}"
             lines.append(f"| {words} | {numbers} |")
+    if "one" in found and "two" in found:
+        share = found["two"]["seconds"] / found["one"]["seconds"]
+        lines += ["", f"Two workers take {100 * share:.0f} % of the time of one."]
     if "steps" in found:
         s = found["steps"]
         lines += [

@@ -89,12 +89,18 @@ def test_where_the_rows_are_cut_does_not_matter(table):
     assert_same(*fits)
 
 
-def test_the_iterative_solver_takes_partitions_too(table):
+def test_the_iterative_solver_takes_partitions_too(table, tmp_path):
     formula = "y ~ x + (x | u) + (1 | i)"
+    table.to_parquet(tmp_path / "all.parquet")
     whole = pm.lmer(formula, table, solver="iterative")
-    parts = pm.lmer(formula, pieces(table), solver="iterative")
-    assert np.abs(whole.theta - parts.theta).max() < tol("iterative")
-    assert np.abs(whole.beta - parts.beta).max() < tol("iterative")
+    for source in (pieces(table), tmp_path / "all.parquet"):
+        parts = pm.lmer(formula, source, solver="iterative")
+        assert list(whole.theta.index) == list(parts.theta.index)
+        assert np.abs(whole.theta - parts.theta).max() < tol("iterative")
+        assert np.abs(whole.beta - parts.beta).max() < tol("iterative")
+        for group, effects in whole.ranef.items():
+            assert list(effects.index) == list(parts.ranef[group].index)
+            assert np.abs(effects - parts.ranef[group]).max(axis=None) < tol("iterative")
 
 
 def test_interactions_group_by_both_columns(table):
