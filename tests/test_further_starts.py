@@ -49,6 +49,21 @@ def test_the_same_with_correlated_effects() -> None:
     assert fit.criterion < other.criterion + tol("certified")
 
 
+def test_effects_that_are_nearly_one_are_found_together_or_alone() -> None:
+    """Large variances that cancel are an optimum, two units above the one at zero."""
+    rng = np.random.default_rng(7)
+    z, m = rng.normal(size=120), rng.integers(0, 4, 120)
+    rng.integers(0, 5, 120)
+    rng.normal(size=120)
+    rng.choice(["a", "b"], 120)
+    y = 0.5 * z + 0.3 * rng.normal(size=4)[m] + rng.normal(size=120)
+    data = pd.DataFrame({"x": 100.0 + z, "m": m.astype(str), "y": y})
+    fit = pm.lmer("y ~ 1 + (x || m)", data)
+    cancelling = pm.lmer("y ~ 1 + (x || m)", data, start=[18.0, 0.6])
+    assert cancelling.convergence.converged
+    assert fit.criterion < cancelling.criterion - 1.0
+
+
 def test_starts_are_given_only_where_there_is_reason() -> None:
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)

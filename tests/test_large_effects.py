@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from oracle import dense_criterion
+from oracle import dense_as_fit, dense_criterion
 from tolerances import tol
 
 import pymackay as pm
@@ -102,3 +102,18 @@ def test_a_loop_reaches_the_optimum_of_precise_measurements() -> None:
     data = precise(INTERCEPTS, noise=1e-3)
     fit, loop = pm.lmer(INTERCEPTS, data), pm.mackay(INTERCEPTS, data, tolerance=1e-6)
     assert loop.sigma == pytest.approx(fit.sigma, rel=tol("large effects"))
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1 + (x || g)", "y ~ x + (x || g) + (1 | m)"])
+def test_error_variances_keep_their_digits_in_a_level_of_one_row(formula: str) -> None:
+    """Two effects that are nearly one, which a row cannot tell apart, beside a fixed effect."""
+    data = precise(SLOPES, noise=1.0).assign(x=lambda d: 100.0 + d["x"])
+    data = data.drop(index=range(1, 6))
+    theta = [3e3, 0.1, 0.6][: 2 + formula.count("m)")]
+    fit = pm.evaluate(formula, data, theta)
+    exact = dense_as_fit(fit.problem.model, fit.theta, True, dtype=np.longdouble)
+    for what in ("condvar", "pev"):
+        mine, right = (getattr(f, what)["g"] for f in (fit, exact))
+        unit = np.sqrt(np.diagonal(right, axis1=1, axis2=2))
+        error = np.abs(mine - right) / (unit[:, :, None] * unit[:, None, :])
+        assert error.max() < tol("error variances")

@@ -43,7 +43,11 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "iterative criterion": (1e-5, "absolute: quadratic in the parameters' 1e-5 standard errors"),
     "two iterative searches": (2e-4, "relative: probe solves to 1e-4 from different starts"),
     "partitions": (1e-7, "in statistical units: the same sums in another order and basis"),
-    "large effects": (1e-3, "relative: a second difference of step 1e-2, in long double, good to 1e-8"),
+    "large effects": (
+        1e-3,
+        "relative: a second difference of step 1e-2, in long double, good to 1e-8",
+    ),
+    "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

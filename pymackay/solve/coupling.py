@@ -30,8 +30,12 @@ class Coupling(Protocol):
         """Return ``Σ (T_jC_j)'(T_jC_j)``, shape (m + 1, m + 1), for T of shape (J, q, q)."""
         ...
 
-    def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
-        """Return ``C_j Q C_j'``, shape (J, q, q); Q, shape (m, m), leaves the response out."""
+    def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
+        """Return ``C_j Q C_j'``, shape (J, q, q); Q, shape (m, m), leaves the response out.
+
+        With T, shape (J, q, q), ``T_j C_j Q C_j' T_j'``: T and C are multiplied first, because
+        Q may be large where that product cancels.
+        """
         ...
 
     def times(self, x: np.ndarray) -> np.ndarray:
@@ -73,11 +77,12 @@ class DenseCoupling:
         scaled = np.matmul(half, self.C).reshape(self._flat.shape)
         return product(scaled.T, scaled)
 
-    def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
-        """Return ``C_j Q C_j'`` of every level."""
+    def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
+        """Return ``C_j Q C_j'`` of every level, or ``T_j C_j Q C_j' T_j'``."""
         m = len(Q)
-        CQ = product(self._flat[:, :m], Q).reshape(*self.C.shape[:2], m)
-        return np.matmul(CQ, self.C[:, :, :m].transpose(0, 2, 1))
+        C = self.C if half is None else np.matmul(half, self.C)
+        CQ = product(C.reshape(self._flat.shape)[:, :m], Q).reshape(*C.shape[:2], m)
+        return np.matmul(CQ, C[:, :, :m].transpose(0, 2, 1))
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """Return ``C x``."""
@@ -121,8 +126,8 @@ class PairCoupling:
         full[k:, k:] = product(self.other.T, weighted)
         return full
 
-    def level_quadratics(self, Q: np.ndarray) -> np.ndarray:
-        """Return ``C_j Q C_j'`` of every level."""
+    def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
+        """Return ``C_j Q C_j'`` of every level, or ``T_j C_j Q C_j' T_j'``."""
         k = self.sparse.shape[1]
         X = self.other[:, : len(Q) - k]
         doubled = 2.0 * Q[:k, :k]
@@ -130,7 +135,8 @@ class PairCoupling:
         doubled[index, index] *= 0.5
         found = self.pairs.T @ doubled.ravel()
         found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:]))
-        return found.reshape(-1, 1, 1)
+        quadratics = found.reshape(-1, 1, 1)
+        return quadratics if half is None else half**2 * quadratics
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """Return ``C x``."""

@@ -146,9 +146,8 @@ class Crossed:
         """Return Var(b̂ − b) / sigma², block by block, each (J, q, q)."""
         dense = self._dense_stage(factors)
         Q = dense.Q if with_beta else self._given_beta(dense.Q)
-        half, halfway = dense.half, dense.half @ self._coupling.level_quadratics(Q)
-        inner = halfway @ half.transpose(0, 2, 1)
-        found = [dense.F + half.transpose(0, 2, 1) @ inner @ half]
+        inner = self._coupling.level_quadratics(Q, dense.half)
+        found = [dense.F + dense.half.transpose(0, 2, 1) @ inner @ dense.half]
         for block, span in zip(self.others, self._slices, strict=True):
             rows = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
             found.append(Q[rows[:, :, None], rows[:, None, :]])

@@ -37,18 +37,19 @@ def further_starts(
     """
     noise = [np.sqrt(noise_level(gram, k)) for k in range(len(gram.layouts))]
     alone = [size * np.eye(u.q) for size, u in zip(noise, gram.layouts, strict=True)]
-    if not sure:
+    told_twice = [*_hidden(gram), *_entangled(gram)]
+    if told_twice or not sure:
         for spread in _SPREADS:
             yield [spread * start for start in alone]
     if criterion > criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=1.0):
         yield [_NEAR_ZERO * start for start in alone]  # no random effects at all were better
-    for term, factor in _hidden(gram):
+    for found in told_twice:
         for others in (factors, alone):
-            yield [noise[k] * factor if k == term else f for k, f in enumerate(others)]
+            yield [noise[k] * found[k] if k in found else f for k, f in enumerate(others)]
 
 
-def _hidden(gram: Gram) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the terms with an effect that the fixed ones nearly carry, and a factor for it.
+def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+    """Yield, alone, the terms with an effect that the fixed ones nearly carry, and a factor for it.
 
     The levels' common part of such an effect tells of another variance than their differences do,
     with so much less weight that the criterion can have an optimum for either. The factor is
@@ -68,4 +69,21 @@ def _hidden(gram: Gram) -> Iterator[tuple[int, np.ndarray]]:
             nearly = (left > _NOTHING) & (left < _HIDDEN)
             if nearly.any():
                 size = np.where(nearly, 1.0 / np.sqrt(np.maximum(left, _NOTHING)), 1.0)
-                yield term, lower_factor(vectors @ axes * size)
+                yield {term: lower_factor(vectors @ axes * size)}
+
+
+def _entangled(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+    """Yield the terms of a factor together whose columns are nearly one, with factors for them.
+
+    ``(x || g)`` with x far off zero: what such effects do by themselves tells of small variances,
+    and what is left where they cancel of others, larger by as much as less is left.
+    """
+    for k, block in enumerate(gram.blocks):
+        if len(block.terms) < 2:
+            continue
+        whole = gram.level_moments(k)[0].sum(axis=0)
+        scale = np.sqrt(np.maximum(np.diag(whole), np.finfo(np.float64).tiny))
+        left = float(np.linalg.eigvalsh(whole / np.outer(scale, scale))[0])
+        if _NOTHING < left < _HIDDEN:
+            size = 1.0 / np.sqrt(left)
+            yield {term: size * np.eye(gram.layouts[term].q) for term in block.terms}
