@@ -162,3 +162,13 @@ def test_every_difference_is_shown(fit):
     result = pm.compare(fit, other)
     assert result.model_diff["aspect"].tolist() == ["criterion", "fixed effects", "weights"]
     assert list(result.model_diff.columns) == ["aspect", "item", "ours", "theirs"]
+
+
+def test_a_response_that_its_offset_dwarfs_is_the_same_but_for_rounding():
+    model = crossed_model(weighted=True)
+    tiny = dataclasses.replace(model, y=1e-8 * model.y, offset=np.linspace(1.0, 2.0, len(model.y)))
+    fit = dense_as_fit(tiny, THETA, True)
+    rounded = fit.replace(fitted=fit.fitted + 2e-16, residuals=fit.residuals + 2e-16)
+    assert model_diff(fit, rounded) == []
+    moved = fit.replace(fitted=fit.fitted + 1e-10)
+    assert [found.aspect for found in model_diff(fit, moved)] == ["response"]

@@ -162,7 +162,9 @@ def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
         return
     order = ours if known and ours.is_unique else None
     if _both_say("response", fit, reference):
-        yield from _values("response", _response(fit, order), _response(reference, order), ours)
+        size = float(np.max(np.abs(fit.fitted.to_numpy()), initial=0.0))  # offsets may dwarf y
+        responses = (_response(fit, order), _response(reference, order))
+        yield from _values("response", *responses, ours, size)
     for what, absent in (("weights", 1.0), ("offset", 0.0)):
         if _both_say(what, fit, reference):
             a, b = (_column(f, what, absent, order) for f in (fit, reference))
@@ -184,11 +186,11 @@ def _in_order(values: np.ndarray, fit: Fit, order: pd.Index | None) -> np.ndarra
 
 
 def _values(
-    what: str, ours: np.ndarray, theirs: np.ndarray, labels: pd.Index
+    what: str, ours: np.ndarray, theirs: np.ndarray, labels: pd.Index, size: float = 0.0
 ) -> Iterator[Difference]:
     """Compare a column by value; the first row that differs is shown."""
     relative = TOLERANCES["response"].value if what == "response" else _EPS
-    scale = float(np.max(np.abs(ours), initial=0.0))
+    scale = float(np.max(np.abs(ours), initial=size))
     apart = np.flatnonzero(~(np.abs(ours - theirs) <= relative * scale))
     if len(apart):
         first = apart[0]

@@ -53,8 +53,8 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
     {
         "response": Tolerance(
             1e-12,
-            "of the largest |y|",
-            "fitted + residuals gives y back up to a few roundings of its largest value",
+            "of the largest |y| or fitted value",
+            "fitted + residuals gives y back up to a few roundings of the larger of them",
         ),
         "criterion_same_theta": Tolerance(
             1e-9,
