@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -169,12 +170,12 @@ def estimate_traces(
     x = np.empty_like(columns)
     parts: list[list[np.ndarray]] = [[] for _ in equations.factors]
     iterations = 0
-    for first in range(0, columns.shape[1], _BATCH):
-        span = slice(first, first + _BATCH)
+    certain = len(probes.units) + common.shape[1]
+    for span in _batches(certain, columns.shape[1]):
         z = columns[:, span]
         v = equations.jacobi(z)
         warm = v.copy()
-        if start is not None and first < start.shape[1]:
+        if start is not None and span.start < start.shape[1]:
             earlier = start[:, span]
             warm[:, : earlier.shape[1]] = earlier
         found = conjugate_gradients(
@@ -189,13 +190,18 @@ def estimate_traces(
         iterations = max(iterations, found.iterations)
         for part, deviation in zip(parts, known.deviations(z, v, found.x), strict=True):
             part.append(deviation)
-    certain = len(probes.units) + common.shape[1]
     samples = []
     for constant, part in zip(known.constants, parts, strict=True):
         deviations = np.concatenate(part)
         exact = constant + deviations[:certain].sum(axis=0)
         samples.append(exact[None] if probes.exact else exact + deviations[certain:])
     return Traces(samples, x, iterations)
+
+
+def _batches(certain: int, count: int) -> list[slice]:
+    """Cut the columns into batches, those that are not random apart: they converge slower."""
+    cuts = [*range(0, certain, _BATCH), *range(certain, count, _BATCH), count]
+    return [slice(first, stop) for first, stop in pairwise(cuts)]
 
 
 class _Known:
