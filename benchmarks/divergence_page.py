@@ -22,9 +22,10 @@ standard deviations, relative). How far an engine stops above the optimum is mea
 arithmetic, ours, at its theta, so that engines with other constants are on the same scale.
 
 "lme4" is `lmer()` as it comes, "lme4 tight" its own criterion driven to a tight optimum; both are
-the recorded answers. The other engines are run when the page is made, on models of up to
-{most_rows} rows. statsmodels has no bars: it is handed our matrices, with crossed factors as
-variance components of one group.
+the recorded answers. "lme4 refit" is `refit()` of our fit, as a merMod, to the response that it
+has. It and the other engines are run when the page is made, on models of up to {most_rows} rows.
+statsmodels has no bars: it is handed our matrices, with crossed factors as variance components of
+one group.
 
 Made with `python -m benchmarks.divergences`; [register.json](register.json) is the same, one
 difference a line. `tests/test_divergences.py` fails on a difference from lme4 that is not in it,

@@ -29,6 +29,9 @@ REASONS = MappingProxyType(
         "other flag": "The same covariance matrix is called singular by another threshold.",
         "joint information": "Its standard errors come from the observed information of beta and "
         "the variance parameters together; lme4's and ours from X'V⁻¹X at theta.",
+        "one degree of freedom": "refit() hands REML = TRUE, which counts as 1, to the constructor "
+        "that lmer() tells the number of fixed effects. With more than one it is another "
+        "criterion, with another optimum: refit() to the same response moves away from the fit.",
         "reads another model": "It reads the formula, or its arguments, as another model.",
     }
 )
@@ -58,6 +61,8 @@ def reasons(found: Iterable[Finding]) -> dict[Finding, str]:
     found = list(found)
     sizes = {f.quantity: f.size for f in found if f.size is not None}
     above = sizes.get("criterion", 0.0)
+    if any(f.engine == "lme4 refit" and f.quantity == "criterion value" for f in found):
+        return dict.fromkeys(found, "one degree of freedom")
     return {finding: _reason(finding, above) for finding in found}
 
 

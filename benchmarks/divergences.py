@@ -22,6 +22,8 @@ import pymackay as pm
 from benchmarks.divergence_findings import Finding, case_name, declined, findings
 from benchmarks.divergence_page import as_page
 from benchmarks.divergence_reasons import UNEXPLAINED, reasons
+from benchmarks.divergence_refit import ENGINE as REFIT
+from benchmarks.divergence_refit import lme4_version, refitted
 from benchmarks.r_peers import ENGINES as R_ENGINES
 from benchmarks.r_peers import answers
 from pymackay._files import write_whole
@@ -78,7 +80,7 @@ def page_text(rows: list[dict[str, Any]], cases: Cases) -> str:
     """Return the page of a register."""
     small = sum(len(question.data) <= _MOST_ROWS for _, question in cases.values())
     asked = dict.fromkeys(("lme4", "lme4 tight"), len(cases))
-    asked |= dict.fromkeys((*ENGINES, *R_ENGINES), small)
+    asked |= dict.fromkeys((REFIT, *ENGINES, *R_ENGINES), small)
     return as_page(rows, asked, found_by_the_fuzzer(), _MOST_ROWS)
 
 
@@ -135,6 +137,11 @@ def _all_findings(cases: Cases, only: str | None) -> Iterator[Finding]:
                 theirs = RecordedStore().fit(question, "tight" if tight else "default")
                 compared = pm.compare(ours[number], theirs)
                 yield from lme4_findings(compared, data, question, tight=tight)
+    if only in (None, REFIT):
+        version = lme4_version()
+        for number, case in small.items():
+            answer = refitted(ours[number])
+            yield from _compared(ours[number], answer, REFIT, version, case_name(*case))
     for engine in ENGINES:
         if only in (None, engine):
             yield from _python_engine(engine, small, ours)

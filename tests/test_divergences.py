@@ -12,6 +12,7 @@ from bundled import IDS, LISTED, comparison, ours
 import pymackay as pm
 from benchmarks.divergence_findings import Finding, case_name, findings
 from benchmarks.divergence_reasons import REASONS, UNEXPLAINED, reasons
+from benchmarks.divergence_refit import ENGINE, lme4_version, refitted
 from benchmarks.divergences import (
     FOLDER,
     found_by_the_fuzzer,
@@ -70,6 +71,30 @@ def test_page_says_what_the_register_says() -> None:
     assert register_text(ROWS) == TEXT
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert page_text(ROWS, dict(enumerate(LISTED))) == page
+
+
+@pytest.mark.live
+@pytest.mark.filterwarnings("ignore::pymackay.RWarning")
+@pytest.mark.parametrize("fixed", ["Days", "1"])
+def test_refit_of_a_reml_fit_is_right_with_one_fixed_effect_only(fixed: str) -> None:
+    """Where a later lme4 has mended it, the register must be written anew."""
+    if lme4_version() != next(row["version"] for row in ROWS if row["engine"] == ENGINE):
+        pytest.skip("the register is of another lme4")
+    fit = pm.lmer(f"Reaction ~ {fixed} + (1 | Subject)", pm.load_data("sleepstudy"))
+    again = refitted(fit)
+    assert isinstance(again, pm.Fit)
+    assert (abs(again.criterion - fit.criterion) > 1.0) == (fixed == "Days")
+
+
+def test_refit_differs_from_reml_fits_with_several_fixed_effects_alone() -> None:
+    rows = [row for row in ROWS if row["engine"] == ENGINE]
+    assert {row["reason"] for row in rows} == {"one degree of freedom"}
+    several = {
+        case_name(*LISTED[number])
+        for number in range(len(LISTED))
+        if LISTED[number][1].reml and len(ours(number).beta) > 1
+    }
+    assert {row["case"] for row in rows} <= several
 
 
 @pytest.mark.live
