@@ -1,7 +1,7 @@
 """The Monte-Carlo error of each estimated variance, from the spread over the probes.
 
 Measured against the exact engine (``python -m benchmarks.crossed --calibration``): the map from
-the score to the variances is linear to three digits at errors of this size, and the average
+the score to the variances is linear to two digits and more at errors of this size, and the average
 information is as good as the observed curvature for it, within 10 % of an error where an effect
 is well determined (a slope whose variance nearly vanishes: up to half). N probes give errors that
 are themselves known to 1/√(2N) only, so that deviations follow Student's distribution with N − 1
