@@ -46,7 +46,7 @@ _PEER_WORDS = """Each with its defaults, on the same data. GPBoost (`GPModel(gro
 likelihood="gaussian", matrix_inversion_method="iterative")`, its own optimiser, preconditioner
 and number of probe vectors, an intercept) has maximum likelihood only: its variances are compared
 with the exact engine's ML ones, all others' with its REML ones. lme4 is run where it ends within
-minutes."""
+a quarter of an hour on busy cores."""
 
 
 def write_page(results: dict[str, Any]) -> None:
