@@ -53,16 +53,16 @@ def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
     def moved(values: np.ndarray) -> np.ndarray:
         return values * (1.0 + size * rng.uniform(-1.0, 1.0, values.shape))
 
-    C = gram.C.toarray() if sp.issparse(gram.C) else gram.C
+    C = gram.C if isinstance(gram.C, np.ndarray) else gram.C.toarray()
     C = C.reshape(len(gram.A), -1, len(gram.D))
     lead, rest = _from_users(gram, gram.blocks[0]), _rest_from_users(gram)
     own, others = np.linalg.inv(lead), np.linalg.inv(rest)
     A = lead.T @ _symmetric(moved(own.T @ gram.A @ own)) @ lead
     D = rest.T @ _symmetric(moved(others.T @ gram.D @ others)) @ rest
     C = lead.T @ moved(own.T @ C @ others) @ rest
-    if sp.issparse(gram.C):
-        C = sp.csr_matrix(C.reshape(-1, len(gram.D)))
-    return replace(gram, A=A, C=C, D=D)
+    if isinstance(gram.C, np.ndarray):
+        return replace(gram, A=A, C=C, D=D)
+    return replace(gram, A=A, C=sp.csr_matrix(C.reshape(-1, len(gram.D))), D=D)
 
 
 def _from_users(gram: Gram, block: Block) -> np.ndarray:
