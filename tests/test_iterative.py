@@ -213,6 +213,8 @@ def test_a_criterion_that_was_left_out_says_so():
     found = pm.lmer(FORMULA, ratings(), control=IterativeControl(criterion_probes=0))
     assert np.isnan(found.criterion)
     assert "criterion_probes" in found.not_offered["criterion"]
+    again = found.evaluate(found.theta)
+    np.testing.assert_allclose(again.beta, found.beta, rtol=tol("iterative"))
 
 
 @pytest.mark.parametrize("slopes", [False, True], ids=["intercepts", "slopes"])

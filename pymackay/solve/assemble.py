@@ -139,7 +139,8 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
         evaluation = problem.solver.evaluate(factors)
     except np.linalg.LinAlgError:
         raise _too_far(theta) from None
-    if not np.isfinite(evaluation.criterion):
+    usable = 0.0 < evaluation.sigma2 < np.inf and np.isfinite(evaluation.beta).all()
+    if not usable or np.isinf(evaluation.criterion):  # nan: not asked for, of the iterative solver
         raise _too_far(theta)
     given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
     return assemble(problem, factors, evaluation, given)
