@@ -164,8 +164,9 @@ def _lme4_is_no_better(fit: Fit, model: FuzzModel, built: Model, wrong: list[Row
     theirs = _answer(lme4.evaluate, model, theta=fit.theta)
     if isinstance(theirs, PymackayError):
         return True
-    best = max(map(_excess, _off_oracle(theirs, built)), default=0.0)
-    return best > max(map(_excess, wrong)) / _ONE_DIGIT
+    oracle = dense_as_fit(built, fit.theta.to_numpy(), fit.reml, dtype=np.longdouble)
+    rows = [row for row in same_theta_rows(theirs, oracle) if row.ok is not None]
+    return max(map(_excess, rows)) > max(map(_excess, wrong)) / _ONE_DIGIT
 
 
 def _excess(row: Row) -> float:
