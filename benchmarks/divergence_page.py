@@ -35,7 +35,11 @@ and on a row that is no longer true.
 
 
 def as_page(
-    rows: Iterable[Row], asked: Mapping[str, int], found: Iterable[Row], most_rows: int
+    rows: Iterable[Row],
+    asked: Mapping[str, int],
+    found: Iterable[Row],
+    campaigns: Iterable[Row],
+    most_rows: int,
 ) -> str:
     """Return the page.
 
@@ -47,13 +51,16 @@ def as_page(
         Engine to the number of models that it was asked for.
     found : iterable of mapping
         What the fuzzer has found: ``file``, ``model``, ``verdict``, ``reason``.
+    campaigns : iterable of mapping
+        The fuzzer's long runs: ``first`` seed, ``models``, ``hours``, ``disagreements``, what they
+        ``came to``.
     most_rows : int
         The largest data that the slow engines are asked for.
     """
     rows = list(rows)
     engines = [engine for engine in asked if any(row["engine"] == engine for row in rows)]
     head = _HEAD.format(models=max(asked.values()), most_rows=most_rows)
-    parts = [head, _summary(rows, asked), _reasons(rows), _found(found)]
+    parts = [head, _summary(rows, asked), _reasons(rows), _found(found), _campaigns(campaigns)]
     return "\n".join([*parts, *(_engine(engine, rows) for engine in engines)])
 
 
@@ -107,6 +114,17 @@ def _found(found: Iterable[Row]) -> str:
         "`pymackay fuzz --again FILE` fits them again.\n\n"
     )
     return text + _table(("file", "model", "verdict", "reason"), lines)
+
+
+def _campaigns(campaigns: Iterable[Row]) -> str:
+    names = ("first seed", "models", "hours", "disagreements", "what they came to")
+    lines = [tuple(str(run[name]) for name in names) for run in campaigns]
+    text = (
+        "## Long runs of the fuzzer\n\nModels drawn from consecutive seeds, each fitted by ours, "
+        "by lme4 as it comes and tightened, and by dense formulas in long double. What was mended "
+        "is kept as tests; a seed stands for a model of the generator of its time.\n\n"
+    )
+    return text + _table(names, lines)
 
 
 def _engine(engine: str, rows: list[Row]) -> str:

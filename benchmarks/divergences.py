@@ -81,7 +81,8 @@ def page_text(rows: list[dict[str, Any]], cases: Cases) -> str:
     small = sum(len(question.data) <= _MOST_ROWS for _, question in cases.values())
     asked = dict.fromkeys(("lme4", "lme4 tight"), len(cases))
     asked |= dict.fromkeys((REFIT, *ENGINES, *R_ENGINES), small)
-    return as_page(rows, asked, found_by_the_fuzzer(), _MOST_ROWS)
+    campaigns = json.loads((FOLDER / "campaigns.json").read_text(encoding="utf-8"))
+    return as_page(rows, asked, found_by_the_fuzzer(), campaigns, _MOST_ROWS)
 
 
 def found_by_the_fuzzer() -> list[dict[str, Any]]:
