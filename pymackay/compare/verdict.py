@@ -44,7 +44,8 @@ class Comparison:
 
         - ``"different model"``: rows, columns, levels, ... differ, or the numbers at one theta do;
         - ``"same optimum"``: equal criteria, and every number agrees in statistical units;
-        - ``"ours lower"``: theirs stopped above the optimum, by more than the tolerance;
+        - ``"ours lower"``: theirs stopped above the optimum, by more than the tolerance, or by
+          less and its numbers show it;
         - ``"theirs lower"``: ours did, a defect;
         - ``"flat ridge"``: equal criteria, different variances: the data cannot tell;
         - ``"boundary"``: equal criteria, and a covariance matrix is singular.
