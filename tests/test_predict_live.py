@@ -130,4 +130,7 @@ def test_summary_is_printed_alike(formula: str, name: str, reml: bool) -> None:
     del found[place + 1 : place + 3], wanted[place + 1 : place + 3]
     while wanted and not wanted[-1]:
         wanted.pop()
+    if any("-2*log(L)" in line for line in wanted):  # what lme4 from 1.1-36 on calls the deviance
+        found, wanted = ([line.split() for line in lines] for lines in (found, wanted))
+        found = [["-2*log(L)" if x == "deviance" else x for x in line] for line in found]
     assert found == wanted
