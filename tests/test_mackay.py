@@ -363,6 +363,32 @@ class TestEnds:
         assert not fit.convergence.converged
         assert fit.convergence.iterations == 3
 
+    @pytest.mark.parametrize("share", np.geomspace(1e-4, 1.0, 9).tolist())
+    def test_a_direction_whose_variance_underflows_is_dropped_alone(self, share: float) -> None:
+        """Its variance is squared every other round: 1e-237 is the last that float64 holds."""
+        fit = pm.mackay(
+            "yield ~ nitro + (nitro | Block)",
+            pm.load_data("Oats"),
+            update="diagonal",
+            start=np.diag([209.0, 14.3 * share]),
+            start_noise_var=254.3,
+            iterations=100,
+            tolerance=1e-10,
+            on_collapse="continue",
+        )
+        assert fit.varcorr["Block"].loc["nitro", "nitro"] == 0.0
+        kept = fit.varcorr["Block"].loc["(Intercept)", "(Intercept)"]
+        alone = pm.mackay(
+            "yield ~ nitro + (1 | Block)",
+            pm.load_data("Oats"),
+            update="diagonal",
+            start=[[209.0]],
+            start_noise_var=254.3,
+            iterations=100,
+            tolerance=1e-10,
+        )
+        assert kept == pytest.approx(alone.varcorr["Block"].iloc[0, 0], rel=1e-8)
+
     def test_a_literal_loop_without_tolerance_only_says_how_far_it_came(self) -> None:
         fit = article_loop("diagonal", iterations=5)
         assert "ran 5 iterations and is still moving" in fit.convergence.message

@@ -33,12 +33,15 @@ class Direction:
         ``weights' b`` is its coordinate, in computed effects; ``weights' axis = 1``.
     contrast : numpy.ndarray, shape (q,)
         The same combination of the user's effects, largest coefficient 1.
+    rank : int
+        How many columns of the term's root are not zero: this direction is one of so many.
     """
 
     share: float
     axis: np.ndarray
     weights: np.ndarray
     contrast: np.ndarray
+    rank: int
 
 
 def weakest_direction(term: TermRound) -> Direction | None:
@@ -46,7 +49,8 @@ def weakest_direction(term: TermRound) -> Direction | None:
     half, inverse, unknown = metric_roots(term.traces)
     M = half @ term.root @ term.root.T @ half
     values, vectors = np.linalg.eigh(M)
-    alive = np.count_nonzero(np.abs(term.root).sum(axis=0)) - round(float(np.trace(unknown)))
+    rank = int(np.count_nonzero(np.abs(term.root).sum(axis=0)))
+    alive = rank - round(float(np.trace(unknown)))
     if alive < 1:
         return None
     weakest = len(M) - alive
@@ -57,13 +61,17 @@ def weakest_direction(term: TermRound) -> Direction | None:
         axis=inverse @ vectors[:, weakest],
         weights=weights,
         contrast=contrast / contrast[np.abs(contrast).argmax()],
+        rank=rank,
     )
 
 
 def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
-    """Return `root` without `direction`: one column more is exactly zero."""
+    """Return `root` without `direction`: one column less than its term had is not zero.
+
+    `root` may have lost that column already, where the direction's variance has underflowed.
+    """
     left, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
-    sizes[np.count_nonzero(np.abs(root).sum(axis=0)) - 1 :] = 0.0
+    sizes[direction.rank - 1 :] = 0.0
     return left * sizes
 
 
