@@ -123,7 +123,7 @@ def criterion_value(
     NoDigits
         If `r2` is no more than the rounding of the sums it is what is left of.
     """
-    if not r2 > np.finfo(np.float64).eps * gram.n:
+    if not r2 > 4.0 * np.finfo(np.float64).eps * np.sqrt(gram.n):
         raise NoDigits(
             "the random effects take up all of the response but what rounding leaves, so the "
             "criterion falls without end: there is no residual variance to estimate. Is the "
