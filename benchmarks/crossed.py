@@ -26,9 +26,9 @@ from benchmarks.crossed_worker import FORMULA, PROBLEMS
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "crossed.json"
 # The exact solver's dense matrix of all items: up to here it fits and ends within minutes.
-EXACT = ("10k", "30k", "100k", "300k", "1M")
+EXACT = ("1k", "3k", "10k", "30k", "100k", "300k", "1M")
 FROM_PARQUET = ("1M", "32M")
-LME4 = ("10k", "30k", "100k", "1M")
+LME4 = ("1k", "3k", "10k", "30k", "100k", "1M")
 GPBOOST = ("10k", "100k", "1M")
 _LIMIT = 1800.0  # seconds for one fit
 

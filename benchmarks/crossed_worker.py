@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 PROBLEMS: dict[str, dict[str, float]] = {
+    "1k": {"n": 1_000, "users": 100, "items": 50},
+    "3k": {"n": 3_000, "users": 300, "items": 150},
     "10k": {"n": 10_000, "users": 1_000, "items": 500},
     "30k": {"n": 30_000, "users": 1_500, "items": 800},
     "100k": {"n": 100_000, "users": 2_500, "items": 1_200},
