@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.linalg
 
+from pymackay.model.chunks import chunks
 from pymackay.model.gram import Block, Gram
 from pymackay.solve.curvature import trace_curvature
 from pymackay.solve.one_block import is_regular
@@ -197,10 +198,6 @@ class _Lead:
             self.N = eye - gram.A @ self.F
         self.H = self.N @ gram.A
 
-    def chunks(self) -> list[slice]:
-        J = len(self.gram.A)
-        return [slice(start, min(start + _CHUNK, J)) for start in range(0, J, _CHUNK)]
-
     def columns(self, levels: slice) -> np.ndarray:
         """Return C of some levels, dense, shape (levels, q, m + 1)."""
         C, q = self.gram.C, self.gram.A.shape[1]
@@ -211,7 +208,7 @@ class _Lead:
     def schur(self) -> np.ndarray:
         """Return K = R'V₁⁻¹R, response last."""
         K = self.gram.D.copy()
-        for levels in self.chunks():
+        for levels in chunks(len(self.gram.A), _CHUNK):
             C = self.columns(levels)
             K -= np.tensordot(C, self.F[levels] @ C, axes=([0, 1], [0, 1]))
         return K
@@ -222,7 +219,7 @@ class _Lead:
         found = _LeadSums(
             np.zeros((k, m + 1, m + 1)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k, w, w))
         )
-        for levels in self.chunks():
+        for levels in chunks(len(self.gram.A), _CHUNK):
             H = self.H[levels]
             E = self.N[levels] @ self.columns(levels)
             S = E[:, :, :m] @ dense.Q_trace @ E[:, :, :m].transpose(0, 2, 1)

@@ -11,6 +11,7 @@ import scipy.linalg
 
 from pymackay.errors import DataError
 from pymackay.model.blueprint import Blueprint
+from pymackay.model.chunks import chunks
 from pymackay.model.covariance import split_theta
 from pymackay.model.gram import order_blocks
 from pymackay.model.grouping import check_levels
@@ -312,8 +313,7 @@ def _scalar_pairs(
 ) -> LevelPairs:
     """Put pairs of one number each into the final order, never holding more than two copies."""
     matrix = pairs.matrix((len(rows), len(columns)))
-    for start in range(0, matrix.nnz, _CHUNK):
-        span = slice(start, start + _CHUNK)
+    for span in chunks(matrix.nnz, _CHUNK):
         matrix.indices[span] = columns[matrix.indices[span]]
     matrix.has_sorted_indices = False
     matrix = matrix[np.argsort(rows)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.model.chunks import chunks
 from pymackay.model.covariance import TermLayout, split_theta
 from pymackay.model.model import Model
 from pymackay.model.response import Response, residual_response
@@ -151,8 +152,7 @@ def cross_products(model: Model) -> Gram:
     transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
     blocks = order_model(model)
     sums = _Sums(blocks, model.X.shape[1] + 1)
-    for start in range(0, len(model.y), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for rows in chunks(len(model.y), _CHUNK):
         dense = np.column_stack([basis.Q[rows], response.residual[rows]])
         sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
     A, C, D = sums.finish()

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from pymackay.errors import ArgumentError
 from pymackay.model.accumulate import Accumulator
 from pymackay.model.partition import PartitionSums, Plan
 
-__all__ = ["Reading", "digest_frame", "sums_path"]
+__all__ = ["Reading", "digest_frame", "sums_path", "write_arrays"]
 
 _FORMAT = 1  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
@@ -124,17 +124,11 @@ class Reading:
         if self.path is None or not self._whole:
             return
         start = time.monotonic()
-        passing = self.path.with_name(self.path.name + ".part")
         held: dict[str, Any] = dict(self.sums.state())
         held |= {"question": np.array(self._question), "done": np.array(json.dumps(self.done))}
         try:
-            with open(passing, "wb") as file:
-                np.savez(file, **held)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(passing, self.path)
+            write_arrays(self.path, held)
         except OSError as error:
-            passing.unlink(missing_ok=True)
             raise ArgumentError(
                 f"checkpoint '{self.path}' cannot be written ({error.strerror}); name a file on "
                 f"a disk with room."
@@ -177,3 +171,17 @@ class Reading:
             f"checkpoint '{self.path}' holds sums of another model or other data ({why}); delete "
             f"it, or name another."
         )
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays beside `path` and move them there when all are on the disk."""
+    passing = path.with_name(path.name + ".part")
+    try:
+        with open(passing, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(passing, path)
+    except OSError:
+        passing.unlink(missing_ok=True)
+        raise

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.model.chunks import chunks
 from pymackay.model.covariance import TermLayout, split_theta
 from pymackay.model.gram import Bases, Block, Gram, order_model, random_columns, weigh
 from pymackay.model.level_pairs import GrowingPairs, LevelPairs
@@ -119,8 +120,7 @@ def sparse_cross_products(model: Model) -> SparseGram:
     transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
     blocks = order_model(model)
     sums = SparseSums(blocks, model.X.shape[1] + 1)
-    for start in range(0, len(model.y), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for rows in chunks(len(model.y), _CHUNK):
         dense = np.column_stack([basis.Q[rows], response.residual[rows]])
         sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
     return sums.finish(

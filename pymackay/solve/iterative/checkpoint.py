@@ -11,7 +11,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.model.covariance import TermLayout
-from pymackay.model.reading import sums_path
+from pymackay.model.reading import sums_path, write_arrays
 from pymackay.model.sparse_gram import SparseGram
 
 __all__ = ["Checkpoint", "Place", "open_checkpoint"]
@@ -79,10 +79,8 @@ class Checkpoint:
         if self.path is None:
             return
         theta = [u.elements(factor) for u, factor in zip(self.layouts, factors, strict=True)]
-        passing = self.path.with_name(self.path.name + ".part")
-        with open(passing, "wb") as file:
-            np.savez(file, fingerprint=self.fingerprint, theta=np.concatenate(theta), probes=probes)
-        os.replace(passing, self.path)
+        where = {"theta": np.concatenate(theta), "probes": np.array(probes)}
+        write_arrays(self.path, {"fingerprint": np.array(self.fingerprint), **where})
 
     def remove(self) -> None:
         """Remove the file, and the sums of a reading pass beside it: the fit has ended."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from pymackay.model.chunks import chunks
 from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.couplings import block_times
@@ -75,8 +76,7 @@ def _through_lead(equations: Equations, Q: np.ndarray) -> np.ndarray:
     """Return ``F C_j Q C_j' F`` of each leading level, some levels at a time."""
     lead, C = equations.gram.blocks[0], equations.couplings.lead_matrix()
     found = np.empty_like(equations.F)
-    for first in range(0, lead.n_levels, _CHUNK):
-        span = slice(first, min(first + _CHUNK, lead.n_levels))
+    for span in chunks(lead.n_levels, _CHUNK):
         rows = C[span.start * lead.q : span.stop * lead.q].toarray()
         rows = block_times(equations.F[span], rows)
         shape = (span.stop - span.start, lead.q, -1)
