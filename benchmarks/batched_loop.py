@@ -85,7 +85,7 @@ class Moments:
     G : numpy.ndarray, shape (D, q, q)
         V / σ².
     traces, squares : numpy.ndarray, shape (D, q, q)
-        T and S/σ² of `pymackay.solve.updates`: B̂'B̂ = σ² G S G.
+        T and S/σ² of `pymackay.solve.loop.rules.rule`: B̂'B̂ = σ² G S G.
     levels : int
     """
 

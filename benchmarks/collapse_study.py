@@ -25,8 +25,8 @@ from benchmarks.batched_loop import (
     run_batch,
     simulate,
 )
-from pymackay.infer.forecast import fixed_point
-from pymackay.solve.collapse import SURVIVAL
+from pymackay.infer.gap.forecast import fixed_point
+from pymackay.solve.loop.collapse import SURVIVAL
 
 __all__ = [
     "STUDIES",
@@ -134,7 +134,7 @@ def raw_rule(shown: Moments) -> np.ndarray:
 
 
 def gamma_rule(shown: Moments) -> np.ndarray:
-    """MacKay's divisor: V ← A V A' of `pymackay.solve.updates.gamma_root`."""
+    """MacKay's divisor: V ← A V A' of `pymackay.solve.loop.rules.rule.gamma_root`."""
     half, inverse = _powers(shown.traces, 0.5), _powers(shown.traces, -0.5)
     A = inverse @ _powers(inverse @ shown.squares @ inverse, 0.5) @ half
     return A @ shown.G @ A.swapaxes(-1, -2)

@@ -74,7 +74,7 @@ def cluster(workers: int, folder: Path) -> Iterator[Any]:
     import distributed
     import pandas as pd
 
-    from pymackay.model.sources import sum_source
+    from pymackay.model.stream.sources import sum_source
 
     with (
         distributed.LocalCluster(
@@ -114,8 +114,8 @@ def steps(folder: Path) -> dict[str, float]:
     """Time what is done for one partition, and weigh what it sends."""
     import pandas as pd
 
-    from pymackay.model.accumulate import Accumulator
-    from pymackay.model.partition import make_plan, sum_partition
+    from pymackay.model.stream.accumulate import Accumulator
+    from pymackay.model.stream.partition import make_plan, sum_partition
 
     clock = [time.process_time()]
     frame = pd.read_parquet(sorted(folder.glob("*.parquet"))[0])
@@ -139,7 +139,7 @@ def steps(folder: Path) -> dict[str, float]:
 
 def on_cluster(source: Any, workers: int, folder: Path) -> tuple[dict[str, Any], Any]:
     """Sum a source up on a warm cluster."""
-    from pymackay.model.sources import sum_source
+    from pymackay.model.stream.sources import sum_source
 
     with cluster(workers, folder) as client:
         before = client.run(time.process_time)
@@ -151,7 +151,7 @@ def on_cluster(source: Any, workers: int, folder: Path) -> tuple[dict[str, Any],
 
 def with_a_death(source: Any, after: float, folder: Path) -> dict[str, Any]:
     """Sum a source up on two workers of which one is killed; compare with this process's sums."""
-    from pymackay.model.sources import sum_source
+    from pymackay.model.stream.sources import sum_source
 
     _LOG.unlink(missing_ok=True)
     kept = _Kept(logging.WARNING)
@@ -176,7 +176,7 @@ def measure(folder: Path, only: list[str], found: dict[str, Any]) -> Iterator[di
     """Run the parts that are wanted; yield what is known after each."""
     import dask.dataframe as dd
 
-    from pymackay.model.sources import sum_source
+    from pymackay.model.stream.sources import sum_source
 
     source = dd.read_parquet(folder)
     for part in only:

@@ -88,8 +88,8 @@ def load(path: Path) -> object:
 def fit(path: Path, engine: str, source: str) -> dict[str, object]:
     """Fit one problem and say what it took."""
     import pymackay as pm
-    import pymackay.api
-    from pymackay.model import sources
+    import pymackay.api.lmer
+    from pymackay.model.stream import sources
 
     data = path if source == "parquet" else load(path)
     before = memory("VmRSS")
@@ -107,7 +107,7 @@ def fit(path: Path, engine: str, source: str) -> dict[str, object]:
         read["read_share"] = (read["read_peak"] - held) / coded
         return found
 
-    pymackay.api.sum_source = watched  # type: ignore[assignment]
+    pymackay.api.lmer.sum_source = watched  # type: ignore[assignment]
     wall, cpu = time.perf_counter(), time.process_time()
     found = pm.lmer(FORMULA, data, solver=engine.removesuffix("-ml"), reml=engine != "exact-ml")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

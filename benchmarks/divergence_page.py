@@ -28,8 +28,8 @@ statsmodels has no bars: it is handed our matrices, with crossed factors as vari
 one group.
 
 Made with `python -m benchmarks.divergences`; [register.json](register.json) is the same, one
-difference a line. `tests/test_divergences.py` fails on a difference from lme4 that is not in it,
-and on a row that is no longer true.
+difference a line. `tests/docs/test_divergences.py` fails on a difference from lme4 that is not in
+it, and on a row that is no longer true.
 
 """
 

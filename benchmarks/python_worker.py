@@ -33,7 +33,7 @@ class Ours:
 
     @staticmethod
     def load() -> None:
-        import pymackay.api  # noqa: F401
+        import pymackay.api.lmer  # noqa: F401
 
     def fit(self) -> Any:
         import pymackay as pm
@@ -47,11 +47,11 @@ class Ours:
 
     def stages(self) -> Answer:
         """Time the steps of `pymackay.lmer`, one after the other."""
-        from pymackay.model.design import build_model
-        from pymackay.model.gram import cross_products
+        from pymackay.model.design.build import build_model
+        from pymackay.model.sums.gram import cross_products
         from pymackay.solve.assemble import Problem, assemble
-        from pymackay.solve.reml import find_optimum
-        from pymackay.solve.solvers import make_solver
+        from pymackay.solve.exact.make import make_solver
+        from pymackay.solve.search.newton import find_optimum
 
         clock = [time.perf_counter()]
         model = build_model(self.formula, self.data)

@@ -53,7 +53,7 @@ from mackay_plots import draw_loop_map, draw_path, draw_phase, draw_study
 
 import pymackay as pm
 from benchmarks.collapse_study import SNR, STUDIES, run_study, threshold
-from pymackay.infer.forecast import fixed_point
+from pymackay.infer.gap.forecast import fixed_point
 
 # the page as a test runs it: fewer data sets, real and simulated
 quick = bool(os.environ.get("PYMACKAY_QUICK_PAGE"))

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.collapse_study import STUDIES, survival_chance
-from pymackay.infer.forecast import fixed_point
+from pymackay.infer.gap.forecast import fixed_point
 
 __all__ = ["draw_loop_map", "draw_path", "draw_phase", "draw_study"]
 

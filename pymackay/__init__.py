@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from pymackay import datasets as datasets
     from pymackay import plots as plots
     from pymackay import testing as testing
-    from pymackay.api import evaluate, lmer, mackay
+    from pymackay.api.lmer import evaluate, lmer, mackay
     from pymackay.compare.verdict import Comparison, compare
     from pymackay.datasets import list_data, load_data
-    from pymackay.infer.anova import anova
-    from pymackay.infer.augment import augment
-    from pymackay.infer.bootstrap import Bootstrap, bootstrap
-    from pymackay.infer.coefficients import coefficients
-    from pymackay.infer.confint import confint
-    from pymackay.infer.contrast import contrast
-    from pymackay.infer.explained import icc, r2
-    from pymackay.infer.forecast import forecast_collapse
-    from pymackay.infer.headed_table import HeadedTable
-    from pymackay.infer.keep import load_fit
-    from pymackay.infer.power import power
-    from pymackay.infer.predict import predict
-    from pymackay.infer.profile import Profile, profile
+    from pymackay.infer.gap.forecast import forecast_collapse
+    from pymackay.infer.gap.variance_gap import variance_gap
+    from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
+    from pymackay.infer.intervals.confint import confint
+    from pymackay.infer.intervals.power import power
+    from pymackay.infer.intervals.profile import Profile, profile
+    from pymackay.infer.keep.fit_file import load_fit
+    from pymackay.infer.predict.augment import augment
+    from pymackay.infer.predict.predict import predict
+    from pymackay.infer.predict.simulate import simulate
     from pymackay.infer.refit import refit
-    from pymackay.infer.simulate import simulate
-    from pymackay.infer.tidy import glance, tidy
-    from pymackay.infer.variance_gap import variance_gap
-    from pymackay.infer.variance_test import variance_test
+    from pymackay.infer.significance.anova import anova
+    from pymackay.infer.significance.coefficients import coefficients
+    from pymackay.infer.significance.contrast import contrast
+    from pymackay.infer.significance.variance_test import variance_test
+    from pymackay.infer.tables.explained import icc, r2
+    from pymackay.infer.tables.headed_table import HeadedTable
+    from pymackay.infer.tables.tidy import glance, tidy
     from pymackay.reference import lme4
     from pymackay.results import Fit
-    from pymackay.solve.many import lmer_many
-    from pymackay.solve.many_fits import ManyFits
+    from pymackay.solve.many.fit_many import lmer_many
+    from pymackay.solve.many.fits import ManyFits
 
 __version__ = "0.1.0"
 
@@ -113,38 +113,38 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bootstrap": "pymackay.infer.bootstrap",
+    "Bootstrap": "pymackay.infer.intervals.bootstrap",
     "Comparison": "pymackay.compare.verdict",
     "Fit": "pymackay.results",
-    "HeadedTable": "pymackay.infer.headed_table",
-    "ManyFits": "pymackay.solve.many_fits",
-    "Profile": "pymackay.infer.profile",
-    "anova": "pymackay.infer.anova",
-    "augment": "pymackay.infer.augment",
-    "bootstrap": "pymackay.infer.bootstrap",
-    "coefficients": "pymackay.infer.coefficients",
+    "HeadedTable": "pymackay.infer.tables.headed_table",
+    "ManyFits": "pymackay.solve.many.fits",
+    "Profile": "pymackay.infer.intervals.profile",
+    "anova": "pymackay.infer.significance.anova",
+    "augment": "pymackay.infer.predict.augment",
+    "bootstrap": "pymackay.infer.intervals.bootstrap",
+    "coefficients": "pymackay.infer.significance.coefficients",
     "compare": "pymackay.compare.verdict",
-    "confint": "pymackay.infer.confint",
-    "contrast": "pymackay.infer.contrast",
-    "evaluate": "pymackay.api",
-    "forecast_collapse": "pymackay.infer.forecast",
-    "glance": "pymackay.infer.tidy",
-    "icc": "pymackay.infer.explained",
+    "confint": "pymackay.infer.intervals.confint",
+    "contrast": "pymackay.infer.significance.contrast",
+    "evaluate": "pymackay.api.lmer",
+    "forecast_collapse": "pymackay.infer.gap.forecast",
+    "glance": "pymackay.infer.tables.tidy",
+    "icc": "pymackay.infer.tables.explained",
     "list_data": "pymackay.datasets",
-    "lmer": "pymackay.api",
-    "lmer_many": "pymackay.solve.many",
+    "lmer": "pymackay.api.lmer",
+    "lmer_many": "pymackay.solve.many.fit_many",
     "load_data": "pymackay.datasets",
-    "load_fit": "pymackay.infer.keep",
-    "mackay": "pymackay.api",
-    "power": "pymackay.infer.power",
-    "predict": "pymackay.infer.predict",
-    "profile": "pymackay.infer.profile",
-    "r2": "pymackay.infer.explained",
+    "load_fit": "pymackay.infer.keep.fit_file",
+    "mackay": "pymackay.api.lmer",
+    "power": "pymackay.infer.intervals.power",
+    "predict": "pymackay.infer.predict.predict",
+    "profile": "pymackay.infer.intervals.profile",
+    "r2": "pymackay.infer.tables.explained",
     "refit": "pymackay.infer.refit",
-    "simulate": "pymackay.infer.simulate",
-    "tidy": "pymackay.infer.tidy",
-    "variance_gap": "pymackay.infer.variance_gap",
-    "variance_test": "pymackay.infer.variance_test",
+    "simulate": "pymackay.infer.predict.simulate",
+    "tidy": "pymackay.infer.tables.tidy",
+    "variance_gap": "pymackay.infer.gap.variance_gap",
+    "variance_test": "pymackay.infer.significance.variance_test",
 }
 
 _MODULES = {
@@ -165,7 +165,7 @@ def __getattr__(name: str) -> object:
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "compare":
-        # `import pymackay.compare.report as x` asks the function for its attribute `report`:
+        # `import pymackay.compare.show.html as x` asks the function for its attribute `report`:
         # it answers as the subpackage whose name it has taken.
         value.__dict__ = vars(sys.modules["pymackay.compare"])
     globals()[name] = value

@@ -98,7 +98,7 @@ def _load_engine(debug: bool) -> None:
     """Import TensorFlow and what stands on it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.nullcontext() if debug else _silence():
-        importlib.import_module("pymackay.api")
+        importlib.import_module("pymackay.api.lmer")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

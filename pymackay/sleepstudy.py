@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from pymackay.arguments import covariance_matrix, positive_number
 from pymackay.article import FORMULA, ArticleTable, run_listings
+from pymackay.covariance.layout import lower_factor, split_theta
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
-from pymackay.model.covariance import lower_factor, split_theta
-from pymackay.model.design import build_model
-from pymackay.model.gram import cross_products
+from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
-from pymackay.solve.arguments import covariance_matrix, positive_number
+from pymackay.model.sums.gram import cross_products
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta
-from pymackay.solve.collapse import explain_collapse, reliabilities
-from pymackay.solve.descent import EffectsDescent, Training
-from pymackay.solve.gradient_steps import Adam, Sgd, StepRule
-from pymackay.solve.solvers import make_solver
+from pymackay.solve.descent.effects import EffectsDescent, Training
+from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
+from pymackay.solve.exact.make import make_solver
+from pymackay.solve.loop.collapse import explain_collapse, reliabilities
 
 __all__ = ["DirectSolution", "SleepReg", "article_table"]
 

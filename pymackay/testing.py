@@ -15,10 +15,10 @@ from pymackay.adapters import as_fit
 from pymackay.compare.align import align, map_theta, match_terms
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.model_diff import model_diff
-from pymackay.compare.text import as_failure
+from pymackay.compare.show.text import as_failure
 from pymackay.compare.verdict import Comparison, compare
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.design import build_model
+from pymackay.model.design.build import build_model
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 from pymackay.results import Fit
@@ -172,7 +172,7 @@ def _with_stand_in(recorded: Fit, question: Question) -> Fit:
 
 def _at_theta_of(recorded: Fit, question: Question) -> Fit | None:
     """Return our numbers of the model at the recorded theta, if it is a model of ours."""
-    from pymackay.api import evaluate  # loads TensorFlow
+    from pymackay.api.lmer import evaluate  # loads TensorFlow
 
     names = ("weights", "offset", "subset", "contrasts")
     arguments = {name: getattr(question, name) for name in names}

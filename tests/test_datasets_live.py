@@ -15,7 +15,7 @@ from pymackay.datasets import data_info
 
 pytestmark = pytest.mark.live
 
-DUMP = Path(__file__).with_name("dump_data.R")
+DUMP = Path(__file__).parent / "support" / "dump_data.R"
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import pymackay.api  # TensorFlow stays loaded between the runs, which forget what they import
+import pymackay.api.lmer  # TensorFlow stays loaded between the runs, which forget what they import
 import pymackay.testing
 from pymackay._resources import r_reference_path
 from pymackay.reference.recorded import Recording
@@ -19,7 +19,7 @@ pytest_plugins = ["pytester"]
 
 _INSTALLED = any(e.value == "pymackay.pytest_plugin" for e in entry_points(group="pytest11"))
 _LOAD = () if _INSTALLED else ("-p", "pymackay.pytest_plugin")
-_CHECKOUT = Path(pymackay.api.__file__).resolve().parents[1]
+_CHECKOUT = Path(pymackay.api.lmer.__file__).resolve().parents[1]
 
 # an engine that fits nothing: it gives lme4's own recorded answer, or that answer spoilt
 _ENGINE = """

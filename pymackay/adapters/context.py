@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import PymackayError
-from pymackay.model.design import build_model
+from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 
 __all__ = ["Context"]

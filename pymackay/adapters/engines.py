@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.model.design import build_model
+from pymackay.model.design.build import build_model
 from pymackay.model.model import Model, RandomTerm
 
 __all__ = ["ENGINES", "fit_with"]

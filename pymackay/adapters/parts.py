@@ -15,8 +15,8 @@ from pymackay.adapters import shapes
 from pymackay.adapters.context import Context
 from pymackay.adapters.groups import Groups
 from pymackay.adapters.naming import r_names
+from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError
-from pymackay.model.covariance import theta_names
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
 __all__ = ["PARTS", "fit_from_parts"]

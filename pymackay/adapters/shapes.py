@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.adapters.naming import r_names
+from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.errors import ArgumentError
-from pymackay.model.covariance import TermLayout, lower_factor
 from pymackay.model.model import Model
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from pymackay.compare.offered import offers
-from pymackay.infer.variance_gap import GAP_COLUMNS, variance_gap
+from pymackay.infer.gap.variance_gap import GAP_COLUMNS, variance_gap
 from pymackay.results import Fit
 
 __all__ = ["gaps", "no_gap"]

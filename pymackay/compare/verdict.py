@@ -102,19 +102,19 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        from pymackay.compare.text import as_sentence
+        from pymackay.compare.show.text import as_sentence
 
         return as_sentence(self)
 
     def __str__(self) -> str:
-        from pymackay.compare.text import as_text
+        from pymackay.compare.show.text import as_text
 
         return as_text(self)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from pymackay.compare.report import as_fragment
+        from pymackay.compare.show.html import as_fragment
 
         return as_fragment(self)
 
@@ -134,7 +134,7 @@ class Comparison:
         ArgumentError
             If the file cannot be written.
         """
-        from pymackay.compare.page import as_page
+        from pymackay.compare.show.page import as_page
 
         write_whole(path, as_page(self))
 
@@ -146,7 +146,7 @@ class Comparison:
         ArgumentError
             If the file cannot be written.
         """
-        from pymackay.compare.report import as_json
+        from pymackay.compare.show.html import as_json
 
         write_whole(path, as_json(self))
 

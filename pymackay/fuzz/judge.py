@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.api import lmer
+from pymackay.api.lmer import lmer
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.rows import Row
 from pymackay.compare.verdict import Comparison, compare
 from pymackay.errors import PymackayError
 from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.model.design import build_model
+from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 from pymackay.reference import lme4
 from pymackay.results import Fit

@@ -8,8 +8,8 @@ from pymackay.errors import ConvergenceWarning
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble
-from pymackay.solve.reml import find_optimum
-from pymackay.solve.solvers import make_solver
+from pymackay.solve.exact.make import make_solver
+from pymackay.solve.search.newton import find_optimum
 
 __all__ = ["ML_MESSAGE", "REML_MESSAGE", "refit_by"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.gram import Gram
 from pymackay.model.model import Model
+from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 

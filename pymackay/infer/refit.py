@@ -12,19 +12,19 @@ import scipy.sparse as sp
 
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
 from pymackay.infer.problem import model_of
-from pymackay.model.columns import Numeric
-from pymackay.model.gram import Block, Gram
+from pymackay.model.columns.column import Numeric
 from pymackay.model.model import Model
-from pymackay.model.response import residual_response
-from pymackay.model.sparse_gram import sparse_cross_products
+from pymackay.model.sums.gram import Block, Gram
+from pymackay.model.sums.response import residual_response
+from pymackay.model.sums.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
+from pymackay.solve.exact.make import make_solver
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import fit_iterative
 from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.pls import Solver
-from pymackay.solve.reml import Control, Optimum, find_optimum, is_singular, optimise
-from pymackay.solve.solvers import make_solver
+from pymackay.solve.search.newton import Control, Optimum, find_optimum, is_singular, optimise
+from pymackay.solve.solver import Solver
 
 __all__ = ["refit"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import block_diag
 
-from pymackay.model.gram import Block, Gram
+from pymackay.model.sums.gram import Block, Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.solvers import make_solver
+from pymackay.solve.exact.make import make_solver
 
 __all__ = ["shaken"]
 

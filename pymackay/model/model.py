@@ -86,7 +86,7 @@ class Model:
         What the user should be told (dropped columns, dropped rows).
     blueprint : object
         What is needed to build the same columns for new data.
-    columns : dict of str to pymackay.model.columns.Column
+    columns : dict of str to pymackay.model.columns.column.Column
         The variables of the formula on the rows that were kept, by R's names.
     given : dict of str to object
         ``data``, ``weights``, ``offset``, ``subset`` and ``contrasts`` as the user gave them, not

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.variance_gap import variance_gap as gap_table
+from pymackay.infer.gap.variance_gap import variance_gap as gap_table
 from pymackay.plots.canvas import BLUE, GREY, axes_for, key_above, label_bars, plain
 from pymackay.results import Fit
 

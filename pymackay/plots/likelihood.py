@@ -14,7 +14,7 @@ from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, pl
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pymackay.infer.profile import Profile
+    from pymackay.infer.intervals.profile import Profile
 
 __all__ = ["zeta"]
 

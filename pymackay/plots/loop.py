@@ -197,7 +197,7 @@ def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
         table = fit
     else:
         # only for fits of pymackay, for which TensorFlow is loaded already
-        from pymackay.infer.forecast import forecast_collapse
+        from pymackay.infer.gap.forecast import forecast_collapse
 
         table = forecast_collapse(fit)
     if "s" not in table or table["s"].isna().any() or table.empty:

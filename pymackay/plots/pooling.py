@@ -127,8 +127,8 @@ def no_pooling(fit: Fit, group: str) -> np.ndarray:
         part; nan in a level that cannot tell its effects apart.
     """
     # only for fits of pymackay, for which TensorFlow is loaded already
+    from pymackay.infer.predict.rows import effects_of_terms
     from pymackay.infer.problem import problem_of
-    from pymackay.infer.rows import effects_of_terms
 
     model = problem_of(fit, "shrinkage").model
     if not len(model.y):

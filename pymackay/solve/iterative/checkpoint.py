@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pymackay.covariance.layout import TermLayout
 from pymackay.errors import ArgumentError
-from pymackay.model.covariance import TermLayout
-from pymackay.model.reading import sums_path, write_arrays
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.stream.reading import sums_path, write_arrays
+from pymackay.model.sums.sparse_gram import SparseGram
 
 __all__ = ["Checkpoint", "Place", "open_checkpoint"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.reml import Control
+from pymackay.solve.search.newton import Control
 
 __all__ = ["Choice", "choose"]
 

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.level_pairs import LevelPairs
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.sums.level_pairs import LevelPairs
+from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.parts import separate_parts
 
 __all__ = ["Couplings", "block_times"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.coarse import CoarseSpace
 from pymackay.solve.iterative.couplings import Couplings, block_times
-from pymackay.solve.pls import block_factor
+from pymackay.solve.solver import block_factor
 
 __all__ = ["Equations", "is_regular"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble, factors_from_theta
 from pymackay.solve.iterative.checkpoint import open_checkpoint
@@ -19,8 +19,8 @@ from pymackay.solve.iterative.errors import MonteCarlo, monte_carlo
 from pymackay.solve.iterative.search import Point, Search
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
-from pymackay.solve.pls import Solver
-from pymackay.solve.start import moment_start, noise_level
+from pymackay.solve.search.start import moment_start, noise_level
+from pymackay.solve.solver import Solver
 
 __all__ = ["fit_iterative", "without_rows"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.sums.sparse_gram import SparseGram
 
 __all__ = ["separate_parts"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.solve.axes import Axes, in_axes
 from pymackay.solve.iterative.checkpoint import Checkpoint
 from pymackay.solve.iterative.solver import Estimate, Iterative
-from pymackay.solve.start import noise_level
-from pymackay.solve.trust_region import trust_region_step
+from pymackay.solve.search.axes import Axes, in_axes
+from pymackay.solve.search.start import noise_level
+from pymackay.solve.search.trust_region import trust_region_step
 
 __all__ = ["Point", "Search"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymackay.model.sparse_gram import SparseGram
+from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.coarse import CoarseSpace
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.couplings import Couplings
@@ -26,7 +26,7 @@ from pymackay.solve.iterative.traces import (
     estimate_traces,
 )
 from pymackay.solve.iterative.variances import ConditionalVariances, conditional_variances
-from pymackay.solve.pls import Evaluation, block_factor, by_term, criterion_value
+from pymackay.solve.solver import Evaluation, block_factor, by_term, criterion_value
 
 __all__ = ["Estimate", "Iterative"]
 

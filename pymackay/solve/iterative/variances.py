@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.chunks import chunks
+from pymackay.model.sums.chunks import chunks
 from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.couplings import block_times

@@ -1,0 +1,1 @@
+"""A comparison as text, as a page and as a report."""

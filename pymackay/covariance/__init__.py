@@ -1,0 +1,1 @@
+"""Covariance parameters of random-effects terms: their order, factors and roots."""

@@ -1,0 +1,1 @@
+"""R's formula language: text in, a specification out; no data."""

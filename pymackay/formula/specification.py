@@ -1,0 +1,124 @@
+"""`Specification`: a formula read to the end, before it meets the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from pymackay.formula.bars import Bar, expand_double_bars, find_bars, remove_bars
+from pymackay.formula.expression import Call, Number, all_names, walk
+from pymackay.formula.lexer import fault
+from pymackay.formula.parser import Formula, parse_formula
+from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
+from pymackay.model.functions.closed_list import find_function
+
+__all__ = ["Specification", "specify"]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a formula asks for.
+
+    Attributes
+    ----------
+    formula : str
+        As it came.
+    response : Variable
+    fixed : Terms
+        Fixed part, `response` its first variable.
+    bars : tuple of Bar
+        Random terms in the order of the formula.
+    variables : tuple of Variable
+        All that the model frame holds, in R's order.
+    messages : tuple of str
+    """
+
+    formula: str
+    response: Variable
+    fixed: Terms
+    bars: tuple[Bar, ...]
+    variables: tuple[Variable, ...]
+    messages: tuple[str, ...] = ()
+
+    @property
+    def offsets(self) -> tuple[Variable, ...]:
+        """The ``offset(...)`` terms."""
+        return tuple(v for v in self.variables if v.is_offset)
+
+
+def specify(formula: str, columns: Sequence[str]) -> Specification:
+    """Read a formula.
+
+    Parameters
+    ----------
+    formula : str
+    columns : sequence of str
+        Names of the data's columns, in order; asked only if the formula has a ``.``.
+
+    Raises
+    ------
+    FormulaError
+        If the formula does not parse or has no random term.
+    """
+    parsed = parse_formula(formula)
+    if "." in all_names(parsed.predictors):
+        taken = set(all_names(parsed.response))
+        return _specify(formula, tuple(name for name in columns if name not in taken))
+    return _specify(formula, ())
+
+
+@lru_cache(maxsize=512)
+def _specify(text: str, dot: tuple[str, ...]) -> Specification:
+    formula = parse_formula(text)
+    for node in (*walk(formula.response), *walk(formula.predictors)):
+        if isinstance(node, Call) and (node.names or not node.arguments):
+            find_function(node, text)
+    dot = _dot_in_frame_order(formula, dot)
+    predictors = expand_double_bars(formula.predictors, text, dot)
+    formula = replace(formula, predictors=predictors)
+    bars = find_bars(predictors, text, dot)
+    if not bars:
+        raise fault(
+            "the formula has no random term; add one such as (1 | g), where g is the column "
+            "that groups the rows",
+            text,
+            len(text),
+        )
+    rest = remove_bars(predictors) or Number(1.0)
+    fixed = expand_terms(rest, text, response=formula.response, dot=dot)
+    return Specification(
+        formula=text,
+        response=make_variable(formula.response),
+        fixed=fixed,
+        bars=bars,
+        variables=_frame_variables(formula, dot),
+        messages=tuple(_messages(fixed, bars, dot)),
+    )
+
+
+def _dot_in_frame_order(formula: Formula, dot: tuple[str, ...]) -> tuple[str, ...]:
+    """Order the columns of ``.`` as the model frame does: those named before it come first."""
+    columns = set(dot)
+    return tuple(v.name for v in _frame_variables(formula, dot) if v.name in columns)
+
+
+def _frame_variables(formula: Formula, dot: tuple[str, ...]) -> tuple[Variable, ...]:
+    response = make_variable(formula.response)
+    others = list_variables(formula.predictors, formula.text, dot)
+    return (response, *(v for v in others if v.label != response.label))
+
+
+def _messages(fixed: Terms, bars: Sequence[Bar], dot: Sequence[str]) -> list[str]:
+    messages = []
+    if fixed.response_repeated:
+        messages.append("the response appeared on the right-hand side and was dropped")
+    entered = {fixed.variables[i].name for term in fixed.terms for i in term.variables}
+    grouping = [bar.group_name for bar in bars if bar.group_name in entered & set(dot)]
+    if grouping:
+        names = ", ".join(dict.fromkeys(grouping))
+        messages.append(
+            f"'.' stands for every other column, so {names} is a fixed effect as well as a "
+            f"grouping factor (as in lme4); take it out with '. - {grouping[0]}'"
+        )
+    return messages

@@ -1,0 +1,1 @@
+"""The variance that shrinkage hides, and what the literal loop will lose."""

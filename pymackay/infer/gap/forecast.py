@@ -1,0 +1,307 @@
+"""`forecast_collapse`: what MacKay's literal loop will do to a model, told before it is run.
+
+In the basis where the sampling covariance of the per-level effects is the identity, the literal
+loop maps a direction's variance ``t ← (t / (1 + t))² s``, with s the sample variance of the
+effects in that direction. From s = 4 on there is a positive fixed point,
+``t* = ((s − 2) + √(s (s − 4))) / 2``; under 4 the direction dies. At the REML optimum of a
+balanced design the estimated variance is t = s − 1 and the conditional variance t / (1 + t), so
+that s is the ratio of the two. That ratio exists for every design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pymackay.arguments import positive_number
+from pymackay.errors import ArgumentError
+from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, view_group
+from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
+from pymackay.infer.gap.strata import find_strata, run_strata
+from pymackay.model.model import Model
+from pymackay.model.sums.gram import cross_products
+from pymackay.results import Fit
+from pymackay.solve.assemble import Problem, assemble
+from pymackay.solve.exact.make import make_solver
+from pymackay.solve.loop.collapse import SURVIVAL, signal_ratios
+from pymackay.solve.search.newton import find_optimum
+
+__all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
+
+FORECAST_COLUMNS = ("term", "direction", "s", "survives", "kept", "theory", "error", "exact")
+
+_GONE = 1e-6  # share of its variance under which a direction is dead
+
+
+def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
+    """Return the t* at which the literal loop ends, 0 where it collapses.
+
+    Parameters
+    ----------
+    s : array-like
+        Sample variance of the effects over their sampling variance.
+    scale : float
+        What the loop's variances are multiplied by in every round.
+
+    Examples
+    --------
+    >>> fixed_point([3.9, 4.0, 25.0]).round(3).tolist()
+    [0.0, 1.0, 22.956]
+    """
+    ratio = np.asarray(s, dtype=np.float64) * scale
+    alive = ratio >= SURVIVAL
+    root = np.sqrt(np.where(alive, ratio * (ratio - SURVIVAL), 0.0))
+    return np.where(alive, 0.5 * (ratio - 2.0 + root), 0.0)
+
+
+def forecast_collapse(
+    fit: Fit | Model, *, update: str = "raw", scale: float | Mapping[str, float] = 1.0
+) -> pd.DataFrame:
+    """Say which directions MacKay's literal loop will kill, and what it keeps of the others.
+
+    The loop is not run. From the REML fit come each direction's s (see the module's first lines)
+    and a reduced loop on a few numbers per level or per stratum, in which σ² follows as well: a
+    direction that dies leaves its variance to the noise.
+
+    Parameters
+    ----------
+    fit : Fit or Model
+        A REML fit of pymackay; a model is fitted first.
+    update : {"raw", "diagonal"}
+        The rule of the loop.
+    scale : float or mapping of term to float
+        What the loop's variances are multiplied by in every round.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per term and direction.
+
+        - ``term``.
+        - ``direction``: a combination of the effects, independent of the others in the prior and
+          in what the data say; with ``update="diagonal"`` the effect.
+        - ``s``: estimated variance over the average conditional variance; ``s − 1`` is the
+          signal-to-noise ratio. nan with ``update="diagonal"`` for several effects: no single
+          number decides there. For a direction whose estimated variance is zero already: of its
+          least-squares effects in a balanced design of one term, 1 in others.
+        - ``survives``.
+        - ``kept``: the loop's variance over the REML estimate; nan where that is zero.
+        - ``theory``: ``t*(s) / (s − 1)``, for a σ² that does not move.
+        - ``error``: how far `kept` may be off: 0 where the forecast is exact, otherwise its
+          distance from a cruder forecast, `theory` or, with ``update="diagonal"``, the one that
+          gives all levels the same information; with several factors, what unequal levels may
+          change is added. nan where `kept` is.
+        - ``exact``: one grouping factor, balanced; for ``"raw"``, an estimate off the boundary.
+
+    Notes
+    -----
+    Told for a loop that starts at the REML variances: one that starts far below them may die where
+    these survive (with t under 1 / t*).
+
+    Exact (up to what the fit's own convergence leaves) for one grouping factor whose levels all
+    have the same design. Otherwise an approximation: levels of unequal size keep their own
+    information, but beta stays where it is; several factors are taken as two strata each.
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is neither a REML fit nor a model, `update` is another rule, or `scale` is not
+        positive.
+    PymackayError
+        If the fit does not offer `pev`, or with several grouping factors `evaluate`.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> forecast = pm.forecast_collapse(fit)
+    >>> forecast[["s", "survives", "kept"]].round(3).values.tolist()
+    [[25.23, True, 0.941], [2.697, False, 0.0]]
+    """
+    if update not in ("raw", "diagonal"):
+        raise ArgumentError(f"update is {update!r}; the literal rules are 'raw' and 'diagonal'.")
+    fit = _fitted(fit) if isinstance(fit, Model) else fit
+    if not isinstance(fit, Fit) or not fit.reml:
+        raise ArgumentError(
+            f"fit is {type(fit).__name__}; expected a REML fit of pymackay.lmer, or a model. "
+            f"The s of a direction is defined at the REML estimate."
+        )
+    scales = _scales(fit, scale)
+    one_group = len(fit.model.levels) == 1
+    rows = _one_group(fit, update, scales) if one_group else _several_groups(fit, update, scales)
+    return pd.DataFrame(list(rows), columns=list(FORECAST_COLUMNS))
+
+
+def _fitted(model: Model) -> Fit:
+    problem = Problem(model, make_solver(cross_products(model), reml=True))
+    optimum = find_optimum(problem.solver)
+    return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
+
+
+def _scales(fit: Fit, scale: float | Mapping[str, float]) -> list[float]:
+    names = [term.name for term in fit.model.terms]
+    given = scale if isinstance(scale, Mapping) else dict.fromkeys(names, scale)
+    if set(given) - set(names):
+        raise ArgumentError(f"scale names {sorted(given)}, but the model's terms are {names}.")
+    return [positive_number("scale", given.get(name, 1.0)) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class _TermForecast:
+    """What is foretold of one term.
+
+    Attributes
+    ----------
+    view : TermView
+    reml_var : numpy.ndarray, shape (q,)
+        Variances at the REML estimate.
+    hidden : numpy.ndarray, shape (r, r)
+        Mean conditional covariance of the standardised effects.
+    kept : numpy.ndarray, shape (r, r)
+        The loop's covariance of them.
+    crude : numpy.ndarray, shape (r, r)
+        The same from a cruder forecast.
+    unequal : numpy.ndarray, shape (r, r)
+        What it leaves out: how levels of unequal information change it.
+    null_s : numpy.ndarray
+        s of the directions whose estimate is zero.
+    exact : bool
+    """
+
+    view: TermView
+    reml_var: np.ndarray
+    hidden: np.ndarray
+    kept: np.ndarray
+    crude: np.ndarray
+    unequal: np.ndarray
+    null_s: np.ndarray
+    exact: bool
+
+
+def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+    reml = view = view_group(fit, next(iter(fit.model.levels)))
+    if update == "diagonal" and any(term.null.size for term in view.terms):
+        # the rule leaves the range of a singular V: seen from its diagonal, all of it is there
+        fit = fit.evaluate(_diagonal_theta(fit))
+        view = view_group(fit, view.name)
+    end = run_reduced(fit, view, update, scales).covariance
+    balanced = is_balanced(view)
+    crude = end if balanced else run_reduced(fit, averaged(view), update, scales).covariance
+    for term, own, scale in zip(view.terms, reml.terms, scales, strict=True):
+        here = (term.live, term.live)
+        told = _TermForecast(
+            view=term,
+            reml_var=np.einsum("ia,ia->i", own.root, own.root),
+            hidden=view.hidden.mean(axis=0)[here],
+            kept=end[here],
+            crude=crude[here],
+            unequal=np.zeros_like(end[here]),
+            null_s=_null_ratios(fit, term, balanced),
+            exact=balanced and not any(one.null.size for one in view.terms),
+        )
+        yield from _term_rows(told, scale, update)
+
+
+def _diagonal_theta(fit: Fit) -> np.ndarray:
+    """Return the theta of the same variances without their correlations."""
+    found = []
+    for term in fit.model.terms:
+        sd = np.sqrt(np.diag(fit.varcorr[term.name])) / fit.sigma
+        columns, rows = np.triu_indices(len(sd))
+        found.append(np.where(rows == columns, sd[rows], 0.0))
+    return np.concatenate(found)
+
+
+def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
+    """Return the s of the directions in which the estimate is zero."""
+    count = term.null.shape[1]
+    single = balanced and count and len(fit.model.terms) == 1 and fit.problem is not None
+    ratios = signal_ratios(fit.problem.model) if single else None
+    return np.ones(count) if ratios is None else ratios[:count]
+
+
+def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+    views = {name: view_group(fit, name) for name in fit.model.levels}
+    terms = {term.summary.name: term for view in views.values() for term in view.terms}
+    scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
+    strata = find_strata(fit)
+    variances, _ = run_strata(fit, strata, scales)
+    alone = {name: _alone(fit, view, update, scale_of) for name, view in views.items()}
+    for summary, one, v in zip(fit.model.terms, strata, variances, strict=True):
+        term = terms[summary.name]
+        here = (term.live, term.live)
+        end, average = alone[summary.group]
+        kept = crude = (one.axes * v) @ one.axes.T
+        if update == "diagonal" and len(summary.effects) > 1:
+            kept = end[here]  # the strata know directions, which this rule mixes
+        told = _TermForecast(
+            view=term,
+            reml_var=np.einsum("ia,ia->i", term.root, term.root),
+            hidden=(one.axes / one.s) @ one.axes.T,
+            kept=kept,
+            crude=crude,
+            unequal=2.0 * (end - average)[here],  # levels differ in size and in whom they meet
+            null_s=np.ones(term.null.shape[1]),
+            exact=False,
+        )
+        yield from _term_rows(told, scale_of[summary.name], update)
+
+
+def _alone(
+    fit: Fit, view: GroupView, update: str, scale_of: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the loop of one factor, the others held: with its levels, and with average ones."""
+    scales = [scale_of[term.summary.name] for term in view.terms]
+    end = run_reduced(fit, view, update, scales).covariance
+    if is_balanced(view):
+        return end, end
+    return end, run_reduced(fit, averaged(view), update, scales).covariance
+
+
+def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[str, object]]:
+    """Return the rows of one term, s descending, directions already dead last."""
+    effects = told.view.summary.effects
+    if update == "diagonal" and len(effects) > 1:
+        yield from _effect_rows(told)
+        return
+    values, axes = np.linalg.eigh(told.hidden)
+    for value, axis in zip(values, axes.T, strict=True):
+        s = 1.0 / value
+        theory = float(fixed_point(s, scale)) / (s - 1.0) if s > 1.0 else np.nan
+        name = combination(told.view.inverse.T @ axis, effects)
+        kept = float(axis @ told.kept @ axis)
+        error = abs(kept - theory) + abs(float(axis @ told.unequal @ axis))
+        yield _row(told, name, s, kept, theory, error)
+    for weights, s in zip(told.view.null.T, told.null_s, strict=True):
+        yield _row(told, combination(weights, effects), float(s), np.nan, np.nan, np.nan)
+
+
+def _effect_rows(told: _TermForecast) -> Iterator[dict[str, object]]:
+    root, own = told.view.root, told.reml_var
+
+    def share(covariance: np.ndarray) -> np.ndarray:
+        loop = np.einsum("ia,ab,ib->i", root, covariance, root)
+        return np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
+
+    kept = share(told.kept)
+    error = np.abs(kept - share(told.crude)) + np.abs(share(told.unequal))
+    for i, effect in enumerate(told.view.summary.effects):
+        yield _row(told, effect, np.nan, float(kept[i]), np.nan, float(error[i]))
+
+
+def _row(
+    told: _TermForecast, direction: str, s: float, kept: float, theory: float, error: float
+) -> dict[str, object]:
+    return {
+        "term": told.view.summary.name,
+        "direction": direction,
+        "s": s,
+        "survives": kept > _GONE,
+        "kept": 0.0 if kept <= _GONE else kept,
+        "theory": theory,
+        "error": 0.0 if told.exact and kept > -_GONE else error,
+        "exact": told.exact,
+    }

@@ -1,0 +1,208 @@
+"""What each term's data say of it, stratum by stratum, where several grouping factors compete.
+
+The contrasts between the levels of a factor fall into two strata: those that the other factors
+leave alone (within), and those they share (between; all of them for the outer factor of a nested
+pair). In a stratum of ν contrasts with sampling variance m, in units of the term's own variance,
+the effective number at variance v is ν v / (v + m), so that a fit's effective numbers at a few
+other variances tell ν and m. Exact for nested and crossed balanced designs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.infer.gap.effect_roots import view_group
+from pymackay.results import Fit
+
+__all__ = ["Strata", "find_strata", "run_strata"]
+
+_LARGE = 1e2  # a relative sd that is as good as unlimited for the term itself
+_LARGER = 1e5  # and one that is so even beside _LARGE
+_FEW = 1e-2  # contrasts, per contrast there are, that are rounding
+_ROUNDS = 20_000
+_DONE = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Strata:
+    """The strata of one term, direction by direction; variances in units of the fit's own.
+
+    Attributes
+    ----------
+    n_levels : int
+    axes : numpy.ndarray, shape (r, r)
+        The directions, as columns, in the standardised effects.
+    contrasts : numpy.ndarray, shape (r,)
+        All that can be told apart from the fixed effects.
+    gamma : numpy.ndarray, shape (r,)
+        Effective number at the fit.
+    within, between : numpy.ndarray, shape (r,)
+        Contrasts of each stratum.
+    within_noise : numpy.ndarray, shape (r,)
+        Sampling variance within: a multiple of σ².
+    between_noise : numpy.ndarray, shape (r,)
+        That of the between stratum, as far as σ² makes it.
+    shared : numpy.ndarray, shape (terms, r)
+        What each other term's variance adds to it.
+    """
+
+    n_levels: int
+    axes: np.ndarray
+    contrasts: np.ndarray
+    gamma: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    within_noise: np.ndarray
+    between_noise: np.ndarray
+    shared: np.ndarray
+
+    @property
+    def s(self) -> np.ndarray:
+        """Sample variance over sampling variance, both strata in one: ν / (ν − γ)."""
+        return self.contrasts / (self.contrasts - self.gamma)
+
+
+Numbers = Callable[[np.ndarray], list[np.ndarray]]
+
+
+def find_strata(fit: Fit) -> list[Strata]:
+    """Return the strata of every term of a REML fit; null directions are left out."""
+    numbers = _effective_numbers(fit)
+    count = len(fit.model.terms)
+    alone = np.eye(count)
+    here = numbers(np.ones(count))
+    without = [numbers(1.0 - alone[k]) for k in range(count)]
+    return [
+        _strata_of(
+            levels=len(fit.model.levels[term.group]),
+            here=here[k],
+            without=[without[other][k] if other != k else here[k] for other in range(count)],
+            unlimited=numbers(1.0 + (_LARGE - 1.0) * alone[k])[k],
+            rest_unlimited=numbers(_LARGER + (1.0 - _LARGER) * alone[k])[k],
+            all_unlimited=numbers(_LARGER + (_LARGE - _LARGER) * alone[k])[k],
+        )
+        for k, term in enumerate(fit.model.terms)
+    ]
+
+
+def _effective_numbers(fit: Fit) -> Numbers:
+    """Return a function of multipliers of the terms' sds: each term's effective numbers.
+
+    As matrices in the directions that are live in `fit`: J − Σ_j Var(û_j − u_j), the u being
+    standardised at the multiplied variances.
+    """
+    views = {name: view_group(fit, name) for name in fit.model.levels}
+    terms = {term.summary.name: term for view in views.values() for term in view.terms}
+    sizes = [len(t.effects) * (len(t.effects) + 1) // 2 for t in fit.model.terms]
+
+    def numbers(multipliers: np.ndarray) -> list[np.ndarray]:
+        theta = fit.theta.to_numpy() * np.repeat(multipliers, sizes)
+        there = fit.evaluate(theta)
+        found, columns = [], dict.fromkeys(fit.model.levels, 0)
+        for summary, multiplier in zip(fit.model.terms, multipliers, strict=True):
+            start = columns[summary.group]
+            stop = columns[summary.group] = start + len(summary.effects)
+            errors = there.pev[summary.group][:, start:stop, start:stop]
+            unit = multiplier * there.sigma / fit.sigma
+            inverse = terms[summary.name].inverse / (unit if multiplier else 1.0)
+            identity = np.eye(len(inverse))
+            hidden = inverse @ errors.sum(axis=0) @ inverse.T
+            found.append(len(errors) * identity - hidden if multiplier else 0.0 * identity)
+        return found
+
+    return numbers
+
+
+def _strata_of(
+    levels: int,
+    here: np.ndarray,
+    without: list[np.ndarray],
+    unlimited: np.ndarray,
+    rest_unlimited: np.ndarray,
+    all_unlimited: np.ndarray,
+) -> Strata:
+    axes = np.linalg.eigh(here)[1]
+
+    def along(matrix: np.ndarray) -> np.ndarray:
+        return np.einsum("ai,ab,bi->i", axes, matrix, axes)
+
+    contrasts, gamma = along(unlimited), along(here)
+    gamma_within = along(rest_unlimited)
+    within = np.where(gamma_within > _FEW * gamma, along(all_unlimited), 0.0)
+    gamma_within = np.where(within > 0.0, gamma_within, 0.0)
+    between = np.where(contrasts - within > _FEW * contrasts, contrasts - within, 0.0)
+    noise = _noise(between, gamma - gamma_within)
+    shared = np.array([noise - _noise(between, along(g) - gamma_within) for g in without])
+    return Strata(
+        n_levels=levels,
+        axes=axes,
+        contrasts=contrasts,
+        gamma=gamma,
+        within=within,
+        between=between,
+        within_noise=_noise(within, gamma_within),
+        between_noise=noise - shared.sum(axis=0),
+        shared=shared,
+    )
+
+
+def _noise(contrasts: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """Solve ``γ = ν / (1 + m)`` for m, 0 where there are no contrasts."""
+    present = (contrasts > 0.0) & (gamma > 0.0)
+    return np.where(present, contrasts / np.where(present, gamma, 1.0) - 1.0, 0.0)
+
+
+def run_strata(
+    fit: Fit, strata: list[Strata], scale: Sequence[float]
+) -> tuple[list[np.ndarray], float]:
+    """Run the literal loop on the strata, from the fit's own variances to the end.
+
+    Returns
+    -------
+    variances : list of numpy.ndarray, each (r,)
+        Term by term, along its axes, in units of the fit's own.
+    noise_ratio : float
+        The loop's σ² over the fit's.
+    """
+    variances, ratio = [np.ones_like(one.gamma) for one in strata], 1.0
+    rest = fit.n_obs - len(fit.beta) - sum(float(one.within.sum()) for one in strata)
+    for _ in range(_ROUNDS):
+        means = np.array([v.mean() if v.size else 0.0 for v in variances])
+        following, sse, df = [], rest, rest
+        for one, v, factor in zip(strata, variances, scale, strict=True):
+            inner, outer = _shrinkage(one, v, ratio, means)
+            divisor = one.contrasts * (one.n_levels - 1)
+            divisor = divisor / np.minimum(one.contrasts, one.n_levels - 1)
+            seen = one.within * inner**2 * (1.0 + one.within_noise)
+            full_noise = one.between_noise + one.shared.sum(axis=0)
+            seen = seen + one.between * outer**2 * (1.0 + full_noise)
+            following.append(factor * seen / divisor)
+            excess = np.where(one.within > 0.0, 1.0 + 1.0 / np.maximum(one.within_noise, 1e-300), 0)
+            sse += float(np.sum(one.within * excess * (1.0 - inner) ** 2))
+            df += float(np.sum(one.within * (1.0 - inner)))
+        moved = max(
+            [abs(sse / df - ratio)]
+            + [
+                float(np.abs(a - b).max(initial=0.0))
+                for a, b in zip(following, variances, strict=True)
+            ]
+        )
+        variances, ratio = following, sse / df
+        if moved < _DONE:
+            break
+    return variances, ratio
+
+
+def _shrinkage(
+    one: Strata, v: np.ndarray, ratio: float, means: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return v / (v + m) of both strata at the loop's variances."""
+    inner = v + ratio * one.within_noise
+    outer = v + ratio * one.between_noise + means @ one.shared
+    return (
+        np.divide(v, inner, out=np.zeros_like(v), where=inner > 0.0),
+        np.divide(v, outer, out=np.zeros_like(v), where=outer > 0.0),
+    )

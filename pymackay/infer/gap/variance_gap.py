@@ -1,0 +1,222 @@
+"""The variance gap: what the predictions show of each variance, and what shrinkage hides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.results import Fit, TermSummary
+
+__all__ = ["GAP_COLUMNS", "variance_gap"]
+
+GAP_COLUMNS = (
+    "term",
+    "group",
+    "effect",
+    "levels",
+    "variance",
+    "prediction_variance",
+    "error_variance",
+    "total",
+    "residue",
+    "hidden_share",
+    "gamma",
+)
+
+_SAME = 1e-7  # relative: criteria of one model at one theta
+
+
+def variance_gap(
+    fit: Fit,
+    data: pd.DataFrame | None = None,
+    *,
+    weights: str | Any | None = None,
+    offset: str | Any | None = None,
+    subset: str | Any | None = None,
+    contrasts: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Split each estimated variance into what the predictions show and what they hide.
+
+    By the law of total variance ``Var(b) = Var E(b|y) + E Var(b|y)``. At the optimum of the
+    likelihood the split is exact with `condvar` as the second part, and at the optimum of the REML
+    criterion with `pev`, so a residue of zero certifies that an optimum was reached.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any engine. One that offers `pev` (a REML fit) or `condvar` (an ML fit) is all that is
+        needed: every fit of pymackay, every live fit of lme4, and recorded ones of up to some
+        thousand levels.
+    data, weights, offset, subset, contrasts
+        What the fit was made with; for a fit that does not offer its error variances. They are
+        computed from the model at the fit's theta.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per term and effect; variances are absolute, in the squared unit of the effect.
+
+        - ``term``, ``group``, ``effect``: as in ``fit.varcorr``.
+        - ``levels``: number J of levels of the grouping factor.
+        - ``variance``: the estimate v.
+        - ``prediction_variance``: mean square of the J predicted effects, about zero.
+        - ``error_variance``: mean over the levels of pev (REML) or condvar (ML).
+        - ``total``: ``prediction_variance + error_variance``.
+        - ``residue``: ``variance - total``, what is left over.
+        - ``hidden_share``: ``error_variance / variance``, the share that shrinkage hid; 1 where
+          the variance is zero, its limit.
+        - ``gamma``: MacKay's effective number of effects, ``levels * (1 - hidden_share)``; 0 where
+          the variance is zero.
+
+    Raises
+    ------
+    ArgumentError
+        If `fit` is not a `Fit`, or was not made with `data`.
+    PymackayError
+        If the fit does not offer the error variances its criterion needs, and `data` are not given.
+
+    References
+    ----------
+    MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4, section 4.
+    Dempster, A. P., Laird, N. M., Rubin, D. B. (1977). Maximum likelihood from incomplete data via
+    the EM algorithm. J. R. Statist. Soc. B 39.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
+    >>> gap = pm.variance_gap(fit)
+    >>> bool(abs(gap["residue"] / gap["variance"]).max() < 1e-6)
+    True
+    """
+    if not isinstance(fit, Fit):
+        raise ArgumentError(
+            f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
+            f"got {type(fit).__name__}."
+        )
+    if _source(fit) is not None:
+        errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
+    elif data is not None:
+        given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+        errors = _computed(fit, data, given)
+    else:
+        raise _nothing_offered(fit)
+    rows = [row for part in _term_parts(fit, errors) for row in _effect_rows(part)]
+    return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
+
+
+@dataclass(frozen=True, eq=False)
+class _TermPart:
+    """One term's share of what a group holds.
+
+    Attributes
+    ----------
+    variance : numpy.ndarray, shape (q,)
+        Estimated variances.
+    predictions : numpy.ndarray, shape (J, q)
+    errors : numpy.ndarray, shape (J, q)
+        Diagonals of the error covariances, level by level.
+    """
+
+    term: TermSummary
+    variance: np.ndarray
+    predictions: np.ndarray
+    errors: np.ndarray
+
+
+def _source(fit: Fit) -> object:
+    """Return what offers pev under REML, condvar under ML: the ones that close the gap."""
+    return fit.pev_source if fit.reml else fit.condvar_source
+
+
+def _nothing_offered(fit: Fit) -> PymackayError:
+    kind, what = ("a REML", "pev") if fit.reml else ("an ML", "condvar")
+    return PymackayError(
+        f"fit: the variance gap of {kind} fit needs {what}, which this fit, made by "
+        f"{fit.engine}, does not offer. Pass data=, and weights, offset, subset and contrasts if "
+        f"the fit had them: {what} is then computed from the model at the fit's theta."
+    )
+
+
+def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the error variances, term by term (J, q), from the model at the fit's theta."""
+    # the solvers load TensorFlow, which other fits do not need here
+    from pymackay.covariance.layout import theta_names
+    from pymackay.model.design.build import build_model
+    from pymackay.model.sums.gram import cross_products
+    from pymackay.solve.assemble import Problem, evaluate_at
+    from pymackay.solve.exact.make import make_solver
+
+    model = build_model(fit.formula, data, **given)
+    terms = {term.name: term.effects for term in model.terms}
+    names = theta_names([(term.group, term.effects) for term in model.terms])
+    if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
+        raise ArgumentError(f"data: give the terms {terms}, but the fit has {fit.model.terms}.")
+    problem = Problem(model, make_solver(cross_products(model), reml=fit.reml))
+    in_order = list(fit.theta.index) == names  # two terms of a group may share a name
+    at = evaluate_at(problem, (fit.theta if in_order else fit.theta[names]).to_numpy())
+    off = abs(at.criterion - fit.criterion) / max(abs(fit.criterion), fit.n_obs)
+    if at.n_obs != fit.n_obs or off > _SAME:
+        raise ArgumentError(
+            f"data: the fit was not made with these: {at.n_obs} rows are used, the fit had "
+            f"{fit.n_obs}, and the criterion at its theta is {at.criterion:.10g} here and "
+            f"{fit.criterion:.10g} there. Pass the data, weights, offset, subset and contrasts of "
+            f"the fit."
+        )
+    unit = (fit.sigma / at.sigma) ** 2
+    found = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
+    return {name: unit * errors for name, errors in found.items()}
+
+
+def _diagonals(
+    terms: Iterable[TermSummary], blocks: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Cut each group's covariances, where its terms are joined, into diagonals (J, q) by term."""
+    used: dict[str, int] = {}
+    found = {}
+    for term in terms:
+        start = used.get(term.group, 0)
+        stop = used[term.group] = start + len(term.effects)
+        diagonals = np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)
+        found[term.name] = diagonals[:, start:stop]
+    return found
+
+
+def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[_TermPart]:
+    used: dict[str, int] = {}
+    for term in fit.model.terms:
+        start = used.get(term.group, 0)
+        stop = used[term.group] = start + len(term.effects)
+        yield _TermPart(
+            term=term,
+            variance=np.diag(fit.varcorr[term.name].to_numpy(dtype=np.float64)),
+            predictions=fit.ranef[term.group].to_numpy(dtype=np.float64)[:, start:stop],
+            errors=errors[term.name],
+        )
+
+
+def _effect_rows(part: _TermPart) -> Iterator[dict[str, object]]:
+    levels = len(part.predictions)
+    shown = np.einsum("ji,ji->i", part.predictions, part.predictions) / levels
+    hidden = part.errors.mean(axis=0)
+    for i, effect in enumerate(part.term.effects):
+        variance = part.variance[i]
+        share = hidden[i] / variance if variance > 0.0 else 1.0
+        yield {
+            "term": part.term.name,
+            "group": part.term.group,
+            "effect": effect,
+            "levels": levels,
+            "variance": variance,
+            "prediction_variance": shown[i],
+            "error_variance": hidden[i],
+            "total": shown[i] + hidden[i],
+            "residue": variance - (shown[i] + hidden[i]),
+            "hidden_share": share,
+            "gamma": levels * (1.0 - share),
+        }

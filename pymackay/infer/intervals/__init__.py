@@ -1,0 +1,1 @@
+"""Intervals: profile likelihood, bootstrap, and the power that is computed with them."""

@@ -1,0 +1,92 @@
+"""A model as plain values and back: the formula is read again, so that no code is stored."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from pymackay.errors import DataError, RecordingError
+from pymackay.formula.expression import Name
+from pymackay.formula.specification import Specification, specify
+from pymackay.formula.terms import Terms
+from pymackay.infer.keep.codec import Decoder, Encoder
+from pymackay.model.design.blueprint import Blueprint, SideBlueprint
+from pymackay.model.model import Model
+
+__all__ = ["decode_model", "encode_model"]
+
+_MODEL = tuple(f.name for f in fields(Model) if f.name not in ("blueprint", "given"))
+_SIDE = tuple(field.name for field in fields(SideBlueprint) if field.name != "terms")
+_READ_AGAIN = ("specification", "fixed", "bars", "random")
+_BLUEPRINT = tuple(field.name for field in fields(Blueprint) if field.name not in _READ_AGAIN)
+
+
+def encode_model(model: Model, encoder: Encoder) -> dict[str, Any]:
+    """Return a model as JSON.
+
+    Raises
+    ------
+    DataError
+        If it holds what the format does not have.
+    """
+    found = {name: encoder.encode(getattr(model, name)) for name in _MODEL}
+    if model.blueprint is not None:
+        found["blueprint"] = _encode_blueprint(model.blueprint, encoder)
+    return found
+
+
+def decode_model(stored: dict[str, Any], decoder: Decoder) -> Model:
+    """Return the model that was encoded."""
+    blueprint = stored.get("blueprint")
+    return Model(
+        **_decoded(_MODEL, stored, decoder),
+        blueprint=None if blueprint is None else _decode_blueprint(blueprint, decoder),
+    )
+
+
+def _encode_blueprint(blueprint: Blueprint, encoder: Encoder) -> dict[str, Any]:
+    specification = blueprint.specification
+    names = [v.name for v in specification.variables if isinstance(v.node, Name)]
+    if specify(specification.formula, names) != specification:
+        raise DataError(
+            f"the formula {specification.formula!r} cannot be saved, because it does not read the "
+            f"same without its data; write out what '.' stands for"
+        )
+    return {
+        "formula": specification.formula,
+        "names": names,
+        "bars": [specification.bars.index(bar) for bar in blueprint.bars],
+        "fixed": _encode_side(blueprint.fixed, encoder),
+        "random": [_encode_side(side, encoder) for side in blueprint.random],
+        **{name: encoder.encode(getattr(blueprint, name)) for name in _BLUEPRINT},
+    }
+
+
+def _encode_side(side: SideBlueprint, encoder: Encoder) -> dict[str, Any]:
+    return {name: encoder.encode(getattr(side, name)) for name in _SIDE}
+
+
+def _decode_blueprint(stored: dict[str, Any], decoder: Decoder) -> Blueprint:
+    specification: Specification = specify(stored["formula"], stored["names"])
+    bars = tuple(specification.bars[k] for k in stored["bars"])
+    if len(bars) != len(stored["random"]):
+        raise RecordingError("the file's random terms are incomplete")
+    return Blueprint(
+        specification=specification,
+        fixed=_decode_side(specification.fixed, stored["fixed"], decoder),
+        bars=bars,
+        random=tuple(
+            _decode_side(bar.effects, side, decoder)
+            for bar, side in zip(bars, stored["random"], strict=True)
+        ),
+        **_decoded(_BLUEPRINT, stored, decoder),
+    )
+
+
+def _decode_side(terms: Terms, stored: dict[str, Any], decoder: Decoder) -> SideBlueprint:
+    return SideBlueprint(terms=terms, **_decoded(_SIDE, stored, decoder))
+
+
+def _decoded(names: tuple[str, ...], stored: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
+    """Return the fields that are stored; those a file of an earlier version lacks have defaults."""
+    return {name: decoder.decode(stored[name]) for name in names if name in stored}

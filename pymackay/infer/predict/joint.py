@@ -1,0 +1,143 @@
+"""`JointCovariance`: of beta-hat and of the errors of the predicted effects, together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from pymackay.infer.predict.rows import Rows
+from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.model.sums.gram import Block, Gram
+from pymackay.results import Fit
+from pymackay.solve.assemble import factors_from_theta, user_factors
+from pymackay.solve.solver import block_factor
+
+__all__ = ["JointCovariance"]
+
+_CELLS = 4_000_000  # of a dense intermediate: rows are taken in chunks of this size
+
+
+@dataclass(frozen=True, eq=False)
+class JointCovariance:
+    """Covariance of (b̂ − b, β̂), relative to sigma², as quadratic forms of rows need it.
+
+    It is the inverse of the mixed-model equations' matrix (Henderson 1975, Biometrics 31), with
+    theta taken as known. It is never written out: the leading block is eliminated level by level,
+    and only the inverse of what remains is held.
+
+    Attributes
+    ----------
+    gram : Gram
+    F : numpy.ndarray, shape (J, q, q)
+        Of the leading block: ``Λ (I + Λ'Z_j'Z_jΛ)⁻¹ Λ'``.
+    C : scipy.sparse.csr_matrix, shape (J q, m)
+        The leading block's cross-products with all other columns but the response.
+    Q : numpy.ndarray, shape (m, m)
+        Covariance of the other blocks' errors and of beta-hat.
+    transforms : tuple of numpy.ndarray, each (q, q)
+        Term by term, columns in the user's units to those of `gram`; zero for effects that do
+        not vary.
+    """
+
+    gram: Gram
+    F: np.ndarray
+    C: sp.csr_matrix
+    Q: np.ndarray
+    transforms: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, fit: Fit) -> JointCovariance:
+        """Compute it at the theta of `fit`."""
+        what = "a standard error of prediction, or a leverage,"
+        gram = dense_gram(problem_of(fit, what), what)
+        factors = factors_from_theta(gram, fit.theta.to_numpy())
+        alive = [np.asarray(factor.any(axis=1)) for factor in user_factors(gram, factors)]
+        lead = block_factor(gram, gram.blocks[0], factors)
+        q = gram.blocks[0].q
+        M = np.eye(q) + lead.T @ gram.A @ lead
+        F = lead @ np.linalg.solve(M, np.broadcast_to(lead.T, M.shape))
+        C = sp.csr_matrix(gram.C.reshape(gram.blocks[0].size, -1))
+        others = [block_factor(gram, block, factors) for block in gram.blocks[1:]]
+        return cls(
+            gram=gram,
+            F=F,
+            C=C[:, :-1],
+            Q=_inverse_of_rest(gram, C[:, :-1], F, others),
+            transforms=tuple(
+                T * is_alive[:, None] for T, is_alive in zip(gram.transforms, alive, strict=True)
+            ),
+        )
+
+    def variances(self, rows: Rows) -> np.ndarray:
+        """Return the relative variance of ``x'β̂ + z'(b̂ − b)`` of each row, shape (m,).
+
+        Effects of levels that the model does not have are left out. No value may be missing.
+        """
+        m = self.Q.shape[0]
+        step = max(_CELLS // max(m, 1), 1)
+        found = np.empty(len(rows.X))
+        for start in range(0, len(found), step):
+            part = slice(start, start + step)
+            found[part] = self._variances(rows, part)
+        return found
+
+    def _variances(self, rows: Rows, part: slice) -> np.ndarray:
+        gram = self.gram
+        X = rows.X[part]
+        designs = [self._block_design(block, rows, part) for block in gram.blocks]
+        lead = designs[0]
+        carried = lead @ sp.bsr_matrix(
+            (self.F, np.arange(len(self.F)), np.arange(len(self.F) + 1)), shape=(lead.shape[1],) * 2
+        )
+        fixed = scipy.linalg.solve_triangular(gram.basis.R, X.T, trans="T").T if gram.p else X
+        rest = np.hstack([*(Z.toarray() for Z in designs[1:]), fixed])
+        rest = rest - (carried @ self.C).toarray()
+        own = np.asarray(carried.multiply(lead).sum(axis=1)).ravel()
+        return own + np.einsum("nm,nm->n", rest @ self.Q, rest)
+
+    def _block_design(self, block: Block, rows: Rows, part: slice) -> sp.csr_matrix:
+        """Return Z of one block in the bases of `gram`, shape (rows, J q)."""
+        n, size = len(rows.X[part]), block.size
+        total = sp.csr_matrix((n, size))
+        slices = dict(self.gram.block_slices(block))
+        for term, columns, codes in rows.parts():
+            if term not in slices:
+                continue
+            values = columns[part] @ self.transforms[term]
+            level = codes[part].astype(np.int64)
+            places = np.arange(slices[term].start, slices[term].stop)
+            known = np.flatnonzero(level >= 0)
+            where = level[known, None] * block.q + places
+            data = values[known]
+            total = total + sp.csr_matrix(
+                (data.ravel(), (np.repeat(known, len(places)), where.ravel())), shape=(n, size)
+            )
+        return total
+
+
+def _inverse_of_rest(
+    gram: Gram, C: sp.csr_matrix, F: np.ndarray, factors: list[np.ndarray]
+) -> np.ndarray:
+    """Return ``S (S'KS + [I 0; 0 0])⁻¹ S'``, S = [Λ₂ 0; 0 I], K with the lead eliminated."""
+    J = len(F)
+    blocks = sp.bsr_matrix((F, np.arange(J), np.arange(J + 1)), shape=(C.shape[0],) * 2)
+    K = gram.D[:-1, :-1] - (C.T @ (blocks @ C)).toarray()
+    S = sp.block_diag(
+        [
+            *(
+                sp.kron(sp.eye(block.n_levels), factor)
+                for block, factor in zip(gram.blocks[1:], factors, strict=True)
+            ),
+            sp.eye(gram.p),
+        ],
+        format="csr",
+    )
+    scaled = S.T @ (S.T @ K).T
+    index = np.arange(len(K) - gram.p)
+    scaled[index, index] += 1.0
+    root = scipy.linalg.cholesky((scaled + scaled.T) / 2.0, lower=True)
+    half = scipy.linalg.solve_triangular(root, S.T.toarray(), lower=True)
+    return np.asarray(half.T @ half)

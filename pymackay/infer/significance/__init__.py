@@ -1,0 +1,1 @@
+"""Tests of fixed effects and of variances."""

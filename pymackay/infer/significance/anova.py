@@ -1,0 +1,98 @@
+"""`anova`: tests of the fixed part's terms, or of models against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
+from pymackay.infer.significance.ddf import Known, known
+from pymackay.infer.significance.hypotheses import hypotheses
+from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
+from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.results import Fit
+
+__all__ = ["anova"]
+
+_KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
+_ROMAN = {1: "I", 2: "II", 3: "III"}
+
+
+def anova(
+    fit: Fit,
+    *others: Fit,
+    type: int | str = 3,
+    ddf: str = "Satterthwaite",
+    refit: bool = True,
+    names: Sequence[str] | None = None,
+) -> HeadedTable:
+    """Test the terms of one fit, or compare several fits by likelihood ratios.
+
+    Parameters
+    ----------
+    fit : Fit
+    *others : Fit
+        Fits of other models to the same response; with any, the models are compared.
+    type : {3, 2, 1, "III", "II", "I"}
+        Of one fit's tests: marginal; each term after those that do not contain it; sequential.
+    ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
+        As in `coefficients`.
+    refit : bool
+        Whether REML fits that are compared are refitted by ML (default), which models with
+        different fixed parts need.
+    names : sequence of str, optional
+        What the models that are compared are called, in the order given; by default ``fit1``, ...
+
+    Returns
+    -------
+    HeadedTable
+        For one fit, by term: ``Sum Sq``, ``Mean Sq``, ``NumDF``, ``DenDF``, ``F value``,
+        ``Pr(>F)``, as lmerTest. A term whose columns were all left out for rank has nan.
+        For several, ordered by their number of parameters: ``npar``, ``AIC``, ``BIC``, ``logLik``,
+        ``deviance``, ``Chisq``, ``Df``, ``Pr(>Chisq)``, each against the one before, as lme4.
+
+    Raises
+    ------
+    PymackayError
+        If an argument is not known, the fits are of different data, or a fit that must be
+        refitted, or whose terms are tested, does not hold its model.
+
+    References
+    ----------
+    Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13).
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> cake = pm.load_data("cake")
+    >>> fit = pm.lmer("angle ~ recipe * temperature + (1 | recipe:replicate)", cake)
+    >>> pm.anova(fit)[["NumDF", "DenDF"]].round(3).to_numpy().tolist()
+    [[2.0, 42.0], [5.0, 210.0], [10.0, 210.0]]
+    >>> smaller = pm.lmer("angle ~ recipe + temperature + (1 | recipe:replicate)", cake)
+    >>> pm.anova(fit, smaller)["Df"].tolist()
+    [nan, 10.0]
+    """
+    check_fit(fit, "anova")
+    if others:
+        return likelihood_ratio((fit, *others), refit=refit, names=names)
+    kind = _KINDS.get(str(type).upper())
+    if kind is None:
+        raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
+    model = problem_of(fit, "the tests of terms").model
+    found = known(fit, ddf)
+    rows = {label: _row(found, L) for label, L in hypotheses(model, kind).items()}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(F_COLUMNS))
+    if found.method == "none":
+        table = table.drop(columns=["DenDF", "Pr(>F)"])
+    heading = f"Type {_ROMAN[kind]} analysis of variance{found.by}"
+    return HeadedTable(table, heading=heading, messages=found.messages)
+
+
+def _row(found: Known, L: np.ndarray) -> list[float]:
+    if not len(L):
+        return [float("nan")] * len(F_COLUMNS)
+    return [values[0] for values in f_columns(found, L).values()]

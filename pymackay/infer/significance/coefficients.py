@@ -1,0 +1,81 @@
+"""`coefficients`: the fixed effects with standard errors, degrees of freedom and p-values."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from pymackay.infer.problem import check_fit
+from pymackay.infer.significance.ddf import known
+from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.results import Fit
+
+__all__ = ["coefficients", "t_columns"]
+
+
+def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
+    """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.
+
+    Parameters
+    ----------
+    fit : Fit
+    ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
+        Where the degrees of freedom come from. ``"Kenward-Roger"`` also adjusts the standard
+        errors, and refits an ML fit by REML. ``"normal"`` takes the covariance parameters as known
+        (infinite degrees of freedom); ``"none"`` gives neither degrees of freedom nor p-values, as
+        lme4.
+
+    Returns
+    -------
+    HeadedTable
+        A data frame with one row per coefficient and the columns ``Estimate``, ``Std. Error``,
+        ``df``, ``t value``, ``Pr(>|t|)``.
+
+    Raises
+    ------
+    PymackayError
+        If `ddf` is not known, or the fit does not hold its model (one made by lme4) and `ddf`
+        needs it.
+
+    References
+    ----------
+    Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13).
+    Kenward, Roger 1997, Biometrics 53.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> table = pm.coefficients(fit)
+    >>> table.loc["Days", ["Estimate", "df", "t value"]].round(4).tolist()
+    [10.4673, 17.0, 6.7715]
+    """
+    check_fit(fit, "coefficients")
+    found = known(fit, ddf)
+    columns = t_columns(
+        found.fit.beta.to_numpy(),
+        np.sqrt(np.diag(found.precision.vcov)),
+        np.array([found.precision.t_df(row) for row in np.eye(len(found.fit.beta))]),
+    )
+    if found.method == "none":
+        columns = {name: columns[name] for name in ("Estimate", "Std. Error", "t value")}
+    return HeadedTable(
+        columns,
+        index=found.fit.beta.index,
+        heading=f"Fixed effects{found.by}",
+        messages=found.messages,
+    )
+
+
+def t_columns(
+    estimate: np.ndarray, std_error: np.ndarray, df: np.ndarray, rhs: np.ndarray | float = 0.0
+) -> dict[str, np.ndarray]:
+    """Return the columns of a table of t tests, by lmerTest's names."""
+    t = (estimate - rhs) / std_error
+    return {
+        "Estimate": estimate,
+        "Std. Error": std_error,
+        "df": df,
+        "t value": t,
+        "Pr(>|t|)": 2.0 * stats.t.sf(np.abs(t), df),
+    }

@@ -1,0 +1,219 @@
+"""`contrast`: tests of linear functions of the fixed effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.problem import check_fit
+from pymackay.infer.significance.coefficients import t_columns
+from pymackay.infer.significance.ddf import Known, check_level, known
+from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.results import Fit
+
+__all__ = ["F_COLUMNS", "contrast", "f_columns"]
+
+F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
+
+
+def contrast(
+    fit: Fit,
+    L: Any,
+    *,
+    ddf: str = "Satterthwaite",
+    rhs: Any = 0.0,
+    joint: bool = True,
+    level: float = 0.95,
+) -> HeadedTable:
+    """Test ``L beta = rhs``.
+
+    Parameters
+    ----------
+    fit : Fit
+    L : mapping, pandas.Series, pandas.DataFrame, array-like of shape (p,) or (k, p), or sequence
+        One linear function of the coefficients, or k of them as rows. By coefficient name in a
+        mapping (``{"recipeB": 1, "recipeC": -1}``), a Series or a DataFrame's columns, names left
+        out being 0; a sequence of mappings or Series makes several rows. In arrays in the order of
+        ``fit.beta``.
+    ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
+        As in `coefficients`.
+    rhs : float or array-like of shape (k,)
+        What the functions are under the hypothesis.
+    joint : bool
+        Whether several rows make one F test (default), or one t test each. A single row is always
+        a t test.
+    level : float
+        Of the confidence intervals of the t tests.
+
+    Returns
+    -------
+    HeadedTable
+        t tests: ``Estimate``, ``Std. Error``, ``df``, ``t value``, ``lower``, ``upper``,
+        ``Pr(>|t|)``, one row for each function. F test: ``Sum Sq``, ``Mean Sq``, ``NumDF``,
+        ``DenDF``, ``F value``, ``Pr(>F)``, one row.
+
+    Raises
+    ------
+    PymackayError
+        If `L` or `rhs` does not fit the coefficients, or `rhs` contradicts itself.
+
+    References
+    ----------
+    Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13).
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("angle ~ recipe + (1 | replicate)", pm.load_data("cake"))
+    >>> one = pm.contrast(fit, {"recipeB": 1, "recipeC": -1})
+    >>> one[["Estimate", "df"]].round(3).to_numpy().tolist()
+    [[0.044, 253.0]]
+    >>> both = pm.contrast(fit, [{"recipeB": 1}, {"recipeC": 1}])
+    >>> both[["NumDF", "DenDF"]].round(3).to_numpy().tolist()
+    [[2.0, 253.0]]
+    """
+    check_fit(fit, "contrast")
+    level = check_level(level)
+    hypothesis = _hypothesis(L, rhs, fit.beta.index)
+    found = known(fit, ddf)
+    columns: Mapping[str, Sequence[float] | np.ndarray]
+    if joint and len(hypothesis.L) > 1:
+        columns = f_columns(found, hypothesis.L, hypothesis.rhs)
+        heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"
+        index = None
+    else:
+        columns = _t_tests(found, hypothesis, level)
+        heading, index = "Linear functions of the coefficients", hypothesis.names
+    if found.method == "none":
+        gone = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)")
+        columns = {name: column for name, column in columns.items() if name not in gone}
+    return HeadedTable(
+        pd.DataFrame(columns, index=index), heading=heading + found.by, messages=found.messages
+    )
+
+
+def f_columns(found: Known, L: np.ndarray, rhs: np.ndarray | float = 0.0) -> dict[str, list[float]]:
+    """Return the columns of an F test of ``L beta = rhs``, by lmerTest's names.
+
+    The mean square is that of the unscaled Wald statistic times sigma².
+    """
+    difference = L @ found.fit.beta.to_numpy() - rhs
+    if len(L) == 1:
+        wald = float(difference[0] ** 2 / (L[0] @ found.precision.vcov @ L[0]))
+        f, num_df, den_df = wald, 1, found.precision.t_df(L[0])
+    else:
+        test = found.precision.f_test(L, difference)
+        wald, f, num_df, den_df = test.wald, test.f, test.num_df, test.den_df
+    mean_square = wald * found.fit.sigma**2
+    p = stats.f.sf(f, num_df, den_df) if np.isfinite(den_df) else stats.chi2.sf(f * num_df, num_df)
+    values = (mean_square * num_df, mean_square, num_df, den_df, f, p)
+    return {name: [value] for name, value in zip(F_COLUMNS, values, strict=True)}
+
+
+def _t_tests(found: Known, hypothesis: _Hypothesis, level: float) -> dict[str, np.ndarray]:
+    L = hypothesis.L
+    std_error = np.sqrt(np.einsum("ka,ab,kb->k", L, found.precision.vcov, L))
+    df = np.array([found.precision.t_df(row) for row in L])
+    columns = t_columns(L @ found.fit.beta.to_numpy(), std_error, df, hypothesis.rhs)
+    p = columns.pop("Pr(>|t|)")
+    reach = stats.t.ppf(0.5 + 0.5 * level, df) * std_error
+    columns["lower"] = columns["Estimate"] - reach
+    columns["upper"] = columns["Estimate"] + reach
+    return {**columns, "Pr(>|t|)": p}
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypothesis:
+    """``L beta = rhs``: L (k, p), rhs (k,), and what the rows are called."""
+
+    L: np.ndarray
+    rhs: np.ndarray
+    names: list[str]
+
+
+def _hypothesis(given: Any, rhs: Any, coefficients: pd.Index) -> _Hypothesis:
+    if isinstance(given, pd.DataFrame):
+        rows = [_by_name(row, coefficients) for _, row in given.iterrows()]
+        L, names = np.array(rows), [str(name) for name in given.index]
+    elif isinstance(given, Mapping | pd.Series):
+        L, names = _by_name(given, coefficients)[None], []
+    elif isinstance(given, Sequence) and any(isinstance(r, Mapping | pd.Series) for r in given):
+        L, names = np.array([_by_name(row, coefficients) for row in given]), []
+    else:
+        L, names = _by_position(given, coefficients), []
+    if not L.any(axis=1).all():
+        raise ArgumentError(
+            f"L: row {int(np.argmin(L.any(axis=1))) + 1} is zero, so that it says nothing about "
+            f"the coefficients; leave it out."
+        )
+    values = _right_side(rhs, L)
+    return _Hypothesis(L, values, names or [_describe(row, coefficients) for row in L])
+
+
+def _by_name(row: Any, coefficients: pd.Index) -> np.ndarray:
+    if not isinstance(row, Mapping | pd.Series):
+        raise ArgumentError(
+            f"L: the rows must all be mappings of coefficient names to numbers, but one is a "
+            f"{type(row).__name__}."
+        )
+    unknown = [str(name) for name in dict(row) if name not in coefficients]
+    if unknown:
+        raise ArgumentError(
+            f"L names {', '.join(unknown)}, but the coefficients are {', '.join(coefficients)}."
+        )
+    given = dict(row)
+    return _numbers([given.get(name, 0.0) for name in coefficients], "L")
+
+
+def _by_position(given: Any, coefficients: pd.Index) -> np.ndarray:
+    L = np.atleast_2d(_numbers(given, "L"))
+    if L.ndim != 2 or L.shape[1] != len(coefficients) or not len(L):
+        raise ArgumentError(
+            f"L has shape {np.shape(given)}, but the fit has {len(coefficients)} coefficients "
+            f"({', '.join(coefficients)}); give one number for each, or a mapping by name."
+        )
+    return L
+
+
+def _numbers(given: Any, name: str) -> np.ndarray:
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name} must hold numbers, but it is {given!r}.") from error
+    if not np.isfinite(values).all():
+        raise ArgumentError(f"{name} must be finite, but it is {given!r}.")
+    return values
+
+
+def _right_side(rhs: Any, L: np.ndarray) -> np.ndarray:
+    values = _numbers(rhs, "rhs")
+    if values.ndim > 1 or values.size not in (1, len(L)):
+        raise ArgumentError(
+            f"rhs has shape {values.shape}, but L has {len(L)} row(s); give one number, or one "
+            f"for each row."
+        )
+    values = np.broadcast_to(values.ravel(), len(L)).copy()
+    solved = np.linalg.pinv(L) @ values
+    if np.abs(L @ solved - values).max() > 1e-8 * max(np.abs(values).max(), 1e-300):
+        raise ArgumentError(
+            f"rhs {values.tolist()} contradicts itself: rows of L depend on each other, and no "
+            f"coefficients meet them all; leave the dependent rows out."
+        )
+    return values
+
+
+def _describe(row: np.ndarray, coefficients: pd.Index) -> str:
+    """Write a linear function out: ``recipeB - recipeC``."""
+    text = ""
+    for weight, name in zip(row, coefficients, strict=True):
+        if weight:
+            size = "" if abs(weight) == 1.0 else f"{abs(weight):.6g} * "
+            sign = (" - " if weight < 0 else " + ") if text else ("-" if weight < 0 else "")
+            text += f"{sign}{size}{name}"
+    return text

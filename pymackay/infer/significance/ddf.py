@@ -1,0 +1,90 @@
+"""Which method gives the degrees of freedom: by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.criterion import REML_MESSAGE, refit_by
+from pymackay.infer.significance.kenward_roger import kenward_roger
+from pymackay.infer.significance.precision import NormalPrecision, Precision
+from pymackay.infer.significance.satterthwaite import satterthwaite
+from pymackay.results import Fit
+
+__all__ = ["Known", "check_level", "known"]
+
+_METHODS = ("Satterthwaite", "Kenward-Roger", "normal", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A fit's fixed effects with the precision that a method gives them.
+
+    Attributes
+    ----------
+    fit : Fit
+        The one given, or its refit by REML where the method needs it.
+    method : str
+        ``"Satterthwaite"``, ``"Kenward-Roger"``, ``"normal"`` or ``"none"``.
+    precision : Precision
+    messages : tuple of str
+    """
+
+    fit: Fit
+    method: str
+    precision: Precision
+    messages: tuple[str, ...]
+
+    @property
+    def by(self) -> str:
+        """How the method is named in a heading."""
+        return {
+            "Satterthwaite": " with Satterthwaite's method",
+            "Kenward-Roger": " with Kenward-Roger's method",
+            "normal": ", covariance parameters taken as known",
+            "none": "",
+        }[self.method]
+
+
+def known(fit: Fit, ddf: str) -> Known:
+    """Return the fixed effects of `fit` with the precision that `ddf` gives them.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such method.
+    PymackayError
+        If the fit does not hold the model's arrays that the method needs.
+    """
+    method = _method(ddf)
+    if method in ("normal", "none"):
+        return Known(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
+    if method == "Satterthwaite":
+        found = satterthwaite(fit)
+        return Known(fit, method, found, found.messages)
+    messages = () if fit.reml else (REML_MESSAGE,)
+    fit = fit if fit.reml else refit_by(fit, reml=True)
+    return Known(fit, method, kenward_roger(fit), messages)
+
+
+def _method(ddf: object) -> str:
+    for method in _METHODS:
+        if isinstance(ddf, str) and ddf.lower() == method.lower():
+            return method
+    raise ArgumentError(
+        f"ddf must be one of {', '.join(repr(m) for m in _METHODS)}, but it is {ddf!r}."
+    )
+
+
+def check_level(level: object) -> float:
+    """Return a confidence level strictly between 0 and 1.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if isinstance(level, int | float) and not isinstance(level, bool) and 0.0 < level < 1.0:
+        return float(level)
+    raise ArgumentError(
+        f"level must be a number between 0 and 1, such as 0.95, but it is {level!r}."
+    )

@@ -1,0 +1,114 @@
+"""Kenward and Roger's adjusted covariance and degrees of freedom, from exact derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.infer.significance.precision import FTest, independent_rows
+from pymackay.results import Fit
+from pymackay.solve.assemble import factors_from_theta
+from pymackay.solve.exact.derivatives import differentiate
+
+__all__ = ["KenwardRoger", "kenward_roger"]
+
+_WHAT = "ddf='Kenward-Roger'"
+_FLAT = 1e-10  # scaled information under which the data do not determine a direction
+
+
+@dataclass(frozen=True, eq=False)
+class KenwardRoger:
+    """The adjusted covariance of beta, and what its degrees of freedom are made of.
+
+    Attributes
+    ----------
+    vcov : numpy.ndarray, shape (p, p)
+        Adjusted covariance of beta, absolute scale.
+    plain : numpy.ndarray, shape (p, p)
+        The covariance before adjustment.
+    slopes : numpy.ndarray, shape (m + 1, p, p)
+        Derivatives of `plain` along the parameters of V: G's elements, and V itself.
+    parameter_vcov : numpy.ndarray, shape (m + 1, m + 1)
+        Inverse of the expected information on them.
+    messages : tuple of str
+    """
+
+    vcov: np.ndarray
+    plain: np.ndarray
+    slopes: np.ndarray
+    parameter_vcov: np.ndarray
+    messages: tuple[str, ...] = ()
+
+    def t_df(self, row: np.ndarray) -> float:
+        """Return the degrees of freedom of the t test of one linear function, shape (p,)."""
+        return self._moments(row[None])[0]
+
+    def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
+        """Test with the adjusted covariance, scaled so that mean and variance are an F's."""
+        rows, left = independent_rows(L, difference)
+        df, scale = self._moments(rows)
+        wald = float(left @ np.linalg.solve(rows @ self.vcov @ rows.T, left)) / len(rows)
+        return FTest(wald, scale * wald, len(rows), df)
+
+    def _moments(self, L: np.ndarray) -> tuple[float, float]:
+        """Return denominator df and scale (Kenward & Roger 1997, section 3.2, with λ)."""
+        q = len(L)
+        factor = np.linalg.cholesky(L @ self.plain @ L.T)
+        half = scipy.linalg.solve_triangular(factor, L, lower=True)
+        X = half @ self.slopes @ half.T
+        along = np.einsum("iaa->i", X)
+        A1 = float(along @ self.parameter_vcov @ along)
+        A2 = float(np.einsum("ij,iab,jba->", self.parameter_vcov, X, X, optimize=True))
+        B = (A1 + 6.0 * A2) / (2.0 * q)
+        g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
+        c1, c2, c3 = np.array([g, q - g, q + 2 - g]) / (3 * q + 2 * (1 - g))
+        first, second, third = 1.0 + c1 * B, 1.0 - c2 * B, 1.0 - c3 * B
+        mean = 1.0 - A2 / q
+        # balanced one-way layouts can make both vanish together: their ratio is one
+        ratio = 1.0 if max(abs(mean), abs(second)) < 1e-14 else mean / second
+        rho = ratio**2 * (0.0 if abs(first) < 1e-10 else first) / third / q
+        df = 4.0 + (q + 2) / (q * rho - 1.0)
+        return df, 1.0 if abs(df - 2.0) < 1e-2 else df * mean / (df - 2.0)
+
+
+def kenward_roger(fit: Fit) -> KenwardRoger:
+    """Return what Kenward and Roger's method needs of a REML fit.
+
+    V is linear in its parameters, so the term with its second derivatives is zero. Instead of
+    sigma² the direction of V itself is taken with the elements of G: the same linear space, in
+    which ``tr(PV) = n − p`` and the adjustment has no part along V.
+
+    References
+    ----------
+    Kenward, Roger 1997, Biometrics 53.
+    Halekoh, Højsgaard 2014, J. Stat. Softw. 59(9).
+    """
+    gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
+    found = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
+    m = gram.n_theta
+    information = np.empty((m + 1, m + 1))
+    information[:m, :m] = found.trace_products
+    information[:m, m] = information[m, :m] = found.traces
+    information[m, m] = gram.n - gram.p
+    W = 2.0 * _inverse(information)
+    added = np.einsum("ij,ijab->ab", W[:m, :m], found.products[:, :, :-1, :-1], optimize=True)
+    root = fit.sigma * np.linalg.inv(gram.basis.R)
+    along = np.concatenate([found.slopes[:, :-1, :-1], found.precision_inverse[None]])
+    return KenwardRoger(
+        vcov=root @ (found.precision_inverse + 2.0 * added) @ root.T,
+        plain=root @ found.precision_inverse @ root.T,
+        slopes=root @ along @ root.T,
+        parameter_vcov=W,
+    )
+
+
+def _inverse(information: np.ndarray) -> np.ndarray:
+    """Invert in scaled parameters; directions without information are left out."""
+    scale = 1.0 / np.sqrt(np.diag(information))
+    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    kept = values > _FLAT * values.max()
+    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
+    return half @ half.T

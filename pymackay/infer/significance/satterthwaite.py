@@ -1,0 +1,156 @@
+"""Satterthwaite's degrees of freedom, from exact derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.infer.significance.chain import bend, jacobian
+from pymackay.infer.significance.precision import FTest
+from pymackay.model.sums.gram import Gram
+from pymackay.results import Fit
+from pymackay.solve.assemble import factors_from_theta
+from pymackay.solve.exact.derivatives import Derivatives, differentiate
+
+__all__ = ["Satterthwaite", "satterthwaite"]
+
+_WHAT = "ddf='Satterthwaite'"
+_FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
+_SAME = 1e-8  # degrees of freedom nearer than this are averaged
+_RANK = float(np.sqrt(np.finfo(float).eps))
+
+
+@dataclass(frozen=True, eq=False)
+class Satterthwaite:
+    """The first two moments of the estimated covariance of beta.
+
+    Attributes
+    ----------
+    vcov : numpy.ndarray, shape (p, p)
+        Of beta, absolute scale.
+    slopes : numpy.ndarray, shape (m + 1, p, p)
+        Derivatives of `vcov` by theta and by sigma.
+    parameter_vcov : numpy.ndarray, shape (m + 1, m + 1)
+        Covariance of theta and sigma: twice the inverse of the deviance's curvature.
+    messages : tuple of str
+    """
+
+    vcov: np.ndarray
+    slopes: np.ndarray
+    parameter_vcov: np.ndarray
+    messages: tuple[str, ...] = ()
+
+    def t_df(self, row: np.ndarray) -> float:
+        """Return ``2 (l'Vl)² / Var(l'Vl)`` for one linear function l of beta, shape (p,)."""
+        variance = float(row @ self.vcov @ row)
+        gradient = np.einsum("a,iab,b->i", row, self.slopes, row)
+        spread = float(gradient @ self.parameter_vcov @ gradient)
+        return 2.0 * variance**2 / spread if spread > 0.0 else float("inf")
+
+    def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
+        """Test along the principal axes of ``L V L'``, their degrees of freedom put together."""
+        values, vectors = np.linalg.eigh(L @ self.vcov @ L.T)
+        kept = values > _RANK * values.max()
+        axes = vectors[:, kept].T
+        wald = float(np.mean((axes @ difference) ** 2 / values[kept]))
+        df = np.array([self.t_df(row) for row in axes @ L])
+        return FTest(wald, wald, len(axes), _joint_df(df))
+
+
+def _joint_df(df: np.ndarray) -> float:
+    """Return the df of an F whose mean is that of the mean of independent t(df)²."""
+    if np.ptp(df) < _SAME or np.isinf(df).all():
+        return float(df.mean())
+    if df.min() <= 2.0:
+        return 2.0
+    total = float(np.sum(1.0 / (1.0 - 2.0 / df)))
+    return 2.0 * total / (total - len(df))
+
+
+def satterthwaite(fit: Fit) -> Satterthwaite:
+    """Return what Satterthwaite's method needs of a fit.
+
+    The covariance of theta and sigma comes from the observed curvature of the deviance (REML or
+    ML, as the fit), not profiled over sigma, as in lmerTest. Directions that the data do not
+    determine, or along which the deviance curves down, are left out of its inverse.
+
+    References
+    ----------
+    Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13), section 2.
+    Giesbrecht, Burns 1985, Biometrics 41.
+    """
+    gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
+    reml = fit.reml
+    theta = fit.theta.to_numpy()
+    found = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
+    sigma = fit.sigma / gram.y_scale
+    chained = _theta_jacobian(gram, theta)
+    curvature = _curvature(gram, chained, found, sigma, gram.n - gram.p * reml)
+    inverse, lost = _inverse(curvature)
+    root = np.linalg.inv(gram.basis.R)
+    by_theta = np.tensordot(chained.T, found.slopes[:, :-1, :-1], axes=1)
+    by_sigma = 2.0 / sigma * found.precision_inverse
+    turned = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
+    messages = () if not lost else (_flat_message(lost),)
+    return Satterthwaite(
+        vcov=fit.sigma**2 * (root @ found.precision_inverse @ root.T),
+        slopes=fit.sigma**2 * turned,
+        parameter_vcov=2.0 * inverse,
+        messages=messages,
+    )
+
+
+def _flat_message(lost: int) -> str:
+    return (
+        f"the curvature of the deviance is not positive in {lost} direction(s) of the covariance "
+        f"parameters, which Satterthwaite's method leaves out"
+    )
+
+
+def _theta_jacobian(gram: Gram, theta: np.ndarray) -> np.ndarray:
+    """Return the derivatives of G's elements by theta, shape (m, m)."""
+    found = np.zeros((gram.n_theta, gram.n_theta))
+    for layout, T in zip(gram.layouts, gram.transforms, strict=True):
+        span = slice(layout.start, layout.stop)
+        found[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
+    return found
+
+
+def _curvature(
+    gram: Gram,
+    by_theta: np.ndarray,
+    found: Derivatives,
+    sigma: float,
+    nu: int,
+) -> np.ndarray:
+    """Return the second derivatives of the deviance by (theta, sigma), shape (m + 1, m + 1)."""
+    m = gram.n_theta
+    squares = found.slopes[:, -1, -1]
+    score = found.traces - squares / sigma**2
+    observed = 2.0 * found.products[:, :, -1, -1] / sigma**2 - found.trace_products
+    curvature = np.empty((m + 1, m + 1))
+    curvature[:m, :m] = by_theta.T @ observed @ by_theta + _bending(gram, score)
+    curvature[:m, m] = curvature[m, :m] = 2.0 / sigma**3 * (squares @ by_theta)
+    curvature[m, m] = 6.0 * found.r2 / sigma**4 - 2.0 * nu / sigma**2
+    return curvature
+
+
+def _bending(gram: Gram, score: np.ndarray) -> np.ndarray:
+    """Return what the second derivatives of G by theta add, shape (m, m)."""
+    found = np.zeros((gram.n_theta, gram.n_theta))
+    for layout, T in zip(gram.layouts, gram.transforms, strict=True):
+        span = slice(layout.start, layout.stop)
+        found[span, span] = bend(np.linalg.inv(T), score[span], layout)
+    return found
+
+
+def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, int]:
+    """Invert in scaled parameters, directions without positive curvature left out."""
+    diagonal = np.abs(np.diag(curvature))
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
+    kept = values > _FLAT * max(values.max(), 1.0)
+    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
+    return half @ half.T, int(np.sum(~kept))

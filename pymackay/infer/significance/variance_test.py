@@ -1,0 +1,200 @@
+"""`variance_test`: is a variance zero? The likelihood ratio at the boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.criterion import refit_by
+from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.significance.likelihood_ratio import check_same_data
+from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.model.model import Model
+from pymackay.model.sums.gram import cross_products
+from pymackay.results import Fit, TermSummary
+from pymackay.solve.exact.make import make_solver
+from pymackay.solve.search.newton import find_optimum
+from pymackay.solve.solver import criterion_value
+
+__all__ = ["variance_test"]
+
+_ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
+
+
+def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable:
+    """Test whether the variance of one random effect is zero.
+
+    Under the hypothesis the variance lies on the boundary of what is possible, where the
+    likelihood ratio does not follow a chi-square: for one effect beside q others that it may
+    correlate with, its distribution is the equal mixture ½ χ²(q) + ½ χ²(q + 1). The usual
+    χ²(q + 1) is too cautious.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of the model with the effect.
+    reduced : Fit, str, or tuple of (str, str)
+        The fit without it; or the random term to leave out, by its name in ``fit.varcorr``, which
+        must hold one effect; or (term, effect) to leave one effect out of a term.
+
+    Returns
+    -------
+    HeadedTable
+        One row: ``Chisq``, the difference of the criteria (REML's where `fit` is by REML);
+        ``Df``, q + 1; ``Mixture``, the distribution's name; ``Pr(>Mixture)``; and
+        ``Pr(>Chisq)``, the p-value that ignores the boundary.
+
+    Raises
+    ------
+    PymackayError
+        If the models differ in their fixed parts or data, or in anything but one random effect.
+
+    References
+    ----------
+    Self, Liang 1987, J. Am. Stat. Assoc. 82, case 5.
+    Stram, Lee 1994, Biometrics 50, cases 1 to 3.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> test = pm.variance_test(fit, ("Subject", "Days"))
+    >>> test["Mixture"].tolist(), test["Chisq"].round(4).tolist()
+    (['0.5 chi2(1) + 0.5 chi2(2)'], [42.8368])
+    """
+    check_fit(fit, "variance_test")
+    if isinstance(reduced, Fit):
+        left_out, without = _given(fit, reduced)
+    else:
+        left_out, without = _made(fit, reduced)
+    ratio = without - fit.criterion
+    ratio = 0.0 if abs(ratio) < _ROUNDING * max(abs(fit.criterion), fit.n_obs) else ratio
+    if ratio < 0.0:
+        raise ArgumentError(
+            f"reduced: its criterion is {-ratio:.3g} below that of the model that contains it, so "
+            f"that one of the two is not at its optimum. Look at fit.convergence of both."
+        )
+    q = len(left_out.effects) - 1
+    below = stats.chi2.sf(ratio, q) if q else float(ratio <= 0.0)
+    above = float(stats.chi2.sf(ratio, q + 1))
+    row = {
+        "Chisq": [ratio],
+        "Df": [q + 1],
+        "Mixture": [f"0.5 chi2({q}) + 0.5 chi2({q + 1})"],
+        "Pr(>Mixture)": [0.5 * float(below) + 0.5 * above],
+        "Pr(>Chisq)": [above],
+    }
+    criterion = "REML" if fit.reml else "maximum likelihood"
+    heading = f"Test of a variance on the boundary, by {criterion}: {left_out.name}"
+    return HeadedTable(row, index=[left_out.name], heading=heading)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Term:
+    """A term of the larger model, one effect of which is left out.
+
+    Attributes
+    ----------
+    name : str
+    effects : tuple of str
+        All its effects, the one left out included.
+    """
+
+    name: str
+    effects: tuple[str, ...]
+
+
+def _given(fit: Fit, reduced: Fit) -> tuple[_Term, float]:
+    """Find what a smaller fit leaves out, and its criterion of the same kind."""
+    check_same_data(fit, reduced)
+    if fit.model.fixed != reduced.model.fixed:
+        raise ArgumentError(
+            f"reduced: the fixed parts differ ({', '.join(fit.model.fixed)} and "
+            f"{', '.join(reduced.model.fixed)}); variances are tested with equal fixed parts, and "
+            f"coefficients with anova or contrast."
+        )
+    smaller = [_key(term) for term in reduced.model.terms]
+    larger = list(fit.model.terms)
+    for key in smaller:
+        match = next((term for term in larger if _key(term) == key), None)
+        if match is not None:
+            larger.remove(match)
+    known = [_key(term) for term in fit.model.terms]
+    added = [key for key in smaller if key not in known]
+    if len(larger) != 1 or len(added) > 1 or not _one_less(larger[0], added):
+        raise ArgumentError(
+            "reduced: the models must differ in one random effect: a term of one effect that is "
+            "left out, or one effect of a term. The random terms are "
+            f"{_list(fit)} and {_list(reduced)}. Test one effect after the other."
+        )
+    if fit.reml != reduced.reml:
+        reduced = refit_by(reduced, reml=fit.reml)
+    return _Term(larger[0].name, larger[0].effects), reduced.criterion
+
+
+def _key(term: TermSummary) -> tuple[str, frozenset[str]]:
+    return term.group, frozenset(term.effects)
+
+
+def _one_less(term: TermSummary, added: list[tuple[str, frozenset[str]]]) -> bool:
+    if not added:
+        return len(term.effects) == 1
+    group, effects = added[0]
+    return group == term.group and effects < set(term.effects) and _size(term) == len(effects) + 1
+
+
+def _size(term: TermSummary) -> int:
+    return len(term.effects)
+
+
+def _list(fit: Fit) -> str:
+    return " + ".join(f"({', '.join(t.effects)} | {t.group})" for t in fit.model.terms)
+
+
+def _made(fit: Fit, what: object) -> tuple[_Term, float]:
+    """Leave an effect out of the model and fit what is left by the same criterion."""
+    model = problem_of(fit, "variance_test with a term's name").model
+    name, effect = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
+    terms = {term.name: term for term in model.terms}
+    if name not in terms:
+        raise ArgumentError(
+            f"reduced: expected a fit, a random term ({', '.join(terms)}) or (term, effect), but "
+            f"it is {what!r}."
+        )
+    term = terms[str(name)]
+    if effect is None and len(term.effects) > 1:
+        raise ArgumentError(
+            f"reduced: the term {name!r} has the effects {', '.join(term.effects)}; name the "
+            f"one to test, as in ({name!r}, {term.effects[-1]!r})."
+        )
+    effect = term.effects[0] if effect is None else effect
+    if effect not in term.effects:
+        raise ArgumentError(
+            f"reduced: the term {name!r} has no effect {effect!r}; it has "
+            f"{', '.join(term.effects)}."
+        )
+    return _Term(term.name, term.effects), _criterion_without(model, term.name, effect, fit.reml)
+
+
+def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> float:
+    """Return the optimal criterion of a model without one effect of one term."""
+    terms = []
+    for term in model.terms:
+        if term.name != name:
+            terms.append(term)
+        elif len(term.effects) > 1:
+            kept = [k for k, other in enumerate(term.effects) if other != effect]
+            effects = tuple(term.effects[k] for k in kept)
+            terms.append(dataclasses.replace(term, effects=effects, columns=term.columns[:, kept]))
+    if not terms:  # no random effect is left: the residual is at unit length in Gram's bases
+        gram = cross_products(model)
+        return criterion_value(
+            gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1])
+        )
+    factors = {term.group: model.factors[term.group] for term in terms}
+    smaller = dataclasses.replace(model, terms=tuple(terms), factors=factors)
+    optimum = find_optimum(make_solver(cross_products(smaller), reml=reml))
+    return float(np.asarray(optimum.evaluation.criterion))

@@ -1,0 +1,348 @@
+"""`Summary`: a fit laid out as R's ``summary`` of an lmer fit is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+from pymackay.infer.problem import check_fit
+from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
+from pymackay.infer.tables.r_print import (
+    abbreviate,
+    format_coefficients,
+    format_numbers,
+    print_matrix,
+    significance,
+    zap_small,
+)
+from pymackay.infer.tables.tidy import coefficient_table
+from pymackay.results import Fit
+
+__all__ = ["Summary", "fit_html", "summary"]
+
+_DIGITS = 4
+_MOST_CORRELATED = 12  # columns up to which R prints their correlations
+_QUANTILES = ("Min", "1Q", "Median", "3Q", "Max")
+_LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Summary:
+    """What `summary` returns: prints as R does, and exports.
+
+    Attributes
+    ----------
+    title, formula : str
+    reml : bool
+    criteria : pandas.Series
+        ``REML criterion``; or AIC, BIC, logLik, deviance and df.resid under ML.
+    scaled_residuals : pandas.Series
+        Quartiles and extremes of the residuals, times the root of their weight, over sigma.
+    random : pandas.DataFrame
+        One row per effect and the residual: ``group``, ``effect``, ``variance``, ``sd``, and the
+        correlations with the effects before it, ``corr``, as a tuple.
+    n_obs : int
+    groups : dict of str to int
+        Grouping factor to its number of levels.
+    coefficients : pandas.DataFrame
+        ``Estimate``, ``Std. Error``, ``t value``; with `ddf`, ``df`` and ``Pr(>|t|)`` too.
+    correlation : pandas.DataFrame or None
+        Of the fixed effects; None where it is not to be shown.
+    left_out : str
+        Why it is not.
+    messages : tuple of str
+    """
+
+    title: str
+    formula: str
+    reml: bool
+    criteria: pd.Series
+    scaled_residuals: pd.Series
+    random: pd.DataFrame
+    n_obs: int
+    groups: dict[str, int]
+    coefficients: pd.DataFrame
+    correlation: pd.DataFrame | None
+    left_out: str
+    messages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [self.title, f"Formula: {self.formula}", "", *_criteria_lines(self), ""]
+        if np.isfinite(self.scaled_residuals).all():
+            parts += ["Scaled residuals: ", *_residual_lines(self.scaled_residuals), ""]
+        parts += ["Random effects:", *_random_lines(self.random), _size_line(self)]
+        if len(self.coefficients):
+            parts += ["", "Fixed effects:", *_coefficient_lines(self.coefficients)]
+        if self.correlation is not None:
+            parts += ["", "Correlation of Fixed Effects:", *_correlation_lines(self.correlation)]
+        if self.left_out:
+            parts += ["", self.left_out]
+        return "\n".join([*parts, *self.messages])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return "".join(f"<div>{html_table(table)}</div>" for table in self._tables())
+
+    def to_markdown(self) -> str:
+        """Return the tables of random and fixed effects in Markdown."""
+        return "\n\n".join(markdown_table(table) for table in self._tables())
+
+    def to_latex(self) -> str:
+        """Return the tables of random and fixed effects in LaTeX (package booktabs)."""
+        return "\n\n".join(latex_table(table) for table in self._tables())
+
+    def _tables(self) -> tuple[TextTable, ...]:
+        names = list(self.coefficients.columns)
+        cells = format_coefficients(self.coefficients.to_numpy(), _DIGITS)
+        criteria = ", ".join(f"{name} {value:.1f}" for name, value in self.criteria.items())
+        fixed = TextTable(
+            title=f"{self.title}: {self.formula}",
+            header=("Fixed effects", *names),
+            rows=tuple(zip(self.coefficients.index.astype(str), *cells, strict=True)),
+            numeric=(False, *(True for _ in names)),
+            note="; ".join(self.messages),
+        )
+        header, columns = _random_cells(self.random)
+        random = TextTable(
+            title="Random effects",
+            header=header,
+            rows=tuple(zip(*columns, strict=True)),
+            numeric=(False, False, *(True for _ in header[2:])),
+            note=f"{_size_line(self)}; {criteria}",
+        )
+        return (fixed, random) if len(self.coefficients) else (random,)
+
+
+def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None) -> Summary:
+    """Summarise a fit as R does.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any engine.
+    ddf : {"Satterthwaite", "Kenward-Roger"}, optional
+        Adds degrees of freedom and p-values to the fixed effects, as lmerTest does.
+    correlation : bool, optional
+        Whether to show the correlations of the fixed effects; by default if there are 12
+        coefficients or fewer.
+
+    Returns
+    -------
+    Summary
+        Prints as R's; `to_markdown`, `to_latex` and, in notebooks, HTML.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument has a value that it cannot have.
+    PymackayError
+        If the fit does not hold what `ddf` needs.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> print(fit.summary())
+    Linear mixed model fit by REML ['pymackay']
+    Formula: Reaction ~ Days + (Days | Subject)
+    <BLANKLINE>
+    REML criterion at convergence: 1743.6
+    <BLANKLINE>
+    Scaled residuals:
+        Min      1Q  Median      3Q     Max
+    -3.9536 -0.4634  0.0231  0.4634  5.1793
+    <BLANKLINE>
+    Random effects:
+     Groups   Name        Variance Std.Dev. Corr
+     Subject  (Intercept) 612.09   24.740
+              Days         35.07    5.922   0.07
+     Residual             654.94   25.592
+    Number of obs: 180, groups:  Subject, 18
+    <BLANKLINE>
+    Fixed effects:
+                Estimate Std. Error t value
+    (Intercept)  251.405      6.825  36.838
+    Days          10.467      1.546   6.771
+    <BLANKLINE>
+    Correlation of Fixed Effects:
+         (Intr)
+    Days -0.138
+    """
+    check_fit(fit, "summary")
+    if correlation is not None and not isinstance(correlation, bool):
+        raise ArgumentError(f"correlation is {correlation!r}, but must be None, True or False")
+    many = correlation is None and len(fit.beta) > _MOST_CORRELATED
+    shown = len(fit.beta) > 1 and not many and correlation is not False
+    return Summary(
+        title=_title(fit, ddf),
+        formula=fit.formula,
+        reml=fit.reml,
+        criteria=_criteria(fit),
+        scaled_residuals=_scaled_quantiles(fit),
+        random=_random_table(fit),
+        n_obs=fit.n_obs,
+        groups={name: len(levels) for name, levels in fit.model.levels.items()},
+        coefficients=coefficient_table(fit, ddf),
+        correlation=_correlation(fit) if shown else None,
+        left_out=_left_out(len(fit.beta)) if many else "",
+        messages=_messages(fit),
+    )
+
+
+def fit_html(fit: Fit) -> str:
+    """Return a fit as HTML, for notebooks."""
+    return summary(fit, correlation=False)._repr_html_()
+
+
+def _title(fit: Fit, ddf: str | None) -> str:
+    kind = "REML" if fit.reml else "maximum likelihood "
+    tests = "" if ddf is None else f". t-tests use {ddf}'s method"
+    return (
+        f"Linear mixed model fit by {kind.strip() if tests else kind}{tests} ['{fit.engine.name}']"
+    )
+
+
+def _criteria(fit: Fit) -> pd.Series:
+    if fit.reml:
+        return pd.Series({"REML criterion": fit.criterion})
+    return pd.Series(
+        {
+            "AIC": fit.aic,
+            "BIC": fit.bic,
+            "logLik": fit.loglik,
+            "deviance": fit.criterion,
+            "df.resid": float(fit.n_obs - fit.df),
+        }
+    )
+
+
+def _scaled_quantiles(fit: Fit) -> pd.Series:
+    weights = fit.model.weights
+    scaled = fit.residuals.to_numpy() / fit.sigma
+    if weights is not None:
+        scaled = scaled * np.sqrt(weights)
+    return pd.Series(np.quantile(scaled, np.linspace(0.0, 1.0, 5)), index=list(_QUANTILES))
+
+
+def _random_table(fit: Fit) -> pd.DataFrame:
+    rows = []
+    for name, table in fit.varcorr.items():
+        V = table.to_numpy()
+        sd = np.sqrt(np.diag(V))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            R = V / np.outer(sd, sd)
+        for i, effect in enumerate(table.columns):
+            rows.append((name, effect, V[i, i], sd[i], tuple(R[i, :i].tolist())))
+    rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
+    return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
+
+
+def _left_out(p: int) -> str:
+    return (
+        f"Correlation matrix not shown by default, as p = {p} > {_MOST_CORRELATED}.\n"
+        f"Ask for it with summary(correlation=True)."
+    )
+
+
+def _correlation(fit: Fit) -> pd.DataFrame:
+    sd = fit.std_error.to_numpy()
+    return fit.vcov / np.outer(sd, sd)
+
+
+def _messages(fit: Fit) -> tuple[str, ...]:
+    found = list(fit.messages)
+    if fit.singular:
+        found.append("The fit is singular: a variance is zero or a correlation is ±1.")
+    if not fit.convergence.converged:
+        found.append(f"Not certified: {fit.convergence.message}")
+    return tuple(found)
+
+
+def _criteria_lines(found: Summary) -> list[str]:
+    if found.reml:
+        value = format_numbers([round(found.criteria.iloc[0], 1)], 7)[0]
+        return [f"REML criterion at convergence: {value}"]
+    cells = format_numbers(found.criteria.round(1).to_numpy(), 7)
+    cells[-1] = f"{found.criteria.iloc[-1]:.0f}"
+    return _named_line(list(found.criteria.index), cells)
+
+
+def _named_line(names: list[str], cells: list[str]) -> list[str]:
+    width = max(len(text) for text in [*names, *cells])
+    return [" ".join(text.rjust(width) for text in line) + " " for line in (names, cells)]
+
+
+def _residual_lines(quantiles: pd.Series) -> list[str]:
+    zapped = zap_small(quantiles.to_numpy(), _DIGITS + 1)
+    return _named_line(list(quantiles.index), format_numbers(zapped, _DIGITS))
+
+
+def _random_cells(random: pd.DataFrame) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the header and the columns of the table of random effects."""
+    first = ~random["group"].duplicated()
+    columns = [
+        [name if is_first else "" for name, is_first in zip(random["group"], first, strict=True)],
+        random["effect"].tolist(),
+        format_numbers(random["variance"].to_numpy(), _DIGITS),
+        format_numbers(random["sd"].to_numpy(), _DIGITS),
+    ]
+    most = max(len(corr) for corr in random["corr"])
+    for k in range(most):
+        columns.append([_correlation_cell(corr, k) for corr in random["corr"]])
+    header = (
+        "Groups",
+        "Name",
+        "Variance",
+        "Std.Dev.",
+        *("Corr" if k == 0 else "" for k in range(most)),
+    )
+    return header, columns
+
+
+def _correlation_cell(corr: tuple[float, ...], k: int) -> str:
+    if k >= len(corr):
+        return ""
+    return "NaN" if np.isnan(corr[k]) else f"{round(corr[k], 2) + 0.0:.2f}"
+
+
+def _random_lines(random: pd.DataFrame) -> list[str]:
+    header, columns = _random_cells(random)
+    for k in range(4, len(columns)):
+        width = max(len(cell) for cell in columns[k])
+        columns[k] = [cell.rjust(width) if cell else cell for cell in columns[k]]
+    return print_matrix(columns, header, [""] * len(random))
+
+
+def _size_line(found: Summary) -> str:
+    groups = "; ".join(f"{name}, {levels}" for name, levels in found.groups.items())
+    return f"Number of obs: {found.n_obs}, groups:  {groups}"
+
+
+def _coefficient_lines(table: pd.DataFrame) -> list[str]:
+    names = list(table.columns)
+    cells = format_coefficients(table.to_numpy(), _DIGITS)
+    stars = significance(table["Pr(>|t|)"]) if "Pr(>|t|)" in table else []
+    rows = [str(name) for name in table.index]
+    lines = print_matrix(cells, names, rows, right=True)
+    if not any(star.strip() for star in stars):
+        return lines
+    lines = [f"{line} {star.ljust(3)}" for line, star in zip(lines, ["", *stars], strict=True)]
+    return [*lines, "---", _LEGEND]
+
+
+def _correlation_lines(correlation: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in correlation.index]
+    p = len(names)
+    rounded = correlation.to_numpy().round(3) + 0.0  # no negative zeros
+    cells = [
+        [f"{rounded[i, j]:.3f}".rjust(6) if j < i else "" for i in range(1, p)]
+        for j in range(p - 1)
+    ]
+    width = max(len(cell) for column in cells for cell in column)
+    cells = [[cell.rjust(width) if cell else "" for cell in column] for column in cells]
+    return print_matrix(cells, abbreviate(names, 6)[:-1], abbreviate(names, 11)[1:])

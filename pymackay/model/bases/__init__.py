@@ -1,0 +1,1 @@
+"""Bases of columns: contrasts, polynomials, splines, scaling and rank."""

@@ -1,0 +1,1 @@
+"""Columns of a data frame, as numbers and factors."""

@@ -1,0 +1,275 @@
+"""`Blueprint`: what a model remembers so that new data get the same columns; `build_new`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Name
+from pymackay.formula.specification import Specification
+from pymackay.formula.terms import Terms, Variable, list_variables
+from pymackay.model.bases.contrasts import Contrasts
+from pymackay.model.columns.column import Column, Factor, Numeric
+from pymackay.model.columns.factors import as_factor, recode
+from pymackay.model.columns.table import Table
+from pymackay.model.design.frame import evaluate_variables, read_extra, sum_offsets
+from pymackay.model.design.grouping import group_rows
+from pymackay.model.design.matrix import make_design
+from pymackay.model.functions.evaluate import Evaluator
+
+__all__ = ["Blueprint", "NewDesign", "SideBlueprint", "build_new"]
+
+
+@dataclass(frozen=True, eq=False)
+class SideBlueprint:
+    """How one model matrix was made.
+
+    Attributes
+    ----------
+    terms : Terms
+    contrasts : dict of str to Contrasts
+        By R's name of the variable.
+    levels : dict of str to tuple of str
+        Levels of the factors that enter, in order.
+    assign : tuple of int
+        The term that each column of the full matrix belongs to, from 1; 0 for the intercept.
+    """
+
+    terms: Terms
+    contrasts: dict[str, Contrasts]
+    levels: dict[str, tuple[str, ...]]
+    assign: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """How a model was made from its data.
+
+    Attributes
+    ----------
+    specification : Specification
+        The formula, read.
+    memory : dict
+        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
+    fixed : SideBlueprint
+    kept : numpy.ndarray of int, shape (p,)
+        Columns of the full fixed design that were kept.
+    assign : numpy.ndarray of int, shape (p,)
+        The term of the fixed part that each column belongs to, from 1; 0 for the intercept.
+    bars : tuple of Bar
+        The model's random terms, in their order.
+    random : tuple of SideBlueprint
+        The left side of each.
+    levels : dict of str to tuple of str
+        Grouping factor to its levels.
+    offset : str or None
+        The argument `offset`, where it was an expression of columns.
+    offset_was_array : bool
+        Whether the argument `offset` was an array, which new data need anew.
+    """
+
+    specification: Specification
+    memory: dict[str, Any]
+    fixed: SideBlueprint
+    kept: np.ndarray
+    assign: np.ndarray
+    bars: tuple[Bar, ...]
+    random: tuple[SideBlueprint, ...]
+    levels: dict[str, tuple[str, ...]]
+    offset: str | None = None
+    offset_was_array: bool = False
+
+    @property
+    def term_labels(self) -> tuple[str, ...]:
+        """R's labels of the fixed part's terms; `assign` counts them from 1."""
+        terms = self.fixed.terms
+        return tuple(terms.label(term) for term in terms.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class NewDesign:
+    """The columns that new data get from a model's blueprint.
+
+    Attributes
+    ----------
+    rows : pandas.Index, length m
+        Labels of all rows of the new data.
+    X : numpy.ndarray, shape (m, p)
+        Fixed design, the columns the model kept; nan in rows with a missing value.
+    offset : numpy.ndarray of shape (m,) or None
+    columns : tuple of numpy.ndarray, each (m, q)
+        Left side of each random term, in the model's order.
+    codes : dict of str to numpy.ndarray of int32, each (m,)
+        Grouping factor to the level of each row; -1 where the model does not have the level, or
+        the row has none.
+    unseen : dict of str to tuple of str
+        Grouping factor to the levels of the new data that the model does not have.
+    complete : numpy.ndarray of bool, shape (m,)
+        Rows without a missing value in what was asked for.
+    """
+
+    rows: pd.Index
+    X: np.ndarray
+    offset: np.ndarray | None
+    columns: tuple[np.ndarray, ...] = ()
+    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    complete: np.ndarray = field(default_factory=lambda: np.ones(0, dtype=bool))
+
+
+def build_new(
+    blueprint: Blueprint,
+    newdata: pd.DataFrame | Mapping[str, Any],
+    *,
+    random: bool = True,
+    offset: Any = None,
+) -> NewDesign:
+    """Make the columns of a model for new data.
+
+    Bases of ``poly``, ``ns`` and ``bs``, the centre of ``scale``, contrasts and levels are those
+    of the model's own data. The response is not needed.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+        `Model.blueprint`.
+    newdata : pandas.DataFrame or mapping of str to array-like
+    random : bool
+        Whether to make the random part as well; without it, the grouping columns are not needed.
+    offset : str or array-like, optional
+        Stands in for the argument `offset` of the model; by default the same expression.
+
+    Returns
+    -------
+    NewDesign
+
+    Raises
+    ------
+    DataError
+        If a column is missing, has another kind, or a factor of a term has a level that the model
+        does not know.
+    ArgumentError
+        If the model's offset was an array and none is given.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from pymackay.model.design.build import build_model
+    >>> data = pd.DataFrame({"y": [1.0, 2, 4, 3], "x": [1.0, 2, 3, 5], "g": list("aabb")})
+    >>> model = build_model("y ~ scale(x) + (1 | g)", data)
+    >>> new = build_new(model.blueprint, {"x": [2.75], "g": ["c"]})
+    >>> new.X.tolist(), new.codes["g"].tolist(), new.unseen
+    ([[1.0, 0.0]], [-1], {'g': ('c',)})
+    """
+    table = Table(newdata)
+    text = blueprint.specification.formula
+    evaluator = Evaluator(text, table, dict(blueprint.memory), is_new=True)
+    complete = np.ones(table.n, dtype=bool)
+    X = _new_side(blueprint.fixed, evaluator, frozenset(), complete)[:, blueprint.kept]
+    columns: list[np.ndarray] = []
+    codes: dict[str, np.ndarray] = {}
+    unseen: dict[str, tuple[str, ...]] = {}
+    if random:
+        for bar, side in zip(blueprint.bars, blueprint.random, strict=True):
+            columns.append(_new_side(side, evaluator, bar.group_columns, complete))
+            if bar.group_name not in codes:
+                codes[bar.group_name], unseen[bar.group_name] = _new_codes(
+                    bar, blueprint, evaluator, complete
+                )
+    return NewDesign(
+        rows=table.index,
+        X=np.asfortranarray(X),
+        offset=_new_offset(blueprint, evaluator, offset, complete),
+        columns=tuple(columns),
+        codes=codes,
+        unseen={name: levels for name, levels in unseen.items() if levels},
+        complete=complete,
+    )
+
+
+def _new_side(
+    side: SideBlueprint, evaluator: Evaluator, grouping: frozenset[str], complete: np.ndarray
+) -> np.ndarray:
+    """Make a model matrix for new data; rows with a missing value are nan."""
+    terms = side.terms
+    used = dict.fromkeys(i for term in terms.terms for i in term.variables)
+    variables = [terms.variables[i] for i in used]
+    columns = evaluate_variables(evaluator, variables)
+    missing = np.zeros(len(complete), dtype=bool)
+    for variable in variables:
+        column = columns[variable.name]
+        if isinstance(variable.node, Name) and variable.name in grouping:
+            column = as_factor(column, variable.name)
+        columns[variable.name] = _aligned(column, side.levels.get(variable.name), variable)
+        absent = columns[variable.name].missing()
+        if absent is not None:
+            missing |= absent
+    filled = {name: _without_missing(column) for name, column in columns.items()}
+    values = make_design(terms, filled, side.contrasts, len(complete)).values
+    complete &= ~missing
+    return np.where(missing[:, None], np.nan, values)
+
+
+def _aligned(column: Column, levels: tuple[str, ...] | None, variable: Variable) -> Column:
+    """Give a column the kind and the levels that the model has."""
+    if levels is None:
+        if isinstance(column, Factor) and column.kind == "logical":
+            return Numeric(np.where(column.codes < 0, np.nan, column.codes.astype(np.float64)))
+        if isinstance(column, Factor):
+            raise DataError(
+                f"'{variable.name}' holds numbers in the model, but categories in newdata; "
+                f"convert the column"
+            )
+        return column
+    factor = column if isinstance(column, Factor) else as_factor(column, variable.name)
+    codes, unknown = recode(factor, levels)
+    if unknown:
+        shown = ", ".join(levels[:12]) + (", ..." if len(levels) > 12 else "")
+        raise DataError(
+            f"'{variable.name}' has levels in newdata that the model does not know: "
+            f"{', '.join(unknown)}; it knows {shown}"
+        )
+    return Factor(codes, levels)
+
+
+def _without_missing(column: Column) -> Column:
+    """Put any valid value where one is missing; those rows are overwritten later."""
+    if isinstance(column, Factor):
+        return Factor(np.maximum(column.codes, 0), column.levels)
+    return column
+
+
+def _new_codes(
+    bar: Bar, blueprint: Blueprint, evaluator: Evaluator, complete: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Find the level of each row among the model's; name the levels that it does not have."""
+    columns = evaluate_variables(evaluator, list_variables(bar.group, evaluator.text))
+    factor = group_rows(bar.group, columns, bar.group_name)
+    absent = factor.missing()
+    if absent is not None:
+        complete &= ~absent
+    codes, unknown = recode(factor, blueprint.levels[bar.group_name])
+    return codes.astype(np.int32), unknown
+
+
+def _new_offset(
+    blueprint: Blueprint, evaluator: Evaluator, given: Any, complete: np.ndarray
+) -> np.ndarray | None:
+    given = blueprint.offset if given is None else given
+    if given is None and blueprint.offset_was_array:
+        raise ArgumentError(
+            "the model has an offset that was given as an array, so newdata need one too; pass "
+            "offset with one number for each row"
+        )
+    argument = read_extra(evaluator, given, "offset")
+    columns = evaluate_variables(evaluator, blueprint.specification.offsets)
+    total = sum_offsets(blueprint.specification, columns, argument)
+    if total is not None:
+        complete &= ~np.isnan(total)
+    return total

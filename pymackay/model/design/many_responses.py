@@ -1,0 +1,117 @@
+"""The table of `lmer_many`: a design read without its response, and the responses on its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.formula.expression import all_names
+from pymackay.formula.lexer import tokenize
+from pymackay.formula.parser import parse_formula
+from pymackay.model.columns.table import Table
+from pymackay.model.design.build import build_model
+from pymackay.model.model import Model
+
+__all__ = ["build_many"]
+
+_ROW = "(row)"  # stands in for the response: the number of the row, so that it tells what is kept
+_SHOWN = 5
+
+
+def build_many(
+    formula: str, data: Any, Y: Any, given: Mapping[str, Any]
+) -> tuple[Model, np.ndarray, pd.Index]:
+    """Build the design of a formula, and take the responses of its rows.
+
+    Returns
+    -------
+    model : Model
+        Its response stands in for the others: any that X does not explain.
+    responses : numpy.ndarray, shape (n, B)
+    names : pandas.Index, length B
+    """
+    table = Table(data)
+    text, hidden = _without_response(formula)
+    model = build_model(text, _numbered(data, table.n, hidden), **given)
+    values, names = _read_responses(Y, table)
+    kept = values[model.y.astype(np.intp)]
+    _refuse_missing(kept, names, model)
+    noise = np.random.default_rng(0).standard_normal(len(kept))
+    return dataclasses.replace(model, formula=formula, response="Y", y=noise), kept, names
+
+
+def _without_response(formula: str) -> tuple[str, set[str]]:
+    """Return the formula with the row's number on the left, and columns that it must not see."""
+    if not isinstance(formula, str):
+        raise ArgumentError(
+            f"formula must be text such as 'y ~ x + (x | g)', not a {type(formula).__name__}"
+        )
+    tilde = next((token.position for token in tokenize(formula) if token.text == "~"), None)
+    if tilde is None:
+        parse_formula(formula)  # says what is wrong with it
+    text = f"`{_ROW}` {formula[tilde:]}"
+    if formula[:tilde].strip():
+        parsed = parse_formula(formula)
+        if "." in all_names(parsed.predictors):  # which stands for all columns but the response
+            return text, set(all_names(parsed.response))
+    return text, set()
+
+
+def _numbered(data: Any, n: int, hidden: set[str]) -> Any:
+    """Return the data with the number of each row, and without the columns that are hidden."""
+    number = np.arange(n, dtype=np.float64)
+    if isinstance(data, pd.DataFrame):
+        return data.drop(columns=[name for name in data if name in hidden]).assign(**{_ROW: number})
+    return {**{name: data[name] for name in data if name not in hidden}, _ROW: number}
+
+
+def _read_responses(Y: Any, table: Table) -> tuple[np.ndarray, pd.Index]:
+    """Return the responses of all rows of the table, shape (rows, B), and their names."""
+    names: pd.Index | None = None
+    if isinstance(Y, pd.DataFrame):
+        names = Y.columns
+        Y = Y if Y.index.equals(table.index) else _aligned(Y, table.index)
+    try:
+        values = np.asarray(Y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"Y must be numbers, one column for each response, but is a {type(Y).__name__} of "
+            f"something else"
+        ) from error
+    if values.ndim != 2 or len(values) != table.n or values.shape[1] == 0:
+        raise ArgumentError(
+            f"Y has shape {values.shape}, but data has {table.n} rows; pass one row for each of "
+            f"them and one column for each response (a single response y as y[:, None], responses "
+            f"in rows as Y.T)"
+        )
+    return values, pd.RangeIndex(values.shape[1]) if names is None else names
+
+
+def _aligned(Y: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
+    """Take the rows of the data out of a table by their labels."""
+    if not (Y.index.is_unique and rows.is_unique and rows.isin(Y.index).all()):
+        raise ArgumentError(
+            f"Y is a table whose index does not hold each of the {len(rows)} rows of data once; "
+            f"index it as data, or pass Y.to_numpy() to go by position"
+        )
+    return Y.loc[rows]
+
+
+def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model) -> None:
+    lost = ~np.isfinite(values)
+    if not lost.any():
+        return
+    columns = np.flatnonzero(lost.any(axis=0))
+    some = ", ".join(repr(names[k]) for k in columns[:_SHOWN])
+    more = ", ..." if len(columns) > _SHOWN else ""
+    raise DataError(
+        f"Y is missing or infinite in {np.count_nonzero(lost.any(axis=1))} of the "
+        f"{len(model.rows)} rows that the design uses, in {len(columns)} of its {len(names)} "
+        f"responses ({some}{more}). All responses share one design: fill the values in, drop these "
+        f"rows with subset, or fit these responses with pymackay.lmer, each on its own rows."
+    )

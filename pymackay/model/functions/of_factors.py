@@ -1,0 +1,349 @@
+"""Functions of the closed list that make, change or read factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pymackay.errors import ArgumentError
+from pymackay.formula.expression import Name, Node, String
+from pymackay.model.bases.contrasts import (
+    MATRIX,
+    Contrasts,
+    contrast_kind,
+    make_contrasts,
+    treatment_contrasts,
+)
+from pymackay.model.columns.column import LOGICAL_LEVELS, Factor, Numeric, number_labels
+from pymackay.model.columns.factors import as_factor, combine, drop_unused
+from pymackay.model.functions.call import (
+    Context,
+    Function,
+    Value,
+    column_of_numbers,
+    constant_integer,
+    constant_numbers,
+    flag,
+    kind_of,
+    numbers,
+)
+
+__all__ = ["FACTOR_FUNCTIONS", "text_column"]
+
+
+def _categories(context: Context, value: Value) -> Factor:
+    if not isinstance(value, Numeric | Factor):
+        raise context.error(f"{context.call.function}() needs a column, but gets {kind_of(value)}")
+    return as_factor(value, context.call.function)
+
+
+def _labels(context: Context, value: Value, name: str) -> list[str]:
+    """Read constants as levels are written."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(v, str | float | bool) for v in values):
+        raise context.error(
+            f"the argument '{name}' of {context.call.function}() must be constants, such as "
+            f"c('a', 'b')"
+        )
+    return [_label(v) for v in values]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, bool):
+        return LOGICAL_LEVELS[value]
+    return value if isinstance(value, str) else number_labels(np.array([value]), False)[0]
+
+
+def _factor(
+    context: Context,
+    x: Value,
+    levels: Value = None,
+    labels: Value = None,
+    exclude: Value = None,
+    ordered: Value = None,
+) -> Value:
+    """``factor(x, levels =, labels =, ordered =)``."""
+    found = _categories(context, x)
+    given = list(found.levels) if levels is None else _labels(context, levels, "levels")
+    if len(set(given)) < len(given):
+        raise context.error("levels of factor() name a level twice")
+    if exclude is not None:
+        out = set(_labels(context, exclude, "exclude"))
+        given = [level for level in given if level not in out]
+    shown = given if labels is None else _new_labels(context, labels, len(given))
+    is_ordered = found.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
+    return _relabelled(found, given, shown, "ordered" if is_ordered else "factor")
+
+
+def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
+    shown = _labels(context, labels, "labels")
+    if len(shown) == 1 and count != 1:
+        return [f"{shown[0]}{i + 1}" for i in range(count)]
+    if len(shown) != count:
+        raise context.error(f"labels of factor() are {len(shown)}, but there are {count} levels")
+    return shown
+
+
+def _relabelled(found: Factor, given: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
+    """Give levels new names; levels of the same name are joined, those not given are missing."""
+    names = list(dict.fromkeys(shown))
+    places = {level: names.index(label) for level, label in zip(given, shown, strict=True)}
+    lookup = np.array([*(places.get(level, -1) for level in found.levels), -1], dtype=np.int32)
+    return Factor(lookup[found.codes], tuple(names), kind)
+
+
+def _ordered(context: Context, x: Value, levels: Value = None, labels: Value = None) -> Value:
+    return _factor(context, x, levels, labels, ordered=True)
+
+
+def _as_factor(context: Context, x: Value) -> Value:
+    """``as.factor(x)``: a factor stays as it is, unused levels included."""
+    if isinstance(x, Factor) and x.kind in ("factor", "ordered"):
+        return x
+    return _categories(context, x)
+
+
+def _as_ordered(context: Context, x: Value) -> Value:
+    if isinstance(x, Factor) and x.kind == "ordered":
+        return x
+    found = _categories(context, x)
+    return Factor(found.codes, found.levels, "ordered")
+
+
+def _drop_levels(context: Context, x: Value) -> Value:
+    return drop_unused(_categories(context, x))
+
+
+def _relevel(context: Context, x: Value, ref: Value) -> Value:
+    """``relevel(f, ref = "b")``: the reference comes first."""
+    if isinstance(x, Factor) and x.kind == "ordered":
+        raise context.error("relevel() would break the order of an ordered factor")
+    if not isinstance(x, Factor) or x.kind == "logical":
+        raise context.error(f"relevel() needs a factor, but gets {kind_of(x)}; write factor(...)")
+    levels = list(x.levels)
+    if isinstance(ref, str):
+        if ref not in levels:
+            shown = ", ".join(levels[:12])
+            raise context.error(f"ref '{ref}' of relevel() is not among the levels {shown}")
+        first = ref
+    else:
+        place = constant_integer(context, ref, "ref", 1)
+        if place > len(levels):
+            raise context.error(f"ref of relevel() is {place}, but there are {len(levels)} levels")
+        first = levels[place - 1]
+    order = [first, *(level for level in levels if level != first)]
+    return _relabelled(Factor(x.codes, x.levels), order, order, "factor")
+
+
+def _cut(
+    context: Context,
+    x: Value,
+    breaks: Value,
+    labels: Value = None,
+    include_lowest: Value = False,
+    right: Value = True,
+    dig_lab: Value = 3.0,
+    ordered_result: Value = False,
+) -> Value:
+    """``cut(x, 3)``, ``cut(x, c(0, 1, 5))``."""
+    values = column_of_numbers(context, x)
+    edges = context.remember(lambda: _edges(context, values, breaks))
+    closed_right, lowest = flag(context, right, "right"), flag(context, include_lowest, "include")
+    codes = np.searchsorted(edges, values, side="left" if closed_right else "right") - 1
+    if lowest:
+        end, cell = (edges[0], 0) if closed_right else (edges[-1], len(edges) - 2)
+        codes[values == end] = cell
+    codes[~((codes >= 0) & (codes < len(edges) - 1))] = -1
+    codes[np.isnan(values)] = -1
+    if labels is False:
+        return Numeric(np.where(codes < 0, np.nan, codes + 1.0), integer=True)
+    if labels is None:
+        digits = constant_integer(context, dig_lab, "dig.lab", 1)
+        names = _interval_names(edges, digits, closed_right, lowest)
+    else:
+        names = _labels(context, labels, "labels")
+    if len(names) != len(edges) - 1 or len(set(names)) < len(names):
+        raise context.error(f"labels of cut() must be {len(edges) - 1} different names")
+    kind = "ordered" if flag(context, ordered_result, "ordered_result") else "factor"
+    return Factor(codes.astype(np.int32), tuple(names), kind)
+
+
+def _edges(context: Context, values: np.ndarray, breaks: Value) -> np.ndarray:
+    given = np.sort(constant_numbers(context, breaks, "breaks"))
+    if len(given) > 1:
+        if len(np.unique(given)) < len(given) or np.isnan(given).any():
+            raise context.error("breaks of cut() must differ")
+        return given
+    count = constant_integer(context, breaks, "breaks", 2)
+    known = values[np.isfinite(values)]
+    if not len(known) or count > 10_000:
+        raise context.error("cut() needs values to cut, and 10000 intervals at most")
+    low, high = float(known.min()), float(known.max())
+    width = high - low
+    if width == 0.0:
+        width = abs(low) or 1.0
+        return np.linspace(low - width / 1000, high + width / 1000, count + 1)
+    edges = np.linspace(low, high, count + 1)
+    edges[[0, -1]] = low - width / 1000, high + width / 1000
+    return edges
+
+
+def _interval_names(edges: np.ndarray, digits: int, right: bool, lowest: bool) -> list[str]:
+    """Write intervals with as few digits as tell them apart."""
+    for precision in range(digits, max(12, digits) + 1):
+        shown = [_shown_edge(edge, precision) for edge in edges.tolist()]
+        if all(a != b for a, b in pairwise(shown)):
+            break
+    else:
+        return [f"Range_{k + 1}" for k in range(len(edges) - 1)]
+    opening, closing = ("(", "]") if right else ("[", ")")
+    names = [f"{opening}{a},{b}{closing}" for a, b in pairwise(shown)]
+    if lowest and right:
+        names[0] = f"[{names[0][1:]}"
+    elif lowest:
+        names[-1] = f"{names[-1][:-1]}]"
+    return names
+
+
+def _shown_edge(edge: float, precision: int) -> str:
+    return f"{edge:.{precision}g}" if np.isfinite(edge) else ("Inf" if edge > 0 else "-Inf")
+
+
+def _interaction(
+    context: Context, rest: Sequence[Value], sep: Value = ".", lex_order: Value = False
+) -> Value:
+    """``interaction(a, b)``: the first factor varies fastest."""
+    if not rest:
+        raise context.error("interaction() needs columns")
+    separator = _labels(context, sep, "sep")[0]
+    slowest = flag(context, lex_order, "lex.order")
+    crossed = _categories(context, rest[0])
+    for value in rest[1:]:
+        crossed = combine(
+            crossed,
+            _categories(context, value),
+            "interaction()",
+            separator=separator,
+            first_slowest=slowest,
+        )
+    return crossed
+
+
+def _with_contrasts(
+    context: Context, object: Value, contr: Node | None = None, base: Value = 1.0
+) -> Value:
+    """``C(f, sum)``: a factor that brings its contrasts along."""
+    found = _as_factor(context, object)
+    if contr is None or not isinstance(found, Factor):
+        return found
+    if not isinstance(contr, Name | String):
+        raise context.error("the contrasts of C() are a name such as contr.sum")
+    wanted = contr.name if isinstance(contr, Name) else contr.value
+    try:
+        kind = contrast_kind(wanted, "C()")
+    except ArgumentError as error:
+        raise context.error(str(error)) from error
+    place = constant_integer(context, base, "base", 1)
+    if "base" in context.call.names:
+        if kind != "contr.treatment" or place > len(found.levels):
+            raise context.error("base of C() is the number of a level, for treatment contrasts")
+        numbered = tuple(str(i + 1) for i in range(len(found.levels)))
+        contrasts = treatment_contrasts(numbered, place - 1)
+    else:
+        contrasts = _named_contrasts(wanted, kind, found.levels, isinstance(contr, Name))
+    return Factor(found.codes, found.levels, found.kind, contrasts)
+
+
+def _named_contrasts(wanted: str, kind: str, levels: Sequence[str], is_function: bool) -> Contrasts:
+    """Make the contrasts of ``C(f, sum)``; R's functions themselves know no names of levels."""
+    if not (is_function and wanted.startswith("contr.")):
+        return make_contrasts(kind, levels, "C()")
+    numbered = make_contrasts(kind, [str(i + 1) for i in range(len(levels))], "C()")
+    return Contrasts(numbered.matrix, numbered.names, MATRIX)
+
+
+def _as_number(context: Context, x: Value) -> Value:
+    """``as.numeric(f)``: a factor's codes from 1; text is read as numbers."""
+    if isinstance(x, Factor) and x.kind in ("factor", "ordered"):
+        return Numeric(np.where(x.codes < 0, np.nan, x.codes + 1.0), integer=True)
+    if isinstance(x, Factor) and x.kind == "text":
+        return Numeric(np.append(_parsed(context, x.levels), np.nan)[x.codes])
+    values = numbers(context, x)
+    return Numeric(np.asarray(values)) if isinstance(values, np.ndarray) else values
+
+
+def _parsed(context: Context, labels: Sequence[str]) -> np.ndarray:
+    try:
+        return np.array([float(label) for label in labels])
+    except ValueError:
+        wrong = next(label for label in labels if not _is_number(label))
+        raise context.error(
+            f"{context.call.function}() cannot read '{wrong}' as a number; clean the column first"
+        ) from None
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_integer(context: Context, x: Value) -> Value:
+    value = _as_number(context, x)
+    if isinstance(value, Numeric):
+        return Numeric(np.trunc(value.floats), integer=True)
+    return float(np.trunc(numbers(context, value)))
+
+
+def _as_logical(context: Context, x: Value) -> Value:
+    if isinstance(x, Factor) and x.kind == "logical":
+        return x
+    values = column_of_numbers(context, x)
+    codes = np.where(np.isnan(values), -1, values != 0.0).astype(np.int8)
+    return Factor(codes, LOGICAL_LEVELS, "logical")
+
+
+def _as_character(context: Context, x: Value) -> Value:
+    found = _categories(context, x)
+    order = sorted(range(len(found.levels)), key=found.levels.__getitem__)
+    levels = [found.levels[i] for i in order]
+    return _relabelled(found, levels, levels, "text")
+
+
+def text_column(context: Context, value: Value, n: int) -> np.ndarray:
+    """Return the labels of a column, or of a constant n times, as objects; missing is None."""
+    if isinstance(value, Numeric | Factor):
+        found = as_factor(value, context.call.function)
+        return np.array([*found.levels, None], dtype=object)[found.codes]
+    return np.full(n, _labels(context, value, "yes or no")[0], dtype=object)
+
+
+def _plain(body: Any) -> Function:
+    return Function(body, ("x",))
+
+
+FACTOR_FUNCTIONS = {
+    "C": Function(_with_contrasts, ("object", "contr", "base"), quoted=frozenset(["contr"])),
+    "as.character": _plain(_as_character),
+    "as.double": _plain(_as_number),
+    "as.factor": _plain(_as_factor),
+    "as.integer": _plain(_as_integer),
+    "as.logical": _plain(_as_logical),
+    "as.numeric": _plain(_as_number),
+    "as.ordered": _plain(_as_ordered),
+    "cut": Function(
+        _cut,
+        ("x", "breaks", "labels", "include.lowest", "right", "dig.lab", "ordered_result"),
+        required=2,
+    ),
+    "droplevels": _plain(_drop_levels),
+    "factor": Function(_factor, ("x", "levels", "labels", "exclude", "ordered")),
+    "interaction": Function(_interaction, ("...", "sep", "lex.order")),
+    "ordered": Function(_ordered, ("x", "levels", "labels")),
+    "relevel": Function(_relevel, ("x", "ref"), required=2),
+}

@@ -1,0 +1,1 @@
+"""Partitions of rows that do not fit in memory, summed in one pass."""

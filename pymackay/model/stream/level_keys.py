@@ -1,0 +1,112 @@
+"""`LevelKeys`: the levels of one grouping factor, numbered as partitions bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pymackay.model.columns.column import number_labels
+
+__all__ = ["LevelKeys", "Levels"]
+
+Levels = tuple[str, ...] | np.ndarray
+"""A partition's levels: labels, or numbers in rising order."""
+
+
+class LevelKeys:
+    """Levels so far. A level's code is its place in the order of appearance.
+
+    Levels that are numbers are kept as such: comparing sorted numbers costs a fraction of what
+    looking labels up does. If another partition has labels, all are labels from then on.
+    """
+
+    def __init__(self) -> None:
+        self._labels: dict[str, int] | None = None
+        self._sorted = np.zeros(0, dtype=np.int64)
+        self._codes = np.zeros(0, dtype=np.int32)
+        self._integer = True
+
+    def __len__(self) -> int:
+        return len(self._codes) if self._labels is None else len(self._labels)
+
+    def add(self, levels: Levels, integer: bool) -> np.ndarray:
+        """Return the codes of a partition's levels; new ones are appended.
+
+        Parameters
+        ----------
+        levels : tuple of str or numpy.ndarray
+            Distinct; numbers in rising order.
+        integer : bool
+            Whether R would hold the numbers as integers, which print without an exponent.
+        """
+        if self._labels is None and isinstance(levels, np.ndarray):
+            self._integer = self._integer and integer
+            return self._add_numbers(levels)
+        if self._labels is None:
+            self._labels = self._labelled()
+        if isinstance(levels, np.ndarray):
+            levels = tuple(number_labels(levels, integer))
+        labels = self._labels
+        return np.array([labels.setdefault(level, len(labels)) for level in levels], dtype=np.int32)
+
+    def order(self, categories: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
+        """Return the levels in R's order, and the place in it of each code.
+
+        Parameters
+        ----------
+        categories : tuple of str or None
+            Their order, where the column is categorical; else numbers rise, labels are sorted.
+        """
+        if self._labels is None and categories is None:
+            place = np.empty(len(self), dtype=np.int32)
+            place[self._codes] = np.arange(len(self), dtype=np.int32)
+            return number_labels(self._sorted, self._integer), place
+        labels = list(self._labelled() if self._labels is None else self._labels)
+        if categories is not None:
+            rank = {level: i for i, level in enumerate(categories)}
+            order = sorted(range(len(labels)), key=lambda i: rank.get(labels[i], len(rank)))
+        else:
+            order = sorted(range(len(labels)), key=labels.__getitem__)
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        return [labels[i] for i in order], place
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all there is to know, as arrays."""
+        if self._labels is not None:
+            return {"labels": np.array(list(self._labels), dtype=np.str_)}
+        integer = np.array(self._integer)
+        return {"sorted": self._sorted, "codes": self._codes, "integer": integer}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelKeys:
+        """Make the levels that `state` was taken of."""
+        keys = cls()
+        if "labels" in state:
+            keys._labels = {label: i for i, label in enumerate(state["labels"].tolist())}
+        else:
+            keys._sorted, keys._codes = state["sorted"], state["codes"]
+            keys._integer = bool(state["integer"])
+        return keys
+
+    def _add_numbers(self, levels: np.ndarray) -> np.ndarray:
+        dtype = np.result_type(self._sorted, levels) if len(self) else levels.dtype
+        known, levels = self._sorted.astype(dtype, copy=False), levels.astype(dtype, copy=False)
+        at = np.searchsorted(known, levels)
+        old = np.zeros(len(levels), dtype=bool)
+        inside = at < len(known)
+        old[inside] = known[at[inside]] == levels[inside]
+        codes = np.empty(len(levels), dtype=np.int32)
+        codes[old] = self._codes[at[old]]
+        new = ~old
+        codes[new] = len(self) + np.arange(np.count_nonzero(new), dtype=np.int32)
+        self._sorted = np.insert(known, at[new], levels[new])
+        self._codes = np.insert(self._codes, at[new], codes[new])
+        return codes
+
+    def _labelled(self) -> dict[str, int]:
+        """Return the numbers' labels with their codes, by code."""
+        labels = number_labels(self._sorted, self._integer)
+        order = np.argsort(self._codes)
+        return {labels[i]: code for code, i in enumerate(order.tolist())}

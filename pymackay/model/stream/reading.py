@@ -1,0 +1,187 @@
+"""`Reading`: the sums of a reading pass, on disk too, so that an interrupted one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+from pymackay.model.stream.accumulate import Accumulator
+from pymackay.model.stream.partition import PartitionSums, Plan
+
+__all__ = ["Reading", "digest_frame", "sums_path", "write_arrays"]
+
+_FORMAT = 1  # of the file; another one is refused
+_EVERY = 15.0  # seconds between savings, at least
+_SHARE = 0.05  # of the time that saving may take
+
+
+def sums_path(checkpoint: str | os.PathLike[str]) -> Path:
+    """Return where the sums stand that belong to a checkpoint."""
+    path = Path(checkpoint)
+    return path.with_name(path.name + ".sums")
+
+
+def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
+    """Return a fingerprint of some columns of a partition; those it lacks are passed over."""
+    found = hashlib.blake2b(str(len(frame)).encode(), digest_size=16)
+    for name in sorted(set(names) & set(frame.columns)):
+        column = frame[name]
+        found.update(f" {name} {column.dtype} ".encode())
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+            found.update(np.ascontiguousarray(column.to_numpy()).data)
+        else:
+            found.update(pd.util.hash_pandas_object(column, index=False).to_numpy().data)
+    return found.hexdigest()
+
+
+class Reading:
+    """Sums of the partitions so far, and which they were.
+
+    Used as a context: whatever ends it too soon, what was summed is saved.
+
+    Parameters
+    ----------
+    plan : Plan
+        As made from the first partition. Where sums were saved, their bases take its place.
+    path : pathlib.Path or None
+        Where the sums are saved; None: nowhere.
+    question : str
+        What was asked: formula, arguments, number of partitions.
+
+    Raises
+    ------
+    ArgumentError
+        If the file is of another question, or is none of ours; or if it has no folder.
+    """
+
+    def __init__(self, plan: Plan, path: Path | None, question: str) -> None:
+        self.path = path
+        self.done: dict[int, str] = {}
+        self._question = hashlib.sha256(f"{_FORMAT} {question}".encode()).hexdigest()
+        self._whole = True  # whether the sums hold every partition of `done`, and no half of one
+        self._cost = 0.0
+        self._saved = time.monotonic()
+        state = None if path is None else self._load(path)
+        if state is None:
+            self.sums = Accumulator(plan)
+            return
+        self.done = {int(k): digest for k, digest in json.loads(str(state["done"])).items()}
+        self.sums = Accumulator.from_state(plan, state)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan by which all partitions are summed."""
+        return self.sums.plan
+
+    def holds(self, number: int, digest: str) -> bool:
+        """Say whether a partition is in the sums.
+
+        Raises
+        ------
+        ArgumentError
+            If it is, but with other rows.
+        """
+        if number not in self.done:
+            return False
+        if self.done[number] != digest:
+            raise self._of_other(f"partition {number + 1} of the source has other rows than it had")
+        return True
+
+    def refuse_more_than(self, count: int) -> None:
+        """Refuse sums of more partitions than the source has.
+
+        Raises
+        ------
+        ArgumentError
+        """
+        if len(self.done) > count:
+            raise self._of_other(f"of {len(self.done)} partitions, but the source has {count}")
+
+    def add(self, number: int, digest: str, part: PartitionSums | None) -> None:
+        """Add a partition's sums (None: it has no rows); save, where it is time to."""
+        self._whole = False
+        if part is not None:
+            self.sums.add(part)
+        self.done[number] = digest
+        self._whole = True
+        waited = time.monotonic() - self._saved
+        if self.path is not None and waited > max(_EVERY, self._cost / _SHARE):
+            self.save()
+
+    def save(self) -> None:
+        """Write the sums; a reader sees the old file or the new one."""
+        if self.path is None or not self._whole:
+            return
+        start = time.monotonic()
+        held: dict[str, Any] = dict(self.sums.state())
+        held |= {"question": np.array(self._question), "done": np.array(json.dumps(self.done))}
+        try:
+            write_arrays(self.path, held)
+        except OSError as error:
+            raise ArgumentError(
+                f"checkpoint '{self.path}' cannot be written ({error.strerror}); name a file on "
+                f"a disk with room."
+            ) from error
+        self._saved = time.monotonic()
+        self._cost = self._saved - start
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.save()
+
+    def _load(self, path: Path) -> dict[str, np.ndarray] | None:
+        if not path.parent.is_dir():
+            raise ArgumentError(
+                f"checkpoint '{path}' is in a folder that does not exist; name a file in another."
+            )
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                state = {name: held[name] for name in held.files}
+            question = str(state.pop("question"))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ArgumentError(
+                f"checkpoint '{path}' cannot be read ({error}); delete it, or name another."
+            ) from error
+        if question != self._question:
+            raise self._of_other("formula, weights, offset, contrasts or columns are not the same")
+        return state
+
+    def _of_other(self, why: str) -> ArgumentError:
+        return ArgumentError(
+            f"checkpoint '{self.path}' holds sums of another model or other data ({why}); delete "
+            f"it, or name another."
+        )
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays beside `path` and move them there when all are on the disk."""
+    passing = path.with_name(path.name + ".part")
+    try:
+        with open(passing, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(passing, path)
+    except OSError:
+        passing.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Cross-products: all that a fit needs of the rows."""

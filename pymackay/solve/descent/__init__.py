@@ -1,0 +1,1 @@
+"""Gradient descent on the penalised least squares of the article."""

@@ -1,0 +1,1 @@
+"""The exact solver: factors of the mixed-model equations."""

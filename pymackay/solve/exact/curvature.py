@@ -1,0 +1,79 @@
+"""The trace part of the criterion's observed curvature, from W = Z'PZ as one dense matrix.
+
+For elements i and j of G on blocks g and h, ``tr(P V̇_i P V̇_j) = tr(W_hg E_i W_gh E_j)``
+summed over levels. With W_gh laid out as a matrix of (effects of g × effects of h) by
+(levels of g × levels of h), every pair of elements comes out of one product of it with itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.model.sums.gram import Block
+from pymackay.solve.linalg.blas import product
+
+__all__ = ["projected_gram", "trace_curvature"]
+
+
+def projected_gram(
+    lead_H: np.ndarray, lead_E: np.ndarray, K: np.ndarray, Q: np.ndarray, U: np.ndarray
+) -> np.ndarray:
+    """Return W = Z'PZ, all blocks, the leading one first.
+
+    Parameters
+    ----------
+    lead_H : numpy.ndarray, shape (J, q, q)
+        ``Z_j'V₁⁻¹Z_j``.
+    lead_E : numpy.ndarray, shape (J q, m)
+        ``Z_1'V₁⁻¹R``.
+    K : numpy.ndarray, shape (m, m)
+        ``R'V₁⁻¹R``.
+    Q : numpy.ndarray, shape (m, m)
+    U : numpy.ndarray, shape (m, size)
+        ``I − Q K``, its columns of random effects, which come first.
+    """
+    J, q = lead_H.shape[:2]
+    first, size = J * q, U.shape[1]
+    W = np.empty((first + size, first + size))
+    W[:first, first:] = product(lead_E, U)
+    W[first:, :first] = W[:first, first:].T
+    W[first:, first:] = product(K[:size], U)
+    W[:first, :first] = product(product(lead_E, -Q), lead_E.T)
+    rows = np.arange(first).reshape(J, q)
+    W[rows[:, :, None], rows[:, None, :]] += lead_H
+    return W
+
+
+def trace_curvature(
+    W: np.ndarray, blocks: tuple[Block, ...], bases: list[np.ndarray]
+) -> np.ndarray:
+    """Return ``tr(P V̇_i P V̇_j)`` for all elements, ordered block by block.
+
+    Parameters
+    ----------
+    W : numpy.ndarray
+        From `projected_gram`.
+    blocks : tuple of Block
+    bases : list of numpy.ndarray, each (m_g, q_g, q_g)
+        dG/dG_i of each block's elements.
+    """
+    counts = np.cumsum([0, *(len(basis) for basis in bases)])
+    starts = np.cumsum([0, *(block.size for block in blocks)])
+    curvature = np.empty((counts[-1], counts[-1]))
+    for g, (block_g, basis_g) in enumerate(zip(blocks, bases, strict=True)):
+        for h, (block_h, basis_h) in enumerate(zip(blocks[: g + 1], bases[: g + 1], strict=True)):
+            part = W[starts[g] : starts[g + 1], starts[h] : starts[h + 1]]
+            found = _pair(part, block_g, block_h, basis_g, basis_h)
+            curvature[counts[g] : counts[g + 1], counts[h] : counts[h + 1]] = found
+            curvature[counts[h] : counts[h + 1], counts[g] : counts[g + 1]] = found.T
+    return curvature
+
+
+def _pair(
+    part: np.ndarray, g: Block, h: Block, basis_g: np.ndarray, basis_h: np.ndarray
+) -> np.ndarray:
+    by_level = part.reshape(g.n_levels, g.q, h.n_levels, h.q)
+    laid = by_level.transpose(1, 3, 0, 2).reshape(g.q * h.q, -1)
+    products = product(laid, laid.T).reshape(g.q, h.q, g.q, h.q)
+    crossed = products.transpose(0, 2, 1, 3).reshape(g.q * g.q, h.q * h.q)
+    return basis_g.reshape(len(basis_g), -1) @ crossed @ basis_h.reshape(len(basis_h), -1).T

@@ -1,0 +1,1 @@
+"""Dense and batched linear algebra."""

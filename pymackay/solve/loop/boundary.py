@@ -1,0 +1,88 @@
+"""Directions of a covariance matrix that are dying: which one, how far gone, and how to drop it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.solve.loop.rounds import TermRound
+from pymackay.solve.loop.rules.rule import metric_roots
+
+__all__ = [
+    "Direction",
+    "dead_combinations",
+    "drop_direction",
+    "is_singular_root",
+    "weakest_direction",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """The least determined of a term's directions that are still alive.
+
+    Attributes
+    ----------
+    share : float
+        What the data determine of it, its effective number over the levels: t / (1 + t), with t
+        its variance over its sampling variance.
+    axis : numpy.ndarray, shape (q,)
+        The direction, in computed effects.
+    weights : numpy.ndarray, shape (q,)
+        ``weights' b`` is its coordinate, in computed effects; ``weights' axis = 1``.
+    contrast : numpy.ndarray, shape (q,)
+        The same combination of the user's effects, largest coefficient 1.
+    rank : int
+        How many columns of the term's root are not zero: this direction is one of so many.
+    """
+
+    share: float
+    axis: np.ndarray
+    weights: np.ndarray
+    contrast: np.ndarray
+    rank: int
+
+
+def weakest_direction(term: TermRound) -> Direction | None:
+    """Return the weakest live direction; None if the data know none, or all are dead."""
+    half, inverse, unknown = metric_roots(term.traces)
+    M = half @ term.root @ term.root.T @ half
+    values, vectors = np.linalg.eigh(M)
+    rank = int(np.count_nonzero(np.abs(term.root).sum(axis=0)))
+    alive = rank - round(float(np.trace(unknown)))
+    if alive < 1:
+        return None
+    weakest = len(M) - alive
+    weights = half @ vectors[:, weakest]
+    contrast = np.linalg.solve(term.transform.T, weights)
+    return Direction(
+        share=max(float(values[weakest]), 0.0) / term.n_levels,
+        axis=inverse @ vectors[:, weakest],
+        weights=weights,
+        contrast=contrast / contrast[np.abs(contrast).argmax()],
+        rank=rank,
+    )
+
+
+def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
+    """Return `root` without `direction`: one column less than its term had is not zero.
+
+    `root` may have lost that column already, where the direction's variance has underflowed.
+    """
+    left, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
+    sizes[direction.rank - 1 :] = 0.0
+    return left * sizes
+
+
+def is_singular_root(root: np.ndarray) -> bool:
+    """Say whether a direction has been dropped."""
+    return bool((np.abs(root).sum(axis=0) == 0.0).any())
+
+
+def dead_combinations(term: TermRound) -> np.ndarray:
+    """Return the combinations of the user's effects that do not vary, as columns, (q, dead)."""
+    live = np.count_nonzero(np.abs(term.root).sum(axis=0))
+    unit = np.sqrt(np.einsum("ab,ab->a", term.transform, term.transform))
+    left = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
+    return left[:, live:] / unit[:, None]

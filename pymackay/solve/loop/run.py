@@ -1,0 +1,279 @@
+"""MacKay's loop: solve, let a rule set the variances anew, again, until it settles or breaks.
+
+A round solves the mixed-model equations at the loop's variances (or learns the effects for some
+steps), and a rule of `pymackay.solve.loop.rules` turns the result into the next variances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ConvergenceError
+from pymackay.results import Convergence, Fit
+from pymackay.solve.assemble import Problem, assemble
+from pymackay.solve.loop.boundary import drop_direction, is_singular_root, weakest_direction
+from pymackay.solve.loop.ends import Judge
+from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_round
+from pymackay.solve.loop.rules.rule import Rule, gamma_root
+from pymackay.solve.loop.steps import Accelerator, rescaled
+from pymackay.solve.loop.trace import Ticker, trace_row, trace_table
+from pymackay.solve.search.start import noise_level
+
+__all__ = ["Collapse", "LoopEnd", "Settings", "fit_of", "run_loop"]
+
+Learner = Callable[[State], Learned]
+Callback = Callable[[Mapping[str, object]], object]
+
+# Share of a direction that its data determine, under which it is lost. A round squares it, so
+# that every bound between rounding and 1e-9 is crossed in the same round; what is under it is
+# set to zero before it underflows.
+_DEAD = 1e-12
+_FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """How a loop runs.
+
+    Attributes
+    ----------
+    rule : Rule
+    iterations : int
+        Rounds at most.
+    tolerance : float or None
+        Distance at which the loop has converged; None: it runs through.
+    scale : tuple of float
+        Term by term, what the rule's variances are multiplied by.
+    accelerate : bool
+    stop_dead : bool
+        Whether a direction that dies ends the loop (the likelihood's rules: never).
+    learner : callable or None
+        Learns the effects at a state; None: they are solved for.
+    callback : callable or None
+        Called with each row of the trace; a true answer ends the loop.
+    progress : bool or None
+        None: a bar appears on a terminal when the loop takes long.
+    """
+
+    rule: Rule
+    iterations: int
+    tolerance: float | None
+    scale: tuple[float, ...]
+    accelerate: bool = False
+    stop_dead: bool = True
+    learner: Learner | None = None
+    callback: Callback | None = None
+    progress: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Collapse:
+    """A direction of a covariance matrix that a loop has lost.
+
+    Attributes
+    ----------
+    term : int
+        Position among the model's terms.
+    iteration : int
+    contrast : numpy.ndarray, shape (q,)
+        Coefficients of the effects, user's units, largest 1: their combination varies no more.
+    share : float
+        Of the direction's effective number, per level: t / (1 + t).
+    """
+
+    term: int
+    iteration: int
+    contrast: np.ndarray
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class LoopEnd:
+    """Where a loop ended.
+
+    Attributes
+    ----------
+    round : Round
+        At the last variances.
+    before : Round
+        The round that the last variances were set from.
+    likelihood : bool
+        Whether the rule was one of the likelihood's.
+    convergence : Convergence
+    trace : pandas.DataFrame
+    collapse : Collapse or None
+    """
+
+    round: Round
+    before: Round
+    likelihood: bool
+    convergence: Convergence
+    trace: pd.DataFrame
+    collapse: Collapse | None
+
+
+def run_loop(problem: Problem, start: State, settings: Settings) -> LoopEnd:
+    """Run MacKay's loop from `start`."""
+    return _Loop(problem, settings).run(start)
+
+
+def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fit:
+    """Return the `Fit` at the loop's own variances, σ² not profiled.
+
+    The literal loop ends with an update, as it is written: its fixed and random effects are those
+    of the round before, which the variances were set from.
+    """
+    last = end.round
+    effects = last.evaluation if end.likelihood else end.before.evaluation
+    evaluation = replace(
+        last.evaluation,
+        sigma2=last.state.noise_var,
+        criterion=last.criterion,
+        beta=effects.beta,
+        b=effects.b,
+    )
+    return assemble(
+        problem,
+        last.state.factors,
+        evaluation,
+        end.convergence,
+        trace=end.trace,
+        messages=messages,
+    )
+
+
+class _Loop:
+    """One run: holds the solver and counts what is paid."""
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        self.model, self.solver = problem.model, problem.solver
+        self.settings = settings
+        gram = self.solver.gram
+        self.levels = [noise_level(gram, k) for k in range(len(gram.layouts))]
+        self.accelerator = (
+            Accelerator(self.round, self.levels, gram) if settings.accelerate else None
+        )
+        self.judge = Judge(
+            self.solver, settings.rule.likelihood, settings.tolerance, settings.accelerate
+        )
+        self.evaluations = 0
+
+    def run(self, start: State) -> LoopEnd:
+        settings = self.settings
+        ticker = Ticker(settings.iterations, settings.progress)
+        rows: list[dict[str, object]] = []
+        collapse: Collapse | None = None
+        convergence: Convergence | None = None
+        current = self.round(start)
+        wanted = self.wanted(current)
+        while convergence is None:
+            before = current
+            current, step = self.advance(current, wanted)
+            wanted = self.wanted(current)
+            distance = self.distance(current, wanted)
+            rows.append(trace_row(len(rows) + 1, current, distance, step))
+            ticker.tick(len(rows), distance)
+            if not settings.rule.likelihood:
+                collapse = collapse or find_collapse(current, len(rows))
+            bored = settings.callback is not None and bool(settings.callback(rows[-1]))
+            convergence = self.ending(current, len(rows), distance, bored, collapse)
+        ticker.finish(len(rows), distance)
+        paid = self.evaluations + self.judge.evaluations
+        convergence = replace(convergence, iterations=len(rows), evaluations=paid)
+        return LoopEnd(
+            current, before, settings.rule.likelihood, convergence, trace_table(rows), collapse
+        )
+
+    def round(self, state: State) -> Round:
+        self.evaluations += 1
+        learner = self.settings.learner
+        learned = None if learner is None else learner(state)
+        try:
+            found = solve_round(self.model, self.solver, state, learned)
+        except np.linalg.LinAlgError as error:
+            raise _no_digits(state) from error
+        if not 0.0 < found.next_noise_var < np.inf:
+            raise _no_digits(state)
+        return found
+
+    def wanted(self, current: Round) -> State:
+        """Return the state that the rule asks for."""
+        roots = [
+            np.sqrt(scale) * self.next_root(term)
+            for scale, term in zip(self.settings.scale, current.terms, strict=True)
+        ]
+        return rescaled(current, roots, current.next_noise_var)
+
+    def next_root(self, term: TermRound) -> np.ndarray:
+        rule = self.settings.rule
+        if self.settings.accelerate and is_singular_root(term.root):
+            # EM cannot turn the range of a singular V; MacKay's update can, to the same end
+            return gamma_root(term.root, term.traces, term.squares)
+        root = rule.next_root(term)
+        weakest = None if rule.likelihood else weakest_direction(term)
+        if weakest is not None and weakest.share < _DEAD:
+            return drop_direction(root, weakest)
+        return root
+
+    def distance(self, current: Round, wanted: State) -> float:
+        """Return the largest relative change that the rule asks for.
+
+        Of σ², and of each element V_ij in units of √(V_ii V_jj).
+        """
+        moves = [abs(wanted.noise_var / current.state.noise_var - 1.0)]
+        for term, root, level in zip(current.terms, wanted.roots, self.levels, strict=True):
+            now = term.transform @ term.root
+            then = term.transform @ root * np.sqrt(wanted.noise_var / current.state.noise_var)
+            floor = _FLOOR * level * np.einsum("ab,ab->a", term.transform, term.transform)
+            unit = np.sqrt(np.einsum("ab,ab->a", now, now) + floor)
+            move = (then @ then.T - now @ now.T) / np.outer(unit, unit)
+            moves.append(float(np.abs(move).max()))
+        return max(moves)
+
+    def advance(self, current: Round, wanted: State) -> tuple[Round, str]:
+        """Return the next round, and what led to it."""
+        if self.accelerator is None:
+            return self.round(wanted), "rule"
+        if self.judge.elsewhere is not None:
+            state, self.judge.elsewhere = self.judge.elsewhere, None
+            self.accelerator.anderson.reset()
+            return self.round(state), "boundary"
+        return self.accelerator.advance(current, wanted)
+
+    def ending(
+        self, current: Round, iteration: int, distance: float, bored: bool, lost: Collapse | None
+    ) -> Convergence | None:
+        """Say how the loop ends, if it does."""
+        if lost is not None and self.settings.stop_dead:
+            return Convergence(False, f"collapsed in iteration {lost.iteration}")
+        rest = self.judge.at_rest(current, iteration, distance)
+        if rest is not None:
+            return rest
+        if bored:
+            ended = f"ended by the callback after {iteration} iterations"
+            return self.judge.left(current, distance, ended)
+        if iteration >= self.settings.iterations:
+            return self.judge.left(current, distance, f"ran {iteration} iterations")
+        return None
+
+
+def _no_digits(state: State) -> ConvergenceError:
+    return ConvergenceError(
+        f"MacKay's loop has come where float64 has no digits left: its residual variance is "
+        f"{state.noise_var:.2g} of the fixed effects' residual sum of squares, and the random "
+        f"effects take up the rest. Is the response computed from the other columns, or is there "
+        f"one row per level? If not, start it nearer with start=..., or ask for fewer iterations."
+    )
+
+
+def find_collapse(current: Round, iteration: int) -> Collapse | None:
+    """Return the first direction that has died."""
+    for k, term in enumerate(current.terms):
+        weakest = weakest_direction(term)
+        if weakest is not None and weakest.share < _DEAD:
+            return Collapse(k, iteration, weakest.contrast, weakest.share)
+    return None

@@ -1,0 +1,118 @@
+"""Where MacKay's loop starts: variances from the data, or given by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.arguments import covariance_matrix, positive_number
+from pymackay.covariance.layout import lower_factor, theta_names
+from pymackay.errors import ArgumentError
+from pymackay.model.model import Model
+from pymackay.solve.assemble import Problem, factors_from_theta
+from pymackay.solve.loop.rounds import State
+from pymackay.solve.loop.rules.rule import root_of
+from pymackay.solve.search.start import moment_start
+
+__all__ = ["starting_state"]
+
+_DEAD = 1e-12  # relative variance of a direction that no rule can bring back
+
+
+def starting_state(problem: Problem, start: object, noise_var: object) -> State:
+    """Return the state that `start` and `noise_var` describe; what is missing, the data tell.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : mapping, array-like or None
+        Term name to covariance matrix, absolute scale, user's units (a number will do for one
+        effect); or the matrix itself where there is one term; or theta, a vector.
+    noise_var : float or None
+        σ², user's units.
+
+    Raises
+    ------
+    ArgumentError
+        If a term is missing, a matrix is no covariance matrix or is singular, or theta has the
+        wrong length.
+    """
+    solver, model = problem.solver, problem.model
+    y_var = solver.gram.y_scale**2
+    noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
+    if start is None or not _is_covariances(start, model):
+        factors = (
+            moment_start(solver.gram, reml=solver.reml)
+            if start is None
+            else _theta_factors(problem, start)
+        )
+        _refuse_dead(model, factors)
+        profiled = solver.evaluate(factors).sigma2
+        ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
+        return State(tuple(ratio * f for f in factors), noise or profiled)
+    if noise is None:
+        noise = solver.evaluate(moment_start(solver.gram, reml=solver.reml)).sigma2
+    factors = _covariance_factors(problem, start, noise * y_var)
+    _refuse_dead(model, factors)
+    return State(tuple(factors), noise)
+
+
+def _is_covariances(start: object, model: Model) -> bool:
+    if isinstance(start, Mapping):
+        return True
+    if isinstance(start, pd.Series):
+        return False
+    if isinstance(start, str):
+        return False
+    return np.ndim(start) == 2 or (np.ndim(start) == 0 and len(model.terms) == 1)  # type: ignore[arg-type]
+
+
+def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
+    names = theta_names([(term.group, term.effects) for term in problem.model.terms])
+    if isinstance(start, pd.Series) and sorted(start.index) == sorted(names):
+        start = start[names]
+    try:
+        theta = np.asarray(start, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(_expected(problem.model, start)) from error
+    if theta.shape != (len(names),):
+        raise ArgumentError(_expected(problem.model, start))
+    return factors_from_theta(problem.solver.gram, theta)
+
+
+def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
+    model, gram = problem.model, problem.solver.gram
+    names = [term.name for term in model.terms]
+    given: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
+    if set(given) != set(names) or (given is not start and len(names) > 1):
+        raise ArgumentError(_expected(model, start))
+    factors = []
+    for term, T in zip(model.terms, gram.transforms, strict=True):
+        value = given[term.name]
+        matrix = np.reshape(value, (1, 1)) if np.ndim(value) == 0 else value
+        covariance = covariance_matrix(f"start[{term.name!r}]", matrix, term.effects)
+        relative = np.linalg.solve(T, root_of(covariance)) / np.sqrt(noise_var)
+        factors.append(lower_factor(relative))
+    return factors
+
+
+def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
+    for term, factor in zip(model.terms, factors, strict=True):
+        size = np.linalg.svd(factor, compute_uv=False)
+        if not size[-1] ** 2 > _DEAD * size[0] ** 2 > 0.0:
+            raise ArgumentError(
+                f"start: the covariance matrix of the term {term.name!r} is singular, and no "
+                f"update rule brings a direction back to life. Give one that is positive definite."
+            )
+
+
+def _expected(model: Model, start: object) -> str:
+    shapes = ", ".join(f"{t.name!r}: {len(t.effects)} x {len(t.effects)}" for t in model.terms)
+    count = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in model.terms)
+    return (
+        f"start is {start!r}; it must map each term to a covariance matrix ({shapes}), be that "
+        f"matrix where there is one term, or be theta, a vector of {count} numbers."
+    )

@@ -1,0 +1,1 @@
+"""One design fitted to many responses."""

@@ -1,0 +1,236 @@
+"""The criterion of many responses, each at its own theta: value, score and observed curvature.
+
+What `pymackay.solve.exact.one_block` computes for one response, for all at once, and with levels
+of one kind summed beforehand (`pymackay.solve.many.kinds`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.solve.linalg.batch import (
+    batch_first,
+    batch_last,
+    cholesky,
+    inverse_lower,
+    product,
+)
+from pymackay.solve.many.kinds import Kinds, ResponseSums
+
+__all__ = ["ManyEvaluations", "evaluate_many"]
+
+
+@dataclass(frozen=True, eq=False)
+class ManyEvaluations:
+    """Everything of B responses, each at its theta; nan or infinite where float64 ends.
+
+    Attributes
+    ----------
+    criterion, sigma2 : numpy.ndarray, each (B,)
+        As in `pymackay.solve.solver.Evaluation`, as are the others.
+    beta : numpy.ndarray, shape (B, p)
+    root : numpy.ndarray, shape (B, p, p)
+        R with ``R R' = (X'V⁻¹X)⁻¹``.
+    score : numpy.ndarray, shape (B, q, q)
+        By the block's covariance matrix; between terms it means nothing.
+    curvature : numpy.ndarray, shape (B, m, m)
+    """
+
+    criterion: np.ndarray
+    sigma2: np.ndarray
+    beta: np.ndarray
+    root: np.ndarray
+    score: np.ndarray
+    curvature: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """What depends on theta alone, kind by kind: F and N, (q, q, K, B), and log |V|, (B,)."""
+
+    F: np.ndarray
+    N: np.ndarray
+    logdet: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """The fixed effects: root (p, p, B), beta (p, B), log |X'V⁻¹X| and r², (B,)."""
+
+    root: np.ndarray
+    beta: np.ndarray
+    logdet: np.ndarray
+    r2: np.ndarray
+
+
+@np.errstate(all="ignore")
+def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> ManyEvaluations:
+    """Evaluate each response at its relative factor, shape (B, q, q), lower triangles."""
+    levels = _levels(kinds, batch_last(factors)[:, :, None, :])
+    fixed = _fixed(kinds, sums, levels.F)
+    sigma2 = fixed.r2 / kinds.nu
+    criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
+    if kinds.reml:
+        criterion = criterion + fixed.logdet
+    score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
+    return ManyEvaluations(
+        criterion=criterion + kinds.constant,
+        sigma2=sigma2,
+        beta=batch_first(fixed.beta),
+        root=batch_first(fixed.root),
+        score=score,
+        curvature=curvature,
+    )
+
+
+def _levels(kinds: Kinds, factor: np.ndarray) -> _Levels:
+    """Eliminate the levels; `factor` is (q, q, 1, B)."""
+    q = kinds.q
+    A = kinds.A[..., None]
+    upper = factor.swapaxes(0, 1)
+    AL = product(A, factor)
+    M = product(upper, AL)
+    M[np.arange(q), np.arange(q)] += 1.0
+    L = cholesky(M)
+    pivots = np.log(L[np.arange(q), np.arange(q)]).sum(axis=0)
+    inverse = inverse_lower(L)
+    U = product(factor, inverse.swapaxes(0, 1))
+    F = product(U, U.swapaxes(0, 1))
+    if q == 1:
+        N = 1.0 / M
+    elif q == 2:
+        N = _inverse_pairs(product(AL, upper), (L[0, 0] * L[1, 1]) ** 2)
+    else:
+        N = _inverses(A, F, inverse, factor)
+    return _Levels(F, N, 2.0 * (kinds.counts @ pivots))
+
+
+def _inverse_pairs(AG: np.ndarray, determinant: np.ndarray) -> np.ndarray:
+    """Return ``(I + A G)⁻¹`` of 2 × 2 matrices by their determinant, which a Cholesky gives."""
+    N = -AG
+    N[0, 0], N[1, 1] = 1.0 + AG[1, 1], 1.0 + AG[0, 0]
+    return N / determinant
+
+
+def _inverses(A: np.ndarray, F: np.ndarray, inverse: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Return ``(I + A G)⁻¹``; for a regular Λ as ``Λ⁻ᵀ M⁻¹ Λ'``, good also where A G is large."""
+    q = len(A)
+    eye = np.eye(q)[:, :, None, None]
+    diagonal = np.abs(factor[np.arange(q), np.arange(q)])
+    regular = diagonal.min(axis=0) > 1e-3 * diagonal.max(axis=0)
+    left = inverse_lower(np.where(regular, factor, eye)).swapaxes(0, 1)
+    right = product(inverse.swapaxes(0, 1), product(inverse, factor.swapaxes(0, 1)))
+    return np.where(regular, product(left, right), eye - product(A, F))
+
+
+def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:
+    """Solve the generalised least-squares equations of the fixed effects."""
+    q, p, K, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
+    X = kinds.X.transpose(0, 2, 1)  # (q, K, p)
+    FX = product(F[:, :, :, None, :], X[:, None, :, :, None]).reshape(q * K, p * B)
+    weighted = (X * kinds.counts[:, None]).reshape(q * K, p).T
+    XX = kinds.D[:, :, None] - (weighted @ FX).reshape(p, p, B)
+    Fs = product(F, sums.s[:, None])
+    Xy = sums.along - X.reshape(q * K, p).T @ Fs.reshape(q * K, B)
+    yy = sums.squares - (F * sums.M).sum(axis=(0, 1, 2))
+    L = cholesky(XX)
+    root = inverse_lower(L).swapaxes(0, 1)
+    half = product(root.swapaxes(0, 1), Xy[:, None])
+    return _Fixed(
+        root=root,
+        beta=product(root, half)[:, 0],
+        logdet=2.0 * np.log(L[np.arange(p), np.arange(p)]).sum(axis=0),
+        r2=yy - (half * half).sum(axis=(0, 1)),
+    )
+
+
+def _derivatives(
+    kinds: Kinds, sums: ResponseSums, N: np.ndarray, fixed: _Fixed, sigma2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return score, (B, q, q), and observed curvature, (B, m, m), as in `one_block`."""
+    q, p, K, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
+    counts = kinds.counts[:, None]
+    a, aa = _residual_sums(kinds, sums, N, fixed.beta)
+    H = product(N, kinds.A[..., None])
+    W = product(product(N, kinds.X[..., None]), fixed.root[:, :, None, :])
+    S = product(W, W.swapaxes(0, 1))
+    flat_H, flat_W = H.reshape(q * q, K, B), W.reshape(q * p, K, B)
+    others = [counts * flat_H, counts * S.reshape(q * q, K, B), aa.reshape(q * q, K, B)]
+    total = np.concatenate([part.sum(axis=1) for part in others]).T.reshape(B, 3, q, q)
+    HH, HS, Haa = np.moveaxis(_moments(flat_H, others).reshape(B, q * q, 3, q * q), 2, 0)
+    W_Wa = _moments(flat_W, [counts * flat_W, a.reshape(q, K, B)])
+    WW, Wa = np.split(W_Wa.reshape(B, q, p, q * p + q), [q * p], axis=3)
+    curvature = _curvature(kinds, (HH, HS, Haa), (WW, Wa), total[:, 2], sigma2)
+    traces = total[:, 0] - total[:, 1] if kinds.reml else total[:, 0]
+    return traces - total[:, 2] / sigma2[:, None, None], curvature
+
+
+def _residual_sums(
+    kinds: Kinds, sums: ResponseSums, N: np.ndarray, beta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``Σ a_j``, (q, 1, K, B), and ``Σ a_j a_j'`` over each kind, a_j = N (c_j − X beta)."""
+    q, p, K = kinds.X.shape
+    X = kinds.X.transpose(0, 2, 1).reshape(q * K, p)
+    mean = (X @ beta).reshape(q, 1, K, -1)
+    counts = kinds.counts[:, None]
+    s = sums.s[:, None]
+    cross = product(s - 0.5 * counts * mean, mean.swapaxes(0, 1))
+    M = sums.M - cross - cross.swapaxes(0, 1)
+    return product(N, s - counts * mean), product(product(N, M), N.swapaxes(0, 1))
+
+
+def _moments(left: np.ndarray, right: list[np.ndarray]) -> np.ndarray:
+    """Return ``Σ_k left_k right_k'`` of every response; vectors come as (length, K, B)."""
+    first = np.ascontiguousarray(left.transpose(2, 0, 1))
+    second = np.concatenate(right).transpose(2, 1, 0)
+    return np.matmul(first, np.ascontiguousarray(second))
+
+
+def _curvature(
+    kinds: Kinds,
+    products: tuple[np.ndarray, np.ndarray, np.ndarray],
+    fixed: tuple[np.ndarray, np.ndarray],
+    aa: np.ndarray,
+    sigma2: np.ndarray,
+) -> np.ndarray:
+    """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
+    q, p, E, B = kinds.q, kinds.p, kinds.flat, len(sigma2)
+    HH, HS, Haa = products
+    WW, Wa = fixed
+    pairs = Haa.reshape(B, q, q, q, q).transpose(0, 1, 3, 2, 4)
+    Xa = _combine(E, Wa.transpose(0, 1, 3, 2), p)
+    quadratic = _on_both_sides(E, pairs) - Xa @ Xa.transpose(0, 2, 1)
+    trace = _crosswise(HH, q)
+    if kinds.reml:
+        trace = trace - 2.0 * _crosswise(HS, q)
+    trace = _on_both_sides(E, trace)
+    if kinds.reml:
+        XX = WW.reshape(B, q, p, q, p).transpose(0, 1, 3, 2, 4)
+        XX = _combine(E, XX, p * p)
+        trace += XX @ XX.transpose(0, 2, 1)
+    squares = aa.reshape(B, q * q) @ E.T
+    sigma2 = sigma2[:, None, None]
+    rank_one = squares[:, :, None] * squares[:, None, :]
+    found = -trace + 2.0 * quadratic / sigma2 - rank_one / (kinds.nu * sigma2**2)
+    return 0.5 * (found + found.transpose(0, 2, 1))
+
+
+def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
+    """Reorder Σ H_ab S_cd so that ``E_i · E_j`` gives Σ tr(H E_i S E_j), (B, q, q, q, q)."""
+    return products.reshape(-1, q, q, q, q).transpose(0, 2, 3, 4, 1)
+
+
+def _combine(E: np.ndarray, values: np.ndarray, width: int) -> np.ndarray:
+    """Return ``E @ values``, (B, m, width), values (B, q², width) in any shape: one product."""
+    (m, size), B = E.shape, len(values)
+    rows = values.reshape(B, size, width).transpose(0, 2, 1).reshape(B * width, size)
+    return (rows @ E.T).reshape(B, width, m).transpose(0, 2, 1)
+
+
+def _on_both_sides(E: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return ``E @ values @ E'``, (B, m, m), for values (B, q², q²) in any shape."""
+    (m, size), B = E.shape, len(values)
+    right = (values.reshape(B * size, size) @ E.T).reshape(B, size, m)
+    return _combine(E, right, m)

@@ -1,0 +1,125 @@
+"""`ManyFits`: one design fitted to many responses, as arrays with the responses first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pymackay.covariance.layout import split_theta
+from pymackay.results import TermSummary
+
+__all__ = ["ManyFits", "parameter_labels"]
+
+
+def parameter_labels(terms: tuple[TermSummary, ...]) -> list[str]:
+    """Name standard deviations and correlations as R's ``confint(oldNames = FALSE)`` does."""
+    labels = []
+    for term in terms:
+        for j, second in enumerate(term.effects):
+            labels.append(f"sd_{second}|{term.group}")
+            labels += [f"cor_{first}.{second}|{term.group}" for first in term.effects[j + 1 :]]
+    return labels
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ManyFits:
+    """Linear mixed models with one design and B responses.
+
+    Attributes
+    ----------
+    formula : str
+    reml : bool
+    n_obs : int
+        Rows used.
+    responses : pandas.Index, length B
+        Names of the responses: columns of the table given, or numbers from 0.
+    fixed : tuple of str, length p
+    theta_names : tuple of str, length m
+    terms : tuple of TermSummary
+    beta : numpy.ndarray, shape (B, p)
+        Fixed effects.
+    std_error : numpy.ndarray, shape (B, p)
+        Their standard errors.
+    theta : numpy.ndarray, shape (B, m)
+        Relative covariance parameters in lme4's order.
+    sigma : numpy.ndarray, shape (B,)
+        Residual standard deviations.
+    criterion : numpy.ndarray, shape (B,)
+        REML criteria or −2 log likelihoods, all constants included.
+    converged, singular : numpy.ndarray of bool, each (B,)
+        Whether the optimum is certified, and whether a covariance matrix is singular there.
+    dropped, messages : tuple of str
+        As in `Fit`.
+    """
+
+    formula: str
+    reml: bool
+    n_obs: int
+    responses: pd.Index
+    fixed: tuple[str, ...]
+    theta_names: tuple[str, ...]
+    terms: tuple[TermSummary, ...]
+    beta: np.ndarray
+    std_error: np.ndarray
+    theta: np.ndarray
+    sigma: np.ndarray
+    criterion: np.ndarray
+    converged: np.ndarray
+    singular: np.ndarray
+    dropped: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+    @property
+    def varcorr(self) -> dict[str, np.ndarray]:
+        """Term to the covariance matrices of its effects, (B, q, q), absolute scale."""
+        found = {}
+        layouts = split_theta([len(term.effects) for term in self.terms])
+        for term, layout in zip(self.terms, layouts, strict=True):
+            factor = np.zeros((len(self), layout.q, layout.q))
+            factor[:, layout.rows, layout.columns] = self.theta[:, layout.start : layout.stop]
+            factor *= self.sigma[:, None, None]
+            found[term.name] = factor @ factor.transpose(0, 2, 1)
+        return found
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per response, one column per parameter.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Standard deviations and correlations under R's names (``"sd_(Intercept)|Subject"``,
+            ``"cor_Days.(Intercept)|Subject"``; a correlation is nan where an effect does not
+            vary), ``"sigma"``, the fixed effects, ``"criterion"``, ``"converged"``, ``"singular"``.
+        """
+        columns = [part for matrices in self.varcorr.values() for part in _sd_cor(matrices)]
+        numbers = np.column_stack([*columns, self.sigma, self.beta, self.criterion])
+        names = [*parameter_labels(self.terms), "sigma", *self.fixed, "criterion"]
+        frame = pd.DataFrame(numbers, index=self.responses, columns=names)
+        return frame.assign(converged=self.converged, singular=self.singular)
+
+    def __repr__(self) -> str:
+        kind = "REML" if self.reml else "ML"
+        return (
+            f"{len(self)} linear mixed models fit by {kind}: {self.formula}\n"
+            f"rows: {self.n_obs}   certified: {np.count_nonzero(self.converged)}   "
+            f"singular: {np.count_nonzero(self.singular)}"
+        )
+
+
+def _sd_cor(matrices: np.ndarray) -> list[np.ndarray]:
+    """Return standard deviations and correlations, column by column of the lower triangle."""
+    sd = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
+    found = []
+    for j in range(matrices.shape[1]):
+        found.append(sd[:, j])
+        for i in range(j + 1, matrices.shape[1]):
+            scale = sd[:, i] * sd[:, j]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                cor = np.where(scale > 0.0, matrices[:, i, j] / scale, np.nan)
+            found.append(np.clip(cor, -1.0, 1.0))
+    return found

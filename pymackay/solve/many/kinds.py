@@ -1,0 +1,149 @@
+"""The levels of a grouping factor for many responses: alike ones counted, not repeated.
+
+The notation is that of `pymackay.solve.exact.levels`. Two levels with the same ``A_j = Z_j'Z_j``
+and ``Z_j'X`` (every subject seen on the same days) have the same matrices at every theta, and their
+responses enter through sums alone: ``s = Σ c_j`` and ``M = Σ c_j c_j'`` with ``c_j = Z_j'y``. A
+balanced design has one kind of level, whatever their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from pymackay.model.sums.gram import Gram
+from pymackay.solve.many.responses import Responses
+from pymackay.solve.solver import symmetric_basis
+
+__all__ = ["Kinds", "ResponseSums"]
+
+_DIGITS = 12  # to which two levels must agree, of the largest element: rounding is below
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseSums:
+    """The part that B responses have in the cross-products, kind of level by kind of level.
+
+    Attributes
+    ----------
+    s : numpy.ndarray, shape (q, K, B)
+    M : numpy.ndarray, shape (q, q, K, B)
+    along : numpy.ndarray, shape (p, B)
+    squares, scale : numpy.ndarray, each (B,)
+        As in `Responses`.
+    """
+
+    s: np.ndarray
+    M: np.ndarray
+    along: np.ndarray
+    squares: np.ndarray
+    scale: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def take(self, which: np.ndarray) -> ResponseSums:
+        """Return those of some responses."""
+        if len(which) == len(self):
+            return self
+        return ResponseSums(
+            self.s[..., which],
+            self.M[..., which],
+            self.along[:, which],
+            self.squares[which],
+            self.scale[which],
+        )
+
+
+class Kinds:
+    """The kinds of levels of a model with one grouping factor.
+
+    Parameters
+    ----------
+    gram : Gram
+        With a single block.
+    reml : bool
+
+    Attributes
+    ----------
+    q, p, n : int
+        Effects per level, fixed columns, rows.
+    levels : int
+        J.
+    noise : float
+        Relative variance of one level's least-squares effect (columns are whitened).
+    counts : numpy.ndarray, shape (K,)
+        Levels of each kind.
+    A : numpy.ndarray, shape (q, q, K)
+    X : numpy.ndarray, shape (q, p, K)
+        ``Z_j'Q``.
+    rows, columns : numpy.ndarray, each (m,)
+        Places of the covariance parameters in the block's (q, q) factor.
+    flat : numpy.ndarray, shape (m, q²)
+        Derivatives of the relative covariance matrix by its elements.
+    terms : tuple of slice
+        Columns of each term within the block.
+    """
+
+    def __init__(self, gram: Gram, reml: bool) -> None:
+        block = gram.blocks[0]
+        self.gram, self.reml = gram, reml
+        self.q, self.p, self.n, self.levels = block.q, gram.p, gram.n, block.n_levels
+        self.noise = block.n_levels / gram.n
+        places = gram.block_slices(block)
+        self.terms = tuple(columns for _, columns in places)
+        layouts = [(gram.layouts[term], columns.start) for term, columns in places]
+        self.rows = np.concatenate([u.rows + start for u, start in layouts])
+        self.columns = np.concatenate([u.columns + start for u, start in layouts])
+        basis = [symmetric_basis(layout, block.q, start) for layout, start in layouts]
+        self.flat = np.concatenate(basis).reshape(-1, block.q**2)
+        C = np.asarray(gram.C)[:, :, :-1]
+        first, self._member = _alike(gram.A, C)
+        self.counts = np.asarray(self._member.sum(axis=1)).ravel()
+        self.A = np.ascontiguousarray(gram.A[first].transpose(1, 2, 0))
+        self.X = np.ascontiguousarray(C[first].transpose(1, 2, 0))
+        self.D = gram.D[:-1, :-1]
+
+    @property
+    def nu(self) -> int:
+        """Degrees of freedom of the residual variance."""
+        return self.n - self.p if self.reml else self.n
+
+    @property
+    def constant(self) -> float:
+        """What the criterion holds beside determinants and the residual sum of squares."""
+        nu = self.nu
+        fixed = self.gram.basis.log_determinant if self.reml else 0.0
+        return nu * (1.0 + np.log(2.0 * np.pi / nu)) + fixed - self.gram.log_weights
+
+    def sums(self, responses: Responses) -> ResponseSums:
+        """Sum the responses' part up over the levels of each kind."""
+        c = responses.sums[0]
+        J, q, B = c.shape
+        K = len(self.counts)
+        single = K == J
+        pairs = c[:, :, None, :] * c[:, None, :, :]
+        s = c if single else (self._member @ c.reshape(J, q * B)).reshape(K, q, B)
+        M = pairs if single else (self._member @ pairs.reshape(J, q * q * B)).reshape(K, q, q, B)
+        return ResponseSums(
+            s=np.ascontiguousarray(s.transpose(1, 0, 2)),
+            M=np.ascontiguousarray(M.transpose(1, 2, 0, 3)),
+            along=responses.along,
+            squares=responses.squares,
+            scale=responses.scale,
+        )
+
+
+def _alike(A: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
+    """Return one level of each kind, and which levels are of which kind, shape (K, J)."""
+    J = len(A)
+    parts = [M.reshape(J, -1) / max(np.abs(M).max(initial=0.0), 1e-300) for M in (A, C)]
+    key = np.round(np.concatenate(parts, axis=1), _DIGITS) + 0.0
+    _, first, kind = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    if len(first) == J:
+        return np.arange(J), sp.identity(J, format="csr")
+    kind = kind.reshape(J)
+    member = sp.csr_matrix((np.ones(J), (kind, np.arange(J))), shape=(len(first), J))
+    return first, member

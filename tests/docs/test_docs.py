@@ -1,0 +1,145 @@
+"""The documents: what they say to type runs, and what they link to is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+
+import pymackay as pm
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+sys.path.append(str(DOCS))
+
+import build_site as build  # noqa: E402 - the builder of the site, which is no package
+
+FOR_R = (DOCS / "for-r-users.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def table_rows() -> list[tuple[str, str]]:
+    """Return what stands in the tables under ``in R`` and ``here``."""
+    part = FOR_R[: FOR_R.index("## Between the two")]
+    return re.findall(r"^\| `(.+?)` \| `(.+?)` \|", part, re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    plt.close("all")
+
+
+def test_getting_started_runs_from_its_first_block_to_its_last():
+    scope: dict[str, object] = {}
+    text = (DOCS / "getting-started.md").read_text(encoding="utf-8")
+    for block in blocks(text, "python"):
+        exec(block, scope)
+    assert scope["comparison"].verdict == "same optimum"
+    assert Path("report.html").is_file()
+
+
+def test_what_the_readme_shows_runs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    scope: dict[str, object] = {}
+    for block in blocks(text, "python"):
+        exec(block, scope)
+    table = text[text.index("| tests |") : text.index("| to keep |")]
+    sleep = scope["sleep"]
+    scope |= {
+        "fit1": scope["fit"], "fit2": pm.lmer("Reaction ~ Days + (1 | Subject)", sleep),
+        "L": [0.0, 1.0], "term": ("Subject", "Days"), "new": sleep.head(3), "n": 2,
+        "y": sleep["Reaction"], "data": sleep, "effect": "Days",
+        "Y": sleep[["Reaction", "Reaction"]].to_numpy(),
+    }  # fmt: skip
+    calls = re.findall(r"`((?:fit|pm)\.[^`]+\))`", table)
+    assert len(calls) > 15
+    for call in calls:
+        eval(call, scope)
+    for name in re.findall(r"`(\w+)`", table[table.index("| pictures |") :]):
+        assert name == "plots" or name in pm.plots.__all__
+
+
+def test_every_line_for_r_users_runs_here():
+    scope: dict[str, object] = {}
+    exec(blocks(FOR_R, "python")[0], scope)
+    rows = table_rows()
+    assert len(rows) > 40
+    for _, here in rows:
+        eval(here.replace("\\|", "|"), scope)
+
+
+@pytest.mark.live
+def test_every_line_of_lme4_runs_in_r(tmp_path):
+    lines = [there.replace("\\|", "|") for there, _ in table_rows() if "::" not in there]
+    script = tmp_path / "lines.R"
+    shown = "\n".join(f"invisible({line})" for line in lines)
+    script.write_text(f"pdf(NULL)\n{blocks(FOR_R, 'r')[0]}\n{shown}\ncat('all', {len(lines)})")
+    done = subprocess.run(["Rscript", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"all {len(lines)}")
+
+
+def test_pages_link_to_what_is_there():
+    texts = [file for file in build.PAGES if file != "docs/api.md"]
+    for file in [*texts, "README.md"]:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for _, _, target, _ in build._LINK.findall(text):
+            if "://" in target or target == "api.md":
+                continue
+            assert (ROOT / file).parent.joinpath(target).exists(), f"{file}: {target}"
+
+
+def test_the_reference_lists_every_public_name():
+    page = build.api_page()
+    for name in pm.__all__:
+        if name not in build._NOT_LISTED:
+            assert f"   pymackay.{name}\n" in page
+
+
+def test_links_lead_to_pages_of_the_site():
+    text = "[a](../CHANGELOG.md) [b](../setup.py) [c](https://x.org/y.md) ![d](figures/e.png)"
+    expected = "[a](changelog.md) b [c](https://x.org/y.md) ![d](figures/e.png)"
+    assert build.relinked(text, Path("docs")) == expected
+    assert build.relinked("[p](../docs/parity.md#tol)", Path("benchmarks")) == "[p](parity.md#tol)"
+
+
+def test_the_picture_in_the_readme_is_small():
+    picture = DOCS / "figures" / "report.png"
+    assert picture.stat().st_size < 200_000
+    assert "docs/figures/report.png" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.browser
+def test_the_site_in_a_browser():
+    """Needs ``python docs/build_site.py`` before; every page, narrow and wide."""
+    from browser import browser
+
+    pages = sorted((build.BUILD / "html").glob("*.html"))
+    assert len(pages) >= len(build.PAGES), "build the site first: python docs/build_site.py --quick"
+    with browser() as chromium:
+        for page in pages:
+            for width in (360, 1400):
+                seen = chromium.visit(page, width)
+                away = [url for url in seen.requests if not url.startswith(("file:", "data:"))]
+                assert away == [], page.name
+                assert seen.complaints == [], page.name
+
+
+def test_assembled_pages_have_their_figures(tmp_path):
+    build.assemble(tmp_path / "source")
+    for page in (tmp_path / "source").glob("*.md"):
+        for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"

@@ -1,0 +1,278 @@
+"""anova: terms against lmerTest, models against lme4; variances on the boundary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from inference_references import DATA, cases, fit_at_theirs, load, read_table
+from scipy import stats
+from tolerances import tol
+
+import pymackay as pm
+from pymackay.infer.significance.hypotheses import hypotheses
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+LADDERS = [data for data in DATA if load(data)["ladder"]]
+
+
+def by_term(recorded: dict, index: pd.Index) -> pd.DataFrame:
+    """Read R's table in our order of terms; no term is missing on either side."""
+    theirs = read_table(recorded)
+    assert sorted(theirs.index) == sorted(index)
+    return theirs.loc[list(index)]
+
+
+@pytest.mark.parametrize("kind", ["I", "II", "III"])
+@pytest.mark.parametrize(("data", "name", "criterion"), cases())
+def test_terms_are_tested_as_lmerTest_tests_them(
+    data: str, name: str, criterion: str, kind: str
+) -> None:
+    fit = fit_at_theirs(data, name, criterion)
+    for method, answer in load(data)["tests"][name][criterion]["tests"].items():
+        found = pm.anova(fit, type=kind, ddf=method)
+        if not len(found):
+            assert not len(answer["anova"][kind]["rows"])
+            continue
+        theirs = by_term(answer["anova"][kind], found.index)
+        assert list(found.columns) == list(theirs.columns)
+        rtol = tol("numerical derivatives" if method == "Satterthwaite" else "lmerTest rounds")
+        for column in found.columns:
+            exact = column not in ("DenDF", "Pr(>F)")
+            np.testing.assert_allclose(
+                found[column].to_numpy(float),
+                theirs[column],
+                rtol=tol("lmerTest rounds") if exact else rtol,
+                atol=rtol if column.startswith("Pr(") else 0.0,
+                err_msg=f"{method} {column}",
+            )
+
+
+def test_types_by_any_name() -> None:
+    fit = fit_at_theirs("cake", "numeric", "reml")
+    for number, roman in ((1, "I"), (2, "II"), (3, "III")):
+        wanted = pm.anova(fit, type=roman)
+        for given in (number, str(number), roman.lower()):
+            pd.testing.assert_frame_equal(pm.anova(fit, type=given), wanted)
+        assert wanted.heading.startswith(f"Type {roman} analysis of variance with Satterthwaite")
+    with pytest.raises(pm.ArgumentError, match="type must be 1, 2, 3"):
+        pm.anova(fit, type=4)
+    bare = pm.anova(fit, ddf="none")
+    assert list(bare.columns) == ["Sum Sq", "Mean Sq", "NumDF", "F value"]
+
+
+def test_type_three_does_not_depend_on_the_contrasts() -> None:
+    cake = pm.load_data("cake").query("angle < 45")
+    formula = "angle ~ recipe * temperature + (1 | recipe:replicate)"
+    wanted = pm.anova(pm.lmer(formula, cake), ddf="Kenward-Roger")
+    for contrasts in ({"recipe": "contr.sum"}, {"temperature": "contr.treatment"}):
+        other = pm.anova(pm.lmer(formula, cake, contrasts=contrasts), ddf="Kenward-Roger")
+        np.testing.assert_allclose(other, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_type_three_weighs_cells_equally() -> None:
+    # with sum-to-zero contrasts in every factor, type III tests the coefficients themselves
+    cake = pm.load_data("cake").query("angle < 45")
+    contrasts = {"recipe": "contr.sum", "temperature": "contr.sum"}
+    fit = pm.lmer("angle ~ recipe * temperature + (1 | replicate)", cake, contrasts=contrasts)
+    found, model = pm.anova(fit, ddf="Kenward-Roger"), fit.problem.model
+    for k, label in enumerate(found.index):
+        L = np.eye(len(fit.beta))[model.blueprint.assign == k + 1]
+        by_hand = pm.contrast(fit, L, ddf="Kenward-Roger")
+        np.testing.assert_allclose(found.loc[label], by_hand.iloc[0], rtol=1e-7, atol=1e-12)
+
+
+def test_sequential_hypotheses_are_the_columns_in_turn() -> None:
+    model = fit_at_theirs("sleepstudy", "unbalanced", "reml").problem.model
+    found = hypotheses(model, 1)
+    upper = np.linalg.cholesky(model.X.T @ model.X).T
+    wanted = upper / np.diag(upper)[:, None]
+    np.testing.assert_allclose(found["Days"], wanted[[1]], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found["I(Days^2)"], wanted[[2]], rtol=1e-9, atol=1e-12)
+
+
+def test_a_term_without_columns_has_no_test() -> None:
+    sleep = pm.load_data("sleepstudy").assign(twice=lambda d: 2.0 * d["Days"])
+    fit = pm.lmer("Reaction ~ Days + twice + (1 | Subject)", sleep)
+    found = pm.anova(fit)
+    assert fit.dropped == ("twice",)
+    assert found.loc["twice"].isna().all()
+    assert found.loc["Days"].notna().all()
+    assert not len(pm.anova(pm.lmer("Reaction ~ 1 + (1 | Subject)", sleep)))
+
+
+def test_terms_need_the_model() -> None:
+    fit = fit_at_theirs("sleepstudy", "slopes", "reml").replace(problem=None)
+    with pytest.raises(pm.PymackayError, match=r"with pymackay\.lmer"):
+        pm.anova(fit, ddf="normal")
+    with pytest.raises(pm.ArgumentError, match="Fit"):
+        pm.anova("fit")
+
+
+# ---- models against each other -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", LADDERS)
+def test_likelihood_ratios_are_those_of_lme4(data: str) -> None:
+    ladder = load(data)["ladder"]
+    fits = [pm.lmer(formula, pm.load_data(data)) for formula in ladder["formulas"]]
+    found, theirs = pm.anova(*fits), read_table(ladder["table"])
+    assert list(found.index) == list(theirs.index)
+    assert list(found.columns) == list(theirs.columns)
+    for column in found.columns:
+        np.testing.assert_allclose(
+            found[column].to_numpy(float), theirs[column], atol=tol("certified"), err_msg=column
+        )
+    assert [message.split(":")[0] for message in found.messages] == [
+        f"fit{k + 1}" for k in range(len(fits))
+    ]
+    assert "refitted by ML (instead of REML)" in repr(found)
+
+
+def test_ml_fits_are_compared_as_they_are() -> None:
+    sleep = pm.load_data("sleepstudy")
+    large = pm.lmer(SLEEP, sleep, reml=False)
+    small = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep, reml=False)
+    found = pm.anova(large, small, names=["large", "small"])
+    assert list(found.index) == ["small", "large"]
+    assert found.messages == ()
+    ratio = small.criterion - large.criterion
+    np.testing.assert_allclose(found.loc["large", "Chisq"], ratio, rtol=1e-12)
+    np.testing.assert_allclose(found.loc["large", "Pr(>Chisq)"], stats.chi2.sf(ratio, 2))
+    recorded = large.replace(problem=None), small.replace(problem=None)
+    np.testing.assert_array_equal(pm.anova(*recorded), pm.anova(large, small))
+    same = pm.anova(small, small)
+    assert same["Df"].iloc[1] == 0
+    assert np.isnan(same["Pr(>Chisq)"].iloc[1])
+
+
+def test_reml_criteria_are_compared_where_that_means_something() -> None:
+    sleep = pm.load_data("sleepstudy")
+    large, small = pm.lmer(SLEEP, sleep), pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    found = pm.anova(large, small, refit=False)
+    ratio = small.criterion - large.criterion
+    np.testing.assert_allclose(found["Chisq"].iloc[1], ratio, rtol=1e-12)
+    with pytest.raises(pm.ArgumentError, match="different fixed parts cannot be compared"):
+        pm.anova(large, pm.lmer("Reaction ~ 1 + (1 | Subject)", sleep), refit=False)
+    with pytest.raises(pm.ArgumentError, match="some by ML"):
+        pm.anova(large, pm.lmer(SLEEP, sleep, reml=False), refit=False)
+
+
+def test_models_of_different_data_are_refused() -> None:
+    sleep = pm.load_data("sleepstudy")
+    fit = pm.lmer(SLEEP, sleep)
+    with pytest.raises(pm.DataError, match=r"180 rows .* and 144 rows"):
+        pm.anova(fit, pm.lmer(SLEEP, sleep, subset="Days < 8"))
+    with pytest.raises(pm.DataError, match=r"different responses: Reaction .* and log"):
+        pm.anova(fit, pm.lmer("log(Reaction) ~ Days + (1 | Subject)", sleep))
+    moved = sleep.assign(Reaction=sleep["Reaction"].to_numpy()[::-1])
+    with pytest.raises(pm.DataError, match="different responses"):
+        pm.anova(fit, pm.lmer(SLEEP, moved))
+    with pytest.raises(pm.ArgumentError, match="2 different names"):
+        pm.anova(fit, fit, names=["a", "a"])
+    with pytest.raises(pm.ArgumentError, match="Fit"):
+        pm.anova(fit, SLEEP)
+
+
+# ---- a variance on the boundary ------------------------------------------------------------------
+
+
+def test_a_slope_beside_an_intercept_is_tested_by_a_mixture() -> None:
+    sleep = pm.load_data("sleepstudy")
+    large, small = pm.lmer(SLEEP, sleep), pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    ratio = small.criterion - large.criterion
+    for reduced in (small, ("Subject", "Days"), pm.lmer(small.formula, sleep, reml=False)):
+        found = pm.variance_test(large, reduced).iloc[0]
+        np.testing.assert_allclose(found["Chisq"], ratio, atol=tol("certified"))
+        assert found["Df"] == 2
+        assert found["Mixture"] == "0.5 chi2(1) + 0.5 chi2(2)"
+        wanted = 0.5 * stats.chi2.sf(ratio, 1) + 0.5 * stats.chi2.sf(ratio, 2)
+        np.testing.assert_allclose(found["Pr(>Mixture)"], wanted, rtol=1e-5)
+        np.testing.assert_allclose(found["Pr(>Chisq)"], stats.chi2.sf(ratio, 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_the_only_variance_is_tested_against_least_squares(reml: bool) -> None:
+    pastes = pm.load_data("Pastes")
+    fit = pm.lmer("strength ~ cask + (1 | batch)", pastes, reml=reml)
+    found = pm.variance_test(fit, "batch").iloc[0]
+    X, y = fit.problem.model.X, fit.problem.model.y
+    rss = float(np.linalg.lstsq(X, y, rcond=None)[1][0])
+    n, p = X.shape
+    nu = n - p if reml else n
+    alone = nu * (1 + np.log(2 * np.pi * rss / nu)) + reml * np.linalg.slogdet(X.T @ X)[1]
+    ratio = alone - fit.criterion
+    np.testing.assert_allclose(found["Chisq"], ratio, atol=tol("rounding of a criterion"))
+    assert found["Mixture"] == "0.5 chi2(0) + 0.5 chi2(1)"
+    np.testing.assert_allclose(found["Pr(>Mixture)"], 0.5 * stats.chi2.sf(ratio, 1), rtol=1e-7)
+
+
+def test_one_of_two_variances() -> None:
+    penicillin = pm.load_data("Penicillin")
+    fit = pm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin)
+    small = pm.lmer("diameter ~ 1 + (1 | plate)", penicillin)
+    for reduced in ("sample", small):
+        found = pm.variance_test(fit, reduced).iloc[0]
+        np.testing.assert_allclose(found["Chisq"], small.criterion - fit.criterion, atol=1e-7)
+        assert found["Df"] == 1
+
+
+def test_a_variance_of_zero_has_a_p_value_of_one() -> None:
+    fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2"))
+    found = pm.variance_test(fit, "Batch").iloc[0]
+    assert found["Chisq"] == 0.0
+    assert found["Pr(>Mixture)"] == 1.0
+
+
+def test_the_mixture_is_what_simulated_ratios_follow() -> None:
+    # one-way tables without a variance: half the ratios are zero, the rest chi-square of one
+    # (levels × rows): the ratio has a closed form, so that thousands cost nothing
+    rng = np.random.default_rng(6)
+    levels, rows = 40, 10
+    y = rng.normal(size=(4000, levels, rows))
+    within = y.var(axis=2, ddof=1).mean(axis=1)
+    between = rows * y.mean(axis=2).var(axis=1, ddof=1)
+    a, w = levels - 1, levels * (rows - 1)
+    pooled = (a * between + w * within) / (a + w)
+    ratio = (a + w) * np.log(pooled) - a * np.log(between) - w * np.log(within)
+    ratio[between < within] = 0.0
+    p = np.where(ratio > 0.0, 0.5 * stats.chi2.sf(ratio, 1), 1.0)
+    for size in (0.01, 0.05, 0.2):
+        assert abs((p <= size).mean() - size) < 4 * np.sqrt(size * (1 - size) / len(p)) + 0.1 * size
+    assert (stats.chi2.sf(ratio, 1) <= 0.05).mean() < 0.035  # the usual test is too cautious
+    frame = pd.DataFrame(
+        {"y": y[0].ravel(), "g": np.repeat([f"g{k:02}" for k in range(levels)], rows)}
+    )
+    found = pm.variance_test(pm.lmer("y ~ 1 + (1 | g)", frame), "g").iloc[0]
+    np.testing.assert_allclose(found["Pr(>Mixture)"], p[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reduced", "says"),
+    [
+        ("Days", r"expected a fit, a random term \(Subject\)"),
+        ("Subject", r"name the one to test, as in \('Subject', 'Days'\)"),
+        (("Subject", "Week"), "has no effect 'Week'"),
+        (7, "expected a fit"),
+    ],
+)
+def test_what_is_no_effect(reduced: object, says: str) -> None:
+    fit = fit_at_theirs("sleepstudy", "slopes", "reml")
+    with pytest.raises(pm.ArgumentError, match=says):
+        pm.variance_test(fit, reduced)
+
+
+def test_models_that_differ_in_more_than_one_effect() -> None:
+    sleep = pm.load_data("sleepstudy")
+    fit = pm.lmer(SLEEP, sleep)
+    with pytest.raises(pm.ArgumentError, match="the fixed parts differ"):
+        pm.variance_test(fit, pm.lmer("Reaction ~ 1 + (1 | Subject)", sleep))
+    with pytest.raises(pm.ArgumentError, match="must differ in one random effect"):
+        pm.variance_test(fit, fit)
+    machines = pm.load_data("Machines")
+    large = pm.lmer("score ~ Machine + (Machine | Worker)", machines)
+    with pytest.raises(pm.ArgumentError, match="one effect after the other"):
+        pm.variance_test(large, pm.lmer("score ~ Machine + (1 | Worker)", machines))
+    small = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    with pytest.raises(pm.ArgumentError, match="must differ in one random effect"):
+        pm.variance_test(small, fit)
