@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import PymackayError
 
 __all__ = ["Convergence", "Engine", "Fit", "ModelSummary", "TermSummary"]
@@ -357,13 +358,10 @@ class Fit:
 def _random_effects_table(fit: Fit) -> pd.DataFrame:
     """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
     rows = []
-    for name, cov in fit.varcorr.items():
-        sd = np.sqrt(np.diag(cov))
-        for i, effect in enumerate(cov.columns):
-            corr = [
-                "" if sd[i] * sd[j] == 0 else f"{cov.iloc[i, j] / (sd[i] * sd[j]):.2f}"
-                for j in range(i)
-            ]
-            rows.append([name if i == 0 else "", effect, f"{sd[i]:.6g}", " ".join(corr)])
+    for name, table in fit.varcorr.items():
+        parts = VarCorr.of(table)
+        for i, effect in enumerate(parts.effects):
+            corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
+            rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
     rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

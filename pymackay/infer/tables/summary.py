@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
@@ -232,12 +233,10 @@ def _scaled_quantiles(fit: Fit) -> pd.Series:
 def _random_table(fit: Fit) -> pd.DataFrame:
     rows = []
     for name, table in fit.varcorr.items():
-        V = table.to_numpy()
-        sd = np.sqrt(np.diag(V))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            R = V / np.outer(sd, sd)
-        for i, effect in enumerate(table.columns):
-            rows.append((name, effect, V[i, i], sd[i], tuple(R[i, :i].tolist())))
+        parts = VarCorr.of(table)
+        for i, effect in enumerate(parts.effects):
+            correlations = tuple(parts.correlation[i, :i].tolist())
+            rows.append((name, effect, parts.covariance[i, i], parts.sd[i], correlations))
     rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
 

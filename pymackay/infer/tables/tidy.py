@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.covariance.layout import lower_triangle
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import check_fit
@@ -200,14 +202,12 @@ def _fixed(fit: Fit, level: float | None, ddf: str | None) -> Iterator[dict[str,
 def _random_parameters(fit: Fit, scales: str) -> Iterator[dict[str, Any]]:
     single, double = ("sd", "cor") if scales == "sdcor" else ("var", "cov")
     for name, table in fit.varcorr.items():
-        V = table.to_numpy()
-        sd = np.sqrt(np.diag(V))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shown = V if scales == "vcov" else np.where(np.eye(len(V)), sd, V / np.outer(sd, sd))
-        for j, first in enumerate(table.columns):
-            yield _parameter(name, f"{single}__{first}", shown[j, j])
-            for i in range(j + 1, len(V)):
-                yield _parameter(name, f"{double}__{first}.{table.columns[i]}", shown[i, j])
+        parts = VarCorr.of(table)
+        shown = parts.sdcor if scales == "sdcor" else parts.covariance
+        for i, j in lower_triangle(len(parts.effects)):
+            row, column = parts.effects[i], parts.effects[j]
+            term = f"{single}__{row}" if i == j else f"{double}__{column}.{row}"
+            yield _parameter(name, term, shown[i, j])
     residual = fit.sigma if scales == "sdcor" else fit.sigma**2
     yield _parameter("Residual", f"{single}__Observation", residual)
 
