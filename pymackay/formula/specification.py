@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -130,4 +130,21 @@ def _messages(fixed: Terms, bars: Sequence[Bar], dot: Sequence[str]) -> list[str
             f"'.' stands for every other column, so {names} is a fixed effect as well as a "
             f"grouping factor (as in lme4); take it out with '. - {grouping[0]}'"
         )
-    return messages
+    return [*messages, *_shared_effects(bars)]
+
+
+def _shared_effects(bars: Sequence[Bar]) -> Iterator[str]:
+    """Say which effects stand in two terms of one group, which leaves their variances open."""
+    seen: dict[str, list[str]] = {}
+    for bar in bars:
+        effects = ["(Intercept)"] * bar.effects.intercept
+        effects += [bar.effects.label(term) for term in bar.effects.terms]
+        before = seen.setdefault(bar.group_name, [])
+        shared = ", ".join(effect for effect in effects if effect in before)
+        before.extend(effects)
+        if shared:
+            yield (
+                f"two terms of {bar.group_name} have the effect {shared} in common, so that its "
+                f"variances cannot be told apart, only a combination of them; leave it out of one "
+                f"of the terms, as in (0 + x | {bar.group_name})"
+            )

@@ -90,11 +90,16 @@ def choose_group(fit: Fit, group: str | None) -> str:
     return group
 
 
-def choose_effect(fit: Fit, group: str, effect: str | None) -> int:
-    """Return the position of an effect among those of a grouping factor, the first by default."""
+def choose_effect(fit: Fit, group: str, effect: str | int | None) -> int:
+    """Return the position of an effect among those of a grouping factor, the first by default.
+
+    A number is a position already: two terms of a group may have effects of one name.
+    """
     known = list(fit.ranef[group].columns)
     if effect is None:
         return 0
+    if effect in range(len(known)):
+        return int(effect)
     if effect not in known:
         raise ArgumentError(f"effect: {group} has {', '.join(known)}, not {effect!r}.")
     return known.index(effect)

@@ -32,7 +32,7 @@ _MANY = 200  # levels, from which on intervals make a band
 def caterpillar(
     fit: Fit,
     group: str | None = None,
-    effect: str | None = None,
+    effect: str | int | None = None,
     *,
     level: float = 0.95,
     ax: Axes | None = None,
@@ -48,8 +48,9 @@ def caterpillar(
         Of any engine that offers `condvar`.
     group : str, optional
         Grouping factor; the first by default.
-    effect : str, optional
-        One of its effects; the first by default.
+    effect : str or int, optional
+        One of its effects; the first by default. Where two terms of the group have an effect of
+        one name, its position among the columns of ``fit.ranef[group]``.
     level : float
         Of the intervals.
     ax : matplotlib.axes.Axes, optional

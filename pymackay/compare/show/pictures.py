@@ -157,12 +157,12 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
 def _effect_plans(fit: Fit) -> Iterator[_Plan]:
     from pymackay import plots
 
-    effects = [(group, str(e)) for group, table in fit.ranef.items() for e in table.columns]
-    for group, effect in effects[:_MOST_EFFECTS] if offers(fit, "condvar") else ():
+    effects = [(group, k) for group, table in fit.ranef.items() for k in range(table.shape[1])]
+    for group, k in effects[:_MOST_EFFECTS] if offers(fit, "condvar") else ():
         yield _Plan(
-            f"Predicted effects of {group}, {effect}, with 95 % intervals given beta",
-            partial(_say_effects, fit, group, effect),
-            partial(_draw_on, plots.caterpillar, fit, group, effect),
+            f"Predicted effects of {_effect_name(fit, group, k)}, with 95 % intervals given beta",
+            partial(_say_effects, fit, group, k),
+            partial(_draw_on, plots.caterpillar, fit, group, k),
         )
     for group in list(fit.ranef)[:2] if fit.problem is not None else ():
         yield _Plan(
@@ -170,6 +170,13 @@ def _effect_plans(fit: Fit) -> Iterator[_Plan]:
             partial(_say_shrinkage, fit, group),
             partial(_draw_on, plots.shrinkage, fit, group),
         )
+
+
+def _effect_name(fit: Fit, group: str, k: int) -> str:
+    """Name the effect in column k of a group by the group, or its term where names repeat."""
+    columns = fit.ranef[group].columns
+    terms = [t.name for t in fit.model.terms if t.group == group for _ in t.effects]
+    return f"{group if columns.is_unique else terms[k]}, {columns[k]}"
 
 
 def _draw_on(draw: Callable[..., object], *arguments: object) -> object:
@@ -188,8 +195,8 @@ def _say_distances(comparison: Comparison) -> str:
     return f"{len(judged)} numbers are judged, {bad} of them beyond what is allowed"
 
 
-def _say_effects(fit: Fit, group: str, effect: str) -> str:
-    values = fit.ranef[group][effect]
+def _say_effects(fit: Fit, group: str, k: int) -> str:
+    values = fit.ranef[group].iloc[:, k]
     low, high = values.idxmin(), values.idxmax()
     return (
         f"{len(values)} levels of {group}, from {values.min():.4g} ({low}) to {values.max():.4g} "
