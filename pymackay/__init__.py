@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pymackay import plots as plots
     from pymackay import testing as testing
     from pymackay.api.lmer import evaluate, lmer, mackay
-    from pymackay.compare.verdict import Comparison, compare
+    from pymackay.compare.comparison import Comparison
+    from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
@@ -114,7 +115,7 @@ __all__ = [
 
 _HOMES = {
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
-    "Comparison": "pymackay.compare.verdict",
+    "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
     "HeadedTable": "pymackay.infer.tables.headed_table",
     "ManyFits": "pymackay.solve.many.fits",

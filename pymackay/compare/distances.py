@@ -9,16 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from pymackay.compare.offered import first_offering, offers
-from pymackay.compare.rows import TABLE_COLUMNS, Row, Ruler, in_units, rows_table
+from pymackay.compare.rows import Row, Ruler, in_units
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.results import Fit
 
 __all__ = [
-    "TABLE_COLUMNS",
-    "Row",
     "criterion_row",
     "rounding",
-    "rows_table",
     "same_theta_rows",
     "statistics_rows",
 ]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.conditioning import ILL_CONDITIONED
-from pymackay.compare.distances import Row, rounding
+from pymackay.compare.distances import rounding
 from pymackay.compare.offered import offers, unsaid
+from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.results import Fit
-
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
 
 __all__ = [
     "GapLine",

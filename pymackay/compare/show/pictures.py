@@ -8,14 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.offered import offers
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
-
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
 
 __all__ = ["Album", "Picture", "draw_album"]
 
