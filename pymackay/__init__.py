@@ -11,6 +11,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from pymackay._version import __version__
 from pymackay.errors import (
     ArgumentError,
     CollapseError,
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from pymackay.results import Fit
     from pymackay.solve.many.fit_many import lmer_many
     from pymackay.solve.many.fits import ManyFits
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay import __version__
+from pymackay._version import __version__
 from pymackay.adapters import as_fit
 from pymackay.compare.align import align, map_theta, match_terms
 from pymackay.compare.comparison import Comparison

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from pymackay import __version__
+from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
