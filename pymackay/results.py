@@ -290,6 +290,19 @@ class Fit:
         """Return a copy with some attributes changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
+    @property
+    def _estimates(self) -> pd.DataFrame:
+        """R's table of the fixed effects: estimate, standard error, t value."""
+        beta, error = self.beta, self.std_error
+        return pd.DataFrame({"Estimate": beta, "Std. Error": error, "t value": beta / error})
+
+    @property
+    def _remarks(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know: singular, not certified."""
+        singular = "The fit is singular: a variance is zero or a correlation is ±1."
+        uncertified = f"Not certified: {self.convergence.message}"
+        return (singular,) * self.singular + (uncertified,) * (not self.convergence.converged)
+
     def _offered(
         self, source: Callable[[], GroupArrays] | None, what: str
     ) -> dict[str, np.ndarray]:
@@ -317,20 +330,9 @@ class Fit:
             "Random effects:",
             _random_effects_table(self).to_string(index=False),
             "Fixed effects:",
-            pd.DataFrame(
-                {
-                    "Estimate": self.beta,
-                    "Std. Error": self.std_error,
-                    "t value": self.beta / self.std_error,
-                }
-            ).to_string(float_format=lambda x: f"{x:.6g}"),
+            self._estimates.to_string(float_format=lambda x: f"{x:.6g}"),
         ]
-        if self.singular:
-            lines.append("The fit is singular: a variance is zero or a correlation is ±1.")
-        if not self.convergence.converged:
-            lines.append(f"Not certified: {self.convergence.message}")
-        lines.extend(self.messages)
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks, *self.messages])
 
 
 def _random_effects_table(fit: Fit) -> pd.DataFrame:

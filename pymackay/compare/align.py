@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import lower_factor, split_theta
+from pymackay.covariance.layout import columns_in_group, lower_factor, split_theta
 from pymackay.results import Fit, ModelSummary, TermSummary
 
 __all__ = ["align", "map_theta", "match_terms", "term_key"]
@@ -97,9 +97,9 @@ def _matched(ours: Sequence[TermSummary], theirs: Sequence[TermSummary]) -> list
     return [position for position in match_terms(ours, theirs) if position is not None]
 
 
-def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _positions(names: Sequence[str], order: Sequence[str]) -> list[int]:
     where = {name: position for position, name in enumerate(names)}
-    return [where[name] for name in wanted]
+    return [where[name] for name in order]
 
 
 def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
@@ -115,12 +115,9 @@ def _group_columns(
     group: str, ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
 ) -> list[int]:
     """Return where the joined columns of our terms of a group stand in theirs."""
-    starts, total = [], 0
-    for term in theirs:
-        starts.append(total)
-        total += len(term.effects) if term.group == group else 0
+    places = columns_in_group(theirs)
     return [
-        starts[position] + within
+        places[position].start + within
         for term, position in zip(ours, _matched(ours, theirs), strict=True)
         if term.group == group
         for within in _positions(theirs[position].effects, term.effects)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 __all__ = [
+    "NamedTerm",
     "TermLayout",
+    "columns_in_group",
     "is_singular",
     "lower_factor",
     "lower_triangle",
@@ -17,6 +21,25 @@ __all__ = [
 ]
 
 _SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+
+
+class NamedTerm(Protocol):
+    """The names of a random-effects term, such as `pymackay.results.TermSummary` holds."""
+
+    @property
+    def name(self) -> str:
+        """Unique name, lme4's: ``"Subject"``, ``"Subject.1"``."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """The grouping factor."""
+        ...
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """Names of the q effects."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,9 +73,9 @@ class TermLayout:
         return self.start + len(self.rows)
 
     def factor(self, theta: np.ndarray) -> np.ndarray:
-        """Return the lower-triangular factor, shape (q, q), that `theta` holds for this term."""
-        block = np.zeros((self.q, self.q))
-        block[self.rows, self.columns] = theta[self.start : self.stop]
+        """Return the lower-triangular factors, (..., q, q), that `theta`, (..., m), has for it."""
+        block = np.zeros((*theta.shape[:-1], self.q, self.q))
+        block[..., self.rows, self.columns] = theta[..., self.start : self.stop]
         return block
 
     def elements(self, factor: np.ndarray) -> np.ndarray:
@@ -73,6 +96,17 @@ def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
         layouts.append(TermLayout.of(q, start))
         start = layouts[-1].stop
     return tuple(layouts)
+
+
+def columns_in_group(terms: Iterable[NamedTerm]) -> list[slice]:
+    """Return where each term's effects stand among the joined effects of its group's terms."""
+    slices: list[slice] = []
+    stops: dict[str, int] = {}
+    for term in terms:
+        start = stops.get(term.group, 0)
+        stops[term.group] = start + len(term.effects)
+        slices.append(slice(start, stops[term.group]))
+    return slices
 
 
 def lower_factor(factor: np.ndarray) -> np.ndarray:

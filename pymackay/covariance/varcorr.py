@@ -5,32 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from pymackay.covariance.layout import lower_triangle
+from pymackay.covariance.layout import NamedTerm, lower_triangle
 
-__all__ = ["NamedTerm", "VarCorr", "parameter_labels"]
-
-
-class NamedTerm(Protocol):
-    """The names of a random-effects term, such as `pymackay.results.TermSummary` holds."""
-
-    @property
-    def name(self) -> str:
-        """Unique name, lme4's: ``"Subject"``, ``"Subject.1"``."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """The grouping factor."""
-        ...
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Names of the q effects."""
-        ...
+__all__ = ["VarCorr", "parameter_labels"]
 
 
 @dataclass(frozen=True, eq=False)

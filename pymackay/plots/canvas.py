@@ -23,6 +23,7 @@ __all__ = [
     "VERMILION",
     "axes_for",
     "check_fit",
+    "check_level",
     "choose_effect",
     "choose_group",
     "coefficient_label",
@@ -78,6 +79,12 @@ def check_fit(fit: object) -> Fit:
             f"got {type(fit).__name__}."
         )
     return fit
+
+
+def check_level(level: float) -> None:
+    """Refuse what is no level of an interval."""
+    if not 0.0 < level < 1.0:
+        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
 
 
 def choose_group(fit: Fit, group: str | None) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from pymackay.errors import ArgumentError
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
     axes_for,
     check_fit,
+    check_level,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -76,8 +76,7 @@ def caterpillar(
     '308'
     """
     check_fit(fit)
-    if not 0.0 < level < 1.0:
-        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
+    check_level(level)
     group = choose_group(fit, group)
     k = choose_effect(fit, group, effect)
     table = fit.ranef[group]

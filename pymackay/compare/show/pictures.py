@@ -223,7 +223,7 @@ def _inline(document: str, prefix: str) -> str:
     """Make a file of matplotlib's an element among others: own names, the page's colours."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<[^>]*>", lambda found: _fit_in(found[0], prefix), svg)
+    svg = re.sub(r"<[^>]*>", lambda match: _fit_in(match[0], prefix), svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
@@ -236,5 +236,5 @@ def _fit_in(tag: str, prefix: str) -> str:
     tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", tag)
     tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
     return re.sub(
-        "|".join(_VARIABLES), lambda found: _VARIABLES[found[0].lower()], tag, flags=re.IGNORECASE
+        "|".join(_VARIABLES), lambda match: _VARIABLES[match[0].lower()], tag, flags=re.IGNORECASE
     )

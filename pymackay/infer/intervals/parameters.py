@@ -81,13 +81,13 @@ def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
     if parm is None:
         return parameters
     if isinstance(parm, str):
-        wanted: set[object] = {parm}
+        chosen: set[object] = {parm}
     elif isinstance(parm, Iterable):
-        wanted = set(parm)
+        chosen = set(parm)
     else:
-        wanted = {parm}
+        chosen = {parm}
     known = {"theta_", "beta_"} | {n for p in parameters for n in (p.name, p.label)}
-    unknown = [repr(name) for name in wanted if name not in known]
+    unknown = [repr(name) for name in chosen if name not in known]
     if unknown:
         names = ", ".join(
             p.name if p.name == p.label else f"{p.name} ({p.label})" for p in parameters
@@ -99,5 +99,5 @@ def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
     return [
         p
         for p in parameters
-        if wanted & {p.name, p.label, "beta_" if p.kind == "beta" else "theta_"}
+        if chosen & {p.name, p.label, "beta_" if p.kind == "beta" else "theta_"}
     ]

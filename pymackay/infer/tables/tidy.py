@@ -92,7 +92,7 @@ def tidy(
     5  Residual        sd__Observation    25.592
     """
     check_fit(fit, "tidy")
-    wanted = _wanted(effects)
+    chosen = _wanted(effects)
     _check_scale(scales)
     _check_level(conf_level)
     parts = {
@@ -101,9 +101,9 @@ def tidy(
         "ran_vals": lambda: _random_values(fit, conf_level if conf_int else None),
         "ran_coefs": lambda: _random_coefficients(fit),
     }
-    rows = [row for name in EFFECTS if name in wanted for row in parts[name]()]
-    found = {name for row in rows for name in row}
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name in found])
+    rows = [row for name in EFFECTS if name in chosen for row in parts[name]()]
+    present = {name for row in rows for name in row}
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name in present])
     return table.astype(
         {name: "float64" for name in table.columns[table.columns.isin(COLUMNS[4:])]}
     )
@@ -150,13 +150,7 @@ def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:
     if ddf is not None:
         tests = importlib.import_module("pymackay.infer.significance.coefficients")
         return pd.DataFrame(tests.coefficients(fit, ddf=ddf))
-    return pd.DataFrame(
-        {
-            "Estimate": fit.beta,
-            "Std. Error": fit.std_error,
-            "t value": fit.beta / fit.std_error,
-        }
-    )
+    return fit._estimates
 
 
 def _wanted(effects: str | Iterable[str]) -> set[str]:

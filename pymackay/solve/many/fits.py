@@ -68,14 +68,12 @@ class ManyFits:
     @property
     def varcorr(self) -> dict[str, np.ndarray]:
         """Term to the covariance matrices of its effects, (B, q, q), absolute scale."""
-        found = {}
+        covariances = {}
         layouts = split_theta([len(term.effects) for term in self.terms])
         for term, layout in zip(self.terms, layouts, strict=True):
-            factor = np.zeros((len(self), layout.q, layout.q))
-            factor[:, layout.rows, layout.columns] = self.theta[:, layout.start : layout.stop]
-            factor *= self.sigma[:, None, None]
-            found[term.name] = factor @ factor.transpose(0, 2, 1)
-        return found
+            factor = layout.factor(self.theta) * self.sigma[:, None, None]
+            covariances[term.name] = factor @ factor.transpose(0, 2, 1)
+        return covariances
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per response, one column per parameter.
