@@ -9,10 +9,10 @@ import numpy as np
 
 import pymackay as pm
 from pymackay.compare.align import map_theta, match_terms
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.distances import same_theta_rows, statistics_rows
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES
-from pymackay.compare.verdict import Comparison
 from pymackay.reference.question import Question
 
 __all__ = ["ABOVE", "Finding", "case_name", "declined", "findings"]

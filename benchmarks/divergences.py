@@ -30,7 +30,7 @@ from pymackay._files import write_whole
 from pymackay._resources import r_reference_path
 from pymackay.adapters import as_fit
 from pymackay.adapters.engines import ENGINES, fit_with
-from pymackay.compare.verdict import Comparison
+from pymackay.compare.comparison import Comparison
 from pymackay.errors import PymackayError
 from pymackay.fuzz import load
 from pymackay.reference.question import Question

@@ -11,6 +11,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from pymackay._version import __version__
 from pymackay.errors import (
     ArgumentError,
     CollapseError,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from pymackay import plots as plots
     from pymackay import testing as testing
     from pymackay.api.lmer import evaluate, lmer, mackay
-    from pymackay.compare.verdict import Comparison, compare
+    from pymackay.compare.comparison import Comparison
+    from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
@@ -56,8 +58,6 @@ if TYPE_CHECKING:
     from pymackay.results import Fit
     from pymackay.solve.many.fit_many import lmer_many
     from pymackay.solve.many.fits import ManyFits
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
@@ -114,7 +114,7 @@ __all__ = [
 
 _HOMES = {
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
-    "Comparison": "pymackay.compare.verdict",
+    "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
     "HeadedTable": "pymackay.infer.tables.headed_table",
     "ManyFits": "pymackay.solve.many.fits",

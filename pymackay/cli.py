@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import click
 
-from pymackay import __version__
+from pymackay._version import __version__
 from pymackay.errors import PymackayError
 from pymackay.progress import Progress
 

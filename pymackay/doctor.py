@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pymackay
 from pymackay._resources import r_reference_path
+from pymackay._version import __version__
 from pymackay.errors import PymackayError
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
@@ -117,7 +117,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         (
             _python(),
-            Finding("pymackay", pymackay.__version__, str(Path(pymackay.__file__).parent)),
+            Finding("pymackay", __version__, str(Path(__file__).parent)),
             *(_library(name) for name in ("NumPy", "pandas", "SciPy")),
             _tensorflow(),
             _r(r),

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pymackay.compare.verdict import Comparison
+    from pymackay.compare.comparison import Comparison
     from pymackay.reference.modes import Lme4
     from pymackay.results import Fit
 

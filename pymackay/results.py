@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import PymackayError
+from pymackay.late import LateMethod
 
 __all__ = ["Convergence", "Engine", "Fit", "ModelSummary", "TermSummary"]
 
@@ -136,29 +137,6 @@ class Engine:
         return f"{self.name} ({'; '.join(part for part in (self.source, versions) if part)})"
 
 
-class _Method:
-    """A method of `Fit` that lives in a module above this one, fetched when it is first used.
-
-    Parameters
-    ----------
-    module, name : str
-        The home of a function whose first argument is the fit.
-    """
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module = module
-        self.name = name
-
-    def __get__(self, fit: Fit | None, owner: type) -> Callable[..., Any]:
-        """Return the function, bound to a fit where there is one."""
-        function = getattr(importlib.import_module(self.module), self.name)
-        if fit is None:
-            return function
-        bound = partial(function, fit)
-        bound.__doc__ = function.__doc__
-        return bound
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model, whichever engine fitted it.
@@ -231,24 +209,25 @@ class Fit:
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
 
-    _repr_html_ = _Method("pymackay.infer.tables.summary", "fit_html")
-    anova = _Method("pymackay.infer.significance.anova", "anova")
-    augment = _Method("pymackay.infer.predict.augment", "augment")
-    bootstrap = _Method("pymackay.infer.intervals.bootstrap", "bootstrap")
-    coefficients = _Method("pymackay.infer.significance.coefficients", "coefficients")
-    condvar_error = _Method("pymackay.infer.predict.condvar_error", "condvar_error")
-    confint = _Method("pymackay.infer.intervals.confint", "confint")
-    contrast = _Method("pymackay.infer.significance.contrast", "contrast")
-    glance = _Method("pymackay.infer.tables.tidy", "glance")
-    power = _Method("pymackay.infer.intervals.power", "power")
-    predict = _Method("pymackay.infer.predict.predict", "predict")
-    profile = _Method("pymackay.infer.intervals.profile", "profile")
-    refit = _Method("pymackay.infer.refit", "refit")
-    save = _Method("pymackay.infer.keep.fit_file", "save")
-    simulate = _Method("pymackay.infer.predict.simulate", "simulate")
-    summary = _Method("pymackay.infer.tables.summary", "summary")
-    tidy = _Method("pymackay.infer.tables.tidy", "tidy")
-    variance_test = _Method("pymackay.infer.significance.variance_test", "variance_test")
+    _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
+    _shaken = LateMethod("pymackay.infer.rounding", "shaken")
+    anova = LateMethod("pymackay.infer.significance.anova", "anova")
+    augment = LateMethod("pymackay.infer.predict.augment", "augment")
+    bootstrap = LateMethod("pymackay.infer.intervals.bootstrap", "bootstrap")
+    coefficients = LateMethod("pymackay.infer.significance.coefficients", "coefficients")
+    condvar_error = LateMethod("pymackay.infer.predict.condvar_error", "condvar_error")
+    confint = LateMethod("pymackay.infer.intervals.confint", "confint")
+    contrast = LateMethod("pymackay.infer.significance.contrast", "contrast")
+    glance = LateMethod("pymackay.infer.tables.tidy", "glance")
+    power = LateMethod("pymackay.infer.intervals.power", "power")
+    predict = LateMethod("pymackay.infer.predict.predict", "predict")
+    profile = LateMethod("pymackay.infer.intervals.profile", "profile")
+    refit = LateMethod("pymackay.infer.refit", "refit")
+    save = LateMethod("pymackay.infer.keep.fit_file", "save")
+    simulate = LateMethod("pymackay.infer.predict.simulate", "simulate")
+    summary = LateMethod("pymackay.infer.tables.summary", "summary")
+    tidy = LateMethod("pymackay.infer.tables.tidy", "tidy")
+    variance_test = LateMethod("pymackay.infer.significance.variance_test", "variance_test")
 
     @property
     def n_obs(self) -> int:
@@ -311,6 +290,19 @@ class Fit:
         """Return a copy with some attributes changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
+    @property
+    def _estimates(self) -> pd.DataFrame:
+        """R's table of the fixed effects: estimate, standard error, t value."""
+        beta, error = self.beta, self.std_error
+        return pd.DataFrame({"Estimate": beta, "Std. Error": error, "t value": beta / error})
+
+    @property
+    def _remarks(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know: singular, not certified."""
+        singular = "The fit is singular: a variance is zero or a correlation is ±1."
+        uncertified = f"Not certified: {self.convergence.message}"
+        return (singular,) * self.singular + (uncertified,) * (not self.convergence.converged)
+
     def _offered(
         self, source: Callable[[], GroupArrays] | None, what: str
     ) -> dict[str, np.ndarray]:
@@ -338,32 +330,18 @@ class Fit:
             "Random effects:",
             _random_effects_table(self).to_string(index=False),
             "Fixed effects:",
-            pd.DataFrame(
-                {
-                    "Estimate": self.beta,
-                    "Std. Error": self.std_error,
-                    "t value": self.beta / self.std_error,
-                }
-            ).to_string(float_format=lambda x: f"{x:.6g}"),
+            self._estimates.to_string(float_format=lambda x: f"{x:.6g}"),
         ]
-        if self.singular:
-            lines.append("The fit is singular: a variance is zero or a correlation is ±1.")
-        if not self.convergence.converged:
-            lines.append(f"Not certified: {self.convergence.message}")
-        lines.extend(self.messages)
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks, *self.messages])
 
 
 def _random_effects_table(fit: Fit) -> pd.DataFrame:
     """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
     rows = []
-    for name, cov in fit.varcorr.items():
-        sd = np.sqrt(np.diag(cov))
-        for i, effect in enumerate(cov.columns):
-            corr = [
-                "" if sd[i] * sd[j] == 0 else f"{cov.iloc[i, j] / (sd[i] * sd[j]):.2f}"
-                for j in range(i)
-            ]
-            rows.append([name if i == 0 else "", effect, f"{sd[i]:.6g}", " ".join(corr)])
+    for name, table in fit.varcorr.items():
+        parts = VarCorr.of(table)
+        for i, effect in enumerate(parts.effects):
+            corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
+            rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
     rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay import __version__
+from pymackay._version import __version__
 from pymackay.adapters import as_fit
 from pymackay.compare.align import align, map_theta, match_terms
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.model_diff import model_diff
 from pymackay.compare.show.text import as_failure
-from pymackay.compare.verdict import Comparison, compare
+from pymackay.compare.verdict import compare
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.model.design.build import build_model
 from pymackay.reference.modes import Lme4

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pymackay.adapters.naming import r_names
 from pymackay.covariance.layout import TermLayout, lower_factor
+from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 
@@ -161,10 +162,7 @@ def relative_factor(cov: pd.DataFrame, sigma: float) -> np.ndarray:
     values = cov.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         return np.full(len(values) * (len(values) + 1) // 2, np.nan)
-    sd = np.sqrt(np.maximum(np.diag(values), 0.0))
-    unit = np.where(sd > 0.0, sd, 1.0)
-    weights, vectors = np.linalg.eigh(values / np.outer(unit, unit))
-    root = unit[:, None] * (vectors * np.sqrt(np.maximum(weights, 0.0)))
+    root = root_of(values)
     return TermLayout.of(len(values), 0).elements(lower_factor(root)) / sigma
 
 

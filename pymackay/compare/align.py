@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.layout import columns_in_group, lower_factor, split_theta
 from pymackay.results import Fit, ModelSummary, TermSummary
 
 __all__ = ["align", "map_theta", "match_terms", "term_key"]
@@ -49,14 +50,16 @@ def map_theta(
         same numbers; where effects have moved within a term, those of the factor of the permuted
         Λ Λᵀ with a diagonal that is not negative.
     """
-    blocks = _split_theta(np.asarray(theta, dtype=np.float64), source)
+    values = np.asarray(theta, dtype=np.float64)
+    layouts = split_theta([len(term.effects) for term in source])
     pieces = []
     for term, position in zip(target, _matched(target, source), strict=True):
+        layout = layouts[position]
+        factor = layout.factor(values)
         order = _positions(source[position].effects, term.effects)
-        block = blocks[position]
         if order != list(range(len(order))):
-            block = _lower_factor(block[order])
-        pieces.append(_column_by_column(block))
+            factor = lower_factor(factor[order])
+        pieces.append(layout.elements(factor))
     return np.concatenate(pieces) if pieces else np.zeros(0)
 
 
@@ -94,38 +97,14 @@ def _matched(ours: Sequence[TermSummary], theirs: Sequence[TermSummary]) -> list
     return [position for position in match_terms(ours, theirs) if position is not None]
 
 
-def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _positions(names: Sequence[str], order: Sequence[str]) -> list[int]:
     where = {name: position for position, name in enumerate(names)}
-    return [where[name] for name in wanted]
-
-
-def _split_theta(theta: np.ndarray, terms: Sequence[TermSummary]) -> list[np.ndarray]:
-    blocks, start = [], 0
-    for term in terms:
-        q = len(term.effects)
-        columns, rows = np.triu_indices(q)
-        block = np.zeros((q, q))
-        block[rows, columns] = theta[start : start + len(rows)]
-        blocks.append(block)
-        start += len(rows)
-    return blocks
-
-
-def _column_by_column(block: np.ndarray) -> np.ndarray:
-    columns, rows = np.triu_indices(len(block))
-    return block[rows, columns]
-
-
-def _lower_factor(root: np.ndarray) -> np.ndarray:
-    """Return lower-triangular L with L Lᵀ = root rootᵀ; QR, so that singular ones work too."""
-    upper = np.linalg.qr(root.T, mode="r")
-    signs = np.where(np.diag(upper) < 0.0, -1.0, 1.0)
-    return (signs[:, None] * upper).T
+    return [where[name] for name in order]
 
 
 def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
-    needed = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in reference.model.terms)
-    if len(reference.theta) != needed:
+    layouts = split_theta([len(term.effects) for term in reference.model.terms])
+    if len(reference.theta) != sum(len(layout.rows) for layout in layouts):
         # Another parametrisation (structured covariances): nothing to map, and nothing to check.
         return reference.theta
     values = map_theta(reference.theta.to_numpy(), reference.model.terms, model.terms)
@@ -136,12 +115,9 @@ def _group_columns(
     group: str, ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
 ) -> list[int]:
     """Return where the joined columns of our terms of a group stand in theirs."""
-    starts, total = [], 0
-    for term in theirs:
-        starts.append(total)
-        total += len(term.effects) if term.group == group else 0
+    places = columns_in_group(theirs)
     return [
-        starts[position] + within
+        places[position].start + within
         for term, position in zip(ours, _matched(ours, theirs), strict=True)
         if term.group == group
         for within in _positions(theirs[position].effects, term.effects)

@@ -46,22 +46,20 @@ def criterion_blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> fl
 
 def _blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> defaultdict[str, float]:
     """Return by how much rounding may move each quantity, in its unit."""
-    found: defaultdict[str, float] = defaultdict(float)
+    blur: defaultdict[str, float] = defaultdict(float)
     fit = ours if ours.problem is not None else theirs
     if fit.problem is None:
-        return found
-    from pymackay.infer.rounding import shaken  # our engine is loaded: it has made the fit
-
+        return blur
     rule = table["conditioning"].value
     try:
-        plain, *others = tuple(shaken(fit)) or (fit,)
+        plain, *others = tuple(fit._shaken()) or (fit,)
         for other in others:
             for row in same_theta_rows(other, plain, table):
                 if row.ok is not None:
-                    found[row.quantity] = max(found[row.quantity], rule * row.distance)
+                    blur[row.quantity] = max(blur[row.quantity], rule * row.distance)
     except PymackayError:  # no digit is left of any number
         return defaultdict(lambda: inf)
-    return found
+    return blur
 
 
 def _widened(row: Row, blur: float) -> Row:

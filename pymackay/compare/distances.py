@@ -9,16 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from pymackay.compare.offered import first_offering, offers
-from pymackay.compare.rows import TABLE_COLUMNS, Row, Ruler, in_units, rows_table
+from pymackay.compare.rows import Row, Ruler, in_units
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.results import Fit
 
 __all__ = [
-    "TABLE_COLUMNS",
-    "Row",
     "criterion_row",
     "rounding",
-    "rows_table",
     "same_theta_rows",
     "statistics_rows",
 ]
@@ -220,14 +217,14 @@ def _conditional_sd(ruler: Ruler, group: str) -> np.ndarray | None:
 
     The larger, so that a variance that is zero on one side alone still has a unit.
     """
-    found = []
+    sds = []
     for fit in ruler.fits:
         for what in ("condvar", "pev"):
             if offers(fit, what) and group in getattr(fit, what):
                 diagonal = np.diagonal(getattr(fit, what)[group], axis1=1, axis2=2)
-                found.append(np.sqrt(np.maximum(diagonal, 0.0)))
+                sds.append(np.sqrt(np.maximum(diagonal, 0.0)))
                 break
-    return np.maximum.reduce(found) if found else None
+    return np.maximum.reduce(sds) if sds else None
 
 
 def _error_variance_rows(ruler: Ruler, what: str) -> Iterator[Row]:

@@ -55,7 +55,7 @@ def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
     """
     return [
         *_criterion(fit, reference),
-        *_names("dropped columns", fit.dropped, reference.dropped),
+        *_dropped(fit, reference),
         *_names("fixed effects", fit.model.fixed, reference.model.fixed),
         *_contrasts(fit, reference),
         *_terms(fit, reference),

@@ -1,154 +1,27 @@
-"""`compare`: two fits of one model, judged in a fixed order, and `Comparison`, what it returns."""
+"""`compare`: two fits of one model, judged in a fixed order."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from pymackay._files import write_whole
 from pymackay.compare.align import align
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.conditioning import criterion_blur, forgive_rounding
-from pymackay.compare.distances import (
-    Row,
-    criterion_row,
-    rounding,
-    rows_table,
-    same_theta_rows,
-    statistics_rows,
-)
+from pymackay.compare.decision import criterion_resolution, criterion_tolerance, decide
+from pymackay.compare.distances import criterion_row, rounding, same_theta_rows, statistics_rows
 from pymackay.compare.gaps import gaps, no_gap
-from pymackay.compare.judge import criterion_resolution, criterion_tolerance, judge
-from pymackay.compare.model_diff import Difference, diff_table, model_diff
+from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
-from pymackay.compare.tolerances import TOLERANCES, Tolerance, adjusted
+from pymackay.compare.rows import Row
+from pymackay.compare.tolerances import Tolerance, adjusted
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
-__all__ = ["Comparison", "compare"]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """What two fits have in common, what not, and the verdict.
-
-    Attributes
-    ----------
-    verdict : str
-        One of the six words of `pymackay.compare.judge.VERDICTS`:
-
-        - ``"different model"``: rows, columns, levels, ... differ, or the numbers at one theta do;
-        - ``"same optimum"``: equal criteria, and every number agrees in statistical units;
-        - ``"ours lower"``: theirs stopped above the optimum, by more than the tolerance, or by
-          less and its numbers show it;
-        - ``"theirs lower"``: ours did, a defect;
-        - ``"flat ridge"``: equal criteria, different variances: the data cannot tell;
-        - ``"boundary"``: equal criteria, and a covariance matrix is singular.
-    ok : bool
-        Whether the comparison holds. True for ``same optimum``, for ``ours lower`` where the
-        numbers at one theta were checked, for ``flat ridge`` and ``boundary`` where the quantities
-        that are judged there agree; False for the other two.
-    rows : tuple of Row
-        Every number that was compared.
-    differences : tuple of Difference
-        What makes the models different; empty when they are the same.
-    variance_gap : pandas.DataFrame
-        `pymackay.variance_gap` of both fits, told apart by the first column, ``fit`` (``"ours"``
-        or ``"theirs"``); without rows for a fit whose error variances cannot be had.
-    same_theta : str
-        ``"agreed"``, ``"differs"`` or ``"not checked"``: whether both give the same numbers at
-        one theta. A response so large that rounding blurs every number by a standard error cannot
-        be checked.
-    excess : float
-        Our criterion minus theirs, by one engine's arithmetic where either can evaluate the
-        other's theta; nan when the models differ.
-    fit, reference : Fit
-        The reference in the order of the fit, once the models are known to be the same.
-    tolerances : mapping of str to Tolerance
-        What was judged by: `pymackay.compare.tolerances.TOLERANCES`, and the user's own values.
-    """
-
-    verdict: str
-    ok: bool
-    rows: tuple[Row, ...]
-    differences: tuple[Difference, ...]
-    variance_gap: pd.DataFrame
-    same_theta: str
-    excess: float
-    fit: Fit
-    reference: Fit
-    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """`rows` as a table, one column for each attribute of `Row`; `ok` is nullable."""
-        return rows_table(self.rows)
-
-    @cached_property
-    def model_diff(self) -> pd.DataFrame:
-        """`differences` as a table: aspect, item, ours, theirs; empty for the same model."""
-        return diff_table(self.differences)
-
-    @property
-    def partial(self) -> bool:
-        """Whether one of the fits lacks a number, so that it was not compared."""
-        return any(row.note.startswith("not offered") for row in self.rows)
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in one sentence."""
-        from pymackay.compare.show.text import as_sentence
-
-        return as_sentence(self)
-
-    def __str__(self) -> str:
-        from pymackay.compare.show.text import as_text
-
-        return as_text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from pymackay.compare.show.html import as_fragment
-
-        return as_fragment(self)
-
-    def to_html(self, path: str | Path) -> None:
-        """Write the comparison as one HTML file that needs no network and nothing beside it.
-
-        Verdict, model, numbers, variance gap, pictures (with the extra ``plots``), versions, and
-        how to do it again; on a screen, light or dark, on a phone and on paper.
-
-        Parameters
-        ----------
-        path : path-like
-            A file that is there is replaced.
-
-        Raises
-        ------
-        ArgumentError
-            If the file cannot be written.
-        """
-        from pymackay.compare.show.page import as_page
-
-        write_whole(path, as_page(self))
-
-    def to_json(self, path: str | Path) -> None:
-        """Write the comparison as JSON: every number with 17 digits, nan as null.
-
-        Raises
-        ------
-        ArgumentError
-            If the file cannot be written.
-        """
-        from pymackay.compare.show.html import as_json
-
-        write_whole(path, as_json(self))
+__all__ = ["compare"]
 
 
 def compare(
@@ -214,7 +87,7 @@ def compare(
     if failed:
         differences = [_as_difference(row, "at one theta") for row in failed]
         return _different(fit, reference, differences, table, theta_rows)
-    return _judged(fit, reference, pair, theta_rows, table)
+    return _by_numbers(fit, reference, pair, theta_rows, table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +166,7 @@ def _different(
     )
 
 
-def _judged(
+def _by_numbers(
     fit: Fit,
     reference: Fit,
     pair: _Pair | None,
@@ -313,7 +186,7 @@ def _judged(
         *statistics_rows(fit, reference, boundary=singular, table=table),
     ]
     by_theta_alone = checked and pair is not None and pair.theta == "theirs"
-    judgement = judge(
+    decision = decide(
         rows,
         excess,
         tolerance,
@@ -321,12 +194,12 @@ def _judged(
         singular=singular,
         resolution=criterion_resolution(reference, table) if by_theta_alone else np.inf,
     )
-    contradictions = [row for row in rows if row.ok is False] if judgement.contradicts else []
+    contradictions = [row for row in rows if row.ok is False] if decision.contradicts else []
     where = "numbers" if np.isnan(excess) else "at equal variances"
     return Comparison(
-        verdict=judgement.verdict,
-        ok=judgement.ok,
-        rows=(*theta_rows, *judgement.rows),
+        verdict=decision.verdict,
+        ok=decision.ok,
+        rows=(*theta_rows, *decision.rows),
         differences=tuple(_as_difference(row, where) for row in contradictions),
         variance_gap=gaps(
             (fit, pair.at("ours") if pair else None),

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-__all__ = ["TermLayout", "lower_factor", "split_theta", "theta_names"]
+__all__ = [
+    "NamedTerm",
+    "TermLayout",
+    "columns_in_group",
+    "is_singular",
+    "lower_factor",
+    "lower_triangle",
+    "split_theta",
+    "symmetric_basis",
+    "theta_names",
+]
+
+_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+
+
+class NamedTerm(Protocol):
+    """The names of a random-effects term, such as `pymackay.results.TermSummary` holds."""
+
+    @property
+    def name(self) -> str:
+        """Unique name, lme4's: ``"Subject"``, ``"Subject.1"``."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """The grouping factor."""
+        ...
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """Names of the q effects."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,14 +73,19 @@ class TermLayout:
         return self.start + len(self.rows)
 
     def factor(self, theta: np.ndarray) -> np.ndarray:
-        """Return the lower-triangular factor, shape (q, q), that `theta` holds for this term."""
-        block = np.zeros((self.q, self.q))
-        block[self.rows, self.columns] = theta[self.start : self.stop]
+        """Return the lower-triangular factors, (..., q, q), that `theta`, (..., m), has for it."""
+        block = np.zeros((*theta.shape[:-1], self.q, self.q))
+        block[..., self.rows, self.columns] = theta[..., self.start : self.stop]
         return block
 
     def elements(self, factor: np.ndarray) -> np.ndarray:
         """Return the elements of a lower-triangular `factor` in theta's order."""
         return factor[self.rows, self.columns]
+
+
+def lower_triangle(q: int) -> list[tuple[int, int]]:
+    """Return (row, column) of a lower triangle's elements, column by column: theta's order."""
+    return [(row, column) for column in range(q) for row in range(column, q)]
 
 
 def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
@@ -58,6 +96,17 @@ def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
         layouts.append(TermLayout.of(q, start))
         start = layouts[-1].stop
     return tuple(layouts)
+
+
+def columns_in_group(terms: Iterable[NamedTerm]) -> list[slice]:
+    """Return where each term's effects stand among the joined effects of its group's terms."""
+    slices: list[slice] = []
+    stops: dict[str, int] = {}
+    for term in terms:
+        start = stops.get(term.group, 0)
+        stops[term.group] = start + len(term.effects)
+        slices.append(slice(start, stops[term.group]))
+    return slices
 
 
 def lower_factor(factor: np.ndarray) -> np.ndarray:
@@ -72,6 +121,32 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
 
 
+def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
+    """Return the slopes of a block's relative covariance G by the elements of one of its terms.
+
+    Shape (m, q, q): ones where element i stands in G, at (row, column) and (column, row).
+
+    Parameters
+    ----------
+    layout : TermLayout
+        Of the term: m elements.
+    q : int
+        Number of effects of the block, which may hold several terms.
+    offset : int
+        Position of the term's first effect in the block.
+    """
+    basis = np.zeros((len(layout.rows), q, q))
+    index = np.arange(len(layout.rows))
+    basis[index, layout.rows + offset, layout.columns + offset] = 1.0
+    basis[index, layout.columns + offset, layout.rows + offset] = 1.0
+    return basis
+
+
+def is_singular(factors: list[np.ndarray]) -> bool:
+    """Say whether a term's covariance matrix is singular, on a scale free of units."""
+    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
+
+
 def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     """Name theta's elements as lme4's ``getME(fit, "theta")`` does.
 
@@ -81,8 +156,7 @@ def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     """
     names = []
     for group, effects in terms:
-        layout = TermLayout.of(len(effects), 0)
-        for row, column in zip(layout.rows, layout.columns, strict=True):
-            middle = effects[row] if row == column else f"{effects[row]}.{effects[column]}"
+        for i, j in lower_triangle(len(effects)):
+            middle = effects[i] if i == j else f"{effects[i]}.{effects[j]}"
             names.append(f"{group}.{middle}")
     return names

@@ -164,14 +164,14 @@ def _bar_calls(node: Node, text: str) -> list[Call]:
     if last_bar >= 0:
         bar = links[last_bar][0]
         _refuse_second_bar(bar, text)
-        found = [bar]
+        bars = [bar]
     elif isinstance(first, Call) and len(first.arguments) == 1 and first.function in _TRANSPARENT:
-        found = _bar_calls(first.arguments[0], text)
+        bars = _bar_calls(first.arguments[0], text)
     else:
-        found = []
+        bars = []
     for _, right in links[last_bar + 1 :]:
-        found.extend(_bar_calls(right, text))
-    return found
+        bars.extend(_bar_calls(right, text))
+    return bars
 
 
 def _refuse_second_bar(bar: Call, text: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pymackay.errors import FormulaError
 from pymackay.formula.rtext import NAME
 
-__all__ = ["Token", "fault", "tokenize"]
+__all__ = ["Token", "fault", "scan", "tokenize", "unquote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,18 @@ class Token:
     quoted: bool = False
 
 
-_NUMBER = re.compile(
-    r"(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?P<suffix>[Li]?)"
-)
-_OPERATOR = re.compile(
-    r"%[^%\n]*%|<<-|->>|:::|->|<-|:=|<=|>=|==|!=|&&|\|\||\|>|::|\*\*|[-+*/^:~|&!<>=(),\[\]{}$@;?\\]"
+_PIECE = re.compile(
+    rf"""(?P<space>\s+)
+      | (?P<backticks>`(?:[^`\\]|\\.)*`)
+      | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<number>(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[Li]?)
+      | (?P<name>{NAME.pattern})
+      | (?P<operator>%[^%\n]*%|<<-|->>|:::|->|<-|:=|<=|>=|==|!=|&&|\|\||\|>|::|\*\*
+                    |[-+*/^:~|&!<>=(),\[\]{{}}$@;?\\])
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
 )
 _LARGEST_INTEGER = 2**31 - 1
-_BLANK = re.compile(r"\s+")
 _ESCAPE = re.compile(
     r"\\(?:x(?P<hex>[0-9a-fA-F]{1,2})|u\{(?P<braced>[0-9a-fA-F]{1,8})\}|u(?P<u>[0-9a-fA-F]{1,4})"
     r"|U(?P<U>[0-9a-fA-F]{1,8})|(?P<octal>[0-7]{1,3})|(?P<plain>.))",
@@ -64,6 +69,21 @@ def fault(message: str, text: str, position: int | None) -> FormulaError:
     return FormulaError(message, "".join(" " if c.isspace() else c for c in text), position)
 
 
+def scan(text: str) -> Iterator[tuple[str, str, int]]:
+    """Cut a formula into pieces as they are written, blanks left out; nothing is refused.
+
+    Yields
+    ------
+    tuple of (str, str, int)
+        Kind, text and 0-based column: ``"name"``, ``"backticks"``, ``"number"``, ``"string"``,
+        ``"operator"``, or ``"other"`` for a character that no formula can have here.
+    """
+    for match in _PIECE.finditer(text):
+        kind = match.lastgroup or "other"
+        if kind != "space":
+            yield kind, match.group(), match.start()
+
+
 def tokenize(text: str) -> list[Token]:
     """Split a formula into tokens, the last of kind ``"end"``.
 
@@ -72,69 +92,51 @@ def tokenize(text: str) -> list[Token]:
     FormulaError
         At a character that the language does not have, or an unfinished string.
     """
-    tokens = []
-    position = 0
-    while position < len(text):
-        if blank := _BLANK.match(text, position):
-            position = blank.end()
-            continue
-        token, position = _next_token(text, position)
-        tokens.append(token)
-    tokens.append(Token("end", "", len(text)))
-    return tokens
+    tokens = [_token(text, *piece) for piece in scan(text)]
+    return [*tokens, Token("end", "", len(text))]
 
 
-def _next_token(text: str, start: int) -> tuple[Token, int]:
-    character = text[start]
-    if character in "\"'`":
-        return _quoted(text, start)
-    if match := _NUMBER.match(text, start):
-        return _number(text, match), match.end()
-    if match := NAME.match(text, start):
-        return Token("name", match.group(), start), match.end()
-    if match := _OPERATOR.match(text, start):
-        return Token("operator", match.group(), start), match.end()
-    raise fault(f"the character {character!r} is not part of a formula", text, start)
+def _token(text: str, kind: str, piece: str, start: int) -> Token:
+    if kind == "number":
+        return _number(text, piece, start)
+    if kind == "string":
+        return Token("string", unquote(piece, text, start), start)
+    if kind == "backticks":
+        name = unquote(piece, text, start)
+        if not name:
+            raise fault("a name in backticks cannot be empty", text, start)
+        return Token("name", name, start, quoted=True)
+    if kind == "other":
+        if piece in "\"'`":
+            raise fault(f"the quote {piece} that opens here is never closed", text, start)
+        raise fault(f"the character {piece!r} is not part of a formula", text, start)
+    return Token(kind, piece, start)
 
 
-def _number(text: str, match: re.Match[str]) -> Token:
-    suffix = match.group("suffix")
-    digits = match.group()[: -1 if suffix else None]
-    if suffix == "i":
-        raise fault("complex numbers are not part of a formula", text, match.start())
+def _number(text: str, piece: str, start: int) -> Token:
+    digits = piece.rstrip("Li")
+    if piece.endswith("i"):
+        raise fault("complex numbers are not part of a formula", text, start)
     if digits[:2] in ("0x", "0X"):
         value = float.fromhex(digits) if len(digits) < 200 else float("inf")
     else:
         value = float(digits)
-    whole = suffix == "L" and value.is_integer() and value <= _LARGEST_INTEGER
-    return Token("integer" if whole else "number", repr(value), match.start())
+    whole = piece.endswith("L") and value.is_integer() and value <= _LARGEST_INTEGER
+    return Token("integer" if whole else "number", repr(value), start)
 
 
-def _quoted(text: str, start: int) -> tuple[Token, int]:
-    """Read a string, or a name in backticks."""
-    mark = text[start]
-    pieces = []
-    position = start + 1
-    while position < len(text) and text[position] != mark:
-        if text[position] == "\\":
-            match = _ESCAPE.match(text, position)
-            if match is None:
-                break
-            pieces.append(_unescape(text, match))
-            position = match.end()
-        else:
-            pieces.append(text[position])
-            position += 1
-    if position >= len(text) or text[position] != mark:
-        raise fault(f"the quote {mark} that opens here is never closed", text, start)
-    content = "".join(pieces)
-    if mark == "`" and not content:
-        raise fault("a name in backticks cannot be empty", text, start)
-    kind = "name" if mark == "`" else "string"
-    return Token(kind, content, start, quoted=mark == "`"), position + 1
+def unquote(piece: str, text: str, start: int) -> str:
+    """Return what stands in quotes or backticks, escapes resolved; it begins at `start` in `text`.
+
+    Raises
+    ------
+    FormulaError
+        At an escape that R does not have.
+    """
+    return _ESCAPE.sub(lambda match: _unescape(text, match, start + 1), piece[1:-1])
 
 
-def _unescape(text: str, match: re.Match[str]) -> str:
+def _unescape(text: str, match: re.Match[str], start: int) -> str:
     octal = match.group("octal")
     digits = match.group("hex") or match.group("braced") or match.group("u") or match.group("U")
     if octal or digits:
@@ -146,5 +148,5 @@ def _unescape(text: str, match: re.Match[str]) -> str:
     raise fault(
         f"{match.group()!r} is not an escape that a string can have; write \\\\ for a backslash",
         text,
-        match.start(),
+        start + match.start(),
     )

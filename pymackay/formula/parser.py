@@ -8,6 +8,7 @@ from functools import lru_cache
 from pymackay.errors import ArgumentError, FormulaError
 from pymackay.formula.expression import Call, Constant, Name, Node, Number, String, walk
 from pymackay.formula.lexer import Token, fault, tokenize
+from pymackay.formula.rtext import KEYWORDS
 
 __all__ = ["Formula", "parse_expression", "parse_formula"]
 
@@ -49,7 +50,6 @@ _ABSENT = {
 _PACKAGES = frozenset(["base", "stats", "splines"])
 _CONSTANTS = frozenset(["TRUE", "FALSE", "NULL", "NA"])
 _NOT_A_NUMBER = {"Inf": float("inf"), "NaN": float("nan")}
-_KEYWORDS = frozenset(["if", "else", "repeat", "while", "function", "for", "next", "break", "in"])
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class _Parser:
             return Constant(token.text if token.text in _CONSTANTS else "NA", token.position)
         if token.text in _NOT_A_NUMBER:
             return Number(_NOT_A_NUMBER[token.text], False, token.position)
-        if token.text in _KEYWORDS:
+        if token.text in KEYWORDS:
             raise fault(
                 f"'{token.text}' is a word of R's language, not a column; a column of that name "
                 f"goes into backticks",
@@ -304,9 +304,9 @@ class _Parser:
         if token.kind == "end":
             return fault("the formula ends too early", self.text, token.position)
         if token.kind != "operator":
-            found = f"`{token.text}`" if token.quoted else token.text
+            shown = f"`{token.text}`" if token.quoted else token.text
             message = (
-                f"unexpected {token.kind} {found}; an operator such as '+' is missing before it"
+                f"unexpected {token.kind} {shown}; an operator such as '+' is missing before it"
             )
         elif token.text.startswith("%"):
             message = f"there is no operator {token.text}; there are %in%, %% and %/%"

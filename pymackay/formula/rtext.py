@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "KEYWORDS",
     "RESERVED",
     "backtick",
     "format_number",
@@ -16,10 +17,10 @@ __all__ = [
     "quote",
 ]
 
-_KEYWORDS = ("if", "else", "repeat", "while", "function", "for", "next", "break", "in")
+KEYWORDS = ("if", "else", "repeat", "while", "function", "for", "next", "break", "in")
 _CONSTANTS = ("TRUE", "FALSE", "NULL", "Inf", "NaN", "NA")
 _TYPED_NA = ("NA_integer_", "NA_real_", "NA_character_", "NA_complex_")
-RESERVED = frozenset([*_KEYWORDS, *_CONSTANTS, *_TYPED_NA])
+RESERVED = frozenset([*KEYWORDS, *_CONSTANTS, *_TYPED_NA])
 
 NAME = re.compile(r"(?:[^\W\d_]|\.(?![0-9]))[\w.]*")
 _ESCAPES = str.maketrans(

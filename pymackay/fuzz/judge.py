@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.api.lmer import lmer
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.rows import Row
-from pymackay.compare.verdict import Comparison, compare
+from pymackay.compare.verdict import compare
 from pymackay.errors import PymackayError
 from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel

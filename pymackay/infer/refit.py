@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from pymackay.covariance.layout import is_singular
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
 from pymackay.infer.problem import model_of
 from pymackay.model.columns.column import Numeric
@@ -23,7 +24,7 @@ from pymackay.solve.exact.make import make_solver
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import fit_iterative
 from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.search.newton import Control, Optimum, find_optimum, is_singular, optimise
+from pymackay.solve.search.newton import Control, Optimum, find_optimum, optimise
 from pymackay.solve.solver import Solver
 
 __all__ = ["refit"]

@@ -23,6 +23,7 @@ __all__ = [
     "VERMILION",
     "axes_for",
     "check_fit",
+    "check_level",
     "choose_effect",
     "choose_group",
     "coefficient_label",
@@ -80,6 +81,12 @@ def check_fit(fit: object) -> Fit:
     return fit
 
 
+def check_level(level: float) -> None:
+    """Refuse what is no level of an interval."""
+    if not 0.0 < level < 1.0:
+        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
+
+
 def choose_group(fit: Fit, group: str | None) -> str:
     """Return the grouping factor, the first by default."""
     known = list(fit.ranef)
@@ -90,11 +97,16 @@ def choose_group(fit: Fit, group: str | None) -> str:
     return group
 
 
-def choose_effect(fit: Fit, group: str, effect: str | None) -> int:
-    """Return the position of an effect among those of a grouping factor, the first by default."""
+def choose_effect(fit: Fit, group: str, effect: str | int | None) -> int:
+    """Return the position of an effect among those of a grouping factor, the first by default.
+
+    A number is a position already: two terms of a group may have effects of one name.
+    """
     known = list(fit.ranef[group].columns)
     if effect is None:
         return 0
+    if effect in range(len(known)):
+        return int(effect)
     if effect not in known:
         raise ArgumentError(f"effect: {group} has {', '.join(known)}, not {effect!r}.")
     return known.index(effect)

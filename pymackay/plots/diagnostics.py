@@ -120,15 +120,15 @@ def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
 def scaled_residuals(fit: Fit) -> np.ndarray:
     """Return √weight · residual / sigma, shape (n,)."""
     check_fit(fit)
-    found = fit.residuals.to_numpy(dtype=np.float64) / fit.sigma
-    if not np.isfinite(found).all():
+    scaled = fit.residuals.to_numpy(dtype=np.float64) / fit.sigma
+    if not np.isfinite(scaled).all():
         reason = fit.not_offered.get("residuals", "or sigma is zero")
         raise PymackayError(
             f"residuals are not offered by this fit, which was made by {fit.engine} ({reason}). "
             f"Fit the model with pymackay.lmer to draw them."
         )
     weights = fit.model.weights
-    return found if weights is None else found * np.sqrt(weights)
+    return scaled if weights is None else scaled * np.sqrt(weights)
 
 
 def _draw_hexagons(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:

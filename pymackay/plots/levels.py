@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from pymackay.errors import ArgumentError
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
     axes_for,
     check_fit,
+    check_level,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -32,7 +32,7 @@ _MANY = 200  # levels, from which on intervals make a band
 def caterpillar(
     fit: Fit,
     group: str | None = None,
-    effect: str | None = None,
+    effect: str | int | None = None,
     *,
     level: float = 0.95,
     ax: Axes | None = None,
@@ -48,8 +48,9 @@ def caterpillar(
         Of any engine that offers `condvar`.
     group : str, optional
         Grouping factor; the first by default.
-    effect : str, optional
-        One of its effects; the first by default.
+    effect : str or int, optional
+        One of its effects; the first by default. Where two terms of the group have an effect of
+        one name, its position among the columns of ``fit.ranef[group]``.
     level : float
         Of the intervals.
     ax : matplotlib.axes.Axes, optional
@@ -75,8 +76,7 @@ def caterpillar(
     '308'
     """
     check_fit(fit)
-    if not 0.0 < level < 1.0:
-        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
+    check_level(level)
     group = choose_group(fit, group)
     k = choose_effect(fit, group, effect)
     table = fit.ranef[group]

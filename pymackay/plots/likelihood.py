@@ -9,7 +9,16 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from pymackay.errors import ArgumentError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, plain, shorten
+from pymackay.plots.canvas import (
+    BLUE,
+    GREY,
+    VERMILION,
+    axes_for,
+    check_level,
+    key_above,
+    plain,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,8 +68,7 @@ def zeta(
     ('sigma', 'ζ')
     """
     name = _parameter(profile, parm)
-    if not 0.0 < level < 1.0:
-        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
+    check_level(level)
     points = profile.frame[profile.frame["parameter"] == name]
     value, height = (points[column].to_numpy(dtype=np.float64) for column in ("value", "zeta"))
     ax = axes_for(ax, 4.0)
@@ -80,10 +88,10 @@ def _parameter(profile: Profile, parm: str | None) -> str:
             f"profile: expected what pymackay.profile(fit) returns, got {type(profile).__name__}."
         )
     known = list(dict.fromkeys(profile.frame["parameter"]))
-    found = [name for name in known if parm in (None, name, profile.labels[name])]
-    if not found:
+    matching = [name for name in known if parm in (None, name, profile.labels[name])]
+    if not matching:
         raise ArgumentError(f"parm: the profile has {', '.join(known)}, not {parm!r}.")
-    return str(found[0])
+    return str(matching[0])
 
 
 def _mark_interval(

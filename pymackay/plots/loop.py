@@ -176,8 +176,8 @@ def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> No
     ax.set_ylim(-0.5, len(table) - 0.2)
     ax.set_xlim(min(1.0, 0.8 * s.min()), max(16.0, 2.0 * s.max()))
     decades = 10.0 ** np.arange(0, np.ceil(np.log10(ax.get_xlim()[1])) + 1)
-    wanted = [tick for tick in (*decades, _THRESHOLD) if tick <= ax.get_xlim()[1]]
-    ax.set_xticks(wanted, [f"{tick:g}" for tick in wanted])
+    ticks = [tick for tick in (*decades, _THRESHOLD) if tick <= ax.get_xlim()[1]]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set_xlabel("signal ratio s")
     key_above(ax)

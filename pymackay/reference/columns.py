@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
+from pymackay.formula.rtext import format_number
 
 __all__ = ["NA_INTEGER", "NA_REAL", "Column", "Table", "level_name", "table"]
 
@@ -133,22 +134,8 @@ def level_name(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float | np.floating):
-        return _double_name(float(value))
+        return format_number(float(value))
     return str(value)
-
-
-def _double_name(value: float) -> str:
-    """Write a double as R does: at most 15 digits, fixed unless scientific is shorter."""
-    if not np.isfinite(value):
-        return {np.inf: "Inf", -np.inf: "-Inf"}.get(value, "NaN")
-    mantissa, exponent_text = f"{value:.14e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    exponent = int(exponent_text)
-    digits = len(mantissa.lstrip("-").replace(".", ""))
-    decimals = max(0, digits - 1 - exponent)
-    fixed = f"{value:.{decimals}f}"
-    scientific = f"{mantissa}e{exponent:+03d}"
-    return fixed if len(fixed) <= len(scientific) else scientific
 
 
 def _column(name: object, series: pd.Series) -> Column:

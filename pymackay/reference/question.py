@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,22 +13,13 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
+from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.reference.columns import Table, table
 
-__all__ = ["Question", "normal_formula"]
+__all__ = ["Question"]
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<quoted>`(?:[^`\\]|\\.)*`)
-      | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?L?)
-      | (?P<name>(?:[^\W\d_]|\.(?!\d))[\w.]*)
-      | (?P<operator>%[^%]*%|\|\||&&|<=|>=|==|!=|<-|:::?|\*\*|.)""",
-    re.VERBOSE | re.DOTALL,
-)
 _TRUTHS = ("boolean",)
 _NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float")
-_PLAIN_NAME = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +130,11 @@ class Question:
     @property
     def _used(self) -> list[str] | None:
         """Names of the columns that the call mentions; None for all of them."""
-        mentioned = set(_names(self.formula))
+        mentioned = set(named_columns(self.formula))
         if "." in mentioned:
             return None
         if isinstance(self.subset, str):
-            mentioned |= set(_names(self.subset))
+            mentioned |= set(named_columns(self.subset))
         mentioned |= {v for v in (self.weights, self.offset) if isinstance(v, str)}
         return sorted(mentioned)
 
@@ -181,34 +170,6 @@ class Question:
                 f"not an array of shape {matrix.shape}."
             )
         return matrix
-
-
-def normal_formula(formula: str) -> str:
-    """Return the formula with one space between its tokens, and names quoted only where they must.
-
-    >>> normal_formula("Reaction~Days+( `Days`|Subject )")
-    'Reaction ~ Days + ( Days | Subject )'
-    """
-    return " ".join(token for _, token in _tokens(formula))
-
-
-def _tokens(formula: str) -> Iterator[tuple[str, str]]:
-    for match in _TOKEN.finditer(formula):
-        kind, token = match.lastgroup or "", match.group()
-        if kind == "quoted" and _PLAIN_NAME.fullmatch(token[1:-1]):
-            kind, token = "name", token[1:-1]
-        if kind != "space":
-            yield kind, token
-
-
-def _names(formula: str) -> Iterator[str]:
-    """Yield the variables of a formula: its names, without functions and names of arguments."""
-    tokens = [*_tokens(formula), ("end", "")]
-    for (kind, token), (_, following) in itertools.pairwise(tokens):
-        if kind == "quoted":
-            yield re.sub(r"\\(.)", r"\1", token[1:-1])
-        elif kind == "name" and following not in ("(", "=", "::", ":::"):
-            yield token
 
 
 def _floats(name: str, value: Any) -> np.ndarray:

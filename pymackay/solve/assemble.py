@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from pymackay import __version__
-from pymackay.covariance.layout import lower_factor, theta_names
+from pymackay._version import __version__
+from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 from pymackay.model.sums.chunks import chunks
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Convergence, Engine, Fit
-from pymackay.solve.search.newton import is_singular
 from pymackay.solve.solver import Evaluation, Solver
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero

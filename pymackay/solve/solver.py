@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 
-from pymackay.covariance.layout import TermLayout
 from pymackay.errors import ConvergenceError
 from pymackay.model.sums.gram import Block, Gram
 
@@ -25,7 +24,6 @@ __all__ = [
     "block_factor",
     "by_term",
     "criterion_value",
-    "symmetric_basis",
 ]
 
 
@@ -143,12 +141,3 @@ def by_term(gram: Gram, blocks: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         for term, columns in gram.block_slices(block):
             found[term] = matrix[columns, columns]
     return tuple(found)
-
-
-def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
-    """Return dG/dG_i for a term's elements, shape (m, q, q), in its block's coordinates."""
-    basis = np.zeros((len(layout.rows), q, q))
-    index = np.arange(len(layout.rows))
-    basis[index, layout.rows + offset, layout.columns + offset] = 1.0
-    basis[index, layout.columns + offset, layout.rows + offset] = 1.0
-    return basis

@@ -19,7 +19,7 @@ from small_models import (
 
 import pymackay as pm
 from pymackay.compare.align import map_theta
-from pymackay.compare.judge import VERDICTS
+from pymackay.compare.decision import VERDICTS
 from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit
 

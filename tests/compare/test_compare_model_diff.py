@@ -57,6 +57,12 @@ def test_dropped_column(fit):
     assert (found.aspect, found.ours, found.theirs) == ("dropped columns", "nothing more", "w")
 
 
+def test_columns_dropped_by_an_engine_that_does_not_say_so(fit):
+    silent = fit.replace(not_offered={"dropped": "the engine does not give it"})
+    other = fit.replace(dropped=("w",))
+    assert model_diff(silent, other) == model_diff(other, silent) == []
+
+
 def test_contrasts(fit):
     ours = changed(fit, contrasts={"recipe": "contr.treatment"})
     found = the_difference(ours, changed(fit, contrasts={"recipe": "contr.sum"}))

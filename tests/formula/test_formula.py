@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pymackay.errors import ArgumentError, FormulaError, PymackayError
 from pymackay.formula.expression import all_names, deparse
+from pymackay.formula.functions import FUNCTION_NAMES
+from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.formula.parser import MAX_DEPTH, parse_expression, parse_formula
 from pymackay.formula.rtext import format_number, make_names, make_unique
 from pymackay.formula.specification import specify
@@ -277,6 +279,10 @@ def test_terms_build_or_are_refused(text: str) -> None:
         assert str(error)
 
 
+def test_every_function_that_a_formula_may_call_is_computed() -> None:
+    assert sorted(FUNCTIONS) == sorted(FUNCTION_NAMES)
+
+
 LEAVES = st.sampled_from(
     ["y", "x", "g", "l", "k", "o", "t", "no", *CONSTANTS, "c(1, 2)", "pi", "-1"]
 )
@@ -335,3 +341,36 @@ def test_any_subset_and_weights_work_or_are_refused(text: str) -> None:
             build_model("y ~ x + (1 | g)", DATA, **{argument: text})
         except PymackayError as error:
             assert str(error)
+
+
+# What earlier versions wrote into the names of recordings: never to change.
+NORMAL_FORMS = {
+    "y~x+(1|g)": ("y ~ x + ( 1 | g )", ["y", "x", "g"]),
+    "log(y)~poly(x,degree=2)+(1|`a b`)": (
+        "log ( y ) ~ poly ( x , degree = 2 ) + ( 1 | `a b` )",
+        ["y", "x", "a b"],
+    ),
+    "y~`x.1`*`if`+(0+f||g:h)": (
+        "y ~ x.1 * if + ( 0 + f || g : h )",
+        ["y", "x.1", "if", "f", "g", "h"],
+    ),
+    'y ~ x%in%g+f(x,\'a b\',"c\\"d")': (
+        'y ~ x %in% g + f ( x , \'a b\' , "c\\"d" )',
+        ["y", "x", "g", "x"],
+    ),
+    "y~I(x^2)-1.5e-3*.w+1L*x": ("y ~ I ( x ^ 2 ) - 1.5e-3 * .w + 1L * x", ["y", "x", ".w", "x"]),
+    "x>=1&x!=2|y==3": ("x >= 1 & x != 2 | y == 3", ["x", "x", "y"]),
+    "y~x**2+splines::ns(x,3)+größe": (
+        "y ~ x ** 2 + splines :: ns ( x , 3 ) + größe",
+        ["y", "x", "x", "größe"],
+    ),
+    "y~a%%b%/%c+`a\\`b`": ("y ~ a %% b %/% c + `a\\`b`", ["y", "a", "b", "c", "a`b"]),
+    "y ~ 'open + #(1|g)": ("y ~ ' open + # ( 1 | g )", ["y", "open", "g"]),
+}
+
+
+@pytest.mark.parametrize("text", NORMAL_FORMS)
+def test_normal_forms_and_the_columns_they_name(text: str) -> None:
+    normal, columns = NORMAL_FORMS[text]
+    assert normal_formula(text) == normal_formula(normal) == normal
+    assert list(named_columns(text)) == columns

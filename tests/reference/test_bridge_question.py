@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
-from pymackay.reference.question import Question, normal_formula
+from pymackay.formula.normal import normal_formula
+from pymackay.reference.question import Question
 
 DATA = pd.DataFrame(
     {

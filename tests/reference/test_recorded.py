@@ -14,6 +14,7 @@ from tolerances import tol
 
 import pymackay as pm
 from pymackay._resources import r_reference_path
+from pymackay.formula.normal import normal_formula
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore, Recording, content_sha256
 from pymackay.reference.scripts import script_hashes
@@ -49,6 +50,11 @@ def sleep_file() -> Path:
 def test_eighty_references_over_all_data_sets() -> None:
     assert len(FILES) >= 80
     assert {path.name.split("-")[0] for path in FILES} == set(pm.list_data())
+
+
+def test_recorded_formulas_are_in_their_normal_form() -> None:
+    formulas = {Recording.read(path).content["asked"]["formula"] for path in FILES}
+    assert formulas == {normal_formula(formula) for formula in formulas}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -6,7 +6,7 @@ import functools
 
 import pymackay as pm
 from pymackay._resources import r_reference_path
-from pymackay.compare.verdict import Comparison
+from pymackay.compare.comparison import Comparison
 from pymackay.reference.question import Question
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore

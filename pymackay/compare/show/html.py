@@ -7,19 +7,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 
-from pymackay.compare.judge import VERDICTS
+from pymackay._files import write_whole
+from pymackay.compare.comparison import Comparison
+from pymackay.compare.decision import VERDICTS
 from pymackay.compare.show.layout import Section, gap_lines, heads, sections
 from pymackay.compare.show.style import STYLE
 from pymackay.results import Fit
 
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
-
-__all__ = ["as_body", "as_fragment", "as_json"]
+__all__ = ["as_body", "as_fragment", "as_json", "to_json"]
 
 _NO_TEXT = 99  # a column that no table has
 
@@ -43,6 +42,17 @@ def as_json(comparison: Comparison) -> str:
         "tolerances": {name: asdict(rule) for name, rule in comparison.tolerances.items()},
     }
     return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_json(comparison: Comparison, path: str | Path) -> None:
+    """Write the comparison as JSON: every number with 17 digits, nan as null.
+
+    Raises
+    ------
+    ArgumentError
+        If the file cannot be written.
+    """
+    write_whole(path, as_json(comparison))
 
 
 def as_fragment(comparison: Comparison) -> str:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.conditioning import ILL_CONDITIONED
-from pymackay.compare.distances import Row, rounding
+from pymackay.compare.distances import rounding
 from pymackay.compare.offered import offers, unsaid
+from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, changes
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.results import Fit
-
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
 
 __all__ = [
     "GapLine",
@@ -288,11 +287,8 @@ def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
 
 
 def _sd_or_correlation(fit: Fit, term: str, i: int, j: int) -> str:
-    cov = fit.varcorr[term].to_numpy(dtype=np.float64)
-    sd = np.sqrt(np.maximum(np.diag(cov), 0.0))
-    if i == j:
-        return number(sd[i])
-    return f"{cov[i, j] / (sd[i] * sd[j]):.4f}" if sd[i] * sd[j] > 0.0 else "-"
+    value = float(VarCorr.of(fit.varcorr[term]).sdcor[i, j])
+    return number(value) if i == j else _fixed(value, 4)
 
 
 def _worst_lines(rows: list[Row]) -> Iterator[Line]:

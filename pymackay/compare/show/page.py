@@ -5,18 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from pymackay._files import write_whole
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.offered import offers
 from pymackay.compare.show.html import as_body
 from pymackay.compare.show.pictures import Album, draw_album
 from pymackay.compare.show.style import STYLE
 from pymackay.results import Fit
 
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
-
-__all__ = ["as_page"]
+__all__ = ["as_page", "to_html"]
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -48,6 +47,25 @@ def as_page(comparison: Comparison) -> str:
         style=STYLE,
         body="\n".join(part for part in parts if part),
     )
+
+
+def to_html(comparison: Comparison, path: str | Path) -> None:
+    """Write the comparison as one HTML file that needs no network and nothing beside it.
+
+    Verdict, model, numbers, variance gap, pictures (with the extra ``plots``), versions, and
+    how to do it again; on a screen, light or dark, on a phone and on paper.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that is there is replaced.
+
+    Raises
+    ------
+    ArgumentError
+        If the file cannot be written.
+    """
+    write_whole(path, as_page(comparison))
 
 
 def _pictures(album: Album) -> str:

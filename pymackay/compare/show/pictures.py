@@ -8,14 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pymackay.compare.comparison import Comparison
 from pymackay.compare.offered import offers
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
-
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
 
 __all__ = ["Album", "Picture", "draw_album"]
 
@@ -157,12 +155,12 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
 def _effect_plans(fit: Fit) -> Iterator[_Plan]:
     from pymackay import plots
 
-    effects = [(group, str(e)) for group, table in fit.ranef.items() for e in table.columns]
-    for group, effect in effects[:_MOST_EFFECTS] if offers(fit, "condvar") else ():
+    effects = [(group, k) for group, table in fit.ranef.items() for k in range(table.shape[1])]
+    for group, k in effects[:_MOST_EFFECTS] if offers(fit, "condvar") else ():
         yield _Plan(
-            f"Predicted effects of {group}, {effect}, with 95 % intervals given beta",
-            partial(_say_effects, fit, group, effect),
-            partial(_draw_on, plots.caterpillar, fit, group, effect),
+            f"Predicted effects of {_effect_name(fit, group, k)}, with 95 % intervals given beta",
+            partial(_say_effects, fit, group, k),
+            partial(_draw_on, plots.caterpillar, fit, group, k),
         )
     for group in list(fit.ranef)[:2] if fit.problem is not None else ():
         yield _Plan(
@@ -170,6 +168,13 @@ def _effect_plans(fit: Fit) -> Iterator[_Plan]:
             partial(_say_shrinkage, fit, group),
             partial(_draw_on, plots.shrinkage, fit, group),
         )
+
+
+def _effect_name(fit: Fit, group: str, k: int) -> str:
+    """Name the effect in column k of a group by the group, or its term where names repeat."""
+    columns = fit.ranef[group].columns
+    terms = [t.name for t in fit.model.terms if t.group == group for _ in t.effects]
+    return f"{group if columns.is_unique else terms[k]}, {columns[k]}"
 
 
 def _draw_on(draw: Callable[..., object], *arguments: object) -> object:
@@ -188,8 +193,8 @@ def _say_distances(comparison: Comparison) -> str:
     return f"{len(judged)} numbers are judged, {bad} of them beyond what is allowed"
 
 
-def _say_effects(fit: Fit, group: str, effect: str) -> str:
-    values = fit.ranef[group][effect]
+def _say_effects(fit: Fit, group: str, k: int) -> str:
+    values = fit.ranef[group].iloc[:, k]
     low, high = values.idxmin(), values.idxmax()
     return (
         f"{len(values)} levels of {group}, from {values.min():.4g} ({low}) to {values.max():.4g} "
@@ -218,7 +223,7 @@ def _inline(document: str, prefix: str) -> str:
     """Make a file of matplotlib's an element among others: own names, the page's colours."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<[^>]*>", lambda found: _fit_in(found[0], prefix), svg)
+    svg = re.sub(r"<[^>]*>", lambda match: _fit_in(match[0], prefix), svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
@@ -231,5 +236,5 @@ def _fit_in(tag: str, prefix: str) -> str:
     tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", tag)
     tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
     return re.sub(
-        "|".join(_VARIABLES), lambda found: _VARIABLES[found[0].lower()], tag, flags=re.IGNORECASE
+        "|".join(_VARIABLES), lambda match: _VARIABLES[match[0].lower()], tag, flags=re.IGNORECASE
     )

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from pymackay.compare.judge import VERDICTS
+from pymackay.compare.comparison import Comparison
+from pymackay.compare.decision import VERDICTS
 from pymackay.compare.model_diff import Difference
 from pymackay.compare.show.layout import Line, gap_lines, heads, sections, size, theta_lines
-
-if TYPE_CHECKING:
-    from pymackay.compare.verdict import Comparison
 
 __all__ = ["as_failure", "as_sentence", "as_text"]
 

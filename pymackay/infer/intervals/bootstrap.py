@@ -77,7 +77,8 @@ class Bootstrap:
     @property
     def bias(self) -> pd.Series:
         """Mean of the replicates minus the estimate, missing ones left out."""
-        return (self.replicates.mean() - self.estimate).rename("bias")
+        means = self.replicates.mean().to_numpy()
+        return pd.Series(means - self.estimate, index=self.estimate.index, name="bias")
 
     def confint(self, level: float = 0.95, method: str = "percentile") -> HeadedTable:
         """Return bootstrap confidence intervals.
@@ -287,13 +288,12 @@ def _tables(
     table = found.to_frame()
     own = [p.estimate for p in list_parameters(fit)]
     names = table.columns[: len(own)]
-    replicates = table[names].rename_axis("refit")
+    replicates = table.iloc[:, : len(own)].rename_axis("refit")
     estimate = pd.Series(own, index=names, name="estimate")
     if statistic is None:
         return estimate, replicates
-    one = pd.DataFrame([own], columns=names).assign(
-        criterion=fit.criterion, converged=fit.convergence.converged, singular=fit.singular
-    )
+    rest = [fit.criterion, fit.convergence.converged, fit.singular]
+    one = pd.DataFrame([[*own, *rest]], columns=table.columns)
     more = _statistic(statistic, table)
     single = _statistic(statistic, one).iloc[0]
     if list(single.index) != list(more.columns) or more.columns.isin(names).any():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
+from pymackay.covariance.layout import lower_triangle
+from pymackay.covariance.varcorr import VarCorr, parameter_labels
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
@@ -47,24 +47,20 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     Term by term the lower triangle of standard deviations and correlations, column by column,
     then sigma, then the coefficients.
     """
-    found: list[Parameter] = []
-    for t, term in enumerate(fit.model.terms):
-        covariance = fit.varcorr[term.name].to_numpy(dtype=np.float64)
-        sd = np.sqrt(np.diag(covariance))
-        for j, second in enumerate(term.effects):
-            for i in range(j, len(term.effects)):
-                name = f".sig{len(found) + 1:02d}"
-                if i == j:
-                    label, kind, value = f"sd_{second}|{term.group}", "sd", sd[j]
-                else:
-                    label, kind = f"cor_{term.effects[i]}.{second}|{term.group}", "cor"
-                    scale = sd[i] * sd[j]
-                    value = covariance[i, j] / scale if scale > 0.0 else np.nan
-                found.append(Parameter(name, label, kind, t, i, j, float(value)))
-    found.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
+    places = (
+        (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
+        for t, term in enumerate(fit.model.terms)
+        for i, j in lower_triangle(len(term.effects))
+    )
+    labels = parameter_labels(fit.model.terms)
+    parameters = [
+        Parameter(f".sig{k:02d}", label, "sd" if i == j else "cor", t, i, j, value)
+        for k, (label, (t, i, j, value)) in enumerate(zip(labels, places, strict=True), start=1)
+    ]
+    parameters.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
     for k, (name, value) in enumerate(fit.beta.items()):
-        found.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
-    return found
+        parameters.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
+    return parameters
 
 
 def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
@@ -85,13 +81,13 @@ def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
     if parm is None:
         return parameters
     if isinstance(parm, str):
-        wanted: set[object] = {parm}
+        chosen: set[object] = {parm}
     elif isinstance(parm, Iterable):
-        wanted = set(parm)
+        chosen = set(parm)
     else:
-        wanted = {parm}
+        chosen = {parm}
     known = {"theta_", "beta_"} | {n for p in parameters for n in (p.name, p.label)}
-    unknown = [repr(name) for name in wanted if name not in known]
+    unknown = [repr(name) for name in chosen if name not in known]
     if unknown:
         names = ", ".join(
             p.name if p.name == p.label else f"{p.name} ({p.label})" for p in parameters
@@ -103,5 +99,5 @@ def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:
     return [
         p
         for p in parameters
-        if wanted & {p.name, p.label, "beta_" if p.kind == "beta" else "theta_"}
+        if chosen & {p.name, p.label, "beta_" if p.kind == "beta" else "theta_"}
     ]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pymackay import __version__
+from pymackay._version import __version__
 from pymackay.errors import ArgumentError, PymackayError, RecordingError
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model

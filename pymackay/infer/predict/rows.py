@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
@@ -183,10 +184,6 @@ def weights_of_rows(model: Model, newdata: Any, weights: Any) -> np.ndarray | fl
 
 def effects_of_terms(fit: Fit) -> list[np.ndarray]:
     """Return the predicted effects of each term, (levels, q), in the model's order."""
-    start = dict.fromkeys(fit.ranef, 0)
-    found = []
-    for term in fit.model.terms:
-        first = start[term.group]
-        start[term.group] = first + len(term.effects)
-        found.append(fit.ranef[term.group].to_numpy()[:, first : start[term.group]])
-    return found
+    terms = fit.model.terms
+    places = zip(terms, columns_in_group(terms), strict=True)
+    return [fit.ranef[term.group].to_numpy()[:, columns] for term, columns in places]

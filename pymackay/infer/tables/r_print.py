@@ -28,7 +28,7 @@ def format_numbers(values: Sequence[float] | np.ndarray, digits: int) -> list[st
     """
     numbers = np.asarray(values, dtype=np.float64).ravel() + 0.0  # no negative zeros
     finite = numbers[np.isfinite(numbers)]
-    decimals, significant, left = 0, 1, 1
+    decimals, significant, integral = 0, 1, 1
     exponents = [0]
     for x in finite:
         mantissa, exponent = f"{abs(x):.{digits - 1}e}".split("e")
@@ -38,8 +38,8 @@ def format_numbers(values: Sequence[float] | np.ndarray, digits: int) -> list[st
         exponents.append(abs(power))
         significant = max(significant, used)
         decimals = max(decimals, used - power - 1)
-        left = max(left, power + 1)
-    fixed_width = left + (decimals + 1 if decimals else 0)
+        integral = max(integral, power + 1)
+    fixed_width = integral + (decimals + 1 if decimals else 0)
     power_digits = 2 if max(exponents) < 100 else 3
     scientific_width = significant + (significant > 1) + 2 + power_digits
     if fixed_width <= scientific_width:

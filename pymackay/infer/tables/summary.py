@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
@@ -190,7 +191,7 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
         coefficients=coefficient_table(fit, ddf),
         correlation=_correlation(fit) if shown else None,
         left_out=_left_out(len(fit.beta)) if many else "",
-        messages=_messages(fit),
+        messages=fit.messages + fit._remarks,
     )
 
 
@@ -232,12 +233,10 @@ def _scaled_quantiles(fit: Fit) -> pd.Series:
 def _random_table(fit: Fit) -> pd.DataFrame:
     rows = []
     for name, table in fit.varcorr.items():
-        V = table.to_numpy()
-        sd = np.sqrt(np.diag(V))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            R = V / np.outer(sd, sd)
-        for i, effect in enumerate(table.columns):
-            rows.append((name, effect, V[i, i], sd[i], tuple(R[i, :i].tolist())))
+        parts = VarCorr.of(table)
+        for i, effect in enumerate(parts.effects):
+            correlations = tuple(parts.correlation[i, :i].tolist())
+            rows.append((name, effect, parts.covariance[i, i], parts.sd[i], correlations))
     rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
 
@@ -254,22 +253,13 @@ def _correlation(fit: Fit) -> pd.DataFrame:
     return fit.vcov / np.outer(sd, sd)
 
 
-def _messages(fit: Fit) -> tuple[str, ...]:
-    found = list(fit.messages)
-    if fit.singular:
-        found.append("The fit is singular: a variance is zero or a correlation is ±1.")
-    if not fit.convergence.converged:
-        found.append(f"Not certified: {fit.convergence.message}")
-    return tuple(found)
-
-
-def _criteria_lines(found: Summary) -> list[str]:
-    if found.reml:
-        value = format_numbers([round(found.criteria.iloc[0], 1)], 7)[0]
+def _criteria_lines(summary: Summary) -> list[str]:
+    if summary.reml:
+        value = format_numbers([round(summary.criteria.iloc[0], 1)], 7)[0]
         return [f"REML criterion at convergence: {value}"]
-    cells = format_numbers(found.criteria.round(1).to_numpy(), 7)
-    cells[-1] = f"{found.criteria.iloc[-1]:.0f}"
-    return _named_line(list(found.criteria.index), cells)
+    cells = format_numbers(summary.criteria.round(1).to_numpy(), 7)
+    cells[-1] = f"{summary.criteria.iloc[-1]:.0f}"
+    return _named_line(list(summary.criteria.index), cells)
 
 
 def _named_line(names: list[str], cells: list[str]) -> list[str]:
@@ -318,9 +308,9 @@ def _random_lines(random: pd.DataFrame) -> list[str]:
     return print_matrix(columns, header, [""] * len(random))
 
 
-def _size_line(found: Summary) -> str:
-    groups = "; ".join(f"{name}, {levels}" for name, levels in found.groups.items())
-    return f"Number of obs: {found.n_obs}, groups:  {groups}"
+def _size_line(summary: Summary) -> str:
+    groups = "; ".join(f"{name}, {levels}" for name, levels in summary.groups.items())
+    return f"Number of obs: {summary.n_obs}, groups:  {groups}"
 
 
 def _coefficient_lines(table: pd.DataFrame) -> list[str]:

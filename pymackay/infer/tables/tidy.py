@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.covariance.layout import lower_triangle
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import check_fit
@@ -90,7 +92,7 @@ def tidy(
     5  Residual        sd__Observation    25.592
     """
     check_fit(fit, "tidy")
-    wanted = _wanted(effects)
+    chosen = _wanted(effects)
     _check_scale(scales)
     _check_level(conf_level)
     parts = {
@@ -99,9 +101,9 @@ def tidy(
         "ran_vals": lambda: _random_values(fit, conf_level if conf_int else None),
         "ran_coefs": lambda: _random_coefficients(fit),
     }
-    rows = [row for name in EFFECTS if name in wanted for row in parts[name]()]
-    found = {name for row in rows for name in row}
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name in found])
+    rows = [row for name in EFFECTS if name in chosen for row in parts[name]()]
+    present = {name for row in rows for name in row}
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name in present])
     return table.astype(
         {name: "float64" for name in table.columns[table.columns.isin(COLUMNS[4:])]}
     )
@@ -148,13 +150,7 @@ def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:
     if ddf is not None:
         tests = importlib.import_module("pymackay.infer.significance.coefficients")
         return pd.DataFrame(tests.coefficients(fit, ddf=ddf))
-    return pd.DataFrame(
-        {
-            "Estimate": fit.beta,
-            "Std. Error": fit.std_error,
-            "t value": fit.beta / fit.std_error,
-        }
-    )
+    return fit._estimates
 
 
 def _wanted(effects: str | Iterable[str]) -> set[str]:
@@ -200,14 +196,12 @@ def _fixed(fit: Fit, level: float | None, ddf: str | None) -> Iterator[dict[str,
 def _random_parameters(fit: Fit, scales: str) -> Iterator[dict[str, Any]]:
     single, double = ("sd", "cor") if scales == "sdcor" else ("var", "cov")
     for name, table in fit.varcorr.items():
-        V = table.to_numpy()
-        sd = np.sqrt(np.diag(V))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shown = V if scales == "vcov" else np.where(np.eye(len(V)), sd, V / np.outer(sd, sd))
-        for j, first in enumerate(table.columns):
-            yield _parameter(name, f"{single}__{first}", shown[j, j])
-            for i in range(j + 1, len(V)):
-                yield _parameter(name, f"{double}__{first}.{table.columns[i]}", shown[i, j])
+        parts = VarCorr.of(table)
+        shown = parts.sdcor if scales == "sdcor" else parts.covariance
+        for i, j in lower_triangle(len(parts.effects)):
+            row, column = parts.effects[i], parts.effects[j]
+            term = f"{single}__{row}" if i == j else f"{double}__{column}.{row}"
+            yield _parameter(name, term, shown[i, j])
     residual = fit.sigma if scales == "sdcor" else fit.sigma**2
     yield _parameter("Residual", f"{single}__Observation", residual)
 

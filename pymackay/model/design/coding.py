@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymackay.errors import ArgumentError
+from pymackay.formula.functions import near_names
 from pymackay.formula.terms import Terms
 from pymackay.model.bases.contrasts import Contrasts, default_contrasts, make_contrasts
 from pymackay.model.columns.column import Column, Factor
 from pymackay.model.design.matrix import refuse_too_many
-from pymackay.model.functions.call import near_names
 
 __all__ = ["choose_contrasts", "contrast_labels", "fixed_contrasts"]
 

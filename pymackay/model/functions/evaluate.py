@@ -18,12 +18,13 @@ from pymackay.formula.expression import (
     deparse,
     left_spine,
 )
+from pymackay.formula.functions import near_names
 from pymackay.formula.lexer import fault
 from pymackay.model.columns.column import Column, Factor, Numeric
 from pymackay.model.columns.factors import recode
 from pymackay.model.columns.table import Table
 from pymackay.model.functions.arithmetic import OPERATORS
-from pymackay.model.functions.call import Value, match_arguments, near_names
+from pymackay.model.functions.call import Value, match_arguments
 from pymackay.model.functions.closed_list import find_function
 
 __all__ = ["Evaluator"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact import levels
 from pymackay.solve.exact.coupling import make_coupling
@@ -20,13 +21,7 @@ from pymackay.solve.exact.large_effects import LargeEffects
 from pymackay.solve.exact.layouts import choose_layout
 from pymackay.solve.exact.one_block import is_regular
 from pymackay.solve.linalg import blas
-from pymackay.solve.solver import (
-    Evaluation,
-    block_factor,
-    by_term,
-    criterion_value,
-    symmetric_basis,
-)
+from pymackay.solve.solver import Evaluation, block_factor, by_term, criterion_value
 
 __all__ = ["Crossed"]
 

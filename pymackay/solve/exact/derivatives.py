@@ -14,11 +14,12 @@ from itertools import pairwise
 import numpy as np
 import scipy.linalg
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.chunks import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.one_block import is_regular
-from pymackay.solve.solver import block_factor, symmetric_basis
+from pymackay.solve.solver import block_factor
 
 __all__ = ["Derivatives", "differentiate"]
 

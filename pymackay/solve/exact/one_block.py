@@ -5,16 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.exact import levels
 from pymackay.solve.exact.layouts import choose_layout
-from pymackay.solve.solver import (
-    Evaluation,
-    block_factor,
-    by_term,
-    criterion_value,
-    symmetric_basis,
-)
+from pymackay.solve.solver import Evaluation, block_factor, by_term, criterion_value
 
 __all__ = ["OneBlock", "is_regular"]
 

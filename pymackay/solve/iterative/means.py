@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.couplings import block_times
 from pymackay.solve.iterative.equations import Equations, is_regular
-from pymackay.solve.solver import symmetric_basis
 
 __all__ = ["Means", "element_bases", "quadratic_products", "solve_means"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.roots import metric_roots
 from pymackay.solve.loop.rounds import TermRound
-from pymackay.solve.loop.rules.rule import metric_roots
 
 __all__ = [
     "Direction",

@@ -10,11 +10,11 @@ import pandas as pd
 
 from pymackay.arguments import covariance_matrix, positive_number
 from pymackay.covariance.layout import lower_factor, theta_names
+from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 from pymackay.solve.assemble import Problem, factors_from_theta
 from pymackay.solve.loop.rounds import State
-from pymackay.solve.loop.rules.rule import root_of
 from pymackay.solve.search.start import moment_start
 
 __all__ = ["starting_state"]

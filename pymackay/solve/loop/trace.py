@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.solve.loop.rounds import Round, TermRound
 
 __all__ = ["Ticker", "trace_row", "trace_table"]
@@ -33,15 +33,13 @@ def trace_row(iteration: int, shown: Round, distance: float, step: str) -> dict[
 
 def _covariances(term: TermRound) -> dict[str, float]:
     """Return variances, then correlations, columns named ``Subject.Days.var`` and so on."""
-    root = term.user_root
-    sd = np.sqrt(np.einsum("ab,ab->a", root, root))
-    found = {f"{term.name}.{label}.var": s * s for label, s in zip(term.labels, sd, strict=True)}
+    parts = VarCorr(term.labels, term.user_root @ term.user_root.T)
+    columns = {f"{term.name}.{e}.var": sd * sd for e, sd in zip(term.labels, parts.sd, strict=True)}
     for j, second in enumerate(term.labels):
         for i, first in enumerate(term.labels[:j]):
-            scale = sd[i] * sd[j]
-            value = np.clip(root[i] @ root[j] / scale, -1.0, 1.0) if scale > 0.0 else np.nan
-            found[f"{term.name}.{first}.{second}.corr"] = 0.0 if abs(value) < _ROUNDING else value
-    return {name: float(value) for name, value in found.items()}
+            value = parts.correlation[i, j]
+            columns[f"{term.name}.{first}.{second}.corr"] = 0.0 if abs(value) < _ROUNDING else value
+    return {name: float(value) for name, value in columns.items()}
 
 
 def trace_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:

@@ -7,20 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import split_theta
+from pymackay.covariance.layout import lower_triangle, split_theta
+from pymackay.covariance.varcorr import VarCorr, parameter_labels
 from pymackay.results import TermSummary
 
-__all__ = ["ManyFits", "parameter_labels"]
-
-
-def parameter_labels(terms: tuple[TermSummary, ...]) -> list[str]:
-    """Name standard deviations and correlations as R's ``confint(oldNames = FALSE)`` does."""
-    labels = []
-    for term in terms:
-        for j, second in enumerate(term.effects):
-            labels.append(f"sd_{second}|{term.group}")
-            labels += [f"cor_{first}.{second}|{term.group}" for first in term.effects[j + 1 :]]
-    return labels
+__all__ = ["ManyFits"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,14 +68,12 @@ class ManyFits:
     @property
     def varcorr(self) -> dict[str, np.ndarray]:
         """Term to the covariance matrices of its effects, (B, q, q), absolute scale."""
-        found = {}
+        covariances = {}
         layouts = split_theta([len(term.effects) for term in self.terms])
         for term, layout in zip(self.terms, layouts, strict=True):
-            factor = np.zeros((len(self), layout.q, layout.q))
-            factor[:, layout.rows, layout.columns] = self.theta[:, layout.start : layout.stop]
-            factor *= self.sigma[:, None, None]
-            found[term.name] = factor @ factor.transpose(0, 2, 1)
-        return found
+            factor = layout.factor(self.theta) * self.sigma[:, None, None]
+            covariances[term.name] = factor @ factor.transpose(0, 2, 1)
+        return covariances
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per response, one column per parameter.
@@ -96,7 +85,12 @@ class ManyFits:
             ``"cor_Days.(Intercept)|Subject"``; a correlation is nan where an effect does not
             vary), ``"sigma"``, the fixed effects, ``"criterion"``, ``"converged"``, ``"singular"``.
         """
-        columns = [part for matrices in self.varcorr.values() for part in _sd_cor(matrices)]
+        covariances = self.varcorr
+        columns = [
+            parts.sdcor[:, i, j]
+            for parts in (VarCorr(term.effects, covariances[term.name]) for term in self.terms)
+            for i, j in lower_triangle(len(parts.effects))
+        ]
         numbers = np.column_stack([*columns, self.sigma, self.beta, self.criterion])
         names = [*parameter_labels(self.terms), "sigma", *self.fixed, "criterion"]
         frame = pd.DataFrame(numbers, index=self.responses, columns=names)
@@ -109,17 +103,3 @@ class ManyFits:
             f"rows: {self.n_obs}   certified: {np.count_nonzero(self.converged)}   "
             f"singular: {np.count_nonzero(self.singular)}"
         )
-
-
-def _sd_cor(matrices: np.ndarray) -> list[np.ndarray]:
-    """Return standard deviations and correlations, column by column of the lower triangle."""
-    sd = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
-    found = []
-    for j in range(matrices.shape[1]):
-        found.append(sd[:, j])
-        for i in range(j + 1, matrices.shape[1]):
-            scale = sd[:, i] * sd[:, j]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                cor = np.where(scale > 0.0, matrices[:, i, j] / scale, np.nan)
-            found.append(np.clip(cor, -1.0, 1.0))
-    return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pymackay.covariance.layout import is_singular
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.assemble import theta_from_factors
 from pymackay.solve.exact.make import make_solver
@@ -13,7 +14,7 @@ from pymackay.solve.linalg.batch import lower_factors
 from pymackay.solve.many.kinds import Kinds
 from pymackay.solve.many.responses import Responses, gram_of
 from pymackay.solve.many.search import find_optima
-from pymackay.solve.search.newton import Optimum, find_optimum, is_singular, optimise
+from pymackay.solve.search.newton import Optimum, find_optimum, optimise
 
 __all__ = ["Answers", "ManySolver"]
 

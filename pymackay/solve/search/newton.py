@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.covariance.layout import is_singular
 from pymackay.results import Convergence
 from pymackay.solve.search.axes import Axes, in_axes
 from pymackay.solve.search.further_starts import further_starts
@@ -26,11 +27,9 @@ __all__ = [
     "Control",
     "Optimum",
     "find_optimum",
-    "is_singular",
     "optimise",
 ]
 
-_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 _LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 _SHRINKS = 6  # times that a start is made ten times smaller before it is given up
 
@@ -137,11 +136,6 @@ def _better(first: Optimum, second: Optimum, rounding: float) -> Optimum:
     if abs(gain) > rounding:
         return second if gain > 0.0 else first
     return second if second.convergence.converged > first.convergence.converged else first
-
-
-def is_singular(factors: list[np.ndarray]) -> bool:
-    """Say whether a term's covariance matrix is singular, on a scale free of units."""
-    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
 
 
 class _Search:

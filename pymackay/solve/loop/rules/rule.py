@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.arguments import covariance_matrix
+from pymackay.covariance.roots import metric_roots, root_of, symmetric_power
 from pymackay.errors import ArgumentError
 from pymackay.solve.loop.rounds import TermMoments, TermRound
 
@@ -26,12 +27,7 @@ __all__ = [
     "find_rule",
     "gamma_root",
     "majorised_root",
-    "metric_roots",
-    "root_of",
-    "symmetric_power",
 ]
-
-_NULL = 1e-12  # of the largest: eigenvalue under which the data say nothing about a direction
 
 
 @dataclass(frozen=True)
@@ -176,32 +172,6 @@ def _within_range(root: np.ndarray, information: np.ndarray, shown: np.ndarray) 
     """Return MacKay's update from predictions alone: V ← F Γ^(-1/2) (Û'Û/σ²) Γ^(-1/2) F'."""
     _, inverse, unknown = metric_roots(information)
     return root @ (symmetric_power(inverse @ shown @ inverse, 0.5) + unknown)
-
-
-def metric_roots(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return root, inverse root and null projector of a positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    known = values > _NULL * max(float(values[-1]), np.finfo(float).tiny)
-    roots = np.sqrt(np.where(known, values, 1.0))
-    half = (vectors * np.where(known, roots, 0.0)) @ vectors.T
-    inverse = (vectors * np.where(known, 1.0 / roots, 0.0)) @ vectors.T
-    return half, inverse, (vectors * ~known) @ vectors.T
-
-
-def symmetric_power(matrix: np.ndarray, power: float) -> np.ndarray:
-    """Return a positive semidefinite matrix to a positive power; rounding below zero is zero."""
-    if len(matrix) == 1:
-        return np.maximum(matrix, 0.0) ** power
-    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    return (vectors * np.clip(values, 0.0, None) ** power) @ vectors.T
-
-
-def root_of(covariance: np.ndarray) -> np.ndarray:
-    """Return F with F F' = `covariance`, accurate for each effect in its own unit."""
-    sd = np.sqrt(np.diag(covariance))
-    unit = np.where(sd > 0.0, sd, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
-    return sd[:, None] * vectors * np.sqrt(np.clip(values, 0.0, None))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The six verdicts: what each means, when it is given, and what to do about it."""
+"""The six verdicts: what each means and what to do about it; `decide`, when which is given."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pymackay.compare.distances import Row
+from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.results import Fit
 
 __all__ = [
     "VERDICTS",
-    "Judgement",
+    "Decision",
     "Meaning",
     "criterion_resolution",
     "criterion_tolerance",
-    "judge",
+    "decide",
 ]
 
 
@@ -73,14 +73,14 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
 )
 
 _STOPPED = "theirs stopped at a higher criterion"
-_JUDGED = {
+_RESTS_ON = {
     "flat ridge": ("criterion", "beta", "fitted"),
     "boundary": ("criterion", "beta", "std_error", "sigma", "variance", "covariance", "fitted"),
 }
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Decision:
     """A verdict with the rows it was made from.
 
     Attributes
@@ -119,7 +119,7 @@ def criterion_resolution(reference: Fit, table: Mapping[str, Tolerance] = TOLERA
     return table["criterion_resolution"].value * size
 
 
-def judge(
+def decide(
     rows: Iterable[Row],
     excess: float,
     tolerance: float,
@@ -127,7 +127,7 @@ def judge(
     checked: bool,
     singular: bool,
     resolution: float = math.inf,
-) -> Judgement:
+) -> Decision:
     """Name the verdict of two fits that are the same model.
 
     Parameters
@@ -149,32 +149,32 @@ def judge(
         called so, where numbers differ. What differs there follows from theta alone.
     """
     rows = tuple(rows)
-    found = _by_the_rows(rows, excess, tolerance, checked=checked, singular=singular)
-    if found.ok or math.isinf(resolution):
-        return found
+    decision = _by_the_rows(rows, excess, tolerance, checked=checked, singular=singular)
+    if decision.ok or math.isinf(resolution):
+        return decision
     if -tolerance <= excess < -resolution:
-        return Judgement("ours lower", checked, _unjudged(rows, _STOPPED))
-    return _judged("flat ridge", rows) if found.contradicts else found
+        return Decision("ours lower", checked, _unjudged(rows, _STOPPED))
+    return _rest_on("flat ridge", rows) if decision.contradicts else decision
 
 
 def _by_the_rows(
     rows: tuple[Row, ...], excess: float, tolerance: float, *, checked: bool, singular: bool
-) -> Judgement:
+) -> Decision:
     if excess > tolerance:
-        return Judgement("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
+        return Decision("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
     if excess < -tolerance:
-        return Judgement("ours lower", checked, _unjudged(rows, _STOPPED))
+        return Decision("ours lower", checked, _unjudged(rows, _STOPPED))
     if singular:
-        at_boundary = _judged("boundary", rows)
+        at_boundary = _rest_on("boundary", rows)
         if checked and not at_boundary.ok and _only_spread_differs(at_boundary.rows):
-            return _judged("flat ridge", rows)  # one criterion at two thetas: proven flat
+            return _rest_on("flat ridge", rows)  # one criterion at two thetas: proven flat
         return at_boundary
     failed = {row.quantity for row in rows if row.ok is False}
     if not failed:
-        return Judgement("same optimum", True, rows)
+        return Decision("same optimum", True, rows)
     if failed & {"variance", "covariance"} and not math.isnan(excess):
-        return _judged("flat ridge", rows)
-    return Judgement("different model", False, rows)
+        return _rest_on("flat ridge", rows)
+    return Decision("different model", False, rows)
 
 
 def _only_spread_differs(rows: tuple[Row, ...]) -> bool:
@@ -187,11 +187,11 @@ def _unjudged(rows: tuple[Row, ...], note: str) -> tuple[Row, ...]:
     return tuple(row if row.quantity == "criterion" else row.unjudged(note) for row in rows)
 
 
-def _judged(verdict: str, rows: tuple[Row, ...]) -> Judgement:
+def _rest_on(verdict: str, rows: tuple[Row, ...]) -> Decision:
     """Judge by the quantities that this verdict rests on, and show the others."""
-    counted = _JUDGED[verdict]
+    counted = _RESTS_ON[verdict]
     shown = tuple(
         row if row.quantity in counted else row.unjudged(f"not judged on a {verdict}")
         for row in rows
     )
-    return Judgement(verdict, all(row.ok is not False for row in shown), shown)
+    return Decision(verdict, all(row.ok is not False for row in shown), shown)
