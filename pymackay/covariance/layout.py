@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class TermLayout:
     columns: np.ndarray
 
     @classmethod
+    @cache
     def of(cls, q: int, start: int) -> TermLayout:
         """Return the layout of a term of `q` effects whose elements begin at `start`."""
         columns, rows = np.triu_indices(q)
@@ -40,14 +42,14 @@ class TermLayout:
         return self.start + len(self.rows)
 
     def factor(self, theta: np.ndarray) -> np.ndarray:
-        """Return the lower-triangular factor, shape (q, q), that `theta` holds for this term."""
-        block = np.zeros((self.q, self.q))
-        block[self.rows, self.columns] = theta[self.start : self.stop]
+        """Return the lower-triangular factor, (..., q, q), that `theta`, (..., m), holds for it."""
+        block = np.zeros((*theta.shape[:-1], self.q, self.q))
+        block[..., self.rows, self.columns] = theta[..., self.start : self.stop]
         return block
 
     def elements(self, factor: np.ndarray) -> np.ndarray:
-        """Return the elements of a lower-triangular `factor` in theta's order."""
-        return factor[self.rows, self.columns]
+        """Return the elements of a lower-triangular `factor`, (..., q, q), in theta's order."""
+        return factor[..., self.rows, self.columns]
 
 
 def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
@@ -63,13 +65,38 @@ def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
 def lower_factor(factor: np.ndarray) -> np.ndarray:
     """Return the lower-triangular L with ``L L' = factor factor'`` and no negative diagonal.
 
-    By QR of the transpose, so that a singular covariance matrix keeps its digits: nothing is
-    squared.
+    Not by a Cholesky factor but by QR of the transpose, so that a singular covariance matrix
+    keeps its digits: nothing is squared.
+
+    Parameters
+    ----------
+    factor : numpy.ndarray, shape (..., q, k)
+        Of rank q at most, k at least q.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., q, q)
     """
-    if factor.shape[0] == 1:
+    if factor.shape[-2:] == (1, 1):
         return np.abs(factor)
-    R = np.asarray(np.linalg.qr(factor.T, mode="r"))
-    return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
+    if factor.ndim > 2 and factor.shape[-2:] == (2, 2):
+        return _lower_pairs(factor)
+    R = np.asarray(np.linalg.qr(factor.swapaxes(-1, -2), mode="r"))
+    sign = np.where(np.diagonal(R, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
+    return (R * sign[..., None]).swapaxes(-1, -2)
+
+
+def _lower_pairs(factor: np.ndarray) -> np.ndarray:
+    """Return `lower_factor` of many 2 × 2 matrices, shape (..., 2, 2), by Givens' rotation."""
+    a, b, c, d = factor[..., 0, 0], factor[..., 0, 1], factor[..., 1, 0], factor[..., 1, 1]
+    length = np.hypot(a, b)
+    safe = np.where(length > 0.0, length, 1.0)
+    cosine, sine = a / safe, b / safe
+    lower = np.zeros_like(factor)
+    lower[..., 0, 0] = length
+    lower[..., 1, 0] = c * cosine + d * sine  # zero where the first effect does not vary
+    lower[..., 1, 1] = np.where(length > 0.0, np.abs(cosine * d - sine * c), np.hypot(c, d))
+    return lower
 
 
 def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:

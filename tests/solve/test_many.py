@@ -16,7 +16,7 @@ import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many import fit_many as many
-from pymackay.solve.many import search as many_search
+from pymackay.solve.many import together
 from pymackay.solve.many.kinds import Kinds
 from pymackay.solve.search.newton import Control
 
@@ -152,7 +152,7 @@ def test_what_the_batch_cannot_certify_is_fitted_alone(monkeypatch: pytest.Monke
     data = crossed_table()
     Y = _responses("x + (x | g)", data, {})
     whole = pm.lmer_many("~ x + (x | g)", data, Y)
-    monkeypatch.setattr(many_search, "Control", lambda: Control(max_iterations=2))
+    monkeypatch.setattr(together, "_CONTROL", Control(max_iterations=2))
     alone = pm.lmer_many("~ x + (x | g)", data, Y)
     assert alone.converged.all()
     np.testing.assert_allclose(alone.criterion, whole.criterion, atol=tol("tight criterion"))
