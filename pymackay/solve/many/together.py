@@ -119,13 +119,14 @@ class ManySolver:
         return q * max(p, q) * K
 
     def solve(self, responses: Responses) -> Answers:
-        """Fit some responses."""
+        """Fit some responses; those that the batch does not certify get the answer of `lmer`."""
         if self.kinds is None:
             return self._one_by_one(responses, np.arange(len(responses)))
         answers = self._together(responses, self.kinds)
-        lost = np.flatnonzero(~answers["converged"])
-        if len(lost):
-            _keep_better(answers, self._one_by_one(responses, lost), lost)
+        doubtful = np.flatnonzero(~answers["converged"])
+        if len(doubtful):
+            for name, values in self._one_by_one(responses, doubtful).items():
+                answers[name][doubtful] = values
         return answers
 
     def _together(self, responses: Responses, kinds: Kinds) -> Answers:
@@ -151,13 +152,6 @@ class ManySolver:
             landscape = OneResponse(make_solver(own, reml=self.reml))
             rows.append(_row(own, find_optima(landscape, start=self.start)))
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def _keep_better(answers: Answers, again: Answers, which: np.ndarray) -> None:
-    """Put the second answers where they are certified, which the first are not, or lower."""
-    better = again["converged"] | ~(again["criterion"] >= answers["criterion"][which])
-    for name, values in again.items():
-        answers[name][which[better]] = values[better]
 
 
 def _user_theta(gram: Gram, factors: Factors) -> np.ndarray:

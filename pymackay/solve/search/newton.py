@@ -252,7 +252,7 @@ def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
         Which were put into `best`, whose places are `which`.
     """
     old = best.take(which)
-    level = limits.LEVEL * rounding(old.points, best.n)
+    level = limits.LEVEL * rounding(old.points.criterion, old.points.sigma2, best.n)
     with np.errstate(invalid="ignore"):
         gain = old.points.criterion - others.points.criterion
     better = np.where(np.abs(gain) > level, gain > 0.0, others.certified & ~old.certified)
@@ -261,13 +261,19 @@ def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
     return better
 
 
-def rounding(points: Points, n: int) -> np.ndarray:
-    """Size of the criterion's own rounding error, shape (B,).
+def rounding(criterion: np.ndarray, sigma2: np.ndarray, n: int) -> np.ndarray:
+    """Return the size of a criterion's own rounding error, in the shape of the arrays.
 
-    The residual sum of squares is what is left of the response's, which has length one.
+    Parameters
+    ----------
+    criterion, sigma2 : numpy.ndarray
+        As in `pymackay.solve.solver.Evaluation`: the residual sum of squares is what is left of
+        the response's, which has length one.
+    n : int
+        Rows.
     """
-    share = np.maximum(points.sigma2, np.finfo(np.float64).tiny)
-    size = limits.ROUNDING * np.maximum(np.abs(points.criterion), n)
+    share = np.maximum(sigma2, np.finfo(np.float64).tiny)
+    size = limits.ROUNDING * np.maximum(np.abs(criterion), n)
     return np.maximum(size, limits.ROUNDING_LEFT / share)
 
 
@@ -360,7 +366,7 @@ class _Search:
 
     def rounding(self, points: Points) -> np.ndarray:
         """Return the size of the criterion's own rounding error, (B,)."""
-        return rounding(points, self.landscape.gram.n)
+        return rounding(points.criterion, points.sigma2, self.landscape.gram.n)
 
     def escape(self, points: Points, which: np.ndarray) -> np.ndarray:
         """Move points off the boundary where the score says that lower ones are there.
