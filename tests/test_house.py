@@ -1,4 +1,4 @@
-"""The shape of the package stays within its bounds: see `benchmarks/house.py`, which measures it."""
+"""The shape of the package stays within its bounds; `benchmarks/house.py` measures it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ __all__ = [
     "theta_names",
 ]
 
-_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
+SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 
 
 class NamedTerm(Protocol):
@@ -62,6 +63,7 @@ class TermLayout:
     columns: np.ndarray
 
     @classmethod
+    @cache
     def of(cls, q: int, start: int) -> TermLayout:
         """Return the layout of a term of `q` effects whose elements begin at `start`."""
         columns, rows = np.triu_indices(q)
@@ -79,8 +81,8 @@ class TermLayout:
         return block
 
     def elements(self, factor: np.ndarray) -> np.ndarray:
-        """Return the elements of a lower-triangular `factor` in theta's order."""
-        return factor[self.rows, self.columns]
+        """Return the elements of a lower-triangular `factor`, (..., q, q), in theta's order."""
+        return factor[..., self.rows, self.columns]
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:
@@ -112,13 +114,38 @@ def columns_in_group(terms: Iterable[NamedTerm]) -> list[slice]:
 def lower_factor(factor: np.ndarray) -> np.ndarray:
     """Return the lower-triangular L with ``L L' = factor factor'`` and no negative diagonal.
 
-    By QR of the transpose, so that a singular covariance matrix keeps its digits: nothing is
-    squared.
+    Not by a Cholesky factor but by QR of the transpose, so that a singular covariance matrix
+    keeps its digits: nothing is squared.
+
+    Parameters
+    ----------
+    factor : numpy.ndarray, shape (..., q, k)
+        Of rank q at most, k at least q.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., q, q)
     """
-    if factor.shape[0] == 1:
+    if factor.shape[-2:] == (1, 1):
         return np.abs(factor)
-    R = np.asarray(np.linalg.qr(factor.T, mode="r"))
-    return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
+    if factor.ndim > 2 and factor.shape[-2:] == (2, 2):
+        return _lower_pairs(factor)
+    R = np.asarray(np.linalg.qr(factor.swapaxes(-1, -2), mode="r"))
+    sign = np.where(np.diagonal(R, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
+    return (R * sign[..., None]).swapaxes(-1, -2)
+
+
+def _lower_pairs(factor: np.ndarray) -> np.ndarray:
+    """Return `lower_factor` of many 2 × 2 matrices, shape (..., 2, 2), by Givens' rotation."""
+    a, b, c, d = factor[..., 0, 0], factor[..., 0, 1], factor[..., 1, 0], factor[..., 1, 1]
+    length = np.hypot(a, b)
+    safe = np.where(length > 0.0, length, 1.0)
+    cosine, sine = a / safe, b / safe
+    lower = np.zeros_like(factor)
+    lower[..., 0, 0] = length
+    lower[..., 1, 0] = c * cosine + d * sine  # zero where the first effect does not vary
+    lower[..., 1, 1] = np.where(length > 0.0, np.abs(cosine * d - sine * c), np.hypot(c, d))
+    return lower
 
 
 def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
@@ -144,7 +171,7 @@ def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
 
 def is_singular(factors: list[np.ndarray]) -> bool:
     """Say whether a term's covariance matrix is singular, on a scale free of units."""
-    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
+    return any(np.linalg.svd(factor, compute_uv=False).min() < SINGULAR for factor in factors)
 
 
 def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = [
     "block_factor",
     "by_term",
     "criterion_value",
+    "least_residual",
 ]
 
 
@@ -121,7 +122,7 @@ def criterion_value(
     NoDigits
         If `r2` is no more than the rounding of the sums it is what is left of.
     """
-    if not r2 > 4.0 * np.finfo(np.float64).eps * np.sqrt(gram.n):
+    if not r2 > least_residual(gram.n):
         raise NoDigits(
             "the random effects take up all of the response but what rounding leaves, so the "
             "criterion falls without end: there is no residual variance to estimate. Is the "
@@ -132,6 +133,11 @@ def criterion_value(
     if reml:
         value += logdet_x + gram.basis.log_determinant
     return float(value - gram.log_weights)
+
+
+def least_residual(n: int) -> float:
+    """Return what rounding may leave of n squares that sum to one: a smaller r² is none."""
+    return float(4.0 * np.finfo(np.float64).eps * np.sqrt(n))
 
 
 def by_term(gram: Gram, blocks: list[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -11,7 +11,7 @@ import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.exact.make import make_solver
-from pymackay.solve.search.further_starts import further_starts
+from pymackay.solve.search.start import further_starts
 from pymackay.solve.solver import criterion_value
 
 
@@ -68,14 +68,13 @@ def test_starts_are_given_only_where_there_is_reason() -> None:
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
     gram = fit.problem.solver.gram
-    factors = [np.eye(2)]
-
-    def count(criterion: float, sure: bool) -> int:
-        return len(list(further_starts(gram, True, factors, criterion, sure=sure)))
-
-    assert count(fit.criterion, True) == 0
-    assert count(fit.criterion, False) == 2
-    assert count(fit.criterion + 1e3, True) == 1  # then no random effects at all are better
+    sure, worse = np.array([True, False, True]), np.array([False, False, True])
+    starts = further_starts(gram, (np.eye(2)[None],), sure=sure, worse_than_none=worse)
+    searched = [which.tolist() for _, which in starts]
+    doubtful, no_effects_are_better = [False, True, False], [False, False, True]
+    assert searched == [doubtful, doubtful, no_effects_are_better]
+    calm = further_starts(gram, (np.eye(2)[None],), sure=sure[:1], worse_than_none=worse[:1])
+    assert not list(calm)
 
 
 @pytest.mark.parametrize("reml", [True, False])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle import dense_fit
 from small_models import crossed_model, sleepstudy_model
@@ -27,6 +28,8 @@ from pymackay.solve.loop.rules.rule import majorised_root
 from pymackay.solve.loop.run import fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings
 from pymackay.solve.loop.start import starting_state
+from pymackay.solve.search.limits import LEVEL
+from pymackay.solve.search.newton import rounding
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 DIAGONAL_START = np.array([[410.0, 10.0], [10.0, 22.0]])
@@ -479,7 +482,21 @@ def simulated(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": x, "g": [f"g{k}" for k in g]})
 
 
+def nearly_perfect() -> pd.DataFrame:
+    """Rows that leave a criterion of few digits: the random effects take up nearly all of y."""
+    return pd.read_csv(Path(__file__).parents[1] / "support" / "nearly_perfect.csv")
+
+
+def never_rises(fit: pm.Fit) -> bool:
+    """Say whether a loop's criterion falls from round to round, but for its own rounding."""
+    criterion = fit.trace["criterion"].to_numpy()
+    sigma2 = fit.trace["sigma_var"].to_numpy() / fit.problem.solver.gram.y_scale**2
+    own = rounding(criterion, sigma2, fit.n_obs)
+    return bool((np.diff(criterion) <= LEVEL * own[1:]).all())
+
+
 @settings(max_examples=25, deadline=None)
+@example(data=nearly_perfect(), update="gamma", reml=False)
 @given(data=simulated(), update=st.sampled_from(["gamma", "em"]), reml=st.booleans())
 def test_any_data_end_at_a_certified_optimum(data: pd.DataFrame, update: str, reml: bool) -> None:
     fit = pm.mackay("y ~ x + (x | g)", data, update=update, reml=reml)
@@ -490,7 +507,7 @@ def test_any_data_end_at_a_certified_optimum(data: pd.DataFrame, update: str, re
     correlations = fit.trace["g.(Intercept).x.corr"].dropna()
     assert (variances >= 0.0).all()
     assert (correlations.abs() <= 1.0).all()
-    assert (np.diff(fit.trace["criterion"]) <= 1e-10).all()
+    assert never_rises(fit)
     if fit.criterion <= reference.criterion + 1e-8:  # not another local optimum
         assert relative_errors(fit, reference) < 1e-6
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from infer_tables import crossed_table
+from random_designs import Design, designs, one_factor_table
 from scipy import stats
 from tolerances import tol
 
@@ -16,7 +19,7 @@ import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many import fit_many as many
-from pymackay.solve.many import search as many_search
+from pymackay.solve.many import together
 from pymackay.solve.many.kinds import Kinds
 from pymackay.solve.search.newton import Control
 
@@ -70,6 +73,48 @@ def test_each_response_ends_where_lmer_does(formula: str, given: dict[str, Any])
             assert away < tol("many" if not one.singular else "invariance"), (k, name)
     assert found.theta_names == tuple(one.theta.index)
     assert found.fixed == tuple(one.beta.index)
+
+
+DRIFTING = ["x + (x || g)", "x + (x | g)", "1 + (0 + x | g)", "1 + (x || g)", "x + (0 + x + z | g)"]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    formula=st.sampled_from(DRIFTING),
+    shape=st.tuples(st.sampled_from([2, 4, 8, 39]), st.sampled_from([4, 5, 12])),
+    off_zero=st.sampled_from([0.0, 10.0, 100.0]),
+    sd=st.tuples(*3 * [st.sampled_from([0.0, 0.1, 1.0, 5.0])]),
+    seed=st.integers(0, 10**6),
+    reml=st.booleans(),
+)
+@example("x + (x || g)", (39, 5), 100.0, (5.0, 1.0, 5.0), 2, True)
+def test_one_and_many_agree(
+    formula: str,
+    shape: tuple[int, int],
+    off_zero: float,
+    sd: tuple[float, float, float],
+    seed: int,
+    reml: bool,
+) -> None:
+    """Also where the criterion has several optima, as with x far from zero."""
+    data = one_factor_table(seed, *shape, off_zero, sd)
+    names = ["y0", "y1", "y2"]
+    many = pm.lmer_many(f"~ {formula}", data, data[names], reml=reml)
+    for k, name in enumerate(names):
+        one = pm.lmer(f"{name} ~ {formula}", data, reml=reml)
+        assert many.criterion[k] == pytest.approx(one.criterion, rel=tol("many"))
+        assert many.converged[k] == one.convergence.converged
+        assert many.singular[k] == one.singular
+
+
+@settings(max_examples=10, deadline=None)
+@given(designs())
+def test_one_and_many_agree_on_any_design(design: Design) -> None:
+    rows = design.complete
+    many = pm.lmer_many(design.formula, rows, rows[["y"]], **design.arguments)
+    one = design.fit()
+    assert many.criterion[0] == pytest.approx(one.criterion, rel=tol("many"))
+    assert many.converged[0] == one.convergence.converged
 
 
 def test_some_responses_are_on_the_boundary_and_some_are_not() -> None:
@@ -152,7 +197,7 @@ def test_what_the_batch_cannot_certify_is_fitted_alone(monkeypatch: pytest.Monke
     data = crossed_table()
     Y = _responses("x + (x | g)", data, {})
     whole = pm.lmer_many("~ x + (x | g)", data, Y)
-    monkeypatch.setattr(many_search, "Control", lambda: Control(max_iterations=2))
+    monkeypatch.setattr(together, "_CONTROL", Control(max_iterations=2))
     alone = pm.lmer_many("~ x + (x | g)", data, Y)
     assert alone.converged.all()
     np.testing.assert_allclose(alone.criterion, whole.criterion, atol=tol("tight criterion"))

@@ -17,10 +17,6 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.model.design.build import build_model
 
-# The same examples in every run; HYPOTHESIS_PROFILE=default looks for new ones.
-settings.register_profile("steady", derandomize=True, database=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*is singular.*")
 
 

@@ -14,7 +14,7 @@ from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.search.newton import Control
 from pymackay.solve.search.start import moment_start
-from pymackay.solve.search.trust_region import trust_region_step
+from pymackay.solve.search.trust_region import Quadratics
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -99,19 +99,20 @@ def test_certificate_is_in_statistical_units() -> None:
 
 
 def test_trust_region_leaves_a_saddle_without_slope() -> None:
-    step, predicted = trust_region_step(np.zeros(2), np.diag([-1.0, 2.0]), 0.5)
-    np.testing.assert_allclose(np.abs(step), [0.5, 0.0], atol=1e-12)
+    model = Quadratics.of(np.zeros((1, 2)), np.diag([-1.0, 2.0])[None])
+    steps, predicted = model.steps(np.array([0.5]))
+    np.testing.assert_allclose(np.abs(steps[0]), [0.5, 0.0], atol=1e-12)
     np.testing.assert_allclose(predicted, 0.125)
 
 
 def test_trust_region_takes_newtons_step_inside() -> None:
     H = np.array([[3.0, 1.0], [1.0, 2.0]])
     g = np.array([0.1, -0.2])
-    step, predicted = trust_region_step(g, H, 10.0)
-    np.testing.assert_allclose(step, -np.linalg.solve(H, g))
-    np.testing.assert_allclose(predicted, 0.5 * g @ np.linalg.solve(H, g))
-    short, _ = trust_region_step(g, H, 0.01)
-    np.testing.assert_allclose(np.linalg.norm(short), 0.01, rtol=2e-3)
+    both = Quadratics.of(np.stack([g, g]), np.stack([H, H]))
+    steps, predicted = both.steps(np.array([10.0, 0.01]))
+    np.testing.assert_allclose(steps[0], -np.linalg.solve(H, g))
+    np.testing.assert_allclose(predicted[0], 0.5 * g @ np.linalg.solve(H, g))
+    np.testing.assert_allclose(np.linalg.norm(steps[1]), 0.01, rtol=2e-3)
 
 
 def test_a_point_beyond_float64_is_stepped_back_from() -> None:

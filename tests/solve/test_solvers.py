@@ -21,7 +21,7 @@ from pymackay.solve.exact.crossed import Crossed
 from pymackay.solve.exact.layouts import LEVELS_FIRST, LEVELS_LAST, Layout
 from pymackay.solve.exact.levels import eliminate
 from pymackay.solve.exact.make import make_solver
-from pymackay.solve.search.axes import Axes, in_axes
+from pymackay.solve.search.points import Axes, in_axes
 from pymackay.solve.solver import Evaluation
 
 
@@ -148,13 +148,15 @@ def test_derivatives_along_the_principal_axes(name: str, kind: str) -> None:
     solver = make_solver(cross_products(model), reml=True)
     layouts = solver.gram.layouts
     factors = factors_from_theta(solver.gram, some_theta(model, kind))
-    axes = [Axes.of(factor, layout) for factor, layout in zip(factors, layouts, strict=True)]
+    axes = [Axes.of(factor[None], layout) for factor, layout in zip(factors, layouts, strict=True)]
 
     def criterion(step: np.ndarray) -> float:
-        moved = [a.factor(a.root + a.layout.factor(step)) for a in axes]
+        moved = [a.factor(a.sizes, step[None])[0] for a in axes]
         return solver.evaluate(moved).criterion
 
-    gradient, curvature = in_axes(solver.evaluate(factors), axes)
+    at = solver.evaluate(factors)
+    found = in_axes(tuple(S[None] for S in at.score), at.curvature[None], axes)
+    gradient, curvature = (part[0] for part in found)
     steps = 1e-4 * np.eye(len(gradient))
     up, down = (np.array([criterion(sign * s) for s in steps]) for sign in (1.0, -1.0))
     size = np.abs(curvature).max()

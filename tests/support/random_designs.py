@@ -13,7 +13,14 @@ from tolerances import tol
 
 import pymackay as pm
 
-__all__ = ["FORMULAS", "Design", "assert_same_fit", "designs", "random_table"]
+__all__ = [
+    "FORMULAS",
+    "Design",
+    "assert_same_fit",
+    "designs",
+    "one_factor_table",
+    "random_table",
+]
 
 FORMULAS = {
     "scalar": "y ~ x + (1 | g)",
@@ -106,6 +113,27 @@ def random_table(seed: int, n: int, sd: Mapping[str, float], missing: bool) -> p
         data.loc[rng.choice(n, 3, replace=False), "x"] = np.nan
         data.loc[rng.choice(n, 2, replace=False), "y"] = np.nan
     return data
+
+
+def one_factor_table(
+    seed: int, levels: int, rows: int, off_zero: float, sd: tuple[float, float, float]
+) -> pd.DataFrame:
+    """Simulate `levels` of g, of about `rows` rows each; covariates x and z, x about `off_zero`.
+
+    `sd` are those of the intercepts, of the slopes of x as it is, and of x about its mean. With x
+    far from zero, intercepts and slopes are nearly one column for a level: several optima. The
+    responses y0, y1 and y2 have effects of all, a third and none of this size.
+    """
+    rng = np.random.default_rng(seed)
+    g = np.sort(np.concatenate([np.arange(levels), rng.integers(0, levels, levels * (rows - 1))]))
+    centred, z = rng.normal(size=(2, len(g)))
+    x = off_zero + centred
+    data = {"x": x, "z": z, "g": g.astype(str)}
+    for k, share in enumerate((1.0, 0.3, 0.0)):
+        b = share * rng.normal(size=(3, levels))[:, g] * np.array(sd)[:, None]
+        mean = 1.0 + 0.5 * centred + b[0] + b[1] * x / max(1.0, off_zero) + b[2] * centred
+        data[f"y{k}"] = mean + rng.normal(size=len(g))
+    return pd.DataFrame(data)
 
 
 def _gridded(values: np.ndarray) -> np.ndarray:

@@ -8,12 +8,15 @@ import numpy as np
 
 from pymackay.errors import ConvergenceError
 from pymackay.infer.intervals.profile_path import Path, PathPoint
-from pymackay.solve.search.trust_region import trust_region_step
+from pymackay.solve.search import limits
+from pymackay.solve.search.limits import Control
+from pymackay.solve.search.trust_region import Batch, Quadratics, descend
 
 __all__ = ["Curve", "CurvePoint"]
 
-_SPENT = 1e-11  # of the deviance: what a further step could gain
 _STEPS = 100
+_CONTROL = Control(max_iterations=_STEPS, spent=1e-11)  # what is left to gain, of the deviance
+_FLAT = 1e-6  # of the largest curvature: a coordinate's unit counts no less
 _NEAR = 1e-9  # of zeta: how near a solution is brought to its target
 
 
@@ -58,10 +61,17 @@ class Curve:
 
     def point(self, held: float, free: np.ndarray) -> CurvePoint:
         """Minimise over the free coordinates, from these."""
-        best, found = self._descend(held, free)
-        rise = max(found.value - self.minimum, 0.0)
-        zeta = float(np.copysign(np.sqrt(rise), held - self.path.held))
-        return CurvePoint(held, zeta, float(found.gradient[0]), best, found)
+        start = _Places.of(self.path.at(held, free), free)
+        best, arrived = descend(_Free(self.path, held), start, _CONTROL)
+        if not arrived[0]:
+            raise ConvergenceError(
+                f"the deviance with {self.path.parameter.label} held at "
+                f"{self.path.outside(held):.6g} was not minimised in {_STEPS} steps; use "
+                f"method='wald' or 'boot' for it."
+            )
+        point = best.point
+        zeta = np.copysign(np.sqrt(max(point.value - self.minimum, 0.0)), held - self.path.held)
+        return CurvePoint(held, float(zeta), float(point.gradient[0]), best.free[0], point)
 
     def solve(self, target: float, near: CurvePoint | None = None) -> CurvePoint | None:
         """Return the point where zeta is `target`; None where the bound comes first.
@@ -81,16 +91,16 @@ class Curve:
             held = self._next(near, None, near, target)
         for _ in range(_STEPS):
             held = _within(held, bound, sign)
-            found = self.point(held, self._predict(near, held))
-            if abs(found.zeta - target) < _NEAR:
-                return found
-            if sign * (found.zeta - target) < 0.0:
+            here = self.point(held, self._predict(near, held))
+            if abs(here.zeta - target) < _NEAR:
+                return here
+            if sign * (here.zeta - target) < 0.0:
                 if held == bound:
                     return None
-                near = found
+                near = here
             else:
-                far = found
-            held = self._next(near, far, found, target)
+                far = here
+            held = self._next(near, far, here, target)
         raise ConvergenceError(
             f"the profile of {self.path.parameter.label} did not reach zeta = {target:.4g} in "
             f"{_STEPS} steps; use method='wald' or 'boot' for it."
@@ -136,45 +146,81 @@ class Curve:
         drift = -along @ ((along.T @ H[1:, 0]) / values[kept])
         return near.free + drift * (held - near.held)
 
-    def _descend(self, held: float, free: np.ndarray) -> tuple[np.ndarray, PathPoint]:
-        """Minimise by trust-region Newton steps in scaled coordinates."""
-        here, radius = self.path.at(held, free), 2.0
-        for _ in range(_STEPS):
-            scale = _scale(here.hessian[1:, 1:])
-            step, predicted = trust_region_step(
-                here.gradient[1:] * scale, here.hessian[1:, 1:] * np.outer(scale, scale), radius
-            )
-            if predicted < _SPENT:
-                return free, here
-            there = self._try(held, free + scale * step)
-            gained = here.value - there.value if there is not None else -np.inf
-            rounding = 1e-13 * max(abs(here.value), self.path.gram.n)
-            length = float(np.linalg.norm(step))
-            if there is None or gained < 0.25 * predicted - rounding:
-                radius = 0.25 * length
-            elif gained > 0.75 * predicted and length > 0.8 * radius:
-                radius = 3.0 * radius
-            if there is not None and gained > 0.05 * predicted - rounding:
-                free, here = free + scale * step, there
-        raise ConvergenceError(
-            f"the deviance with {self.path.parameter.label} held at {self.path.outside(held):.6g} "
-            f"was not minimised in {_STEPS} steps; use method='wald' or 'boot' for it."
-        )
 
-    def _try(self, held: float, free: np.ndarray) -> PathPoint | None:
-        """Return the point, or None where it is too far out for float64."""
+@dataclass(frozen=True, eq=False)
+class _Places(Batch):
+    """Where the free coordinates stand: a batch of one.
+
+    Attributes
+    ----------
+    free, unit : numpy.ndarray, each (1, k)
+        The coordinates, and what a step of one is in each: its standard error, nearly.
+    points : numpy.ndarray of PathPoint, shape (1,)
+        Or of None, where that is too far out for float64.
+    model : Quadratics
+    """
+
+    free: np.ndarray
+    unit: np.ndarray
+    points: np.ndarray
+    model: Quadratics
+
+    @classmethod
+    def of(cls, point: PathPoint | None, free: np.ndarray) -> _Places:
+        """Put the deviance's quadratic model in scaled steps beside a point."""
+        k = len(free)
+        gradient, hessian, unit = np.zeros(k), np.eye(k), np.ones(k)
+        if point is not None:
+            diagonal = np.abs(np.diag(point.hessian)[1:])
+            floor = _FLAT * max(float(diagonal.max(initial=0.0)), 1e-300)
+            unit = 1.0 / np.sqrt(np.maximum(diagonal, floor))
+            gradient, hessian = point.gradient[1:] * unit, point.hessian[1:, 1:]
+            hessian = hessian * np.outer(unit, unit)
+        points = np.empty(1, dtype=object)
+        points[0] = point
+        return cls(free[None], unit[None], points, Quadratics.of(gradient[None], hessian[None]))
+
+    @property
+    def point(self) -> PathPoint:
+        """The point itself, which must be there."""
+        point: PathPoint = self.points[0]
+        return point
+
+    @property
+    def value(self) -> np.ndarray:
+        """The deviance, shape (1,); infinite too far out."""
+        return np.array([np.inf if self.points[0] is None else self.point.value])
+
+
+@dataclass(frozen=True, eq=False)
+class _Free:
+    """The free coordinates of a path with its parameter held: ground of a descent."""
+
+    path: Path
+    held: float
+
+    def take(self, which: np.ndarray) -> _Free:
+        """Return itself: there is one point."""
+        return self
+
+    def after(self, places: _Places, steps: np.ndarray, predicted: np.ndarray) -> _Places:
+        """Return where a scaled step, (1, k), leads to."""
+        free = (places.free + places.unit * steps)[0]
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                point = self.path.at(held, free)
+                point = self.path.at(self.held, free)
         except np.linalg.LinAlgError:
-            return None
-        return point if np.isfinite(point.value) and np.isfinite(point.hessian).all() else None
+            return _Places.of(None, free)
+        usable = np.isfinite(point.value) and np.isfinite(point.hessian).all()
+        return _Places.of(point if usable else None, free)
 
+    def gain(self, before: _Places, after: _Places) -> np.ndarray:
+        """Return by how much the deviance falls, (1,)."""
+        return before.value - after.value
 
-def _scale(hessian: np.ndarray) -> np.ndarray:
-    diagonal = np.abs(np.diag(hessian))
-    floor = 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300)
-    return 1.0 / np.sqrt(np.maximum(diagonal, floor))
+    def rounding(self, places: _Places) -> np.ndarray:
+        """Return the size of the deviance's own rounding error, (1,)."""
+        return limits.ROUNDING * np.maximum(np.abs(places.value), self.path.gram.n)
 
 
 def _profiled(hessian: np.ndarray) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from pymackay.model.model import Model
 from pymackay.solve.iterative.search import Point
 from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.search import limits
 
 __all__ = ["MonteCarlo", "monte_carlo"]
 
@@ -67,7 +68,7 @@ def monte_carlo(model: Model, solver: Iterative, point: Point) -> MonteCarlo:
     errors: dict[str, float] = {}
     relative = [_spread(noise_moves) / sigma2]
     for k, (term, layout) in enumerate(zip(model.terms, gram.layouts, strict=True)):
-        T, factor = gram.transforms[k], point.factors[k]
+        T, factor = gram.transforms[k], point.factors[k][0]
         G = factor @ factor.T
         dG = np.zeros((len(moves), layout.q, layout.q))
         dG[:, layout.rows, layout.columns] = moves[:, layout.start : layout.stop]
@@ -104,10 +105,10 @@ def _moves(point: Point) -> np.ndarray:
     jacobian = np.zeros((m, m))
     for axes in point.axes:
         span = slice(axes.layout.start, axes.layout.stop)
-        jacobian[span, span] = axes.jacobian()
-    jacobian *= point.scale
-    values, vectors = np.linalg.eigh(point.curvature)
-    floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
-    slopes = np.column_stack([jacobian.T @ spread.T, point.gradient])
-    solved = (vectors / np.maximum(values, floor)) @ vectors.T @ slopes
+        jacobian[span, span] = axes.jacobian()[0]
+    jacobian *= point.unit
+    model = point.model
+    values, vectors = model.values[0], model.vectors[0]
+    slopes = np.column_stack([vectors.T @ jacobian.T @ spread.T, model.along[0]])
+    solved = (vectors / np.maximum(values, limits.FLOOR * model.size)) @ slopes
     return np.asarray(-(jacobian @ solved).T)

@@ -19,6 +19,8 @@ from pymackay.solve.iterative.errors import MonteCarlo, monte_carlo
 from pymackay.solve.iterative.search import Point, Search
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
+from pymackay.solve.search import limits
+from pymackay.solve.search.newton import Certificates
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.solver import Solver
 
@@ -26,7 +28,9 @@ __all__ = ["fit_iterative", "without_rows"]
 
 _LIFT = 1e-4  # of the noise level: what a start on the boundary is moved off it by
 _DEAD = 1e-2  # sd along an axis, in noise levels, under which zero is tried
+_ZERO = 1e-6  # the same, that is rounding of steps which leave a zero alone
 _CERTIFIED = 1e-5  # Newton decrement, criterion units, that is far below any probe's noise
+_GROWTH = 1e-2  # slope into the cone, criterion by noise level, that probes may feign
 
 
 def fit_iterative(
@@ -65,7 +69,7 @@ def fit_iterative(
     if place is not None:
         solver.add_probes(max(place.probes, solver.probes.count))
     factors = _start(gram, start) if place is None else place.factors
-    point = search.descend(search.point(factors, loose=place is None))
+    point = search.descend(search.point([f[None] for f in factors], loose=place is None))
     point = _snapped(search, point)
     point, known = _sharpened(search, point, model)
     criterion, error = solver.criterion(point.estimate)
@@ -74,7 +78,7 @@ def fit_iterative(
     problem = Problem(model, cast(Solver, solver))
     notes = (*messages, *_notes(solver, known, error))
     checkpoint.remove()
-    factors = _without(point, 1e-6, search.noise)  # rounding of steps that leave a zero alone
+    factors = [f[0] for f in point.snapped(_ZERO)[0]]
     fit = assemble(problem, factors, evaluation, convergence, messages=notes)
     if solver.control.criterion_probes:
         return fit
@@ -122,25 +126,12 @@ def _start(gram: SparseGram, theta: np.ndarray | None) -> list[np.ndarray]:
 
 def _snapped(search: Search, point: Point) -> Point:
     """Set axes without variance to exactly zero, where the score there says that they stay."""
-    factors = _without(point, _DEAD, search.noise)
-    if all(new is old for new, old in zip(factors, point.factors, strict=True)):
+    factors, changed = point.snapped(_DEAD)
+    if not changed[0]:
         return point
     snapped = search.point(factors)
-    grows = [
-        float(np.linalg.eigvalsh(score)[0]) * noise < -1e-6
-        for score, noise in zip(snapped.estimate.evaluation.score, search.noise, strict=True)
-    ]
-    return point if any(grows) else search.descend(snapped)
-
-
-def _without(point: Point, share: float, noise: list[float]) -> list[np.ndarray]:
-    """Return the factors with axes of less than `share` noise levels set to zero."""
-    factors = list(point.factors)
-    for k, axes in enumerate(point.axes):
-        dead = axes.sizes < share * np.sqrt(noise[k])
-        if dead.any():
-            factors[k] = axes.factor(np.diag(np.where(dead, 0.0, axes.sizes)))
-    return factors
+    grows = any(slope[0] < -limits.WANTS_GROWTH for slope, _ in snapped.growth())
+    return point if grows else search.descend(snapped)
 
 
 def _sharpened(search: Search, point: Point, model: Model) -> tuple[Point, MonteCarlo]:
@@ -164,16 +155,8 @@ def _convergence(
     search: Search, point: Point, known: MonteCarlo, criterion_error: float
 ) -> Convergence:
     """Say how the search ended."""
-    values = np.linalg.eigvalsh(point.curvature)
-    noise = zip(point.estimate.evaluation.score, search.noise, strict=True)
-    boundary = min(float(np.linalg.eigvalsh(score)[0]) * size for score, size in noise)
-    problems = []
-    if not point.decrement < _CERTIFIED:
-        problems.append(f"the Newton decrement is {point.decrement:.2g} criterion units")
-    if values[0] < -1e-6 * max(float(np.abs(values).max()), 1.0):
-        problems.append(f"a direction curves down (curvature {values[0]:.2g})")
-    if boundary < -1e-2:
-        problems.append(f"a covariance matrix on the boundary wants to grow ({boundary:.2g})")
+    certificate = Certificates.of(point)
+    problems = certificate.problems(0, _CERTIFIED, _GROWTH)
     good = f"optimum found; relative Monte-Carlo error {known.relative:.1g} or less"
     return Convergence(
         converged=not problems,
@@ -182,7 +165,7 @@ def _convergence(
         evaluations=search.evaluations,
         decrement=point.decrement,
         gradient=float(np.sqrt(2.0 * point.decrement)),
-        curvature=float(values[0]),
+        curvature=float(certificate.curvature[0]),
         monte_carlo_error={**known.errors, "criterion": criterion_error},
         probes=search.solver.probes.count,
         solver_iterations=max(point.estimate.iterations),

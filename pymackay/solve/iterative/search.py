@@ -7,54 +7,36 @@ the step, of third order); where the average information misleads, the radius sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from pymackay.solve.iterative.checkpoint import Checkpoint
 from pymackay.solve.iterative.solver import Estimate, Iterative
-from pymackay.solve.search.axes import Axes, in_axes
+from pymackay.solve.search.limits import Control
+from pymackay.solve.search.points import Points, Values
 from pymackay.solve.search.start import noise_level
-from pymackay.solve.search.trust_region import trust_region_step
+from pymackay.solve.search.trust_region import descend
 
 __all__ = ["Point", "Search"]
 
 _NEAR = 1.0  # what a step is to gain, criterion units, under which its end is worth all digits
+_QUADRATIC = 1e-4  # the same, under which the decrement judges: the scores' rule has no more digits
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """A point with the criterion's quadratic model in scaled steps along its principal axes.
+class Point(Points):
+    """One point (a batch of one); its criterion is not known, and said to be zero."""
 
-    Attributes
-    ----------
-    factors : list of numpy.ndarray, each (q, q)
-        Relative factors, whitened bases.
-    axes : list of Axes
-    estimate : Estimate
-    scale, gradient : numpy.ndarray, shape (m,)
-    curvature : numpy.ndarray, shape (m, m)
-    """
-
-    factors: list[np.ndarray]
-    axes: list[Axes]
-    estimate: Estimate
-    scale: np.ndarray
-    gradient: np.ndarray
-    curvature: np.ndarray
-
-    def after(self, step: np.ndarray) -> list[np.ndarray]:
-        """Return the factors that a scaled step leads to, in the term's own columns."""
-        moved = self.scale * step
-        return [axes.factor(axes.root + axes.layout.factor(moved)) for axes in self.axes]
+    @property
+    def estimate(self) -> Estimate:
+        """What the solver knows there."""
+        estimate: Estimate = self.answers[0][0]
+        return estimate
 
     @property
     def decrement(self) -> float:
         """By how much the quadratic model says the criterion could still fall."""
-        values, vectors = np.linalg.eigh(self.curvature)
-        along = vectors.T @ self.gradient
-        floor = 1e-10 * max(float(np.abs(values).max()), 1.0)
-        return float(0.5 * np.sum(along**2 / np.maximum(np.abs(values), floor)))
+        return float(self.model.decrement[0])
 
 
 class Search:
@@ -75,59 +57,62 @@ class Search:
         self.solver = solver
         self.checkpoint = checkpoint
         self.layouts = solver.gram.layouts
-        self.noise = [noise_level(solver.gram, k) for k in range(len(solver.gram.layouts))]
+        self.noise = tuple(noise_level(solver.gram, k) for k in range(len(self.layouts)))
         self.steps = 0
         self.evaluations = 0
 
-    def point(self, factors: list[np.ndarray], *, loose: bool = False) -> Point:
-        """Evaluate at these relative factors; `loose`: to three digits only."""
+    def point(self, factors: Sequence[np.ndarray], *, loose: bool = False) -> Point:
+        """Evaluate at relative factors, each (1, q, q); `loose`: to three digits only."""
         self.evaluations += 1
-        estimate = self.solver.estimate(factors, loose=loose)
-        axes = [Axes.of(f, layout) for f, layout in zip(factors, self.layouts, strict=True)]
-        scale = np.concatenate(
-            [
-                np.sqrt(a.sizes**2 + noise)[a.layout.rows]
-                for a, noise in zip(axes, self.noise, strict=True)
-            ]
+        answer = np.empty(1, dtype=object)
+        answer[0] = estimate = self.solver.estimate([f[0] for f in factors], loose=loose)
+        values = Values(
+            criterion=np.zeros(1),
+            sigma2=np.array([estimate.evaluation.sigma2]),
+            score=tuple(score[None] for score in estimate.evaluation.score),
+            curvature=estimate.evaluation.curvature[None],
+            answers=(answer,),
+            exact=False,
         )
-        gradient, curvature = in_axes(estimate.evaluation, axes)
-        curvature *= np.outer(scale, scale)
-        return Point(factors, axes, estimate, scale, gradient * scale, curvature)
+        return Point.of(tuple(factors), values, self.layouts, self.noise)
 
     def descend(self, point: Point) -> Point:
         """Go on until the decrement is spent, or no step shrinks it any more."""
         control = self.solver.control
-        radius = 1.0
-        while self.steps < control.max_iterations:
-            step, predicted = trust_region_step(point.gradient, point.curvature, radius)
-            if predicted <= control.spent or radius < 1e-8:
-                if not point.estimate.loose:
-                    return point
-                point = self.point(point.factors)
-                continue
-            self.steps += 1
-            trial = self.point(point.after(step), loose=predicted > _NEAR)
-            gained = -self._change(point, trial)
-            ratio = gained / predicted if np.isfinite(gained) else -1.0
-            length = float(np.linalg.norm(step))
-            if ratio < 0.25:
-                radius = 0.25 * length
-            elif ratio > 0.75 and length > 0.8 * radius:
-                radius = min(3.0 * radius, 8.0)
-            if ratio > 0.05 or (predicted < 1e-4 and trial.decrement < point.decrement):
-                point = trial
-                self.checkpoint.save(point.factors, self.solver.probes.count)
-        return point
+        while True:
+            limit = Control(control.max_iterations - self.steps, control.spent, 0.0, _QUADRATIC)
+            point, arrived = descend(self, point, limit)
+            self._note(point)
+            if not (arrived[0] and point.estimate.loose):
+                return point
+            point = self.point(point.factors)
 
-    def _change(self, first: Point, second: Point) -> float:
-        """Return the criterion's change from `first` to `second`, by the trapezoid rule.
+    def take(self, which: np.ndarray) -> Search:
+        """Return itself: there is one point."""
+        return self
+
+    def after(self, point: Point, steps: np.ndarray, predicted: np.ndarray) -> Point:
+        """Return the point that a scaled step, (1, m), leads to; note the one it starts from."""
+        if self.steps:
+            self._note(point)
+        self.steps += 1
+        return self.point(point.after(steps), loose=bool(predicted[0] > _NEAR))
+
+    def gain(self, before: Point, after: Point) -> np.ndarray:
+        """Return by how much the criterion falls, (1,), by the trapezoid rule.
 
         Along ``L(t) = L₀ + t (L₁ − L₀)`` the criterion's slope is
         ``2 tr(S(t) L(t) (L₁ − L₀)')``.
         """
-        total = 0.0
-        for k, (L0, L1) in enumerate(zip(first.factors, second.factors, strict=True)):
-            for point, L in ((first, L0), (second, L1)):
-                score = point.estimate.evaluation.score[k]
-                total += float(np.einsum("ab,bc,ac->", score, L, L1 - L0))
-        return total
+        change = np.zeros(1)
+        for k, (L0, L1) in enumerate(zip(before.factors, after.factors, strict=True)):
+            for point, L in ((before, L0), (after, L1)):
+                change += np.einsum("nab,nbc,nac->n", point.score[k], L, L1 - L0)
+        return -change
+
+    def rounding(self, point: Point) -> np.ndarray:
+        """Return zero: gains by the scores have no rounding that stops a search."""
+        return np.zeros(1)
+
+    def _note(self, point: Point) -> None:
+        self.checkpoint.save([factor[0] for factor in point.factors], self.solver.probes.count)

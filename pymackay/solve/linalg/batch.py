@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["batch_first", "batch_last", "cholesky", "inverse_lower", "lower_factors", "product"]
+__all__ = ["batch_first", "batch_last", "cholesky", "inverse_lower", "product"]
 
 
 def batch_last(X: np.ndarray) -> np.ndarray:
@@ -53,29 +53,3 @@ def inverse_lower(L: np.ndarray) -> np.ndarray:
         if i:
             inverse[i, :i] = -product(L[None, i, :i], inverse[:i, :i])[0] * inverse[i, i]
     return inverse
-
-
-def lower_factors(roots: np.ndarray) -> np.ndarray:
-    """Return the lower-triangular L with ``L L' = root root'``, no negative diagonal, (B, q, q).
-
-    Without squaring, so that a singular covariance matrix keeps its digits.
-    """
-    q = roots.shape[1]
-    if q == 1:
-        return np.abs(roots)
-    if q == 2:
-        return _lower_pairs(roots)
-    R = np.asarray(np.linalg.qr(roots.transpose(0, 2, 1), mode="r"))
-    sign = np.where(np.diagonal(R, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
-    return np.ascontiguousarray((R * sign[:, :, None]).transpose(0, 2, 1))
-
-
-def _lower_pairs(roots: np.ndarray) -> np.ndarray:
-    (a, b), (c, d) = roots[:, 0].T, roots[:, 1].T
-    length = np.hypot(a, b)
-    safe = np.where(length > 0.0, length, 1.0)
-    found = np.zeros_like(roots)
-    found[:, 0, 0] = length
-    found[:, 1, 0] = (c * (a / safe) + d * (b / safe)) * (length > 0.0)
-    found[:, 1, 1] = np.where(length > 0.0, np.abs(a / safe * d - b / safe * c), np.hypot(c, d))
-    return found

@@ -18,32 +18,10 @@ from pymackay.solve.linalg.batch import (
     product,
 )
 from pymackay.solve.many.kinds import Kinds, ResponseSums
+from pymackay.solve.search.points import Values
+from pymackay.solve.solver import least_residual
 
-__all__ = ["ManyEvaluations", "evaluate_many"]
-
-
-@dataclass(frozen=True, eq=False)
-class ManyEvaluations:
-    """Everything of B responses, each at its theta; nan or infinite where float64 ends.
-
-    Attributes
-    ----------
-    criterion, sigma2 : numpy.ndarray, each (B,)
-        As in `pymackay.solve.solver.Evaluation`, as are the others.
-    beta : numpy.ndarray, shape (B, p)
-    root : numpy.ndarray, shape (B, p, p)
-        R with ``R R' = (X'V⁻¹X)⁻¹``.
-    score : numpy.ndarray, shape (B, q, q)
-        By the block's covariance matrix; between terms it means nothing.
-    curvature : numpy.ndarray, shape (B, m, m)
-    """
-
-    criterion: np.ndarray
-    sigma2: np.ndarray
-    beta: np.ndarray
-    root: np.ndarray
-    score: np.ndarray
-    curvature: np.ndarray
+__all__ = ["evaluate_many"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +44,30 @@ class _Fixed:
 
 
 @np.errstate(all="ignore")
-def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> ManyEvaluations:
-    """Evaluate each response at its relative factor, shape (B, q, q), lower triangles."""
+def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> Values:
+    """Evaluate each response at its relative factor, shape (B, q, q), lower triangles.
+
+    Returns
+    -------
+    Values
+        Not finite where float64 ends; its answers are beta, (B, p), and R with
+        ``R R' = (X'V⁻¹X)⁻¹``, (B, p, p).
+    """
     levels = _levels(kinds, batch_last(factors)[:, :, None, :])
     fixed = _fixed(kinds, sums, levels.F)
     sigma2 = fixed.r2 / kinds.nu
     criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
     if kinds.reml:
         criterion = criterion + fixed.logdet
+    criterion[~(fixed.r2 > least_residual(kinds.n))] = np.inf
     score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
-    return ManyEvaluations(
+    score = 0.5 * (score + score.swapaxes(1, 2))
+    return Values(
         criterion=criterion + kinds.constant,
         sigma2=sigma2,
-        beta=batch_first(fixed.beta),
-        root=batch_first(fixed.root),
-        score=score,
+        score=tuple(score[:, place, place] for place in kinds.terms),
         curvature=curvature,
+        answers=(batch_first(fixed.beta), batch_first(fixed.root)),
     )
 
 

@@ -72,15 +72,11 @@ class Kinds:
         Effects per level, fixed columns, rows.
     levels : int
         J.
-    noise : float
-        Relative variance of one level's least-squares effect (columns are whitened).
     counts : numpy.ndarray, shape (K,)
         Levels of each kind.
     A : numpy.ndarray, shape (q, q, K)
     X : numpy.ndarray, shape (q, p, K)
         ``Z_j'Q``.
-    rows, columns : numpy.ndarray, each (m,)
-        Places of the covariance parameters in the block's (q, q) factor.
     flat : numpy.ndarray, shape (m, q²)
         Derivatives of the relative covariance matrix by its elements.
     terms : tuple of slice
@@ -91,13 +87,9 @@ class Kinds:
         block = gram.blocks[0]
         self.gram, self.reml = gram, reml
         self.q, self.p, self.n, self.levels = block.q, gram.p, gram.n, block.n_levels
-        self.noise = block.n_levels / gram.n
         places = gram.block_slices(block)
         self.terms = tuple(columns for _, columns in places)
-        layouts = [(gram.layouts[term], columns.start) for term, columns in places]
-        self.rows = np.concatenate([u.rows + start for u, start in layouts])
-        self.columns = np.concatenate([u.columns + start for u, start in layouts])
-        basis = [symmetric_basis(layout, block.q, start) for layout, start in layouts]
+        basis = [symmetric_basis(gram.layouts[k], block.q, u.start) for k, u in places]
         self.flat = np.concatenate(basis).reshape(-1, block.q**2)
         C = np.asarray(gram.C)[:, :, :-1]
         first, self._member = _alike(gram.A, C)

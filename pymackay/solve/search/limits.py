@@ -1,0 +1,80 @@
+"""The numbers of the search, each named once, with its reason; `Control` holds those of users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Control"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """When the optimiser stops, in units of the criterion.
+
+    Attributes
+    ----------
+    max_iterations : int
+    spent : float
+        Newton decrement under which nothing is left to gain. Far below the criterion's rounding,
+        because the gradient is known much better: an error of 1e-9 standard errors remains.
+    spent_average : float
+        The same where only the average information is affordable: its steps gain three digits each.
+    quadratic : float
+        Newton decrement under which a further step must shrink it, or rounding has been reached.
+    """
+
+    max_iterations: int = 100
+    spent: float = 1e-18
+    spent_average: float = 1e-17
+    quadratic: float = 1e-6
+
+
+# ---- rounding of the criterion
+
+ROUNDING = 1e-14  # of |criterion|, of n: some sixty units in the last place of what is summed up
+ROUNDING_LEFT = 1e-15  # by the share of the response's squares that is left over: what it lost
+LEVEL = 10.0  # roundings within which two criteria are the same
+EXHAUSTED = 100.0  # roundings: a gain below it that no step makes is out of reach
+
+# ---- the trust region; steps are in units of each parameter's size and noise
+
+FIRST_RADIUS, LARGEST_RADIUS = 1.0, 8.0  # as far as such a unit says something of the criterion
+POOR, GOOD = 0.25, 0.75  # shares of the predicted gain under, over which the radius changes
+SHRINK, GROW = 0.25, 3.0  # what it is multiplied by then
+EDGE = 0.8  # of the radius: a shorter step was not held back, and asks for no larger one
+ENOUGH = 0.05  # share of the predicted gain that makes a step worth taking
+HALVED = 0.5  # decrement after by before, near the optimum: Newton's steps do far better
+ON_SPHERE = 1e-3  # relative error of a step's length
+BISECTIONS = 100  # more than float64 has halvings
+FLAT = 1e-12  # of the largest curvature: below, a direction has none
+FLOOR = 1e-10  # of the largest curvature: what steepness counts a flat direction with
+
+# ---- the boundary of the cone of covariance matrices; unit: a level's noise
+
+SHRINKS, SHRINK_START = 6, 0.1  # times that a start is made smaller before zero takes its place
+LEAVES = (
+    1e-7  # slope into the cone, criterion by noise level, that makes a point leave the boundary
+)
+GROWTHS = (1.0, 1e-2, 1e-4)  # noise levels that its covariance matrix grows by, tried in turn
+DEAD = 1e-5  # sd along an axis, noise levels, under which zero is tried
+
+# ---- the certificate
+
+CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
+CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
+WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave the boundary
+LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
+
+# ---- starts
+
+RIDGE = 0.03  # of the mean information: keeps levels with few rows from dominating
+BLIND = 1e-8  # share of the largest effect below which a direction tells nothing
+AFFORDABLE = 10**8  # products that the fixed columns' own part in the moments may take
+LEFT = 1e-10  # of the response's squares: a smaller remainder is taken to be this
+START_FLOOR = 0.1  # of the noise level: starts stay inside, where every direction has a slope
+START_CEILING = 1e6  # relative variance beyond which a larger start tells nothing
+OVERLAP = 0.1  # share of what one block leaves that others may be thought to leave of it
+SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
+NEAR_ZERO = 0.1  # the same, where no random effects at all are better
+HIDDEN = 1e-2  # share of a column that the others leave, below which it tells little
+NOTHING = 1e-10  # such a share, below which nothing is left but rounding

@@ -1,0 +1,288 @@
+"""`Points`: covariance factors in their principal axes, with the criterion's quadratic model.
+
+A lower-triangular factor is a poor coordinate where its first effect hardly varies: a turn of the
+covariance matrix is then a long arc in the other elements, which Newton's straight steps follow
+by inches. With the axes turned so that the factor is diagonal, the largest first, every such turn
+is short, and a covariance matrix that loses rank loses its last column.
+
+All arrays hold B points side by side, one of each response: the batch is the first axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from pymackay.covariance.layout import SINGULAR, TermLayout, lower_factor
+from pymackay.solve.search.trust_region import Batch, Quadratics
+
+__all__ = ["Axes", "Factors", "Points", "Values", "in_axes"]
+
+Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
+
+
+@dataclass(frozen=True, eq=False)
+class Axes(Batch):
+    """The axes of one term.
+
+    Attributes
+    ----------
+    layout : TermLayout
+    turn : numpy.ndarray, shape (B, q, q)
+        Orthogonal: ``factor = turn @ root`` up to a rotation from the right.
+    sizes : numpy.ndarray, shape (B, q)
+        Relative standard deviations along the axes, descending.
+    """
+
+    layout: TermLayout
+    turn: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, factor: np.ndarray, layout: TermLayout) -> Axes:
+        """Return the principal axes of ``factor factor'``, shape (B, q, q)."""
+        if layout.q == 1:
+            return cls(layout, np.ones_like(factor), np.abs(factor[:, 0]))
+        if layout.q == 2:
+            return cls(layout, *_axes_of_pairs(factor))
+        turn, sizes, _ = np.linalg.svd(factor)
+        return cls(layout, turn, sizes)
+
+    def factor(self, sizes: np.ndarray, step: np.ndarray | None = None) -> np.ndarray:
+        """Return the factors with these sizes, (B, q), along the axes.
+
+        Parameters
+        ----------
+        sizes : numpy.ndarray, shape (B, q)
+        step : numpy.ndarray, shape (B, m), optional
+            Added to the elements of the root, of all terms in theta's order.
+        """
+        root = np.zeros_like(self.turn) if step is None else self.layout.factor(step)
+        place = np.arange(self.layout.q)
+        root[:, place, place] += sizes
+        return lower_factor(root if self.layout.q == 1 else self.turn @ root)
+
+    def units(self, noise: float) -> np.ndarray:
+        """Return what a step of one is in the root's elements, shape (B, m of the term)."""
+        return np.asarray(np.sqrt(self.sizes**2 + noise)[:, self.layout.rows])
+
+    def jacobian(self) -> np.ndarray:
+        """Return the derivatives of the covariance's elements by those of the root, (B, m, m).
+
+        With u the axes and s their sizes: by element (a, b), ``s_b (u_a u_b' + u_b u_a')``.
+        """
+        rows, columns = self.layout.rows, self.layout.columns
+        first, second = self.turn[:, rows], self.turn[:, columns]
+        straight = first[:, :, rows] * second[:, :, columns]
+        crossed = first[:, :, columns] * second[:, :, rows]
+        return np.asarray(self.sizes[:, None, columns] * (straight + crossed))
+
+    def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient by the root, (B, m), and what the score adds to the curvature.
+
+        The latter has shape (B, m, m): elements of one column of the root share the score's part.
+        """
+        rows, columns = self.layout.rows, self.layout.columns
+        turned = self.turn.swapaxes(1, 2) @ score @ self.turn
+        bending = 2.0 * (columns[:, None] == columns) * turned[:, rows][:, :, rows]
+        return 2.0 * self.sizes[:, columns] * turned[:, rows, columns], bending
+
+
+def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return left singular vectors and singular values of lower-triangular 2 × 2 matrices."""
+    a, c, d = factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1]
+    plus, minus = np.hypot(a + d, c), np.hypot(a - d, c)
+    large = 0.5 * (plus + minus)
+    small = np.abs(a * d) / np.where(large > 0.0, large, 1.0)
+    angle = 0.5 * (np.arctan2(c, a - d) + np.arctan2(c, a + d))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turn = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
+    return turn, np.stack([large, small], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What a search asks of the criterion at B points.
+
+    Attributes
+    ----------
+    criterion : numpy.ndarray, shape (B,)
+        Not finite where a point is too far out for float64.
+    sigma2 : numpy.ndarray, shape (B,)
+        Residual variance, for a response of unit length.
+    score : tuple of numpy.ndarray, each (B, q, q)
+        Term by term, the symmetric matrix S with d criterion = tr(S dG).
+    curvature : numpy.ndarray, shape (B, m, m)
+        Second derivatives by the elements of G, as in `pymackay.solve.solver.Evaluation`.
+    answers : tuple of numpy.ndarray, each (B, ...)
+        What else is to be kept of the point.
+    exact : bool
+        Whether `curvature` is the observed one; otherwise the average information.
+    """
+
+    criterion: np.ndarray
+    sigma2: np.ndarray
+    score: tuple[np.ndarray, ...]
+    curvature: np.ndarray
+    answers: tuple[np.ndarray, ...]
+    exact: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Points(Batch):
+    """B points.
+
+    Attributes
+    ----------
+    factors : tuple of numpy.ndarray, each (B, q, q)
+        Relative factors, lower, whitened columns.
+    axes : tuple of Axes
+    noise : tuple of float
+        Term by term, the relative variance of one level's least-squares effect.
+    criterion, sigma2, score, answers, exact
+        As in `Values`; the criterion is infinite, and the score zero, where a point is too far
+        out for float64.
+    unit : numpy.ndarray, shape (B, m)
+        What a step of one is in the elements of the roots.
+    model : Quadratics
+        In such steps.
+    """
+
+    factors: Factors
+    axes: tuple[Axes, ...]
+    noise: tuple[float, ...]
+    criterion: np.ndarray
+    sigma2: np.ndarray
+    score: tuple[np.ndarray, ...]
+    answers: tuple[np.ndarray, ...]
+    exact: bool
+    unit: np.ndarray
+    model: Quadratics
+
+    @classmethod
+    @np.errstate(all="ignore")
+    def of(
+        cls,
+        factors: Factors,
+        values: Values,
+        layouts: Sequence[TermLayout],
+        noise: tuple[float, ...],
+    ) -> Self:
+        """Put the criterion's quadratic model beside the values at these factors."""
+        axes = tuple(Axes.of(f, layout) for f, layout in zip(factors, layouts, strict=True))
+        unit = _joined([a.units(size) for a, size in zip(axes, noise, strict=True)])
+        gradient, curvature = in_axes(values.score, values.curvature, axes)
+        gradient, curvature = gradient * unit, curvature * (unit[:, :, None] * unit[:, None, :])
+        usable = np.isfinite(values.criterion) & np.isfinite(gradient).all(axis=1)
+        lost = ~(usable & np.isfinite(curvature).all(axis=(1, 2)))
+        criterion, score = values.criterion, values.score
+        if lost.any():
+            gradient[lost], curvature[lost] = 0.0, np.eye(curvature.shape[1])
+            score = tuple(np.where(lost[:, None, None], 0.0, S) for S in score)
+            criterion = np.where(lost, np.inf, criterion)
+        return cls(
+            factors=factors,
+            axes=axes,
+            noise=noise,
+            criterion=criterion,
+            sigma2=values.sigma2,
+            score=score,
+            answers=values.answers,
+            exact=values.exact,
+            unit=unit,
+            model=Quadratics.of(gradient, curvature),
+        )
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    @property
+    def singular(self) -> np.ndarray:
+        """Whether a covariance matrix is singular (`covariance.layout.is_singular`), shape (B,)."""
+        sizes = _joined([axes.sizes for axes in self.axes])
+        return np.asarray(sizes.min(axis=1) < SINGULAR)
+
+    def growth(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return where each term's covariance matrix would grow to lower the criterion most.
+
+        Term by term: the criterion's slope for growth by a noise level, (B,), and the direction,
+        (B, q). The slope is negative only on the boundary, or where the search has not ended.
+        """
+        pairs = [np.linalg.eigh(score) for score in self.score]
+        return [
+            (values[:, 0] * size, vectors[:, :, 0])
+            for (values, vectors), size in zip(pairs, self.noise, strict=True)
+        ]
+
+    def after(self, steps: np.ndarray) -> Factors:
+        """Return the factors that scaled steps, (B, m), lead to."""
+        moved = self.unit * steps
+        return tuple(a.factor(a.sizes, moved) for a in self.axes)
+
+    def grown(self, term: int, direction: np.ndarray, size: float) -> Factors:
+        """Return the factors with one term's covariance grown by `size` noise levels, (B, q)."""
+        step = np.sqrt(size * self.noise[term]) * direction[:, :, None]
+        grown = lower_factor(np.concatenate([self.factors[term], step], axis=2))
+        return (*self.factors[:term], grown, *self.factors[term + 1 :])
+
+    def snapped(self, share: float) -> tuple[Factors, np.ndarray]:
+        """Set axes of less than `share` noise levels to zero.
+
+        Returns
+        -------
+        factors : tuple of numpy.ndarray, each (B, q, q)
+        changed : numpy.ndarray of bool, shape (B,)
+        """
+        factors, changed = list(self.factors), np.zeros(len(self), dtype=bool)
+        for k, axes in enumerate(self.axes):
+            dead = axes.sizes < share * np.sqrt(self.noise[k])
+            moved = (dead & (axes.sizes > 0.0)).any(axis=1)
+            if moved.any():
+                snapped = axes.factor(np.where(dead, 0.0, axes.sizes))
+                factors[k] = np.where(moved[:, None, None], snapped, factors[k])
+                changed |= moved
+        return tuple(factors), changed
+
+
+def in_axes(
+    score: tuple[np.ndarray, ...], curvature: np.ndarray, axes: Sequence[Axes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Carry score and curvature from the covariances to the roots' elements by the chain rule.
+
+    Parameters
+    ----------
+    score : tuple of numpy.ndarray, each (B, q, q)
+    curvature : numpy.ndarray, shape (B, m, m)
+    axes : sequence of Axes
+
+    Returns
+    -------
+    gradient : numpy.ndarray, shape (B, m)
+    curvature : numpy.ndarray, shape (B, m, m)
+        At the roots that `axes` hold, in theta's order.
+    """
+    slopes = [a.slopes(S) for a, S in zip(axes, score, strict=True)]
+    jacobian = _on_diagonal([a.jacobian() for a in axes])
+    bending = _on_diagonal([bend for _, bend in slopes])
+    turned = jacobian.swapaxes(1, 2) @ curvature @ jacobian
+    return _joined([slope for slope, _ in slopes]), turned + bending
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _on_diagonal(parts: list[np.ndarray]) -> np.ndarray:
+    """Put matrices, each (B, k, k), on one diagonal."""
+    if len(parts) == 1:
+        return parts[0]
+    m = sum(part.shape[1] for part in parts)
+    joined, start = np.zeros((len(parts[0]), m, m)), 0
+    for part in parts:
+        span = slice(start, start + part.shape[1])
+        joined[:, span, span] = part
+        start = span.stop
+    return joined
