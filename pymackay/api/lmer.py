@@ -11,14 +11,17 @@ import pandas as pd
 
 from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError, ConvergenceWarning
+from pymackay.formula.specification import specify
 from pymackay.infer.gap.collapse_report import (
     boundary_messages,
     collapse_error,
     describe_collapse,
 )
-from pymackay.model.design.build import build_model
+from pymackay.model.columns.table import Table, is_source
+from pymackay.model.design.arguments import Arguments
+from pymackay.model.design.build import Built, build_model, build_rows
 from pymackay.model.model import Model
-from pymackay.model.stream.sources import is_source, sum_source
+from pymackay.model.stream.sources import sum_source
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
@@ -107,17 +110,20 @@ def lmer(
     1743.628272
     """
     flag = _is_flag(reml, "reml")
-    frame: dict[str, Any] = {"weights": weights, "offset": offset, "subset": subset}
-    frame["contrasts"] = contrasts
-    saved = control.checkpoint if isinstance(control, IterativeControl) else None
-    summed = sum_source(formula, data, **frame, checkpoint=saved) if is_source(data) else None
-    model = build_model(formula, data, **frame) if summed is None else summed.model
-    choice = choose(model, solver, control)
-    theta = None if start is None else _theta_values(start, model)
-    if summed is None:
-        return _certified(fit_chosen(model, choice, reml=flag, start=theta))
-    fit = fit_chosen(model, choice, reml=flag, start=theta, sums=summed.gram)
-    return _certified(without_rows(fit, summed.n))
+    built = _build(formula, data, Arguments(weights, offset, subset, contrasts), control)
+    choice = choose(built.model, solver, control)
+    theta = None if start is None else _theta_values(start, built.model)
+    fit = fit_chosen(built.model, choice, reml=flag, start=theta, sums=built.gram)
+    return _certified(fit if built.gram is None else without_rows(fit, built.n))
+
+
+def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built:
+    """Read the formula, and make its model of rows, or of the sums of a source."""
+    if is_source(data):
+        saved = control.checkpoint if isinstance(control, IterativeControl) else None
+        return sum_source(formula, data, arguments, checkpoint=saved)
+    table = Table(data)
+    return build_rows(specify(formula, table.names), table, arguments)
 
 
 def evaluate(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from pymackay.formula.bars import Bar, expand_double_bars, find_bars, remove_bars
 from pymackay.formula.expression import Call, Number, all_names, walk
+from pymackay.formula.functions import check_function
 from pymackay.formula.lexer import fault
 from pymackay.formula.parser import Formula, parse_formula
 from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
-from pymackay.model.functions.closed_list import find_function
 
 __all__ = ["Specification", "specify"]
 
@@ -41,7 +41,7 @@ class Specification:
     variables: tuple[Variable, ...]
     messages: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def offsets(self) -> tuple[Variable, ...]:
         """The ``offset(...)`` terms."""
         return tuple(v for v in self.variables if v.is_offset)
@@ -61,11 +61,20 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
     FormulaError
         If the formula does not parse or has no random term.
     """
-    parsed = parse_formula(formula)
-    if "." in all_names(parsed.predictors):
-        taken = set(all_names(parsed.response))
-        return _specify(formula, tuple(name for name in columns if name not in taken))
-    return _specify(formula, ())
+    if not isinstance(formula, str):
+        parse_formula(formula)  # says what is wrong
+    taken = _taken_from_dot(formula)
+    dot = () if taken is None else tuple(name for name in columns if name not in taken)
+    return _specify(formula, dot)
+
+
+@lru_cache(maxsize=512)
+def _taken_from_dot(text: str) -> frozenset[str] | None:
+    """Return the columns that ``.`` does not stand for, the response's; None without a ``.``."""
+    formula = parse_formula(text)
+    if "." not in all_names(formula.predictors):
+        return None
+    return frozenset(all_names(formula.response))
 
 
 @lru_cache(maxsize=512)
@@ -73,7 +82,7 @@ def _specify(text: str, dot: tuple[str, ...]) -> Specification:
     formula = parse_formula(text)
     for node in (*walk(formula.response), *walk(formula.predictors)):
         if isinstance(node, Call) and (node.names or not node.arguments):
-            find_function(node, text)
+            check_function(node, text)
     dot = _dot_in_frame_order(formula, dot)
     predictors = expand_double_bars(formula.predictors, text, dot)
     formula = replace(formula, predictors=predictors)

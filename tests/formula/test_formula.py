@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from pymackay.errors import ArgumentError, FormulaError, PymackayError
 from pymackay.formula.expression import all_names, deparse
+from pymackay.formula.functions import FUNCTION_NAMES
 from pymackay.formula.parser import MAX_DEPTH, parse_expression, parse_formula
 from pymackay.formula.rtext import format_number, make_names, make_unique
 from pymackay.formula.specification import specify
 from pymackay.formula.terms import expand_terms
-from pymackay.model.design.blueprint import build_new
 from pymackay.model.design.build import build_model
+from pymackay.model.design.new_data import build_new
 from pymackay.model.functions.closed_list import FUNCTIONS
 
 # What R 4.2 prints for deparse(quote(...)) of the text on the left.
@@ -275,6 +276,10 @@ def test_terms_build_or_are_refused(text: str) -> None:
         build_model(f"y ~ {text} + (1 | g)", DATA)
     except PymackayError as error:
         assert str(error)
+
+
+def test_every_function_that_a_formula_may_call_is_computed() -> None:
+    assert sorted(FUNCTIONS) == sorted(FUNCTION_NAMES)
 
 
 LEAVES = st.sampled_from(

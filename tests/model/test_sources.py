@@ -13,9 +13,10 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.model.columns.table import is_source
 from pymackay.model.design.build import build_model
 from pymackay.model.stream.level_keys import LevelKeys
-from pymackay.model.stream.sources import is_source, sum_source
+from pymackay.model.stream.sources import sum_source
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import sparse_cross_products
 

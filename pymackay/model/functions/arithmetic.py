@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.model.columns.column import LOGICAL_LEVELS, Factor, Numeric, number_labels
-from pymackay.model.columns.factors import as_factor, recode
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Factor,
+    Numeric,
+    as_factor,
+    number_labels,
+    recode,
+)
 from pymackay.model.functions.call import Context, Value, kind_of, numbers
 
 __all__ = ["OPERATORS", "logical", "truth"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -13,7 +12,7 @@ from pymackay.errors import FormulaError
 from pymackay.formula.expression import Call, Node, deparse
 from pymackay.model.columns.column import Column, Factor, Numeric
 
-__all__ = ["Context", "Function", "Value", "match_arguments", "near_names"]
+__all__ = ["Context", "Function", "Value", "match_arguments"]
 
 Scalar: TypeAlias = float | bool | str | None
 Value: TypeAlias = Column | Scalar | list[Any]
@@ -101,13 +100,6 @@ def _rest(
         what = f"no argument '{wrong}'" if wrong is not None else f"{len(rest)} arguments too many"
         raise context.error(f"{context.call.function}() has {what}; it takes ({has})")
     return [evaluate(node) for _, node in rest]
-
-
-def near_names(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Suggest what a wrong name may have meant, or say nothing."""
-    lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(lower[name] for name in found)}?" if found else ""
 
 
 def numbers(context: Context, value: Value, matrix: bool = False) -> np.ndarray | float:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.formula.expression import Call, is_operator
-from pymackay.formula.lexer import fault
-from pymackay.model.columns.column import Factor, Numeric, read_text
+from pymackay.formula.expression import Call
+from pymackay.formula.functions import check_function
+from pymackay.model.columns.column import Factor, Numeric
+from pymackay.model.columns.table import read_text
 from pymackay.model.functions.arithmetic import logical, truth
 from pymackay.model.functions.call import (
     Context,
@@ -20,7 +21,6 @@ from pymackay.model.functions.call import (
     constant_numbers,
     flag,
     kind_of,
-    near_names,
     numbers,
 )
 from pymackay.model.functions.of_bases import BASIS_FUNCTIONS
@@ -220,23 +220,7 @@ def find_function(call: Call, text: str) -> Function:
     Raises
     ------
     FormulaError
-        If there is none; the message lists what there is.
+        If there is none.
     """
-    function = FUNCTIONS.get(call.function)
-    if function is not None:
-        return function
-    if any(is_operator(argument, ("|", "||")) for argument in call.arguments):
-        raise fault(
-            f"an operator is missing between {call.function} and the random term; write "
-            f"{call.function} + (1 | g)",
-            text,
-            call.position + len(call.function),
-        )
-    listed = ", ".join(sorted(FUNCTIONS, key=str.lower))
-    raise fault(
-        f"there is no function {call.function}() in the formula language"
-        f"{near_names(call.function, FUNCTIONS) or '.'} It has {listed}. Anything else, compute "
-        f"as a column of the data",
-        text,
-        call.position,
-    )
+    check_function(call, text)
+    return FUNCTIONS[call.function]

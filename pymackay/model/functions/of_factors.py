@@ -12,13 +12,20 @@ from pymackay.errors import ArgumentError
 from pymackay.formula.expression import Name, Node, String
 from pymackay.model.bases.contrasts import (
     MATRIX,
-    Contrasts,
     contrast_kind,
     make_contrasts,
     treatment_contrasts,
 )
-from pymackay.model.columns.column import LOGICAL_LEVELS, Factor, Numeric, number_labels
-from pymackay.model.columns.factors import as_factor, combine, drop_unused
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Contrasts,
+    Factor,
+    Numeric,
+    as_factor,
+    combine,
+    drop_unused,
+    number_labels,
+)
 from pymackay.model.functions.call import (
     Context,
     Function,

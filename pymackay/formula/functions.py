@@ -1,0 +1,53 @@
+"""The functions that a formula may call, by name; `pymackay.model.functions` computes them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pymackay.formula.expression import Call, is_operator
+from pymackay.formula.lexer import fault
+
+__all__ = ["FUNCTION_NAMES", "check_function", "near_names"]
+
+_LISTED = (
+    "abs, acos, acosh, as.character, as.double, as.factor, as.integer, as.logical, as.numeric, "
+    "as.ordered, asin, asinh, atan, atanh, bs, C, c, ceiling, cos, cosh, cut, droplevels, exp, "
+    "expm1, factor, floor, I, ifelse, interaction, is.na, log, log10, log1p, log2, max, mean, "
+    "median, min, ns, offset, ordered, plogis, pmax, pmin, poly, qlogis, quantile, relevel, "
+    "round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, var"
+)
+FUNCTION_NAMES = tuple(_LISTED.split(", "))
+
+
+def check_function(call: Call, text: str) -> None:
+    """Refuse a call of a function that the formula language does not have.
+
+    Raises
+    ------
+    FormulaError
+        The message lists the functions that there are.
+    """
+    if call.function in FUNCTION_NAMES:
+        return
+    if any(is_operator(argument, ("|", "||")) for argument in call.arguments):
+        raise fault(
+            f"an operator is missing between {call.function} and the random term; write "
+            f"{call.function} + (1 | g)",
+            text,
+            call.position + len(call.function),
+        )
+    raise fault(
+        f"there is no function {call.function}() in the formula language"
+        f"{near_names(call.function, FUNCTION_NAMES) or '.'} It has {_LISTED}. Anything else, "
+        f"compute as a column of the data",
+        text,
+        call.position,
+    )
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """Suggest what a wrong name may have meant, or say nothing."""
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(lower[name] for name in near)}?" if near else ""
