@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,14 @@ __all__ = [
     "Factor",
     "Numeric",
     "as_factor",
+    "codes_among",
     "combine",
     "drop_unused",
     "levels_in_use",
     "number_labels",
     "number_levels",
     "recode",
+    "renumber",
 ]
 
 LOGICAL_LEVELS = ("FALSE", "TRUE")
@@ -157,11 +159,21 @@ def number_labels(values: np.ndarray, integer: bool) -> list[str]:
     return [format_number(value) for value in values.tolist()]
 
 
-def renumber(codes: np.ndarray, order: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Give codes new numbers: the category ``order[k]`` becomes ``k``, missing stays -1."""
-    ranks = np.full(len(order) + 1, -1, dtype=np.int32)
+def renumber(
+    codes: np.ndarray, order: Sequence[int] | np.ndarray, size: int | None = None
+) -> np.ndarray:
+    """Give codes below `size` new numbers: ``order[k]`` becomes k, all others, and -1, become -1."""
+    ranks = np.full((len(order) if size is None else size) + 1, -1, dtype=np.int32)
     ranks[np.asarray(order, dtype=np.intp)] = np.arange(len(order), dtype=np.int32)
     return ranks[codes]
+
+
+def codes_among(
+    codes: np.ndarray, labels: Iterable[str | None], levels: Sequence[str]
+) -> np.ndarray:
+    """Number codes by where their labels stand among `levels`; -1 where they do not, or missing."""
+    places = {level: i for i, level in enumerate(levels)}
+    return np.array([*(places.get(label, -1) for label in labels), -1], dtype=np.int32)[codes]  # type: ignore[arg-type]
 
 
 def as_factor(column: Column, name: str) -> Factor:
@@ -182,9 +194,11 @@ def as_factor(column: Column, name: str) -> Factor:
         raise DataError(f"'{name}' has several columns, so that it cannot be a factor")
     codes, values = _sorted_codes(column.values)
     labels = number_labels(values, column.integer)
-    if column.values.dtype.kind == "f" and len(set(labels)) < len(labels):
-        return _merge_repeated(codes, labels)
-    return Factor(codes, tuple(labels))
+    is_float = column.values.dtype.kind == "f"
+    levels = tuple(dict.fromkeys(labels) if is_float else labels)
+    if len(levels) < len(labels):  # numbers that print the same
+        codes = codes_among(codes, labels, levels)
+    return Factor(codes, levels)
 
 
 def number_levels(column: Numeric) -> tuple[np.ndarray, np.ndarray]:
@@ -238,13 +252,6 @@ def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, n
     return codes, found.astype(wide) + least
 
 
-def _merge_repeated(codes: np.ndarray, labels: Sequence[str]) -> Factor:
-    """Join numbers that print the same."""
-    levels = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    places = np.array([*(levels[label] for label in labels), -1], dtype=np.int32)
-    return Factor(places[codes], tuple(levels))
-
-
 def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
     """Return which of `size` codes occur, ascending; -1 does not count."""
     if size <= _DENSE * len(codes) + 64:
@@ -261,10 +268,9 @@ def drop_unused(factor: Factor) -> Factor:
     used = levels_in_use(factor.codes, len(factor.levels))
     if len(used) == len(factor.levels):
         return factor
-    ranks = np.full(len(factor.levels) + 1, -1, dtype=np.int32)
-    ranks[used] = np.arange(len(used), dtype=np.int32)
+    codes = renumber(factor.codes, used, len(factor.levels))
     levels = tuple(factor.levels[i] for i in used)
-    return replace(factor, codes=ranks[factor.codes], levels=levels, contrasts=None)
+    return replace(factor, codes=codes, levels=levels, contrasts=None)
 
 
 def combine(
@@ -308,9 +314,7 @@ def combine(
 def _ranks(codes: np.ndarray, used: np.ndarray, size: int) -> np.ndarray:
     """Number the codes in use from 0; -1 stays."""
     if size <= _DENSE * len(codes) + 64:
-        ranks = np.full(size + 1, -1, dtype=np.int32)
-        ranks[used] = np.arange(len(used), dtype=np.int32)
-        return ranks[codes]
+        return renumber(codes, used, size)
     ranks = np.searchsorted(used, codes).astype(np.int32)
     return np.where(codes < 0, np.int32(-1), ranks)
 
@@ -336,8 +340,7 @@ def recode(factor: Factor, levels: Sequence[str]) -> tuple[np.ndarray, tuple[str
     """
     if factor.levels == tuple(levels):
         return factor.codes, ()
-    places = {level: i for i, level in enumerate(levels)}
-    lookup = np.array([*(places.get(level, -1) for level in factor.levels), -1], dtype=np.int32)
+    known = set(levels)
     used = levels_in_use(factor.codes, len(factor.levels))
-    unknown = tuple(factor.levels[i] for i in used if lookup[i] < 0)
-    return lookup[factor.codes], unknown
+    unknown = tuple(factor.levels[i] for i in used if factor.levels[i] not in known)
+    return codes_among(factor.codes, factor.levels, levels), unknown

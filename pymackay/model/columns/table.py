@@ -15,6 +15,7 @@ from pymackay.model.columns.column import (
     Column,
     Factor,
     Numeric,
+    codes_among,
     number_labels,
     renumber,
 )
@@ -219,11 +220,9 @@ def read_text(array: Any) -> Factor:
 def _read_categorical(array: pd.Categorical, name: str) -> Factor:
     labels = category_labels(array.categories, name)
     kind = "ordered" if array.ordered else "factor"
-    if len(set(labels)) == len(labels):
-        return Factor(array.codes, tuple(labels), kind)
-    levels = list(dict.fromkeys(labels))
-    places = np.array([*(levels.index(label) for label in labels), -1], dtype=np.int32)
-    return Factor(places[array.codes], tuple(levels), kind)
+    levels = tuple(dict.fromkeys(labels))
+    codes = array.codes if len(levels) == len(labels) else codes_among(array.codes, labels, levels)
+    return Factor(codes, levels, kind)
 
 
 def category_labels(categories: pd.Index, name: str) -> list[str]:
