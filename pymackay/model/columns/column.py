@@ -162,7 +162,7 @@ def number_labels(values: np.ndarray, integer: bool) -> list[str]:
 def renumber(
     codes: np.ndarray, order: Sequence[int] | np.ndarray, size: int | None = None
 ) -> np.ndarray:
-    """Give codes below `size` new numbers: ``order[k]`` becomes k, all others, and -1, become -1."""
+    """Give codes below `size` new numbers: ``order[k]`` becomes k, others and -1 become -1."""
     ranks = np.full((len(order) if size is None else size) + 1, -1, dtype=np.int32)
     ranks[np.asarray(order, dtype=np.intp)] = np.arange(len(order), dtype=np.int32)
     return ranks[codes]
