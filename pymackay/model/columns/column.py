@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,19 +79,19 @@ class Numeric:
 
     def missing(self) -> np.ndarray | None:
         """Rows with a missing value; None if there is none."""
-        if _surely_finite(self.values):
-            return None
-        absent = np.isnan(self.values)
-        absent = absent.any(axis=1) if absent.ndim == 2 else absent
-        return absent if absent.any() else None
+        return self._rows_with(np.isnan)
 
     def infinite(self) -> np.ndarray | None:
         """Rows with an infinite value; None if there is none."""
-        if _surely_finite(self.values):
-            return None
-        found = np.isinf(self.values)
-        found = found.any(axis=1) if found.ndim == 2 else found
-        return found if found.any() else None
+        return self._rows_with(np.isinf)
+
+    def _rows_with(self, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+        """Return the rows some value of which is missing or infinite, as `test` says."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a finite sum has finite parts
+            if self.values.dtype.kind != "f" or np.isfinite(np.sum(self.values)):
+                return None
+        hits = np.asarray(test(self.values).reshape(len(self), -1).any(axis=1))
+        return hits if hits.any() else None
 
     def take(self, rows: np.ndarray) -> Numeric:
         """Return some rows, given as positions or as a mask."""
@@ -137,12 +137,6 @@ class Factor:
 
 
 Column = Numeric | Factor
-
-
-def _surely_finite(values: np.ndarray) -> bool:
-    """Whether the sum alone proves that every value is finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return values.dtype.kind != "f" or bool(np.isfinite(np.sum(values)))
 
 
 def number_labels(values: np.ndarray, integer: bool) -> list[str]:

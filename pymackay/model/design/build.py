@@ -201,7 +201,7 @@ def make_model(
             memory=frame.memory,
             fixed=fixed.side,
             kept=fixed.kept,
-            assign=fixed.assign,
+            assign=np.array(fixed.side.assign, dtype=np.intp)[fixed.kept],
             bars=tuple(bars[i] for i in places),
             random=tuple(random.sides[i] for i in places),
             levels={name: factor.levels for name, factor in factors.items()},
@@ -241,8 +241,6 @@ class FixedPart:
         Columns left out.
     kept : numpy.ndarray of int, shape (p,)
         Positions in the full design of those kept.
-    assign : numpy.ndarray of int, shape (p,)
-        The term each column belongs to, from 1; 0 for the intercept.
     side : SideBlueprint
     contrasts : dict of str to str
         Factor to the name of its contrasts.
@@ -253,7 +251,6 @@ class FixedPart:
     names: tuple[str, ...]
     dropped: tuple[str, ...]
     kept: np.ndarray
-    assign: np.ndarray
     side: SideBlueprint
     contrasts: dict[str, str]
     messages: tuple[str, ...]
@@ -292,7 +289,6 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         names=tuple(full.names[j] for j in kept),
         dropped=dropped,
         kept=kept,
-        assign=full.assign[kept],
         side=side,
         contrasts=_contrast_labels(terms, frame.columns, side.contrasts),
         messages=(*notes, *_rank_message(dropped)),

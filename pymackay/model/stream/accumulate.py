@@ -282,12 +282,12 @@ class Accumulator:
         rows, columns = levels[key[0]], levels[key[1]]
         if pairs.scalar:
             return _scalar_pairs(pairs, rows, columns, turned=turned)
-        found = pairs.compressed()
-        at, to = found.in_rows(rows[: found.n_rows]), columns[found.indices]
-        values = found.values.swapaxes(1, 2) if turned else found.values
-        shape = (len(levels[first]), len(levels[second]))
+        held, ordered = pairs.compressed(), GrowingPairs()
+        at, to = held.in_rows(rows[: held.n_rows]), columns[held.indices]
+        values = held.values.swapaxes(1, 2) if turned else held.values
         at, to = (to, at) if turned else (at, to)
-        return _compressed(at, to, values, shape)
+        ordered.add(at, to, values, (len(levels[first]), len(levels[second])))
+        return ordered.compressed()
 
 
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
@@ -317,13 +317,3 @@ def _scalar_pairs(
         matrix = matrix.T.tocsr()
     matrix.sort_indices()
     return LevelPairs.of(matrix, matrix.data.reshape(-1, 1, 1))
-
-
-def _compressed(
-    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
-) -> LevelPairs:
-    """Sort pairs of small matrices, each of which occurs once, into compressed rows."""
-    order = np.lexsort((columns, rows))
-    counts = np.bincount(rows, minlength=shape[0])
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return LevelPairs(indptr, columns[order].astype(np.int32), values[order], shape[1])

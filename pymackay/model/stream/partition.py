@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -133,8 +134,7 @@ class PartitionSums:
     pairs: dict[tuple[str, str], LevelPairs]
 
 
-@dataclass(frozen=True, eq=False)
-class _OwnLevels:
+class _OwnLevels(NamedTuple):
     """The level of each row, shape (rows,), and the levels as in `GroupSums`."""
 
     codes: np.ndarray
@@ -197,17 +197,12 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         dense *= root[:, None]
     groups, coded, columns = {}, {}, {}
     for name, own in plan.groups.items():
-        levels = _own_levels(plan.specification.bars[own[0]], frame)
+        coded[name] = codes, levels, integer = _own_levels(plan.specification.bars[own[0]], frame)
         Z = np.column_stack([_effects_again(plan, i, frame) for i in own])
-        columns[name] = Z if root is None else Z * root[:, None]
-        coded[name] = levels
-        J = len(levels.levels)
-        groups[name] = GroupSums(
-            levels=levels.levels,
-            integer=levels.integer,
-            diagonal=level_gram(levels.codes, columns[name], J),
-            dense=level_products(levels.codes, columns[name], dense, J),
-        )
+        columns[name] = Z = Z if root is None else Z * root[:, None]
+        diagonal = level_gram(codes, Z, len(levels))
+        sums = level_products(codes, Z, dense, len(levels))
+        groups[name] = GroupSums(levels, integer, diagonal, sums)
     names = list(groups)
     return PartitionSums(
         n=frame.n,
