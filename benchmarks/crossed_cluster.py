@@ -114,13 +114,15 @@ def steps(folder: Path) -> dict[str, float]:
     """Time what is done for one partition, and weigh what it sends."""
     import pandas as pd
 
+    from pymackay.formula.specification import specify
+    from pymackay.model.design.arguments import Arguments
     from pymackay.model.stream.accumulate import Accumulator
     from pymackay.model.stream.partition import make_plan, sum_partition
 
     clock = [time.process_time()]
     frame = pd.read_parquet(sorted(folder.glob("*.parquet"))[0])
     clock.append(time.process_time())
-    plan = make_plan(FORMULA, frame, weights=None, offset=None, contrasts=None)
+    plan = make_plan(specify(FORMULA, list(frame.columns)), frame, Arguments())
     clock.append(time.process_time())
     part = sum_partition(plan, frame)
     clock.append(time.process_time())

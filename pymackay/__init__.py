@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pymackay import datasets as datasets
     from pymackay import plots as plots
     from pymackay import testing as testing
-    from pymackay.api.lmer import evaluate, lmer, mackay
+    from pymackay.api.lmer import evaluate, lmer
+    from pymackay.api.mackay import mackay
+    from pymackay.api.many import lmer_many
     from pymackay.compare.comparison import Comparison
     from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from pymackay.infer.tables.tidy import glance, tidy
     from pymackay.reference import lme4
     from pymackay.results import Fit
-    from pymackay.solve.many.fit_many import lmer_many
     from pymackay.solve.many.fits import ManyFits
 
 __all__ = [
@@ -132,10 +133,10 @@ _HOMES = {
     "icc": "pymackay.infer.tables.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api.lmer",
-    "lmer_many": "pymackay.solve.many.fit_many",
+    "lmer_many": "pymackay.api.many",
     "load_data": "pymackay.datasets",
     "load_fit": "pymackay.infer.keep.fit_file",
-    "mackay": "pymackay.api.lmer",
+    "mackay": "pymackay.api.mackay",
     "power": "pymackay.infer.intervals.power",
     "predict": "pymackay.infer.predict.predict",
     "profile": "pymackay.infer.intervals.profile",

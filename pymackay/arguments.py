@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 
-__all__ = ["at_least_one", "covariance_matrix", "positive_number"]
+__all__ = ["at_least_one", "covariance_matrix", "flag", "positive_number"]
 
 # A correlation matrix computed in float64 has eigenvalues down to about -q eps where the exact
 # one has 0; what is further below is not rounding.
@@ -40,6 +40,19 @@ def at_least_one(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{name} is {value!r}; it must be an integer of at least 1.")
     return int(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value`, True or False, as bool.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name} must be True or False, but it is {value!r}.")
+    return bool(value)
 
 
 def covariance_matrix(name: str, value: object, effects: Sequence[str]) -> np.ndarray:

@@ -1,16 +1,20 @@
-"""`Model`: the arrays of a linear mixed model, ready for a solver."""
+"""`Model`: the arrays of a linear mixed model; random terms stand in lme4's order and names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pymackay.errors import DataError
+from pymackay.formula.rtext import make_names, make_unique
 from pymackay.results import ModelSummary, TermSummary
 
-__all__ = ["GroupingFactor", "Model", "RandomTerm"]
+__all__ = ["GroupingFactor", "Model", "RandomTerm", "arrange_terms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,4 +125,80 @@ class Model:
             contrasts=self.contrasts,
             weights=self.weights,
             offset=self.offset,
+        )
+
+
+def arrange_terms(
+    bars: Sequence[tuple[str, str]],
+    columns: Sequence[tuple[tuple[str, ...], np.ndarray]],
+    factors: Mapping[str, GroupingFactor],
+    n: int,
+) -> tuple[tuple[int, ...], tuple[RandomTerm, ...]]:
+    """Put the random terms of a formula into lme4's order, under its names.
+
+    Parameters
+    ----------
+    bars : sequence of (str, str)
+        Each bar's grouping factor, and its text for error messages.
+    columns : sequence of (tuple of str, numpy.ndarray)
+        Names and values of each bar's columns.
+    factors : mapping of str to GroupingFactor
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    tuple
+        The place of each term's bar among `bars`, and the terms.
+
+    Raises
+    ------
+    DataError
+        If a grouping factor has too few or too many levels for the rows.
+    """
+    places = tuple(_lme4_order([len(factors[group].levels) for group, _ in bars]))
+    terms = []
+    for name, i in zip(_term_names([bars[i][0] for i in places]), places, strict=True):
+        (group, text), (effects, values) = bars[i], columns[i]
+        _check_levels(factors[group], len(effects), text, n)
+        terms.append(RandomTerm(name, group, effects, values))
+    return places, tuple(terms)
+
+
+def _term_names(groups: list[str]) -> list[str]:
+    """Name terms as the variances of lme4: ``Subject``, ``Subject.1``."""
+    return groups if len(set(groups)) == len(groups) else make_unique(make_names(groups))
+
+
+def _lme4_order(levels: list[int]) -> list[int]:
+    """Order terms by falling number of levels, as lme4: if it must sort, ties are turned round."""
+    places = list(range(len(levels)))
+    if all(a >= b for a, b in pairwise(levels)):
+        return places
+    return sorted(places, key=levels.__getitem__)[::-1]
+
+
+def _check_levels(factor: GroupingFactor, effects: int, text: str, n: int) -> None:
+    """Refuse a grouping that leaves the variances unidentified, as lme4 does by default.
+
+    `text` is the term, `effects` the number of its columns, `n` the number of rows.
+    """
+    levels = len(factor.levels)
+    if levels < 2:
+        raise DataError(
+            f"the grouping factor '{factor.name}' has only the level '{factor.levels[0]}' in the "
+            f"rows that are used, but a random term needs two or more; take ({text}) out of the "
+            f"formula"
+        )
+    if levels >= n:
+        raise DataError(
+            f"the grouping factor '{factor.name}' has {levels} levels for {n} rows, but needs "
+            f"fewer levels than rows: each row is its own group, so that ({text}) cannot be told "
+            f"from the residual; take it out of the formula"
+        )
+    if levels * effects >= n:
+        raise DataError(
+            f"the term ({text}) has {levels * effects} random effects ({levels} levels times "
+            f"{effects} effects) for {n} rows, so that its variances cannot be told from the "
+            f"residual; take effects out of it"
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.model.sums.by_level import level_gram, level_products
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
@@ -156,17 +157,13 @@ def _least_squares(
     scale = np.where(scale > 0.0, scale, 1.0)
     Z, r = columns / scale * root[:, None], response * root
     levels, q = len(factor.levels), columns.shape[1]
-    joined = np.column_stack([Z, r])
-    products = np.empty((levels, q, q + 1))
-    for i in range(q):
-        for j in range(q + 1):
-            products[:, i, j] = np.bincount(factor.codes, Z[:, i] * joined[:, j], levels)
-    grams, moments = products[:, :, :q], products[:, :, q]
+    grams = level_gram(factor.codes, Z, levels)
+    moments = level_products(factor.codes, Z, r[:, None], levels)
     unit = np.sqrt(np.einsum("jii->ji", grams))
     unit = np.where(unit > 0.0, unit, 1.0)
     apart = np.linalg.eigvalsh(grams / (unit[:, :, None] * unit[:, None, :]))[:, 0] > _NO_RANK
     found = np.full((levels, q), np.nan)
-    found[apart] = np.linalg.solve(grams[apart], moments[apart][:, :, None])[:, :, 0] / scale
+    found[apart] = np.linalg.solve(grams[apart], moments[apart])[:, :, 0] / scale
     return found
 
 

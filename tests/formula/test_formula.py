@@ -16,8 +16,8 @@ from pymackay.formula.parser import MAX_DEPTH, parse_expression, parse_formula
 from pymackay.formula.rtext import format_number, make_names, make_unique
 from pymackay.formula.specification import specify
 from pymackay.formula.terms import expand_terms
-from pymackay.model.design.blueprint import build_new
 from pymackay.model.design.build import build_model
+from pymackay.model.design.new_data import build_new
 from pymackay.model.functions.closed_list import FUNCTIONS
 
 # What R 4.2 prints for deparse(quote(...)) of the text on the left.

@@ -11,7 +11,7 @@ from case_files import case_names, load_case
 from design_tables import grouped_table
 
 from pymackay.errors import PymackayError
-from pymackay.model.bases.rank import independent_columns
+from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 

@@ -19,8 +19,8 @@ from tolerances import tol
 
 from pymackay.errors import PymackayError
 from pymackay.formula.rtext import quote
-from pymackay.model.design.blueprint import build_new
 from pymackay.model.design.build import build_model
+from pymackay.model.design.new_data import build_new
 from pymackay.model.model import Model
 
 FIRST_RENAMING = (1, 1, 36)

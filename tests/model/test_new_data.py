@@ -11,8 +11,8 @@ from design_tables import grouped_table
 from tolerances import tol
 
 from pymackay.errors import ArgumentError, DataError
-from pymackay.model.design.blueprint import build_new
 from pymackay.model.design.build import build_model
+from pymackay.model.design.new_data import build_new
 
 
 def test_new_rows_use_what_the_model_remembers() -> None:

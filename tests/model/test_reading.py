@@ -11,6 +11,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.model.design.arguments import Arguments
 from pymackay.model.stream import reading, sources
 from pymackay.model.stream.sources import sum_source
 from pymackay.solve.iterative.control import IterativeControl
@@ -169,7 +170,7 @@ def test_sums_of_other_rows_or_another_model_are_refused(tmp_path):
         (FORMULA, {"offset": "w"}),
     ):
         with pytest.raises(pm.ArgumentError, match="delete it, or name another"):
-            sum_source(formula, pieces(data.assign(w=1.0)), checkpoint=path, **more)
+            sum_source(formula, pieces(data.assign(w=1.0)), Arguments(**more), checkpoint=path)
     unused = data.assign(z=np.arange(900.0))
     assert_equal(
         sum_source(FORMULA, pieces(unused), checkpoint=path), sum_source(FORMULA, pieces(data))

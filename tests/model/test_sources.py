@@ -13,9 +13,10 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.model.columns.table import is_source
 from pymackay.model.design.build import build_model
 from pymackay.model.stream.level_keys import LevelKeys
-from pymackay.model.stream.sources import is_source, sum_source
+from pymackay.model.stream.sources import sum_source
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import sparse_cross_products
 
@@ -178,6 +179,27 @@ def test_dask_without_a_cluster(table):
     formula = "y ~ x + (1 | u) + (1 | i)"
     source = dask.from_pandas(table, npartitions=4)
     assert_same(pm.lmer(formula, table), pm.lmer(formula, source))
+
+
+def test_a_formula_that_was_read_is_not_parsed_again(table, monkeypatch, tmp_path):
+    formula = "y ~ x + log(w) + (x | i) + (1 | u)"
+    first = pm.lmer(formula, table, weights="w")
+    table.to_parquet(tmp_path / "all.parquet")
+
+    def parses(text: str) -> None:
+        raise AssertionError(f"{text} is parsed again")
+
+    monkeypatch.setattr("pymackay.formula.parser.tokenize", parses)
+    for data in (table, pieces(table), tmp_path / "all.parquet"):
+        assert_same(first, pm.lmer(formula, data, weights="w"))
+
+
+def test_weights_may_have_a_name_that_is_no_name_in_r(table, tmp_path):
+    data = table.rename(columns={"w": "my w"})
+    data.to_parquet(tmp_path / "all.parquet")
+    formula = "y ~ x + (1 | u) + (1 | i)"
+    whole = pm.lmer(formula, data, weights="my w")
+    assert_same(whole, pm.lmer(formula, tmp_path / "all.parquet", weights="my w"))
 
 
 def test_what_is_a_source(table):

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError, RecordingError
-from pymackay.model.bases.contrasts import Contrasts
 from pymackay.model.bases.polynomial import PolynomialBasis
 from pymackay.model.bases.splines import BSplineBasis, NaturalSplineBasis
-from pymackay.model.columns.column import Factor, Numeric
+from pymackay.model.columns.column import Contrasts, Factor, Numeric
 from pymackay.model.model import GroupingFactor, RandomTerm
 from pymackay.results import Convergence, Engine, ModelSummary, TermSummary
 from pymackay.solve.iterative.control import IterativeControl

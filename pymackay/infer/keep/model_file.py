@@ -10,7 +10,8 @@ from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specify
 from pymackay.formula.terms import Terms
 from pymackay.infer.keep.codec import Decoder, Encoder
-from pymackay.model.design.blueprint import Blueprint, SideBlueprint
+from pymackay.model.design.build import Blueprint
+from pymackay.model.design.side import SideBlueprint
 from pymackay.model.model import Model
 
 __all__ = ["decode_model", "encode_model"]

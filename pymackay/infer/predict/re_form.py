@@ -12,7 +12,7 @@ from pymackay.errors import ArgumentError, FormulaError, PymackayError
 from pymackay.formula.bars import Bar
 from pymackay.formula.specification import specify
 from pymackay.formula.terms import DUMMIES, Terms
-from pymackay.model.design.blueprint import SideBlueprint
+from pymackay.model.design.side import SideBlueprint
 from pymackay.model.model import Model
 
 __all__ = ["chosen_effects"]

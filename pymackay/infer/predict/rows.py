@@ -13,9 +13,8 @@ from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
-from pymackay.model.design.blueprint import NewDesign, build_new
-from pymackay.model.design.frame import read_extra
-from pymackay.model.functions.evaluate import Evaluator
+from pymackay.model.design.frame import Evaluator, read_extra
+from pymackay.model.design.new_data import NewDesign, build_new
 from pymackay.model.model import Model
 from pymackay.results import Fit
 

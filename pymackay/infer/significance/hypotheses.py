@@ -13,11 +13,10 @@ import numpy as np
 from pymackay.errors import PymackayError
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Term, Terms
 from pymackay.model.bases.contrasts import make_contrasts
-from pymackay.model.bases.rank import independent_columns
-from pymackay.model.bases.scaling import fixed_basis
+from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.columns.column import Column, Factor, Numeric
-from pymackay.model.design.blueprint import Blueprint
-from pymackay.model.design.matrix import Design, make_design
+from pymackay.model.design.build import Blueprint
+from pymackay.model.design.side import ModelMatrix, make_matrix
 from pymackay.model.model import Model
 
 __all__ = ["hypotheses"]
@@ -167,7 +166,7 @@ def _treatment_design(
         name: make_contrasts("contr.treatment", levels, name)
         for name, levels in blueprint.fixed.levels.items()
     }
-    design = make_design(terms.terms, terms.columns, coding, len(model.y))
+    design = make_matrix(terms.terms, terms.columns, coding, len(model.y))
     kept = independent_columns(design.values)
     return design.values[:, kept], [design.names[j] for j in kept], design.assign[kept]
 
@@ -186,14 +185,14 @@ def _estimable(X: np.ndarray, terms: _Terms, model: Model) -> tuple[np.ndarray, 
     return _rounded(basis.from_basis(np.concatenate(parts).T).T), rows
 
 
-def _all_dummies(terms: _Terms, term: Term, n: int) -> Design:
+def _all_dummies(terms: _Terms, term: Term, n: int) -> ModelMatrix:
     """Return a term by itself, one column for each level of each factor."""
     coding = tuple(
         DUMMIES if isinstance(terms.columns[terms.terms.variables[i].name], Factor) else CONTRASTS
         for i in term.variables
     )
     alone = Terms(terms.terms.variables, (Term(term.variables, coding),), intercept=False)
-    return make_design(alone, terms.columns, {}, n)
+    return make_matrix(alone, terms.columns, {}, n)
 
 
 def _solve(X: np.ndarray, right: np.ndarray) -> np.ndarray:

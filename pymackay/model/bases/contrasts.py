@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,11 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.bases.polynomial import orthonormal_polynomials
+from pymackay.model.columns.column import Contrasts
 
-__all__ = ["CONTRAST_KINDS", "Contrasts", "default_contrasts", "make_contrasts"]
+__all__ = ["CONTRAST_KINDS", "default_contrasts", "make_contrasts"]
 
 MATRIX = "matrix"
-
-
-@dataclass(frozen=True, eq=False)
-class Contrasts:
-    """How the levels of a factor become columns.
-
-    Attributes
-    ----------
-    matrix : numpy.ndarray, shape (levels, columns)
-    names : tuple of str
-        What follows the factor's name in the names of its columns: ``"b"``, ``"1"``, ``".L"``.
-    label : str
-        ``"contr.treatment"``, ...; ``"matrix"`` for one given by hand.
-    """
-
-    matrix: np.ndarray
-    names: tuple[str, ...]
-    label: str
 
 
 def _treatment(levels: Sequence[str], base: int = 0) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.model.bases.rank import independent_columns
+from pymackay.model.bases.scaling import independent_columns
 
 __all__ = [
     "PolynomialBasis",

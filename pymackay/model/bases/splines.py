@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.interpolate import BSpline
 
 __all__ = ["BSplineBasis", "NaturalSplineBasis", "inner_knots"]
 
@@ -96,28 +97,8 @@ class BSplineBasis:
 
     def derivative(self, x: np.ndarray, order: int) -> np.ndarray:
         """Return a derivative of all B-splines at points between the boundary knots."""
-        knots, degree = self.all_knots, self.degree
-        interval = np.searchsorted(knots, x, side="right") - 1
-        interval = np.clip(interval, degree, len(knots) - degree - 2)
-        return _derivative(knots, x, interval, degree, order)
-
-
-def _derivative(
-    knots: np.ndarray, x: np.ndarray, interval: np.ndarray, degree: int, order: int
-) -> np.ndarray:
-    """Differentiate B-splines by the recurrence over degrees, from step functions on."""
-    if degree == 0:
-        basis = np.zeros((len(x), len(knots) - 1))
-        basis[np.arange(len(x)), interval] = 1.0 if order == 0 else 0.0
-        return basis
-    lower = _derivative(knots, x, interval, degree - 1, max(order - 1, 0))
-    width = knots[degree:] - knots[:-degree]
-    scaled = np.divide(lower, width, out=np.zeros_like(lower), where=width > 0.0)
-    if order > 0:
-        return degree * (scaled[:, :-1] - scaled[:, 1:])
-    rising = x[:, None] - knots[: -degree - 1]
-    falling = knots[degree + 1 :] - x[:, None]
-    return rising * scaled[:, :-1] + falling * scaled[:, 1:]
+        unit = np.eye(len(self.all_knots) - self.degree - 1)
+        return np.asarray(BSpline(self.all_knots, unit, self.degree)(x, nu=order))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,23 +1,54 @@
-"""Columns of a model: `Numeric` and `Factor`, and how they are read from a pandas column."""
+"""Columns of a model: `Numeric` and `Factor`, and how factors are made, combined and recoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
-from pymackay.model.bases.contrasts import Contrasts
+from pymackay.model.sums.by_level import chunks
 
-__all__ = ["Column", "Factor", "Numeric", "read_column"]
+__all__ = [
+    "Column",
+    "Contrasts",
+    "Factor",
+    "Numeric",
+    "as_factor",
+    "codes_among",
+    "combine",
+    "drop_unused",
+    "levels_in_use",
+    "number_labels",
+    "number_levels",
+    "recode",
+    "renumber",
+]
 
 LOGICAL_LEVELS = ("FALSE", "TRUE")
-_R_INTEGER_MAX = 2**31 - 1
 _EXACT_DIGITS = 10**15
+_DENSE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """How the levels of a factor become columns.
+
+    Attributes
+    ----------
+    matrix : numpy.ndarray, shape (levels, columns)
+    names : tuple of str
+        What follows the factor's name in the names of its columns: ``"b"``, ``"1"``, ``".L"``.
+    label : str
+        ``"contr.treatment"``, ...; ``"matrix"`` for one given by hand.
+    """
+
+    matrix: np.ndarray
+    names: tuple[str, ...]
+    label: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +79,19 @@ class Numeric:
 
     def missing(self) -> np.ndarray | None:
         """Rows with a missing value; None if there is none."""
-        if _surely_finite(self.values):
-            return None
-        absent = np.isnan(self.values)
-        absent = absent.any(axis=1) if absent.ndim == 2 else absent
-        return absent if absent.any() else None
+        return self._rows_with(np.isnan)
 
     def infinite(self) -> np.ndarray | None:
         """Rows with an infinite value; None if there is none."""
-        if _surely_finite(self.values):
-            return None
-        found = np.isinf(self.values)
-        found = found.any(axis=1) if found.ndim == 2 else found
-        return found if found.any() else None
+        return self._rows_with(np.isinf)
+
+    def _rows_with(self, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+        """Return the rows some value of which is missing or infinite, as `test` says."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a finite sum has finite parts
+            if self.values.dtype.kind != "f" or np.isfinite(np.sum(self.values)):
+                return None
+        hits = np.asarray(test(self.values).reshape(len(self), -1).any(axis=1))
+        return hits if hits.any() else None
 
     def take(self, rows: np.ndarray) -> Numeric:
         """Return some rows, given as positions or as a mask."""
@@ -108,152 +139,6 @@ class Factor:
 Column = Numeric | Factor
 
 
-def _surely_finite(values: np.ndarray) -> bool:
-    """Whether the sum alone proves that every value is finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return values.dtype.kind != "f" or bool(np.isfinite(np.sum(values)))
-
-
-def read_column(values: Any, name: str) -> Column:
-    """Read a column of a data frame, or anything array-like, without changing it.
-
-    Parameters
-    ----------
-    values : pandas.Series, array or sequence
-    name : str
-        For error messages.
-
-    Returns
-    -------
-    Numeric or Factor
-
-    Raises
-    ------
-    DataError
-        If the column holds neither numbers nor categories: dates, lists, mixed types.
-    """
-    array = values.array if isinstance(values, pd.Series | pd.Index) else values
-    if isinstance(getattr(array, "dtype", None), pd.StringDtype):
-        return read_text(array)
-    if isinstance(array, pd.arrays.NumpyExtensionArray):
-        array = array.to_numpy()
-    if isinstance(array, pd.Categorical):
-        return _read_categorical(array, name)
-    if not isinstance(array, pd.api.extensions.ExtensionArray):
-        array = np.asarray(array)
-        if array.ndim != 1:
-            raise DataError(
-                f"the column '{name}' has {array.ndim} dimensions, but a column has one value a row"
-            )
-        return _read_numpy(array, name)
-    return _read_extension(array, name)
-
-
-def _read_numpy(array: np.ndarray, name: str) -> Column:
-    kind = array.dtype.kind
-    if kind == "f":
-        return Numeric(array.astype(np.float64, copy=False))
-    if kind in "iu":
-        return _integers(array)
-    if kind == "b":
-        return Factor(array.astype(np.int8), LOGICAL_LEVELS, "logical")
-    if kind in "UT":
-        return read_text(array.astype(object))
-    if kind == "O":
-        return _read_objects(array, name)
-    raise _refused(name, str(array.dtype))
-
-
-def _integers(array: np.ndarray) -> Numeric:
-    """Keep integers exact; beyond 32 bits R holds doubles, which print otherwise."""
-    small = array.dtype.itemsize < 4 or not len(array)
-    fits = small or (array.max() <= _R_INTEGER_MAX and array.min() >= -_R_INTEGER_MAX)
-    return Numeric(array, integer=fits)
-
-
-def _read_extension(array: pd.api.extensions.ExtensionArray, name: str) -> Column:
-    dtype = array.dtype
-    kind = getattr(dtype, "kind", "O")
-    if isinstance(dtype, pd.SparseDtype):
-        return _read_numpy(np.asarray(array), name)
-    refused = isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype | pd.DatetimeTZDtype)
-    if refused or kind in "mMc":
-        raise _refused(name, str(dtype))
-    if kind == "b":
-        return _logical_with_missing(array)
-    if kind in "iuf":
-        return _numbers_with_missing(array, kind)
-    return _read_objects(np.asarray(array, dtype=object), name)
-
-
-def _numbers_with_missing(array: pd.api.extensions.ExtensionArray, kind: str) -> Numeric:
-    if kind in "iu" and not array.isna().any():
-        return _integers(np.asarray(array, dtype=array.dtype.numpy_dtype))
-    values = pd.Series(array).to_numpy(dtype=np.float64, na_value=np.nan)
-    return Numeric(values, integer=kind in "iu" and _within_r_integers(values))
-
-
-def _within_r_integers(values: np.ndarray) -> bool:
-    return not np.any(np.abs(values) > _R_INTEGER_MAX)
-
-
-def _logical_with_missing(array: Any) -> Factor:
-    absent = np.asarray(pd.isna(array))
-    codes = np.full(len(array), -1, dtype=np.int8)
-    codes[~absent] = np.asarray(array[~absent], dtype=np.int8)
-    return Factor(codes, LOGICAL_LEVELS, "logical")
-
-
-def _read_objects(array: np.ndarray, name: str) -> Column:
-    inferred = pd.api.types.infer_dtype(array, skipna=True)
-    if inferred == "string":
-        return read_text(array)
-    if inferred == "boolean":
-        return _logical_with_missing(array)
-    if inferred in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
-        values = np.where(pd.isna(array), np.nan, array).astype(np.float64)
-        return Numeric(values, integer=inferred == "integer" and _within_r_integers(values))
-    raise _refused(name, "mixed types" if inferred.startswith("mixed") else inferred)
-
-
-def read_text(array: Any) -> Factor:
-    """Read strings as categories, levels sorted by code point; missing values are -1."""
-    codes, found = pd.factorize(array)
-    labels = [str(label) for label in found]
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    return Factor(renumber(codes, order), tuple(labels[i] for i in order), "text")
-
-
-def renumber(codes: np.ndarray, order: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Give codes new numbers: the category ``order[k]`` becomes ``k``, missing stays -1."""
-    ranks = np.full(len(order) + 1, -1, dtype=np.int32)
-    ranks[np.asarray(order, dtype=np.intp)] = np.arange(len(order), dtype=np.int32)
-    return ranks[codes]
-
-
-def _read_categorical(array: pd.Categorical, name: str) -> Factor:
-    labels = category_labels(array.categories, name)
-    kind = "ordered" if array.ordered else "factor"
-    if len(set(labels)) == len(labels):
-        return Factor(array.codes, tuple(labels), kind)
-    levels = list(dict.fromkeys(labels))
-    places = np.array([*(levels.index(label) for label in labels), -1], dtype=np.int32)
-    return Factor(places[array.codes], tuple(levels), kind)
-
-
-def category_labels(categories: pd.Index, name: str) -> list[str]:
-    """Write categories as R writes levels."""
-    values = categories.tolist()
-    if all(isinstance(value, str) for value in values):
-        return values
-    if isinstance(categories.dtype, pd.IntervalDtype) or categories.dtype.kind in "mM":
-        return [str(value) for value in categories]
-    column = read_column(categories, name)
-    if isinstance(column, Numeric):
-        return number_labels(column.values, column.integer)
-    return [column.levels[code] for code in column.codes]
-
-
 def number_labels(values: np.ndarray, integer: bool) -> list[str]:
     """Write numbers as R's ``as.character`` does; integers beyond a double's digits stay exact."""
     if values.dtype.kind in "iu":
@@ -268,10 +153,188 @@ def number_labels(values: np.ndarray, integer: bool) -> list[str]:
     return [format_number(value) for value in values.tolist()]
 
 
-def _refused(name: str, found: str) -> DataError:
-    cure = (
-        "convert it to numbers, for example the days since the first date"
-        if any(word in found for word in ("date", "time", "period"))
-        else "give it one type: numbers, strings, booleans or a pandas Categorical"
+def renumber(
+    codes: np.ndarray, order: Sequence[int] | np.ndarray, size: int | None = None
+) -> np.ndarray:
+    """Give codes below `size` new numbers: ``order[k]`` becomes k, others and -1 become -1."""
+    ranks = np.full((len(order) if size is None else size) + 1, -1, dtype=np.int32)
+    ranks[np.asarray(order, dtype=np.intp)] = np.arange(len(order), dtype=np.int32)
+    return ranks[codes]
+
+
+def codes_among(
+    codes: np.ndarray, labels: Iterable[str | None], levels: Sequence[str]
+) -> np.ndarray:
+    """Number codes by where their labels stand among `levels`; -1 where they do not, or missing."""
+    places = {level: i for i, level in enumerate(levels)}
+    return np.array([*(places.get(label, -1) for label in labels), -1], dtype=np.int32)[codes]  # type: ignore[arg-type]
+
+
+def as_factor(column: Column, name: str) -> Factor:
+    """Turn a column into a factor with the levels in use, as R's ``factor`` does.
+
+    Numbers are sorted and printed with 15 significant digits; strings are sorted by code point;
+    a factor keeps the order of its levels.
+
+    Raises
+    ------
+    DataError
+        If the column is a matrix, such as ``poly(x, 2)``.
+    """
+    if isinstance(column, Factor):
+        kind = "ordered" if column.kind == "ordered" else "factor"
+        return drop_unused(Factor(column.codes, column.levels, kind))
+    if column.values.ndim != 1:
+        raise DataError(f"'{name}' has several columns, so that it cannot be a factor")
+    codes, values = _sorted_codes(column.values)
+    labels = number_labels(values, column.integer)
+    is_float = column.values.dtype.kind == "f"
+    levels = tuple(dict.fromkeys(labels) if is_float else labels)
+    if len(levels) < len(labels):  # numbers that print the same
+        codes = codes_among(codes, labels, levels)
+    return Factor(codes, levels)
+
+
+def number_levels(column: Numeric) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct values of a column of numbers in rising order.
+
+    Returns
+    -------
+    tuple
+        Codes, and the values; those that print the same are one, rounded as they print.
+    """
+    codes, values = _sorted_codes(column.values)
+    if values.dtype.kind == "f":
+        labels = number_labels(values, column.integer)
+        values, places = np.unique(np.array(labels, dtype=np.float64), return_inverse=True)
+        codes = places.astype(np.int32)[codes]
+    elif values.dtype.itemsize == 8 and values.max() > np.iinfo(np.int64).max:
+        return codes, values
+    else:
+        values = values.astype(np.int64, copy=False)
+    return codes, values
+
+
+def _sorted_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct values in rising order; nan is -1.
+
+    Integers of a moderate range are numbered through a table, without hashing or sorting.
+    """
+    if values.dtype.kind in "iu" and len(values):
+        low, high = int(values.min()), int(values.max())
+        span = high - low + 1
+        if span <= _DENSE * len(values) + 64:
+            return _table_codes(values, low, span)
+    codes, distinct = pd.factorize(values)
+    order = np.argsort(distinct, kind="stable")
+    return renumber(codes, order), distinct[order]
+
+
+def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number integers between `low` and ``low + span`` in rising order, some rows at a time."""
+    wide = values.dtype if values.dtype.itemsize == 8 else np.dtype(np.int64)
+    least = wide.type(low)
+    present = np.zeros(span, dtype=bool)
+    for rows in chunks(len(values)):
+        present[values[rows].astype(wide) - least] = True
+    found = np.flatnonzero(present)
+    ranks = np.zeros(span, dtype=np.int32)
+    ranks[found] = np.arange(len(found), dtype=np.int32)
+    codes = np.empty(len(values), dtype=np.int32)
+    for rows in chunks(len(values)):
+        codes[rows] = ranks[values[rows].astype(wide) - least]
+    return codes, found.astype(wide) + least
+
+
+def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
+    """Return which of `size` codes occur, ascending; -1 does not count."""
+    if size <= _DENSE * len(codes) + 64:
+        present = np.zeros(size + 1, dtype=bool)
+        for rows in chunks(len(codes)):
+            present[codes[rows]] = True
+        return np.flatnonzero(present[:size])
+    found = np.unique(codes)
+    return found[found >= 0]
+
+
+def drop_unused(factor: Factor) -> Factor:
+    """Drop the levels that no row has; contrasts that came with the factor go with them."""
+    used = levels_in_use(factor.codes, len(factor.levels))
+    if len(used) == len(factor.levels):
+        return factor
+    codes = renumber(factor.codes, used, len(factor.levels))
+    levels = tuple(factor.levels[i] for i in used)
+    return replace(factor, codes=codes, levels=levels, contrasts=None)
+
+
+def combine(
+    first: Factor, second: Factor, name: str, *, separator: str = ":", first_slowest: bool = True
+) -> Factor:
+    """Cross two factors; only combinations in use become levels.
+
+    Parameters
+    ----------
+    first, second : Factor
+    name : str
+        For error messages.
+    separator : str
+        Stands between the two levels.
+    first_slowest : bool
+        The order of levels: sorted by `first` (R's ``a:b``), or by `second` (``interaction``).
+
+    Raises
+    ------
+    DataError
+        If two combinations would have the same name.
+    """
+    slow, fast = (first, second) if first_slowest else (second, first)
+    width = len(fast.levels)
+    wide = len(slow.levels) * width > np.iinfo(np.int32).max
+    pairs = slow.codes.astype(np.int64 if wide else np.int32) * width + fast.codes
+    missing = (first.codes < 0) | (second.codes < 0)
+    if missing.any():
+        pairs[missing] = -1
+    used = levels_in_use(pairs, len(slow.levels) * width)
+    codes = _ranks(pairs, used, len(slow.levels) * width)
+    a, b = (used // width, used % width) if first_slowest else (used % width, used // width)
+    levels = tuple(
+        f"{first.levels[i]}{separator}{second.levels[j]}"
+        for i, j in zip(a.tolist(), b.tolist(), strict=True)
     )
-    return DataError(f"the column '{name}' holds {found}, which a model cannot use; {cure}")
+    _refuse_same_names(levels, name)
+    return Factor(codes, levels)
+
+
+def _ranks(codes: np.ndarray, used: np.ndarray, size: int) -> np.ndarray:
+    """Number the codes in use from 0; -1 stays."""
+    if size <= _DENSE * len(codes) + 64:
+        return renumber(codes, used, size)
+    ranks = np.searchsorted(used, codes).astype(np.int32)
+    return np.where(codes < 0, np.int32(-1), ranks)
+
+
+def _refuse_same_names(levels: Sequence[str], name: str) -> None:
+    if len(set(levels)) < len(levels):
+        seen: set[str] = set()
+        twice = next(level for level in levels if level in seen or seen.add(level))  # type: ignore[func-returns-value]
+        raise DataError(
+            f"two different levels of '{name}' would both be called '{twice}', because the "
+            f"levels themselves contain the separator; rename them"
+        )
+
+
+def recode(factor: Factor, levels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Express a factor in given levels.
+
+    Returns
+    -------
+    tuple
+        Codes, -1 where the row is missing or its level is not among `levels`; and the levels in
+        use that are not.
+    """
+    if factor.levels == tuple(levels):
+        return factor.codes, ()
+    known = set(levels)
+    used = levels_in_use(factor.codes, len(factor.levels))
+    unknown = tuple(factor.levels[i] for i in used if factor.levels[i] not in known)
+    return codes_among(factor.codes, factor.levels, levels), unknown

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
-from pymackay.model.columns.column import Column, read_column
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Column,
+    Factor,
+    Numeric,
+    codes_among,
+    number_labels,
+    renumber,
+)
 
-__all__ = ["Table"]
+__all__ = ["Table", "is_dask", "is_source", "read_column", "read_text"]
+
+_R_INTEGER_MAX = 2**31 - 1
 
 
 class Table:
@@ -94,3 +105,161 @@ def _common_length(data: Mapping[str, Any]) -> int:
         shown = ", ".join(f"{name}: {n}" for name, n in list(lengths.items())[:8])
         raise DataError(f"the columns of data must have one length, but have {shown}")
     return next(iter(lengths.values()))
+
+
+def read_column(values: Any, name: str) -> Column:
+    """Read a column of a data frame, or anything array-like, without changing it.
+
+    Parameters
+    ----------
+    values : pandas.Series, array or sequence
+    name : str
+        For error messages.
+
+    Returns
+    -------
+    Numeric or Factor
+
+    Raises
+    ------
+    DataError
+        If the column holds neither numbers nor categories: dates, lists, mixed types.
+    """
+    array = values.array if isinstance(values, pd.Series | pd.Index) else values
+    if isinstance(getattr(array, "dtype", None), pd.StringDtype):
+        return read_text(array)
+    if isinstance(array, pd.arrays.NumpyExtensionArray):
+        array = array.to_numpy()
+    if isinstance(array, pd.Categorical):
+        return _read_categorical(array, name)
+    if not isinstance(array, pd.api.extensions.ExtensionArray):
+        array = np.asarray(array)
+        if array.ndim != 1:
+            raise DataError(
+                f"the column '{name}' has {array.ndim} dimensions, but a column has one value a row"
+            )
+        return _read_numpy(array, name)
+    return _read_extension(array, name)
+
+
+def _read_numpy(array: np.ndarray, name: str) -> Column:
+    kind = array.dtype.kind
+    if kind == "f":
+        return Numeric(array.astype(np.float64, copy=False))
+    if kind in "iu":
+        return _integers(array)
+    if kind == "b":
+        return Factor(array.astype(np.int8), LOGICAL_LEVELS, "logical")
+    if kind in "UT":
+        return read_text(array.astype(object))
+    if kind == "O":
+        return _read_objects(array, name)
+    raise _refused(name, str(array.dtype))
+
+
+def _integers(array: np.ndarray) -> Numeric:
+    """Keep integers exact; beyond 32 bits R holds doubles, which print otherwise."""
+    small = array.dtype.itemsize < 4 or not len(array)
+    fits = small or (array.max() <= _R_INTEGER_MAX and array.min() >= -_R_INTEGER_MAX)
+    return Numeric(array, integer=fits)
+
+
+def _read_extension(array: pd.api.extensions.ExtensionArray, name: str) -> Column:
+    dtype = array.dtype
+    kind = getattr(dtype, "kind", "O")
+    if isinstance(dtype, pd.SparseDtype):
+        return _read_numpy(np.asarray(array), name)
+    refused = isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype | pd.DatetimeTZDtype)
+    if refused or kind in "mMc":
+        raise _refused(name, str(dtype))
+    if kind == "b":
+        return _logical_with_missing(array)
+    if kind in "iuf":
+        return _numbers_with_missing(array, kind)
+    return _read_objects(np.asarray(array, dtype=object), name)
+
+
+def _numbers_with_missing(array: pd.api.extensions.ExtensionArray, kind: str) -> Numeric:
+    if kind in "iu" and not array.isna().any():
+        return _integers(np.asarray(array, dtype=array.dtype.numpy_dtype))
+    values = pd.Series(array).to_numpy(dtype=np.float64, na_value=np.nan)
+    return Numeric(values, integer=kind in "iu" and _within_r_integers(values))
+
+
+def _within_r_integers(values: np.ndarray) -> bool:
+    return not np.any(np.abs(values) > _R_INTEGER_MAX)
+
+
+def _logical_with_missing(array: Any) -> Factor:
+    absent = np.asarray(pd.isna(array))
+    codes = np.full(len(array), -1, dtype=np.int8)
+    codes[~absent] = np.asarray(array[~absent], dtype=np.int8)
+    return Factor(codes, LOGICAL_LEVELS, "logical")
+
+
+def _read_objects(array: np.ndarray, name: str) -> Column:
+    inferred = pd.api.types.infer_dtype(array, skipna=True)
+    if inferred == "string":
+        return read_text(array)
+    if inferred == "boolean":
+        return _logical_with_missing(array)
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
+        values = np.where(pd.isna(array), np.nan, array).astype(np.float64)
+        return Numeric(values, integer=inferred == "integer" and _within_r_integers(values))
+    raise _refused(name, "mixed types" if inferred.startswith("mixed") else inferred)
+
+
+def read_text(array: Any) -> Factor:
+    """Read strings as categories, levels sorted by code point; missing values are -1."""
+    codes, found = pd.factorize(array)
+    labels = [str(label) for label in found]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    return Factor(renumber(codes, order), tuple(labels[i] for i in order), "text")
+
+
+def _read_categorical(array: pd.Categorical, name: str) -> Factor:
+    labels = category_labels(array.categories, name)
+    kind = "ordered" if array.ordered else "factor"
+    levels = tuple(dict.fromkeys(labels))
+    codes = array.codes if len(levels) == len(labels) else codes_among(array.codes, labels, levels)
+    return Factor(codes, levels, kind)
+
+
+def category_labels(categories: pd.Index, name: str) -> list[str]:
+    """Write categories as R writes levels."""
+    values = categories.tolist()
+    if all(isinstance(value, str) for value in values):
+        return values
+    if isinstance(categories.dtype, pd.IntervalDtype) or categories.dtype.kind in "mM":
+        return [str(value) for value in categories]
+    column = read_column(categories, name)
+    if isinstance(column, Numeric):
+        return number_labels(column.values, column.integer)
+    return [column.levels[code] for code in column.codes]
+
+
+def _refused(name: str, found: str) -> DataError:
+    cure = (
+        "convert it to numbers, for example the days since the first date"
+        if any(word in found for word in ("date", "time", "period"))
+        else "give it one type: numbers, strings, booleans or a pandas Categorical"
+    )
+    return DataError(f"the column '{name}' holds {found}, which a model cannot use; {cure}")
+
+
+def is_source(data: Any) -> bool:
+    """Say whether `data` come in partitions: a path, an iterator of frames, Dask."""
+    if isinstance(data, pd.DataFrame | Mapping):
+        return False
+    if isinstance(data, str | os.PathLike) or is_dask(data):
+        return True
+    if isinstance(data, list | tuple):
+        return len(data) > 0 and all(isinstance(part, pd.DataFrame) for part in data)
+    return isinstance(data, Iterator)
+
+
+def is_dask(source: Any) -> bool:
+    """Say whether `source` is a Dask DataFrame; Dask is not imported for the answer."""
+    return type(source).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(
+        source, "to_delayed"
+    )

@@ -1,24 +1,105 @@
-"""`build_model`: a formula and a table become the arrays of a linear mixed model."""
+"""`build_model`: a formula and a table become the arrays of a linear mixed model.
+
+The fixed part leaves out columns that depend on others; random terms stand in lme4's order, under
+its names. `Blueprint` is what a model remembers so that new data get the same columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
+from pymackay.formula.bars import Bar
 from pymackay.formula.specification import Specification, specify
-from pymackay.model.columns.column import Factor, Numeric
+from pymackay.formula.terms import Terms
+from pymackay.model.bases.scaling import independent_columns
+from pymackay.model.columns.column import Column, Contrasts, Factor, Numeric
 from pymackay.model.columns.table import Table
-from pymackay.model.design.blueprint import Blueprint
-from pymackay.model.design.fixed_part import FixedPart, build_fixed_part
-from pymackay.model.design.frame import Frame, Selection, make_frame
-from pymackay.model.design.random_part import RandomPart, build_random_part
-from pymackay.model.model import Model
+from pymackay.model.design.arguments import Arguments, fixed_contrasts
+from pymackay.model.design.frame import Frame, make_frame
+from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, make_side
+from pymackay.model.model import GroupingFactor, Model, arrange_terms
+from pymackay.model.sums.sparse_gram import SparseGram
 
-__all__ = ["build_model"]
+__all__ = [
+    "Blueprint",
+    "Built",
+    "FixedPart",
+    "RandomPart",
+    "build_fixed_part",
+    "build_model",
+    "build_rows",
+    "make_model",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """How a model was made from its data.
+
+    Attributes
+    ----------
+    specification : Specification
+        The formula, read.
+    memory : dict
+        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
+    fixed : SideBlueprint
+    kept : numpy.ndarray of int, shape (p,)
+        Columns of the full fixed design that were kept.
+    assign : numpy.ndarray of int, shape (p,)
+        The term of the fixed part that each column belongs to, from 1; 0 for the intercept.
+    bars : tuple of Bar
+        The model's random terms, in their order.
+    random : tuple of SideBlueprint
+        The left side of each.
+    levels : dict of str to tuple of str
+        Grouping factor to its levels.
+    offset : str or None
+        The argument `offset`, where it was an expression of columns.
+    offset_was_array : bool
+        Whether the argument `offset` was an array, which new data need anew.
+    """
+
+    specification: Specification
+    memory: dict[str, Any]
+    fixed: SideBlueprint
+    kept: np.ndarray
+    assign: np.ndarray
+    bars: tuple[Bar, ...]
+    random: tuple[SideBlueprint, ...]
+    levels: dict[str, tuple[str, ...]]
+    offset: str | None = None
+    offset_was_array: bool = False
+
+    @property
+    def term_labels(self) -> tuple[str, ...]:
+        """R's labels of the fixed part's terms; `assign` counts them from 1."""
+        terms = self.fixed.terms
+        return tuple(terms.label(term) for term in terms.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model as it was made from rows that are kept, or were summed up and let go.
+
+    Attributes
+    ----------
+    model : Model
+        Of rows that were let go, its arrays have none.
+    n : int
+        Number of rows.
+    gram : SparseGram or None
+        Cross-products of the rows that were let go.
+    """
+
+    model: Model
+    n: int
+    gram: SparseGram | None = None
 
 
 def build_model(
@@ -72,52 +153,62 @@ def build_model(
     (('(Intercept)',), ('(Intercept)',), ('a', 'b'))
     """
     table = Table(data)
-    specification = specify(formula, table.names)
-    frame = make_frame(specification, table, Selection(weights, offset, subset))
+    arguments = Arguments(weights, offset, subset, contrasts)
+    return build_rows(specify(formula, table.names), table, arguments).model
+
+
+def build_rows(specification: Specification, table: Table, arguments: Arguments) -> Built:
+    """Build the model of a formula that is read already; see `build_model`."""
+    frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
-    fixed = build_fixed_part(specification.fixed, frame, contrasts, table.names)
-    random = build_random_part(specification.bars, frame)
+    fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
+    random = _build_random_part(specification.bars, frame)
+    model = make_model(specification, arguments, frame, fixed, random, y)
+    return Built(replace(model, given={"data": table.data, **vars(arguments)}), frame.n)
+
+
+def make_model(
+    specification: Specification,
+    arguments: Arguments,
+    frame: Frame,
+    fixed: FixedPart,
+    random: RandomPart,
+    y: np.ndarray,
+) -> Model:
+    """Put a model together; the arrays of rows that were summed up and let go have no rows."""
+    bars = specification.bars
+    places, terms = arrange_terms(
+        [(bar.group_name, bar.text) for bar in bars], random.columns, random.factors, random.n
+    )
+    factors = {term.group: random.factors[term.group] for term in terms}
+    by_expression = isinstance(arguments.offset, str)
     return Model(
-        formula=formula,
+        formula=specification.formula,
         response=specification.response.name,
         y=y,
         X=fixed.X,
         fixed=fixed.names,
-        terms=random.terms,
-        factors=random.factors,
+        terms=terms,
+        factors=factors,
         rows=frame.rows,
         weights=frame.weights,
         offset=frame.offset,
         dropped=fixed.dropped,
         contrasts=fixed.contrasts,
         messages=(*specification.messages, *frame.messages, *fixed.messages),
-        blueprint=_blueprint(specification, frame, fixed, random, offset),
+        blueprint=Blueprint(
+            specification=specification,
+            memory=frame.memory,
+            fixed=fixed.side,
+            kept=fixed.kept,
+            assign=np.array(fixed.side.assign, dtype=np.intp)[fixed.kept],
+            bars=tuple(bars[i] for i in places),
+            random=tuple(random.sides[i] for i in places),
+            levels={name: factor.levels for name, factor in factors.items()},
+            offset=arguments.offset if by_expression else None,
+            offset_was_array=arguments.offset is not None and not by_expression,
+        ),
         columns=frame.columns,
-        given={
-            "data": data,
-            "weights": weights,
-            "offset": offset,
-            "subset": subset,
-            "contrasts": contrasts,
-        },
-    )
-
-
-def _blueprint(
-    specification: Specification, frame: Frame, fixed: FixedPart, random: RandomPart, offset: Any
-) -> Blueprint:
-    by_expression = isinstance(offset, str)
-    return Blueprint(
-        specification=specification,
-        memory=frame.memory,
-        fixed=fixed.side,
-        kept=fixed.kept,
-        assign=fixed.assign,
-        bars=random.bars,
-        random=random.sides,
-        levels={name: factor.levels for name, factor in random.factors.items()},
-        offset=offset if by_expression else None,
-        offset_was_array=offset is not None and not by_expression,
     )
 
 
@@ -135,3 +226,135 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
         raise DataError(f"the response '{name}' has several columns, but a model has one response")
     values = column.values if isinstance(column, Numeric) else column.codes
     return np.array(values, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPart:
+    """The fixed design.
+
+    Attributes
+    ----------
+    X : numpy.ndarray, shape (n, p)
+        Of full column rank, column-major.
+    names : tuple of str, length p
+    dropped : tuple of str
+        Columns left out.
+    kept : numpy.ndarray of int, shape (p,)
+        Positions in the full design of those kept.
+    side : SideBlueprint
+    contrasts : dict of str to str
+        Factor to the name of its contrasts.
+    messages : tuple of str
+    """
+
+    X: np.ndarray
+    names: tuple[str, ...]
+    dropped: tuple[str, ...]
+    kept: np.ndarray
+    side: SideBlueprint
+    contrasts: dict[str, str]
+    messages: tuple[str, ...]
+
+
+def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str]) -> FixedPart:
+    """Build the fixed part.
+
+    Parameters
+    ----------
+    terms : Terms
+    frame : Frame
+    contrasts : mapping or None
+        The user's argument.
+    known : list of str
+        Columns of the data.
+
+    Raises
+    ------
+    ArgumentError
+        If `contrasts` is wrong.
+    DataError
+        If a factor has one level, or no row is left for the residual.
+    """
+    asked: dict[str, Any] = {}
+    notes: list[str] = []
+    if contrasts is not None:
+        asked, notes = fixed_contrasts(contrasts, terms, frame.columns, known)
+    side, full = make_side(terms, frame.columns, asked, frame.n)
+    kept = independent_columns(full.values)
+    _check_size(len(kept), frame.n)
+    inside = set(kept.tolist())
+    dropped = tuple(name for j, name in enumerate(full.names) if j not in inside)
+    return FixedPart(
+        X=np.asfortranarray(full.values[:, kept]) if dropped else full.values,
+        names=tuple(full.names[j] for j in kept),
+        dropped=dropped,
+        kept=kept,
+        side=side,
+        contrasts=_contrast_labels(terms, frame.columns, side.contrasts),
+        messages=(*notes, *_rank_message(dropped)),
+    )
+
+
+def _rank_message(dropped: tuple[str, ...]) -> tuple[str, ...]:
+    if not dropped:
+        return ()
+    what = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
+    return (
+        f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {what}: "
+        f"{', '.join(dropped)}",
+    )
+
+
+def _check_size(p: int, n: int) -> None:
+    if p >= n:
+        raise DataError(
+            f"the fixed part has {p} columns for {n} rows, so that nothing is left for the "
+            f"residual; take terms out of the formula"
+        )
+
+
+def _contrast_labels(
+    terms: Terms, columns: Mapping[str, Column], chosen: Mapping[str, Contrasts]
+) -> dict[str, str]:
+    """Name the contrasts of every factor of the fixed part, those without a term included."""
+    labels = {}
+    for variable in terms.variables[1:]:
+        column = columns[variable.name]
+        if variable.name in chosen:
+            labels[variable.name] = chosen[variable.name].label
+        elif isinstance(column, Factor):
+            labels[variable.name] = "contr.poly" if column.kind == "ordered" else "contr.treatment"
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class RandomPart:
+    """Grouping factors, and the columns of random terms, bar by bar as the formula has them.
+
+    Attributes
+    ----------
+    factors : dict of str to GroupingFactor
+    sides : sequence of SideBlueprint
+        How each bar's columns were made.
+    columns : sequence of (tuple of str, numpy.ndarray)
+        Their names and values.
+    n : int
+        Number of rows.
+    """
+
+    factors: dict[str, GroupingFactor]
+    sides: Sequence[SideBlueprint]
+    columns: Sequence[tuple[tuple[str, ...], np.ndarray]]
+    n: int
+
+
+def _build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
+    factors: dict[str, GroupingFactor] = {}
+    for bar in bars:
+        if bar.group_name not in factors:
+            factor = group_rows(bar.group, frame.columns, bar.group_name)
+            codes = np.array(factor.codes, dtype=np.int32)
+            factors[bar.group_name] = GroupingFactor(bar.group_name, factor.levels, codes)
+    made = [make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n) for bar in bars]
+    columns = [(matrix.names, matrix.values) for _, matrix in made]
+    return RandomPart(factors, [side for side, _ in made], columns, frame.n)

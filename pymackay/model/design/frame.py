@@ -1,51 +1,201 @@
-"""`Frame`: the variables of a model on the rows that are used, as R's ``model.frame`` makes it."""
+"""`Frame`: the variables of a formula, evaluated on the rows that are used; and their `Evaluator`.
+
+A frame is what R's ``model.frame`` makes. Expressions call functions of the closed list only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
-from pymackay.formula.expression import Name, Node
+from pymackay.errors import ArgumentError, DataError, FormulaError
+from pymackay.formula.expression import (
+    Call,
+    Constant,
+    Name,
+    Node,
+    Number,
+    String,
+    deparse,
+    left_spine,
+)
+from pymackay.formula.functions import near_names
+from pymackay.formula.lexer import fault
 from pymackay.formula.parser import parse_expression
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import Variable
-from pymackay.model.columns.column import Column, Factor, Numeric, read_column
-from pymackay.model.columns.factors import drop_unused
+from pymackay.model.columns.column import Column, Factor, Numeric, drop_unused, recode
 from pymackay.model.columns.table import Table
-from pymackay.model.functions.evaluate import Evaluator
+from pymackay.model.design.arguments import Arguments, check_weights, read_numbers, read_truth
+from pymackay.model.functions.arithmetic import OPERATORS
+from pymackay.model.functions.call import Value, match_arguments
+from pymackay.model.functions.closed_list import find_function
 
 __all__ = [
+    "Evaluator",
     "Frame",
-    "Selection",
     "evaluate_variables",
     "make_frame",
     "read_extra",
     "sum_offsets",
 ]
 
+T = TypeVar("T")
+
 WEIGHTS, OFFSET = "(weights)", "(offset)"
+_NAMED_CONSTANTS: dict[str, Value] = {"pi": float(np.pi), "T": True, "F": False}
+_CONSTANTS: dict[str, Value] = {"TRUE": True, "FALSE": False, "NULL": None, "NA": float("nan")}
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """What chooses and weights the rows: the arguments beside the formula.
+class Evaluator:
+    """Evaluates the expressions of one formula over one table.
 
-    Attributes
+    Parameters
     ----------
-    weights, offset : str, array-like or None
-        A column's name, an R expression of columns, or one number for each row.
-    subset : str, array-like or None
-        An R expression, or one truth value for each row.
+    text : str
+        The formula, for error messages.
+    table : Table
+    memory : dict, optional
+        What is remembered: bases of ``poly``, centres of ``scale``, levels. Filled here.
+    is_new : bool
+        Whether the table holds new data, and `memory` what the model's own data gave.
     """
 
-    weights: Any = None
-    offset: Any = None
-    subset: Any = None
+    def __init__(
+        self,
+        text: str,
+        table: Table,
+        memory: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> None:
+        self.text = text
+        self.table = table
+        self.memory: dict[str, Any] = {} if memory is None else memory
+        self.is_new = is_new
+
+    def column(self, node: Node, name: str) -> Column:
+        """Evaluate an expression that must give one value for each row.
+
+        Raises
+        ------
+        FormulaError
+            If it uses what the language does not have.
+        DataError
+            If the data do not have the columns, or the wrong kind.
+        """
+        if isinstance(node, Name):
+            value = self.name(node)
+        else:
+            with np.errstate(all="ignore"):
+                value = self.evaluate(node)
+        if isinstance(value, Numeric | Factor) and len(value) == self.table.n:
+            return value
+        raise fault(
+            f"{name} does not have one value for each of the {self.table.n} rows; use columns of "
+            f"the data",
+            self.text,
+            node.position,
+        )
+
+    def evaluate(self, node: Node) -> Value:
+        """Evaluate an expression."""
+        if isinstance(node, Name):
+            return self.name(node)
+        if isinstance(node, Number | String):
+            return node.value
+        if isinstance(node, Constant):
+            return _CONSTANTS[node.text]
+        if node.function == "(":
+            return self.evaluate(node.arguments[0])
+        if not node.names and node.arguments:
+            return self.operator(node)
+        return self.function(node)
+
+    def name(self, node: Name) -> Value:
+        """Return a column, or a constant such as ``pi`` where no column has its name."""
+        if node.name not in self.table:
+            if node.name in _NAMED_CONSTANTS:
+                return _NAMED_CONSTANTS[node.name]
+            raise DataError(self._unknown_column(node))
+        column = self.table.column(node.name)
+        if isinstance(column, Factor):
+            return self._with_known_levels(node.name, column)
+        return column
+
+    def _unknown_column(self, node: Name) -> str:
+        suggestion = near_names(node.name, self.table.names)
+        shown = ", ".join(self.table.names[:12]) + (", ..." if len(self.table.names) > 12 else "")
+        return str(
+            fault(
+                f"the data have no column '{node.name}'{suggestion or f'; they have {shown}'}",
+                self.text,
+                node.position,
+            )
+        )
+
+    def _with_known_levels(self, name: str, column: Factor) -> Factor:
+        """Give a factor of new data the codes of the model's data; new levels come last."""
+        known, kind = self.remember(lambda: (column.levels, column.kind), f"levels of {name}")
+        if not self.is_new:
+            return column
+        in_model = set(known)
+        levels = known + tuple(level for level in column.levels if level not in in_model)
+        codes, _ = recode(column, levels)
+        return Factor(codes, levels, kind)
+
+    def operator(self, call: Call) -> Value:
+        """Evaluate a chain of operators without recursion to the left."""
+        if len(call.arguments) == 1:
+            return self._apply(call, [self.evaluate(call.arguments[0])])
+        first, links = left_spine(call, OPERATORS)
+        if not links:
+            raise fault(f"'{call.function}' cannot stand here", self.text, call.position)
+        value = self.evaluate(first)
+        for link, right in links:
+            value = self._apply(link, [value, self.evaluate(right)])
+        return value
+
+    def _apply(self, call: Call, operands: list[Value]) -> Value:
+        if call.function not in OPERATORS:
+            raise fault(f"'{call.function}' cannot stand here", self.text, call.position)
+        return OPERATORS[call.function](_CallContext(self, call), *operands)
+
+    def function(self, call: Call) -> Value:
+        """Call a function of the closed list."""
+        function = find_function(call, self.text)
+        context = _CallContext(self, call)
+        arguments = match_arguments(context, function, self.evaluate)
+        return function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})
+
+    def argument(self, given: str, what: str) -> Column:
+        """Evaluate an argument given as a column's name or an R expression."""
+        node = Name(given) if given in self.table else parse_expression(given, what=what)
+        within = Evaluator(given, self.table, self.memory, self.is_new)
+        return within.column(node, f"{what} '{given}'")
+
+    def remember(self, compute: Callable[[], T], key: str) -> T:
+        """Compute once from the model's data, and give the same answer for new data."""
+        if key not in self.memory:
+            self.memory[key] = compute()
+        return self.memory[key]
+
+
+class _CallContext:
+    """One call under evaluation, as its function sees it."""
+
+    def __init__(self, evaluator: Evaluator, call: Call) -> None:
+        self.evaluator = evaluator
+        self.call = call
+
+    def error(self, message: str) -> FormulaError:
+        return fault(message, self.evaluator.text, self.call.position)
+
+    def remember(self, compute: Callable[[], T], key: str = "") -> T:
+        return self.evaluator.remember(compute, f"{deparse(self.call)} {key}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +228,7 @@ class Frame:
         return len(self.rows)
 
 
-def make_frame(specification: Specification, table: Table, selection: Selection) -> Frame:
+def make_frame(specification: Specification, table: Table, arguments: Arguments) -> Frame:
     """Evaluate the variables of a formula and choose the rows.
 
     As in R, variables are computed on all rows; then `subset` is taken, then rows with a missing
@@ -90,8 +240,8 @@ def make_frame(specification: Specification, table: Table, selection: Selection)
     """
     evaluator = Evaluator(specification.formula, table)
     columns = evaluate_variables(evaluator, specification.variables)
-    given = _read_extras(evaluator, selection)
-    chosen = _chosen_rows(table, selection.subset)
+    given = _read_extras(evaluator, arguments)
+    chosen = _chosen_rows(table, arguments.subset)
     keep, messages = _complete_rows(table, {**columns, **given}, chosen)
     if keep is not None:
         columns = {name: column.take(keep) for name, column in columns.items()}
@@ -99,7 +249,7 @@ def make_frame(specification: Specification, table: Table, selection: Selection)
     _refuse_infinite({**columns, **given})
     weights = given.get(WEIGHTS)
     if weights is not None:
-        _check_weights(weights.values)
+        check_weights(weights.values)
     return Frame(
         columns={name: _used_levels(column) for name, column in columns.items()},
         rows=table.index if keep is None else table.index[keep],
@@ -110,11 +260,11 @@ def make_frame(specification: Specification, table: Table, selection: Selection)
     )
 
 
-def _read_extras(evaluator: Evaluator, selection: Selection) -> dict[str, Numeric]:
+def _read_extras(evaluator: Evaluator, arguments: Arguments) -> dict[str, Numeric]:
     """Read the weights and the offset that are given, under R's names for them."""
     extras = {
-        WEIGHTS: read_extra(evaluator, selection.weights, "weights"),
-        OFFSET: read_extra(evaluator, selection.offset, "offset"),
+        WEIGHTS: read_extra(evaluator, arguments.weights, "weights"),
+        OFFSET: read_extra(evaluator, arguments.offset, "offset"),
     }
     return {name: extra for name, extra in extras.items() if extra is not None}
 
@@ -140,69 +290,25 @@ def read_extra(evaluator: Evaluator, given: Any, what: str) -> Numeric | None:
     """Read `weights` or `offset`, a fresh array on all rows."""
     if given is None:
         return None
-    if isinstance(given, str):
-        column: Any = _evaluate_argument(evaluator, given, what)
-        if isinstance(column, Factor) or column.values.ndim != 1:
-            held = "categories" if isinstance(column, Factor) else "several columns"
-            raise DataError(f"{what} '{given}' must be one column of numbers, but holds {held}")
-        return Numeric(np.array(column.values, dtype=np.float64))
-    return Numeric(_read_array(given, evaluator.table, what))
-
-
-def _evaluate_argument(evaluator: Evaluator, given: str, what: str) -> Column:
-    """Evaluate an argument given as a column's name or an R expression."""
-    if given in evaluator.table:
-        node: Node = Name(given)
-    else:
-        node = parse_expression(given, what=what)
-    within = Evaluator(given, evaluator.table, evaluator.memory, evaluator.is_new)
-    return within.column(node, f"{what} '{given}'")
-
-
-def _read_array(given: Any, table: Table, what: str) -> np.ndarray:
-    """Read one number for each row of the data."""
-    _check_alignment(given, table, what)
-    column = read_column(given, what)
+    if not isinstance(given, str):
+        return Numeric(read_numbers(given, evaluator.table, what))
+    column = evaluator.argument(given, what)
     if isinstance(column, Factor) or column.values.ndim != 1:
-        raise ArgumentError(
-            f"{what} must be a column's name or one number for each row, not a "
-            f"{type(given).__name__} of other values"
-        )
-    return np.array(column.values, dtype=np.float64)
-
-
-def _check_alignment(given: Any, table: Table, what: str) -> None:
-    """Check that an array goes with the rows of the data."""
-    if np.ndim(given) != 1:
-        raise ArgumentError(
-            f"{what} must be a column's name or one value for each row, not {type(given).__name__}"
-        )
-    if len(given) != table.n:
-        raise ArgumentError(f"{what} has {len(given)} values, but the data have {table.n} rows")
-    if isinstance(given, pd.Series) and not given.index.equals(table.index):
-        raise ArgumentError(
-            f"{what} is a Series with another index than the data; align it, or pass "
-            f"{what}.to_numpy() to go by position"
-        )
+        held = "categories" if isinstance(column, Factor) else "several columns"
+        raise DataError(f"{what} '{given}' must be one column of numbers, but holds {held}")
+    return Numeric(np.array(column.values, dtype=np.float64))
 
 
 def _chosen_rows(table: Table, subset: Any) -> np.ndarray | None:
     """Return the rows that `subset` chooses, as a mask; a missing answer is no."""
     if subset is None:
         return None
-    if isinstance(subset, str):
-        column = _evaluate_argument(Evaluator(subset, table), subset, "subset")
-        if not (isinstance(column, Factor) and column.kind == "logical"):
-            raise ArgumentError(
-                f"subset '{subset}' must be true or false for each row, such as "
-                f"'x > 3 & g != \"a\"'"
-            )
-        return column.codes == 1
-    _check_alignment(subset, table, "subset")
-    column = read_column(subset, "subset")
+    if not isinstance(subset, str):
+        return read_truth(subset, table)
+    column = Evaluator(subset, table).argument(subset, "subset")
     if not (isinstance(column, Factor) and column.kind == "logical"):
         raise ArgumentError(
-            "subset must be an R expression or one boolean for each row, not values of another kind"
+            f"subset '{subset}' must be true or false for each row, such as 'x > 3 & g != \"a\"'"
         )
     return column.codes == 1
 
@@ -251,15 +357,6 @@ def _refuse_infinite(columns: dict[str, Column]) -> None:
                 f"'{name}' is infinite in {np.count_nonzero(infinite)} rows; take them out with "
                 f"subset, or set them missing"
             )
-
-
-def _check_weights(weights: np.ndarray) -> None:
-    if not np.all(weights > 0.0):
-        bad = int(np.count_nonzero(weights <= 0.0))
-        raise DataError(
-            f"weights must be positive, but {bad} of {len(weights)} are zero or negative; take "
-            f"rows of weight zero out with subset"
-        )
 
 
 def _used_levels(column: Column) -> Column:

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.model.columns.column import LOGICAL_LEVELS, Factor, Numeric, number_labels
-from pymackay.model.columns.factors import as_factor, recode
-from pymackay.model.functions.call import Context, Value, kind_of, numbers
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Factor,
+    Numeric,
+    as_factor,
+    recode,
+)
+from pymackay.model.functions.call import Context, Value, kind_of, label_of, numbers
 
 __all__ = ["OPERATORS", "logical", "truth"]
 
@@ -107,12 +112,8 @@ def _as_labels(context: Context, value: Value) -> Factor:
         return value
     if isinstance(value, Numeric) and value.values.ndim == 1:
         return as_factor(value, context.call.function)
-    if isinstance(value, bool):
-        return Factor(np.zeros(1, dtype=np.int32), (LOGICAL_LEVELS[value],))
-    if isinstance(value, float):
-        return Factor(np.zeros(1, dtype=np.int32), tuple(number_labels(np.array([value]), False)))
-    if isinstance(value, str):
-        return Factor(np.zeros(1, dtype=np.int32), (value,))
+    if isinstance(value, bool | float | str):
+        return Factor(np.zeros(1, dtype=np.int32), (label_of(value),))
     raise context.error(f"'{context.call.function}' cannot compare {kind_of(value)}")
 
 
@@ -175,16 +176,10 @@ def _within(context: Context, left: Value, right: Value) -> Value:
         return logical(np.isin(left.floats, [float(v) for v in wanted]))
     if isinstance(left, Numeric | Factor):
         column = _as_labels(context, left)
-        labels = {_label(v) for v in wanted}
+        labels = {label_of(v) for v in wanted}
         hits = np.array([*(level in labels for level in column.levels), False])
         return logical(hits[column.codes])
-    return _label(left) in {_label(v) for v in wanted}
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, bool):
-        return LOGICAL_LEVELS[value]
-    return number_labels(np.array([value]), False)[0] if isinstance(value, float) else str(value)
+    return label_of(left) in {label_of(v) for v in wanted}
 
 
 OPERATORS: dict[str, Callable[..., Value]] = {

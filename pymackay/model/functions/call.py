@@ -10,7 +10,13 @@ import numpy as np
 
 from pymackay.errors import FormulaError
 from pymackay.formula.expression import Call, Node, deparse
-from pymackay.model.columns.column import Column, Factor, Numeric
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Column,
+    Factor,
+    Numeric,
+    number_labels,
+)
 
 __all__ = ["Context", "Function", "Value", "match_arguments"]
 
@@ -148,6 +154,13 @@ def flag(context: Context, value: Value, name: str) -> bool:
     if isinstance(value, bool):
         return value
     raise context.error(f"the argument '{name}' of {context.call.function}() must be TRUE or FALSE")
+
+
+def label_of(value: Any) -> str:
+    """Write a constant as a level is written."""
+    if isinstance(value, bool):
+        return LOGICAL_LEVELS[value]
+    return number_labels(np.array([value]), False)[0] if isinstance(value, float) else str(value)
 
 
 def kind_of(value: Value) -> str:

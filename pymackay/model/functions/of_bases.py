@@ -127,17 +127,13 @@ def _natural_spline(
 ) -> Value:
     """``ns(x, df = 3)``."""
     values = column_of_numbers(context, x)
-    has_intercept = flag(context, intercept, "intercept")
+    first = flag(context, intercept, "intercept")
 
     def make() -> NaturalSplineBasis:
-        boundary, inside = _boundary(context, values, Boundary_knots)
-        spare = None if df is None else _degrees(context, df) - 1 - has_intercept
-        return NaturalSplineBasis(
-            _knots(context, knots, spare, inside, boundary), boundary, has_intercept
-        )
+        inner, boundary = _knots(context, values, knots, Boundary_knots, df, 1 + first)
+        return NaturalSplineBasis(inner, boundary, first)
 
-    basis = context.remember(make)
-    return _spline_matrix(basis.evaluate(values))
+    return _spline_matrix(context.remember(make).evaluate(values))
 
 
 def _b_spline(
@@ -151,20 +147,41 @@ def _b_spline(
 ) -> Value:
     """``bs(x, knots = c(1, 2))``."""
     values = column_of_numbers(context, x)
-    has_intercept = flag(context, intercept, "intercept")
+    first = flag(context, intercept, "intercept")
     power = constant_integer(context, degree, "degree", 1)
     if power > MAX_DEGREE:
         raise context.error(f"the degree of bs() may be {MAX_DEGREE} at most")
 
     def make() -> BSplineBasis:
-        boundary, inside = _boundary(context, values, Boundary_knots)
-        spare = None if df is None else _degrees(context, df) - power - has_intercept
-        return BSplineBasis(
-            _knots(context, knots, spare, inside, boundary), boundary, power, has_intercept
-        )
+        inner, boundary = _knots(context, values, knots, Boundary_knots, df, power + first)
+        return BSplineBasis(inner, boundary, power, first)
 
-    basis = context.remember(make)
-    return _spline_matrix(basis.evaluate(values))
+    return _spline_matrix(context.remember(make).evaluate(values))
+
+
+def _knots(
+    context: Context, values: np.ndarray, given: Value, ends: Value, df: Value, own: int
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return the inner knots and the two boundary knots of a spline.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (n,)
+    given, ends : Value
+        Inner and boundary knots, where the user gives them.
+    df : Value
+        Columns asked for; without inner knots, all but `own` of them have a knot each.
+    """
+    boundary, inside = _boundary(context, values, ends)
+    count = 0 if df is None else _degrees(context, df) - own
+    if given is None:
+        return inner_knots(inside, count), boundary
+    knots = np.sort(constant_numbers(context, given, "knots"))
+    if len(knots) and not (boundary[0] < knots[0] and knots[-1] < boundary[1]):
+        raise context.error(
+            f"knots must lie between the boundary knots {boundary[0]:g} and {boundary[1]:g}"
+        )
+    return knots, boundary
 
 
 def _degrees(context: Context, df: Value) -> int:
@@ -191,23 +208,6 @@ def _boundary(
     if not (np.isfinite([low, high]).all() and low < high):
         raise context.error("a spline needs two boundary knots that differ; the column is constant")
     return (low, high), known[(known >= low) & (known <= high)]
-
-
-def _knots(
-    context: Context,
-    given: Value,
-    spare: int | None,
-    values: np.ndarray,
-    boundary: tuple[float, float],
-) -> np.ndarray:
-    if given is None:
-        return inner_knots(values, spare or 0)
-    knots = np.sort(constant_numbers(context, given, "knots"))
-    if len(knots) and not (boundary[0] < knots[0] and knots[-1] < boundary[1]):
-        raise context.error(
-            f"knots must lie between the boundary knots {boundary[0]:g} and {boundary[1]:g}"
-        )
-    return knots
 
 
 def _spline_matrix(values: np.ndarray) -> Numeric:

@@ -12,13 +12,20 @@ from pymackay.errors import ArgumentError
 from pymackay.formula.expression import Name, Node, String
 from pymackay.model.bases.contrasts import (
     MATRIX,
-    Contrasts,
     contrast_kind,
     make_contrasts,
     treatment_contrasts,
 )
-from pymackay.model.columns.column import LOGICAL_LEVELS, Factor, Numeric, number_labels
-from pymackay.model.columns.factors import as_factor, combine, drop_unused
+from pymackay.model.columns.column import (
+    LOGICAL_LEVELS,
+    Contrasts,
+    Factor,
+    Numeric,
+    as_factor,
+    codes_among,
+    combine,
+    drop_unused,
+)
 from pymackay.model.functions.call import (
     Context,
     Function,
@@ -28,6 +35,7 @@ from pymackay.model.functions.call import (
     constant_numbers,
     flag,
     kind_of,
+    label_of,
     numbers,
 )
 
@@ -48,13 +56,7 @@ def _labels(context: Context, value: Value, name: str) -> list[str]:
             f"the argument '{name}' of {context.call.function}() must be constants, such as "
             f"c('a', 'b')"
         )
-    return [_label(v) for v in values]
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, bool):
-        return LOGICAL_LEVELS[value]
-    return value if isinstance(value, str) else number_labels(np.array([value]), False)[0]
+    return [label_of(v) for v in values]
 
 
 def _factor(
@@ -89,10 +91,9 @@ def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
 
 def _relabelled(found: Factor, given: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
     """Give levels new names; levels of the same name are joined, those not given are missing."""
-    names = list(dict.fromkeys(shown))
-    places = {level: names.index(label) for level, label in zip(given, shown, strict=True)}
-    lookup = np.array([*(places.get(level, -1) for level in found.levels), -1], dtype=np.int32)
-    return Factor(lookup[found.codes], tuple(names), kind)
+    names = dict(zip(given, shown, strict=True))
+    levels = tuple(dict.fromkeys(shown))
+    return Factor(codes_among(found.codes, map(names.get, found.levels), levels), levels, kind)
 
 
 def _ordered(context: Context, x: Value, levels: Value = None, labels: Value = None) -> Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,42 +11,72 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis
-from pymackay.model.design.blueprint import Blueprint
-from pymackay.model.design.grouping import check_levels
-from pymackay.model.design.random_part import lme4_order, term_names
-from pymackay.model.model import GroupingFactor, Model, RandomTerm
-from pymackay.model.stream.level_sums import LevelSums
-from pymackay.model.stream.partition import PartitionSums, Plan
-from pymackay.model.sums.chunks import chunks
+from pymackay.model.bases.scaling import Basis, basis_of_sums
+from pymackay.model.design.build import Built, RandomPart, make_model
+from pymackay.model.design.frame import Frame
+from pymackay.model.model import GroupingFactor, Model
+from pymackay.model.stream.level_keys import LevelKeys
+from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.response import Response
 from pymackay.model.sums.sparse_gram import SparseGram
 
-__all__ = ["Accumulator", "Summed"]
+__all__ = ["Accumulator", "LevelSums"]
 
 _CHUNK = 1_000_000
 _TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram")
-_NOTHING = 1e-13  # of the response's size: a residual that is rounding
+_EXPLAINED = 1e-13  # of the response's size: a residual that is rounding
 
 
-@dataclass(frozen=True, eq=False)
-class Summed:
-    """A model whose rows were summed up and let go.
+class LevelSums:
+    """One grouping factor so far.
 
     Attributes
     ----------
-    model : Model
-        Without rows: its arrays have none.
-    gram : SparseGram
-    n : int
-        Rows that were summed.
+    keys : LevelKeys
+    diagonal : numpy.ndarray, shape (J or more, q, q)
+    dense : numpy.ndarray, shape (J or more, q, p + 1)
+        As in `GroupSums`, by the levels' codes; there may be room for levels to come.
     """
 
-    model: Model
-    gram: SparseGram
-    n: int
+    def __init__(self) -> None:
+        self.keys = LevelKeys()
+        self.diagonal = np.zeros((0, 0, 0))
+        self.dense = np.zeros((0, 0, 0))
+
+    def add(self, part: GroupSums) -> np.ndarray:
+        """Add a partition's sums; return the code of each of its levels."""
+        places = self.keys.add(part.levels, part.integer)
+        self.diagonal = _grown(self.diagonal, len(self.keys), part.diagonal.shape[1:])
+        self.dense = _grown(self.dense, len(self.keys), part.dense.shape[1:])
+        self.diagonal[places] += part.diagonal
+        self.dense[places] += part.dense
+        return places
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all sums as arrays."""
+        count = len(self.keys)
+        sums = {"diagonal": self.diagonal[:count], "dense": self.dense[:count]}
+        return {**sums, **self.keys.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelSums:
+        """Make the sums that `state` was taken of."""
+        own = cls()
+        own.keys = LevelKeys.from_state(state)
+        own.diagonal, own.dense = state["diagonal"], state["dense"]
+        return own
+
+
+def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the array with room for `levels`, doubled so that growing stays cheap."""
+    if len(array) >= levels:
+        return array
+    grown = np.zeros((max(levels, 2 * len(array)), *shape))
+    grown[: len(array)] = array.reshape(len(array), *shape)
+    return grown
 
 
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -112,7 +142,7 @@ class Accumulator:
             own._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
         return own
 
-    def finish(self) -> Summed:
+    def finish(self) -> Built:
         """Return model and cross-products; the accumulator is spent.
 
         Raises
@@ -122,66 +152,47 @@ class Accumulator:
         """
         if self.n == 0:
             raise DataError("the source has no rows; a model needs some.")
-        plan = self.plan
         ordered = {
-            name: group.keys.order(plan.categories.get(name))
+            name: group.keys.order(self.plan.categories.get(name))
             for name, group in self._groups.items()
         }
-        factors = {
-            name: GroupingFactor(name, tuple(levels), np.zeros(0, dtype=np.int32))
-            for name, (levels, _) in ordered.items()
-        }
-        places = lme4_order(
-            [len(factors[bar.group_name].levels) for bar in plan.specification.bars]
-        )
-        model = self._model(factors, places)
-        gram = self._gram(model, places, {name: place for name, (_, place) in ordered.items()})
-        return Summed(model, gram, self.n)
+        model = self._model({name: tuple(levels) for name, (levels, _) in ordered.items()})
+        gram = self._gram(model, {name: place for name, (_, place) in ordered.items()})
+        return Built(model, self.n, gram)
 
-    def _model(self, factors: dict[str, GroupingFactor], places: list[int]) -> Model:
-        plan = self.plan
-        bars = [plan.specification.bars[i] for i in places]
-        terms = []
-        for name, i in zip(term_names(bars), places, strict=True):
-            bar, effects = plan.specification.bars[i], plan.effects[i]
-            check_levels(factors[bar.group_name], len(effects), bar.text, self.n)
-            terms.append(RandomTerm(name, bar.group_name, effects, np.zeros((0, len(effects)))))
-        messages = plan.messages
-        if self.dropped:
-            total = self.n + self.dropped
-            messages = (*messages, f"dropped {self.dropped} of {total} rows with missing values")
-        return Model(
-            formula=plan.specification.formula,
-            response=plan.specification.response.name,
-            y=np.zeros(0),
-            X=np.zeros((0, len(plan.names))),
-            fixed=plan.names,
-            terms=tuple(terms),
-            factors={bar.group_name: factors[bar.group_name] for bar in bars},
+    def _model(self, levels: dict[str, tuple[str, ...]]) -> Model:
+        """Return the model without rows, given each grouping factor's levels."""
+        plan, y, no_codes = self.plan, np.zeros(0), np.zeros(0, dtype=np.int32)
+        total = self.n + self.dropped
+        dropped = (f"dropped {self.dropped} of {total} rows with missing values",)
+        frame = Frame(
+            columns={},
             rows=pd.RangeIndex(0),
-            weights=None if plan.weights is None else np.zeros(0),
-            contrasts=plan.contrasts,
-            messages=messages,
-            blueprint=Blueprint(
-                specification=plan.specification,
-                memory={},
-                fixed=plan.fixed,
-                kept=np.arange(len(plan.names)),
-                assign=np.array(plan.fixed.assign, dtype=np.intp),
-                bars=tuple(bars),
-                random=tuple(plan.sides[i] for i in places),
-                levels={name: factor.levels for name, factor in factors.items()},
-                offset=plan.offset,
-            ),
+            weights=None if plan.arguments.weights is None else np.zeros(0),
+            offset=None,
+            memory={},
+            messages=dropped if self.dropped else (),
         )
+        random = RandomPart(
+            factors={name: GroupingFactor(name, own, no_codes) for name, own in levels.items()},
+            sides=plan.sides,
+            columns=[(effects, np.zeros((0, len(effects)))) for effects in plan.effects],
+            n=self.n,
+        )
+        return make_model(plan.specification, plan.arguments, frame, plan.fixed, random, y)
 
-    def _gram(self, model: Model, places: list[int], levels: dict[str, np.ndarray]) -> SparseGram:
-        """Change to the bases of `bases.scaling`, and to the final order of levels."""
+    def _gram(self, model: Model, levels: dict[str, np.ndarray]) -> SparseGram:
+        """Change to the bases of `bases.scaling`, and to the final order of levels.
+
+        `levels` has, for each grouping factor, the place of each code in that order.
+        """
         plan, p = self.plan, len(self.plan.names)
         blocks = order_blocks(
             {name: len(factor.levels) for name, factor in model.factors.items()},
             [(term.group, len(term.effects)) for term in model.terms],
         )
+        bars = plan.specification.bars
+        places = [i for own in model.blueprint.bars for i, bar in enumerate(bars) if bar is own]
         to_basis, basis, response = self._bases(model.response)
         columns = {name: self._columns_of(own, places) for name, own in plan.groups.items()}
         diagonals, dense, spans = [], [], {}
@@ -196,7 +207,7 @@ class Accumulator:
             for term in block.terms:
                 stop = start + len(model.terms[term].effects)
                 total = diagonal[:, start:stop, start:stop].sum(axis=0)
-                transforms[term] = _whitening(total, self.n)
+                transforms[term] = basis_of_sums(total, self.n)
                 T[start:stop, start:stop] = transforms[term]
                 start = stop
             spans[block.name] = T
@@ -249,7 +260,7 @@ class Accumulator:
         inverse = np.linalg.inv(R)
         along = inverse.T @ G[:p, p]
         left = float(G[p, p] - along @ along)
-        if not left > (_NOTHING**2) * self.squared_response:
+        if not left > (_EXPLAINED**2) * self.squared_response:
             raise DataError(
                 f"the response {response!r} is an exact linear function of the fixed effects: a "
                 f"mixed model needs residual variation; check the response and the formula."
@@ -271,12 +282,12 @@ class Accumulator:
         rows, columns = levels[key[0]], levels[key[1]]
         if pairs.scalar:
             return _scalar_pairs(pairs, rows, columns, turned=turned)
-        found = pairs.compressed()
-        at, to = found.in_rows(rows[: found.n_rows]), columns[found.indices]
-        values = found.values.swapaxes(1, 2) if turned else found.values
-        shape = (len(levels[first]), len(levels[second]))
+        held, ordered = pairs.compressed(), GrowingPairs()
+        at, to = held.in_rows(rows[: held.n_rows]), columns[held.indices]
+        values = held.values.swapaxes(1, 2) if turned else held.values
         at, to = (to, at) if turned else (at, to)
-        return _compressed(at, to, values, shape)
+        ordered.add(at, to, values, (len(levels[first]), len(levels[second])))
+        return ordered.compressed()
 
 
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
@@ -293,21 +304,6 @@ def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     return found
 
 
-def _whitening(total: np.ndarray, n: int) -> np.ndarray:
-    """Return T as `bases.scaling.term_basis` does, from the columns' cross-products."""
-    rms = np.sqrt(np.diag(total) / n)
-    rms = np.where(rms > 0.0, rms, 1.0)
-    if len(rms) == 1:
-        return np.diag(1.0 / rms)
-    try:
-        R = scipy.linalg.cholesky(total / np.outer(rms, rms) / n)
-    except np.linalg.LinAlgError:
-        return np.diag(1.0 / rms)
-    if np.abs(np.diag(R)).min() < 1e-6:
-        return np.diag(1.0 / rms)
-    return np.asarray(np.linalg.inv(R * rms))
-
-
 def _scalar_pairs(
     pairs: GrowingPairs, rows: np.ndarray, columns: np.ndarray, *, turned: bool
 ) -> LevelPairs:
@@ -321,13 +317,3 @@ def _scalar_pairs(
         matrix = matrix.T.tocsr()
     matrix.sort_indices()
     return LevelPairs.of(matrix, matrix.data.reshape(-1, 1, 1))
-
-
-def _compressed(
-    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
-) -> LevelPairs:
-    """Sort pairs of small matrices, each of which occurs once, into compressed rows."""
-    order = np.lexsort((columns, rows))
-    counts = np.bincount(rows, minlength=shape[0])
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return LevelPairs(indptr, columns[order].astype(np.int32), values[order], shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -59,18 +59,11 @@ class LevelKeys:
             Their order, where the column is categorical; else numbers rise, labels are sorted.
         """
         if self._labels is None and categories is None:
-            place = np.empty(len(self), dtype=np.int32)
-            place[self._codes] = np.arange(len(self), dtype=np.int32)
-            return number_labels(self._sorted, self._integer), place
+            return number_labels(self._sorted, self._integer), _places(self._codes)
         labels = list(self._labelled() if self._labels is None else self._labels)
-        if categories is not None:
-            rank = {level: i for i, level in enumerate(categories)}
-            order = sorted(range(len(labels)), key=lambda i: rank.get(labels[i], len(rank)))
-        else:
-            order = sorted(range(len(labels)), key=labels.__getitem__)
-        place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        return [labels[i] for i in order], place
+        rank = {level: i for i, level in enumerate(categories or sorted(labels))}
+        order = sorted(range(len(labels)), key=lambda i: rank.get(labels[i], len(rank)))
+        return [labels[i] for i in order], _places(order)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all there is to know, as arrays."""
@@ -110,3 +103,8 @@ class LevelKeys:
         labels = number_labels(self._sorted, self._integer)
         order = np.argsort(self._codes)
         return {labels[i]: code for code, i in enumerate(order.tolist())}
+
+
+def _places(order: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the place of each code in an order of all codes."""
+    return np.argsort(order, kind="stable").astype(np.int32)

@@ -6,30 +6,39 @@ else, so that partitions may be summed anywhere, in any order, and again if need
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
-from pymackay.formula.expression import Name
-from pymackay.formula.specification import Specification, specify
+from pymackay.formula.specification import Specification
 from pymackay.model.bases.scaling import fixed_basis
-from pymackay.model.columns.column import Column, Factor, Numeric, number_labels
-from pymackay.model.columns.factors import as_factor, number_levels, recode
+from pymackay.model.columns.column import Column, Factor, Numeric, number_labels, number_levels
 from pymackay.model.columns.table import Table
-from pymackay.model.design.blueprint import SideBlueprint
-from pymackay.model.design.fixed_part import build_fixed_part, make_side
-from pymackay.model.design.frame import Frame, Selection, make_frame
-from pymackay.model.design.grouping import group_rows
-from pymackay.model.design.matrix import Design, make_design
+from pymackay.model.design.arguments import Arguments
+from pymackay.model.design.build import FixedPart, build_fixed_part
+from pymackay.model.design.frame import Frame, make_frame
+from pymackay.model.design.side import (
+    SideBlueprint,
+    effect_columns,
+    group_rows,
+    make_side,
+    with_levels,
+)
 from pymackay.model.stream.level_keys import Levels
+from pymackay.model.sums.by_level import level_gram, level_products
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
 
 __all__ = ["GroupSums", "PartitionSums", "Plan", "make_plan", "sum_partition"]
+
+_UNKNOWN_LEVELS = (
+    "'{name}' has levels that the first partition has not: {unknown}; put a row of every level "
+    "into the first partition."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +48,10 @@ class Plan:
     Attributes
     ----------
     specification : Specification
-    weights, offset : str or None
-        Columns or expressions.
-    fixed : SideBlueprint
-    names : tuple of str, length p
-    contrasts : dict of str to str
+    arguments : Arguments
+        Weights and offset are columns or expressions.
+    fixed : FixedPart
+        Without rows.
     sides : tuple of SideBlueprint
         Left side of each bar.
     effects : tuple of tuple of str
@@ -54,29 +62,29 @@ class Plan:
         ``X @ rotation`` is well conditioned, judged by the first partition.
     center : numpy.ndarray, shape (p,)
         Least-squares fit of the first partition, taken off the response so that sums keep digits.
-    messages : tuple of str
     """
 
     specification: Specification
-    weights: str | None
-    offset: str | None
-    fixed: SideBlueprint
-    names: tuple[str, ...]
-    contrasts: dict[str, str]
+    arguments: Arguments
+    fixed: FixedPart
     sides: tuple[SideBlueprint, ...]
     effects: tuple[tuple[str, ...], ...]
     categories: dict[str, tuple[str, ...]]
     rotation: np.ndarray
     center: np.ndarray
-    messages: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fixed columns, length p."""
+        return self.fixed.names
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
         """Grouping factor to the positions of its bars, in the formula's order."""
-        found: dict[str, tuple[int, ...]] = {}
+        positions: dict[str, tuple[int, ...]] = {}
         for i, bar in enumerate(self.specification.bars):
-            found[bar.group_name] = (*found.get(bar.group_name, ()), i)
-        return found
+            positions[bar.group_name] = (*positions.get(bar.group_name, ()), i)
+        return positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +134,7 @@ class PartitionSums:
     pairs: dict[tuple[str, str], LevelPairs]
 
 
-@dataclass(frozen=True, eq=False)
-class _OwnLevels:
+class _OwnLevels(NamedTuple):
     """The level of each row, shape (rows,), and the levels as in `GroupSums`."""
 
     codes: np.ndarray
@@ -135,69 +142,54 @@ class _OwnLevels:
     integer: bool
 
 
-def make_plan(
-    formula: str,
-    first: pd.DataFrame,
-    *,
-    weights: str | None,
-    offset: str | None,
-    contrasts: Mapping[str, Any] | None,
-) -> Plan:
-    """Read a formula, and learn from the first partition what its columns are.
+def make_plan(specification: Specification, first: pd.DataFrame, arguments: Arguments) -> Plan:
+    """Learn from the first partition what the columns of a formula are.
 
     Raises
     ------
     FormulaError, DataError, ArgumentError
         As `build_model`; and if the formula needs all rows at once.
     """
-    for name, given in (("weights", weights), ("offset", offset)):
+    for name, given in (("weights", arguments.weights), ("offset", arguments.offset)):
         if given is not None and not isinstance(given, str):
             raise ArgumentError(
                 f"{name} must be the name of a column where the rows come in partitions, not "
                 f"{type(given).__name__}; put the numbers into a column of the source."
             )
     table = Table(first)
-    specification = specify(formula, table.names)
-    frame = make_frame(specification, table, Selection(weights, offset, None))
+    frame = make_frame(specification, table, arguments)
     _refuse_memory(frame)
-    fixed = build_fixed_part(specification.fixed, frame, contrasts, table.names)
+    fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
     if fixed.dropped:
         raise DataError(
             f"in the first partition the columns {', '.join(fixed.dropped)} depend on the others; "
             f"make the first partition larger, or take them out of the formula."
         )
-    sides = tuple(_side(bar, frame) for bar in specification.bars)
-    designs = [
-        _columns(side, bar, frame) for side, bar in zip(sides, specification.bars, strict=True)
+    made = [
+        make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n)
+        for bar in specification.bars
     ]
     basis = fixed_basis(fixed.X)
     rotation = np.linalg.inv(basis.R)
     target = _target(specification, frame)
     return Plan(
         specification=specification,
-        weights=weights,
-        offset=offset,
-        fixed=fixed.side,
-        names=fixed.names,
-        contrasts=fixed.contrasts,
-        sides=tuple(
-            replace(side, assign=tuple(design.assign.tolist()))
-            for side, design in zip(sides, designs, strict=True)
-        ),
-        effects=tuple(design.names for design in designs),
+        arguments=arguments,
+        fixed=replace(fixed, X=np.zeros((0, len(fixed.names)))),
+        sides=tuple(side for side, _ in made),
+        effects=tuple(matrix.names for _, matrix in made),
         categories=_categories(specification.bars, first),
         rotation=rotation * np.sqrt(frame.n),
         center=rotation @ (basis.Q.T @ target),
-        messages=(*specification.messages, *fixed.messages),
     )
 
 
 def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     """Sum the rows of one partition up."""
     table = Table(data)
-    frame = make_frame(plan.specification, table, Selection(plan.weights, plan.offset, None))
+    frame = make_frame(plan.specification, table, plan.arguments)
     root = None if frame.weights is None else np.sqrt(frame.weights)
-    X = _fixed_columns(plan, frame)
+    X = _columns_again(plan.fixed.side, frame.columns, frame.n)
     y = _target(plan.specification, frame)
     size = float(y @ y if frame.weights is None else y @ (frame.weights * y))
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
@@ -205,14 +197,12 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         dense *= root[:, None]
     groups, coded, columns = {}, {}, {}
     for name, own in plan.groups.items():
-        bar = plan.specification.bars[own[0]]
-        own_levels = _own_levels(bar, frame)
-        Z = np.column_stack(
-            [_columns(plan.sides[i], plan.specification.bars[i], frame).values for i in own]
-        )
-        columns[name] = Z if root is None else Z * root[:, None]
-        coded[name] = own_levels
-        groups[name] = _group_sums(own_levels, columns[name], dense)
+        coded[name] = codes, levels, integer = _own_levels(plan.specification.bars[own[0]], frame)
+        Z = np.column_stack([_effects_again(plan, i, frame) for i in own])
+        columns[name] = Z = Z if root is None else Z * root[:, None]
+        diagonal = level_gram(codes, Z, len(levels))
+        sums = level_products(codes, Z, dense, len(levels))
+        groups[name] = GroupSums(levels, integer, diagonal, sums)
     names = list(groups)
     return PartitionSums(
         n=frame.n,
@@ -227,6 +217,21 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
             for a in names[:i]
         },
     )
+
+
+def _columns_again(side: SideBlueprint, columns: dict[str, Column], n: int) -> np.ndarray:
+    """Return a side's columns for the `n` rows of a partition, by the first partition's levels."""
+    known = {
+        name: with_levels(columns[name], levels, name, _UNKNOWN_LEVELS)
+        for name, levels in side.levels.items()
+    }
+    return side.matrix({**columns, **known}, n).values
+
+
+def _effects_again(plan: Plan, i: int, frame: Frame) -> np.ndarray:
+    """Return the columns of the i-th bar for a partition, shape (n, q)."""
+    bar = plan.specification.bars[i]
+    return _columns_again(plan.sides[i], effect_columns(bar, frame.columns), frame.n)
 
 
 def _refuse_memory(frame: Frame) -> None:
@@ -247,43 +252,6 @@ def _target(specification: Specification, frame: Frame) -> np.ndarray:
     return y if frame.offset is None else y - frame.offset
 
 
-def _side(bar: Bar, frame: Frame) -> SideBlueprint:
-    return make_side(bar.effects, _grouped(bar, frame), {}, frame.n)
-
-
-def _grouped(bar: Bar, frame: Frame) -> dict[str, Column]:
-    """Return the frame's columns; one that also groups counts as a factor."""
-    columns = dict(frame.columns)
-    for variable in bar.effects.variables:
-        if isinstance(variable.node, Name) and variable.name in bar.group_columns:
-            columns[variable.name] = as_factor(columns[variable.name], variable.name)
-    return columns
-
-
-def _columns(side: SideBlueprint, bar: Bar, frame: Frame) -> Design:
-    columns = _with_levels(_grouped(bar, frame), side)
-    return make_design(side.terms, columns, side.contrasts, frame.n)
-
-
-def _fixed_columns(plan: Plan, frame: Frame) -> np.ndarray:
-    columns = _with_levels(dict(frame.columns), plan.fixed)
-    return make_design(plan.fixed.terms, columns, plan.fixed.contrasts, frame.n).values
-
-
-def _with_levels(columns: dict[str, Column], side: SideBlueprint) -> dict[str, Column]:
-    """Give factors the levels that the first partition has."""
-    for name, levels in side.levels.items():
-        factor = as_factor(columns[name], name)
-        codes, unknown = recode(factor, levels)
-        if unknown:
-            raise DataError(
-                f"'{name}' has levels that the first partition has not: {', '.join(unknown)}; put "
-                f"a row of every level into the first partition."
-            )
-        columns[name] = Factor(codes, levels)
-    return columns
-
-
 def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
     """Find the levels of a grouping factor; labels are made only where numbers will not do."""
     column = frame.columns.get(bar.group_name)
@@ -296,28 +264,13 @@ def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
     return _OwnLevels(codes, numbers, column.integer)
 
 
-def _categories(bars: tuple[Bar, ...], first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def _categories(bars: Sequence[Bar], first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     found = {}
     for bar in bars:
         column = first.get(bar.group_name)
         if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
             found[bar.group_name] = tuple(map(str, column.cat.categories))
     return found
-
-
-def _group_sums(own: _OwnLevels, columns: np.ndarray, dense: np.ndarray) -> GroupSums:
-    J, q = len(own.levels), columns.shape[1]
-    codes = own.codes.astype(np.intp)  # once, not in every bincount
-    diagonal, sums = np.empty((J, q, q)), np.empty((J, q, dense.shape[1]))
-    for a in range(q):
-        for b in range(a + 1):
-            product = columns[:, a] * columns[:, b]
-            diagonal[:, a, b] = np.bincount(codes, weights=product, minlength=J)
-            diagonal[:, b, a] = diagonal[:, a, b]
-        for j in range(dense.shape[1]):
-            product = columns[:, a] * dense[:, j]
-            sums[:, a, j] = np.bincount(codes, weights=product, minlength=J)
-    return GroupSums(own.levels, own.integer, diagonal, sums)
 
 
 def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> LevelPairs:

@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +46,7 @@ def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
     return found.hexdigest()
 
 
-class Reading:
+class Reading(AbstractContextManager["Reading"]):
     """Sums of the partitions so far, and which they were.
 
     Used as a context: whatever ends it too soon, what was summed is saved.
@@ -135,9 +136,6 @@ class Reading:
             ) from error
         self._saved = time.monotonic()
         self._cost = self._saved - start
-
-    def __enter__(self) -> Reading:
-        return self
 
     def __exit__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,38 +12,27 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
-from pymackay.formula.parser import parse_formula
-from pymackay.model.stream.accumulate import Summed
+from pymackay.formula.parser import parse_expression
+from pymackay.formula.specification import Specification, specify
+from pymackay.model.columns.table import Table, is_dask
+from pymackay.model.design.arguments import Arguments
+from pymackay.model.design.build import Built
 from pymackay.model.stream.partition import PartitionSums, Plan, make_plan, sum_partition
 from pymackay.model.stream.reading import Reading, digest_frame, sums_path
 
-__all__ = ["is_source", "sum_source"]
+__all__ = ["sum_source"]
 
 _BATCH = 1_000_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again when its worker was lost
 
 
-def is_source(data: Any) -> bool:
-    """Say whether `data` come in partitions: a path, an iterator of frames, Dask."""
-    if isinstance(data, pd.DataFrame | Mapping):
-        return False
-    if isinstance(data, str | os.PathLike) or _is_dask(data):
-        return True
-    if isinstance(data, list | tuple):
-        return len(data) > 0 and all(isinstance(part, pd.DataFrame) for part in data)
-    return isinstance(data, Iterator)
-
-
 def sum_source(
     formula: str,
     source: Any,
+    arguments: Arguments | None = None,
     *,
-    weights: Any = None,
-    offset: Any = None,
-    subset: Any = None,
-    contrasts: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-) -> Summed:
+) -> Built:
     """Sum the rows of a source up in one pass.
 
     Parameters
@@ -52,11 +41,9 @@ def sum_source(
     source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
         A Parquet file or a folder of them is read a million rows at a time. Dask's partitions
         are summed where they are, by its scheduler; one that is lost is summed again.
-    weights, offset : str, optional
-        Columns or expressions.
-    subset : None
-        Not offered: the source chooses its rows.
-    contrasts : mapping, optional
+    arguments : Arguments, optional
+        Weights and offset are columns or expressions; `subset` is not offered: the source chooses
+        its rows.
     checkpoint : path, optional
         Beside it, in a file of the same name with ``.sums`` at the end, the sums so far are saved
         every quarter of a minute, and when anything ends the pass too soon. A pass that finds
@@ -66,37 +53,53 @@ def sum_source(
     ------
     ArgumentError, DataError, FormulaError
     """
-    if subset is not None:
+    arguments = arguments or Arguments()
+    if arguments.subset is not None:
         raise ArgumentError(
             "subset is not offered where the rows come in partitions; let the source leave the "
             "rows out."
         )
-    arguments = {"weights": weights, "offset": offset, "contrasts": contrasts}
     path = None if checkpoint is None else sums_path(checkpoint)
-    if _is_dask(source):
-        return _sum_dask(formula, source, arguments, path)
-    frames = _read_parquet(formula, Path(source), arguments) if _is_path(source) else iter(source)
-    first = next(frames, None)
+    if is_dask(source):
+        specification = specify(formula, list(source.columns))
+        used = _names_used(specification, arguments, source.columns)
+        parts = source[[name for name in source.columns if name in used]].to_delayed()
+        return _sum_dask(specification, parts, arguments, used, path)
+    if isinstance(source, str | os.PathLike):
+        dataset = _open_parquet(Path(source))
+        specification = specify(formula, dataset.schema.names)
+        frames = _read_parquet(dataset, _names_used(specification, arguments, dataset.schema.names))
+        first = next(frames, None)
+    else:
+        frames = iter(source)
+        first = next(frames, None)
+        specification = specify(formula, () if first is None else Table(_frame(first)).names)
     if first is None:
         raise DataError("the source has no rows; a model needs some.")
-    plan = make_plan(formula, _frame(first), **arguments)
-    used = _names_used(formula, arguments)
-    with Reading(plan, path, _question(formula, arguments, plan)) as reading:
+    return _sum_frames(specification, chain([first], frames), arguments, path)
+
+
+def _sum_frames(
+    specification: Specification, frames: Iterator[Any], arguments: Arguments, path: Path | None
+) -> Built:
+    """Sum frames one after the other; those that were summed before are passed over."""
+    first = _frame(next(frames))
+    plan = make_plan(specification, first, arguments)
+    used = _names_used(specification, arguments, first.columns)
+    with Reading(plan, path, _question(plan)) as reading:
         for number, frame in enumerate(chain([first], frames)):
-            digest = "" if path is None else _digest(_frame(frame), used)
+            digest = "" if path is None else digest_frame(_frame(frame), used)
             if not reading.holds(number, digest):
                 reading.add(number, digest, _sum_some(reading.plan, _frame(frame)))
         reading.refuse_more_than(number + 1)
     return reading.sums.finish()
 
 
-def _question(formula: str, arguments: Mapping[str, Any], plan: Plan) -> str:
+def _question(plan: Plan) -> str:
     """Write down what the sums depend on besides the rows."""
+    arguments = {name: getattr(plan.arguments, name) for name in ("weights", "offset", "contrasts")}
+    formula = plan.specification.formula
     return f"{formula} {sorted(arguments.items())} {plan.names} {plan.effects}"
-
-
-def _digest(frame: pd.DataFrame, used: set[str]) -> str:
-    return digest_frame(frame, frame.columns if "." in used else used)
 
 
 def _frame(part: Any) -> pd.DataFrame:
@@ -107,28 +110,19 @@ def _frame(part: Any) -> pd.DataFrame:
     return part
 
 
-def _is_path(source: Any) -> bool:
-    return isinstance(source, str | os.PathLike)
-
-
-def _is_dask(source: Any) -> bool:
-    return type(source).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(
-        source, "to_delayed"
-    )
-
-
-def _names_used(formula: str, arguments: Mapping[str, Any]) -> set[str]:
-    """Return every name that formula, weights and offset mention."""
-    parsed = parse_formula(formula)
-    names = set(all_names(parsed.response)) | set(all_names(parsed.predictors))
-    for argument in (arguments["weights"], arguments["offset"]):
-        if isinstance(argument, str):
-            names |= {argument, *all_names(parse_formula(f"{argument} ~ 1").response)}
+def _names_used(
+    specification: Specification, arguments: Arguments, columns: Collection[str]
+) -> set[str]:
+    """Return every column that formula, weights and offset mention."""
+    names = {name for variable in specification.variables for name in all_names(variable.node)}
+    for what, given in (("weights", arguments.weights), ("offset", arguments.offset)):
+        if isinstance(given, str):
+            names.update([given] if given in columns else all_names(parse_expression(given, what)))
     return names
 
 
-def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    """Yield the columns of a Parquet file or folder that are needed, some rows at a time."""
+def _open_parquet(path: Path) -> Any:
+    """Return the pyarrow dataset of a Parquet file or folder."""
     try:
         import pyarrow.dataset
     except ImportError as error:
@@ -138,17 +132,20 @@ def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Ite
     if not path.exists():
         raise ArgumentError(f"data is the path '{path}', which does not exist.")
     try:
-        dataset = pyarrow.dataset.dataset(path, format="parquet")
-        names = dataset.schema.names
+        return pyarrow.dataset.dataset(path, format="parquet")
     except (OSError, ValueError) as error:
         raise ArgumentError(
             f"data is the path '{path}', which is not Parquet ({error}); write it with "
             f"DataFrame.to_parquet, or pass a DataFrame."
         ) from error
-    used = _names_used(formula, arguments)
-    columns = names if "." in used else [name for name in names if name in used]
+
+
+def _read_parquet(dataset: Any, used: set[str]) -> Iterator[pd.DataFrame]:
+    """Yield the columns that are needed, some rows at a time."""
+    import pyarrow.dataset
+
     batches = dataset.to_batches(
-        columns=columns,
+        columns=[name for name in dataset.schema.names if name in used],
         batch_size=_BATCH,
         batch_readahead=0,
         fragment_readahead=0,
@@ -160,42 +157,45 @@ def _read_parquet(formula: str, path: Path, arguments: Mapping[str, Any]) -> Ite
             yield batch.to_pandas()
 
 
-def _sum_dask(formula: str, source: Any, arguments: Mapping[str, Any], path: Path | None) -> Summed:
+def _sum_dask(
+    specification: Specification,
+    parts: Sequence[Any],
+    arguments: Arguments,
+    used: set[str],
+    path: Path | None,
+) -> Built:
     """Sum the partitions where Dask has them; lost ones are summed again.
 
     Of partitions that were summed before, the first one with rows is compared, and their number.
     """
-    used = _names_used(formula, arguments)
-    if "." not in used:
-        source = source[[name for name in source.columns if name in used]]
-    parts = source.to_delayed()
-    number, plan, digest = _dask_plan(formula, parts, arguments, used)
-    question = f"{_question(formula, arguments, plan)} {len(parts)}"
-    with Reading(plan, path, question) as reading:
+    number, plan, digest = _dask_plan(specification, parts, arguments, used)
+    with Reading(plan, path, f"{_question(plan)} {len(parts)}") as reading:
         reading.holds(number, digest)
         missing = {k: part for k, part in enumerate(parts) if k not in reading.done}
-        for k, found, part in _dask_results(missing, reading.plan, used if path else None):
-            reading.add(k, found, part)
+        for k, fingerprint, part in _dask_results(missing, reading.plan, used if path else None):
+            reading.add(k, fingerprint, part)
     return reading.sums.finish()
 
 
 def _dask_plan(
-    formula: str, parts: Sequence[Any], arguments: Mapping[str, Any], used: set[str]
+    specification: Specification, parts: Sequence[Any], arguments: Arguments, used: set[str]
 ) -> tuple[int, Plan, str]:
     """Make the plan, where it is, of the first partition that has rows; with number and digest."""
     import dask
 
     for i, part in enumerate(parts):
-        found = dask.delayed(_plan_of)(formula, part, arguments, used).compute()
-        if found is not None:
-            return i, *found
+        made = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
+        if made is not None:
+            return i, *made
     raise DataError("the source has no rows; a model needs some.")
 
 
 def _plan_of(
-    formula: str, frame: pd.DataFrame, arguments: Mapping[str, Any], used: set[str]
+    specification: Specification, frame: pd.DataFrame, arguments: Arguments, used: set[str]
 ) -> tuple[Plan, str] | None:
-    return (make_plan(formula, frame, **arguments), _digest(frame, used)) if len(frame) else None
+    if not len(frame):
+        return None
+    return make_plan(specification, frame, arguments), digest_frame(frame, used)
 
 
 _Result = tuple[int, str, PartitionSums | None]
@@ -203,7 +203,7 @@ _Result = tuple[int, str, PartitionSums | None]
 
 def _sum_one(number: int, plan: Plan, frame: pd.DataFrame, used: set[str] | None) -> _Result:
     """Sum one partition where it is; with its number and, where that is wanted, its digest."""
-    return number, "" if used is None else _digest(frame, used), _sum_some(plan, frame)
+    return number, "" if used is None else digest_frame(frame, used), _sum_some(plan, frame)
 
 
 def _sum_some(plan: Plan, frame: pd.DataFrame) -> PartitionSums | None:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from pymackay.covariance.layout import TermLayout, split_theta
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
-from pymackay.model.sums.chunks import chunks
+from pymackay.model.sums.by_level import chunks, level_gram
 from pymackay.model.sums.response import Response, residual_response
 
 __all__ = [
@@ -233,7 +233,7 @@ class _Sums:
 
     def add(self, columns: list[np.ndarray], codes: list[np.ndarray], dense: np.ndarray) -> None:
         """Add the rows of one chunk."""
-        self.A += _level_gram(columns[0], codes[0], self.blocks[0].n_levels)
+        self.A += level_gram(codes[0], columns[0], self.blocks[0].n_levels)
         Z = [_sparse(*block) for block in zip(columns, codes, self.blocks, strict=True)]
         self.lead_dense += Z[0].T @ dense
         k = self.rest
@@ -252,18 +252,6 @@ class _Sums:
             return self.A, self.lead_dense.reshape(*self.A.shape[:2], -1), self.D
         C = sp.hstack([self.lead_rest, sp.csr_matrix(self.lead_dense)], format="csr")
         return self.A, C, self.D
-
-
-def _level_gram(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> np.ndarray:
-    """Sum ``z z'`` over the rows of each level, shape (J, q, q)."""
-    q = columns.shape[1]
-    gram = np.empty((n_levels, q, q))
-    for i in range(q):
-        for j in range(i + 1):
-            product = columns[:, i] * columns[:, j]
-            gram[:, i, j] = np.bincount(codes, weights=product, minlength=n_levels)
-            gram[:, j, i] = gram[:, i, j]
-    return gram
 
 
 def _sparse(columns: np.ndarray, codes: np.ndarray, block: Block) -> sp.csr_matrix:

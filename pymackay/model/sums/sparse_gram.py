@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from pymackay.covariance.layout import TermLayout, split_theta
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
-from pymackay.model.sums.chunks import chunks
+from pymackay.model.sums.by_level import chunks, level_gram, level_products
 from pymackay.model.sums.gram import Bases, Block, Gram, order_model, random_columns, weigh
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.response import Response, residual_response
@@ -163,27 +163,13 @@ class SparseSums:
         dense : numpy.ndarray, shape (rows, p + 1)
         """
         for k, block in enumerate(self.blocks):
-            self._add_block(k, block, columns[k], codes[k], dense)
+            self.diagonals[k] += level_gram(codes[k], columns[k], block.n_levels)
+            self.dense[k] += level_products(codes[k], columns[k], dense, block.n_levels)
         self.dense_gram += dense.T @ dense
         for (k, m), sums in self.pairs.items():
             shape = (self.blocks[k].n_levels, self.blocks[m].n_levels)
             values = columns[k][:, :, None] * columns[m][:, None, :]
             sums.add(codes[k], codes[m], values, shape)
-
-    def _add_block(
-        self, k: int, block: Block, columns: np.ndarray, codes: np.ndarray, dense: np.ndarray
-    ) -> None:
-        for a in range(block.q):
-            for b in range(a + 1):
-                product = columns[:, a] * columns[:, b]
-                found = np.bincount(codes, weights=product, minlength=block.n_levels)
-                self.diagonals[k][:, a, b] += found
-                if a != b:
-                    self.diagonals[k][:, b, a] += found
-            for j in range(dense.shape[1]):
-                product = columns[:, a] * dense[:, j]
-                found = np.bincount(codes, weights=product, minlength=block.n_levels)
-                self.dense[k][:, a, j] += found
 
     def finish(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 from pymackay.arguments import covariance_matrix, positive_number
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model, RandomTerm
+from pymackay.model.sums.by_level import level_gram
 
 __all__ = ["Coordinates", "WeightedArrays", "choose_coordinates", "weight_arrays"]
 
@@ -46,19 +47,8 @@ def weight_arrays(model: Model) -> WeightedArrays:
     fixed, triangle = np.linalg.qr(root[:, None] * model.X)
     columns = [root[:, None] * term.columns for term in model.terms]
     factors = [model.factors[term.group] for term in model.terms]
-    grams = [_level_grams(c, f.codes, len(f.levels)) for c, f in zip(columns, factors, strict=True)]
+    grams = [level_gram(f.codes, c, len(f.levels)) for c, f in zip(columns, factors, strict=True)]
     return WeightedArrays(target, fixed, triangle, columns, grams)
-
-
-def _level_grams(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> np.ndarray:
-    """Return the cross-products of the rows of each level, shape (levels, q, q)."""
-    q = columns.shape[1]
-    grams = np.empty((n_levels, q, q))
-    for i in range(q):
-        for j in range(q):
-            products = columns[:, i] * columns[:, j]
-            grams[:, i, j] = np.bincount(codes, products, minlength=n_levels)
-    return grams
 
 
 @dataclass(frozen=True, eq=False)

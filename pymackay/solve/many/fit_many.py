@@ -1,106 +1,30 @@
-"""`lmer_many`: one design, thousands of responses, one batched computation."""
+"""`fit_many`: one design, thousands of responses, one batched computation."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.covariance.layout import theta_names
-from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
-from pymackay.model.design.many_responses import build_many
+from pymackay.errors import ConvergenceWarning, DataError
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Gram, cross_products
+from pymackay.model.sums.gram import Gram
 from pymackay.progress import Progress
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.many.fits import ManyFits
 from pymackay.solve.many.responses import Design
 from pymackay.solve.many.together import Answers, ManySolver
 
-__all__ = ["fit_many", "lmer_many", "warn_of_uncertified"]
+__all__ = ["fit_many", "warn_of_uncertified"]
 
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
 _LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
 _PATIENCE = 2.0  # seconds before a line of progress is shown unasked
-
-
-def lmer_many(
-    formula: str,
-    data: pd.DataFrame,
-    Y: Any,
-    *,
-    reml: bool = True,
-    weights: Any = None,
-    offset: Any = None,
-    subset: Any = None,
-    contrasts: Mapping[str, Any] | None = None,
-    start: Any = None,
-    progress: bool | None = None,
-) -> ManyFits:
-    """Fit one linear mixed model to many responses.
-
-    Every response ends at its own certified optimum, that of `pymackay.lmer`. With one grouping
-    factor (any number of terms on it) all are searched for together: small matrices of all levels
-    and responses in a handful of operations, those that have arrived taken out. With several
-    grouping factors the responses are fitted one by one, from cross-products made once.
-
-    Parameters
-    ----------
-    formula : str
-        As for `lmer`; `Y` takes the place of the response, which need not be among the data.
-    data : pandas.DataFrame
-        One row per observation.
-    Y : array-like or pandas.DataFrame, shape (rows of `data`, B)
-        The responses, transformed as they are to be fitted. A table whose index is not that of
-        `data` is aligned by its labels.
-    reml, weights, offset, subset, contrasts
-        As for `lmer`; weights and offset are shared by all responses.
-    start : array-like of shape (m,), optional
-        Theta to start every search from, in lme4's order; by default each response's moments tell.
-        A boundary is left, and further starts are tried, as without it.
-    progress : bool, optional
-        Whether a line on stderr tells how far it is: by default on a terminal, after two seconds.
-
-    Returns
-    -------
-    ManyFits
-
-    Raises
-    ------
-    PymackayError
-        As for `lmer`; when `Y` does not fit the data; when a response is missing in a row that
-        is used, or without residual variation.
-
-    Warns
-    -----
-    ConvergenceWarning
-        When some optima could not be certified.
-
-    Examples
-    --------
-    >>> import pymackay as pm
-    >>> sleep = pm.load_data("sleepstudy")
-    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
-    >>> many = pm.lmer_many("~ Days + (Days | Subject)", sleep, fit.simulate(100, seed=1))
-    >>> many.beta.shape, bool(many.converged.all())
-    ((100, 2), True)
-    >>> float(many.to_frame()["sd_Days|Subject"].median().round(1))
-    5.9
-    """
-    if not isinstance(reml, bool | np.bool_):
-        raise ArgumentError(f"reml must be True or False, but it is {reml!r}.")
-    given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
-    model, responses, names = build_many(formula, data, Y, given)
-    gram = cross_products(model)
-    found = fit_many(
-        model, gram, [responses], names, reml=bool(reml), start=start, progress=progress
-    )
-    warn_of_uncertified(found, stacklevel=2)
-    return found
 
 
 def fit_many(

@@ -1,18 +1,42 @@
-"""Model matrices: columns and their names made from terms, as R's ``model.matrix`` does."""
+"""One side of a formula as a model matrix, as R's ``model.matrix`` makes it, and made again.
+
+`make_side` makes the matrix of the fixed part, or of the left side of a bar, and a `SideBlueprint`
+that makes the same columns for other rows: new data, or a partition.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pymackay.errors import DataError
+from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Call, Name, Node, variable_name
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Terms
-from pymackay.model.bases.contrasts import Contrasts
-from pymackay.model.columns.column import Column, Factor, Numeric
+from pymackay.model.bases.contrasts import default_contrasts, make_contrasts
+from pymackay.model.columns.column import (
+    Column,
+    Contrasts,
+    Factor,
+    Numeric,
+    as_factor,
+    combine,
+    recode,
+)
 
-__all__ = ["Coding", "Design", "make_design", "refuse_too_many"]
+__all__ = [
+    "Coding",
+    "ModelMatrix",
+    "SideBlueprint",
+    "effect_columns",
+    "group_rows",
+    "make_matrix",
+    "make_side",
+    "with_levels",
+]
 
 Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
@@ -23,7 +47,7 @@ INTERCEPT = "(Intercept)"
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class ModelMatrix:
     """A model matrix.
 
     Attributes
@@ -49,7 +73,132 @@ class _Part:
     names: tuple[str, ...]
 
 
-def make_design(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int) -> Design:
+@dataclass(frozen=True, eq=False)
+class SideBlueprint:
+    """How one model matrix was made.
+
+    Attributes
+    ----------
+    terms : Terms
+    contrasts : dict of str to Contrasts
+        By R's name of the variable.
+    levels : dict of str to tuple of str
+        Levels of the factors that enter, in order.
+    assign : tuple of int
+        The term that each column of the full matrix belongs to, from 1; 0 for the intercept.
+    """
+
+    terms: Terms
+    contrasts: dict[str, Contrasts]
+    levels: dict[str, tuple[str, ...]]
+    assign: tuple[int, ...] = ()
+
+    def matrix(self, columns: Mapping[str, Column], n: int) -> ModelMatrix:
+        """Make the same columns for other rows, whose factors have the levels noted here."""
+        return make_matrix(self.terms, columns, self.contrasts, n)
+
+
+def make_side(
+    terms: Terms, columns: Mapping[str, Column], contrasts: Mapping[str, Any], n: int
+) -> tuple[SideBlueprint, ModelMatrix]:
+    """Make the model matrix of one side of a formula, and note how.
+
+    Parameters
+    ----------
+    terms : Terms
+    columns : mapping of str to Column
+        Variables by R's names, without missing values.
+    contrasts : mapping of str to object
+        Contrasts asked for, by R's name of the variable; others are the factor's own, or R's
+        defaults.
+    n : int
+        Number of rows.
+
+    Raises
+    ------
+    ArgumentError
+        If contrasts asked for are wrong.
+    DataError
+        If a factor has one level, or the matrix would have more cells than fit into memory.
+    """
+    coding: dict[str, Contrasts] = {}
+    levels: dict[str, tuple[str, ...]] = {}
+    for i in dict.fromkeys(i for term in terms.terms for i in term.variables):
+        name = terms.variables[i].name
+        column = columns[name]
+        if isinstance(column, Factor):
+            _refuse_too_many(n, len(column.levels))
+            coding[name] = _contrasts_of(column, contrasts.get(name), name)
+            levels[name] = column.levels
+    made = make_matrix(terms, columns, coding, n)
+    return SideBlueprint(terms, coding, levels, tuple(made.assign.tolist())), made
+
+
+def _contrasts_of(column: Factor, asked: Any, name: str) -> Contrasts:
+    if asked is None:
+        asked = column.contrasts
+    if asked is None:
+        return default_contrasts(column.levels, column.kind == "ordered", name)
+    return make_contrasts(asked, column.levels, name)
+
+
+def effect_columns(bar: Bar, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return columns for the left side of a bar; one that also groups counts as a factor."""
+    variables = [v.name for v in bar.effects.variables if isinstance(v.node, Name)]
+    grouping = bar.group_columns.intersection(variables)
+    return {
+        name: as_factor(column, name) if name in grouping else column
+        for name, column in columns.items()
+    }
+
+
+def with_levels(column: Column, levels: tuple[str, ...], name: str, refusal: str) -> Factor:
+    """Give a column the levels that the model's own has.
+
+    Parameters
+    ----------
+    column : Column
+    levels : tuple of str
+    name : str
+    refusal : str
+        Message for levels that are not among them; ``{name}``, ``{unknown}`` and ``{known}`` are
+        filled in.
+
+    Raises
+    ------
+    DataError
+        If a row has another level.
+    """
+    factor = column if isinstance(column, Factor) else as_factor(column, name)
+    codes, unknown = recode(factor, levels)
+    if unknown:
+        known = ", ".join(levels[:12]) + (", ..." if len(levels) > 12 else "")
+        raise DataError(refusal.format(name=name, unknown=", ".join(unknown), known=known))
+    return Factor(codes, levels)
+
+
+def group_rows(node: Node, columns: Mapping[str, Column], name: str) -> Factor:
+    """Make the factor that the right side of a bar describes.
+
+    Parameters
+    ----------
+    node : Node
+        A variable, or ``a:b`` of such, with or without parentheses.
+    columns : mapping of str to Column
+        Variables by R's names.
+    name : str
+        The factor's own name, for error messages.
+    """
+    if isinstance(node, Call) and node.function == "(":
+        return group_rows(node.arguments[0], columns, name)
+    if isinstance(node, Call) and node.function == ":" and not node.names:
+        first, second = (group_rows(part, columns, name) for part in node.arguments)
+        return combine(first, second, name)
+    own = node.name if isinstance(node, Name) else variable_name(node)
+    return as_factor(columns[own], name)
+
+
+def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int) -> ModelMatrix:
     """Make the model matrix of one side of a formula.
 
     Parameters
@@ -79,9 +228,9 @@ def make_design(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         int(np.prod([len(part.names) for part in of_term], dtype=np.int64)) for of_term in parts
     ]
     p = sum(widths) + terms.intercept
-    refuse_too_many(n, p)
+    _refuse_too_many(n, p)
     if terms.intercept and p == 1 and n >= SHARED:
-        return Design(np.broadcast_to(1.0, (n, 1)), (INTERCEPT,), np.zeros(1, dtype=np.intp))
+        return ModelMatrix(np.broadcast_to(1.0, (n, 1)), (INTERCEPT,), np.zeros(1, dtype=np.intp))
     values = np.empty((n, p), order="F")
     names = [INTERCEPT] if terms.intercept else []
     values[:, : len(names)] = 1.0
@@ -90,10 +239,10 @@ def make_design(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         filler.fill(values[:, len(names) : len(names) + width], of_term)
         names.extend(_product_names(of_term))
     assign = np.repeat(np.arange(len(widths) + 1), [int(terms.intercept), *widths])
-    return Design(values, tuple(names), assign)
+    return ModelMatrix(values, tuple(names), assign)
 
 
-def refuse_too_many(n: int, p: int) -> None:
+def _refuse_too_many(n: int, p: int) -> None:
     """Refuse a matrix that no memory would hold."""
     if n * p > MAX_CELLS:
         raise DataError(

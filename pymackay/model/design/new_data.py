@@ -1,4 +1,4 @@
-"""`Blueprint`: what a model remembers so that new data get the same columns; `build_new`."""
+"""`build_new`: the columns that a model's blueprint gives to new data."""
 
 from __future__ import annotations
 
@@ -11,85 +11,18 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
-from pymackay.formula.expression import Name
-from pymackay.formula.specification import Specification
-from pymackay.formula.terms import Terms, Variable, list_variables
-from pymackay.model.bases.contrasts import Contrasts
-from pymackay.model.columns.column import Column, Factor, Numeric
-from pymackay.model.columns.factors import as_factor, recode
+from pymackay.formula.terms import list_variables
+from pymackay.model.columns.column import Column, Factor, Numeric, recode
 from pymackay.model.columns.table import Table
-from pymackay.model.design.frame import evaluate_variables, read_extra, sum_offsets
-from pymackay.model.design.grouping import group_rows
-from pymackay.model.design.matrix import make_design
-from pymackay.model.functions.evaluate import Evaluator
+from pymackay.model.design.build import Blueprint
+from pymackay.model.design.frame import Evaluator, evaluate_variables, read_extra, sum_offsets
+from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, with_levels
 
-__all__ = ["Blueprint", "NewDesign", "SideBlueprint", "build_new"]
+__all__ = ["NewDesign", "build_new"]
 
-
-@dataclass(frozen=True, eq=False)
-class SideBlueprint:
-    """How one model matrix was made.
-
-    Attributes
-    ----------
-    terms : Terms
-    contrasts : dict of str to Contrasts
-        By R's name of the variable.
-    levels : dict of str to tuple of str
-        Levels of the factors that enter, in order.
-    assign : tuple of int
-        The term that each column of the full matrix belongs to, from 1; 0 for the intercept.
-    """
-
-    terms: Terms
-    contrasts: dict[str, Contrasts]
-    levels: dict[str, tuple[str, ...]]
-    assign: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Blueprint:
-    """How a model was made from its data.
-
-    Attributes
-    ----------
-    specification : Specification
-        The formula, read.
-    memory : dict
-        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
-    fixed : SideBlueprint
-    kept : numpy.ndarray of int, shape (p,)
-        Columns of the full fixed design that were kept.
-    assign : numpy.ndarray of int, shape (p,)
-        The term of the fixed part that each column belongs to, from 1; 0 for the intercept.
-    bars : tuple of Bar
-        The model's random terms, in their order.
-    random : tuple of SideBlueprint
-        The left side of each.
-    levels : dict of str to tuple of str
-        Grouping factor to its levels.
-    offset : str or None
-        The argument `offset`, where it was an expression of columns.
-    offset_was_array : bool
-        Whether the argument `offset` was an array, which new data need anew.
-    """
-
-    specification: Specification
-    memory: dict[str, Any]
-    fixed: SideBlueprint
-    kept: np.ndarray
-    assign: np.ndarray
-    bars: tuple[Bar, ...]
-    random: tuple[SideBlueprint, ...]
-    levels: dict[str, tuple[str, ...]]
-    offset: str | None = None
-    offset_was_array: bool = False
-
-    @property
-    def term_labels(self) -> tuple[str, ...]:
-        """R's labels of the fixed part's terms; `assign` counts them from 1."""
-        terms = self.fixed.terms
-        return tuple(terms.label(term) for term in terms.terms)
+_UNKNOWN_LEVELS = (
+    "'{name}' has levels in newdata that the model does not know: {unknown}; it knows {known}"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,13 +104,13 @@ def build_new(
     text = blueprint.specification.formula
     evaluator = Evaluator(text, table, dict(blueprint.memory), is_new=True)
     complete = np.ones(table.n, dtype=bool)
-    X = _new_side(blueprint.fixed, evaluator, frozenset(), complete)[:, blueprint.kept]
+    X = _new_side(blueprint.fixed, None, evaluator, complete)[:, blueprint.kept]
     columns: list[np.ndarray] = []
     codes: dict[str, np.ndarray] = {}
     unseen: dict[str, tuple[str, ...]] = {}
     if random:
         for bar, side in zip(blueprint.bars, blueprint.random, strict=True):
-            columns.append(_new_side(side, evaluator, bar.group_columns, complete))
+            columns.append(_new_side(side, bar, evaluator, complete))
             if bar.group_name not in codes:
                 codes[bar.group_name], unseen[bar.group_name] = _new_codes(
                     bar, blueprint, evaluator, complete
@@ -194,48 +127,37 @@ def build_new(
 
 
 def _new_side(
-    side: SideBlueprint, evaluator: Evaluator, grouping: frozenset[str], complete: np.ndarray
+    side: SideBlueprint, bar: Bar | None, evaluator: Evaluator, complete: np.ndarray
 ) -> np.ndarray:
     """Make a model matrix for new data; rows with a missing value are nan."""
     terms = side.terms
     used = dict.fromkeys(i for term in terms.terms for i in term.variables)
-    variables = [terms.variables[i] for i in used]
-    columns = evaluate_variables(evaluator, variables)
+    columns = evaluate_variables(evaluator, [terms.variables[i] for i in used])
+    if bar is not None:
+        columns = effect_columns(bar, columns)
     missing = np.zeros(len(complete), dtype=bool)
-    for variable in variables:
-        column = columns[variable.name]
-        if isinstance(variable.node, Name) and variable.name in grouping:
-            column = as_factor(column, variable.name)
-        columns[variable.name] = _aligned(column, side.levels.get(variable.name), variable)
-        absent = columns[variable.name].missing()
+    for name, column in columns.items():
+        columns[name] = _aligned(column, side.levels.get(name), name)
+        absent = columns[name].missing()
         if absent is not None:
             missing |= absent
     filled = {name: _without_missing(column) for name, column in columns.items()}
-    values = make_design(terms, filled, side.contrasts, len(complete)).values
+    values = side.matrix(filled, len(complete)).values
     complete &= ~missing
     return np.where(missing[:, None], np.nan, values)
 
 
-def _aligned(column: Column, levels: tuple[str, ...] | None, variable: Variable) -> Column:
+def _aligned(column: Column, levels: tuple[str, ...] | None, name: str) -> Column:
     """Give a column the kind and the levels that the model has."""
-    if levels is None:
-        if isinstance(column, Factor) and column.kind == "logical":
-            return Numeric(np.where(column.codes < 0, np.nan, column.codes.astype(np.float64)))
-        if isinstance(column, Factor):
-            raise DataError(
-                f"'{variable.name}' holds numbers in the model, but categories in newdata; "
-                f"convert the column"
-            )
-        return column
-    factor = column if isinstance(column, Factor) else as_factor(column, variable.name)
-    codes, unknown = recode(factor, levels)
-    if unknown:
-        shown = ", ".join(levels[:12]) + (", ..." if len(levels) > 12 else "")
+    if levels is not None:
+        return with_levels(column, levels, name, _UNKNOWN_LEVELS)
+    if isinstance(column, Factor) and column.kind == "logical":
+        return Numeric(np.where(column.codes < 0, np.nan, column.codes.astype(np.float64)))
+    if isinstance(column, Factor):
         raise DataError(
-            f"'{variable.name}' has levels in newdata that the model does not know: "
-            f"{', '.join(unknown)}; it knows {shown}"
+            f"'{name}' holds numbers in the model, but categories in newdata; convert the column"
         )
-    return Factor(codes, levels)
+    return column
 
 
 def _without_missing(column: Column) -> Column:

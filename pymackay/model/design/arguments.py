@@ -1,0 +1,155 @@
+"""The arguments beside the formula: `weights`, `offset`, `subset`, `contrasts`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.formula.functions import near_names
+from pymackay.formula.terms import Terms
+from pymackay.model.columns.column import Column, Factor
+from pymackay.model.columns.table import Table, read_column
+
+__all__ = ["Arguments", "check_weights", "fixed_contrasts", "read_numbers", "read_truth"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """What the user gives beside formula and data.
+
+    Attributes
+    ----------
+    weights, offset : str, array-like or None
+        A column's name, an R expression of columns, or one number for each row.
+    subset : str, array-like or None
+        An R expression, or one truth value for each row.
+    contrasts : mapping of str to str or array-like, or None
+        For factors of the fixed part.
+    """
+
+    weights: Any = None
+    offset: Any = None
+    subset: Any = None
+    contrasts: Any = None
+
+
+def read_numbers(given: Any, table: Table, what: str) -> np.ndarray:
+    """Read `weights` or `offset` given as one number for each row of the data.
+
+    Raises
+    ------
+    ArgumentError
+        If the values are others, or do not go with the rows.
+    """
+    column = _read_values(given, table, what)
+    if isinstance(column, Factor) or column.values.ndim != 1:
+        raise ArgumentError(
+            f"{what} must be a column's name or one number for each row, not a "
+            f"{type(given).__name__} of other values"
+        )
+    return np.array(column.values, dtype=np.float64)
+
+
+def read_truth(given: Any, table: Table) -> np.ndarray:
+    """Read `subset` given as one truth value for each row of the data, as a mask.
+
+    Raises
+    ------
+    ArgumentError
+        If the values are others, or do not go with the rows.
+    """
+    column = _read_values(given, table, "subset")
+    if not (isinstance(column, Factor) and column.kind == "logical"):
+        raise ArgumentError(
+            "subset must be an R expression or one boolean for each row, not values of another kind"
+        )
+    return column.codes == 1
+
+
+def _read_values(given: Any, table: Table, what: str) -> Column:
+    """Read an array that goes with the rows of the data."""
+    if np.ndim(given) != 1:
+        raise ArgumentError(
+            f"{what} must be a column's name or one value for each row, not {type(given).__name__}"
+        )
+    if len(given) != table.n:
+        raise ArgumentError(f"{what} has {len(given)} values, but the data have {table.n} rows")
+    if isinstance(given, pd.Series) and not given.index.equals(table.index):
+        raise ArgumentError(
+            f"{what} is a Series with another index than the data; align it, or pass "
+            f"{what}.to_numpy() to go by position"
+        )
+    return read_column(given, what)
+
+
+def check_weights(weights: np.ndarray) -> None:
+    """Refuse weights that are not positive.
+
+    Raises
+    ------
+    DataError
+    """
+    if not np.all(weights > 0.0):
+        bad = int(np.count_nonzero(weights <= 0.0))
+        raise DataError(
+            f"weights must be positive, but {bad} of {len(weights)} are zero or negative; take "
+            f"rows of weight zero out with subset"
+        )
+
+
+def fixed_contrasts(
+    given: Any, terms: Terms, columns: Mapping[str, Column], known: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Check the argument `contrasts`.
+
+    Parameters
+    ----------
+    given : mapping of str to str or array-like, or None
+    terms : Terms
+        The fixed part, the only one that the argument is for (as in lme4).
+    columns : mapping of str to Column
+        The frame.
+    known : list of str
+        Columns of the data.
+
+    Returns
+    -------
+    tuple
+        Contrasts by R's name of the variable, and what to tell about those not used.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no mapping, or names a column that does not exist or holds numbers.
+    """
+    if given is None:
+        return {}, []
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"contrasts must be a dict such as {{'f': 'contr.sum'}}, not {type(given).__name__}"
+        )
+    variables = [variable.name for variable in terms.variables[1:]]
+    used, messages = {}, []
+    for name, wanted in given.items():
+        if name in variables:
+            if not isinstance(columns[name], Factor):
+                raise ArgumentError(
+                    f"contrasts are given for '{name}', which holds numbers; write factor({name}) "
+                    f"in the formula and name the contrasts so, or make the column categorical"
+                )
+            used[name] = wanted
+        elif name in known:
+            messages.append(
+                f"contrasts of '{name}' are ignored: it is no variable of the fixed part"
+            )
+        else:
+            raise ArgumentError(
+                f"contrasts are given for '{name}', which is neither a variable of the fixed part "
+                f"nor a column of the data{near_names(str(name), [*variables, *known])}"
+            )
+    return used, messages
