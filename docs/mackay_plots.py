@@ -78,7 +78,7 @@ def _draw_phases(axis: Axes, largest: float) -> None:
     axis.plot(s, 1.0 / stable, "--", color=BLUE, linewidth=1.4, label="unstable fixed point: 1/t*")
     every = np.geomspace(1.03, largest, 400)
     axis.plot(every, every - 1.0, color=GREEN, linewidth=1.4, label="REML: s − 1")
-    axis.text(1.12, 700.0, "the variance collapses to zero", color=ORANGE, size=12)
+    axis.text(1.12, 700.0, "collapses to zero", color=ORANGE, size=12)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlim(1.05, largest)
