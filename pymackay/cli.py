@@ -151,7 +151,7 @@ def fit(
 
     with Progress() as progress:
         progress.say(f"reading {data}")
-        table = read_table(data)  # before TensorFlow is loaded: a wrong name is told at once
+        table = read_table(data)  # before TensorFlow is loaded: a wrong name fails at once
         progress.say("loading TensorFlow")
         _load_engine(ctx.find_root().params["debug"])
         progress.say("fitting")
@@ -318,7 +318,7 @@ def fuzz(
 
 
 def _need_r() -> None:
-    """Start R before the first model, so that a missing one is told at once."""
+    """Start R before the first model, so that a missing R is reported at once."""
     from pymackay.errors import RUnavailableError
     from pymackay.reference.r_session import session
 
@@ -355,7 +355,7 @@ def data() -> None:
 @main.command()
 @click.pass_context
 def article(ctx: click.Context) -> None:
-    """Reproduce the article's numbers: printed there, computed here, and by lme4."""
+    """Reproduce the numbers of the original article."""
     _load_engine(ctx.find_root().params["debug"])
     from pymackay.sleepstudy import article_table
 
