@@ -154,21 +154,23 @@ def measure(case: Case, repeats: int) -> tuple[Result, dict[str, str]]:
 _PAGE = """\
 # Refits of simulated responses
 
-`python -m benchmarks.bootstrap` writes this page. The responses are drawn from a fit of
-each model; `pymackay.lmer_many` fits all of them in one call (formula, design and all), lme4 in a
-loop over `refit`, both warm, by turns, in one run. Medians of {repeats} repeats, in milliseconds a
-refit.
+This page compares the time to fit one model to many responses. The responses are simulated from a
+fit of each model. `pymackay.lmer_many` fits all of them in a single call, which includes reading
+the formula and building the design. lme4 fits them in a loop over `refit`. Both are warmed up and
+take turns in one run. Times are medians of {repeats} repeats, in milliseconds per refit.
+`python -m benchmarks.bootstrap` writes this page.
 
-| model | responses | lme4 | pymackay | times as fast | by processor time | singular \
-| not certified | lme4 above ours, most | below ours, most |
+| model | responses | lme4 | pymackay | speedup | speedup, CPU time | singular fits \
+| not certified | lme4 above ours, at most | lme4 below ours, at most |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
-The last two columns compare the criteria response by response: how far lme4's ends above ours at
-most, and below. They are left out for a REML fit with several fixed effects: there `refit` of lme4
-1.1-31 minimises another criterion (it counts one fixed effect, whatever their number), so that even
-`refit(fit)` on the same data moves away from `fit`. Models with several grouping factors are fitted
-one by one.
+"Not certified" counts the fits for which the optimality conditions could not be verified. The last
+two columns compare the criteria of each response: by how much lme4's is above ours at most, and
+below ours at most. They are left out for REML fits with several fixed effects, because `refit` of
+lme4 1.1-31 then minimises another criterion: it always counts a single fixed effect. Even
+`refit(fit)` on the same data gives other estimates than `fit`. Models with several grouping factors
+are fitted one after the other.
 
 {cores} cores, load average {load:.1f} at the start; {versions}.
 """

@@ -234,9 +234,10 @@ def _as_list(value: Any) -> list[Any]:
 _HEAD = """\
 # Accuracy
 
-Every model that is recorded in `r_reference/`, fitted by `pymackay.lmer` and compared with lme4's
-own criterion driven to a tight optimum (recorded as `tight`), and with what `lmer()` gives as it
-comes (`default`). Made with `python -m benchmarks.cases_table`.
+This page compares `pymackay.lmer` with lme4 on every model recorded in `r_reference/`. Each
+recording holds two answers of lme4: `tight`, in which lme4's criterion was minimised with tight
+tolerances, and `default`, the result of `lmer()` with default settings. Deviations are measured
+from `tight`. `python -m benchmarks.cases_table` writes this page.
 
 """
 
@@ -248,7 +249,10 @@ def _tables(results: list[Result]) -> str:
 def _summary(results: list[Result]) -> str:
     kept = [d for r in results for d in r.deviations]
     failed = sorted({r.name for r in results for d in r.deviations if not d.ok})
-    text = f"{len(results)} models. Outside the tolerances: {', '.join(failed) or 'none'}.\n\n"
+    text = (
+        f"There are {len(results)} models. Models with a deviation outside the tolerances: "
+        f"{', '.join(failed) or 'none'}.\n\n"
+    )
     rows = []
     for quantity in dict.fromkeys(d.quantity for d in kept):
         worst = max((d for d in kept if d.quantity == quantity), key=_share)
@@ -260,8 +264,10 @@ def _worse_table(results: list[Result]) -> str:
     worse = sorted((r for r in results if r.excess > _WORSE), key=lambda r: -r.excess)
     below = sum(r.excess < -_WORSE for r in results)
     text = (
-        f"## Where lme4's default answer lies above ours\n\n{len(worse)} of {len(results)} by more "
-        f"than {_WORSE:g} criterion units; below ours by more than that: {below}.\n\n"
+        f"## Models for which lme4's default answer is not optimal\n\nThe criterion at lme4's "
+        f"default answer is higher than at the answer of pymackay by more than {_WORSE:g} for "
+        f"{len(worse)} of {len(results)} models. It is lower by more than that for {below} "
+        f"models. (Both values are computed by pymackay.)\n\n"
     )
     rows = [
         (
@@ -273,7 +279,13 @@ def _worse_table(results: list[Result]) -> str:
         )
         for r in worse
     ]
-    head = ("model", "criterion too high by", "beta off, in se", "sd off, relative", "lme4 warned")
+    head = (
+        "model",
+        "criterion too high by",
+        "error of beta, in standard errors",
+        "relative error of standard deviations",
+        "lme4 warned",
+    )
     return text + _table(head, rows)
 
 
@@ -293,24 +305,25 @@ def _deviation_table(results: list[Result]) -> str:
         )
     head = (
         "model",
-        "criterion less the best",
-        "worst deviation",
-        "of what is allowed",
+        "criterion minus lme4's",
+        "largest deviation",
+        "share of the tolerance",
         "evaluations",
     )
-    return "## Worst deviation of each\n\n" + _table(head, rows)
+    text = "Each line shows the deviation that uses the largest share of its tolerance.\n\n"
+    return f"## Largest deviation for each model\n\n{text}{_table(head, rows)}"
 
 
 _UNITS = {
-    "criterion": "criterion units, above",
+    "criterion": "criterion units above lme4's",
     "dropped columns": "names",
     "beta": "standard errors",
     "std. error": "relative",
     "singular": "flag",
     "sigma": "relative",
     "terms": "names",
-    "variances": "of the product of the two sds",
-    "effects": "conditional sds",
+    "variances": "relative to the product of the two standard deviations",
+    "effects": "conditional standard deviations",
     "condvar": "relative",
 }
 
@@ -322,7 +335,7 @@ def _share(deviation: Deviation) -> float:
 
 
 def _number(value: float) -> str:
-    return "same" if value == 0.0 else f"{value:.1e}"
+    return "0" if value == 0.0 else f"{value:.1e}"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

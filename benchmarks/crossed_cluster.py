@@ -202,20 +202,21 @@ def cluster_words() -> list[str]:
         return []
     found = json.loads(_FOUND.read_text(encoding="utf-8"))
     lines = [
-        f"{found.get('rows', 0):,} rows in Parquet files, one partition each, are summed by this "
-        f"process, and by Dask workers of one thread each, which were started and warmed by a "
-        f"small pass before (`python -m benchmarks.crossed_cluster`). Workers, scheduler and the "
-        f"process that adds the sums up share two cores. The search that follows is the same for "
-        f"all.",
+        f"`pymackay` reads data in partitions and keeps only sums over the rows. This table shows "
+        f"the time to read {found.get('rows', 0):,} rows from Parquet files, one partition per "
+        f"file: in one process, and on Dask workers with one thread each. The workers were started "
+        f"and had read a small data set before. The workers, the scheduler and the process that "
+        f"adds the sums share two cores. The optimisation that follows is the same in all cases "
+        f"and is not included. `python -m benchmarks.crossed_cluster` makes the measurements.",
         "",
-        "| where | seconds | CPU of this process | CPU of the workers | load |",
+        "| run | seconds | CPU of the main process | CPU of the workers | load |",
         "|---|---:|---:|---:|---:|",
     ]
     names = {
-        "here": "this process, no cluster",
+        "here": "main process, no cluster",
         "one": "one worker",
         "two": "two workers",
-        "killed": "two workers, one killed in the middle",
+        "killed": "two workers, one killed during the run",
     }
     for part, words in names.items():
         if part in found:
@@ -225,17 +226,19 @@ def cluster_words() -> list[str]:
             lines.append(f"| {words} | {numbers} |")
     if "one" in found and "two" in found:
         share = found["two"]["seconds"] / found["one"]["seconds"]
-        lines += ["", f"Two workers take {100 * share:.0f} % of the time of one."]
+        lines += ["", f"Two workers need {100 * share:.0f} % of the time of one worker."]
     if "steps" in found:
         s = found["steps"]
         lines += [
             "",
-            f"For a partition of {s['rows']:,.0f} rows the worker reads for {s['read']:.2f} CPU s "
-            f"and sums for {s['sum']:.2f}; it sends {s['megabytes']:.0f} MB (the coded rows are "
-            f"{s['rows'] * 16e-6:.0f} MB), which take {s['pickle']:.2f} to pack and unpack; the "
-            f"process that holds the sums adds them in {s['add']:.2f}.",
+            f"For a partition of {s['rows']:,.0f} rows, a worker needs {s['read']:.2f} CPU seconds "
+            f"to read it and {s['sum']:.2f} to sum it. It sends {s['megabytes']:.0f} MB (the coded "
+            f"rows are {s['rows'] * 16e-6:.0f} MB). Packing and unpacking take {s['pickle']:.2f} "
+            f"seconds, and adding the sums in the main process takes {s['add']:.2f}.",
         ]
-    return [*lines, "", "The killed worker:"] if _LOG.exists() else lines
+    return (
+        [*lines, "", "The log of the run in which a worker was killed:"] if _LOG.exists() else lines
+    )
 
 
 def main() -> None:

@@ -34,19 +34,29 @@ _NAMES = {
 }
 _HEADER = """# Crossed factors from 10 thousand to 32 million rows
 
-`rating ~ 1 + (1 | user) + (1 | item)`, REML, on data of `pymackay.datasets.simulate_crossed` with
-long tails (32M: half of the rows assortative, too). Two cores, each fit in a process of its own;
-`python -m benchmarks.crossed` makes this page. "seconds" and "CPU" are those of the call of
-`lmer`, imports not counted; "peak" is the process's largest resident memory while it runs, with
-what Python, TensorFlow and the data themselves take ("before"). Where "load" is above 2 other work
-shared the cores, and "CPU" is the better guide. "error" is the largest Monte-Carlo standard error
-of a variance, relative; "from exact" the largest deviation of a variance from the exact engine's.
+This page shows the time and memory that `pymackay` needs to fit a model with crossed factors,
+`rating ~ 1 + (1 | user) + (1 | item)`, by REML. It compares the iterative and the exact solver. The
+data are simulated by `pymackay.datasets.simulate_crossed`. The numbers of ratings per user and per
+item have long-tailed distributions. In the largest data set, users rate only items in their
+neighbourhood in half of the rows. Each fit ran in a separate process on two cores.
+`python -m benchmarks.crossed` writes this page.
+
+The columns of the first table are:
+
+- *seconds* and *CPU*: wall time and CPU time of the call of `lmer`, without imports
+- *load*: the load average; if it is above 2, other work shared the cores, and *CPU* is more
+  reliable than *seconds*
+- *before*: the memory of the process before the fit (Python, TensorFlow and the data)
+- *peak*: the largest resident memory of the process during the fit, including *before*
+- *CG*: the number of conjugate gradient iterations
+- *error*: the largest Monte-Carlo standard error of a variance, relative to the variance
+- *from exact*: the largest relative deviation of a variance from that of the exact solver
 """
-_PEER_WORDS = """Each with its defaults, on the same data. GPBoost (`GPModel(group_data=...,
-likelihood="gaussian", matrix_inversion_method="iterative")`, its own optimiser, preconditioner
-and number of probe vectors, an intercept) has maximum likelihood only: its variances are compared
-with the exact engine's ML ones, all others' with its REML ones. lme4 is run where it ends within
-a quarter of an hour on busy cores."""
+_PEER_WORDS = """All engines ran on the same data with their default settings. GPBoost was called as
+`GPModel(group_data=..., likelihood="gaussian", matrix_inversion_method="iterative")` with an
+intercept. It has no REML, so its variances are compared with the maximum-likelihood estimates of
+the exact solver. All other variances are compared with the REML estimates. lme4 was run only on
+data sets for which it finishes within about a quarter of an hour."""
 
 
 def write_page(results: dict[str, Any]) -> None:
@@ -56,11 +66,11 @@ def write_page(results: dict[str, Any]) -> None:
     if "calibration" in results:
         lines += _calibration(results["calibration"])
     if _plot(results):
-        lines += ["## Growth", "", "![time and memory against rows](crossed_growth.svg)", ""]
+        lines += ["## Growth", "", "![Time and memory against rows](crossed_growth.svg)", ""]
         lines += [_crossing_words(results), ""]
     log = _HERE / "crossed_cluster.log"
     if log.exists():
-        lines += ["## Reading on a cluster, and a killed worker", "", *cluster_words(), "", "```"]
+        lines += ["## Reading on a cluster", "", *cluster_words(), "", "```"]
         lines += [*log.read_text(encoding="utf-8").splitlines(), "```", ""]
     (_HERE / "CROSSED.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -110,7 +120,7 @@ def _deviation(record: dict[str, Any], exact: dict[str, Any]) -> str:
 
 
 def _targets(results: dict[str, Any]) -> list[str]:
-    lines = ["| rows | published elsewhere | aimed at | measured |", "|---|---|---|---|"]
+    lines = ["| rows | published elsewhere | target | measured |", "|---|---|---|---|"]
     for name, peer in _ELSEWHERE.items():
         record = results.get(f"{name}/iterative/{'parquet' if name == '32M' else 'frame'}")
         found = ""
@@ -130,10 +140,10 @@ def _reading(results: dict[str, Any]) -> list[str]:
     if "read_share" not in record:
         return []
     return [
-        f"Reading the 32 million rows from Parquet takes {record['read_seconds']:.3g} s of that "
-        f"(CPU {record['read_cpu']:.3g} s), and at most {record['read_share']:.2f} times the "
-        f"memory of the coded columns (16 bytes a row: two levels of 32 bits, and the response; "
-        f"aimed at: 2.5 times).",
+        f"Of this time, reading the 32 million rows from Parquet takes "
+        f"{record['read_seconds']:.3g} s (CPU {record['read_cpu']:.3g} s). It needs at most "
+        f"{record['read_share']:.2f} times the memory of the coded columns (16 bytes per row: two "
+        f"32-bit level codes and the response). The target was 2.5 times.",
         "",
     ]
 
@@ -154,7 +164,7 @@ def _peers(results: dict[str, Any]) -> list[str]:
     head = ["| rows | engine | seconds | CPU | load | peak | from exact |"]
     head += ["|---:|---|---:|---:|---:|---:|---:|"]
     words = [_PEER_WORDS, "", f"Versions: {'; '.join(sorted(versions))}.", ""]
-    return ["## Peers", "", *words, *head, *rows, ""]
+    return ["## Comparison with other engines", "", *words, *head, *rows, ""]
 
 
 def _peer_row(n: int, engine: str, found: dict[str, dict[str, Any]]) -> str:
@@ -176,14 +186,16 @@ def _peer_row(n: int, engine: str, found: dict[str, dict[str, Any]]) -> str:
 def _calibration(found: dict[str, Any]) -> list[str]:
     expected = found["expected"]
     lines = [
-        "## Error bars",
+        "## Calibration of the standard errors",
         "",
-        f"{found['seeds']} data sets of 2,000 rows, 300 × 100 levels, {found['probes']} probe "
-        f"vectors, each against the exact engine. With {found['probes']} probes a deviation in "
-        f"standard errors has Student's distribution: {100 * expected[0]:.0f} % within one, "
-        f"{100 * expected[1]:.0f} % within 1.96, root mean square {found['expected rms']:.2f}. "
-        '"error" is the median standard error relative to its variance. Where variances are tiny, '
-        "most of it is the step that the search left to go, and a deviation is about that long.",
+        f"For each design, {found['seeds']} data sets of 2,000 rows with 300 × 100 levels were "
+        f"fitted with {found['probes']} probe vectors and compared with the exact solver. If the "
+        f"Monte-Carlo standard errors are right, a deviation divided by its standard error has "
+        f"Student's distribution: {100 * expected[0]:.0f} % of the deviations are within one "
+        f"standard error, {100 * expected[1]:.0f} % within 1.96, and their root mean square is "
+        f"{found['expected rms']:.2f}. The column *error* is the median standard error relative to "
+        "the variance. For tiny variances, most of the standard error is the distance that the "
+        "search still had to go when it stopped, and a deviation is about as large as it.",
         "",
         "| design | variances | within 1 | within 1.96 | root mean square | error |",
         "|---|---:|---:|---:|---:|---:|",
@@ -210,7 +222,7 @@ def _crossing_words(results: dict[str, Any]) -> str:
     if np.isfinite(equal):
         return f"Both solvers take the same time at about {equal:,.0f} rows."
     return (
-        "At every size at which both ran, the iterative solver takes less time; what the exact "
-        "one has over it is an answer without Monte-Carlo error, and the criterion to all digits. "
-        "With few rows, most of the exact one's time goes into its graphs, built once in a process."
+        "The iterative solver is faster at every size at which both were run. The advantages of "
+        "the exact solver are variances without Monte-Carlo error and an exact criterion. With few "
+        "rows, most of its time is needed to build TensorFlow graphs, once per process."
     )

@@ -144,7 +144,7 @@ def _criteria(
     said = theirs.criterion - there.criterion
     if abs(said) > loose * max(ABOVE, _RELATIVE * abs(there.criterion)):
         yield Finding(
-            *about, "criterion value", "", float(said), "criterion units, theirs less ours"
+            *about, "criterion value", "", float(said), "criterion units, theirs minus ours"
         )
 
 

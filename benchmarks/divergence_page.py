@@ -15,22 +15,27 @@ Row = Mapping[str, Any]
 _HEAD = """\
 # Differences between engines
 
-Every model whose answer by lme4 is recorded in `r_reference/` ({models} of them), by every engine,
-compared with `pymackay.lmer`. A difference is listed when it exceeds the tolerance that
-`pymackay.compare` has for the quantity; units are statistical (standard errors, conditional
-standard deviations, relative). How far an engine stops above the optimum is measured by one
-arithmetic, ours, at its theta, so that engines with other constants are on the same scale.
+This page lists where engines for linear mixed models give other results than `pymackay.lmer`. Each
+engine was run on the models whose lme4 answer is recorded in `r_reference/` ({models} models). A
+difference is listed if it exceeds the tolerance of `pymackay.compare` for that quantity. Units are
+statistical: standard errors, conditional standard deviations, or relative differences. To show how
+far above the optimum an engine stops, `pymackay` evaluates its own criterion at the engine's theta
+(the relative covariance parameters). This makes engines comparable that use other constants in the
+likelihood.
 
-"lme4" is `lmer()` as it comes, "lme4 tight" its own criterion driven to a tight optimum; both are
-the recorded answers. "lme4 refit" is `refit()` of our fit, as a merMod, to the response that it
-has. It and the other engines are run when the page is made, on models of up to {most_rows} rows.
-statsmodels has no bars: it is handed our matrices, with crossed factors as variance components of
-one group.
+The engines include three ways to use lme4:
 
-Made with `python -m benchmarks.divergences`; [register.json](register.json) is the same, one
-difference a line. `tests/docs/test_divergences.py` fails on a difference from lme4 that is not in
-it, and on a row that is no longer true.
+- *lme4* is `lmer()` with default settings (the recorded answer).
+- *lme4 tight* is lme4's criterion minimised with tight tolerances (the recorded answer).
+- *lme4 refit* converts the fit of `pymackay` to a merMod and calls `refit()` on the same response.
 
+lme4 refit and the engines other than lme4 were run on models with at most {most_rows} rows.
+statsmodels cannot read the random-effects terms of lme4's formulas. It gets the design matrices of
+`pymackay`, with crossed factors as variance components of a single group.
+
+`python -m benchmarks.divergences` writes this page and [register.json](register.json), which
+contains the same differences, one per line. The test `tests/docs/test_divergences.py` fails if a
+difference from lme4 is missing in the register, or if a registered difference no longer exists.
 """
 
 
@@ -52,8 +57,8 @@ def as_page(
     found : iterable of mapping
         What the fuzzer has found: ``file``, ``model``, ``verdict``, ``reason``.
     campaigns : iterable of mapping
-        The fuzzer's long runs: ``first`` seed, ``models``, ``hours``, ``disagreements``, what they
-        ``came to``.
+        The fuzzer's long runs: ``first`` seed, ``models``, ``hours``, ``disagreements``, their
+        ``outcome``.
     most_rows : int
         The largest data that the slow engines are asked for.
     """
@@ -85,16 +90,22 @@ def _summary(rows: list[Row], asked: Mapping[str, int]) -> str:
             )
         )
     head = (
-        "engine", "version", "models asked", "cannot state", "fails", "differs in",
-        "above the optimum in", "by at most",
+        "engine", "version", "models", "cannot state", "fails", "differs for",
+        "above the optimum for", "by at most",
     )  # fmt: skip
-    return "## Engines\n\n" + _table(head, lines)
+    text = (
+        "The columns count models: those on which the engine was run, those that it cannot state, "
+        "those on which it fails, those with at least one difference, and those for which it stops "
+        "above the optimum. The last column is the largest distance from the optimum, in units of "
+        "the criterion.\n\n"
+    )
+    return f"## Engines\n\n{text}{_table(head, lines)}"
 
 
 def _reasons(rows: list[Row]) -> str:
     used = Counter(row["reason"] for row in rows)
     lines = [(name, str(used[name]), text) for name, text in REASONS.items() if used[name]]
-    return "## Reasons\n\n" + _table(("reason", "rows", "what it means"), lines)
+    return "## Reasons\n\n" + _table(("reason", "differences", "meaning"), lines)
 
 
 def _found(found: Iterable[Row]) -> str:
@@ -110,31 +121,35 @@ def _found(found: Iterable[Row]) -> str:
     if not lines:
         return ""
     text = (
-        "## Found by the fuzzer\n\nSmall data sets on which engines part, drawn and shrunk. "
-        "`pymackay fuzz --again FILE` fits them again.\n\n"
+        "## Examples found by the fuzzer\n\n"
+        "`pymackay fuzz` fits random models with several engines. When they disagree, it reduces "
+        "the data set to a small one with the same disagreement. "
+        "`pymackay fuzz --again FILE` fits one of these examples again. In the table, *ours* is "
+        "pymackay.\n\n"
     )
     return text + _table(("file", "model", "verdict", "reason"), lines)
 
 
 def _campaigns(campaigns: Iterable[Row]) -> str:
-    names = ("first seed", "models", "hours", "disagreements", "what they came to")
+    names = ("first seed", "models", "hours", "disagreements", "outcome")
     lines = [tuple(str(run[name]) for name in names) for run in campaigns]
     text = (
-        "## Long runs of the fuzzer\n\nModels drawn from consecutive seeds, each fitted by ours, "
-        "by lme4 as it comes and tightened, and by dense formulas in long double. What was mended "
-        "is kept as tests; a seed stands for a model of the generator of its time.\n\n"
+        "## Long runs of the fuzzer\n\nEach run drew models from consecutive seeds. Each model was "
+        "fitted by pymackay, by lme4 with default and with tight settings, and by dense formulas "
+        "in extended precision (long double). Every fixed defect has a test. A seed gives the same "
+        "model only with the version of the generator that was used for the run.\n\n"
     )
     return text + _table(names, lines)
 
 
 def _engine(engine: str, rows: list[Row]) -> str:
-    """Return one line a model and reason: everything that differs there for it."""
+    """Return one line for each model and reason, with all differences."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["engine"] == engine:
             grouped.setdefault((row["case"], row["reason"]), []).append(_words(row))
     lines = [(f"`{case}`", "; ".join(words), reason) for (case, reason), words in grouped.items()]
-    return f"## {engine}\n\n" + _table(("model", "what differs", "reason"), lines)
+    return f"## {engine}\n\n" + _table(("model", "differences", "reason"), lines)
 
 
 def _words(row: Row) -> str:

@@ -13,26 +13,27 @@ UNEXPLAINED = "unexplained"
 
 REASONS = MappingProxyType(
     {
-        "stops early": "Its optimiser stops before the optimum: by our arithmetic the criterion at "
-        "its theta is higher than at ours. Every number that follows from theta differs with it.",
-        "not the optimum": "Its optimiser ends well above the optimum.",
-        "not determined": "The criteria are equal and these numbers are not: the data do not tell "
-        "them.",
-        "boundary": "The criteria are equal and a covariance matrix is singular: a variance is "
-        "zero in one answer and nearly zero in the other, so that what is divided by it differs.",
-        "cannot": "It has no way to state this model.",
-        "fails": "It stops with an error, or gives no number.",
-        "other constants": "Its log likelihood leaves out the weights' own part, the sum of "
-        "their logarithms; the optimum is the same.",
-        "other weights": "Its weights multiply the log likelihood, as if a row had been seen so "
-        "often; lme4's and ours divide the residual variance.",
-        "other flag": "The same covariance matrix is called singular by another threshold.",
-        "joint information": "Its standard errors come from the observed information of beta and "
-        "the variance parameters together; lme4's and ours from X'V⁻¹X at theta.",
-        "one degree of freedom": "refit() hands REML = TRUE, which counts as 1, to the constructor "
-        "that lmer() tells the number of fixed effects. With more than one it is another "
-        "criterion, with another optimum: refit() to the same response moves away from the fit.",
-        "reads another model": "It reads the formula, or its arguments, as another model.",
+        "stops early": "The optimiser stops shortly before the optimum: the criterion of pymackay "
+        "is higher at the engine's theta than at its own. All numbers that depend on theta differ.",
+        "not the optimum": "The optimiser stops far above the optimum.",
+        "not determined": "The criteria are equal, but these numbers differ: the data do not "
+        "identify them.",
+        "boundary": "The criteria are equal and a covariance matrix is singular. A variance is "
+        "zero in one answer and nearly zero in the other, so quantities that are divided by it "
+        "differ.",
+        "cannot": "The engine has no way to specify this model.",
+        "fails": "The engine stops with an error or returns missing values.",
+        "other constants": "The log likelihood omits the sum of the logarithms of the weights. "
+        "The optimum is the same.",
+        "other weights": "The weights multiply the log likelihood of a row (frequency weights). In "
+        "lme4 and pymackay they divide the residual variance.",
+        "other flag": "The engine uses another threshold to call a covariance matrix singular.",
+        "joint information": "The standard errors are computed from the observed information of "
+        "beta and the variance parameters together. lme4 and pymackay use X'V⁻¹X at theta.",
+        "one degree of freedom": "refit() passes REML = TRUE, which counts as 1, where lmer() "
+        "passes the number of fixed effects. With more than one fixed effect this is another "
+        "criterion with another optimum, so refit() to the same response changes the estimates.",
+        "reads another model": "The engine reads the formula or the arguments as another model.",
     }
 )
 

@@ -13,12 +13,15 @@ Record = dict[str, Any]
 _HEAD = """\
 # Benchmarks
 
-Whole calls, from a data frame in memory to a fit with estimates, standard errors and random
-effects, REML. Every engine lives in a process of its own; they take turns on the same table, so
-that a busy machine slows all of them. Times are medians of the warm repeats, the first fit of a
-process left out unless it is the only one; CPU seconds count all threads. Engines run as they come:
-default settings, default threads. Made with `python -m benchmarks.run`; how to set the
-peers up stands in [README.md](README.md).
+This page compares the time that `pymackay` and other engines need to fit a model by REML. The time
+is that of a complete call, from a data frame in memory to a fit with estimates, standard errors and
+random effects. Every engine runs in a separate process, with its default settings and its default
+number of threads. The engines take turns on the same data, so other work on the machine slows all
+of them.
+
+Times are medians over repeated fits. The first fit of a process is not counted, unless it is the
+only one. CPU seconds are summed over all threads. `python -m benchmarks.run` writes this page;
+[README.md](README.md) says how to install the other engines.
 """
 
 
@@ -50,7 +53,7 @@ def _overview(problems: list[tuple[Problem, Record]]) -> str:
         for target in problem.targets
         if "seconds" in _ours(record)
     ]
-    return _table(("problem", "pymackay", "aim", "measured", "reached"), rows)
+    return _table(("problem", "pymackay", "target", "measured", "reached"), rows)
 
 
 def _ours(record: Record) -> Record:
@@ -65,7 +68,7 @@ def _reached(target: Target, record: Record) -> tuple[str, str]:
     if "more_than" in peer:
         ratio = ours / peer["more_than"]
         reached = "yes" if ratio <= target.at_most else "unknown"
-        return f"less than {_share(ratio)} of {target.peer}'s: {peer['note']}", reached
+        return f"less than {_share(ratio)} of {target.peer}'s time: {peer['note']}", reached
     if "seconds" not in peer:
         return f"{target.peer}: {peer.get('note') or 'not measured'}", "unknown"
     ratio = ours / peer["seconds"]
@@ -98,7 +101,7 @@ def _section(problem: Problem, record: Record) -> str:
             f"{name} {_seconds(s)} ({100 * s / total:.0f} %)"
             for name, s in record["stages"].items()
         )
-        text += f"\nWhere pymackay's time goes: {steps}.\n"
+        text += f"\nTime of each step of pymackay: {steps}.\n"
     return text
 
 

@@ -13,29 +13,33 @@
 # %% [markdown]
 # # What MacKay's loop does to a mixed model
 #
-# A neural network's weights want a penalty. Which one? Hinton's lecture 9f has "MacKay's quick and
-# dirty method": learn the weights, take the variance of the weights as their prior variance and the
-# variance of the residuals as the noise, and do it again, *while not yet bored*. The weights of a
-# mixed model are its random effects, so that the same loop estimates variance components, which is
-# what lme4 does by REML. In 2019 Ben Ogorek ran it on `sleepstudy` in TensorFlow and was left with
-# three questions:
+# A neural network with a separate weight penalty for each group of weights needs values for these
+# penalties. Hinton's lecture 9f describes "MacKay's quick and dirty method": train the weights,
+# take the sample variance of the weights in a group as their prior variance and the variance of the
+# residuals as the noise variance, and repeat. The random effects of a mixed model correspond to the
+# weights of such a network. The same loop therefore estimates variance components, which lme4
+# estimates by REML. In 2019 Ben Ogorek ran the loop in TensorFlow on the data set `sleepstudy`
+# (reaction times of 18 subjects over ten days). His article left three questions open:
 #
 # 1. Why are the variances too small?
 # 2. By what factor should they be scaled up?
-# 3. Why does the loop break down when the effects may correlate?
+# 3. Why does the loop break down when the random effects may be correlated?
 #
-# The answers, each computed below when this page is built:
+# This page answers them. Every number is computed when the page is built.
 #
-# 1. **Predictions vary less than what they predict.** By the law of total variance
-#    $\operatorname{Var}(b) = \operatorname{Var}\,E(b|y) + E\operatorname{Var}(b|y)$, and the
-#    literal loop drops the second term.
-# 2. **By $J/\gamma$, in every round**, $J$ levels, of which $\gamma$ are well determined. It is the
-#    divisor that MacKay himself has, and with it the loop *is* REML. Applied once at the end, the
-#    factor is too late.
-# 3. **A direction dies unless its signal-to-noise ratio is 3 or more.** The loop takes its
-#    variance $t$ (in units of the sampling variance) to $(t/(1+t))^2 s$, and this has a positive
-#    fixed point only from $s = 4$ on. Correlated effects have directions of their own, and one of
-#    `sleepstudy`'s is under it.
+# 1. **Predicted effects vary less than the effects themselves.** By the law of total variance,
+#    $\operatorname{Var}(b) = \operatorname{Var}\,E(b|y) + E\operatorname{Var}(b|y)$. The loop as
+#    described in the lecture, here called the *literal* loop, uses only the first term.
+# 2. **The factor is $J/\gamma$, and it must be applied in every round.** Here $J$ is the number of
+#    levels (subjects) and $\gamma$ the effective number of well-determined effects. MacKay's paper
+#    divides by $\gamma$. With this divisor the loop converges to the REML estimate. A single
+#    correction after the last round does not reach it.
+# 3. **The literal loop reduces a variance to zero if the signal-to-noise ratio is too small.** Let
+#    $t$ be the variance of a direction, that is, of a linear combination of the random effects, in
+#    units of its sampling variance. One round maps $t$ to $(t/(1+t))^2 s$, where $s - 1$ is the
+#    estimated signal-to-noise ratio. This map has a positive fixed point only if $s \ge 4$. If
+#    effects may be correlated, the loop acts on each direction separately. `sleepstudy` has one
+#    direction with $s < 4$.
 
 # %% tags=["hide-input", "hide-output"]
 import functools
@@ -97,7 +101,7 @@ def reml_of(model):
 
 @functools.cache
 def loop_of(model, rule):
-    """The loop; a literal one starts from the REML estimate, and goes on after a collapse."""
+    """The loop; a literal one starts from the REML estimate and continues after a collapse."""
     data, options = pm.load_data(model.split(",")[0]), {}
     if rule in ("raw", "diagonal"):
         if all(len(V) == 1 for V in reml_of(model).varcorr.values()) and rule == "diagonal":
@@ -110,29 +114,35 @@ def loop_of(model, rule):
 # %% [markdown]
 # ## The loop
 #
-# One round, at the current covariance matrices $V$ of the random effects and the current noise
-# $\sigma^2$:
+# The model is $y = X\beta + Zb + \varepsilon$. The noise $\varepsilon$ has variance $\sigma^2$. For
+# each level $j$ of the grouping factor, the $q$ random effects have the covariance matrix $V$. One
+# round of the loop starts with the current $V$ and $\sigma^2$:
 #
-# - predict the effects $\hat B$ ($J$ levels × $q$ effects) and fit $\hat\beta$;
-# - set $V$ anew from $\hat B$;
-# - set $\sigma^2 \leftarrow \mathrm{SSE} / (n - \operatorname{tr} H)$, $H$ being the matrix that
-#   maps the response to the fit.
+# - Predict the random effects, $\hat B$ ($J$ levels × $q$ effects), and estimate $\hat\beta$.
+# - Compute a new $V$ from $\hat B$.
+# - Set $\sigma^2 \leftarrow \mathrm{SSE} / (n - \operatorname{tr} H)$. SSE is the residual sum of
+#   squares, $n$ the number of rows, and $H$ the hat matrix, which maps the response to the fitted
+#   values.
 #
-# `pymackay.mackay` has four rules for the middle step. $C_j$ is the error covariance of the
-# predictions of level $j$: the prediction error variance under REML, the conditional variance given
-# $\beta$ under ML.
+# `pymackay.mackay` offers four rules for the second step. In the table, $C_j$ is the error
+# covariance of the predictions for level $j$. Under REML it is the prediction error variance, and
+# under maximum likelihood the conditional variance given $\beta$.
 #
-# | `update=` | rule | whose |
+# | `update=` | rule | source |
 # |---|---|---|
-# | `"raw"` | $V \leftarrow \operatorname{cov}(\hat B)$ | the lecture, read literally |
-# | `"diagonal"` | $V \leftarrow \operatorname{diag}\operatorname{cov}(\hat B)$ | the article |
+# | `"raw"` | $V \leftarrow \operatorname{cov}(\hat B)$ | Hinton's lecture |
+# | `"diagonal"` | $V \leftarrow \operatorname{diag}\operatorname{cov}(\hat B)$ | Ogorek's article |
 # | `"gamma"` | $v \leftarrow \sum \hat b^2/\gamma$, $\gamma = J - \sum_j C_j/v$ | MacKay 1992 |
 # | `"em"` | $V \leftarrow (\hat B'\hat B + \sum_j C_j)/J$ | Dempster, Laird, Rubin 1977 |
+#
+# The first two are the literal loop, with and without correlations. In the row of `"gamma"`, $v$ is
+# the variance of a single effect.
 
 # %% [markdown]
-# ## The article's run
+# ## Reproducing the article
 #
-# From the article's start, for its 100 rounds, with the correlation forbidden:
+# The article starts from fixed variances, forbids correlations (`update="diagonal"`), and runs 100
+# rounds. The table compares its printed numbers with this package and with REML:
 
 # %%
 sleep = pm.load_data("sleepstudy")
@@ -153,9 +163,9 @@ pd.DataFrame({"article": printed, "pymackay": ours, "REML": exact}, index=names)
 # %% tags=["hide-input"]
 shares = np.diag(article.varcorr["Subject"]) / np.diag(reml.varcorr["Subject"])
 say(
-    f"Every printed digit comes out, and the variances are too small: {shares[0]:.0%} and "
-    f"{shares[1]:.0%} of the REML estimates. With the correlation allowed the loop does not get "
-    f"that far:"
+    f"All printed digits are reproduced. The two variances are too small: they are "
+    f"{shares[0]:.0%} and {shares[1]:.0%} of the REML estimates. If the correlation is estimated "
+    f"too (`update='raw'`), the loop ends in an error:"
 )
 
 # %%
@@ -171,12 +181,16 @@ correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
 display(draw_path(collapsed.trace, correlation))
 
 # %% [markdown]
+# The figure shows how far the correlation of intercept and slope is from 1 after each round (on a
+# logarithmic scale). The dashed line is the REML estimate.
+
+# %% [markdown]
 # ## 1. Why the variances are too small
 #
-# A predicted effect is shrunk towards zero, because its data are not all there is to know. So the
-# predictions vary less than the effects, by exactly what the data leave open. At the REML optimum
-# $V = (\hat B'\hat B + \sum_j C_j)/J$ to the last digit, and `variance_gap` lays the two parts
-# out:
+# A predicted random effect is a compromise between the data of its level and the population mean of
+# zero, so it is shrunk towards zero. Predictions therefore vary less than the effects. The
+# difference is the uncertainty that remains about the effects given the data. At the REML optimum,
+# $V = (\hat B'\hat B + \sum_j C_j)/J$ holds exactly. `variance_gap` shows both parts:
 
 # %%
 columns = ["effect", "variance", "prediction_variance", "error_variance", "residue", "hidden_share"]
@@ -185,17 +199,19 @@ pm.variance_gap(reml)[[*columns, "gamma"]]
 # %% tags=["hide-input"]
 gap = pm.variance_gap(reml).set_index("effect")
 say(
-    f"Shrinkage hides {gap.hidden_share.iloc[0]:.0%} of the intercepts' variance and "
-    f"{gap.hidden_share.iloc[1]:.0%} of the slopes'. The literal loop takes the predictions' "
-    f"variance for the effects', shrinks the predictions more for it, finds a smaller variance "
-    f"still, and so on down to {shares[0]:.0%} and {shares[1]:.0%}, or to nothing."
+    f"Because of shrinkage, {gap.hidden_share.iloc[0]:.0%} of the variance of the intercepts and "
+    f"{gap.hidden_share.iloc[1]:.0%} of the variance of the slopes are missing from the "
+    f"predictions (`hidden_share`). The literal loop uses the variance of the predictions as the "
+    f"new variance of the effects. This causes more shrinkage in the next round, which gives an "
+    f"even smaller variance. The loop ends at {shares[0]:.0%} and {shares[1]:.0%} of the REML "
+    f"estimates, or, with correlations, at a singular covariance matrix."
 )
 
 # %% [markdown]
-# The $C_j$ matter. R's `ranef(condVar = TRUE)` gives the conditional variances *given* $\beta$;
-# they close the gap of a maximum-likelihood fit, and leave one of a REML fit, where $\beta$'s own
-# uncertainty counts. What is left over with the right ones tells how far an optimiser stopped
-# short:
+# The identity depends on the right $C_j$. `ranef(condVar = TRUE)` in R returns conditional
+# variances *given* $\beta$ (here `condvar`). With them the identity holds for a maximum-likelihood
+# fit. For a REML fit, the uncertainty of $\hat\beta$ must be included (here `pev`). The next table
+# gives the largest relative error of the identity for both kinds of fit:
 
 # %%
 ml = pm.lmer(formula, sleep, reml=False)
@@ -217,25 +233,32 @@ pd.DataFrame(
     index=["REML fit", "ML fit"],
 ).map("{:.1e}".format)
 
+# %% [markdown]
+# With the right $C_j$, the error of the identity shows how far from the optimum an optimiser has
+# stopped. This is the table for lme4 with default settings; see the column `residue`:
+
 # %%
 try:
-    theirs = pm.lme4.lmer(formula, sleep)  # R's lme4 as a user gets it, live or recorded
+    theirs = pm.lme4.lmer(formula, sleep)  # with default settings, live or recorded
     stopped = pm.evaluate(formula, sleep, theirs.theta)
     display(pm.variance_gap(stopped)[columns])
 except pm.PymackayError as error:
-    print(f"lme4's own answer cannot be shown here: {error}")
+    print(f"The answer of lme4 is not available here: {error}")
 
 # %% [markdown]
 # ## 2. By what factor to scale them up
 #
-# Compare the mean square $\sum \hat b^2/J$ with MacKay's $\sum\hat b^2/\gamma$: the factor is
-# $J/\gamma$. (The sample variance has $J - 1$ for $J$, and its factor is $(J-1)/\gamma$.) In the
-# balanced case with sampling variance 1, the share of well-determined effects is
-# $\gamma/J = t/(1+t)$, so that the literal map $t \leftarrow (t/(1+t))^2 s$ becomes
-# $t \leftarrow (t/(1+t))\,s$, whose fixed point is $s - 1$: the REML estimate.
+# The literal rule uses the mean square $\sum \hat b^2/J$, MacKay's rule $\sum\hat b^2/\gamma$. The
+# factor between them is $J/\gamma$. (The sample variance has the divisor $J - 1$; its factor is
+# $(J-1)/\gamma$.)
 #
-# The factor belongs into *every* round. Applied once, to what the literal loop ended with, it
-# turns $t^*$ into $1 + t^*$, which falls short of $s - 1$ by about $1/s$ sampling variances:
+# Consider a balanced design and measure variances in units of the sampling variance. The share of
+# well-determined effects is then $\gamma/J = t/(1+t)$. With the factor, the literal map
+# $t \leftarrow (t/(1+t))^2 s$ becomes $t \leftarrow (t/(1+t))\,s$. Its fixed point is $t = s - 1$,
+# which is the REML estimate.
+#
+# The factor must be applied in *every* round. If it is applied once, to the final result $t^*$ of
+# the literal loop, it gives $1 + t^*$. This is smaller than $s - 1$ by about $1/s$:
 
 # %%
 grid = pd.DataFrame({"s": [4.0, 5.0, 8.0, 16.0, 64.0]})
@@ -245,12 +268,13 @@ grid["short by"] = grid["every round"] - grid["scaled once"]
 grid.round(4)
 
 # %% [markdown]
-# On data, with a rule of our own for "every round": the literal variance times $J/\gamma$.
+# The same comparison on real data. `update=` also accepts a function. The one below multiplies the
+# literal variance by $J/\gamma$ in every round.
 
 
 # %%
 def times_j_over_gamma(term):
-    """The literal loop, with the article's missing factor in every round."""
+    """The literal rule, multiplied by J/γ."""
     literal = np.mean(term.predictions**2, axis=0)
     return np.diag(literal * term.n_levels / term.gamma)
 
@@ -285,54 +309,70 @@ factors = pd.DataFrame(
         for row in factor_rows(model)
     ]
 )
-factors.style.hide(axis="index").format(precision=5, na_rep="dead")
+factors.style.hide(axis="index").format(precision=5, na_rep="collapsed")
 
 # %% tags=["hide-input"]
 worst = np.max(np.abs(factors["every round"] / factors["REML"] - 1.0))
-alive = factors.dropna()
-dead = factors[factors["factor"].isna()]
-lost = ", ".join(f"{row.data}, {row.term}" for row in dead.itertuples())
+positive = factors.dropna()
+collapsed_rows = factors[factors["factor"].isna()]
+lost = ", ".join(f"{row.data}, {row.term}" for row in collapsed_rows.itertuples())
 were_lost = (
-    f"; a variance that the literal loop has lost is not brought back by any factor ({lost})"
+    f" No factor can restore a variance that has collapsed to zero in the literal loop ({lost})."
     if lost
     else ""
 )
-once = (alive["scaled once"] / alive["REML"] - 1.0).abs()
+once = (positive["scaled once"] / positive["REML"] - 1.0).abs()
 say(
-    f"In every round the factor gives REML (to {worst:.0e} here). Once at the end it leaves the "
-    f"{len(alive)} living variances up to {once.max():.0%} short of REML{were_lost}."
+    f"Applied in every round, the factor gives the REML estimates (largest relative difference "
+    f"{worst:.0e}). Applied once at the end, it leaves the {len(positive)} positive variances up "
+    f"to {once.max():.0%} below REML.{were_lost}"
 )
 
 # %% [markdown]
 # ### Correlated effects
 #
-# For a covariance matrix the divisor becomes a matrix, and $V$ must stay one. With
-# $G = V/\sigma^2$, $T = \sum_j Z_j'PZ_j$ (so that $\gamma = \operatorname{tr} GT$) and
-# $S = \sum_j a_ja_j'$, $a = Z'Py$ (so that $\hat B'\hat B = GSG$), the criterion is stationary
-# where $(T - S/\sigma^2)\,G = 0$. `update="gamma"` takes
+# For several correlated effects the divisor becomes a matrix, and $V$ must remain positive
+# semidefinite. Let
+#
+# - $P$ be the matrix for which $Py$ is the residual $y - X\hat\beta$ weighted by the inverse
+#   covariance of $y$ (in units of $\sigma^2$),
+# - $G = V/\sigma^2$ be the covariance of the effects relative to the noise,
+# - $T = \sum_j Z_j'PZ_j$, so that $\gamma = \operatorname{tr} GT$,
+# - $S = \sum_j a_ja_j'$ with $a = Z'Py$, so that $\hat B'\hat B = GSG$.
+#
+# The criterion is stationary where $(T - S/\sigma^2)\,G = 0$. The rule `update="gamma"` is
 #
 # $$ G \leftarrow A\,G\,A', \qquad
 #    A = T^{-1/2}\,R^{1/2}\,T^{1/2}, \quad R = T^{-1/2}(S/\sigma^2)\,T^{-1/2}. $$
 #
-# For one effect this is MacKay's formula. $G$ stays positive semidefinite whatever the numbers, and
-# the rule does not depend on the basis of the effects. Its fixed points are the stationary
-# points, also on the boundary: with $M = T^{1/2}GT^{1/2} = FF'$ and $K = R^{1/2}$, $KMK = M$ means
-# $KF = FO$ with an orthogonal $O$; then $F'KF = F'F\,O$ is symmetric and positive, by the
-# uniqueness of the polar decomposition $O = 1$, and $RF = F$ is the stationarity above. The MM
-# update of Zhou, Hu, Zhou and Lange (2019), $M \leftarrow (MRM)^{1/2}$, has the same fixed points
-# inside the cone and provably never raises the criterion, but moves half as far, and cannot turn a
-# $V$ that has become singular. It stands by for the step in which MacKay's would raise the
-# criterion.
+# For a single effect this is MacKay's formula. $G$ always remains positive semidefinite, and the
+# rule does not depend on the basis of the effects.
+#
+# The fixed points of the rule are the stationary points of the criterion, also on the boundary. To
+# see this, let $M = T^{1/2}GT^{1/2} = FF'$ and $K = R^{1/2}$. At a fixed point $KMK = M$, so $KF =
+# FO$ with an orthogonal matrix $O$. Then $F'KF = F'F\,O$ is symmetric and positive semidefinite.
+# The polar decomposition is unique, so $O = 1$. It follows that $RF = F$, which is the condition
+# above.
+#
+# The MM update of Zhou, Hu, Zhou and Lange (2019), $M \leftarrow (MRM)^{1/2}$, has the same fixed
+# points in the interior and never increases the criterion. However, its steps are only half as
+# long, and it cannot change the null space of a $V$ that has become singular. `pymackay` uses it
+# only in rounds in which MacKay's step would increase the criterion.
 
 # %% [markdown]
-# ## 3. Why the loop dies when effects may correlate
+# ## 3. Why the loop breaks down when effects may be correlated
 #
-# Take a balanced design and the basis in which the sampling covariance of the per-level
-# least-squares effects is the identity. Their sample covariance has eigenvalues $s_k$: each
-# direction has the signal-to-noise ratio $s_k - 1$, and the loop takes each by itself,
+# Take a balanced design and fit the effects of each level separately by least squares. Choose the
+# basis of the effects in which the sampling covariance of these estimates is the identity and their
+# sample covariance is diagonal, with the eigenvalues $s_k$. Each basis vector is a direction with
+# the estimated signal-to-noise ratio $s_k - 1$. The literal loop maps the variance $t$ of each
+# direction separately:
 #
-# $$ t \leftarrow \left(\frac{t}{1+t}\right)^2 s, \qquad
-#    t^* = \frac12\left(s - 2 + \sqrt{s(s-4)}\right) \text{ from } s = 4 \text{ on}. $$
+# $$ t \leftarrow \left(\frac{t}{1+t}\right)^2 s. $$
+#
+# If $s \ge 4$, the map has the stable fixed point
+#
+# $$ t^* = \frac12\left(s - 2 + \sqrt{s(s-4)}\right). $$
 
 # %%
 forecast = pm.forecast_collapse(reml)
@@ -340,18 +380,23 @@ weak, strong = forecast["s"].min(), forecast["s"].max()
 display(draw_loop_map((round(weak, 3), 4.0, 7.0)))
 
 # %% [markdown]
-# Under $s = 4$ the curve lies below the diagonal, and every path ends at zero. What will happen can
-# be told before the loop is run:
+# In each panel the blue curve is the map, and the orange line follows the loop from round to round.
+# The green diamond marks the REML estimate. If $s < 4$, the curve is below the diagonal, and the
+# loop converges to zero from every start.
+#
+# `forecast_collapse` computes $s$ from a REML fit. It tells which directions the literal loop will
+# keep (`survives`), and which share of the REML variance (`kept`), without running the loop:
 
 # %%
 forecast
 
 # %% tags=["hide-input"]
 say(
-    f"`sleepstudy` has s = {strong:.3f} and {weak:.3f}. The weak direction has an estimated "
-    f"signal-to-noise ratio of {weak - 1:.2f}: it is there, and the literal loop destroys it. "
-    f"$V$ becomes singular, which shows as a correlation of 1. Forbidding the correlation makes "
-    f"both variances mixtures of the two directions, and a mixture is strong enough to live:"
+    f"`sleepstudy` has s = {strong:.3f} and {weak:.3f}. The estimated signal-to-noise ratio of "
+    f"the second direction is {weak - 1:.2f}. Its variance is positive, but the literal loop "
+    f"reduces it to zero. $V$ becomes singular, so the estimated correlation becomes 1. If "
+    f"correlations are forbidden, intercept and slope are each a mixture of the two directions, "
+    f"and neither variance collapses:"
 )
 
 # %%
@@ -361,18 +406,23 @@ pm.forecast_collapse(reml, update="diagonal")
 slopes_only = pm.mackay(formula, sleep.assign(Days=sleep["Days"] - 4.5), update="diagonal")
 sd = np.sqrt(np.diag(slopes_only.varcorr["Subject"]))
 say(
-    f"So the fix is no cure. It hides the direction, and where it hides it depends on where zero "
-    f"days are: with `Days` counted from the middle of the experiment the same fix gives a slope "
-    f"variance of {sd[1] ** 2:.2f} instead of {article.varcorr['Subject'].iloc[1, 1]:.2f} "
-    f"(REML, either way: {reml.varcorr['Subject'].iloc[1, 1]:.2f})."
+    f"Forbidding correlations avoids the error but does not solve the problem, because the result "
+    f"then depends on the origin of `Days`. If `Days` is counted from the middle of the "
+    f"experiment, the slope variance becomes {sd[1] ** 2:.2f} instead of "
+    f"{article.varcorr['Subject'].iloc[1, 1]:.2f}. The REML estimate is "
+    f"{reml.varcorr['Subject'].iloc[1, 1]:.2f} in both cases."
 )
 
 # %% [markdown]
-# ## Measured against predicted
+# ## Simulation study
 #
-# Simulated data sets, all of a design at once; each is fitted by REML, and the literal loop starts
-# from there. On the right the loop's own $\sigma^2$ is used: what a dying direction
-# loses goes to the noise, which raises the bar a little.
+# The theory is compared with simulated data sets. Each data set is fitted by REML, and the literal
+# loop starts from the REML estimate.
+#
+# The left panel shows in which share of the data sets the variance stays positive. The right panel
+# shows which share of the variance the loop keeps. It uses $s$ at the loop's own $\sigma^2$,
+# because the variance of a direction that collapses is added to the noise. This makes $\sigma^2$
+# larger than the REML estimate, and therefore raises the threshold for $s$ slightly.
 
 # %%
 studies, count = (STUDIES[::3], 5) if quick else (STUDIES, 200)
@@ -386,21 +436,24 @@ predicted = fixed_point(ratio) * study["noise_ratio"] / np.maximum(study["s"] - 
 error = (study["kept"] - predicted).abs()[study["s"] > 1.001]
 agree = ((ratio >= 4.0) == study["survives"])[study["s"] > 1.001]
 say(
-    f"{len(SNR)} signal-to-noise ratios from {SNR[0]:g} to {SNR[-1]:g}, {len(studies)} designs, "
-    f"{count} data sets a point: {len(study):,} directions. Where all levels have the same "
-    f"design, s = 4 parts the living from the dead in {agree[balanced].mean():.2%} of them, and "
-    f"the share kept is predicted to {error[balanced].max():.0e}. With levels of unequal size one "
-    f"s is an approximation: {agree[~balanced].mean():.1%} right, the share kept within "
-    f"{error[~balanced].quantile(0.9):.2f} in nine of ten. In terms of REML's own σ² the threshold "
-    f"is {threshold(STUDIES[1]):.2f} for 18 levels of 8 rows."
+    f"The study has {len(SNR)} signal-to-noise ratios from {SNR[0]:g} to {SNR[-1]:g}, "
+    f"{len(studies)} designs, and {count} data sets for each combination, {len(study):,} "
+    f"directions in total. If all levels have the same design, the rule s ≥ 4 predicts correctly "
+    f"in {agree[balanced].mean():.2%} of the directions whether the variance stays positive. The "
+    f"share kept is predicted with a largest error of {error[balanced].max():.0e}. If the levels "
+    f"have unequal sizes, a single s is an approximation: {agree[~balanced].mean():.1%} of the "
+    f"predictions are correct, and in nine of ten cases the error of the share kept is at most "
+    f"{error[~balanced].quantile(0.9):.2f}. If s is computed with the σ² of REML, the threshold is "
+    f"{threshold(STUDIES[1]):.2f} for 18 levels of 8 rows."
 )
 
 # %% [markdown]
-# ## The forecast on the data sets
+# ## The forecast on real data
 #
-# For one grouping factor the forecast runs a reduced loop on a few numbers per level, and is exact
-# for balanced designs. For several, each factor's contrasts are parted into those that the others
-# leave alone and those they share. `error` is what the forecast says of itself.
+# With one grouping factor, `forecast_collapse` runs a reduced loop on a few numbers per level. For
+# balanced designs the result is exact. With several grouping factors it splits the contrasts of
+# each factor into two groups, those that are orthogonal to the other factors and those that are
+# not. The column `error` is the error bound that the forecast gives for itself.
 
 
 # %%
@@ -414,7 +467,7 @@ def forecast_rows(model):
             "data": model,
             "term": term,
             "s": ", ".join(f"{s:.2f}" for s in rows["s"]),
-            "dies": ", ".join(rows["direction"][~rows["survives"]]),
+            "collapses": ", ".join(rows["direction"][~rows["survives"]]),
             "forecast": rows["kept"].sum(),
             "measured": kept,
             "error": rows["error"].sum(),
@@ -422,30 +475,32 @@ def forecast_rows(model):
         }
 
 
-told = pd.DataFrame(
+forecasts = pd.DataFrame(
     [row for model in models if not reml_of(model).singular for row in forecast_rows(model)]
 )
-told.style.hide(axis="index").format(precision=5)
+forecasts.style.hide(axis="index").format(precision=5)
 
 # %% tags=["hide-input"]
-wrong = (told["forecast"] - told["measured"]).abs()
-rest = ~told["exact"].astype(bool)
-inside = (wrong <= told["error"] + 1e-9)[rest]
+wrong = (forecasts["forecast"] - forecasts["measured"]).abs()
+rest = ~forecasts["exact"].astype(bool)
+inside = (wrong <= forecasts["error"] + 1e-9)[rest]
 say(
-    f"Largest difference: {wrong[~rest].max():.0e} where the forecast is exact, "
-    f"{wrong[rest].max():.2g} elsewhere. In {inside.sum()} of these {len(inside)} rows it is "
-    f"within what the forecast said of itself."
+    f"The largest difference between forecast and measurement is {wrong[~rest].max():.0e} where "
+    f"the forecast is exact, and {wrong[rest].max():.2g} elsewhere. In {inside.sum()} of the "
+    f"{len(inside)} rows without an exact forecast, the difference is within the error bound."
 )
 
 # %% [markdown]
-# The phase diagram of the loop, with the directions of the data sets for which one s tells all.
-# Each begins at its REML estimate (diamond) and ends where the loop was measured to end (dot), or
-# dies (arrow):
+# The next figure shows the behaviour of the literal loop for all $s$ and $t$. It includes the
+# directions of those data sets for which a single $s$ determines the result. Each starts at its
+# REML estimate (diamond). A dot marks where the loop converged, an arrow a variance that collapsed
+# to zero. In the shaded region the loop converges to zero. Its boundary for $s \ge 4$ is the
+# unstable fixed point $1/t^*$.
 
 
 # %%
 def fate_rows(model):
-    """Where the loop took each direction of an exactly forecast model."""
+    """Start and end of each direction, for models with an exact forecast."""
     V = reml_of(model).varcorr
     if len(V) > 1 or not pm.forecast_collapse(reml_of(model))["exact"].all():
         return
@@ -465,12 +520,12 @@ fates = pd.DataFrame(
 display(draw_phase(fates))
 
 # %% [markdown]
-# ## Every rule on every data set
+# ## All rules on all data sets
 #
-# Rounds (with the acceleration that `"gamma"` and `"em"` have by default), the round in which a
-# direction was lost, standard deviations at the end, and the largest distance of a variance or
-# covariance from REML, in units of the REML variances. Where every term has one effect, `raw` and
-# `diagonal` are the same rule.
+# The columns of the table are: the number of rounds (`"gamma"` and `"em"` use acceleration by
+# default); the round in which a variance collapsed (`lost`); the standard deviations at the end;
+# and the largest difference of a variance or covariance from REML, in units of the REML variances.
+# If every term has only one effect, `raw` and `diagonal` are the same rule.
 
 
 # %%
@@ -486,7 +541,7 @@ def distance(fit, reference):
 
 
 def rule_rows(model):
-    """One row a rule."""
+    """One row for each rule."""
     for rule in ("raw", "diagonal", "gamma", "em"):
         loop = loop_of(model, rule)
         sd = np.concatenate([np.sqrt(np.diag(V)) for V in loop.varcorr.values()])
@@ -508,24 +563,25 @@ rules.style.hide(axis="index").format({"from REML": "{:.1e}"})
 ends = rules.groupby("rule")["from REML"].max()
 rounds = rules.groupby("rule")["rounds"].agg(["median", "max"])
 say(
-    f"MacKay's divisor and EM end at REML in all {len(models)} models, to "
-    f"{max(ends['gamma'], ends['em']):.0e}, in {rounds.loc['gamma', 'median']:.0f} and "
-    f"{rounds.loc['em', 'median']:.0f} rounds (medians)."
+    f"The rules `gamma` and `em` converge to the REML estimates in all {len(models)} models. The "
+    f"largest difference is {max(ends['gamma'], ends['em']):.0e}. The median number of rounds is "
+    f"{rounds.loc['gamma', 'median']:.0f} and {rounds.loc['em', 'median']:.0f}."
 )
 
 # %% [markdown]
-# ## What to take home
+# ## Conclusions
 #
-# - Use `pm.mackay(..., update="gamma")`, not the loop as it is told in the lecture. It is REML, in
-#   rounds that a neural-network person recognises.
-# - If you are to reproduce a literal loop, ask `pm.forecast_collapse` first.
-# - A fitted variance of zero, or a correlation of ±1, out of the literal loop says nothing about
-#   the data but that the signal-to-noise ratio of some direction is under 3.
+# - Use `pm.mackay(..., update="gamma")`, not the literal loop. It converges to the REML estimate,
+#   and each round has the same steps as in the lecture.
+# - If you have to reproduce a literal loop, call `pm.forecast_collapse` first.
+# - If the literal loop ends with a variance of zero or a correlation of ±1, this does not mean that
+#   the true variance is zero. It means only that the estimated signal-to-noise ratio of some
+#   direction is below 3.
 #
 # ## Credits
 #
 # - D. J. C. MacKay (1992). Bayesian interpolation. *Neural Computation* 4(3), 415–447: the
-#   effective number γ and the re-estimation of variances with it.
+#   effective number γ and the update of the variances.
 # - G. Hinton (2012). *Neural networks for machine learning*, lecture 9f: MacKay's quick and dirty
 #   method of setting weight costs.
 # - B. Ogorek (2019). *Linear Mixed Models in TensorFlow 2.0 via MacKay's Method*: the idea, the

@@ -20,7 +20,7 @@ from pymackay.infer.gap.forecast import fixed_point
 
 __all__ = ["draw_loop_map", "draw_path", "draw_phase", "draw_study"]
 
-# told apart by the colour-blind too; in print shapes and dashes tell
+# distinguishable for colour-blind readers; shapes and dashes are distinguishable in print
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 STYLE = {
@@ -74,11 +74,11 @@ def _draw_phases(axis: Axes, largest: float) -> None:
     grid = np.concatenate([[1.001, 4.0], s])
     border = np.concatenate([[_TOP, _TOP], 1.0 / stable])  # the product of the fixed points is 1
     axis.fill_between(grid, _BOTTOM, border, color=ORANGE, alpha=0.13, linewidth=0)
-    axis.plot(s, stable, color=BLUE, linewidth=2.2, label="where the loop ends: t*")
-    axis.plot(s, 1.0 / stable, "--", color=BLUE, linewidth=1.4, label="below this it dies: 1/t*")
+    axis.plot(s, stable, color=BLUE, linewidth=2.2, label="stable fixed point: t*")
+    axis.plot(s, 1.0 / stable, "--", color=BLUE, linewidth=1.4, label="unstable fixed point: 1/t*")
     every = np.geomspace(1.03, largest, 400)
     axis.plot(every, every - 1.0, color=GREEN, linewidth=1.4, label="REML: s − 1")
-    axis.text(1.12, 700.0, "the direction dies", color=ORANGE, size=12)
+    axis.text(1.12, 700.0, "collapses to zero", color=ORANGE, size=12)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlim(1.05, largest)
@@ -87,18 +87,18 @@ def _draw_phases(axis: Axes, largest: float) -> None:
     axis.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axis.set_xlabel("s: sample variance of the direction over its sampling variance")
     axis.set_ylabel("t: the loop's variance over its sampling variance")
-    axis.set_title("What the literal loop does to a direction")
+    axis.set_title("Fixed points of the literal loop for one direction")
     axis.legend(loc="lower right")
 
 
 def _draw_fate(axis: Axes, label: str, s: float, kept: float) -> None:
     """Draw the way from the REML estimate to the loop's end."""
     begin, end = s - 1.0, kept * (s - 1.0)
-    dead = end < _BOTTOM
-    shown = 1.2 * _BOTTOM if dead else end
+    collapsed = end < _BOTTOM
+    shown = 1.2 * _BOTTOM if collapsed else end
     axis.plot([s, s], [begin, shown], color="black", linewidth=1, zorder=3)
     axis.plot([s], [begin], "D", color=GREEN, markersize=6, zorder=4)
-    axis.plot([s], [shown], "v" if dead else "o", color="black", markersize=6, zorder=4)
+    axis.plot([s], [shown], "v" if collapsed else "o", color="black", markersize=6, zorder=4)
     axis.annotate(
         label, (s, begin), (0, 9), textcoords="offset points", rotation=90, ha="center", size=9
     )
@@ -120,7 +120,7 @@ def _draw_map(axis: Axes, s: float) -> None:
     axis.annotate(
         "REML", (s - 1.0, s - 1.0), (-8, 2), textcoords="offset points", color=GREEN, ha="right"
     )
-    verdict = "dies" if end == 0.0 else f"ends at t* = {end:.2f}"
+    verdict = "collapses to 0" if end == 0.0 else f"converges to t* = {end:.2f}"
     axis.set_title(f"s = {s:g}: {verdict}")
     axis.set_xlabel("t before the round")
     axis.set_xlim(0.0, 6.3)
@@ -149,7 +149,7 @@ def draw_path(trace: pd.DataFrame, reml: float) -> Figure:
         )
         axis.set_xlabel("round")
         axis.set_ylabel("1 − correlation")
-        axis.set_title("The literal loop on sleepstudy: the correlation goes to 1")
+        axis.set_title("Literal loop on sleepstudy: the correlation goes to 1")
         axis.set_xlim(0.3, rounds.max() + 0.9)
         axis.set_ylim(1e-19, 1e2)
         figure.tight_layout()
@@ -158,7 +158,7 @@ def draw_path(trace: pd.DataFrame, reml: float) -> Figure:
 
 
 def draw_study(table: pd.DataFrame) -> Figure:
-    """Draw the simulation study: who survives, and what is kept; theory as lines."""
+    """Draw the simulation study: how often a variance stays positive, and the share kept."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 4.6))
         _draw_survival(axes[0], table)
@@ -191,8 +191,8 @@ def _draw_survival(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_xscale("log")
     _plain_ticks(axis, [0.25, 0.5, 1, 2, 3, 5, 10, 20])
     axis.set_xlabel("true signal-to-noise ratio of the effects")
-    axis.set_ylabel("share of data sets whose variance survives")
-    axis.set_title("Will the loop keep a variance at all?")
+    axis.set_ylabel("share of data sets with a positive variance")
+    axis.set_title("How often the variance stays positive")
     axis.legend(loc="upper left", title="lines: theory\nmarks: measured", alignment="left")
     axis.set_ylim(-0.03, 1.08)
 
@@ -203,8 +203,8 @@ def _draw_kept(axis: Axes, table: pd.DataFrame) -> None:
     kept = shown["kept"] * (shown["s"] - 1.0) / shown["noise_ratio"] / (at_loop - 1.0)
     several = shown["study"].str.contains("slope")
     groups = [
-        ("levels alike, one effect", shown["balanced"] & ~several, BLUE, "o"),
-        ("levels alike, two effects", shown["balanced"] & several, GREEN, "s"),
+        ("equal levels, one effect", shown["balanced"] & ~several, BLUE, "o"),
+        ("equal levels, two effects", shown["balanced"] & several, GREEN, "s"),
         ("levels of unequal size", ~shown["balanced"], ORANGE, "x"),
     ]
     for label, chosen, colour, marker in reversed(groups):
@@ -230,7 +230,7 @@ def _draw_kept(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_ylim(-0.04, 1.2)
     axis.set_xlabel("s of the direction, at the loop's σ²")
     axis.set_ylabel("share kept, t / (s − 1), at the loop's σ²")
-    axis.set_title("How much of it? Theory: t*/(s − 1), 0 under s = 4")
+    axis.set_title("Share of the variance kept; theory: t*/(s − 1), 0 for s < 4")
     handles, labels = axis.get_legend_handles_labels()
     order = [labels.index(x) for x in ("theory", *(group[0] for group in groups))]
     axis.legend(

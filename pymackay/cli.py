@@ -25,7 +25,10 @@ __all__ = ["main"]
 
 _MODES = ("auto", "live", "recorded", "tight")
 _ENGINES = ("pymackay", "statsmodels", "glmm", "mixedlm", "lme-python")
-_CURE = "On a machine with R: pymackay record DATA FORMULA --into DIR; then give --recordings DIR"
+_CURE = (
+    "On a machine with R, run `pymackay record DATA FORMULA --into DIR`, and then use the option "
+    "--recordings DIR"
+)
 _HOLDS, _FAILS, _BAD_INPUT, _DEFECT, _INTERRUPTED = 0, 1, 2, 3, 130
 _CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
 
@@ -47,16 +50,17 @@ class _Group(click.Group):
 
 
 def _ending(error: BaseException) -> tuple[str, int]:
-    """Say how a command ended that did not return: the message and the exit status."""
+    """Return the message and the exit status for an error that ended a command."""
     if isinstance(error, PymackayError):
         return f"error: {error}", _BAD_INPUT
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", _INTERRUPTED
     if isinstance(error, ModuleNotFoundError) and error.name not in (None, "pymackay"):
-        return f"error: {error.name} is not installed. `pymackay doctor` tells the cure.", _DEFECT
+        how = "Run `pymackay doctor` to see how to install it."
+        return f"error: {error.name} is not installed. {how}", _DEFECT
     return (
         f"error: unexpected {type(error).__name__}: {error}\n"
-        f"This is a defect of pymackay: `pymackay --debug ...` shows where it happened.",
+        f"This is a defect in pymackay. `pymackay --debug ...` shows where it happened.",
         _DEFECT,
     )
 
@@ -106,13 +110,14 @@ def _load_engine(debug: bool) -> None:
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
-    """Linear mixed models in TensorFlow, compared with R's lme4.
+    """Fit linear mixed models in TensorFlow and compare them with R's lme4.
 
-    DATA is the name of a data set that comes along (`pymackay data` lists them) or the path of a
-    CSV, gzipped CSV, Parquet, Feather or RDS file. FORMULA is lme4's, for example
+    DATA is the name of a bundled data set (`pymackay data` lists them) or the path of a CSV,
+    gzipped CSV, Parquet, Feather or RDS file. FORMULA is a formula as in lme4, for example
     "Reaction ~ Days + (Days | Subject)".
 
-    Exit status: 0 it holds, 1 it does not hold, 2 bad input, 3 a defect.
+    Exit status: 0 success or agreement, 1 the comparison found a disagreement, 2 invalid input,
+    3 a defect in pymackay.
     """
     if not debug:
         ctx.with_resource(warnings.catch_warnings())  # until the command has ended
@@ -122,9 +127,11 @@ def main(ctx: click.Context, debug: bool) -> None:
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every command that fits a model takes."""
     for decorator in (
-        click.option("--offset", metavar="COL", help="Column with a known part of the response."),
+        click.option(
+            "--offset", metavar="COL", help="Column with the offset, a known term of the predictor."
+        ),
         click.option("--weights", metavar="COL", help="Column with prior weights."),
-        click.option("--ml", is_flag=True, help="Maximum likelihood instead of REML."),
+        click.option("--ml", is_flag=True, help="Use maximum likelihood instead of REML."),
         click.argument("formula"),
         click.argument("data"),
     ):
@@ -144,7 +151,7 @@ def fit(
 
     with Progress() as progress:
         progress.say(f"reading {data}")
-        table = read_table(data)  # before TensorFlow is loaded: a wrong name is told at once
+        table = read_table(data)  # before TensorFlow is loaded: a wrong name fails at once
         progress.say("loading TensorFlow")
         _load_engine(ctx.find_root().params["debug"])
         progress.say("fitting")
@@ -155,20 +162,22 @@ def fit(
 @main.command()
 @_model_options
 @click.option("--lme4", "mode", type=click.Choice(_MODES), default="auto", show_default=True,
-              help="Where lme4's answer comes from.")  # fmt: skip
-@click.option("--live", "mode", flag_value="live", help="Ask R; fail where it is missing.")
-@click.option("--recorded", "mode", flag_value="recorded", help="Never start R.")
-@click.option("--tight", is_flag=True, help="lme4 driven to a tight optimum, not its default.")
-@click.option("--recordings", metavar="DIR", help="Folder of lme4's recorded answers.")
+              help="Source of lme4's answer: R, or a recording of it.")  # fmt: skip
+@click.option("--live", "mode", flag_value="live", help="Run lme4 in R; fail if R is missing.")
+@click.option(
+    "--recorded", "mode", flag_value="recorded", help="Use a recorded answer; never start R."
+)
+@click.option("--tight", is_flag=True, help="Run lme4 with tight tolerances, not its defaults.")
+@click.option("--recordings", metavar="DIR", help="Folder with recorded answers of lme4.")
 @click.option(
     "--engine",
     type=click.Choice(_ENGINES),
     default="pymackay",
     show_default=True,
-    help="Who fits the model that is judged.",
+    help="Package that fits the model to be compared.",
 )
-@click.option("--report", metavar="FILE", help="Write the comparison as one HTML file.")
-@click.option("--json", "json_path", metavar="FILE", help="Write the comparison as JSON.")
+@click.option("--report", metavar="FILE", help="Write the comparison to this HTML file.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the comparison to this JSON file.")
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -184,9 +193,9 @@ def compare(
     report: str | None,
     json_path: str | None,
 ) -> None:
-    """Judge a fit of FORMULA to DATA against lme4's.
+    """Fit FORMULA to DATA and compare the fit with lme4's.
 
-    R is asked where it is there, else lme4's recorded answer is read.
+    If R is installed, lme4 is run in R. Otherwise a recorded answer of lme4 is used.
     """
     import pymackay as pm
     from pymackay.reference.modes import Lme4
@@ -201,7 +210,7 @@ def compare(
         progress.say(f"fitting by {engine}")
         ours = _fitted(engine, formula, table, how)
         source = Lme4(mode, Path(recordings) if recordings else None, _CURE, tight)
-        progress.say("comparing with lme4, which may take longer")
+        progress.say("comparing with lme4 (this may take longer)")
         comparison = pm.testing.judge(ours, formula, table, source, **how)
     click.echo(str(comparison))
     for message in comparison.reference.messages:
@@ -226,8 +235,8 @@ def _fitted(engine: str, formula: str, table: Any, how: dict[str, Any]) -> Any:
 
 @main.command()
 @_model_options
-@click.option("--into", metavar="DIR", required=True, help="Folder of the recordings.")
-@click.option("--name", metavar="NAME", help="What the file's name begins with; DATA's name.")
+@click.option("--into", metavar="DIR", required=True, help="Folder for the recordings.")
+@click.option("--name", metavar="NAME", help="Prefix of the file name; default: the name of DATA.")
 def record(
     data: str,
     formula: str,
@@ -237,9 +246,9 @@ def record(
     into: str,
     name: str | None,
 ) -> None:
-    """Ask lme4 for FORMULA on DATA, and write down what it answers. Needs R.
+    """Fit FORMULA to DATA with lme4 and store its answer in a file. Needs R.
 
-    A recording that is there is refreshed; what that changed is printed.
+    An existing recording is updated, and the changes are printed.
     """
     from pymackay.reference.modes import Lme4
     from pymackay.reference.question import Question
@@ -249,7 +258,7 @@ def record(
     with Progress() as progress:
         progress.say(f"reading {data}")
         question = Question(formula, read_table(data), not ml, weights, offset)
-        progress.say("asking lme4, plainly and tightened")
+        progress.say("running lme4 with default and with tight settings")
         source.ask(question, name or Path(data).name.partition(".")[0])
     for change in source.changes:
         click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
@@ -257,11 +266,13 @@ def record(
 
 @main.command()
 @click.option("--seconds", type=click.FloatRange(min=0.0), default=60.0, show_default=True,
-              help="How long; a model that has been begun is finished.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), help="The first seed; drawn unless given.")
-@click.option("--keep", metavar="DIR", help="Folder for disagreements, shrunk to small data sets.")
-@click.option("--without-r", is_flag=True, help="Judge by the dense formulas alone.")
-@click.option("--again", metavar="FILE", help="Judge one disagreement again: a JSON file of DIR.")
+              help="Duration; the last model is finished.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), help="First seed; random by default.")
+@click.option("--keep", metavar="DIR", help="Folder for disagreements, reduced to small data sets.")
+@click.option("--without-r", is_flag=True, help="Compare with the dense formulas only.")
+@click.option(
+    "--again", metavar="FILE", help="Repeat one stored disagreement (a JSON file from --keep)."
+)
 @click.pass_context
 def fuzz(
     ctx: click.Context,
@@ -271,10 +282,11 @@ def fuzz(
     without_r: bool,
     again: str | None,
 ) -> None:
-    """Fit random models by several engines, and look for disagreements.
+    """Fit random models with several engines and search for disagreements.
 
-    Ours against R's lme4, as it comes and driven to a tight optimum, and against dense formulas.
-    Ctrl-C ends the run with its tally. Exit status 1 where something disagrees.
+    Each model is fitted by pymackay, by lme4 with default and with tight settings, and by dense
+    formulas. Ctrl-C stops the run and prints a summary. The exit status is 1 if there is a
+    disagreement.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait
     _load_engine(ctx.find_root().params["debug"])
@@ -306,14 +318,14 @@ def fuzz(
 
 
 def _need_r() -> None:
-    """Start R before the first model, so that a missing one is told at once."""
+    """Start R before the first model, so that a missing R is reported at once."""
     from pymackay.errors import RUnavailableError
     from pymackay.reference.r_session import session
 
     try:
         session()
     except RUnavailableError as error:
-        raise RUnavailableError(f"{error} Or judge without it: --without-r.") from None
+        raise RUnavailableError(f"{error} Or use --without-r to run without R.") from None
 
 
 def _judge_again(path: Path, with_r: bool) -> int:
@@ -330,7 +342,7 @@ def _judge_again(path: Path, with_r: bool) -> int:
 
 @main.command()
 def data() -> None:
-    """List the data sets that come along."""
+    """List the bundled data sets."""
     from pymackay.datasets import data_info, list_data
 
     infos = [data_info(name) for name in list_data()]
@@ -343,7 +355,7 @@ def data() -> None:
 @main.command()
 @click.pass_context
 def article(ctx: click.Context) -> None:
-    """Print the article's numbers: as printed there, ours, and lme4's."""
+    """Reproduce the numbers of the original article."""
     _load_engine(ctx.find_root().params["debug"])
     from pymackay.sleepstudy import article_table
 
@@ -356,9 +368,9 @@ def article(ctx: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what is installed, what is missing, and the cure.
+    """List what is installed and what is missing, and how to install it.
 
-    Exit status 0 when models can be fitted; R is optional.
+    The exit status is 0 if models can be fitted. R is optional.
     """
     from pymackay.doctor import diagnose
 

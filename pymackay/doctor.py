@@ -1,4 +1,4 @@
-"""What `pymackay doctor` looks at: what is there, what is missing, and the cure."""
+"""`diagnose`: checks what is installed and what is missing, and how to install it."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _PIP = f"{Path(sys.executable).name} -m pip install"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
     version : str
-        What was found; empty where it is missing.
+        Installed version; empty if missing.
     detail : str
-        Where, or which.
+        Path or variant.
     needed : bool
-        Whether the main job needs it.
+        Whether fitting needs it.
     problem : str
-        What is wrong; empty where nothing is.
+        Description of the problem; empty if there is none.
     cure : str
-        What to type.
+        Command that solves the problem.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Finding:
 
     @property
     def usable(self) -> bool:
-        """Whether it is there and nothing is wrong with it."""
+        """Whether it is installed and has no problem."""
         return bool(self.version) and not self.problem
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was looked for.
+    """The results of all checks.
 
     Attributes
     ----------
@@ -82,12 +82,12 @@ class Diagnosis:
 
     @property
     def live_lme4(self) -> bool:
-        """Whether lme4 itself can be asked."""
+        """Whether lme4 can be run in R."""
         usable = {finding.name for finding in self.findings if finding.usable}
         return {"R", "lme4", "rpy2"} <= usable
 
     def to_dict(self) -> dict[str, object]:
-        """Return what JSON can hold."""
+        """Return a dictionary that can be written as JSON."""
         return {
             "main_job": self.main_job,
             "live_lme4": self.live_lme4,
@@ -95,9 +95,9 @@ class Diagnosis:
         }
 
     def __str__(self) -> str:
-        fitting = "can be done" if self.main_job else "can NOT be done"
-        asking = "can be done" if self.live_lme4 else "not now: its recorded answers are used"
-        lines = [f"Fitting in TensorFlow: {fitting}.", f"Asking R's lme4 (optional): {asking}.", ""]
+        fitting = "available" if self.main_job else "NOT available"
+        lme4 = "available" if self.live_lme4 else "not available; its recorded answers are used"
+        lines = [f"Fitting in TensorFlow: {fitting}.", f"Running lme4 in R (optional): {lme4}.", ""]
         for finding in self.findings:
             version = finding.version or "missing"
             lines.append(f"  {finding.name:<12}{version:<14}{finding.detail}".rstrip())
@@ -106,7 +106,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at what is installed, without importing TensorFlow; R is started for a moment.
+    """Check what is installed. This starts R briefly and does not import TensorFlow.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def _advice(finding: Finding) -> Iterable[str]:
     if finding.problem:
         yield finding.problem
     if finding.cure:
-        yield f"Cure: {finding.cure}"
+        yield f"To fix: {finding.cure}"
 
 
 def _version(distribution: str) -> str:
@@ -152,7 +152,7 @@ def _library(name: str) -> Finding:
     if version:
         return Finding(name, version, needed=True)
     cure = f"{_PIP} {name.lower()}"
-    return Finding(name, "", needed=True, problem="Nothing works without it.", cure=cure)
+    return Finding(name, "", needed=True, problem="pymackay cannot be used without it.", cure=cure)
 
 
 def _tensorflow() -> Finding:
@@ -171,7 +171,7 @@ def _tensorflow() -> Finding:
 
 
 def _rscript() -> str | None:
-    """Find the Rscript that belongs to the R which rpy2 would start."""
+    """Return the path of the Rscript that belongs to the R that rpy2 would start."""
     home = os.environ.get("R_HOME")
     if home:
         return shutil.which("Rscript", path=str(Path(home) / "bin"))
@@ -179,7 +179,7 @@ def _rscript() -> str | None:
 
 
 def _ask_r() -> Mapping[str, str] | None:
-    """Run the R script that says what R has; None without R, ``problem`` when it fails."""
+    """Run the R script that lists R's versions; None without R, ``problem`` if it fails."""
     rscript = _rscript()
     if rscript is None:
         return None
@@ -209,7 +209,11 @@ def _install_cure() -> str:
 def _r(r: Mapping[str, str] | None) -> Finding:
     if r is None:
         home = os.environ.get("R_HOME")
-        problem = f"R_HOME is {home}, and there is no R in it." if home else "No Rscript on PATH."
+        problem = (
+            f"R_HOME is {home}, but this folder contains no R."
+            if home
+            else "Rscript is not on PATH."
+        )
         return Finding("R", "", problem=problem, cure=_install_cure())
     if "problem" in r:
         return Finding("R", "", r["path"], problem=r["problem"], cure=_install_cure())
@@ -218,15 +222,15 @@ def _r(r: Mapping[str, str] | None) -> Finding:
 
 def _lme4(r: Mapping[str, str] | None) -> Finding:
     if not r or "problem" in r:
-        return Finding("lme4", "", problem="It needs R.")
+        return Finding("lme4", "", problem="It needs R, which is not available.")
     if r["lme4"]:
         return Finding("lme4", r["lme4"], f"with Matrix {r['Matrix']}")
-    return Finding("lme4", "", problem="This R does not have lme4.", cure=_install_cure())
+    return Finding("lme4", "", problem="lme4 is not installed in this R.", cure=_install_cure())
 
 
 def _blas(r: Mapping[str, str] | None) -> Finding:
     if not r or "problem" in r:
-        return Finding("BLAS of R", "", problem="It needs R.")
+        return Finding("BLAS of R", "", problem="It needs R, which is not available.")
     path = r["blas"]
     names = [name for part, name in _FAST_BLAS.items() if part in path.lower()]
     if names:
@@ -235,7 +239,7 @@ def _blas(r: Mapping[str, str] | None) -> Finding:
         "BLAS of R",
         "reference" if path else "unknown",
         path,
-        problem="lme4 takes three to four times as long with it on large models.",
+        problem="With this BLAS, lme4 takes three to four times as long on large models.",
         cure=_install_cure(),
     )
 
@@ -244,16 +248,16 @@ def _rpy2(r: Mapping[str, str] | None) -> Finding:
     version, rinterface = _version("rpy2"), _version("rpy2-rinterface")
     cure = _rpy2_cure()
     if not version:
-        return Finding("rpy2", "", problem="Python cannot ask R without it.", cure=cure)
+        return Finding("rpy2", "", problem="Python cannot run R without it.", cure=cure)
     needs_r = (4, 5) if _numbers(rinterface) >= (3, 6, 6) else (0,)
     if r and "R" in r and _numbers(r["R"]) < needs_r:
-        problem = f"rpy2-rinterface {rinterface} needs R 4.5 or later, and R is {r['R']}."
+        problem = f"rpy2-rinterface {rinterface} needs R 4.5 or later, but R is {r['R']}."
         return Finding("rpy2", version, problem=problem, cure=cure)
     return Finding("rpy2", version, f"rpy2-rinterface {rinterface}" if rinterface else "")
 
 
 def _rpy2_cure() -> str:
-    """Say how to install rpy2; its build needs neither R nor a compiler when it sees neither."""
+    """Return the command that installs rpy2; with R hidden, its build needs no compiler."""
     try:
         wanted = importlib.metadata.requires("pymackay") or []
     except importlib.metadata.PackageNotFoundError:  # an uninstalled checkout

@@ -151,7 +151,8 @@ def test_unreadable_table(tmp_path):
 def test_recording_that_does_not_exist():
     text = bad("compare", "sleepstudy", "Reaction ~ 1 + (0 + Days | Subject)", "--recorded", "--ml")
     assert "is not recorded" in text
-    assert "pymackay record DATA FORMULA --into DIR; then give --recordings DIR" in text
+    assert "pymackay record DATA FORMULA --into DIR" in text
+    assert "--recordings DIR" in text
 
 
 # ---- other engines, and recordings of one's own
@@ -222,7 +223,7 @@ def test_defect_is_told_from_bad_input(monkeypatch):
     monkeypatch.setattr("pymackay.tables.load_data", broken)
     result = run("fit", "sleepstudy", SLEEP)
     assert result.exit_code == 3
-    assert "This is a defect of pymackay" in result.stderr
+    assert "This is a defect in pymackay" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -234,7 +235,7 @@ def test_missing_library_points_to_the_doctor(monkeypatch):
     result = run("fit", "sleepstudy", SLEEP)
     assert result.exit_code == 3
     assert result.stderr == (
-        "error: tensorflow is not installed. `pymackay doctor` tells the cure.\n"
+        "error: tensorflow is not installed. Run `pymackay doctor` to see how to install it.\n"
     )
 
 
@@ -269,7 +270,7 @@ def test_warnings_are_sentences(monkeypatch):
 
 def test_help_and_version():
     for flag in ("-h", "--help"):
-        assert "Exit status: 0 it holds" in run(flag).stdout
+        assert "Exit status: 0 success" in run(flag).stdout
     assert run("--version").stdout == f"pymackay, version {pm.__version__}\n"
     for command in ("fit", "compare", "data", "article", "doctor"):
         assert run(command, "-h").exit_code == 0
@@ -294,7 +295,7 @@ def test_data_lists_every_set():
 def test_doctor_prints_words_or_json(monkeypatch):
     words = run("doctor")
     assert words.exit_code == 0
-    assert words.stdout.startswith("Fitting in TensorFlow: can be done.")
+    assert words.stdout.startswith("Fitting in TensorFlow: available.")
     assert json.loads(run("doctor", "--json").stdout)["main_job"] is True
     monkeypatch.setattr("pymackay.doctor.importlib.util.find_spec", lambda name: None)
     assert run("doctor").exit_code == 1

@@ -63,7 +63,7 @@ def test_healthy_machine_can_do_both(fake_r, monkeypatch):
     pretend(monkeypatch, rpy2="3.6.5", **{"rpy2-rinterface": "3.6.5"})
     diagnosis = diagnose()
     assert (diagnosis.main_job, diagnosis.live_lme4) == (True, True)
-    assert "Cure" not in str(diagnosis)
+    assert "To fix" not in str(diagnosis)
 
 
 def test_without_r_the_main_job_still_works_and_a_cure_is_named(monkeypatch, tmp_path):
@@ -72,10 +72,10 @@ def test_without_r_the_main_job_still_works_and_a_cure_is_named(monkeypatch, tmp
     diagnosis = diagnose()
     assert (diagnosis.main_job, diagnosis.live_lme4) == (True, False)
     r = by_name(diagnosis)["R"]
-    assert r.problem == "No Rscript on PATH."
+    assert r.problem == "Rscript is not on PATH."
     assert r.cure.startswith("sh ")
     assert r.cure.endswith("install_r.sh")
-    assert f"Cure: {r.cure}" in str(diagnosis)
+    assert f"To fix: {r.cure}" in str(diagnosis)
     assert "its recorded answers are used" in str(diagnosis)
 
 
@@ -128,7 +128,7 @@ def test_missing_tensorflow_forbids_the_main_job(monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     diagnosis = diagnose()
     assert not diagnosis.main_job
-    assert "can NOT be done" in str(diagnosis)
+    assert "NOT available" in str(diagnosis)
     assert 'pip install "tensorflow' in by_name(diagnosis)["TensorFlow"].cure
 
 

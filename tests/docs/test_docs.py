@@ -13,6 +13,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
+from shown_output import difference, run_blocks
 
 import pymackay as pm
 
@@ -30,8 +31,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def table_rows() -> list[tuple[str, str]]:
-    """Return what stands in the tables under ``in R`` and ``here``."""
-    part = FOR_R[: FOR_R.index("## Between the two")]
+    """Return what stands in the tables under ``in R`` and ``in Python``."""
+    part = FOR_R[: FOR_R.index("## Converting between R and Python")]
     return re.findall(r"^\| `(.+?)` \| `(.+?)` \|", part, re.MULTILINE)
 
 
@@ -42,13 +43,32 @@ def _elsewhere(tmp_path, monkeypatch):
     plt.close("all")
 
 
-def test_getting_started_runs_from_its_first_block_to_its_last():
-    scope: dict[str, object] = {}
-    text = (DOCS / "getting-started.md").read_text(encoding="utf-8")
-    for block in blocks(text, "python"):
-        exec(block, scope)
+@pytest.mark.parametrize(("file", "outputs"), [("docs/getting-started.md", 15), ("README.md", 1)])
+def test_code_prints_what_is_shown_after_it(file, outputs):
+    scope, shown = run_blocks((ROOT / file).read_text(encoding="utf-8"))
+    assert len(shown) >= outputs
+    for text, printed in shown:
+        assert difference(text, printed) == ""
     assert scope["comparison"].verdict == "same optimum"
     assert Path("report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("Days  10.47", "Days 10.466", True),
+        ("Days  10.47", "Days 10.49", False),
+        ("Days  10.47", "Day 10.47", False),
+        ("17 df", "18 df", False),
+        ("1.2e-08", "1.3e-08", True),
+        ("a\n...\nd", "a\nb\nc\nd", True),
+        ("a\n...\nd", "a\nb\nc", False),
+        ("a ... c\nd", "a b c\nd", True),
+        ("a", "a\nb", False),
+    ],
+)
+def test_output_that_differs_is_noticed(shown, printed, same):
+    assert (difference(shown, printed) == "") == same
 
 
 def test_what_the_readme_shows_runs():
