@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.layout import TermSummary
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
@@ -18,25 +19,6 @@ from pymackay.late import LateMethod
 __all__ = ["Convergence", "Engine", "Fit", "ModelSummary", "TermSummary"]
 
 GroupArrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class TermSummary:
-    """One random-effects term, as two engines must agree on it.
-
-    Attributes
-    ----------
-    name : str
-        Unique name, lme4's: ``"Subject"``, and ``"Subject.1"`` for the second term of a group.
-    group : str
-        The grouping factor: ``"Subject"``, ``"batch:cask"``.
-    effects : tuple of str
-        Names of the q effects: ``("(Intercept)", "Days")``.
-    """
-
-    name: str
-    group: str
-    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 import numpy as np
 
 __all__ = [
-    "NamedTerm",
     "TermLayout",
+    "TermSummary",
     "columns_in_group",
     "is_singular",
     "lower_factor",
@@ -24,23 +23,23 @@ __all__ = [
 SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 
 
-class NamedTerm(Protocol):
-    """The names of a random-effects term, such as `pymackay.results.TermSummary` holds."""
+@dataclass(frozen=True)
+class TermSummary:
+    """One random-effects term, as two engines must agree on it.
 
-    @property
-    def name(self) -> str:
-        """Unique name, lme4's: ``"Subject"``, ``"Subject.1"``."""
-        ...
+    Attributes
+    ----------
+    name : str
+        Unique name, lme4's: ``"Subject"``, and ``"Subject.1"`` for the second term of a group.
+    group : str
+        The grouping factor: ``"Subject"``, ``"batch:cask"``.
+    effects : tuple of str
+        Names of the q effects: ``("(Intercept)", "Days")``.
+    """
 
-    @property
-    def group(self) -> str:
-        """The grouping factor."""
-        ...
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Names of the q effects."""
-        ...
+    name: str
+    group: str
+    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
     return tuple(layouts)
 
 
-def columns_in_group(terms: Iterable[NamedTerm]) -> list[slice]:
+def columns_in_group(terms: Iterable[TermSummary]) -> list[slice]:
     """Return where each term's effects stand among the joined effects of its group's terms."""
     slices: list[slice] = []
     stops: dict[str, int] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.covariance.layout import NamedTerm, lower_triangle
+from pymackay.covariance.layout import TermSummary, lower_triangle
 
 __all__ = ["VarCorr", "parameter_labels"]
 
@@ -55,7 +55,7 @@ class VarCorr:
         return np.where(diagonal, self.sd[..., :, None], self.correlation)
 
 
-def parameter_labels(terms: Iterable[NamedTerm]) -> list[str]:
+def parameter_labels(terms: Iterable[TermSummary]) -> list[str]:
     """Name standard deviations and correlations as R's ``confint(oldNames = FALSE)`` does.
 
     Term by term in the order of `lower_triangle`. R names a term by its group. A term that has an
@@ -64,7 +64,6 @@ def parameter_labels(terms: Iterable[NamedTerm]) -> list[str]:
 
     Examples
     --------
-    >>> from pymackay.results import TermSummary
     >>> parameter_labels([TermSummary("g", "g", ("a", "b")), TermSummary("g.1", "g", ("b",))])
     ['sd_a|g', 'cor_b.a|g', 'sd_b|g', 'sd_b|g.1']
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.results import Fit, TermSummary
 
@@ -174,28 +175,22 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
 
 
 def _diagonals(
-    terms: Iterable[TermSummary], blocks: Mapping[str, np.ndarray]
+    terms: Sequence[TermSummary], blocks: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Cut each group's covariances, where its terms are joined, into diagonals (J, q) by term."""
-    used: dict[str, int] = {}
-    found = {}
-    for term in terms:
-        start = used.get(term.group, 0)
-        stop = used[term.group] = start + len(term.effects)
-        diagonals = np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)
-        found[term.name] = diagonals[:, start:stop]
-    return found
+    return {
+        term.name: np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)[:, columns]
+        for term, columns in zip(terms, columns_in_group(terms), strict=True)
+    }
 
 
 def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[_TermPart]:
-    used: dict[str, int] = {}
-    for term in fit.model.terms:
-        start = used.get(term.group, 0)
-        stop = used[term.group] = start + len(term.effects)
+    terms = fit.model.terms
+    for term, columns in zip(terms, columns_in_group(terms), strict=True):
         yield _TermPart(
             term=term,
             variance=np.diag(fit.varcorr[term.name].to_numpy(dtype=np.float64)),
-            predictions=fit.ranef[term.group].to_numpy(dtype=np.float64)[:, start:stop],
+            predictions=fit.ranef[term.group].to_numpy(dtype=np.float64)[:, columns],
             errors=errors[term.name],
         )
 
