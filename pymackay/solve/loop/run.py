@@ -19,7 +19,7 @@ from pymackay.solve.loop.boundary import drop_direction, is_singular_root, weake
 from pymackay.solve.loop.ends import Judge
 from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_round
 from pymackay.solve.loop.rules.rule import Rule, gamma_root
-from pymackay.solve.loop.steps import Accelerator, rescaled
+from pymackay.solve.loop.acceleration import Accelerator, rescaled
 from pymackay.solve.loop.trace import Ticker, trace_row, trace_table
 from pymackay.solve.search.start import noise_level
 
