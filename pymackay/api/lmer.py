@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import flag
 from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.infer.gap.collapse_report import (
@@ -28,8 +29,7 @@ from pymackay.solve.iterative.choice import choose
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import without_rows
 from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
-from pymackay.solve.loop.settings import make_settings
-from pymackay.solve.loop.start import starting_state
+from pymackay.solve.loop.settings import make_settings, starting_state
 from pymackay.solve.search.newton import Control
 
 __all__ = ["evaluate", "lmer", "mackay"]
@@ -106,7 +106,7 @@ def lmer(
     >>> round(fit.criterion, 6)
     1743.628272
     """
-    flag = _is_flag(reml, "reml")
+    by_reml = flag("reml", reml)
     frame: dict[str, Any] = {"weights": weights, "offset": offset, "subset": subset}
     frame["contrasts"] = contrasts
     saved = control.checkpoint if isinstance(control, IterativeControl) else None
@@ -115,8 +115,8 @@ def lmer(
     choice = choose(model, solver, control)
     theta = None if start is None else _theta_values(start, model)
     if summed is None:
-        return _certified(fit_chosen(model, choice, reml=flag, start=theta))
-    fit = fit_chosen(model, choice, reml=flag, start=theta, sums=summed.gram)
+        return _certified(fit_chosen(model, choice, reml=by_reml, start=theta))
+    fit = fit_chosen(model, choice, reml=by_reml, start=theta, sums=summed.gram)
     return _certified(without_rows(fit, summed.n))
 
 
@@ -161,7 +161,7 @@ def evaluate(
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
-    problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
+    problem = Problem(model, make_solver(cross_products(model), reml=flag("reml", reml)))
     return evaluate_at(problem, _theta_values(theta, model))
 
 
@@ -305,7 +305,7 @@ def mackay(
             "inner='gradient' learns by the exact solver's products, but the solver is "
             "'iterative'; use inner='exact', or solver='exact'."
         )
-    problem = problem_chosen(model, choice, reml=_is_flag(reml, "reml"))
+    problem = problem_chosen(model, choice, reml=flag("reml", reml))
     settings = make_settings(
         problem,
         update=update,
@@ -322,7 +322,7 @@ def mackay(
     )
     end = run_loop(problem, starting_state(problem, start, start_noise_var), settings)
     if end.collapse is not None and on_collapse == "raise":
-        raise collapse_error(model, end.collapse, end.trace, settings.rule.name)
+        raise collapse_error(model, end.collapse, end.trace, settings.rule)
     return _settled(_loop_fit(problem, end, settings, choice.messages), settings)
 
 
@@ -375,9 +375,3 @@ def _theta_values(theta: ArrayLike, model: Model) -> np.ndarray:
         raise ArgumentError(
             f"theta must be {len(names)} numbers ({', '.join(names)}), but it is {theta!r}."
         ) from error
-
-
-def _is_flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name} must be True or False, but it is {value!r}.")
-    return bool(value)

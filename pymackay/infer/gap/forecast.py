@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.arguments import positive_number
+from pymackay.arguments import positive_by_name
 from pymackay.errors import ArgumentError
 from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, view_group
 from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
@@ -27,6 +27,8 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.exact.make import make_solver
 from pymackay.solve.loop.collapse import SURVIVAL, signal_ratios
+from pymackay.solve.loop.rules.registry import known_rules
+from pymackay.solve.loop.rules.rule import Empirical, Rule
 from pymackay.solve.search.newton import find_optimum
 
 __all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
@@ -58,7 +60,7 @@ def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
 
 
 def forecast_collapse(
-    fit: Fit | Model, *, update: str = "raw", scale: float | Mapping[str, float] = 1.0
+    fit: Fit | Model, *, update: str | Rule = "raw", scale: float | Mapping[str, float] = 1.0
 ) -> pd.DataFrame:
     """Say which directions MacKay's literal loop will kill, and what it keeps of the others.
 
@@ -121,17 +123,15 @@ def forecast_collapse(
     >>> forecast[["s", "survives", "kept"]].round(3).values.tolist()
     [[25.23, True, 0.941], [2.697, False, 0.0]]
     """
-    if update not in ("raw", "diagonal"):
-        raise ArgumentError(f"update is {update!r}; the literal rules are 'raw' and 'diagonal'.")
+    rule = _empirical(update)
     fit = _fitted(fit) if isinstance(fit, Model) else fit
     if not isinstance(fit, Fit) or not fit.reml:
         raise ArgumentError(
             f"fit is {type(fit).__name__}; expected a REML fit of pymackay.lmer, or a model. "
             f"The s of a direction is defined at the REML estimate."
         )
-    scales = _scales(fit, scale)
-    one_group = len(fit.model.levels) == 1
-    rows = _one_group(fit, update, scales) if one_group else _several_groups(fit, update, scales)
+    scales = positive_by_name("scale", scale, [term.name for term in fit.model.terms])
+    rows = (_one_group if len(fit.model.levels) == 1 else _several_groups)(fit, rule, scales)
     return pd.DataFrame(list(rows), columns=list(FORECAST_COLUMNS))
 
 
@@ -141,12 +141,14 @@ def _fitted(model: Model) -> Fit:
     return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
 
 
-def _scales(fit: Fit, scale: float | Mapping[str, float]) -> list[float]:
-    names = [term.name for term in fit.model.terms]
-    given = scale if isinstance(scale, Mapping) else dict.fromkeys(names, scale)
-    if set(given) - set(names):
-        raise ArgumentError(f"scale names {sorted(given)}, but the model's terms are {names}.")
-    return [positive_number("scale", given.get(name, 1.0)) for name in names]
+def _empirical(update: object) -> Empirical:
+    """Return how a rule sees the predicted effects; one that sees their errors too is refused."""
+    rules = known_rules()
+    rule = rules.get(update) if isinstance(update, str) else update
+    if not isinstance(rule, Rule) or rule.empirical is None:
+        literal = " and ".join(repr(name) for name, one in rules.items() if one.empirical)
+        raise ArgumentError(f"update is {update!r}; the literal rules are {literal}.")
+    return rule.empirical
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +183,15 @@ class _TermForecast:
     exact: bool
 
 
-def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+def _one_group(fit: Fit, rule: Empirical, scales: Sequence[float]) -> Iterator[dict[str, object]]:
     reml = view = view_group(fit, next(iter(fit.model.levels)))
-    if update == "diagonal" and any(term.null.size for term in view.terms):
+    if rule.by_effect and any(term.null.size for term in view.terms):
         # the rule leaves the range of a singular V: seen from its diagonal, all of it is there
         fit = fit.evaluate(_diagonal_theta(fit))
         view = view_group(fit, view.name)
-    end = run_reduced(fit, view, update, scales).covariance
+    end = run_reduced(fit, view, rule, scales).covariance
     balanced = is_balanced(view)
-    crude = end if balanced else run_reduced(fit, averaged(view), update, scales).covariance
+    crude = end if balanced else run_reduced(fit, averaged(view), rule, scales).covariance
     for term, own, scale in zip(view.terms, reml.terms, scales, strict=True):
         here = (term.live, term.live)
         told = _TermForecast(
@@ -202,7 +204,7 @@ def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[
             null_s=_null_ratios(fit, term, balanced),
             exact=balanced and not any(one.null.size for one in view.terms),
         )
-        yield from _term_rows(told, scale, update)
+        yield from _term_rows(told, scale, rule)
 
 
 def _diagonal_theta(fit: Fit) -> np.ndarray:
@@ -223,19 +225,21 @@ def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
     return np.ones(count) if ratios is None else ratios[:count]
 
 
-def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+def _several_groups(
+    fit: Fit, rule: Empirical, scales: Sequence[float]
+) -> Iterator[dict[str, object]]:
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
     scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
     variances, _ = run_strata(fit, strata, scales)
-    alone = {name: _alone(fit, view, update, scale_of) for name, view in views.items()}
+    alone = {name: _alone(fit, view, rule, scale_of) for name, view in views.items()}
     for summary, one, v in zip(fit.model.terms, strata, variances, strict=True):
         term = terms[summary.name]
         here = (term.live, term.live)
         end, average = alone[summary.group]
         kept = crude = (one.axes * v) @ one.axes.T
-        if update == "diagonal" and len(summary.effects) > 1:
+        if rule.by_effect and len(summary.effects) > 1:
             kept = end[here]  # the strata know directions, which this rule mixes
         told = _TermForecast(
             view=term,
@@ -247,24 +251,24 @@ def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[
             null_s=np.ones(term.null.shape[1]),
             exact=False,
         )
-        yield from _term_rows(told, scale_of[summary.name], update)
+        yield from _term_rows(told, scale_of[summary.name], rule)
 
 
 def _alone(
-    fit: Fit, view: GroupView, update: str, scale_of: Mapping[str, float]
+    fit: Fit, view: GroupView, rule: Empirical, scale_of: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the loop of one factor, the others held: with its levels, and with average ones."""
     scales = [scale_of[term.summary.name] for term in view.terms]
-    end = run_reduced(fit, view, update, scales).covariance
+    end = run_reduced(fit, view, rule, scales).covariance
     if is_balanced(view):
         return end, end
-    return end, run_reduced(fit, averaged(view), update, scales).covariance
+    return end, run_reduced(fit, averaged(view), rule, scales).covariance
 
 
-def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[str, object]]:
+def _term_rows(told: _TermForecast, scale: float, rule: Empirical) -> Iterator[dict[str, object]]:
     """Return the rows of one term, s descending, directions already dead last."""
     effects = told.view.summary.effects
-    if update == "diagonal" and len(effects) > 1:
+    if rule.by_effect and len(effects) > 1:
         yield from _effect_rows(told)
         return
     values, axes = np.linalg.eigh(told.hidden)

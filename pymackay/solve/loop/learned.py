@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pymackay.arguments import at_least_one
+from pymackay.arguments import whole_number
 from pymackay.errors import ArgumentError
 from pymackay.solve.assemble import Problem
 from pymackay.solve.descent.effects import EffectsDescent
@@ -33,7 +33,7 @@ def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable
     ArgumentError
         If `steps` is not at least 1, or `optimizer` is none of these.
     """
-    epochs = at_least_one("inner_steps", steps)
+    epochs = whole_number("inner_steps", steps)
     rule = _NAMED.get(optimizer) if isinstance(optimizer, str) else optimizer
     if not isinstance(rule, Sgd | Adam):
         raise ArgumentError(
@@ -69,8 +69,8 @@ class _Learner:
         """Return covariance matrices and σ² in the user's units."""
         gram, terms = self.problem.solver.gram, self.problem.model.terms
         noise_var = state.noise_var * gram.y_scale**2
-        found = {}
+        covariances = {}
         for term, T, root in zip(terms, gram.transforms, state.roots, strict=True):
             user = T @ root
-            found[term.name] = noise_var * (user @ user.T)
-        return found, noise_var
+            covariances[term.name] = noise_var * (user @ user.T)
+        return covariances, noise_var

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import flag
 from pymackay.covariance.layout import theta_names
-from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
+from pymackay.errors import ConvergenceWarning, DataError
 from pymackay.model.design.many_responses import build_many
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
@@ -25,7 +25,6 @@ __all__ = ["fit_many", "lmer_many", "warn_of_uncertified"]
 
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
 _LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
-_PATIENCE = 2.0  # seconds before a line of progress is shown unasked
 
 
 def lmer_many(
@@ -91,14 +90,11 @@ def lmer_many(
     >>> float(many.to_frame()["sd_Days|Subject"].median().round(1))
     5.9
     """
-    if not isinstance(reml, bool | np.bool_):
-        raise ArgumentError(f"reml must be True or False, but it is {reml!r}.")
+    by_reml = flag("reml", reml)
     given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, given)
     gram = cross_products(model)
-    found = fit_many(
-        model, gram, [responses], names, reml=bool(reml), start=start, progress=progress
-    )
+    found = fit_many(model, gram, [responses], names, reml=by_reml, start=start, progress=progress)
     warn_of_uncertified(found, stacklevel=2)
     return found
 
@@ -132,14 +128,14 @@ def fit_many(
     solver = ManySolver(gram, reml, factors)
     design = Design(model, gram)
     parts: list[Answers] = []
-    done, begun = 0, time.monotonic()
-    with Progress() as line:
+    done = 0
+    with Progress(asked=progress) as line:
         for Y in portions:
             _refuse_explained(design, Y, names[done : done + Y.shape[1]])
             for some in _slices(len(Y), Y.shape[1], _LEVEL_CELLS // solver.cells):
                 parts.append(solver.solve(design.responses(Y[:, some])))
                 done += len(parts[-1]["sigma"])
-                _tell(line, f"fitted {done} of {len(names)} responses", begun, progress)
+                line.tell(f"fitted {done} of {len(names)} responses")
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return ManyFits(
         formula=model.formula,
@@ -187,10 +183,3 @@ def _refuse_explained(design: Design, Y: np.ndarray, names: pd.Index) -> None:
             f"effects ({some}): a mixed model needs residual variation. Leave these columns of Y "
             f"out."
         )
-
-
-def _tell(line: Progress, text: str, begun: float, progress: bool | None) -> None:
-    if progress:
-        line.milestone(text)
-    elif progress is None and time.monotonic() - begun > _PATIENCE:
-        line.say(text)
