@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import secrets
 import sys
 import textwrap
@@ -24,7 +25,7 @@ from pymackay.progress import Progress
 __all__ = ["main"]
 
 _MODES = ("auto", "live", "recorded", "tight")
-_ENGINES = ("pymackay", "statsmodels", "glmm", "mixedlm", "lme-python")
+_ENGINES = Path(__file__).parent / "adapters" / "engines"
 _CURE = "On a machine with R: pymackay record DATA FORMULA --into DIR; then give --recordings DIR"
 _HOLDS, _FAILS, _BAD_INPUT, _DEFECT, _INTERRUPTED = 0, 1, 2, 3, 130
 _CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
@@ -119,6 +120,25 @@ def main(ctx: click.Context, debug: bool) -> None:
         warnings.showwarning = _show_warning
 
 
+class _EngineName(click.Choice):
+    """The name of an engine: of a file in ``adapters/engines``, or of one that is registered.
+
+    The files are not imported for it: they load pandas.
+    """
+
+    def __init__(self) -> None:
+        names = sorted(file.name for file in pkgutil.iter_modules([str(_ENGINES)]))
+        super().__init__(["pymackay", *(name.replace("_", "-") for name in names)])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices:
+            from pymackay.adapters.registry import engines
+
+            if value in {engine.name for engine in engines() if engine.fits is not None}:
+                return value
+        return super().convert(value, param, ctx)
+
+
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every command that fits a model takes."""
     for decorator in (
@@ -162,7 +182,7 @@ def fit(
 @click.option("--recordings", metavar="DIR", help="Folder of lme4's recorded answers.")
 @click.option(
     "--engine",
-    type=click.Choice(_ENGINES),
+    type=_EngineName(),
     default="pymackay",
     show_default=True,
     help="Who fits the model that is judged.",
@@ -219,9 +239,7 @@ def _fitted(engine: str, formula: str, table: Any, how: dict[str, Any]) -> Any:
 
     if engine == "pymackay":
         return pm.lmer(formula, table, **how)
-    from pymackay.adapters.engines import fit_with
-
-    return fit_with(engine, formula, table, **how)
+    return pm.adapters.fit_with(engine, formula, table, **how)
 
 
 @main.command()

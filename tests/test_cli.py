@@ -173,7 +173,10 @@ def test_an_engine_that_cannot_is_told_so():
     assert "statsmodels' MixedLM has neither" in text
     unknown = run("compare", "sleepstudy", SLEEP, "--engine", "sas")
     assert unknown.exit_code == 2
-    assert "'sas' is not one of 'pymackay', 'statsmodels'" in unknown.stderr
+    assert (
+        "'sas' is not one of 'pymackay', 'glmm', 'lme-python', 'mixedlm', 'statsmodels'"
+        in unknown.stderr
+    )
 
 
 @pytest.mark.live
