@@ -363,7 +363,7 @@ def data() -> None:
 def article(ctx: click.Context) -> None:
     """Print the article's numbers: as printed there, ours, and lme4's."""
     _load_engine(ctx.find_root().params["debug"])
-    from pymackay.sleepstudy import article_table
+    from pymackay.article import article_table
 
     table = article_table()
     click.echo(str(table))
