@@ -169,8 +169,8 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
             f"the fit."
         )
     unit = (fit.sigma / at.sigma) ** 2
-    found = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
-    return {name: unit * errors for name, errors in found.items()}
+    relative = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
+    return {name: unit * errors for name, errors in relative.items()}
 
 
 def _diagonals(
@@ -178,13 +178,13 @@ def _diagonals(
 ) -> dict[str, np.ndarray]:
     """Cut each group's covariances, where its terms are joined, into diagonals (J, q) by term."""
     used: dict[str, int] = {}
-    found = {}
+    by_term = {}
     for term in terms:
         start = used.get(term.group, 0)
         stop = used[term.group] = start + len(term.effects)
-        diagonals = np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)
-        found[term.name] = diagonals[:, start:stop]
-    return found
+        diagonal = np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)
+        by_term[term.name] = diagonal[:, start:stop]
+    return by_term
 
 
 def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[_TermPart]:
