@@ -230,7 +230,7 @@ def test_defect_is_told_from_bad_input(monkeypatch):
 
 
 def test_missing_library_points_to_the_doctor(monkeypatch):
-    def missing(debug):
+    def missing():
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr(cli, "_load_engine", missing)
@@ -242,7 +242,7 @@ def test_missing_library_points_to_the_doctor(monkeypatch):
 
 
 def test_ctrl_c_has_its_own_status(monkeypatch):
-    def interrupted(debug):
+    def interrupted():
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_load_engine", interrupted)

@@ -11,7 +11,7 @@ from pymackay.results import Convergence
 from pymackay.solve.loop.boundary import DEAD, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 
-__all__ = ["Certificate", "Collapse", "Judge", "find_collapse"]
+__all__ = ["Collapse", "Judge", "find_collapse"]
 
 _PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
 _NEARLY = 1e-6  # distance under which a standstill is put down to rounding
@@ -48,29 +48,15 @@ def find_collapse(current: Round, iteration: int) -> Collapse | None:
     return None
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """What the optimiser, which takes no step, says of a state.
-
-    Attributes
-    ----------
-    convergence : Convergence
-    elsewhere : State or None
-        Where the likelihood is no lower, if it wants to leave the boundary.
-    """
-
-    convergence: Convergence
-    elsewhere: State | None
-
-
 class Judge:
     """Says how a loop ends.
 
     Parameters
     ----------
     certify : callable or None
-        From a state to its `Certificate`; None for a rule whose fixed points are not the
-        likelihood's.
+        From a state to the certificate of the optimiser, which takes no step, and to where the
+        likelihood is no lower, if it wants to leave the boundary; None for a rule whose fixed
+        points are not the likelihood's.
     tolerance : float or None
     movable : bool
         Whether the loop may be set elsewhere.
@@ -85,7 +71,7 @@ class Judge:
 
     def __init__(
         self,
-        certify: Callable[[State], Certificate] | None,
+        certify: Callable[[State], tuple[Convergence, State | None]] | None,
         tolerance: float | None,
         movable: bool,
     ) -> None:
@@ -127,8 +113,8 @@ class Judge:
         """Return the certificate of a state, and note a way off the boundary."""
         if self.certify is None:
             return None
-        certificate = self.certify(current.state)
-        self.evaluations += certificate.convergence.evaluations
-        if self.movable and certificate.elsewhere is not None:
-            self.elsewhere = certificate.elsewhere
-        return certificate.convergence
+        convergence, elsewhere = self.certify(current.state)
+        self.evaluations += convergence.evaluations
+        if self.movable and elsewhere is not None:
+            self.elsewhere = elsewhere
+        return convergence

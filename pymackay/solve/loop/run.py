@@ -18,7 +18,7 @@ from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.loop.acceleration import Accelerator
 from pymackay.solve.loop.boundary import DEAD, drop_direction, is_singular_root, weakest_direction
-from pymackay.solve.loop.ends import Certificate, Collapse, Judge, find_collapse
+from pymackay.solve.loop.ends import Collapse, Judge, find_collapse
 from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_round
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.search.newton import Control, optimise
@@ -194,15 +194,14 @@ class _Loop:
             return drop_direction(root, weakest)
         return root
 
-    def certify(self, state: State) -> Certificate:
+    def certify(self, state: State) -> tuple[Convergence, State | None]:
         """Ask the optimiser, which takes no step, for its certificate or a way off the boundary."""
         factors = state.factors
         optimum = optimise(self.solver, factors, Control(max_iterations=0))
         pairs = zip(factors, optimum.factors, strict=True)
         if all(np.array_equal(before, after) for before, after in pairs):
-            return Certificate(optimum.convergence, None)
-        elsewhere = State(tuple(optimum.factors), optimum.evaluation.sigma2)
-        return Certificate(optimum.convergence, elsewhere)
+            return optimum.convergence, None
+        return optimum.convergence, State(tuple(optimum.factors), optimum.evaluation.sigma2)
 
     def distance(self, current: Round, following: State) -> float:
         """Return the largest relative change that the rule asks for.
