@@ -134,7 +134,7 @@ def raw_rule(shown: Moments) -> np.ndarray:
 
 
 def gamma_rule(shown: Moments) -> np.ndarray:
-    """MacKay's divisor: V ← A V A' of `pymackay.solve.loop.rules.rule.gamma_root`."""
+    """MacKay's divisor: V ← A V A' of `pymackay.solve.loop.rules.gamma.gamma_root`."""
     half, inverse = _powers(shown.traces, 0.5), _powers(shown.traces, -0.5)
     A = inverse @ _powers(inverse @ shown.squares @ inverse, 0.5) @ half
     return A @ shown.G @ A.swapaxes(-1, -2)

@@ -28,8 +28,8 @@ from benchmarks.r_peers import ENGINES as R_ENGINES
 from benchmarks.r_peers import answers
 from pymackay._files import write_whole
 from pymackay._resources import r_reference_path
-from pymackay.adapters import as_fit
-from pymackay.adapters.engines import ENGINES, fit_with
+from pymackay.adapters import as_fit, fit_with
+from pymackay.adapters.registry import engines
 from pymackay.compare.comparison import Comparison
 from pymackay.errors import PymackayError
 from pymackay.fuzz import load
@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "divergences"
+ENGINES = [engine.name for engine in engines() if engine.fits is not None]
 _MOST_ROWS = 1500  # of a model that the slow engines are asked for
 _ARGUMENTS = ("reml", "weights", "offset", "subset", "contrasts")
 

@@ -1,14 +1,24 @@
-"""Checks of the numbers and matrices that users hand to solvers."""
+"""Checks of what users pass: flags, words, numbers, seeds and covariance matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pymackay.errors import ArgumentError
 
-__all__ = ["at_least_one", "covariance_matrix", "flag", "positive_number"]
+__all__ = [
+    "covariance_matrix",
+    "flag",
+    "one_of",
+    "positive_by_name",
+    "positive_number",
+    "probability",
+    "random_generator",
+    "whole_number",
+]
 
 # A correlation matrix computed in float64 has eigenvalues down to about -q eps where the exact
 # one has 0; what is further below is not rounding.
@@ -29,17 +39,47 @@ def positive_number(name: str, value: object) -> float:
     return float(number.reshape(()))
 
 
-def at_least_one(name: str, value: object) -> int:
-    """Return `value`, an integer of at least 1, as int.
+def positive_by_name(name: str, value: object, keys: Sequence[str]) -> list[float]:
+    """Return one positive number for each of `keys`: `value` itself, or its entry, 1 if missing.
+
+    Raises
+    ------
+    ArgumentError
+        If a mapping has other keys, or a number is not positive.
+    """
+    given = value if isinstance(value, Mapping) else dict.fromkeys(keys, value)
+    unknown = sorted(set(given) - set(keys))
+    if unknown:
+        raise ArgumentError(f"{name} names {unknown}, but the model's terms are {list(keys)}.")
+    return [positive_number(name, given.get(key, 1.0)) for key in keys]
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """Return `value`, an integer of at least `least`, as int.
 
     Raises
     ------
     ArgumentError
         If it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} is {value!r}; it must be an integer of at least 1.")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{name} is {value!r}; it must be an integer of at least {least}.")
     return int(value)
+
+
+def probability(name: str, value: object, example: float) -> float:
+    """Return `value`, a number strictly between 0 and 1, as float.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value < 1.0:
+        return float(value)
+    raise ArgumentError(
+        f"{name} must be a number between 0 and 1, such as {example:g}, but it is {value!r}."
+    )
 
 
 def flag(name: str, value: object) -> bool:
@@ -53,6 +93,38 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ArgumentError(f"{name} must be True or False, but it is {value!r}.")
     return bool(value)
+
+
+def one_of(name: str, value: object, words: Iterable[str]) -> str:
+    """Return `value`, one of some words.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else.
+    """
+    words = tuple(words)
+    if isinstance(value, str) and value in words:
+        return value
+    raise ArgumentError(
+        f"{name} must be one of {', '.join(map(repr, words))}, but it is {value!r}."
+    )
+
+
+def random_generator(seed: Any) -> np.random.Generator:
+    """Return the random generator that a user's `seed` stands for.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither None, an integer from 0, nor a generator.
+    """
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"seed is {seed!r}, but must be None, a whole number from 0 or a numpy Generator."
+        ) from error
 
 
 def covariance_matrix(name: str, value: object, effects: Sequence[str]) -> np.ndarray:

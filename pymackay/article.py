@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import RecordingError, RUnavailableError
-from pymackay.reference import lme4
+import pymackay as pm
+from pymackay.sleepstudy import FORMULA, SleepReg
 
-if TYPE_CHECKING:
-    from pymackay.sleepstudy import SleepReg
-
-__all__ = ["FORMULA", "ArticleTable", "run_listings"]
-
-FORMULA = "Reaction ~ Days + (Days | Subject)"
+__all__ = ["ArticleTable", "article_table", "run_listings"]
 
 _Key = tuple[str, str]
 _Values = dict[_Key, float]
@@ -97,6 +91,22 @@ class ArticleTable:
         row, decimals = self.frame.loc[(listing, name)], self.decimals[(listing, name)]
         cells = ["-" if np.isnan(value) else f"{value:.{decimals}f}" for value in row]
         return f"  {name:<26}" + "".join(f"{cell:>16}" for cell in cells)
+
+
+def article_table() -> ArticleTable:
+    """Run the article's two listings and set them beside what it printed and what lme4 says.
+
+    Returns
+    -------
+    ArticleTable
+        ``print`` it; ``.frame`` has the numbers, ``.ok`` whether every printed digit came out.
+
+    Examples
+    --------
+    >>> article_table().ok
+    True
+    """
+    return run_listings(SleepReg())
 
 
 def run_listings(regression: SleepReg) -> ArticleTable:
@@ -183,8 +193,8 @@ def _variance_values(variances: Iterable[float], noise_var: float) -> _Values:
 def _lme4_at(data: pd.DataFrame, theta: pd.Series) -> tuple[_Values, str]:
     """Return lme4's effects at listing 1's variances, and a note on where they come from."""
     try:
-        fit = lme4.evaluate(FORMULA, data, theta)
-    except (RUnavailableError, RecordingError) as error:
+        fit = pm.lme4.evaluate(FORMULA, data, theta)
+    except (pm.RUnavailableError, pm.RecordingError) as error:
         return {}, f"lme4, listing 1: no answer. {error}"
     note = f"lme4, listing 1: at the same variances. {fit.engine}."
     return _effect_values(1, fit.beta, fit.ranef["Subject"]), note
@@ -193,8 +203,8 @@ def _lme4_at(data: pd.DataFrame, theta: pd.Series) -> tuple[_Values, str]:
 def _lme4_optimum(data: pd.DataFrame) -> tuple[_Values, str]:
     """Return lme4's REML fit, which listing 2's loop was after, and a note on where it is from."""
     try:
-        fit = lme4.lmer(FORMULA, data)
-    except (RUnavailableError, RecordingError) as error:
+        fit = pm.lme4.lmer(FORMULA, data)
+    except (pm.RUnavailableError, pm.RecordingError) as error:
         return {}, f"lme4, listing 2: no answer. {error}"
     values = _effect_values(2, fit.beta, fit.ranef["Subject"])
     values |= _variance_values(np.diag(fit.varcorr["Subject"]), fit.sigma**2)

@@ -6,25 +6,30 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import secrets
 import sys
 import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from pymackay._version import __version__
-from pymackay.errors import PymackayError
+import pymackay as pm
 from pymackay.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["main"]
 
 _MODES = ("auto", "live", "recorded", "tight")
-_ENGINES = ("pymackay", "statsmodels", "glmm", "mixedlm", "lme-python")
+_ENGINES = Path(__file__).parent / "adapters" / "engines"
 _CURE = (
     "On a machine with R, run `pymackay record DATA FORMULA --into DIR`, and then use the option "
     "--recordings DIR"
@@ -51,7 +56,7 @@ class _Group(click.Group):
 
 def _ending(error: BaseException) -> tuple[str, int]:
     """Return the message and the exit status for an error that ended a command."""
-    if isinstance(error, PymackayError):
+    if isinstance(error, pm.PymackayError):
         return f"error: {error}", _BAD_INPUT
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", _INTERRUPTED
@@ -98,15 +103,16 @@ def _silence() -> Iterator[None]:
             os.close(saved)
 
 
-def _load_engine(debug: bool) -> None:
+def _load_engine() -> None:
     """Import TensorFlow and what stands on it."""
+    debug = click.get_current_context().find_root().params["debug"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.nullcontext() if debug else _silence():
         importlib.import_module("pymackay.api.lmer")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "--version", prog_name="pymackay")
+@click.version_option(pm.__version__, "--version", prog_name="pymackay")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
@@ -124,39 +130,79 @@ def main(ctx: click.Context, debug: bool) -> None:
         warnings.showwarning = _show_warning
 
 
+class _EngineName(click.Choice):
+    """The name of an engine: of a file in ``adapters/engines``, or of one that is registered.
+
+    The files are not imported for it: they load pandas.
+    """
+
+    def __init__(self) -> None:
+        names = sorted(file.name for file in pkgutil.iter_modules([str(_ENGINES)]))
+        super().__init__(["pymackay", *(name.replace("_", "-") for name in names)])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices:
+            from pymackay.adapters.registry import engines
+
+            if value in {engine.name for engine in engines() if engine.fits is not None}:
+                return value
+        return super().convert(value, param, ctx)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The model that a command is asked for.
+
+    Attributes
+    ----------
+    data, formula : str
+    how : dict
+        ``reml``, ``weights`` and ``offset``, as `pymackay.lmer` takes them.
+    """
+
+    data: str
+    formula: str
+    how: dict[str, Any]
+
+    def table(self, progress: Progress) -> pd.DataFrame:
+        """Read the data, before TensorFlow is loaded: a wrong name is reported at once."""
+        from pymackay.tables import read_table
+
+        progress.say(f"reading {self.data}")
+        return read_table(self.data)
+
+
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command that fits a model takes."""
-    for decorator in (
-        click.option(
-            "--offset", metavar="COL", help="Column with the offset, a known term of the predictor."
-        ),
-        click.option("--weights", metavar="COL", help="Column with prior weights."),
-        click.option("--ml", is_flag=True, help="Use maximum likelihood instead of REML."),
-        click.argument("formula"),
-        click.argument("data"),
-    ):
-        command = decorator(command)
-    return command
+    """Add what every command that fits a model takes; it is given as one `_Asked`."""
+
+    @click.argument("data")
+    @click.argument("formula")
+    @click.option("--ml", is_flag=True, help="Use maximum likelihood instead of REML.")
+    @click.option("--weights", metavar="COL", help="Column with prior weights.")
+    @click.option(
+        "--offset", metavar="COL", help="Column with the offset, a known term of the predictor."
+    )
+    @wraps(command)
+    def with_model(
+        data: str, formula: str, ml: bool, weights: str | None, offset: str | None, **options: Any
+    ) -> None:
+        how = {"reml": not ml, "weights": weights, "offset": offset}
+        command(_Asked(data, formula, how), **options)
+
+    return with_model
 
 
 @main.command()
 @_model_options
-@click.pass_context
-def fit(
-    ctx: click.Context, data: str, formula: str, ml: bool, weights: str | None, offset: str | None
-) -> None:
+def fit(asked: _Asked) -> None:
     """Fit FORMULA to DATA in TensorFlow and print the fit."""
-    import pymackay as pm
-    from pymackay.tables import read_table
-
     with Progress() as progress:
-        progress.say(f"reading {data}")
-        table = read_table(data)  # before TensorFlow is loaded: a wrong name fails at once
+        table = asked.table(progress)
         progress.say("loading TensorFlow")
-        _load_engine(ctx.find_root().params["debug"])
+        _load_engine()
         progress.say("fitting")
-        found = pm.lmer(formula, table, reml=not ml, weights=weights, offset=offset)
-    click.echo(str(found))
+        fitted = pm.lmer(asked.formula, table, **asked.how)
+    click.echo(str(fitted))
 
 
 @main.command()
@@ -171,7 +217,7 @@ def fit(
 @click.option("--recordings", metavar="DIR", help="Folder with recorded answers of lme4.")
 @click.option(
     "--engine",
-    type=click.Choice(_ENGINES),
+    type=_EngineName(),
     default="pymackay",
     show_default=True,
     help="Package that fits the model to be compared.",
@@ -181,11 +227,7 @@ def fit(
 @click.pass_context
 def compare(
     ctx: click.Context,
-    data: str,
-    formula: str,
-    ml: bool,
-    weights: str | None,
-    offset: str | None,
+    asked: _Asked,
     mode: str,
     tight: bool,
     recordings: str | None,
@@ -197,21 +239,18 @@ def compare(
 
     If R is installed, lme4 is run in R. Otherwise a recorded answer of lme4 is used.
     """
-    import pymackay as pm
     from pymackay.reference.modes import Lme4
-    from pymackay.tables import read_table
 
-    how: dict[str, Any] = {"reml": not ml, "weights": weights, "offset": offset}
     with Progress() as progress:
-        progress.say(f"reading {data}")
-        table = read_table(data)
+        table = asked.table(progress)
         progress.say("loading TensorFlow")
-        _load_engine(ctx.find_root().params["debug"])
+        _load_engine()
         progress.say(f"fitting by {engine}")
-        ours = _fitted(engine, formula, table, how)
+        fits = pm.lmer if engine == "pymackay" else partial(pm.adapters.fit_with, engine)
+        ours = fits(asked.formula, table, **asked.how)
         source = Lme4(mode, Path(recordings) if recordings else None, _CURE, tight)
         progress.say("comparing with lme4 (this may take longer)")
-        comparison = pm.testing.judge(ours, formula, table, source, **how)
+        comparison = pm.testing.judge(ours, asked.formula, table, source, **asked.how)
     click.echo(str(comparison))
     for message in comparison.reference.messages:
         click.echo(f"lme4: {message}", err=True)
@@ -222,44 +261,23 @@ def compare(
     ctx.exit(_HOLDS if comparison.ok else _FAILS)
 
 
-def _fitted(engine: str, formula: str, table: Any, how: dict[str, Any]) -> Any:
-    """Fit by this package or another one."""
-    import pymackay as pm
-
-    if engine == "pymackay":
-        return pm.lmer(formula, table, **how)
-    from pymackay.adapters.engines import fit_with
-
-    return fit_with(engine, formula, table, **how)
-
-
 @main.command()
 @_model_options
 @click.option("--into", metavar="DIR", required=True, help="Folder for the recordings.")
 @click.option("--name", metavar="NAME", help="Prefix of the file name; default: the name of DATA.")
-def record(
-    data: str,
-    formula: str,
-    ml: bool,
-    weights: str | None,
-    offset: str | None,
-    into: str,
-    name: str | None,
-) -> None:
+def record(asked: _Asked, into: str, name: str | None) -> None:
     """Fit FORMULA to DATA with lme4 and store its answer in a file. Needs R.
 
     An existing recording is updated, and the changes are printed.
     """
     from pymackay.reference.modes import Lme4
     from pymackay.reference.question import Question
-    from pymackay.tables import read_table
 
     source = Lme4("record", Path(into))
     with Progress() as progress:
-        progress.say(f"reading {data}")
-        question = Question(formula, read_table(data), not ml, weights, offset)
+        question = Question(asked.formula, asked.table(progress), **asked.how)
         progress.say("running lme4 with default and with tight settings")
-        source.ask(question, name or Path(data).name.partition(".")[0])
+        source.ask(question, name or Path(asked.data).name.partition(".")[0])
     for change in source.changes:
         click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
 
@@ -289,7 +307,7 @@ def fuzz(
     disagreement.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait
-    _load_engine(ctx.find_root().params["debug"])
+    _load_engine()
     if not without_r:
         _need_r()
     if again is not None:
@@ -299,12 +317,12 @@ def fuzz(
     first = secrets.randbelow(10**9) if seed is None else seed
     with Progress() as progress:
 
-        def show(found: fuzzer.Disagreement) -> None:
+        def show(case: fuzzer.Disagreement) -> None:
             progress.wipe()
-            click.echo(f"seed {found.model.seed}: {found.outcome.verdict}: {found.model}")
-            click.echo(textwrap.indent(found.outcome.report, "    "))
-            if found.kept is not None:
-                click.echo(f"    kept: {found.kept}")
+            click.echo(f"seed {case.model.seed}: {case.outcome.verdict}: {case.model}")
+            click.echo(textwrap.indent(case.outcome.report, "    "))
+            if case.kept is not None:
+                click.echo(f"    kept: {case.kept}")
 
         progress.say(f"seed {first}")
         tally = fuzzer.run(
@@ -319,13 +337,12 @@ def fuzz(
 
 def _need_r() -> None:
     """Start R before the first model, so that a missing R is reported at once."""
-    from pymackay.errors import RUnavailableError
     from pymackay.reference.r_session import session
 
     try:
         session()
-    except RUnavailableError as error:
-        raise RUnavailableError(f"{error} Or use --without-r to run without R.") from None
+    except pm.RUnavailableError as error:
+        raise pm.RUnavailableError(f"{error} Or use --without-r to run without R.") from None
 
 
 def _judge_again(path: Path, with_r: bool) -> int:
@@ -343,9 +360,7 @@ def _judge_again(path: Path, with_r: bool) -> int:
 @main.command()
 def data() -> None:
     """List the bundled data sets."""
-    from pymackay.datasets import data_info, list_data
-
-    infos = [data_info(name) for name in list_data()]
+    infos = [pm.datasets.data_info(name) for name in pm.list_data()]
     width = max(len(info.name) for info in infos)
     for info in infos:
         columns = ", ".join(column.name for column in info.columns)
@@ -356,8 +371,8 @@ def data() -> None:
 @click.pass_context
 def article(ctx: click.Context) -> None:
     """Reproduce the numbers of the original article."""
-    _load_engine(ctx.find_root().params["debug"])
-    from pymackay.sleepstudy import article_table
+    _load_engine()
+    from pymackay.article import article_table
 
     table = article_table()
     click.echo(str(table))

@@ -19,9 +19,8 @@ import pytest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pymackay.compare.comparison import Comparison
+    import pymackay as pm
     from pymackay.reference.modes import Lme4
-    from pymackay.results import Fit
 
 __all__ = ["Parity"]
 
@@ -105,7 +104,7 @@ class Parity:
         contrasts: Mapping[str, Any] | None = None,
         tolerances: Mapping[str, float] | None = None,
         name: str = "",
-    ) -> Comparison:
+    ) -> pm.Comparison:
         """Fail the test unless `fit` agrees with lme4's fit of the formula.
 
         Parameters
@@ -159,7 +158,7 @@ class Parity:
             raise ParityFailure(comparison)
         return comparison
 
-    def reference(self, formula: str, data: pd.DataFrame, *, name: str = "", **how: Any) -> Fit:
+    def reference(self, formula: str, data: pd.DataFrame, *, name: str = "", **how: Any) -> pm.Fit:
         """Return lme4's fit itself, from where ``--lme4`` says.
 
         Parameters
@@ -230,7 +229,7 @@ class Parity:
 _SOURCES: pytest.StashKey[dict[Path, Any]] = pytest.StashKey()
 
 
-def _outcome(comparison: Comparison) -> dict[str, Any]:
+def _outcome(comparison: pm.Comparison) -> dict[str, Any]:
     engine = comparison.reference.engine
     return {
         "verdict": comparison.verdict,

@@ -5,27 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+import pymackay as pm
 from pymackay.arguments import covariance_matrix, positive_number
-from pymackay.article import FORMULA, ArticleTable, run_listings
-from pymackay.covariance.layout import lower_factor, split_theta
-from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
-from pymackay.model.design.build import build_model
-from pymackay.model.model import Model
-from pymackay.model.sums.gram import cross_products
-from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta
 from pymackay.solve.descent.effects import EffectsDescent, Training
 from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
-from pymackay.solve.exact.make import make_solver
 from pymackay.solve.loop.collapse import explain_collapse, reliabilities
 
-__all__ = ["DirectSolution", "SleepReg", "article_table"]
+__all__ = ["FORMULA", "DirectSolution", "SleepReg"]
 
+FORMULA = "Reaction ~ Days + (Days | Subject)"
 _COLUMNS = ("Reaction", "Days", "Subject")
 
 _START = np.array([[410.0, 10.0], [10.0, 22.0]])
@@ -108,17 +103,16 @@ class SleepReg(tf.Module):
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(name="sleep_reg")
-        self.data = load_data("sleepstudy") if path is None else _read_csv(path)
-        model = build_model(FORMULA, self.data)
-        if model.dropped:
+        self.data = pm.load_data("sleepstudy") if path is None else _read_csv(path)
+        self._fit = pm.evaluate(FORMULA, self.data, [1.0, 0.0, 1.0])
+        if self._fit.dropped:
             raise DataError(
                 f"path: the column Days has one value only, so its slope cannot be told from the "
-                f"intercept ({', '.join(model.dropped)} would be dropped). "
+                f"intercept ({', '.join(self._fit.dropped)} would be dropped). "
                 f"Give rows of several days."
             )
+        model = self._model = self._fit.problem.model
         self.y, self.X, self.Z = model.y[:, None], model.X, _dense_z(model)
-        self._model = model
-        self._problem = Problem(model, make_solver(cross_products(model), reml=True))
         self.Sigma_b, self.sigmasq_epsilon = _START.copy(), 0.25 * float(np.var(self.y))
         self._descent = EffectsDescent(model, {"Subject": self.Sigma_b}, self.sigmasq_epsilon)
         self._optimizer: StepRule = Sgd()
@@ -226,7 +220,7 @@ class SleepReg(tf.Module):
         It takes the mixed-model equations' Cholesky factor instead of gradient steps: the proof
         that training arrives.
         """
-        fit = evaluate_at(self._problem, self._theta())
+        fit = self._evaluated()
         return DirectSolution(
             beta=fit.beta,
             random_effects=self._as_frame(fit.ranef["Subject"].to_numpy()),
@@ -234,18 +228,16 @@ class SleepReg(tf.Module):
             theta=fit.theta,
         )
 
-    def _theta(self) -> np.ndarray:
-        """Return the current variances as relative covariance parameters, lme4's order."""
-        factor = lower_factor(self._descent.coordinates.factors[0])
-        return split_theta([2])[0].elements(factor)
+    def _evaluated(self) -> pm.Fit:
+        """Return the fit at the current variances: theta is the factor of V/σ², by columns."""
+        factor = np.linalg.cholesky(self.Sigma_b / self.sigmasq_epsilon)
+        return self._fit.evaluate([factor[0, 0], factor[1, 0], factor[1, 1]])
 
     def _hat_trace(self) -> float:
         """Return p + Σ (2 − tr(Sigma_b⁻¹ Var(b̂ⱼ − bⱼ))), the effective number of parameters."""
-        solver = self._problem.solver
-        factors = factors_from_theta(solver.gram, self._theta())
-        (errors,) = solver.error_variance(factors, with_beta=True)
-        inverse = np.linalg.inv(factors[0])
-        unexplained = np.einsum("ab,sbc,ac->", inverse, errors, inverse)
+        fit = self._evaluated()
+        inverse = np.linalg.inv(fit.varcorr["Subject"])
+        unexplained = np.einsum("ab,jba->", inverse, fit.pev["Subject"])
         return self.X.shape[1] + self.Z.shape[1] - float(unexplained)
 
     @property
@@ -287,23 +279,7 @@ class SleepReg(tf.Module):
         return bool(np.isclose(mine[0] * theirs[1], mine[1] * theirs[0], rtol=1e-6, atol=0.0))
 
 
-def article_table() -> ArticleTable:
-    """Run the article's two listings and set them beside what it printed and what lme4 says.
-
-    Returns
-    -------
-    ArticleTable
-        ``print`` it; ``.frame`` has the numbers, ``.ok`` whether every printed digit came out.
-
-    Examples
-    --------
-    >>> article_table().ok
-    True
-    """
-    return run_listings(SleepReg())
-
-
-def _dense_z(model: Model) -> np.ndarray:
+def _dense_z(model: Any) -> np.ndarray:
     """Write Z out, shape (n, 2 · subjects): one subject's columns together."""
     factor, columns = model.factors["Subject"], model.terms[0].columns
     belongs = factor.codes[:, None] == np.arange(len(factor.levels))

@@ -10,19 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay._version import __version__
-from pymackay.adapters import as_fit
+import pymackay as pm
 from pymackay.compare.align import align, map_theta, match_terms
-from pymackay.compare.comparison import Comparison
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.model_diff import model_diff
 from pymackay.compare.show.text import as_failure
-from pymackay.compare.verdict import compare
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.design.build import build_model
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
-from pymackay.results import Fit
 
 __all__ = ["ParityFailure", "assert_parity", "judge"]
 
@@ -35,7 +30,7 @@ class ParityFailure(AssertionError):
     comparison : Comparison
     """
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: pm.Comparison) -> None:
         self.comparison = comparison
         super().__init__(as_failure(comparison))
 
@@ -54,7 +49,7 @@ def assert_parity(
     lme4: str = "auto",
     recordings: str | Path | None = None,
     name: str = "model",
-) -> Comparison:
+) -> pm.Comparison:
     """Assert that a fit agrees with lme4's, or with another fit.
 
     Parameters
@@ -108,10 +103,10 @@ def assert_parity(
             fit, reference, data, source, name=name, tolerances=tolerances, reml=reml, **how
         )
     else:
-        ours = as_fit(fit, None, data, reml=reml, **how)
+        ours = pm.adapters.as_fit(fit, None, data, reml=reml, **how)
         formula = ours.formula or None
-        theirs = as_fit(reference, formula, data, reml=reml, **how)
-        comparison = compare(ours, theirs, tolerances=tolerances)
+        theirs = pm.adapters.as_fit(reference, formula, data, reml=reml, **how)
+        comparison = pm.compare(ours, theirs, tolerances=tolerances)
     if not comparison.ok:
         raise ParityFailure(comparison)
     return comparison
@@ -127,7 +122,7 @@ def judge(
     tolerances: Mapping[str, float] | None = None,
     reml: bool | None = None,
     **arguments: Any,
-) -> Comparison:
+) -> pm.Comparison:
     """Compare a fit with lme4's of the same model; the parameters are `assert_parity`'s.
 
     Raises
@@ -140,16 +135,16 @@ def judge(
             f"data: the pandas DataFrame that the model was fitted to is expected, "
             f"not {type(data).__name__}."
         )
-    ours = as_fit(fit, formula, data, reml=reml, **arguments)
+    ours = pm.adapters.as_fit(fit, formula, data, reml=reml, **arguments)
     question = Question(formula, data, ours.reml if reml is None else reml, **arguments)
     theirs = source.ask(question, name)
     somewhere = len(ours.theta) > 0 and bool(np.isfinite(ours.theta).all())
     if somewhere and ours.evaluate_source is None and theirs.evaluate_source is None:
         theirs = _with_stand_in(theirs, question)
-    return compare(ours, theirs, tolerances=tolerances)
+    return pm.compare(ours, theirs, tolerances=tolerances)
 
 
-def _with_stand_in(recorded: Fit, question: Question) -> Fit:
+def _with_stand_in(recorded: pm.Fit, question: Question) -> pm.Fit:
     """Let a recording answer at other thetas by our engine, once that agrees with it at its own.
 
     Neither the recording nor the fit can be evaluated anywhere else. Where our numbers at the
@@ -164,21 +159,22 @@ def _with_stand_in(recorded: Fit, question: Question) -> Fit:
     if any(row.ok is False for row in same_theta_rows(ours, align(recorded, ours.model))):
         return recorded
 
-    def at(theta: np.ndarray) -> Fit:
+    def at(theta: np.ndarray) -> pm.Fit:
         return ours.evaluate(map_theta(theta, recorded.model.terms, ours.model.terms))
 
-    versions = {**recorded.engine.versions, "elsewhere": f"pymackay {__version__}"}
+    versions = {**recorded.engine.versions, "elsewhere": f"pymackay {pm.__version__}"}
     return recorded.replace(evaluate_source=at, engine=replace(recorded.engine, versions=versions))
 
 
-def _at_theta_of(recorded: Fit, question: Question) -> Fit | None:
+def _at_theta_of(recorded: pm.Fit, question: Question) -> pm.Fit | None:
     """Return our numbers of the model at the recorded theta, if it is a model of ours."""
-    from pymackay.api.lmer import evaluate  # loads TensorFlow
-
     names = ("weights", "offset", "subset", "contrasts")
     arguments = {name: getattr(question, name) for name in names}
-    terms = build_model(question.formula, question.data, **arguments).summary().terms
-    if None in match_terms(terms, recorded.model.terms) or len(terms) != len(recorded.model.terms):
+    model = pm.adapters.Context(question.formula, question.data, **arguments).model
+    if model is None:
         return None
-    theta = map_theta(recorded.theta.to_numpy(), recorded.model.terms, terms)
-    return evaluate(question.formula, question.data, theta, reml=question.reml, **arguments)
+    terms, recorded_terms = model.summary().terms, recorded.model.terms
+    if None in match_terms(terms, recorded_terms) or len(terms) != len(recorded_terms):
+        return None
+    theta = map_theta(recorded.theta.to_numpy(), recorded_terms, terms)
+    return pm.evaluate(question.formula, question.data, theta, reml=question.reml, **arguments)

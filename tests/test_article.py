@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tolerances import tol
 
+import pymackay as pm
 from pymackay import article
-from pymackay.article import ArticleTable
+from pymackay.article import ArticleTable, article_table
 from pymackay.errors import RUnavailableError
-from pymackay.sleepstudy import SleepReg, article_table
+from pymackay.sleepstudy import SleepReg
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def absent(*_: object, **__: object) -> None:
 
 
 def test_without_r_the_column_has_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(article.lme4, "evaluate", absent)
+    monkeypatch.setattr(pm.lme4, "evaluate", absent)
     table = article.run_listings(SleepReg())
     assert table.ok
     listings = table.frame.index.get_level_values(0)
@@ -82,8 +83,8 @@ def test_without_r_the_column_has_what_is_recorded(monkeypatch: pytest.MonkeyPat
 
 
 def test_without_any_answer_the_column_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(article.lme4, "evaluate", absent)
-    monkeypatch.setattr(article.lme4, "lmer", absent)
+    monkeypatch.setattr(pm.lme4, "evaluate", absent)
+    monkeypatch.setattr(pm.lme4, "lmer", absent)
     table = article.run_listings(SleepReg())
     assert table.ok
     assert table.frame["lme4"].isna().all()

@@ -174,7 +174,10 @@ def test_an_engine_that_cannot_is_told_so():
     assert "statsmodels' MixedLM has neither" in text
     unknown = run("compare", "sleepstudy", SLEEP, "--engine", "sas")
     assert unknown.exit_code == 2
-    assert "'sas' is not one of 'pymackay', 'statsmodels'" in unknown.stderr
+    assert (
+        "'sas' is not one of 'pymackay', 'glmm', 'lme-python', 'mixedlm', 'statsmodels'"
+        in unknown.stderr
+    )
 
 
 @pytest.mark.live
@@ -228,7 +231,7 @@ def test_defect_is_told_from_bad_input(monkeypatch):
 
 
 def test_missing_library_points_to_the_doctor(monkeypatch):
-    def missing(debug):
+    def missing():
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr(cli, "_load_engine", missing)
@@ -240,7 +243,7 @@ def test_missing_library_points_to_the_doctor(monkeypatch):
 
 
 def test_ctrl_c_has_its_own_status(monkeypatch):
-    def interrupted(debug):
+    def interrupted():
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_load_engine", interrupted)

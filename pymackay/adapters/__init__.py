@@ -1,7 +1,7 @@
 """Results of other packages as a `Fit`: `as_fit`, and `register` for engines not known here."""
 
-from pymackay.adapters.context import Context
+from pymackay.adapters.engine import Context, Engine
 from pymackay.adapters.parts import PARTS, fit_from_parts
-from pymackay.adapters.registry import as_fit, register
+from pymackay.adapters.registry import as_fit, fit_with, register
 
-__all__ = ["PARTS", "Context", "as_fit", "fit_from_parts", "register"]
+__all__ = ["PARTS", "Context", "Engine", "as_fit", "fit_from_parts", "fit_with", "register"]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.adapters import shapes
-from pymackay.adapters.context import Context
 from pymackay.adapters.naming import r_group, r_levels, r_names
+from pymackay.model.model import Model
 from pymackay.results import TermSummary
 
 __all__ = ["Groups"]
@@ -19,9 +19,9 @@ __all__ = ["Groups"]
 class Groups:
     """Gives grouping factors and their levels R's names."""
 
-    def __init__(self, context: Context) -> None:
-        self.model = context.model
-        self.factors = context.model.factors if context.model else {}
+    def __init__(self, model: Model | None) -> None:
+        self.model = model
+        self.factors = model.factors if model else {}
 
     def name(self, group: object) -> str:
         """Return R's name of a group."""
@@ -34,13 +34,13 @@ class Groups:
 
     def ranef(self, given: Mapping[Any, Any]) -> dict[str, pd.DataFrame]:
         """Return the tables of predicted effects."""
-        found = {}
+        tables = {}
         for group, value in given.items():
             table = shapes.effects(value, str(group))
             table.index = pd.Index(self.levels(group, list(table.index)), dtype=object)
             table.columns = pd.Index(r_names(table.columns, self.model), dtype=object)
-            found[self.name(group)] = table
-        return found
+            tables[self.name(group)] = table
+        return tables
 
     def terms(
         self,
@@ -48,16 +48,16 @@ class Groups:
         varcorr: dict[str, pd.DataFrame],
         ranef: dict[str, pd.DataFrame],
     ) -> tuple[TermSummary, ...]:
-        """Return the terms as they are told, else as covariances or predictions tell them."""
-        told = given.get("terms")
-        if told is None and varcorr:
+        """Return the terms as `given` lists them, else by the covariances or the predictions."""
+        listed = given.get("terms")
+        if listed is None and varcorr:
             known = {*varcorr, *map(str, given.get("ranef", {}))}
-            told = [(name, _group(name, known), table.columns) for name, table in varcorr.items()]
-        if told is None:
-            told = [(group, group, table.columns) for group, table in ranef.items()]
+            listed = [(name, _group(name, known), table.columns) for name, table in varcorr.items()]
+        if listed is None:
+            listed = [(group, group, table.columns) for group, table in ranef.items()]
         return tuple(
             TermSummary(str(name), self.name(group), tuple(r_names(map(str, effects), self.model)))
-            for name, group, effects in told
+            for name, group, effects in listed
         )
 
     def orders(self, ranef: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pymackay.model.model import GroupingFactor, Model
 
-__all__ = ["match_columns", "match_factor", "r_group", "r_levels", "r_name", "r_names", "renamed"]
+__all__ = [
+    "fixed_names",
+    "match_columns",
+    "match_factor",
+    "r_group",
+    "r_levels",
+    "r_name",
+    "r_names",
+    "renamed",
+    "terms_by_name",
+]
 
 _SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
 _INTERCEPT = {"intercept", "(intercept)", "const", "1"}
@@ -72,28 +84,51 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def renamed(
-    spelled: Sequence[str], columns: np.ndarray | None, names: Sequence[str], ours: np.ndarray
+    spelled: Sequence[str], columns: Any, names: Sequence[str], ours: np.ndarray
 ) -> list[str]:
-    """Name an engine's columns as R does: by their values where these are known.
+    """Name an engine's columns as R does: by their values.
 
     Parameters
     ----------
     spelled : sequence of str, length a
         The engine's names.
-    columns : numpy.ndarray, shape (n, a), or None
-        The engine's columns, where it shows them.
+    columns : array-like, shape (n, a)
+        The engine's columns.
     names : sequence of str, length b
         R's names.
     ours : numpy.ndarray, shape (n, b)
         What R's names stand for.
     """
-    if columns is None:
-        return [r_name(name) for name in spelled]
     places = match_columns(np.asarray(columns, dtype=np.float64), ours)
     return [
         _unmatched(r_name(name), names) if place is None else names[place]
         for name, place in zip(spelled, places, strict=True)
     ]
+
+
+def fixed_names(spelled: Sequence[str], columns: Any, model: Model | None) -> list[str]:
+    """Name an engine's fixed columns as R does: by their values, or without a model by spelling."""
+    if model is None:
+        return [r_name(name) for name in spelled]
+    return renamed(spelled, columns, model.fixed, model.X)
+
+
+def terms_by_name(terms: Iterable[tuple[str, Sequence[str], Any]]) -> dict[str, Any]:
+    """Return the parts ``terms`` and ``varcorr`` of terms under R's names: g, g.1, ...
+
+    Parameters
+    ----------
+    terms : iterable of (str, sequence of str, array-like)
+        Group, effects, and covariance matrix (q, q) of each term.
+    """
+    listed: list[tuple[str, str, tuple[str, ...]]] = []
+    varcorr = {}
+    for group, effects, covariance in terms:
+        earlier = sum(group == other for _, other, _ in listed)
+        name = f"{group}.{earlier}" if earlier else group
+        listed.append((name, group, tuple(effects)))
+        varcorr[name] = pd.DataFrame(np.asarray(covariance), index=effects, columns=effects)
+    return {"terms": listed, "varcorr": varcorr}
 
 
 def _unmatched(name: str, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.adapters import shapes
-from pymackay.adapters.context import Context
+from pymackay.adapters.engine import Context
 from pymackay.adapters.groups import Groups
 from pymackay.adapters.naming import r_names
 from pymackay.covariance.layout import theta_names
@@ -83,7 +83,7 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
         str(name): shapes.renamed(shapes.covariance(value, str(name)), context.model)
         for name, value in given.get("varcorr", {}).items()
     }
-    groups = Groups(context)
+    groups = Groups(context.model)
     ranef = groups.ranef(given.get("ranef", {}))
     terms = groups.terms(given, varcorr, ranef)
     sigma = float(given.get("sigma", math.nan))
@@ -186,21 +186,21 @@ def _rows(
 ) -> tuple[pd.Index, pd.Series, pd.Series, bool]:
     """Return the rows that were used, fitted values, residuals, and whether the rows are known."""
     fitted, residuals = given.get("fitted"), given.get("residuals")
-    told = given.get("rows")
-    if told is None:
-        told = next((v.index for v in (fitted, residuals) if isinstance(v, pd.Series)), None)
+    labels = given.get("rows")
+    if labels is None:
+        labels = next((v.index for v in (fitted, residuals) if isinstance(v, pd.Series)), None)
     values = [None if v is None else np.asarray(v, dtype=np.float64) for v in (fitted, residuals)]
     n = next((len(v) for v in values if v is not None), int(given.get("n_obs", 0)))
-    if told is not None:
-        n = n or len(told)
+    if labels is not None:
+        n = n or len(labels)
     elif values[0] is not None and values[1] is not None:
-        told = _rows_by_response(values[0] + values[1], context)
-    rows = pd.RangeIndex(n) if told is None else pd.Index(told)
+        labels = _rows_by_response(values[0] + values[1], context)
+    rows = pd.RangeIndex(n) if labels is None else pd.Index(labels)
     columns = [
         shapes.per_row(v, name, rows)
         for v, name in zip(values, ("fitted", "residuals"), strict=True)
     ]
-    return rows, columns[0], columns[1], told is not None
+    return rows, columns[0], columns[1], labels is not None
 
 
 def _rows_by_response(y: np.ndarray, context: Context) -> pd.Index | None:
@@ -215,11 +215,11 @@ def _levels(
     order: dict[str, np.ndarray],
     groups: Groups,
 ) -> dict[str, tuple[str, ...]]:
-    told = {
+    listed = {
         groups.name(g): tuple(groups.levels(g, [str(level) for level in levels]))
         for g, levels in given.get("levels", {}).items()
     }
-    return told | {g: tuple(table.index[order[g]]) for g, table in ranef.items()}
+    return listed | {g: tuple(table.index[order[g]]) for g, table in ranef.items()}
 
 
 def _source(arrays: Mapping[str, np.ndarray] | None, order: Mapping[str, np.ndarray]) -> Any:

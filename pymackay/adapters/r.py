@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pymackay.adapters.context import Context
+from pymackay.adapters.engine import Context, Engine, defined_in
 from pymackay.reference import lme4
 from pymackay.results import Fit
 
-__all__ = ["convert"]
+__all__ = ["ENGINE"]
 
 
-def convert(obj: Any, context: Context) -> Fit:
+def _read(obj: Any, context: Context) -> Fit:
     """Return the fit that R holds, its rows labelled as the data's where the response is theirs."""
     fit = lme4.from_r(obj)
     if context.model is None or not context.has_response((fit.fitted + fit.residuals).to_numpy()):
@@ -23,3 +23,6 @@ def convert(obj: Any, context: Context) -> Fit:
         fitted=fit.fitted.set_axis(rows),
         residuals=fit.residuals.set_axis(rows),
     )
+
+
+ENGINE = Engine("rpy2", defined_in("rpy2"), _read)

@@ -1,33 +1,32 @@
-"""`as_fit`: any engine's result as a `Fit`, by an adapter known here or registered by the user."""
+"""`as_fit` reads any result, `fit_with` asks an engine for one, `register` adds an engine."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
-from pymackay.adapters.context import Context
+from pymackay.adapters import r
+from pymackay.adapters.engine import Context, Converter, Engine, Kind
 from pymackay.adapters.parts import fit_from_parts
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
-__all__ = ["as_fit", "register"]
+__all__ = ["as_fit", "engines", "fit_with", "register"]
 
-Converter = Callable[[Any, Context], "Fit | Mapping[str, Any]"]
-Kind = type | Callable[[Any], bool]
+_FOLDER = "pymackay.adapters.engines"
+_registered: list[Engine] = []
 
-# the package that a result's class is defined in -> the module here that reads it
-_HOMES = {
-    "statsmodels": "pymackay.adapters.statsmodels",
-    "glmm": "pymackay.adapters.glmm",
-    "mixedlm": "pymackay.adapters.mixedlm",
-    "lme_python": "pymackay.adapters.lme_python",
-    "rpy2": "pymackay.adapters.r",
-}
-_BUILTINS = {"PyLmeFit": "pymackay.adapters.lme_python"}  # a compiled class names no package
-_registered: list[tuple[Kind, Converter]] = []
+
+def engines() -> list[Engine]:
+    """Return those registered, last first; then those of the folder ``engines``, and R."""
+    files = pkgutil.iter_modules(importlib.import_module(_FOLDER).__path__)
+    modules = [importlib.import_module(f"{_FOLDER}.{file.name}") for file in files]
+    return [*_registered, *(module.ENGINE for module in modules), r.ENGINE]
 
 
 def as_fit(
@@ -79,19 +78,71 @@ def as_fit(
     if isinstance(obj, Fit):
         return obj
     context = Context(formula, data, reml, weights, offset, subset, contrasts)
-    result = _converter(obj)(obj, context)
+    result = _reader(obj)(obj, context)
     return result if isinstance(result, Fit) else fit_from_parts(result, context)
 
 
-def register(kind: Kind, converter: Converter) -> None:
+def fit_with(
+    engine: str,
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    reml: bool = True,
+    weights: Any = None,
+    offset: Any = None,
+) -> Any:
+    """Return what another package makes of a formula: its own result, for `as_fit`.
+
+    Parameters
+    ----------
+    engine : str
+        Name of one of `engines` that fits.
+    formula, data, reml, weights, offset
+        As in `pymackay.lmer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the engine is unknown or not installed, or has no way to fit such a model.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit_with("nobody", "y ~ 1 + (1 | g)", pm.load_data("Rail"))
+    Traceback (most recent call last):
+        ...
+    pymackay.errors.ArgumentError: engine: glmm, lme-python, mixedlm or statsmodels is ...
+    """
+    fitting = {one.name: one.fits for one in engines() if one.fits is not None}
+    fits = fitting.get(engine)
+    if fits is None:
+        *first, last = fitting
+        raise ArgumentError(f"engine: {', '.join(first)} or {last} is expected, not {engine!r}.")
+    try:
+        return fits(formula, data, reml, _numbers(weights, data), _numbers(offset, data))
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            f"engine: {engine} is not installed (no module {error.name}). Run: pip install {engine}"
+        ) from None
+
+
+def _numbers(value: Any, data: pd.DataFrame) -> np.ndarray | None:
+    """Return weights or an offset, a column's name or numbers, as an array."""
+    if value is None:
+        return None
+    return np.asarray(data[value] if isinstance(value, str) else value, dtype=np.float64)
+
+
+def register(kind: Kind | Engine, converter: Converter | None = None) -> None:
     """Teach `as_fit` another kind of result.
 
     Parameters
     ----------
-    kind : type or callable
+    kind : type, callable or Engine
         The class of the results, or a function that tells whether an object is one. What was
-        registered last is asked first, before the adapters that come along.
-    converter : callable
+        registered last is asked first, before the adapters that come along. An `Engine` says all
+        by itself; one that fits is known to `fit_with` and to the command line, too.
+    converter : callable, unless `kind` is an Engine
         Takes the object and a `Context`; returns a `Fit`, or a mapping with the keys of
         `pymackay.adapters.PARTS`, of which ``"beta"`` alone is needed.
 
@@ -109,30 +160,28 @@ def register(kind: Kind, converter: Converter) -> None:
     >>> pm.adapters.as_fit(Answer(), "y ~ 1 + (1 | g)").beta.to_dict()
     {'(Intercept)': 1.0}
     """
+    if isinstance(kind, Engine):
+        _registered.insert(0, kind)
+        return
     for name, value in (("kind", kind), ("converter", converter)):
         if not callable(value):
             raise ArgumentError(
                 f"{name}: a {'class or a ' if name == 'kind' else ''}function is expected, "
                 f"not {type(value).__name__}."
             )
-    _registered.insert(0, (kind, converter))
+    name = getattr(kind, "__name__", "registered")
+    _registered.insert(0, Engine(name, kind, cast(Converter, converter)))
 
 
-def _converter(obj: Any) -> Converter:
-    for kind, converter in _registered:
-        if isinstance(obj, kind) if isinstance(kind, type) else kind(obj):
-            return converter
-    for base in type(obj).__mro__:
-        home = _HOMES.get(base.__module__.partition(".")[0])
-        if base.__module__ == "builtins":
-            home = _BUILTINS.get(base.__name__)
-        if home is not None:
-            adapter: Converter = importlib.import_module(home).convert
-            return adapter
+def _reader(obj: Any) -> Converter:
+    for engine in engines():
+        if engine.made(obj):
+            return engine.reads
     if isinstance(obj, Mapping):
         return lambda parts, _: parts
+    names = ", ".join(engine.name for engine in engines())
     raise ArgumentError(
         f"obj: no adapter for {type(obj).__module__}.{type(obj).__qualname__}. Give a Fit, a "
-        f"result of {', '.join(_HOMES)}, a dict with the keys of pymackay.adapters.PARTS, or "
-        f"register an adapter with pymackay.adapters.register."
+        f"result of {names}, a dict with the keys of pymackay.adapters.PARTS, or register an "
+        f"adapter with pymackay.adapters.register."
     )

@@ -21,8 +21,7 @@ from pymackay.solve.assemble import Problem
 from pymackay.solve.choose import problem_chosen
 from pymackay.solve.iterative.choice import choose
 from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
-from pymackay.solve.loop.settings import make_settings
-from pymackay.solve.loop.start import starting_state
+from pymackay.solve.loop.settings import make_settings, starting_state
 
 __all__ = ["mackay"]
 
@@ -186,7 +185,7 @@ def mackay(
     )
     end = run_loop(problem, starting_state(problem, start, start_noise_var), settings)
     if end.collapse is not None and on_collapse == "raise":
-        raise collapse_error(model, end.collapse, end.trace, settings.rule.name)
+        raise collapse_error(model, end.collapse, end.trace, settings.rule)
     return _settled(_loop_fit(problem, end, settings, choice.messages), settings)
 
 

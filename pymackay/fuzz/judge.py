@@ -9,18 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.api.lmer import lmer
-from pymackay.compare.comparison import Comparison
+import pymackay as pm
 from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.rows import Row
-from pymackay.compare.verdict import compare
-from pymackay.errors import PymackayError
 from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
-from pymackay.reference import lme4
-from pymackay.results import Fit
 
 __all__ = ["Outcome", "judge_model"]
 
@@ -58,7 +52,7 @@ class Outcome:
 
 
 def judge_model(
-    model: FuzzModel, *, ours: Callable[..., Fit] = lmer, with_r: bool = True
+    model: FuzzModel, *, ours: Callable[..., pm.Fit] | None = None, with_r: bool = True
 ) -> Outcome:
     """Fit a model by this package, by lme4 as it comes and tightened, and by the dense formulas.
 
@@ -71,86 +65,84 @@ def judge_model(
     Parameters
     ----------
     model : FuzzModel
-    ours : callable
-        What fits, called as `pymackay.lmer` is.
+    ours : callable, optional
+        What fits, called as `pymackay.lmer` is, which it is unless given.
     with_r : bool
         False: judged by the oracle alone.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _judge(model, ours, with_r)
+            return _judge(model, ours or pm.lmer, with_r)
         except Exception as error:  # a crash is a finding, not the end of the run
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
             return Outcome("crash", f"{type(error).__name__} at {place}: {error}")
 
 
-def _judge(model: FuzzModel, ours: Callable[..., Fit], with_r: bool) -> Outcome:
+def _judge(model: FuzzModel, ours: Callable[..., pm.Fit], with_r: bool) -> Outcome:
     fit = _answer(ours, model)
-    if isinstance(fit, PymackayError):
+    if isinstance(fit, pm.PymackayError):
         return _ours_refuses(fit, model, with_r)
     if _exact(fit):
         return Outcome(_EXACT)
-    found = _against_oracle(fit, model, with_r) if fit.convergence.converged else None
-    if found:
-        return found
+    objection = _against_oracle(fit, model, with_r) if fit.convergence.converged else None
+    if objection:
+        return objection
     if not with_r:
         return Outcome("as the oracle" if fit.convergence.converged else _UNSURE)
-    theirs = _answer(lme4.lmer, model, source="live")
-    if isinstance(theirs, PymackayError):
+    theirs = _answer(pm.lme4.lmer, model, source="live")
+    if isinstance(theirs, pm.PymackayError):
         return _lme4_refuses(theirs)
-    outcome = _against_lme4(fit, theirs, model)
+    outcome = _against_lme4(fit, theirs)
     if not outcome.agrees or (len(fit.theta) > _FEW and model.seed % _SOME):
         return outcome  # a search that hard takes a minute over many parameters
-    tight = _answer(lme4.lmer, model, source="live", tight=True)
-    if isinstance(tight, PymackayError):
+    tight = _answer(pm.lme4.lmer, model, source="live", tight=True)
+    if isinstance(tight, pm.PymackayError):
         return outcome
-    tightened = _against_lme4(fit, tight, model)
+    tightened = _against_lme4(fit, tight)
     return outcome if tightened.agrees else tightened
 
 
-def _ours_refuses(error: PymackayError, model: FuzzModel, with_r: bool) -> Outcome:
+def _ours_refuses(error: pm.PymackayError, model: FuzzModel, with_r: bool) -> Outcome:
     if not with_r:
         return Outcome("ours refuses, nobody else asked")
-    theirs = _answer(lme4.lmer, model, source="live")
-    if isinstance(theirs, PymackayError):
+    theirs = _answer(pm.lme4.lmer, model, source="live")
+    if isinstance(theirs, pm.PymackayError):
         return Outcome("both refuse")
     if not np.isfinite(theirs.criterion):
         return Outcome("ours refuses, lme4 gives no number")
     return Outcome("ours refuses", str(error))
 
 
-def _lme4_refuses(error: PymackayError) -> Outcome:
+def _lme4_refuses(error: pm.PymackayError) -> Outcome:
     """Return what comes of it if lme4 alone does not fit, and the oracle confirms our numbers."""
     if any(words in str(error) for words in _GIVES_UP):
         return Outcome("lme4 gives up")
     return Outcome("lme4 refuses", str(error))
 
 
-def _answer(engine: Callable[..., Fit], model: FuzzModel, **more: object) -> Fit | PymackayError:
+def _answer(
+    engine: Callable[..., pm.Fit], model: FuzzModel, **more: object
+) -> pm.Fit | pm.PymackayError:
     try:
         return engine(model.formula, model.data, reml=model.reml, **model.arguments, **more)
-    except PymackayError as error:
+    except pm.PymackayError as error:
         return error
 
 
-def _exact(fit: Fit) -> bool:
+def _exact(fit: pm.Fit) -> bool:
     """Whether hardly anything is left over: the criterion then falls without end, for everyone."""
     y = fit.fitted + fit.residuals
     return bool(fit.sigma <= _NOTHING * np.std(y))
 
 
-def _built(model: FuzzModel) -> Model:
-    return build_model(model.formula, model.data, **model.arguments)
-
-
 # ---- the oracle
 
 
-def _against_oracle(fit: Fit, model: FuzzModel, with_r: bool) -> Outcome | None:
+def _against_oracle(fit: pm.Fit, model: FuzzModel, with_r: bool) -> Outcome | None:
     """Return what the dense formulas have to say against a fit."""
-    built = _built(model)
+    built = fit.problem.model
     wrong = _off_oracle(fit, built)
     if wrong and with_r and _lme4_is_no_better(fit, model, built, wrong):
         return Outcome("all lose digits")
@@ -160,10 +152,10 @@ def _against_oracle(fit: Fit, model: FuzzModel, with_r: bool) -> Outcome | None:
     return Outcome("lower nearby", lower) if lower else None
 
 
-def _lme4_is_no_better(fit: Fit, model: FuzzModel, built: Model, wrong: list[Row]) -> bool:
+def _lme4_is_no_better(fit: pm.Fit, model: FuzzModel, built: Model, wrong: list[Row]) -> bool:
     """Whether lme4 at our theta is as far from the oracle as we are, but for a digit, at worst."""
-    theirs = _answer(lme4.evaluate, model, theta=fit.theta)
-    if isinstance(theirs, PymackayError):
+    theirs = _answer(pm.lme4.evaluate, model, theta=fit.theta)
+    if isinstance(theirs, pm.PymackayError):
         return True
     oracle = dense_as_fit(built, fit.theta.to_numpy(), fit.reml, dtype=np.longdouble)
     rows = [row for row in same_theta_rows(theirs, oracle) if row.ok is not None]
@@ -174,7 +166,7 @@ def _excess(row: Row) -> float:
     return row.distance / row.tolerance
 
 
-def _off_oracle(fit: Fit, built: Model, *, strict: bool = False) -> list[Row]:
+def _off_oracle(fit: pm.Fit, built: Model, *, strict: bool = False) -> list[Row]:
     """Return the numbers of a fit that are not the oracle's at its theta.
 
     The oracle's own rounding is ruled out, by long double, before anyone is blamed, or from the
@@ -190,7 +182,7 @@ def _off_oracle(fit: Fit, built: Model, *, strict: bool = False) -> list[Row]:
     return wrong
 
 
-def _lower_nearby(fit: Fit, built: Model) -> str:
+def _lower_nearby(fit: pm.Fit, built: Model) -> str:
     """Look along every element of theta, in both directions, for a lower criterion."""
     theta = fit.theta.to_numpy()
     here = dense_criterion(built, theta, fit.reml)
@@ -229,40 +221,40 @@ def _units(built: Model, theta: np.ndarray) -> list[float]:
 # ---- lme4
 
 
-def _against_lme4(fit: Fit, reference: Fit, model: FuzzModel) -> Outcome:
+def _against_lme4(fit: pm.Fit, reference: pm.Fit) -> Outcome:
     if not np.isfinite([reference.criterion, *reference.fitted]).all():
         return Outcome("lme4 gives no number")
     if _exact(reference):
         return Outcome(_EXACT)
-    comparison = compare(fit, reference)
+    comparison = pm.compare(fit, reference)
     sure = fit.convergence.converged
     if comparison.ok:
         return Outcome(comparison.verdict if sure else _UNSURE)
-    if comparison.same_theta != "agreed" and not _lower_by_the_oracle(comparison, model):
-        lost = _who_loses_digits(comparison, model)
+    if comparison.same_theta != "agreed" and not _lower_by_the_oracle(comparison):
+        lost = _who_loses_digits(comparison)
         return Outcome(lost) if lost else Outcome(comparison.verdict, str(comparison))
-    if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison, model):
+    if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison):
         return Outcome("lme4 loses digits" if sure else _UNSURE)
     if comparison.same_theta == "agreed" and comparison.verdict != "theirs lower":
         return Outcome(_FLAT)  # the oracle has confirmed our numbers, and lme4's at one theta
     return Outcome(comparison.verdict, str(comparison))
 
 
-def _who_loses_digits(comparison: Comparison, model: FuzzModel) -> str:
+def _who_loses_digits(comparison: pm.Comparison) -> str:
     """Say whose numbers at lme4's theta are not the oracle's; nothing if it is ours alone."""
-    built = _built(model)
+    built = comparison.fit.problem.model
     if not _off_oracle(comparison.reference, built, strict=True):
         return ""
     try:
         ours = comparison.fit.evaluate(comparison.reference.theta)
-    except PymackayError:
+    except pm.PymackayError:
         return "all lose digits"
     return "all lose digits" if _off_oracle(ours, built, strict=True) else "lme4 loses digits"
 
 
-def _lower_by_the_oracle(comparison: Comparison, model: FuzzModel) -> bool:
+def _lower_by_the_oracle(comparison: pm.Comparison) -> bool:
     """Whether the criterion is lower at lme4's theta in long double, beyond what that may lose."""
-    built, reml = _built(model), comparison.fit.reml
+    built, reml = comparison.fit.problem.model, comparison.fit.reml
     (here, _), (there, blur) = (
         _exact_criterion(built, answer.theta.to_numpy(), reml)
         for answer in (comparison.fit, comparison.reference)

@@ -8,9 +8,11 @@ import importlib
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import pymackay as pm
-from pymackay.adapters import PARTS, Context, as_fit
+from pymackay import cli
+from pymackay.adapters import PARTS, Context, Engine, as_fit
 from pymackay.adapters import registry as adapters_registry
 from pymackay.adapters.naming import match_columns, match_factor, r_group, r_levels, r_name
 from pymackay.adapters.shapes import relative_factor
@@ -278,6 +280,47 @@ def test_what_is_registered_last_is_asked_first(sleep, recorded):
     assert as_fit(Answer({"(Intercept)": 1.0})).engine.name == "a class"
     with pytest.raises(pm.ArgumentError, match="converter: a function is expected, not str"):
         pm.adapters.register(Answer, "convert")
+
+
+@dataclasses.dataclass
+class Mimic:
+    """A result of an engine that is made here: our own fit in another dress."""
+
+    fit: pm.Fit
+
+
+def mimic(made_by: list[object]) -> Engine:
+    """Return an engine that fits by this package, and notes what it was asked."""
+
+    def fits(formula, data, reml, weights, offset):
+        made_by.append((formula, reml, weights, offset))
+        return Mimic(pm.lmer(formula, data, reml=reml, weights=weights, offset=offset))
+
+    def reads(obj, context):
+        return parts_of(obj.fit) | {"engine": "mimic", "versions": {"mimic": "1"}}
+
+    return Engine("mimic", Mimic, reads, fits)
+
+
+@pytest.mark.usefixtures("_forget")
+def test_an_engine_is_registered_by_one_object(sleep):
+    asked = []
+    with pytest.raises(pm.ArgumentError, match="not 'mimic'"):
+        pm.adapters.fit_with("mimic", SLEEP, sleep)
+    pm.adapters.register(mimic(asked))
+    result = pm.adapters.fit_with("mimic", SLEEP, sleep, weights="Reaction")
+    assert as_fit(result, SLEEP, sleep).engine.name == "mimic"
+    assert asked[0][:2] == (SLEEP, True)
+    np.testing.assert_array_equal(asked[0][2], sleep["Reaction"])
+    line = ["compare", "sleepstudy", SLEEP, "--lme4", "recorded", "--engine", "mimic"]
+    outcome = CliRunner().invoke(cli.main, line)
+    assert outcome.exit_code == 0, outcome.output
+    assert "ours      mimic (live; mimic 1)" in outcome.stdout
+
+
+def test_every_engines_file_has_its_name():
+    assert {engine.name for engine in adapters_registry.engines() if engine.fits} == set(LACKS)
+    assert set(cli._EngineName().choices) == {"pymackay", *LACKS}
 
 
 def test_a_fit_stays_what_it_is(recorded):

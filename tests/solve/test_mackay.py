@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.descent.step_rules import Adam
 from pymackay.solve.exact.make import make_solver
-from pymackay.solve.loop.anderson import Anderson
+from pymackay.solve.loop import rules
+from pymackay.solve.loop.acceleration import Anderson
 from pymackay.solve.loop.rounds import State, TermMoments, solve_round
-from pymackay.solve.loop.rules.rule import majorised_root
+from pymackay.solve.loop.rules.majorised import majorised_root
+from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.run import fit_of, run_loop
-from pymackay.solve.loop.settings import make_settings
-from pymackay.solve.loop.start import starting_state
+from pymackay.solve.loop.settings import make_settings, starting_state
 from pymackay.solve.search.limits import LEVEL
 from pymackay.solve.search.newton import rounding
 
@@ -427,6 +429,65 @@ class TestEnds:
         assert capfd.readouterr().err == ""
 
 
+ANOTHER_RULE = """
+import numpy as np
+from pymackay.solve.loop.rules.rule import Empirical, Rule, root_of
+
+def next_root(term):
+    return root_of(np.cov(term.effects.T, ddof=0).reshape(term.root.shape) / term.noise_var)
+
+def covariance(effects, root, inverse):
+    return np.atleast_2d(np.cov(effects.T, ddof=0))
+
+RULES = (Rule("population", next_root, empirical=Empirical(covariance)),)
+"""
+
+
+class TestARuleIsOneFile:
+    @pytest.fixture
+    def population(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        (tmp_path / "population.py").write_text(ANOTHER_RULE)
+        monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
+        yield "population"
+        sys.modules.pop("pymackay.solve.loop.rules.population")
+
+    def test_the_loop_runs_it_by_its_name(self, population: str) -> None:
+        data = pm.load_data("Dyestuff")
+        J, formula = 6, "Yield ~ 1 + (1 | Batch)"
+        fit = pm.mackay(formula, data, update=population, scale=3.0, iterations=30)
+        raw = pm.mackay(formula, data, update="raw", scale=3.0 * (J - 1) / J, iterations=30)
+        assert fit.sigma == pytest.approx(raw.sigma, rel=1e-12)
+        assert fit.criterion == pytest.approx(raw.criterion, rel=1e-12)
+
+    def test_it_is_forecast_and_its_collapse_explained(self, population: str) -> None:
+        sleep = pm.load_data("sleepstudy")
+        loop = pm.mackay(SLEEP, sleep, update=population, iterations=400, on_collapse="continue")
+        forecast = pm.forecast_collapse(pm.lmer(SLEEP, sleep), update=population)
+        assert forecast["survives"].to_list() == [True, False]
+        reml = pm.lmer(SLEEP, sleep).varcorr["Subject"].to_numpy()
+        ratios = np.linalg.eigvals(np.linalg.solve(reml, loop.varcorr["Subject"].to_numpy()))
+        assert max(ratios) == pytest.approx(forecast["kept"][0], rel=1e-6)
+        with pytest.raises(pm.CollapseError, match=r"(?s)collapsed.*Forecast.*0\.0"):
+            pm.mackay(SLEEP, sleep, update=population)
+
+    def test_messages_list_it(self, population: str) -> None:
+        data = pm.load_data("Dyestuff")
+        with pytest.raises(pm.ArgumentError, match=r"must be one of.*'population'"):
+            pm.mackay("Yield ~ 1 + (1 | Batch)", data, update="other")
+        with pytest.raises(pm.ArgumentError, match=r"literal rules are.*'population'"):
+            pm.forecast_collapse(sleepstudy_model(), update="gamma")
+        with pytest.raises(pm.ArgumentError, match=r"empirical variances of update=.*'population'"):
+            pm.mackay("Yield ~ 1 + (1 | Batch)", data, scale=2.0)
+
+    def test_one_of_the_likelihoods_ends_at_its_optimum(self) -> None:
+        rule = Rule("majorised", majorised_root, likelihood=True)
+        data = pm.load_data("Pastes")
+        formula = "strength ~ 1 + (1 | batch / cask)"
+        fit, plain = pm.mackay(formula, data, update=rule), pm.lmer(formula, data)
+        assert fit.convergence.converged
+        assert relative_errors(fit, plain) < tol("loop")
+
+
 class TestGradientInside:
     @pytest.mark.parametrize(
         ("optimizer", "steps"), [("sgd", 40), ("adam", 400), (Adam(learning_rate=1.0), 400)]
@@ -524,7 +585,7 @@ def test_the_mm_step_never_raises_the_criterion(model: Model, reml: bool) -> Non
         shown = solve_round(model, problem.solver, State(roots, noise_var))
         noise = np.sqrt(shown.next_noise_var * noise_var)
         ratio = np.sqrt(noise_var / noise)
-        stepped = tuple(ratio * majorised_root(t.root, t.traces, t.squares) for t in shown.terms)
+        stepped = tuple(ratio * majorised_root(t) for t in shown.terms)
         after = solve_round(model, problem.solver, State(stepped, noise))
         assert after.criterion <= shown.criterion + 1e-9
 
@@ -550,13 +611,13 @@ def test_anderson_solves_a_linear_problem_in_as_many_rounds_as_unknowns() -> Non
         ({"scale": {"Dog": 2.0}, "update": "raw"}, "Dog"),
         ({"iterations": 0}, "iterations is 0"),
         ({"tolerance": 0.0}, "tolerance is 0.0"),
-        ({"inner": "newton"}, "inner is 'newton'"),
+        ({"inner": "newton"}, "inner must be one of.*'newton'"),
         ({"inner": "gradient", "inner_steps": 0}, "inner_steps is 0"),
         ({"inner": "gradient", "optimizer": "lbfgs"}, "optimizer is 'lbfgs'"),
         ({"acceleration": True, "update": "raw"}, "acceleration=True"),
         ({"acceleration": True, "inner": "gradient"}, "acceleration=True"),
-        ({"acceleration": "yes"}, "acceleration is 'yes'"),
-        ({"on_collapse": "ignore"}, "on_collapse is 'ignore'"),
+        ({"acceleration": "yes"}, "acceleration must be True or False.*'yes'"),
+        ({"on_collapse": "ignore"}, "on_collapse must be one of.*'ignore'"),
         ({"callback": 3}, "callback is 3"),
         ({"reml": 1}, "reml"),
         ({"start": [[1.0, 0.0]]}, "shape"),

@@ -11,8 +11,9 @@ from pymackay.infer.gap.forecast import forecast_collapse
 from pymackay.model.model import Model
 from pymackay.solve.loop.boundary import dead_combinations, weakest_direction
 from pymackay.solve.loop.collapse import explain_collapse
+from pymackay.solve.loop.ends import Collapse
 from pymackay.solve.loop.rounds import Round
-from pymackay.solve.loop.run import Collapse
+from pymackay.solve.loop.rules.rule import Rule
 
 __all__ = ["boundary_messages", "collapse_error", "describe_collapse"]
 
@@ -47,7 +48,7 @@ def describe_collapse(model: Model, collapse: Collapse) -> str:
 
 
 def collapse_error(
-    model: Model, collapse: Collapse, trace: pd.DataFrame, update: str
+    model: Model, collapse: Collapse, trace: pd.DataFrame, rule: Rule
 ) -> CollapseError:
     """Return the error that `pymackay.mackay` raises for a loop that has lost a direction.
 
@@ -57,8 +58,8 @@ def collapse_error(
     collapse : Collapse
     trace : pandas.DataFrame
         The loop's trace up to the collapse.
-    update : str
-        The loop's rule.
+    rule : Rule
+        The loop's.
     """
     term = model.terms[collapse.term]
     path = _correlations(trace, term.name)
@@ -67,7 +68,7 @@ def collapse_error(
     sentences = [
         str(explained),
         f"Direction: {combination(collapse.contrast, term.effects)}.",
-        *_forecast(model, update),
+        *_forecast(model, rule),
         'To see where it leads, pass on_collapse="return", or "continue".',
     ]
     return CollapseError(
@@ -88,12 +89,12 @@ def _correlations(trace: pd.DataFrame, name: str) -> list[float]:
     return trace[columns[int(np.argmax(last))]].dropna().tolist()
 
 
-def _forecast(model: Model, update: str) -> list[str]:
-    """Say what was to be expected, if the model can be fitted by REML."""
-    if update not in ("raw", "diagonal"):
+def _forecast(model: Model, rule: Rule) -> list[str]:
+    """Say what was to be expected, if the rule is empirical and the model can be fitted by REML."""
+    if rule.empirical is None:
         return []
     try:
-        table = forecast_collapse(model, update=update)
+        table = forecast_collapse(model, update=rule)
     except PymackayError:
         return []
     columns = ["term", "direction", "s", "survives", "kept", "error"]

@@ -1,4 +1,4 @@
-"""`forecast_collapse`: what MacKay's literal loop will do to a model, told before it is run.
+"""`forecast_collapse`: what MacKay's literal loop will do to a model, without running it.
 
 In the basis where the sampling covariance of the per-level effects is the identity, the literal
 loop maps a direction's variance ``t ← (t / (1 + t))² s``, with s the sample variance of the
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.arguments import positive_number
+from pymackay.arguments import positive_by_name
 from pymackay.errors import ArgumentError
 from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, view_group
 from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
@@ -27,6 +27,8 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.exact.make import make_solver
 from pymackay.solve.loop.collapse import SURVIVAL, signal_ratios
+from pymackay.solve.loop.rules.registry import known_rules
+from pymackay.solve.loop.rules.rule import Empirical, Rule
 from pymackay.solve.search.newton import find_optimum
 
 __all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
@@ -58,7 +60,7 @@ def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
 
 
 def forecast_collapse(
-    fit: Fit | Model, *, update: str = "raw", scale: float | Mapping[str, float] = 1.0
+    fit: Fit | Model, *, update: str | Rule = "raw", scale: float | Mapping[str, float] = 1.0
 ) -> pd.DataFrame:
     """Say which directions MacKay's literal loop will kill, and what it keeps of the others.
 
@@ -98,8 +100,8 @@ def forecast_collapse(
 
     Notes
     -----
-    Told for a loop that starts at the REML variances: one that starts far below them may die where
-    these survive (with t under 1 / t*).
+    For a loop that starts at the REML variances. In one that starts far below them, directions may
+    die that survive here (those with t under 1 / t*).
 
     Exact (up to what the fit's own convergence leaves) for one grouping factor whose levels all
     have the same design. Otherwise an approximation: levels of unequal size keep their own
@@ -121,17 +123,15 @@ def forecast_collapse(
     >>> forecast[["s", "survives", "kept"]].round(3).values.tolist()
     [[25.23, True, 0.941], [2.697, False, 0.0]]
     """
-    if update not in ("raw", "diagonal"):
-        raise ArgumentError(f"update is {update!r}; the literal rules are 'raw' and 'diagonal'.")
+    rule = _empirical(update)
     fit = _fitted(fit) if isinstance(fit, Model) else fit
     if not isinstance(fit, Fit) or not fit.reml:
         raise ArgumentError(
             f"fit is {type(fit).__name__}; expected a REML fit of pymackay.lmer, or a model. "
             f"The s of a direction is defined at the REML estimate."
         )
-    scales = _scales(fit, scale)
-    one_group = len(fit.model.levels) == 1
-    rows = _one_group(fit, update, scales) if one_group else _several_groups(fit, update, scales)
+    scales = positive_by_name("scale", scale, [term.name for term in fit.model.terms])
+    rows = (_one_group if len(fit.model.levels) == 1 else _several_groups)(fit, rule, scales)
     return pd.DataFrame(list(rows), columns=list(FORECAST_COLUMNS))
 
 
@@ -141,17 +141,19 @@ def _fitted(model: Model) -> Fit:
     return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
 
 
-def _scales(fit: Fit, scale: float | Mapping[str, float]) -> list[float]:
-    names = [term.name for term in fit.model.terms]
-    given = scale if isinstance(scale, Mapping) else dict.fromkeys(names, scale)
-    if set(given) - set(names):
-        raise ArgumentError(f"scale names {sorted(given)}, but the model's terms are {names}.")
-    return [positive_number("scale", given.get(name, 1.0)) for name in names]
+def _empirical(update: object) -> Empirical:
+    """Return how a rule sees the predicted effects; one that sees their errors too is refused."""
+    rules = known_rules()
+    rule = rules.get(update) if isinstance(update, str) else update
+    if not isinstance(rule, Rule) or rule.empirical is None:
+        literal = " and ".join(repr(name) for name, one in rules.items() if one.empirical)
+        raise ArgumentError(f"update is {update!r}; the literal rules are {literal}.")
+    return rule.empirical
 
 
 @dataclass(frozen=True, eq=False)
 class _TermForecast:
-    """What is foretold of one term.
+    """The forecast of one term.
 
     Attributes
     ----------
@@ -181,18 +183,17 @@ class _TermForecast:
     exact: bool
 
 
-def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+def _one_group(fit: Fit, rule: Empirical, scales: Sequence[float]) -> Iterator[dict[str, object]]:
     reml = view = view_group(fit, next(iter(fit.model.levels)))
-    if update == "diagonal" and any(term.null.size for term in view.terms):
+    if rule.by_effect and any(term.null.size for term in view.terms):
         # the rule leaves the range of a singular V: seen from its diagonal, all of it is there
         fit = fit.evaluate(_diagonal_theta(fit))
         view = view_group(fit, view.name)
-    end = run_reduced(fit, view, update, scales).covariance
+    end, crude = _ends(fit, view, rule, scales)
     balanced = is_balanced(view)
-    crude = end if balanced else run_reduced(fit, averaged(view), update, scales).covariance
     for term, own, scale in zip(view.terms, reml.terms, scales, strict=True):
         here = (term.live, term.live)
-        told = _TermForecast(
+        forecast = _TermForecast(
             view=term,
             reml_var=np.einsum("ia,ia->i", own.root, own.root),
             hidden=view.hidden.mean(axis=0)[here],
@@ -202,17 +203,17 @@ def _one_group(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[
             null_s=_null_ratios(fit, term, balanced),
             exact=balanced and not any(one.null.size for one in view.terms),
         )
-        yield from _term_rows(told, scale, update)
+        yield from _term_rows(forecast, scale, rule)
 
 
 def _diagonal_theta(fit: Fit) -> np.ndarray:
     """Return the theta of the same variances without their correlations."""
-    found = []
+    elements = []
     for term in fit.model.terms:
         sd = np.sqrt(np.diag(fit.varcorr[term.name])) / fit.sigma
         columns, rows = np.triu_indices(len(sd))
-        found.append(np.where(rows == columns, sd[rows], 0.0))
-    return np.concatenate(found)
+        elements.append(np.where(rows == columns, sd[rows], 0.0))
+    return np.concatenate(elements)
 
 
 def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
@@ -223,21 +224,26 @@ def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
     return np.ones(count) if ratios is None else ratios[:count]
 
 
-def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+def _several_groups(
+    fit: Fit, rule: Empirical, scales: Sequence[float]
+) -> Iterator[dict[str, object]]:
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
     scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
     variances, _ = run_strata(fit, strata, scales)
-    alone = {name: _alone(fit, view, update, scale_of) for name, view in views.items()}
+    alone = {  # the loop of one factor, the others held
+        name: _ends(fit, view, rule, [scale_of[term.summary.name] for term in view.terms])
+        for name, view in views.items()
+    }
     for summary, one, v in zip(fit.model.terms, strata, variances, strict=True):
         term = terms[summary.name]
         here = (term.live, term.live)
         end, average = alone[summary.group]
         kept = crude = (one.axes * v) @ one.axes.T
-        if update == "diagonal" and len(summary.effects) > 1:
+        if rule.by_effect and len(summary.effects) > 1:
             kept = end[here]  # the strata know directions, which this rule mixes
-        told = _TermForecast(
+        forecast = _TermForecast(
             view=term,
             reml_var=np.einsum("ia,ia->i", term.root, term.root),
             hidden=(one.axes / one.s) @ one.axes.T,
@@ -247,61 +253,62 @@ def _several_groups(fit: Fit, update: str, scales: Sequence[float]) -> Iterator[
             null_s=np.ones(term.null.shape[1]),
             exact=False,
         )
-        yield from _term_rows(told, scale_of[summary.name], update)
+        yield from _term_rows(forecast, scale_of[summary.name], rule)
 
 
-def _alone(
-    fit: Fit, view: GroupView, update: str, scale_of: Mapping[str, float]
+def _ends(
+    fit: Fit, view: GroupView, rule: Empirical, scales: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run the loop of one factor, the others held: with its levels, and with average ones."""
-    scales = [scale_of[term.summary.name] for term in view.terms]
-    end = run_reduced(fit, view, update, scales).covariance
+    """Return W (r, r) where the reduced loop ends: with its levels, and with average ones."""
+    end = run_reduced(fit, view, rule, scales).covariance
     if is_balanced(view):
         return end, end
-    return end, run_reduced(fit, averaged(view), update, scales).covariance
+    return end, run_reduced(fit, averaged(view), rule, scales).covariance
 
 
-def _term_rows(told: _TermForecast, scale: float, update: str) -> Iterator[dict[str, object]]:
+def _term_rows(
+    forecast: _TermForecast, scale: float, rule: Empirical
+) -> Iterator[dict[str, object]]:
     """Return the rows of one term, s descending, directions already dead last."""
-    effects = told.view.summary.effects
-    if update == "diagonal" and len(effects) > 1:
-        yield from _effect_rows(told)
+    effects = forecast.view.summary.effects
+    if rule.by_effect and len(effects) > 1:
+        yield from _effect_rows(forecast)
         return
-    values, axes = np.linalg.eigh(told.hidden)
+    values, axes = np.linalg.eigh(forecast.hidden)
     for value, axis in zip(values, axes.T, strict=True):
         s = 1.0 / value
         theory = float(fixed_point(s, scale)) / (s - 1.0) if s > 1.0 else np.nan
-        name = combination(told.view.inverse.T @ axis, effects)
-        kept = float(axis @ told.kept @ axis)
-        error = abs(kept - theory) + abs(float(axis @ told.unequal @ axis))
-        yield _row(told, name, s, kept, theory, error)
-    for weights, s in zip(told.view.null.T, told.null_s, strict=True):
-        yield _row(told, combination(weights, effects), float(s), np.nan, np.nan, np.nan)
+        name = combination(forecast.view.inverse.T @ axis, effects)
+        kept = float(axis @ forecast.kept @ axis)
+        error = abs(kept - theory) + abs(float(axis @ forecast.unequal @ axis))
+        yield _row(forecast, name, s, kept, theory, error)
+    for weights, s in zip(forecast.view.null.T, forecast.null_s, strict=True):
+        yield _row(forecast, combination(weights, effects), float(s), np.nan, np.nan, np.nan)
 
 
-def _effect_rows(told: _TermForecast) -> Iterator[dict[str, object]]:
-    root, own = told.view.root, told.reml_var
+def _effect_rows(forecast: _TermForecast) -> Iterator[dict[str, object]]:
+    root, own = forecast.view.root, forecast.reml_var
 
     def share(covariance: np.ndarray) -> np.ndarray:
         loop = np.einsum("ia,ab,ib->i", root, covariance, root)
         return np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
 
-    kept = share(told.kept)
-    error = np.abs(kept - share(told.crude)) + np.abs(share(told.unequal))
-    for i, effect in enumerate(told.view.summary.effects):
-        yield _row(told, effect, np.nan, float(kept[i]), np.nan, float(error[i]))
+    kept = share(forecast.kept)
+    error = np.abs(kept - share(forecast.crude)) + np.abs(share(forecast.unequal))
+    for i, effect in enumerate(forecast.view.summary.effects):
+        yield _row(forecast, effect, np.nan, float(kept[i]), np.nan, float(error[i]))
 
 
 def _row(
-    told: _TermForecast, direction: str, s: float, kept: float, theory: float, error: float
+    forecast: _TermForecast, direction: str, s: float, kept: float, theory: float, error: float
 ) -> dict[str, object]:
     return {
-        "term": told.view.summary.name,
+        "term": forecast.view.summary.name,
         "direction": direction,
         "s": s,
         "survives": kept > _GONE,
         "kept": 0.0 if kept <= _GONE else kept,
         "theory": theory,
-        "error": 0.0 if told.exact and kept > -_GONE else error,
-        "exact": told.exact,
+        "error": 0.0 if forecast.exact and kept > -_GONE else error,
+        "exact": forecast.exact,
     }

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymackay.infer.gap.effect_roots import GroupView, TermView
+from pymackay.infer.gap.effect_roots import GroupView
 from pymackay.results import Fit
+from pymackay.solve.loop.rules.rule import Empirical
 
 __all__ = ["ReducedEnd", "averaged", "is_balanced", "run_reduced"]
 
@@ -74,7 +75,7 @@ class _Levels:
         return z @ W, float(sse), float(gamma)
 
 
-def run_reduced(fit: Fit, view: GroupView, update: str, scale: Sequence[float]) -> ReducedEnd:
+def run_reduced(fit: Fit, view: GroupView, rule: Empirical, scale: Sequence[float]) -> ReducedEnd:
     """Run the literal loop from the fit's own variances to its end.
 
     Parameters
@@ -82,7 +83,7 @@ def run_reduced(fit: Fit, view: GroupView, update: str, scale: Sequence[float]) 
     fit : Fit
         By REML, all random terms on one grouping factor.
     view : GroupView
-    update : {"raw", "diagonal"}
+    rule : Empirical
     scale : sequence of float
         Term by term, what the rule's variances are multiplied by.
     """
@@ -96,18 +97,11 @@ def run_reduced(fit: Fit, view: GroupView, update: str, scale: Sequence[float]) 
         effects, between, gamma = levels.predict(W, ratio)
         following = np.zeros_like(W)
         for term, factor in zip(view.terms, scale, strict=True):
-            following[term.live, term.live] = factor * _update(term, effects, update)
+            own = rule.covariance(effects[:, term.live], term.root, term.inverse)
+            following[term.live, term.live] = factor * own
         noise = (within + between) / (df - gamma)
         moved = max(float(np.abs(following - W).max(initial=0.0)), abs(noise - ratio))
         W, ratio = following, noise
         if moved < _DONE:
             break
     return ReducedEnd(W, ratio)
-
-
-def _update(term: TermView, effects: np.ndarray, update: str) -> np.ndarray:
-    own = effects[:, term.live]
-    if update == "raw":
-        return np.atleast_2d(np.cov(own, rowvar=False))
-    variance = np.var(own @ term.root.T, axis=0, ddof=1)
-    return (term.inverse * variance) @ term.inverse.T

@@ -1,4 +1,4 @@
-"""What each term's data say of it, stratum by stratum, where several grouping factors compete.
+"""`Strata`: the information on each term, by stratum, where there are several grouping factors.
 
 The contrasts between the levels of a factor fall into two strata: those that the other factors
 leave alone (within), and those they share (between; all of them for the outer factor of a nested
@@ -19,16 +19,16 @@ from pymackay.results import Fit
 
 __all__ = ["Strata", "find_strata", "run_strata"]
 
-_LARGE = 1e2  # a relative sd that is as good as unlimited for the term itself
-_LARGER = 1e5  # and one that is so even beside _LARGE
-_FEW = 1e-2  # contrasts, per contrast there are, that are rounding
+_LARGE = 1e2  # a multiple of a term's sd that stands for infinity
+_LARGER = 1e5  # one that stands for infinity even beside _LARGE
+_FEW = 1e-2  # share of the contrasts that is taken for rounding
 _ROUNDS = 20_000
 _DONE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """The strata of one term, direction by direction; variances in units of the fit's own.
+    """The two strata of one term, direction by direction; variances in units of the fit's own.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ def _effective_numbers(fit: Fit) -> Numbers:
     def numbers(multipliers: np.ndarray) -> list[np.ndarray]:
         theta = fit.theta.to_numpy() * np.repeat(multipliers, sizes)
         there = fit.evaluate(theta)
-        found, columns = [], dict.fromkeys(fit.model.levels, 0)
+        effective, columns = [], dict.fromkeys(fit.model.levels, 0)
         for summary, multiplier in zip(fit.model.terms, multipliers, strict=True):
             start = columns[summary.group]
             stop = columns[summary.group] = start + len(summary.effects)
@@ -110,8 +110,8 @@ def _effective_numbers(fit: Fit) -> Numbers:
             inverse = terms[summary.name].inverse / (unit if multiplier else 1.0)
             identity = np.eye(len(inverse))
             hidden = inverse @ errors.sum(axis=0) @ inverse.T
-            found.append(len(errors) * identity - hidden if multiplier else 0.0 * identity)
-        return found
+            effective.append(len(errors) * identity - hidden if multiplier else 0.0 * identity)
+        return effective
 
     return numbers
 

@@ -170,8 +170,8 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
             f"the fit."
         )
     unit = (fit.sigma / at.sigma) ** 2
-    found = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
-    return {name: unit * errors for name, errors in found.items()}
+    relative = _diagonals(at.model.terms, at.pev if fit.reml else at.condvar)
+    return {name: unit * errors for name, errors in relative.items()}
 
 
 def _diagonals(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +10,22 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.arguments import flag, one_of, probability, random_generator, whole_number
 from pymackay.errors import ArgumentError
-from pymackay.infer.intervals.bootstrap_draws import Draw, parametric_draws, residual_draws
+from pymackay.infer.intervals.bootstrap_draws import (
+    drawn_portions,
+    parametric_draws,
+    residual_draws,
+)
 from pymackay.infer.intervals.parameters import list_parameters
 from pymackay.infer.problem import dense_gram, model_of
-from pymackay.infer.significance.ddf import check_level
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
-__all__ = ["Bootstrap", "bootstrap", "check_count", "drawn_portions", "generator"]
+__all__ = ["Bootstrap", "bootstrap"]
 
-_ROW_CELLS = 4_000_000  # rows × responses drawn at a time
 _KINDS = {"parametric": parametric_draws, "residual": residual_draws}
 _METHODS = ("percentile", "basic", "norm")
 
@@ -31,7 +34,7 @@ Statistic = Callable[[pd.DataFrame], Any]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bootstrap:
-    """What a bootstrap found.
+    """Parameters of the refits to drawn responses, and intervals from them.
 
     Attributes
     ----------
@@ -107,11 +110,8 @@ class Bootstrap:
         Davison, A. C., Hinkley, D. V. (1997). Bootstrap Methods and their Application, eqs. 5.2,
         5.4 and 5.6; eq. 5.8 for the interpolation.
         """
-        tail = 0.5 * (1.0 - check_level(level))
-        if method not in _METHODS:
-            raise ArgumentError(
-                f"method must be one of {', '.join(map(repr, _METHODS))}, but it is {method!r}."
-            )
+        tail = 0.5 * (1.0 - probability("level", level, 0.95))
+        one_of("method", method, _METHODS)
         columns = zip(self.estimate, self.replicates.to_numpy().T, strict=True)
         return HeadedTable(
             np.array([_interval(estimate, t, tail, method) for estimate, t in columns]),
@@ -122,19 +122,21 @@ class Bootstrap:
         )
 
     def _remarks(self, tail: float, method: str) -> tuple[str, ...]:
-        found = []
+        remarks = []
         if method != "norm" and (self.nsim + 1) * tail < 1.0:
             need = int(np.ceil(1.0 / tail)) - 1
-            found.append(
+            remarks.append(
                 f"{self.nsim} refits do not reach so far into the tails: the extreme ones stand "
                 f"in for the ends; take at least {need}"
             )
         missing = int((~np.isfinite(self.replicates.to_numpy())).any(axis=1).sum())
         if missing:
-            found.append(f"{missing} refits lack a parameter, such as a correlation with no effect")
+            remarks.append(
+                f"{missing} refits lack a parameter, such as a correlation with no effect"
+            )
         if self.n_unconverged:
-            found.append(f"{self.n_unconverged} refits are not certified")
-        return tuple(found)
+            remarks.append(f"{self.n_unconverged} refits are not certified")
+        return tuple(remarks)
 
     def __repr__(self) -> str:
         table = pd.DataFrame(
@@ -222,70 +224,33 @@ def bootstrap(
     [0.2, 0.7]
     """
     model = model_of(fit, "bootstrap")
-    count = check_count(nsim)
-    draws = _draws(fit, kind, use_u)
-    found = fit_many(
+    count = whole_number("nsim", nsim, 2)
+    draws = _KINDS[one_of("kind", kind, _KINDS)](fit, use_u=flag("use_u", use_u))
+    refits = fit_many(
         model,
         dense_gram(fit.problem, "bootstrap"),
-        drawn_portions(draws, len(model.X), count, generator(seed)),
+        drawn_portions(draws, len(model.X), count, random_generator(seed)),
         pd.RangeIndex(count),
         reml=fit.reml,
         progress=progress,
     )
-    warn_of_uncertified(found, stacklevel=2)
-    estimate, replicates = _tables(fit, found, statistic)
+    warn_of_uncertified(refits, stacklevel=2)
+    estimate, replicates = _tables(fit, refits, statistic)
     return Bootstrap(
         formula=fit.formula,
         kind=kind,
         estimate=estimate,
         replicates=replicates,
-        converged=found.converged,
-        singular=found.singular,
+        converged=refits.converged,
+        singular=refits.singular,
     )
 
 
-def _draws(fit: Fit, kind: str, use_u: bool) -> Draw:
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ArgumentError(
-            f"kind must be one of {', '.join(map(repr, _KINDS))}, but it is {kind!r}."
-        )
-    if not isinstance(use_u, bool | np.bool_):
-        raise ArgumentError(f"use_u must be True or False, but it is {use_u!r}.")
-    return _KINDS[kind](fit, use_u=bool(use_u))
-
-
-def drawn_portions(
-    draws: Draw, n: int, count: int, draw: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Yield `count` drawn responses in portions that fit into memory."""
-    size = max(1, _ROW_CELLS // n)
-    for start in range(0, count, size):
-        yield draws(min(size, count - start), draw)
-
-
-def check_count(nsim: Any) -> int:
-    """Return the number of draws asked for, at least 2."""
-    whole = isinstance(nsim, int | np.integer) and not isinstance(nsim, bool)
-    if not whole or nsim < 2:
-        raise ArgumentError(f"nsim is {nsim!r}, but must be a whole number from 2, such as 1000.")
-    return int(nsim)
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """Return the random generator that a seed stands for."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"seed is {seed!r}, but must be None, a whole number from 0 or a numpy Generator."
-        ) from error
-
-
 def _tables(
-    fit: Fit, found: ManyFits, statistic: Statistic | None
+    fit: Fit, refits: ManyFits, statistic: Statistic | None
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Return estimates and replicates of the parameters, and of the statistic."""
-    table = found.to_frame()
+    table = refits.to_frame()
     own = [p.estimate for p in list_parameters(fit)]
     names = table.columns[: len(own)]
     replicates = table.iloc[:, : len(own)].rename_axis("refit")

@@ -1,8 +1,8 @@
-"""Responses drawn for a bootstrap: from the model, or by resampling what it left."""
+"""Responses drawn for refits: from the model, or by resampling its residuals and effects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.linalg
@@ -12,11 +12,21 @@ from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.predict.simulate import simulate
 from pymackay.results import Fit
 
-__all__ = ["Draw", "parametric_draws", "residual_draws"]
+__all__ = ["Draw", "drawn_portions", "parametric_draws", "residual_draws"]
 
 Draw = Callable[[int, np.random.Generator], np.ndarray]  # number of responses to (n, number)
 
+_ROW_CELLS = 4_000_000  # rows × responses drawn at a time
 _NULL = 1e-10  # share of the largest variance below which a direction does not vary
+
+
+def drawn_portions(
+    draws: Draw, n: int, count: int, draw: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield `count` drawn responses in portions that fit into memory."""
+    size = max(1, _ROW_CELLS // n)
+    for start in range(0, count, size):
+        yield draws(min(size, count - start), draw)
 
 
 def parametric_draws(fit: Fit, *, use_u: bool) -> Draw:
@@ -63,17 +73,17 @@ def _random_part(fit: Fit, effects: list[np.ndarray]) -> np.ndarray:
 
 def _rescaled_residuals(fit: Fit) -> np.ndarray:
     """Return the residuals at unit weight, centred, with mean square sigma²."""
-    left = fit.residuals.to_numpy()
+    residuals = fit.residuals.to_numpy()
     if fit.problem.model.weights is not None:
-        left = left * np.sqrt(fit.problem.model.weights)
-    left = left - left.mean()
-    size = float(np.sqrt(np.mean(left**2)))
+        residuals = residuals * np.sqrt(fit.problem.model.weights)
+    residuals = residuals - residuals.mean()
+    size = float(np.sqrt(np.mean(residuals**2)))
     if not size > 0.0:
         raise PymackayError(
             "the residuals of this fit are all zero, so that there is nothing to resample; use "
             "kind='parametric'."
         )
-    return np.asarray(left * (fit.sigma / size))
+    return np.asarray(residuals * (fit.sigma / size))
 
 
 def _rescaled_effects(fit: Fit, group: str, effects: list[np.ndarray]) -> np.ndarray:

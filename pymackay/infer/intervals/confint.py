@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.bootstrap import bootstrap
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile import curve_of, ml_optimum
 from pymackay.infer.intervals.profile_curve import Curve
 from pymackay.infer.problem import check_fit
-from pymackay.infer.significance.ddf import check_level
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
@@ -82,7 +82,7 @@ def confint(
     [[1489.51, 1565.49]]
     """
     check_fit(fit, "confint")
-    tail = 0.5 * (1.0 - check_level(level))
+    tail = 0.5 * (1.0 - probability("level", level, 0.95))
     if method not in _HOW:
         raise ArgumentError(f"method must be 'profile', 'wald' or 'boot', but it is {method!r}.")
     choose(list_parameters(fit), parm)  # a wrong name is said before anything is fitted

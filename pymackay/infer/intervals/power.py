@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.arguments import one_of, probability, random_generator, whole_number
 from pymackay.errors import ArgumentError
-from pymackay.infer.intervals.bootstrap import check_count, drawn_portions, generator
-from pymackay.infer.intervals.bootstrap_draws import parametric_draws
+from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
@@ -23,6 +23,7 @@ from pymackay.solve.many.fits import ManyFits
 
 __all__ = ["power"]
 
+_TESTS = {"z": "Wald z", "t": "Wald t", "lr": "likelihood-ratio"}
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 
 
@@ -97,9 +98,9 @@ def power(
     model = model_of(fit, "power")
     place = _place(fit, effect)
     values = _sizes(sizes, float(fit.beta.iloc[place]))
-    count, level = check_count(nsim), _check_alpha(alpha)
+    count, level = whole_number("nsim", nsim, 2), probability("alpha", alpha, 0.05)
     _check_test(test, df)
-    study = _Study(fit, model, place, count, generator(seed), progress)
+    study = _Study(fit, model, place, count, random_generator(seed), progress)
     if test == "lr":
         significant = study.by_likelihood(values, float(stats.chi2.isf(level, 1)))
     else:
@@ -133,9 +134,9 @@ class _Study:
         Adding a multiple of a fixed column to the response adds it to the coefficient and changes
         nothing else, so that one refit serves all sizes.
         """
-        found = self._fitted(self.model, self.gram, self._drawn(0.0, self.seeds), self.fit.reml)
-        moved = found.beta[:, self.place] - self.estimate
-        error = found.std_error[:, self.place]
+        refits = self._fitted(self.model, self.gram, self._drawn(0.0, self.seeds), self.fit.reml)
+        moved = refits.beta[:, self.place] - self.estimate
+        error = refits.std_error[:, self.place]
         return [int(np.count_nonzero(np.abs(moved + s) > critical * error)) for s in sizes]
 
     def by_likelihood(self, sizes: list[float], critical: float) -> list[int]:
@@ -162,9 +163,9 @@ class _Study:
     def _fitted(
         self, model: Model, gram: Gram, drawn: Iterator[np.ndarray], reml: bool
     ) -> ManyFits:
-        found = fit_many(model, gram, drawn, self.names, reml=reml, progress=self.progress)
-        warn_of_uncertified(found, stacklevel=4)
-        return found
+        refits = fit_many(model, gram, drawn, self.names, reml=reml, progress=self.progress)
+        warn_of_uncertified(refits, stacklevel=4)
+        return refits
 
 
 def _without(model: Model, place: int) -> Model:
@@ -193,8 +194,9 @@ def _table(
                 "nsim": nsim,
             }
         )
-    name = {"z": "Wald z", "t": "Wald t", "lr": "likelihood-ratio"}[test]
-    return HeadedTable(rows, heading=f"Power of the {name} test at level {alpha:g}, simulated")
+    return HeadedTable(
+        rows, heading=f"Power of the {_TESTS[test]} test at level {alpha:g}, simulated"
+    )
 
 
 def _place(fit: Fit, effect: object) -> int:
@@ -219,15 +221,8 @@ def _sizes(sizes: Any, estimate: float) -> list[float]:
     return [float(value) for value in values]
 
 
-def _check_alpha(alpha: Any) -> float:
-    if isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0.0 < alpha < 1.0:
-        return float(alpha)
-    raise ArgumentError(f"alpha is {alpha!r}, but must be a level between 0 and 1, such as 0.05")
-
-
 def _check_test(test: Any, df: Any) -> None:
-    if test not in ("z", "t", "lr"):
-        raise ArgumentError(f"test must be 'z', 't' or 'lr', but it is {test!r}")
+    one_of("test", test, _TESTS)
     if (test == "t") != (df is not None):
         raise ArgumentError(
             f"df is {df!r} with test={test!r}: give degrees of freedom with test='t', and only then"

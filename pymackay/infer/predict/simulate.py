@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import random_generator, whole_number
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.re_form import chosen_effects
@@ -63,8 +64,7 @@ def simulate(
     """
     model = model_of(fit, "simulate")
     given = _given_terms(model, re_form)
-    count = _count(nsim)
-    draw = _generator(seed)
+    count, draw = whole_number("nsim", nsim), random_generator(seed)
     mean = model.X @ fit.beta.to_numpy()
     if model.offset is not None:
         mean = mean + model.offset
@@ -101,33 +101,17 @@ def _new_effects(
     """Draw the effects of each term, (levels, q, count); nothing for those that are given."""
     terms = fit.model.terms
     theta = fit.theta.to_numpy()
-    found = []
+    drawn = []
     for term, layout, is_given in zip(
         terms, split_theta([len(t.effects) for t in terms]), given, strict=True
     ):
         levels = 0 if is_given else len(fit.model.levels[term.group])
         spherical = draw.standard_normal((levels, layout.q, count))
-        found.append(fit.sigma * np.einsum("ab,jbs->jas", layout.factor(theta), spherical))
-    return found
+        drawn.append(fit.sigma * np.einsum("ab,jbs->jas", layout.factor(theta), spherical))
+    return drawn
 
 
 def _residual_sd(fit: Fit, model: Model) -> np.ndarray:
     if model.weights is None:
         return np.full(len(model.y), fit.sigma)
     return np.asarray(fit.sigma / np.sqrt(model.weights))
-
-
-def _count(nsim: Any) -> int:
-    whole = isinstance(nsim, int | np.integer) and not isinstance(nsim, bool)
-    if not whole or nsim < 1:
-        raise ArgumentError(f"nsim is {nsim!r}, but must be a whole number from 1")
-    return int(nsim)
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"seed is {seed!r}, but must be None, a whole number from 0 or a numpy Generator"
-        ) from error

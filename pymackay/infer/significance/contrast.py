@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.coefficients import t_columns
-from pymackay.infer.significance.ddf import Known, check_level, known
+from pymackay.infer.significance.ddf import Known, known
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
@@ -79,7 +80,7 @@ def contrast(
     [[2.0, 253.0]]
     """
     check_fit(fit, "contrast")
-    level = check_level(level)
+    level = probability("level", level, 0.95)
     hypothesis = _hypothesis(L, rhs, fit.beta.index)
     found = known(fit, ddf)
     columns: Mapping[str, Sequence[float] | np.ndarray]

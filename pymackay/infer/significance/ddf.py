@@ -11,7 +11,7 @@ from pymackay.infer.significance.precision import NormalPrecision, Precision
 from pymackay.infer.significance.satterthwaite import satterthwaite
 from pymackay.results import Fit
 
-__all__ = ["Known", "check_level", "known"]
+__all__ = ["Known", "known"]
 
 _METHODS = ("Satterthwaite", "Kenward-Roger", "normal", "none")
 
@@ -73,18 +73,4 @@ def _method(ddf: object) -> str:
             return method
     raise ArgumentError(
         f"ddf must be one of {', '.join(repr(m) for m in _METHODS)}, but it is {ddf!r}."
-    )
-
-
-def check_level(level: object) -> float:
-    """Return a confidence level strictly between 0 and 1.
-
-    Raises
-    ------
-    ArgumentError
-    """
-    if isinstance(level, int | float) and not isinstance(level, bool) and 0.0 < level < 1.0:
-        return float(level)
-    raise ArgumentError(
-        f"level must be a number between 0 and 1, such as 0.95, but it is {level!r}."
     )

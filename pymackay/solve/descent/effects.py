@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pymackay.arguments import at_least_one, positive_number
+from pymackay.arguments import positive_number, whole_number
 from pymackay.errors import ConvergenceError
 from pymackay.model.model import Model, RandomTerm
 from pymackay.solve.descent.coordinates import choose_coordinates, weight_arrays
@@ -194,7 +194,7 @@ class EffectsDescent(tf.Module):
         ConvergenceError
             If the loss is not finite.
         """
-        steps = at_least_one("epochs", epochs)
+        steps = whole_number("epochs", epochs)
         goal = max(positive_number("tolerance", tolerance), self._rounding())
         rule = Sgd() if optimizer is None else optimizer
         at = self.coordinates

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.roots import metric_roots
-from pymackay.solve.loop.rounds import TermRound
+from pymackay.solve.loop.terms import TermRound
 
 __all__ = [
+    "DEAD",
     "Direction",
     "dead_combinations",
     "drop_direction",
     "is_singular_root",
     "weakest_direction",
 ]
+
+#: Share of a direction that its data determine, under which it is lost. A literal round squares
+#: it, so that every bound between rounding and 1e-9 is crossed in the same round; what is under
+#: it is set to zero before it underflows.
+DEAD = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +76,9 @@ def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
 
     `root` may have lost that column already, where the direction's variance has underflowed.
     """
-    left, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
+    U, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
     sizes[direction.rank - 1 :] = 0.0
-    return left * sizes
+    return U * sizes
 
 
 def is_singular_root(root: np.ndarray) -> bool:
@@ -84,5 +90,5 @@ def dead_combinations(term: TermRound) -> np.ndarray:
     """Return the combinations of the user's effects that do not vary, as columns, (q, dead)."""
     live = np.count_nonzero(np.abs(term.root).sum(axis=0))
     unit = np.sqrt(np.einsum("ab,ab->a", term.transform, term.transform))
-    left = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
-    return left[:, live:] / unit[:, None]
+    U = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
+    return U[:, live:] / unit[:, None]

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.layout import lower_factor
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Gram
+from pymackay.solve.loop.terms import TermMoments, TermRound
 from pymackay.solve.solver import Evaluation, Solver
 
 __all__ = ["Learned", "Round", "State", "TermMoments", "TermRound", "solve_round"]
+
+_ROUNDING = 1e-14  # of a correlation that is zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,126 +58,6 @@ class Learned:
 
 
 @dataclass(frozen=True, eq=False)
-class TermMoments:
-    """What one round shows of one term, in the user's units: what a rule of one's own is given.
-
-    Attributes
-    ----------
-    name, group : str
-    effects : tuple of str, length q
-    variance : numpy.ndarray, shape (q, q)
-        V, the covariance matrix the round began with.
-    predictions : numpy.ndarray, shape (J, q)
-        B̂, the predicted effects.
-    error_sum : numpy.ndarray, shape (q, q)
-        Σ_j C_j: `pev` under REML, `condvar` under ML, summed over the levels.
-    noise_var : float
-        σ² of the round.
-    """
-
-    name: str
-    group: str
-    effects: tuple[str, ...]
-    variance: np.ndarray
-    predictions: np.ndarray
-    error_sum: np.ndarray
-    noise_var: float
-
-    @property
-    def n_levels(self) -> int:
-        """J."""
-        return len(self.predictions)
-
-    @property
-    def gamma(self) -> np.ndarray:
-        """MacKay's effective number of each effect, J − Σ_j C_j,ii / V_ii, shape (q,)."""
-        variance = np.diag(self.variance)
-        hidden = np.divide(
-            np.diag(self.error_sum),
-            variance,
-            out=np.full_like(variance, self.n_levels),
-            where=variance > 0.0,
-        )
-        return self.n_levels - hidden
-
-
-@dataclass(frozen=True, eq=False)
-class TermRound:
-    """What one round shows of one term, in the computed bases, response at unit length.
-
-    Attributes
-    ----------
-    name, group : str
-    labels : tuple of str, length q
-        Names of the effects.
-    root : numpy.ndarray, shape (q, q)
-        F.
-    traces : numpy.ndarray, shape (q, q)
-        T.
-    squares : numpy.ndarray, shape (q, q)
-        S/σ², of the effects that solve the equations.
-    learned : bool
-        Whether `effects` were learned instead.
-    effects : numpy.ndarray, shape (J, q)
-        B̂.
-    transform : numpy.ndarray, shape (q, q)
-        Takes computed effects to the user's units.
-    noise_var : float
-        σ².
-    y_scale : float
-        Length of the response in the user's unit.
-    """
-
-    name: str
-    group: str
-    labels: tuple[str, ...]
-    root: np.ndarray
-    traces: np.ndarray
-    squares: np.ndarray
-    learned: bool
-    effects: np.ndarray
-    transform: np.ndarray
-    noise_var: float
-    y_scale: float
-
-    @property
-    def n_levels(self) -> int:
-        """J."""
-        return len(self.effects)
-
-    @property
-    def information(self) -> np.ndarray:
-        """F'T F: eigenvalues are the effective numbers of the term's directions, sum γ."""
-        return self.root.T @ self.traces @ self.root
-
-    @property
-    def shown(self) -> np.ndarray:
-        """Û'Û/σ², with B̂ = Û F'."""
-        if not self.learned:
-            return self.root.T @ self.squares @ self.root
-        standardised = self.effects @ np.linalg.pinv(self.root).T
-        return standardised.T @ standardised / self.noise_var
-
-    @property
-    def user_root(self) -> np.ndarray:
-        """Root of V in the user's units."""
-        return np.sqrt(self.noise_var) * self.y_scale * (self.transform @ self.root)
-
-    def moments(self) -> TermMoments:
-        """Return the same in the user's units."""
-        root = self.user_root
-        return TermMoments(
-            name=self.name,
-            group=self.group,
-            effects=self.labels,
-            variance=root @ root.T,
-            predictions=self.y_scale * (self.effects @ self.transform.T),
-            error_sum=root @ (self.n_levels * np.eye(len(root)) - self.information) @ root.T,
-            noise_var=self.noise_var * self.y_scale**2,
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Round:
     """One round of the loop.
 
@@ -203,6 +86,36 @@ class Round:
         """Effective number of effects, term by term."""
         return [float(np.trace(term.information)) for term in self.terms]
 
+    def rescaled(self, roots: Sequence[np.ndarray], noise_var: float) -> State:
+        """Return the state at a new σ² of roots F that are relative to this round's σ²."""
+        ratio = np.sqrt(self.state.noise_var / noise_var)
+        return State(tuple(root * ratio for root in roots), float(noise_var))
+
+    def trace_row(self) -> dict[str, float]:
+        """Return this round's part of a row of the trace, by column.
+
+        Term by term the variances, then the correlations; σ²; the effective numbers; and the
+        criterion.
+        """
+        row: dict[str, float] = {}
+        for term in self.terms:
+            row |= _covariances(term)
+        row["sigma_var"] = self.state.noise_var * self.terms[0].y_scale ** 2
+        for term, gamma in zip(self.terms, self.gamma, strict=True):
+            row[f"{term.name}.gamma"] = gamma
+        return row | {"criterion": self.criterion}
+
+
+def _covariances(term: TermRound) -> dict[str, float]:
+    """Return variances, then correlations, by columns named ``Subject.Days.var`` and so on."""
+    parts = VarCorr(term.labels, term.user_root @ term.user_root.T)
+    row = {f"{term.name}.{e}.var": sd * sd for e, sd in zip(term.labels, parts.sd, strict=True)}
+    for j, second in enumerate(term.labels):
+        for i, first in enumerate(term.labels[:j]):
+            value = parts.correlation[i, j]
+            row[f"{term.name}.{first}.{second}.corr"] = 0.0 if abs(value) < _ROUNDING else value
+    return {name: float(value) for name, value in row.items()}
+
 
 def solve_round(
     model: Model, solver: Solver, state: State, learned: Learned | None = None
@@ -210,7 +123,7 @@ def solve_round(
     """Solve the mixed-model equations at `state`; learned effects replace the solved ones."""
     gram = solver.gram
     evaluation = solver.evaluate(state.factors)
-    effects = term_effects(gram, evaluation) if learned is None else learned.effects
+    effects = _term_effects(solver, evaluation) if learned is None else learned.effects
     terms = tuple(
         TermRound(
             name=term.name,
@@ -258,8 +171,9 @@ def _sse(evaluation: Evaluation, state: State, df: int) -> float:
     return evaluation.sigma2 * df - penalty
 
 
-def term_effects(gram: Gram, evaluation: Evaluation) -> Sequence[np.ndarray]:
+def _term_effects(solver: Solver, evaluation: Evaluation) -> Sequence[np.ndarray]:
     """Return the predicted effects of each term in the computed bases, (J, q)."""
+    gram = solver.gram
     effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     for block, b in zip(gram.blocks, evaluation.b, strict=True):
         for term, columns in gram.block_slices(block):

@@ -13,25 +13,21 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ConvergenceError
+from pymackay.progress import Progress, bar
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble
-from pymackay.solve.loop.boundary import drop_direction, is_singular_root, weakest_direction
-from pymackay.solve.loop.ends import Judge
+from pymackay.solve.loop.acceleration import Accelerator
+from pymackay.solve.loop.boundary import DEAD, drop_direction, is_singular_root, weakest_direction
+from pymackay.solve.loop.ends import Collapse, Judge, find_collapse
 from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_round
-from pymackay.solve.loop.rules.rule import Rule, gamma_root
-from pymackay.solve.loop.steps import Accelerator, rescaled
-from pymackay.solve.loop.trace import Ticker, trace_row, trace_table
-from pymackay.solve.search.start import noise_level
+from pymackay.solve.loop.rules.rule import Rule
+from pymackay.solve.search.newton import Control, optimise
 
-__all__ = ["Collapse", "LoopEnd", "Settings", "fit_of", "run_loop"]
+__all__ = ["LoopEnd", "Settings", "fit_of", "run_loop"]
 
 Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 
-# Share of a direction that its data determine, under which it is lost. A round squares it, so
-# that every bound between rounding and 1e-9 is crossed in the same round; what is under it is
-# set to zero before it underflows.
-_DEAD = 1e-12
 _FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
 
 
@@ -68,27 +64,6 @@ class Settings:
     learner: Learner | None = None
     callback: Callback | None = None
     progress: bool | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Collapse:
-    """A direction of a covariance matrix that a loop has lost.
-
-    Attributes
-    ----------
-    term : int
-        Position among the model's terms.
-    iteration : int
-    contrast : numpy.ndarray, shape (q,)
-        Coefficients of the effects, user's units, largest 1: their combination varies no more.
-    share : float
-        Of the direction's effective number, per level: t / (1 + t).
-    """
-
-    term: int
-    iteration: int
-    contrast: np.ndarray
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,100 +127,109 @@ class _Loop:
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.model, self.solver = problem.model, problem.solver
         self.settings = settings
-        gram = self.solver.gram
-        self.levels = [noise_level(gram, k) for k in range(len(gram.layouts))]
-        self.accelerator = (
-            Accelerator(self.round, self.levels, gram) if settings.accelerate else None
-        )
-        self.judge = Judge(
-            self.solver, settings.rule.likelihood, settings.tolerance, settings.accelerate
-        )
+        # term by term, the relative variance of one level's least-squares effect
+        n, terms = self.solver.gram.n, self.model.terms
+        self.levels = [len(self.model.factors[term.group].levels) / n for term in terms]
+        unknowns = sum(len(term.effects) ** 2 for term in terms)
+        accelerator = Accelerator(self.round, self.levels, n, unknowns)
+        self.accelerator = accelerator if settings.accelerate else None
+        certify = self.certify if settings.rule.likelihood else None
+        self.judge = Judge(certify, settings.tolerance, settings.accelerate)
         self.evaluations = 0
 
     def run(self, start: State) -> LoopEnd:
         settings = self.settings
-        ticker = Ticker(settings.iterations, settings.progress)
         rows: list[dict[str, object]] = []
         collapse: Collapse | None = None
         convergence: Convergence | None = None
         current = self.round(start)
-        wanted = self.wanted(current)
-        while convergence is None:
-            before = current
-            current, step = self.advance(current, wanted)
-            wanted = self.wanted(current)
-            distance = self.distance(current, wanted)
-            rows.append(trace_row(len(rows) + 1, current, distance, step))
-            ticker.tick(len(rows), distance)
-            if not settings.rule.likelihood:
-                collapse = collapse or find_collapse(current, len(rows))
-            bored = settings.callback is not None and bool(settings.callback(rows[-1]))
-            convergence = self.ending(current, len(rows), distance, bored, collapse)
-        ticker.finish(len(rows), distance)
+        following = self.following(current)
+        with Progress(asked=settings.progress) as progress:
+            while convergence is None:
+                before = current
+                current, step = self.advance(current, following)
+                following = self.following(current)
+                distance = self.distance(current, following)
+                number = {"iteration": len(rows) + 1}
+                rows.append(number | current.trace_row() | {"distance": distance, "step": step})
+                done = bar(len(rows), settings.iterations)
+                progress.tell(f"MacKay's loop {done}  distance {distance:.1e}")
+                if not settings.rule.likelihood:
+                    collapse = collapse or find_collapse(current, len(rows))
+                stop = settings.callback is not None and bool(settings.callback(rows[-1]))
+                convergence = self.ending(current, len(rows), distance, stop, collapse)
         paid = self.evaluations + self.judge.evaluations
         convergence = replace(convergence, iterations=len(rows), evaluations=paid)
-        return LoopEnd(
-            current, before, settings.rule.likelihood, convergence, trace_table(rows), collapse
-        )
+        likelihood = settings.rule.likelihood
+        return LoopEnd(current, before, likelihood, convergence, pd.DataFrame(rows), collapse)
 
     def round(self, state: State) -> Round:
         self.evaluations += 1
         learner = self.settings.learner
         learned = None if learner is None else learner(state)
         try:
-            found = solve_round(self.model, self.solver, state, learned)
+            solved = solve_round(self.model, self.solver, state, learned)
         except np.linalg.LinAlgError as error:
             raise _no_digits(state) from error
-        if not 0.0 < found.next_noise_var < np.inf:
+        if not 0.0 < solved.next_noise_var < np.inf:
             raise _no_digits(state)
-        return found
+        return solved
 
-    def wanted(self, current: Round) -> State:
+    def following(self, current: Round) -> State:
         """Return the state that the rule asks for."""
         roots = [
             np.sqrt(scale) * self.next_root(term)
             for scale, term in zip(self.settings.scale, current.terms, strict=True)
         ]
-        return rescaled(current, roots, current.next_noise_var)
+        return current.rescaled(roots, current.next_noise_var)
 
     def next_root(self, term: TermRound) -> np.ndarray:
         rule = self.settings.rule
-        if self.settings.accelerate and is_singular_root(term.root):
-            # EM cannot turn the range of a singular V; MacKay's update can, to the same end
-            return gamma_root(term.root, term.traces, term.squares)
+        singular = self.settings.accelerate and is_singular_root(term.root)
+        if singular and rule.next_singular_root is not None:
+            return rule.next_singular_root(term)
         root = rule.next_root(term)
         weakest = None if rule.likelihood else weakest_direction(term)
-        if weakest is not None and weakest.share < _DEAD:
+        if weakest is not None and weakest.share < DEAD:
             return drop_direction(root, weakest)
         return root
 
-    def distance(self, current: Round, wanted: State) -> float:
+    def certify(self, state: State) -> tuple[Convergence, State | None]:
+        """Ask the optimiser, which takes no step, for its certificate or a way off the boundary."""
+        factors = state.factors
+        optimum = optimise(self.solver, factors, Control(max_iterations=0))
+        pairs = zip(factors, optimum.factors, strict=True)
+        if all(np.array_equal(before, after) for before, after in pairs):
+            return optimum.convergence, None
+        return optimum.convergence, State(tuple(optimum.factors), optimum.evaluation.sigma2)
+
+    def distance(self, current: Round, following: State) -> float:
         """Return the largest relative change that the rule asks for.
 
         Of σ², and of each element V_ij in units of √(V_ii V_jj).
         """
-        moves = [abs(wanted.noise_var / current.state.noise_var - 1.0)]
-        for term, root, level in zip(current.terms, wanted.roots, self.levels, strict=True):
+        moves = [abs(following.noise_var / current.state.noise_var - 1.0)]
+        for term, root, level in zip(current.terms, following.roots, self.levels, strict=True):
             now = term.transform @ term.root
-            then = term.transform @ root * np.sqrt(wanted.noise_var / current.state.noise_var)
+            then = term.transform @ root * np.sqrt(following.noise_var / current.state.noise_var)
             floor = _FLOOR * level * np.einsum("ab,ab->a", term.transform, term.transform)
             unit = np.sqrt(np.einsum("ab,ab->a", now, now) + floor)
             move = (then @ then.T - now @ now.T) / np.outer(unit, unit)
             moves.append(float(np.abs(move).max()))
         return max(moves)
 
-    def advance(self, current: Round, wanted: State) -> tuple[Round, str]:
+    def advance(self, current: Round, following: State) -> tuple[Round, str]:
         """Return the next round, and what led to it."""
         if self.accelerator is None:
-            return self.round(wanted), "rule"
+            return self.round(following), "rule"
         if self.judge.elsewhere is not None:
             state, self.judge.elsewhere = self.judge.elsewhere, None
             self.accelerator.anderson.reset()
             return self.round(state), "boundary"
-        return self.accelerator.advance(current, wanted)
+        return self.accelerator.advance(current, following)
 
     def ending(
-        self, current: Round, iteration: int, distance: float, bored: bool, lost: Collapse | None
+        self, current: Round, iteration: int, distance: float, stop: bool, lost: Collapse | None
     ) -> Convergence | None:
         """Say how the loop ends, if it does."""
         if lost is not None and self.settings.stop_dead:
@@ -253,11 +237,11 @@ class _Loop:
         rest = self.judge.at_rest(current, iteration, distance)
         if rest is not None:
             return rest
-        if bored:
+        if stop:
             ended = f"ended by the callback after {iteration} iterations"
-            return self.judge.left(current, distance, ended)
+            return self.judge.stopped(current, distance, ended)
         if iteration >= self.settings.iterations:
-            return self.judge.left(current, distance, f"ran {iteration} iterations")
+            return self.judge.stopped(current, distance, f"ran {iteration} iterations")
         return None
 
 
@@ -268,12 +252,3 @@ def _no_digits(state: State) -> ConvergenceError:
         f"effects take up the rest. Is the response computed from the other columns, or is there "
         f"one row per level? If not, start it nearer with start=..., or ask for fewer iterations."
     )
-
-
-def find_collapse(current: Round, iteration: int) -> Collapse | None:
-    """Return the first direction that has died."""
-    for k, term in enumerate(current.terms):
-        weakest = weakest_direction(term)
-        if weakest is not None and weakest.share < _DEAD:
-            return Collapse(k, iteration, weakest.contrast, weakest.share)
-    return None

@@ -1,25 +1,40 @@
-"""`make_settings`: the arguments of MacKay's loop, checked, with each rule's defaults."""
+"""What the user asks of MacKay's loop, checked: how it runs, and where it starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pymackay.arguments import at_least_one, positive_number
+from pymackay.arguments import (
+    covariance_matrix,
+    flag,
+    one_of,
+    positive_by_name,
+    positive_number,
+    whole_number,
+)
+from pymackay.covariance.layout import lower_factor, theta_names
+from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 from pymackay.model.sums.sparse_gram import SparseGram
-from pymackay.solve.assemble import Problem
+from pymackay.solve.assemble import Problem, factors_from_theta
 from pymackay.solve.loop.learned import make_learner
-from pymackay.solve.loop.rules.rule import Rule, find_rule
+from pymackay.solve.loop.rounds import State
+from pymackay.solve.loop.rules.registry import find_rule, known_rules
+from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.run import Callback, Settings
+from pymackay.solve.search.start import moment_start
 
-__all__ = ["make_settings"]
+__all__ = ["make_settings", "starting_state"]
 
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
 _TOLERANCE = {"exact": 1e-9, "gradient": 1e-7, "iterative": 1e-6}
+_DEAD = 1e-12  # relative variance of a direction that no rule can bring back
 
 
 def make_settings(
@@ -45,15 +60,15 @@ def make_settings(
         If one of them has a value that it cannot have, or two of them exclude each other.
     """
     rule = find_rule(update)
-    inner = _one_of("inner", inner, ("exact", "gradient"))
+    inner = one_of("inner", inner, ("exact", "gradient"))
     precision = "iterative" if isinstance(problem.solver.gram, SparseGram) else inner
-    on_collapse = _one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
+    on_collapse = one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
         raise ArgumentError(f"callback is {callback!r}; it must be a function of a trace row.")
     rounds = _LIKELIHOOD_ROUNDS if rule.likelihood else _LITERAL_ROUNDS
     return Settings(
         rule=rule,
-        iterations=rounds if iterations is None else at_least_one("iterations", iterations),
+        iterations=rounds if iterations is None else whole_number("iterations", iterations),
         tolerance=_tolerance(rule, tolerance, precision),
         scale=_scale(rule, scale, problem.model),
         accelerate=_acceleration(rule, acceleration, inner),
@@ -64,12 +79,6 @@ def make_settings(
     )
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value in known:
-        return value
-    raise ArgumentError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, known))}.")
-
-
 def _tolerance(rule: Rule, tolerance: object, precision: str) -> float | None:
     if tolerance is not None:
         return positive_number("tolerance", tolerance)
@@ -77,31 +86,123 @@ def _tolerance(rule: Rule, tolerance: object, precision: str) -> float | None:
 
 
 def _scale(rule: Rule, scale: object, model: Model) -> tuple[float, ...]:
-    names = [term.name for term in model.terms]
-    if not isinstance(scale, Mapping):
-        scale = dict.fromkeys(names, scale)
-    unknown = sorted(set(scale) - set(names))
-    if unknown:
-        raise ArgumentError(f"scale names {unknown}, but the model's terms are {names}.")
-    factors = tuple(positive_number("scale", scale.get(name, 1.0)) for name in names)
-    if rule.name not in ("raw", "diagonal") and not np.all(np.array(factors) == 1.0):
+    factors = positive_by_name("scale", scale, [term.name for term in model.terms])
+    if rule.empirical is None and any(factor != 1.0 for factor in factors):
+        empirical = _names(rule for rule in known_rules().values() if rule.empirical)
         raise ArgumentError(
-            f"scale is {scale!r}, which enlarges the empirical variances of update='raw' and "
-            f"'diagonal'; {rule.name!r} has its own divisor. Leave scale out, or give a function "
-            f"as update."
+            f"scale is {scale!r}, which enlarges the empirical variances of update={empirical}; "
+            f"{rule.name!r} has its own divisor. Leave scale out, or give a function as update."
         )
-    return factors
+    return tuple(factors)
 
 
 def _acceleration(rule: Rule, acceleration: object, inner: str) -> bool:
     possible = rule.likelihood and inner == "exact"
     if acceleration is None:
         return possible
-    if not isinstance(acceleration, bool | np.bool_):
-        raise ArgumentError(f"acceleration is {acceleration!r}; it must be True, False or None.")
-    if acceleration and not possible:
+    accelerate = flag("acceleration", acceleration)
+    if accelerate and not possible:
+        likelihood = _names(rule for rule in known_rules().values() if rule.likelihood)
         raise ArgumentError(
-            "acceleration=True needs update='gamma' or 'em' and inner='exact': there each step can "
-            "be checked against the criterion. The other loops are run as they are written."
+            f"acceleration=True needs update={likelihood} and inner='exact': there each step can "
+            f"be checked against the criterion. The other loops are run as they are written."
         )
-    return bool(acceleration)
+    return accelerate
+
+
+def _names(rules: Iterable[Rule]) -> str:
+    return " or ".join(repr(rule.name) for rule in rules)
+
+
+def starting_state(problem: Problem, start: object, noise_var: object) -> State:
+    """Return the state that `start` and `noise_var` describe; what is missing, the data tell.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : mapping, array-like or None
+        Term name to covariance matrix, absolute scale, user's units (a number will do for one
+        effect); or the matrix itself where there is one term; or theta, a vector.
+    noise_var : float or None
+        σ², user's units.
+
+    Raises
+    ------
+    ArgumentError
+        If a term is missing, a matrix is no covariance matrix or is singular, or theta has the
+        wrong length.
+    """
+    solver, model = problem.solver, problem.model
+    y_var = solver.gram.y_scale**2
+    noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
+    if start is None or not _is_covariances(start, model):
+        factors = (
+            moment_start(solver.gram, reml=solver.reml)
+            if start is None
+            else _theta_factors(problem, start)
+        )
+        _refuse_dead(model, factors)
+        profiled = solver.evaluate(factors).sigma2
+        ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
+        return State(tuple(ratio * f for f in factors), noise or profiled)
+    if noise is None:
+        noise = solver.evaluate(moment_start(solver.gram, reml=solver.reml)).sigma2
+    factors = _covariance_factors(problem, start, noise * y_var)
+    _refuse_dead(model, factors)
+    return State(tuple(factors), noise)
+
+
+def _is_covariances(start: object, model: Model) -> bool:
+    if isinstance(start, Mapping):
+        return True
+    if isinstance(start, pd.Series | str):
+        return False
+    return np.ndim(start) == 2 or (np.ndim(start) == 0 and len(model.terms) == 1)  # type: ignore[arg-type]
+
+
+def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
+    names = theta_names([(term.group, term.effects) for term in problem.model.terms])
+    if isinstance(start, pd.Series) and sorted(start.index) == sorted(names):
+        start = start[names]
+    try:
+        theta = np.asarray(start, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(_expected(problem.model, start)) from error
+    if theta.shape != (len(names),):
+        raise ArgumentError(_expected(problem.model, start))
+    return factors_from_theta(problem.solver.gram, theta)
+
+
+def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
+    model, gram = problem.model, problem.solver.gram
+    names = [term.name for term in model.terms]
+    given: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
+    if set(given) != set(names) or (given is not start and len(names) > 1):
+        raise ArgumentError(_expected(model, start))
+    factors = []
+    for term, T in zip(model.terms, gram.transforms, strict=True):
+        value = given[term.name]
+        matrix = np.reshape(value, (1, 1)) if np.ndim(value) == 0 else value
+        covariance = covariance_matrix(f"start[{term.name!r}]", matrix, term.effects)
+        relative = np.linalg.solve(T, root_of(covariance)) / np.sqrt(noise_var)
+        factors.append(lower_factor(relative))
+    return factors
+
+
+def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
+    for term, factor in zip(model.terms, factors, strict=True):
+        size = np.linalg.svd(factor, compute_uv=False)
+        if not size[-1] ** 2 > _DEAD * size[0] ** 2 > 0.0:
+            raise ArgumentError(
+                f"start: the covariance matrix of the term {term.name!r} is singular, and no "
+                f"update rule brings a direction back to life. Give one that is positive definite."
+            )
+
+
+def _expected(model: Model, start: object) -> str:
+    shapes = ", ".join(f"{t.name!r}: {len(t.effects)} x {len(t.effects)}" for t in model.terms)
+    count = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in model.terms)
+    return (
+        f"start is {start!r}; it must map each term to a covariance matrix ({shapes}), be that "
+        f"matrix where there is one term, or be theta, a vector of {count} numbers."
+    )

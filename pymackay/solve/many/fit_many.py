@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,7 +23,6 @@ __all__ = ["fit_many", "warn_of_uncertified"]
 
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
 _LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
-_PATIENCE = 2.0  # seconds before a line of progress is shown unasked
 
 
 def fit_many(
@@ -56,14 +54,14 @@ def fit_many(
     solver = ManySolver(gram, reml, factors)
     design = Design(model, gram)
     parts: list[Answers] = []
-    done, begun = 0, time.monotonic()
-    with Progress() as line:
+    done = 0
+    with Progress(asked=progress) as line:
         for Y in portions:
             _refuse_explained(design, Y, names[done : done + Y.shape[1]])
             for some in _slices(len(Y), Y.shape[1], _LEVEL_CELLS // solver.cells):
                 parts.append(solver.solve(design.responses(Y[:, some])))
                 done += len(parts[-1]["sigma"])
-                _tell(line, f"fitted {done} of {len(names)} responses", begun, progress)
+                line.tell(f"fitted {done} of {len(names)} responses")
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return ManyFits(
         formula=model.formula,
@@ -111,10 +109,3 @@ def _refuse_explained(design: Design, Y: np.ndarray, names: pd.Index) -> None:
             f"effects ({some}): a mixed model needs residual variation. Leave these columns of Y "
             f"out."
         )
-
-
-def _tell(line: Progress, text: str, begun: float, progress: bool | None) -> None:
-    if progress:
-        line.milestone(text)
-    elif progress is None and time.monotonic() - begun > _PATIENCE:
-        line.say(text)

@@ -1,8 +1,8 @@
-"""`Context`: what is known of a result besides itself: formula, data and arguments of the model."""
+"""`Engine`: how results of another package are told, read and made; `Context`: their model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,9 @@ import pandas as pd
 from pymackay.errors import PymackayError
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
+from pymackay.results import Fit
 
-__all__ = ["Context"]
+__all__ = ["Context", "Converter", "Engine", "Kind", "defined_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +69,58 @@ class Context:
             return False
         scale = float(np.max(np.abs(self.model.y), initial=0.0))
         return bool(np.all(np.abs(self.model.y - y) <= 1e-9 * scale))
+
+
+Kind = type | Callable[[Any], bool]
+Converter = Callable[[Any, Context], "Fit | Mapping[str, Any]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """Another package that fits mixed models.
+
+    A file in ``pymackay/adapters/engines/`` that has one as `ENGINE` is all that an engine needs;
+    the file's name is the engine's, ``_`` for ``-``.
+
+    Attributes
+    ----------
+    name : str
+    kind : type or callable
+        The class of its results, or a function that tells whether an object is one.
+    reads : callable
+        Takes a result and a `Context`; returns a `Fit`, or a mapping with the keys of
+        `pymackay.adapters.PARTS`.
+    fits : callable or None
+        Takes formula, data, reml, weights and offset (arrays or None); returns a result, made as
+        the package's own users would make it.
+    """
+
+    name: str
+    kind: Kind
+    reads: Converter
+    fits: Callable[[str, pd.DataFrame, bool, Any, Any], Any] | None = None
+
+    def made(self, obj: Any) -> bool:
+        """Say whether an object is a result of this engine."""
+        return isinstance(obj, self.kind) if isinstance(self.kind, type) else self.kind(obj)
+
+
+def defined_in(package: str, compiled: Container[str] = ()) -> Callable[[Any], bool]:
+    """Return a function that tells whether an object's class, or a base of it, is a package's.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package that is imported.
+    compiled : container of str
+        Names of its classes that are compiled and say that they are built in.
+    """
+
+    def tells(obj: Any) -> bool:
+        return any(
+            base.__module__.partition(".")[0] == package
+            or (base.__module__ == "builtins" and base.__name__ in compiled)
+            for base in type(obj).__mro__
+        )
+
+    return tells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -10,15 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.adapters.context import Context
-from pymackay.adapters.naming import match_columns, match_factor, r_name, renamed
+from pymackay.adapters.engine import Context, Engine, defined_in
+from pymackay.adapters.naming import fixed_names, match_columns, match_factor, r_name, terms_by_name
 from pymackay.errors import ArgumentError
-from pymackay.model.model import Model
+from pymackay.model.design.build import build_model
+from pymackay.model.model import Model, RandomTerm
 
-__all__ = ["convert"]
+__all__ = ["ENGINE"]
 
 
-def convert(obj: Any, context: Context) -> dict[str, Any]:
+def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``MixedLMResults``; pev is not among them.
 
     Raises
@@ -34,11 +36,12 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
     engine = obj.model
     model = context.model if context.model and len(context.model.y) == engine.nobs else None
     p = engine.k_fe
+    fixed = fixed_names(engine.exog_names[:p], engine.exog, model)
     parts = {
         "engine": "statsmodels",
         "versions": {"statsmodels": version("statsmodels")},
         "reml": obj.method == "REML",
-        "beta": pd.Series(np.asarray(obj.fe_params), index=_fixed_names(engine, model)),
+        "beta": pd.Series(np.asarray(obj.fe_params), index=fixed),
         "vcov": np.asarray(obj.cov_params())[:p, :p],
         "sigma": float(np.sqrt(obj.scale)),
         "loglik": float(obj.llf),
@@ -49,13 +52,7 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "not_offered": {"vcov at theta": "taken from the curvature at the optimum"},
     }
     effects = [_named(effect, model) for effect in _effects(obj)]
-    return parts | _random_part(obj, effects)
-
-
-def _fixed_names(engine: Any, model: Model | None) -> list[str]:
-    if model is None:
-        return [r_name(name) for name in engine.exog_names[: engine.k_fe]]
-    return renamed(engine.exog_names[: engine.k_fe], engine.exog, model.fixed, model.X)
+    return parts | terms_by_name(_terms(obj, effects)) | _predictions(obj, effects)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +96,10 @@ class _Effect:
 
     def levels_among(self, codes: np.ndarray) -> list[int] | None:
         """Return which of a factor's levels each level lies in, if they are one for one."""
-        found = [np.unique(codes[rows]) for rows in self.rows]
-        if any(len(levels) != 1 for levels in found):
+        levels_met = [np.unique(codes[rows]) for rows in self.rows]
+        if any(len(levels) != 1 for levels in levels_met):
             return None
-        places = [int(levels[0]) for levels in found]
+        places = [int(levels[0]) for levels in levels_met]
         return places if len(set(places)) == len(places) else None
 
 
@@ -164,26 +161,21 @@ def _named(effect: _Effect, model: Model | None) -> _Effect:
     return replace(effect, group=known[0], levels=levels)
 
 
-def _random_part(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
-    """Return terms, covariances, predictions, their variances, and what follows from them."""
-    terms: list[tuple[str, str, tuple[str, ...]]] = []
-    varcorr = {}
-    vcomp = np.atleast_1d(obj.vcomp)
+def _terms(
+    obj: Any, effects: list[_Effect]
+) -> Iterator[tuple[str, list[str], np.ndarray | list[list[float]]]]:
+    """Yield group, effects and covariance: of the groups' columns, then of each component."""
+    components = np.atleast_1d(obj.vcomp)
     for number in dict.fromkeys(effect.term for effect in effects):
         mine = [effect for effect in effects if effect.term == number]
-        group, names = mine[0].group, [effect.name for effect in mine]
-        earlier = sum(g == group for _, g, _ in terms)
-        name = f"{group}.{earlier}" if earlier else group
-        values = np.asarray(obj.cov_re) if number == 0 else [[vcomp[number - 1]]]
-        terms.append((name, group, tuple(names)))
-        varcorr[name] = pd.DataFrame(values, index=names, columns=names)
-    return {"terms": terms, "varcorr": varcorr} | _predictions(obj, effects)
+        values = np.asarray(obj.cov_re) if number == 0 else [[components[number - 1]]]
+        yield mine[0].group, [effect.name for effect in mine], values
 
 
 def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
     """Return what needs the inverse of the covariance matrix, which a singular fit has not."""
     try:
-        found = {g: np.asarray(v) for g, v in obj.random_effects.items()}
+        predicted = {g: np.asarray(v) for g, v in obj.random_effects.items()}
         spread = {g: np.asarray(v) for g, v in obj.random_effects_cov.items()}
     except (ValueError, np.linalg.LinAlgError):
         return {}
@@ -191,7 +183,9 @@ def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
     for group in dict.fromkeys(effect.group for effect in effects):
         mine = [effect for effect in effects if effect.group == group]
         by_level = [dict(zip(e.levels, e.places, strict=True)) for e in mine]
-        values = [[found[e[level][0]][e[level][1]] for e in by_level] for level in mine[0].levels]
+        values = [
+            [predicted[e[level][0]][e[level][1]] for e in by_level] for level in mine[0].levels
+        ]
         ranef[group] = pd.DataFrame(
             values, index=mine[0].levels, columns=[effect.name for effect in mine]
         )
@@ -204,3 +198,74 @@ def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
     fitted = np.asarray(obj.fittedvalues)
     residuals = np.asarray(obj.model.endog) - fitted
     return {"ranef": ranef, "condvar": condvar, "fitted": fitted, "residuals": residuals}
+
+
+def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any) -> Any:
+    """Hand over our matrices: its formulas have no bars, and its groups are its own."""
+    mixed = importlib.import_module("statsmodels.regression.mixed_linear_model")
+    if weights is not None or offset is not None:
+        raise ArgumentError("weights, offset: statsmodels' MixedLM has neither.")
+    model = build_model(formula, data)
+    if model.offset is not None:
+        raise ArgumentError("formula: statsmodels' MixedLM has no offset.")
+    groups, inside, components = _arranged(model)
+    X = pd.DataFrame(model.X, columns=list(model.fixed), index=model.rows)
+    engine = mixed.MixedLM(
+        pd.Series(model.y, index=model.rows, name=model.response),
+        X,
+        groups,
+        exog_re=None if inside is None else inside.columns,
+        exog_vc=_specification(mixed, model, groups, components),
+    )
+    return engine.fit(reml=reml)
+
+
+def _arranged(model: Model) -> tuple[np.ndarray, RandomTerm | None, list[RandomTerm]]:
+    """Return top-level groups, the term whose effects are theirs, and the variance components.
+
+    The groups are those of a factor in which all others are nested; crossed factors are variance
+    components of one group that holds all rows.
+    """
+    top = next((name for name in model.factors if _holds_all(model, name)), None)
+    groups = np.zeros(len(model.y), dtype=int) if top is None else model.factors[top].codes
+    mine = [term for term in model.terms if term.group == top]
+    inside = max(mine, key=lambda term: len(term.effects)) if mine else None
+    components = [term for term in model.terms if term is not inside]
+    for term in components:
+        if len(term.effects) > 1:
+            raise ArgumentError(
+                f"formula: statsmodels' MixedLM takes correlated effects of one factor only, the "
+                f"one that holds all others, and {term.group} is not."
+            )
+    return groups, inside, components
+
+
+def _holds_all(model: Model, name: str) -> bool:
+    """Whether every level of every factor lies within one level of this factor."""
+    top = model.factors[name].codes
+    pairs = (np.unique(np.column_stack([f.codes, top]), axis=0) for f in model.factors.values())
+    return all(len(np.unique(pair[:, 0])) == len(pair) for pair in pairs)
+
+
+def _specification(
+    mixed: Any, model: Model, groups: np.ndarray, components: list[RandomTerm]
+) -> Any:
+    """Return the variance components: for each group one column a level, zero elsewhere."""
+    if not components:
+        return None
+    names, columns, matrices = [], [], []
+    for position, term in enumerate(components):
+        codes, values = model.factors[term.group].codes, term.columns[:, 0]
+        here, named = [], []
+        for group in np.unique(groups):
+            rows = np.flatnonzero(groups == group)
+            levels = np.unique(codes[rows])
+            here.append((codes[rows][:, None] == levels) * values[rows][:, None])
+            named.append([model.factors[term.group].levels[level] for level in levels])
+        names.append(f"{position} {term.name}")
+        matrices.append(here)
+        columns.append(named)
+    return mixed.VCSpec(names, columns, matrices)
+
+
+ENGINE = Engine("statsmodels", defined_in("statsmodels"), _read, _fit)

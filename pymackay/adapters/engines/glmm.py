@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay.adapters.context import Context
+from pymackay.adapters.engine import Context, Engine, defined_in
+from pymackay.adapters.naming import terms_by_name
 from pymackay.errors import ArgumentError
 
-__all__ = ["convert"]
+__all__ = ["ENGINE"]
 
 
-def convert(obj: Any, context: Context) -> dict[str, Any]:
+def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``glmm.Fit``; Var(b | y) and the rows' labels are not among them.
 
     Raises
@@ -36,11 +38,10 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "vcov": np.asarray(obj.vcov)[np.ix_(kept, kept)],
         "dropped": tuple(names[~kept]),
         "sigma": float(np.sqrt(obj.dispersion)),
-        "terms": [(group, group, tuple(effects)) for group, effects in obj.re_groups],
-        "varcorr": {
-            group: _unpacked(values, effects)
+        **terms_by_name(
+            (group, effects, _unpacked(values, len(effects)))
             for (group, effects), values in zip(obj.re_groups, obj.varcorr, strict=True)
-        },
+        ),
         "ranef": {
             block["group"]: pd.DataFrame(
                 block["values"], index=block["levels"], columns=block["terms"]
@@ -59,9 +60,17 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
     return parts
 
 
-def _unpacked(values: Any, effects: list[str]) -> pd.DataFrame:
-    """Return a covariance matrix from its lower triangle, column by column."""
-    columns, rows = np.triu_indices(len(effects))
-    matrix = np.zeros((len(effects), len(effects)))
+def _unpacked(values: Any, q: int) -> np.ndarray:
+    """Return a covariance matrix (q, q) from its lower triangle, column by column."""
+    columns, rows = np.triu_indices(q)
+    matrix = np.zeros((q, q))
     matrix[rows, columns] = matrix[columns, rows] = values
-    return pd.DataFrame(matrix, index=effects, columns=effects)
+    return matrix
+
+
+def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any) -> Any:
+    glmm = importlib.import_module("glmm")
+    return glmm.fit(data, formula, reml=reml, weights=weights, offset=offset)
+
+
+ENGINE = Engine("glmm", defined_in("glmm"), _read, _fit)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay.adapters.context import Context
-from pymackay.adapters.naming import renamed
+from pymackay.adapters.engine import Context, Engine, defined_in
+from pymackay.adapters.naming import renamed, terms_by_name
 from pymackay.errors import ArgumentError
 
-__all__ = ["convert"]
+__all__ = ["ENGINE"]
 
 _Rows = list[tuple[str, str, str, float, float]]
 
 
-def convert(obj: Any, context: Context) -> dict[str, Any]:
+def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``PyLmeFit``; Var(b | y), weights and rows are not among them.
 
     Raises
@@ -37,7 +38,7 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "reml": obj.reml_criterion is not None,
         "beta": pd.Series(obj.coefficients, index=names),
         "sigma": float(np.sqrt(obj.sigma2)),
-        **_terms(covariances),
+        **terms_by_name(_terms(covariances)),
         "ranef": _ranef(obj.ranef),
         "loglik": float(obj.log_likelihood),
         "fitted": np.asarray(obj.fitted),
@@ -59,31 +60,28 @@ def _fixed_names(obj: Any, context: Context) -> list[str]:
 
 
 def _as_polars(data: pd.DataFrame) -> Any:
-    """Return the table as polars holds it: categories as their labels."""
-    import polars as pl  # lme-python brings it along
+    """Return the table as polars, which lme-python brings along, holds it: categories as labels."""
+    polars = importlib.import_module("polars")
+    return polars.DataFrame(
+        {
+            str(name): (
+                column.astype(str) if isinstance(column.dtype, pd.CategoricalDtype) else column
+            ).tolist()
+            for name, column in data.items()
+        }
+    )
 
-    columns = {}
-    for name, column in data.items():
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            column = column.astype(str)
-        columns[str(name)] = column.tolist()
-    return pl.DataFrame(columns)
 
-
-def _terms(rows: _Rows) -> dict[str, Any]:
-    """Return terms and covariances: effects of a group that share a covariance are one term."""
-    terms, varcorr = [], {}
+def _terms(rows: _Rows) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
+    """Yield group, effects and covariance; effects that share a covariance are one term."""
     for group in dict.fromkeys(row[0] for row in rows):
         mine = [row for row in rows if row[0] == group]
-        for number, effects in enumerate(_connected(mine)):
-            name = group if number == 0 else f"{group}.{number}"
+        for effects in _connected(mine):
             table = pd.DataFrame(0.0, index=effects, columns=effects)
             for _, first, second, value, _ in mine:
                 if first in effects:
                     table.loc[first, second] = table.loc[second, first] = value
-            terms.append((name, group, tuple(effects)))
-            varcorr[name] = table
-    return {"terms": terms, "varcorr": varcorr}
+            yield group, effects, table
 
 
 def _connected(rows: _Rows) -> list[list[str]]:
@@ -97,9 +95,22 @@ def _connected(rows: _Rows) -> list[list[str]]:
 
 
 def _ranef(rows: Iterable[tuple[str, str, str, float]]) -> dict[str, pd.DataFrame]:
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    tables: dict[str, dict[str, dict[str, float]]] = {}
     for group, level, effect, value in rows:
-        found.setdefault(group, {}).setdefault(level, {})[effect] = value
+        tables.setdefault(group, {}).setdefault(level, {})[effect] = value
     return {
-        group: pd.DataFrame.from_dict(levels, orient="index") for group, levels in found.items()
+        group: pd.DataFrame.from_dict(levels, orient="index") for group, levels in tables.items()
     }
+
+
+def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any) -> Any:
+    lme_python = importlib.import_module("lme_python")
+    if offset is not None:
+        raise ArgumentError("offset: lme-python takes an offset in the formula only.")
+    table = _as_polars(data)
+    if weights is None:
+        return lme_python.lmer(formula, table, reml)
+    return lme_python.lmer_weighted(formula, table, reml, weights.tolist())
+
+
+ENGINE = Engine("lme-python", defined_in("lme_python", compiled={"PyLmeFit"}), _read, _fit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -9,17 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.adapters.context import Context
-from pymackay.adapters.naming import match_factor, renamed
+from pymackay.adapters.engine import Context, Engine, defined_in
+from pymackay.adapters.naming import fixed_names, match_factor, r_name, renamed, terms_by_name
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 
-__all__ = ["convert"]
+__all__ = ["ENGINE"]
 
 _VARIANCES_ALONE = {"condvar covariances": "mixedlm gives the variances of the effects alone"}
 
 
-def convert(obj: Any, context: Context) -> dict[str, Any]:
+def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``LmerResult``; covariances of Var(b | y) are not among them.
 
     Raises
@@ -33,17 +35,16 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         )
     arrays = obj.matrices
     model = context.model if context.model and len(context.model.y) == arrays.n_obs else None
-    fixed = _named(arrays.fixed_names, arrays.X, model)
     blocks = [_Block(obj, position, model) for position in range(len(arrays.random_structures))]
     return {
         "engine": "mixedlm",
         "versions": {"mixedlm": version("mixedlm")},
         "formula": str(obj.formula),
         "reml": bool(obj.REML),
-        "beta": pd.Series(obj.beta, index=fixed),
+        "beta": pd.Series(obj.beta, index=fixed_names(arrays.fixed_names, arrays.X, model)),
         "vcov": np.asarray(obj.vcov()),
         "sigma": float(obj.sigma),
-        **_terms(blocks, obj),
+        **terms_by_name(_terms(blocks, obj)),
         **_predictions(blocks),
         "loglik": float(obj.logLik()),
         "fitted": np.asarray(obj.fitted(na_expand=False)),
@@ -54,12 +55,6 @@ def convert(obj: Any, context: Context) -> dict[str, Any]:
         "converged": bool(obj.converged),
         "messages": [obj.message] if obj.message else [],
     }
-
-
-def _named(spelled: list[str], columns: np.ndarray, model: Model | None) -> list[str]:
-    if model is None:
-        return renamed(spelled, None, (), columns)
-    return renamed(spelled, columns, model.fixed, model.X)
 
 
 class _Block:
@@ -100,15 +95,15 @@ class _Block:
         ]
         if len(set(of_group)) < len(of_group):
             return None
-        found = obj.ranef(condVar=True).condVar[self.group]
-        return np.column_stack([np.asarray(found[name]) for name in structure.term_names])
+        by_name = obj.ranef(condVar=True).condVar[self.group]
+        return np.column_stack([np.asarray(by_name[name]) for name in structure.term_names])
 
     def _take_names(self, structure: Any, Z: Any, model: Model | None) -> None:
         """Name group, levels and effects by what they hold."""
         q = structure.n_terms
         columns = np.column_stack([np.asarray(Z[:, k::q].sum(axis=1)).ravel() for k in range(q)])
         if model is None:
-            self.effects = renamed(structure.term_names, None, (), columns)
+            self.effects = [r_name(name) for name in structure.term_names]
             return
         match = match_factor(np.asarray(structure.level_indices), model.factors)
         if match is not None:
@@ -121,22 +116,13 @@ class _Block:
         self.effects = renamed(structure.term_names, columns, names, ours)
 
 
-def _terms(blocks: list[_Block], obj: Any) -> dict[str, Any]:
-    """Return terms and covariances; a structure without correlations is one term per effect."""
-    terms: list[tuple[str, str, tuple[str, ...]]] = []
-    varcorr = {}
-    for block, found in zip(blocks, obj.VarCorr().groups.values(), strict=True):
+def _terms(blocks: list[_Block], obj: Any) -> Iterator[tuple[str, list[str], np.ndarray]]:
+    """Yield group, effects and covariance of each term; one per effect without correlations."""
+    for block, structure in zip(blocks, obj.VarCorr().groups.values(), strict=True):
         q = len(block.effects)
-        parts = [list(range(q))] if block.correlated else [[k] for k in range(q)]
-        for part in parts:
+        for part in [list(range(q))] if block.correlated else [[k] for k in range(q)]:
             effects = [block.effects[k] for k in part]
-            earlier = sum(group == block.group for _, group, _ in terms)
-            name = f"{block.group}.{earlier}" if earlier else block.group
-            terms.append((name, block.group, tuple(effects)))
-            varcorr[name] = pd.DataFrame(
-                np.asarray(found.cov)[np.ix_(part, part)], index=effects, columns=effects
-            )
-    return {"terms": terms, "varcorr": varcorr}
+            yield block.group, effects, np.asarray(structure.cov)[np.ix_(part, part)]
 
 
 def _predictions(blocks: list[_Block]) -> dict[str, Any]:
@@ -169,3 +155,11 @@ def _rows(arrays: Any, context: Context) -> pd.Index | None:
     if context.data is None or info is None or info.n_original != len(context.data):
         return None
     return context.data.index.delete(np.asarray(info.omitted_indices, dtype=np.intp))
+
+
+def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any) -> Any:
+    mixedlm = importlib.import_module("mixedlm")
+    return mixedlm.lmer(formula, data, REML=reml, weights=weights, offset=offset)
+
+
+ENGINE = Engine("mixedlm", defined_in("mixedlm"), _read, _fit)

@@ -1,4 +1,4 @@
-"""`Accelerator`: quicker steps of the likelihood's rules, none of which raises the criterion.
+"""`Accelerator`: larger steps for the likelihood's rules, none of which raises the criterion.
 
 A proposal is kept only if it does not raise the criterion; otherwise the rule itself is taken, and
 if even that would raise it, the MM step, which cannot. Proposals are roots F of the covariance
@@ -13,18 +13,73 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pymackay.errors import ConvergenceError
-from pymackay.model.sums.gram import Gram
-from pymackay.solve.loop.anderson import Anderson
 from pymackay.solve.loop.boundary import drop_direction, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
-from pymackay.solve.loop.rules.rule import majorised_root
+from pymackay.solve.loop.rules.majorised import majorised_root
 
-__all__ = ["Accelerator", "rescaled"]
+__all__ = ["Accelerator", "Anderson"]
 
 _WEAK = 1e-2  # share of a direction that its data determine: below, might it be zero?
 _STRETCH = 4.0  # of the rule's step: the first that is tried when the acceleration fails
 _DEPTH = 8  # earlier rounds that an acceleration looks back on
 _FAR = 2.0  # change of log σ² that no proposal is trusted with
+_DEPENDENT = 1e-8  # relative singular value under which earlier rounds tell nothing new
+
+
+class Anderson:
+    """Propose the next point of ``x ← g(x)`` from the residuals g(x) − x of the last rounds.
+
+    The combination of earlier rounds whose residuals, to first order, cancel: a secant method in
+    several unknowns.
+
+    Parameters
+    ----------
+    depth : int
+        Differences of rounds that are kept.
+
+    References
+    ----------
+    Anderson, D. G. (1965). Iterative procedures for nonlinear integral equations. J. ACM 12.
+    Walker, H. F., Ni, P. (2011). Anderson acceleration for fixed-point iterations. SIAM J. Numer.
+    Anal. 49.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self._images: list[np.ndarray] = []
+        self._residuals: list[np.ndarray] = []
+
+    def reset(self) -> None:
+        """Forget the earlier rounds."""
+        self._images.clear()
+        self._residuals.clear()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are earlier rounds to combine."""
+        return len(self._images) > 1
+
+    def propose(self, point: np.ndarray, image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the next point, shape (m,).
+
+        Parameters
+        ----------
+        point, image : numpy.ndarray, shape (m,)
+            x and g(x).
+        weight : numpy.ndarray, shape (m,)
+            How much a residual in each coordinate counts.
+        """
+        self._images.append(image)
+        self._residuals.append(image - point)
+        del self._images[: -self.depth - 1], self._residuals[: -self.depth - 1]
+        if len(self._images) == 1:
+            return image
+        residuals, images = np.array(self._residuals), np.array(self._images)
+        steps = np.diff(residuals, axis=0).T * weight[:, None]
+        size = np.linalg.norm(steps, axis=0)
+        size[size == 0.0] = 1.0
+        share = np.linalg.lstsq(steps / size, residuals[-1] * weight, rcond=_DEPENDENT)[0] / size
+        return image - np.diff(images, axis=0).T @ share
 
 
 class Accelerator:
@@ -36,40 +91,45 @@ class Accelerator:
         From a state to its round.
     levels : sequence of float
         Term by term, the relative variance of one level's least-squares effect.
-    gram : Gram
+    n_rows, n_unknowns : int
+        Rows of the data, and elements of all roots F together.
     """
 
     def __init__(
-        self, solve: Callable[[State], Round], levels: Sequence[float], gram: Gram
+        self,
+        solve: Callable[[State], Round],
+        levels: Sequence[float],
+        n_rows: int,
+        n_unknowns: int,
     ) -> None:
         self.solve = solve
         self.levels = levels
-        self.n = gram.n
-        self.anderson = Anderson(min(_DEPTH, sum(lay.q**2 for lay in gram.layouts) + 1))
+        self.n = n_rows
+        self.anderson = Anderson(min(_DEPTH, n_unknowns + 1))
         self.stretch = 1.0
         self.asked = [_WEAK] * len(levels)
 
-    def advance(self, current: Round, wanted: State) -> tuple[Round, str]:
-        """Return the next round, and what led to it; `wanted` is the rule's own next state."""
+    def advance(self, current: Round, next_state: State) -> tuple[Round, str]:
+        """Return the next round, and what led to it; `next_state` is the rule's own."""
         reduced = self.reduce(current)
         if reduced is not None:
             return reduced, "boundary"
         ceiling = current.criterion + self.rounding(current)
-        proposal = self.proposal(current.state, wanted)
+        proposal = self.proposal(current.state, next_state)
         if proposal is not None:
             with contextlib.suppress(ConvergenceError):  # too far out for float64
-                found = self.solve(proposal)
-                if found.criterion <= ceiling:
+                accelerated = self.solve(proposal)
+                if accelerated.criterion <= ceiling:
                     self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
-                    return found, "accelerated"
+                    return accelerated, "accelerated"
             self.anderson.reset()
             self.stretch = _STRETCH if self.stretch == 1.0 else 1.0
-        found = self.solve(wanted)
-        if found.criterion <= ceiling:
-            return found, "rule"
+        plain = self.solve(next_state)
+        if plain.criterion <= ceiling:
+            return plain, "rule"
         return self.solve(self.majorised(current)), "majorised"
 
-    def proposal(self, state: State, wanted: State) -> State | None:
+    def proposal(self, state: State, next_state: State) -> State | None:
         """Return Anderson's proposal or, after one has failed, the rule's step stretched.
 
         Where the rule's steps grow on their way, as EM's do that leave a neighbourhood of zero,
@@ -79,7 +139,7 @@ class Accelerator:
             np.repeat(1.0 / np.sqrt(np.einsum("ab,ab->a", root, root) + level), len(root))
             for root, level in zip(state.roots, self.levels, strict=True)
         ]
-        here, image = _pack(state), _pack(wanted)
+        here, image = _pack(state), _pack(next_state)
         point = self.anderson.propose(here, image, np.concatenate([*weights, [1.0]]))
         if self.stretch > 1.0:
             point = here + self.stretch * (image - here)
@@ -89,8 +149,8 @@ class Accelerator:
 
     def majorised(self, current: Round) -> State:
         """Return the MM step, which does not raise the criterion (Zhou et al. 2019)."""
-        roots = [majorised_root(term.root, term.traces, term.squares) for term in current.terms]
-        return rescaled(current, roots, np.sqrt(current.next_noise_var * current.state.noise_var))
+        roots = [majorised_root(term) for term in current.terms]
+        return current.rescaled(roots, np.sqrt(current.next_noise_var * current.state.noise_var))
 
     def rounding(self, current: Round) -> float:
         """Size of the criterion's own rounding error."""
@@ -105,20 +165,14 @@ class Accelerator:
             self.asked[k] = 0.1 * weakest.share
             roots = list(current.state.roots)
             roots[k] = drop_direction(term.root, weakest)
-            found = self.solve(State(tuple(roots), current.state.noise_var))
-            there = found.terms[k]
+            reduced = self.solve(State(tuple(roots), current.state.noise_var))
+            there = reduced.terms[k]
             pull = weakest.axis @ (there.traces - there.squares) @ weakest.axis
-            if found.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
+            if reduced.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
                 self.anderson.reset()
                 self.asked[k] = _WEAK
-                return found
+                return reduced
         return None
-
-
-def rescaled(current: Round, roots: Sequence[np.ndarray], noise_var: float) -> State:
-    """Return the state at a new σ² of roots that are relative to the current one."""
-    ratio = np.sqrt(current.state.noise_var / noise_var)
-    return State(tuple(root * ratio for root in roots), float(noise_var))
 
 
 def _pack(state: State) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Other packages that fit mixed models: one file each."""

@@ -1,0 +1,30 @@
+"""The MM step, which the accelerated loop takes where a rule itself would raise the criterion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.covariance.roots import metric_roots, symmetric_power
+from pymackay.solve.loop.terms import TermRound
+
+__all__ = ["majorised_root"]
+
+
+def majorised_root(term: TermRound) -> np.ndarray:
+    """Return the next root of the MM update, (q, q), which never raises the criterion.
+
+    ``G⁺ T G⁺ = G (S/σ²) G``: in the metric of T, ``M⁺ = (M R M)^(1/2)``.
+
+    References
+    ----------
+    Zhou, H., Hu, L., Zhou, J., Lange, K. (2019). MM algorithms for variance components models.
+    J. Comput. Graph. Stat. 28(2).
+    """
+    root, traces, squares = term.root, term.traces, term.squares
+    if len(root) == 1:
+        known = traces[0, 0] > 0.0
+        return root * (squares[0, 0] / traces[0, 0]) ** 0.25 if known else root
+    half, inverse, unknown = metric_roots(traces)
+    M = half @ root @ root.T @ half
+    MRM = M @ inverse @ squares @ inverse @ M
+    return inverse @ symmetric_power(MRM, 0.25) + unknown @ root
