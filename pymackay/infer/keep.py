@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -15,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 from pymackay import __version__
-from pymackay.errors import ArgumentError, PymackayError, RecordingError
+from pymackay._files import refused, whole_file
+from pymackay.errors import PymackayError, RecordingError
 from pymackay.infer.codec import Decoder, Encoder
 from pymackay.infer.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
@@ -45,8 +45,8 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
 
     The file is a zip archive: ``manifest.json`` holds the format's name and version and every
     number, name and table; each array is a member ``arrays/<name>.npy``, which the manifest refers
-    to. It holds the response and the model's columns, and so the data. It is written under another
-    name and moved when it is complete.
+    to. It holds the response and the model's columns, and so the data. It is there whole or not at
+    all, whatever interrupts the writing.
 
     Parameters
     ----------
@@ -147,22 +147,15 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
 
 
 def _write(path: Path, manifest: str, arrays: dict[str, np.ndarray]) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MANIFEST, manifest)
-            for name, values in arrays.items():
-                with archive.open(_member(name), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, values, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise ArgumentError(
-            f"path: {path} cannot be written ({error.strerror}); give a file in a folder that "
-            f"exists and that you may write to"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with (
+        refused(f"path: {path}"),
+        whole_file(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.writestr(MANIFEST, manifest)
+        for name, values in arrays.items():
+            with archive.open(_member(name), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
     return path
 
 
