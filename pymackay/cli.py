@@ -250,7 +250,7 @@ def record(
         progress.say(f"reading {data}")
         question = Question(formula, read_table(data), not ml, weights, offset)
         progress.say("asking lme4, plainly and tightened")
-        source.ask(question, name or Path(data).name.partition(".")[0])
+        source.ask(question, name or Path(data.removesuffix(".gz")).stem)
     for change in source.changes:
         click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
 
