@@ -94,6 +94,11 @@ def check_shapes(fit: Fit) -> None:
         "the number of fitted values": (len(fit.fitted), n),
         "the number of residuals": (len(fit.residuals), n),
     }
+    parts = [fit.beta, fit.theta, fit.vcov, fit.fitted, fit.residuals]
+    parts += [*fit.varcorr.values(), *fit.ranef.values()]
+    kinds = {np.asarray(part).dtype.kind for part in parts if part.size}
+    pairs["the kind of its numbers"] = (kinds - {"f"}, set())
+    pairs["the names of theta"] = ({type(name) for name in fit.theta.index} - {str}, set())
     for name in ("weights", "offset"):
         values = getattr(model, name)
         pairs[f"the shape of the {name}"] = (None if values is None else values.shape, (n,))

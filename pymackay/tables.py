@@ -134,13 +134,18 @@ def _read_feather(path: Path) -> pd.DataFrame:
 
 
 def _with_exact_integers(
-    table: pd.DataFrame, again: Callable[[list[str]], pd.DataFrame]
+    table: pd.DataFrame, again: Callable[[list[str]], pd.DataFrame], *, typed: bool = True
 ) -> pd.DataFrame:
     """Give whole numbers beyond 2^53 back the digits that pandas took for a missing cell's sake.
 
-    `again` reads columns of the file as text or as Python's integers.
+    `again` reads columns of the file as text or as Python's integers; `typed` says whether text
+    is text in the file.
     """
-    doubtful = [str(name) for name, column in table.items() if _may_have_lost_digits(column)]
+    doubtful = [
+        str(name)
+        for name, column in table.items()
+        if _may_have_lost_digits(column) or (not typed and _may_be_numbers(column))
+    ]
     if not doubtful:
         return table
     exact = {name: _integers(column) for name, column in again(doubtful)[doubtful].items()}
@@ -152,6 +157,12 @@ def _may_have_lost_digits(column: pd.Series) -> bool:
         return bool(column.isna().any() and (column.abs() >= 2**53).any())
     decimal = column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "decimal"
     return decimal and bool((column.dropna().abs() >= 2**53).any())
+
+
+def _may_be_numbers(column: pd.Series) -> bool:
+    """Say whether pandas may have left numbers as text, for their size, and missing cells too."""
+    first = column.iloc[0] if len(column) else None
+    return isinstance(first, str) and (first in _MISSING or _is_whole(first))
 
 
 def _integers(column: pd.Series) -> Any:
@@ -196,7 +207,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
     how = {"keep_default_na": False, "na_values": _MISSING, "encoding": "utf-8", "index_col": False}
     table = pd.read_csv(path, low_memory=False, **how, **_EXACT)
-    return _with_exact_integers(table, lambda names: pd.read_csv(path, dtype=str, **how)[names])
+
+    def again(names: list[str]) -> pd.DataFrame:
+        return pd.read_csv(path, dtype=str, usecols=names, **how)
+
+    return _with_exact_integers(table, again, typed=False)
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -17,7 +17,7 @@ import numpy as np
 from pymackay import __version__
 from pymackay._files import refused, whole_file
 from pymackay._parts import check_shapes, check_type, content_sha256
-from pymackay.errors import PymackayError, RecordingError
+from pymackay.errors import RecordingError
 from pymackay.infer.codec import Decoder, Encoder
 from pymackay.infer.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
@@ -52,8 +52,8 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     """Save a fit, with all that its methods need.
 
     The file is a zip archive: ``manifest.json`` holds the format's name and version and every
-    number, name and table; each array is a member ``arrays/<name>.npy``, which the manifest refers
-    to. It holds the response and the model's columns, and so the data. It is there whole or not at
+    number, name and table, with a checksum of all that and the CRC-32 of every other member; each
+    array is a member ``arrays/<name>.npy``, which the manifest refers to. It holds the response and the model's columns, and so the data. It is there whole or not at
     all, whatever interrupts the writing.
 
     Parameters
@@ -121,8 +121,8 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     Raises
     ------
     RecordingError
-        If the file is missing, is something else (a pickle is never read), is damaged or
-        incomplete, or has a newer version.
+        If the file is missing, is something else (a pickle is never read), is damaged, incomplete
+        or changed, asks for more memory than is free, or has a newer version.
 
     Examples
     --------
@@ -151,8 +151,6 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
             f"{path} cannot be used: it asks for more memory than there is; load it on a machine "
             f"with more, or save the fit again if it is damaged"
         ) from error
-    except PymackayError:
-        raise
     except Exception as error:  # whatever a wrong part leads to on the way to a fit
         raise RecordingError(
             f"{path} is damaged: what it holds does not make a fit ({type(error).__name__}: "
