@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.crossed_page import write_page
 from benchmarks.crossed_worker import FORMULA, PROBLEMS
+from pymackay._files import write_whole
 
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "crossed.json"
@@ -122,9 +123,7 @@ def stored() -> dict[str, Any]:
 
 def keep(key: str, record: dict[str, Any]) -> None:
     """Put one result to the others; the file is there whole or not at all."""
-    passing = RESULTS.with_suffix(".part")
-    passing.write_text(json.dumps({**stored(), key: record}, indent=1) + "\n", encoding="utf-8")
-    passing.replace(RESULTS)
+    write_whole(RESULTS, json.dumps({**stored(), key: record}, indent=1) + "\n")
 
 
 def problem(word: str) -> str:

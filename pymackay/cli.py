@@ -277,7 +277,7 @@ def record(asked: _Asked, into: str, name: str | None) -> None:
     with Progress() as progress:
         question = Question(asked.formula, asked.table(progress), **asked.how)
         progress.say("running lme4 with default and with tight settings")
-        source.ask(question, name or Path(asked.data).name.partition(".")[0])
+        source.ask(question, name or Path(asked.data.removesuffix(".gz")).stem)
     for change in source.changes:
         click.echo("\n  ".join([f"{change.kind}: {change.path}", *change.lines]))
 

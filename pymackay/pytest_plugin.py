@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     import pymackay as pm
+    from pymackay.reference.asker import Asker
     from pymackay.reference.modes import Lme4
 
 __all__ = ["Parity"]
@@ -27,7 +27,6 @@ __all__ = ["Parity"]
 _MODES = ("auto", "live", "recorded", "record", "tight")
 _EVENT = "lme4_parity"  # the user property that carries an outcome from a worker to the summary
 _CURE = "On a machine with R, record it: pytest --lme4=record"
-_LONGEST = 80  # of the part of a recording's name that names the test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,6 +61,16 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not hasattr(config, "workerinput"):  # a worker of xdist writes no summary
         config.pluginmanager.register(_Summary(config), "lme4_parity_summary")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the verdicts of an attempt that is repeated; what it recorded stays recorded."""
+    for k, (name, value) in enumerate(item.user_properties):
+        if name == _EVENT:
+            event = json.loads(str(value))
+            kept = {key: event[key] for key in ("recordings", "asked by") if key in event}
+            item.user_properties[k] = (name, json.dumps(kept))
 
 
 @pytest.fixture
@@ -194,14 +203,19 @@ class Parity:
         base = config.inipath.parent if config.inipath else config.rootpath
         return base / configured
 
-    def _name(self, own: str) -> str:
-        """Return what this test's recordings are called: file, test, and the check's own name."""
-        file = self._item.path.stem
-        if self._item.config.getini("lme4_recordings"):
-            file = "_".join(Path(self._item.nodeid.split("::")[0]).with_suffix("").parts)
-        test = self._item.nodeid.partition("::")[2]
-        parts = (file, test, own) if own else (file, test)
-        return ".".join(re.sub(r"\W+", "_", part).strip("_")[:_LONGEST] for part in parts)
+    def _name(self, own: str = "") -> Asker:
+        """Return by what this test's recordings are called: file, test, and the check's own name.
+
+        Not by the test's node id, into which xdist writes groups with ``--dist=loadgroup``.
+        """
+        from pymackay.reference.asker import Asker
+
+        chain = self._item.listchain()
+        place = max(k for k, node in enumerate(chain) if isinstance(node, pytest.File))
+        common = self._item.config.getini("lme4_recordings")
+        file = chain[place].nodeid if common else self._item.path.name
+        test = "::".join(node.name for node in chain[place + 1 :])
+        return Asker.of(file.removesuffix(".py"), test, own=own)
 
     def _tolerances(self) -> dict[str, float]:
         """Return the configuration's tolerances, and over them those of the markers."""
@@ -219,10 +233,11 @@ class Parity:
         """Attach an outcome to the test's report, which xdist carries to the summary."""
         if before is not None:
             outcome["recordings"] = [
-                [str(change.path), change.kind, list(change.lines)]
+                [str(change.path), change.kind, list(change.lines), change.data]
                 for change in self._source.changes[before:]
             ]
-            outcome["asked by"] = [str(self._folder()), self._name("")]
+            name = self._name()
+            outcome["asked by"] = [str(self._folder()), name.stem, name.tag, name.test]
         self._item.user_properties.append((_EVENT, json.dumps(outcome)))
 
 
@@ -259,32 +274,53 @@ class _Summary:
     def __init__(self, config: pytest.Config) -> None:
         self.root = config.rootpath
         self.recording = config.getoption("lme4") == "record"
-        self.events: list[dict[str, Any]] = []
+        self.tests: dict[tuple[Any, str], list[dict[str, Any]]] = {}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What the tests have reported, in the order in which they have ended."""
+        return [event for events in self.tests.values() for event in events]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test has reported, once its teardown is over."""
-        if report.when == "teardown":
-            mine = (str(value) for name, value in report.user_properties if name == _EVENT)
-            self.events += [{**json.loads(event), "test": report.nodeid} for event in mine]
+        """Take what a test has reported, once its teardown is over; its last attempt counts."""
+        mine = [str(value) for name, value in report.user_properties if name == _EVENT]
+        if report.when == "teardown" and mine:
+            events = [{**json.loads(event), "test": report.nodeid} for event in mine]
+            self.tests[getattr(report, "node", None), report.nodeid] = events
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Let a session fail that has lost a recording."""
+        if self._lost() and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section, if any test has asked for lme4."""
-        if not self.events:
+        if not self.tests:
             return
+        stats = terminalreporter.stats
+        reports = (*stats.get("failed", ()), *stats.get("error", ()))
+        failed = {report.nodeid for report in reports if isinstance(report, pytest.TestReport)}
         terminalreporter.section("lme4 parity")
-        for line in (*self._verdicts(), *self._recordings()):
+        for line in (*self._verdicts(failed), *self._recordings()):
             terminalreporter.write_line(line)
 
-    def _verdicts(self) -> Iterator[str]:
+    def _verdicts(self, failed: set[str]) -> Iterator[str]:
+        """Count verdicts; one that is not ok counts as failed where pytest says so of its test."""
         judged = [event for event in self.events if "verdict" in event]
-        good, bad = (Counter(e["verdict"] for e in judged if e["ok"] is ok) for ok in (True, False))
-        counts = [f"{count} {verdict}" for verdict, count in good.most_common()]
-        counts += [f"{count} {verdict}: FAILED" for verdict, count in bad.most_common()]
+        bad = [event for event in judged if not event["ok"]]
+        failing = [event for event in bad if event["test"] in failed]
+        expected = [event for event in bad if event["test"] not in failed]
+        kinds = {"": [event for event in judged if event["ok"]]}
+        kinds |= {": FAILED": failing, ": not ok, as its test expects": expected}
+        counts = [
+            f"{count} {verdict}{said}"
+            for said, events in kinds.items()
+            for verdict, count in Counter(event["verdict"] for event in events).most_common()
+        ]
         if counts:
             yield ", ".join(counts)
-        for event in judged:
-            if not event["ok"]:
-                yield f"  {event['test']}: {event.get('sentence') or event['why']}"
+        for event in failing:
+            yield f"  {event['test']}: {event.get('sentence') or event['why']}"
         for answered, count in Counter(e["lme4"] for e in judged if "lme4" in e).most_common():
             yield f"against {answered}: {count}"
 
@@ -292,7 +328,7 @@ class _Summary:
         if not self.recording:
             return
         found: dict[str, tuple[str, list[str]]] = {}
-        for path, kind, lines in (r for e in self.events for r in e.get("recordings", ())):
+        for path, kind, lines, _ in self._written():
             if found.get(path, ("unchanged", []))[0] == "unchanged":  # two tests may share a file
                 found[path] = (kind, lines)
         counts = Counter(kind for kind, _ in found.values())
@@ -301,18 +337,31 @@ class _Summary:
             if kind != "unchanged":
                 yield f"  {kind:<8}  {self._shown(Path(path))}"
                 yield from (f"            {line}" for line in lines)
+        for path in self._lost():
+            yield (
+                f"  LOST: {self._shown(Path(path))} was written for two tables, and holds the last "
+                f"one; record again, and give checks of one test names of their own"
+            )
         for path in self._stale({Path(path) for path in found}):
             yield f"  no test that ran asked for {self._shown(path)}; delete it if none does"
 
+    def _written(self) -> Iterator[list[Any]]:
+        """Yield path, kind of change, what has changed, and checksum of the data."""
+        return (written for event in self.events for written in event.get("recordings", ()))
+
+    def _lost(self) -> list[str]:
+        """Return the files that several processes have written, for different data."""
+        tables: dict[str, set[str]] = {}
+        for path, _, _, data in self._written():
+            tables.setdefault(path, set()).add(data)
+        return sorted(path for path, data in tables.items() if len(data) > 1)
+
     def _stale(self, found: set[Path]) -> list[Path]:
         """Return recordings of tests that ran, which these tests did not ask for."""
+        from pymackay.reference.asker import Asker
+
         askers = {tuple(event["asked by"]) for event in self.events if "asked by" in event}
-        mine = {
-            path
-            for folder, name in askers
-            for pattern in (f"{name}-*.json", f"{name}.*-*.json")
-            for path in Path(folder).glob(pattern)
-        }
+        mine = {path for folder, *name in askers for path in Asker(*name).recordings(Path(folder))}
         return sorted(mine - found)
 
     def _shown(self, path: Path) -> Path:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 import zlib
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.rds import read_rds
 
 __all__ = ["read_table"]
 
@@ -40,7 +44,8 @@ def read_table(source: str) -> pd.DataFrame:
     pandas.DataFrame
         Of a CSV: numbers as they read in R, ``TRUE``/``FALSE`` as booleans, text as plain strings
         (their levels are in code-point order); an empty field and ``NA`` are missing. The other
-        formats hold the types, factors and their levels too.
+        formats hold the types, factors and their levels too. Whole numbers beyond 2^53 keep their
+        digits, beside missing cells as pandas' Int64.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
             f"the header, separated by commas."
         ) from error
     except ImportError as error:
-        package = "rdata" if reader is _read_rds else "pyarrow"
+        package = "rdata" if reader is read_rds else "pyarrow"
         raise DataError(
             f"data: reading {path} needs {package}, which is not installed. "
             f"Run: pip install {package}, or save the table as CSV."
@@ -111,30 +116,76 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
+    def again(names: list[str]) -> pd.DataFrame:
+        from pyarrow.parquet import read_table as read_columns
+
+        return read_columns(path, columns=names).to_pandas(integer_object_nulls=True)
+
+    return _with_exact_integers(pd.read_parquet(path), again)
 
 
 def _read_feather(path: Path) -> pd.DataFrame:
-    return pd.read_feather(path)
+    def again(names: list[str]) -> pd.DataFrame:
+        from pyarrow.feather import read_table as read_columns
+
+        return read_columns(path, columns=names).to_pandas(integer_object_nulls=True)
+
+    return _with_exact_integers(pd.read_feather(path), again)
 
 
-def _read_rds(path: Path) -> pd.DataFrame:
-    """Read a data frame; R itself is not needed."""
-    import rdata
+def _with_exact_integers(
+    table: pd.DataFrame, again: Callable[[list[str]], pd.DataFrame], *, typed: bool = True
+) -> pd.DataFrame:
+    """Give whole numbers beyond 2^53 back the digits that pandas took for a missing cell's sake.
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes that only R knows, such as dates
-            table = rdata.read_rds(path)
-    except Exception as error:  # a damaged file ends in whatever its first wrong byte means
-        raise DataError(
-            f"data: {path} is not a file that R's saveRDS wrote ({type(error).__name__}: {error})."
-        ) from error
-    if not isinstance(table, pd.DataFrame):
-        raise DataError(
-            f"data: {path} does not hold a data frame. In R: saveRDS(as.data.frame(x), file)."
-        )
-    return table
+    `again` reads columns of the file as text or as Python's integers; `typed` says whether text
+    is text in the file.
+    """
+    doubtful = [
+        str(name)
+        for name, column in table.items()
+        if _may_have_lost_digits(column) or (not typed and _may_be_numbers(column))
+    ]
+    if not doubtful:
+        return table
+    exact = {name: _integers(column) for name, column in again(doubtful)[doubtful].items()}
+    return table.assign(**{name: ids for name, ids in exact.items() if ids is not None})
+
+
+def _may_have_lost_digits(column: pd.Series) -> bool:
+    if column.dtype == np.float64:
+        return bool(column.isna().any() and (column.abs() >= 2**53).any())
+    decimal = column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "decimal"
+    return decimal and bool((column.dropna().abs() >= 2**53).any())
+
+
+def _may_be_numbers(column: pd.Series) -> bool:
+    """Say whether pandas may have left numbers as text, for their size, and missing cells too."""
+    first = column.iloc[0] if len(column) else None
+    return isinstance(first, str) and (first in _MISSING or _is_whole(first))
+
+
+def _integers(column: pd.Series) -> Any:
+    """Return a column of integers, missing where it is; None if something else stands in it."""
+    missing = column.isna().to_numpy()
+    present = column[~missing].tolist()
+    if not all(map(_is_whole, present)):
+        return None
+    numbers = [int(value) for value in present]
+    for dtype, array in ((np.int64, pd.Int64Dtype), (np.uint64, pd.UInt64Dtype)):
+        if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+            values = np.zeros(len(column), dtype=dtype)
+            values[~missing] = np.array(numbers, dtype=dtype)
+            return pd.Series(values, index=column.index).astype(array()).mask(missing)
+    values = np.full(len(column), None, dtype=object)
+    values[~missing] = numbers
+    return values
+
+
+def _is_whole(value: object) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"\s*[+-]?\d+\s*", value) is not None
+    return isinstance(value, int) or (isinstance(value, Decimal) and value % 1 == 0)
 
 
 def _read_rdata(path: Path) -> pd.DataFrame:
@@ -154,22 +205,20 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(
             f"data: {path} has more than one column named {', '.join(twice)}; give each its name."
         )
-    return pd.read_csv(
-        path,
-        keep_default_na=False,
-        na_values=_MISSING,
-        encoding="utf-8",
-        index_col=False,
-        low_memory=False,
-        **_EXACT,
-    )
+    how = {"keep_default_na": False, "na_values": _MISSING, "encoding": "utf-8", "index_col": False}
+    table = pd.read_csv(path, low_memory=False, **how, **_EXACT)
+
+    def again(names: list[str]) -> pd.DataFrame:
+        return pd.read_csv(path, dtype=str, usecols=names, **how)
+
+    return _with_exact_integers(table, again, typed=False)
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
     ".feather": _read_feather,
-    ".rds": _read_rds,
+    ".rds": read_rds,
     ".rda": _read_rdata,
     ".rdata": _read_rdata,
 }

@@ -16,6 +16,7 @@ from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.model_diff import model_diff
 from pymackay.compare.show.text import as_failure
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.reference.asker import Asker
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 
@@ -48,7 +49,7 @@ def assert_parity(
     tolerances: Mapping[str, float] | None = None,
     lme4: str = "auto",
     recordings: str | Path | None = None,
-    name: str = "model",
+    name: str = "",
 ) -> pm.Comparison:
     """Assert that a fit agrees with lme4's, or with another fit.
 
@@ -72,7 +73,8 @@ def assert_parity(
     recordings : path-like, optional
         Folder of the recordings; those that come along with the package unless given.
     name : str
-        What the name of a new recording begins with.
+        What the name of a new recording begins with. One name is one table: recorded again with
+        other data, its recording is replaced. Unless given it holds a checksum of the data.
 
     Returns
     -------
@@ -118,7 +120,7 @@ def judge(
     data: pd.DataFrame | None,
     source: Lme4,
     *,
-    name: str = "model",
+    name: str | Asker = "",
     tolerances: Mapping[str, float] | None = None,
     reml: bool | None = None,
     **arguments: Any,

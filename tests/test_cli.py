@@ -201,6 +201,25 @@ def test_record_writes_and_compare_reads(tmp_path):
     assert changed[1] == "  the data: column Days1"
 
 
+def test_recording_that_cannot_be_written(tmp_path):
+    path = tmp_path / "recorded"
+    path.write_text("a file in the folder's place")
+    text = bad("record", "sleepstudy", SLEEP, "--into", str(path))
+    assert text.startswith(f"error: recordings: {path} cannot be written (")
+    assert "give a folder that you may write to" in text
+
+
+def test_table_that_r_wrote_is_refused_by_column(tmp_path):
+    import rdata
+
+    path = tmp_path / "t.rds"
+    rdata.write_rds(path, {"a": 1.0})
+    for command in ("fit", "compare"):
+        text = bad(command, str(path), SLEEP)
+        assert text.startswith(f"error: data: {path} does not hold a data frame, but a list")
+        assert "In R: saveRDS(as.data.frame(x), file)" in text
+
+
 def test_report_that_cannot_be_written(tmp_path):
     result = run("compare", "sleepstudy", SLEEP, "--recorded", "--report", str(tmp_path / "a/b"))
     assert result.exit_code == 2

@@ -393,7 +393,162 @@ def test_any_order_will_do(project):
     result.stdout.re_match_lines([r"6 same optimum, 2 different model: FAILED"])
 
 
+# ---- what counts as failed
+
+
+_EXPECTED = """
+def bad():
+    fit = answer()
+    return fit.replace(beta=fit.beta + fit.std_error)
+
+@pytest.mark.xfail(strict=True)
+def test_known(lme4_parity):
+    lme4_parity.check(bad(), FORMULA, data())
+
+def test_raises(lme4_parity):
+    with pytest.raises(pm.testing.ParityFailure):
+        lme4_parity.check(bad(), FORMULA, data())
+
+tries = []
+
+def test_flaky(lme4_parity):
+    tries.append(1)
+    lme4_parity.check(answer() if len(tries) > 1 else bad(), FORMULA, data())
+
+def test_flaky_in_vain(lme4_parity):
+    lme4_parity.check(bad(), FORMULA, data())
+"""
+
+# what plugins do that run a failing test again
+_AGAIN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if "flaky" in item.name and any(report.failed for report in reports):
+        for report in reports:
+            report.outcome = "rerun" if report.failed else report.outcome
+            item.ihook.pytest_runtest_logreport(report=report)
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+def pytest_report_teststatus(report):
+    if report.outcome == "rerun":
+        return "rerun", "R", "RERUN"
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_failed_is_what_pytest_counts_as_failed(project, workers):
+    with_recordings(project)
+    write_test(project, _EXPECTED)
+    project.makeconftest(_AGAIN)
+    result = run_apart(project, "--lme4=recorded", *workers)
+    result.assert_outcomes(passed=2, xfailed=1, failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"1 same optimum, 1 different model: FAILED, "
+            r"2 different model: not ok, as its test expects",
+            r"  \S+::test_flaky_in_vain: Different model: .*",
+            r"against .*: 4",
+        ]
+    )
+    assert "::test_known: " not in result.stdout.str()
+    assert result.stdout.str().count("::test_flaky_in_vain: ") == 1
+
+
+def test_a_lost_recording_fails_the_session(project):
+    write_test(
+        project,
+        """
+import json
+
+@pytest.mark.parametrize("table", ["one", "two"])
+def test_it(request, table):
+    event = {"recordings": [["a.json", "new", [], table]]}
+    request.node.user_properties.append(("lme4_parity", json.dumps(event)))
+""",
+    )
+    result = run(project, "--lme4=record")
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.re_match_lines([r"recordings: 1 new", r"  LOST: a.json was written for two .*"])
+
+
 # ---- recording
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_where_nothing_can_be_written_is_told_before_r_is_asked(project, monkeypatch, workers):
+    write_test(project, _ALONE)
+    (project.path / "lme4_recordings").write_text("a file in the folder's place")
+    for name, value in _NO_R.items():
+        monkeypatch.setenv(name, value)
+    result = run_apart(project, "--lme4=record", *workers)
+    result.assert_outcomes(failed=1)
+    said = result.stdout.str()
+    assert re.search(r"ArgumentError: recordings: \S+lme4_recordings cannot be written \(", said)
+    assert "give a folder that you may write to" in said
+    assert "1 no verdict: FAILED" in said and "_files.py" not in said
+
+
+_SIGNS = """
+import numpy as np, pandas as pd
+
+@pytest.mark.parametrize("slope", [-1, 1])
+def test_slope(lme4_parity, slope):
+    r = np.random.default_rng(3)
+    k, x = np.repeat(np.arange(9), 8), r.normal(size=72)
+    y = slope * x + r.normal(size=9)[k] + r.normal(size=72)
+    table = pd.DataFrame({"y": y, "x": x, "g": [f"s{j}" for j in k]})
+    formula = "y ~ x + (1 | g)"
+    lme4_parity.check(pm.lmer(formula, table), formula, table)
+"""
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("how", ["one process", "two workers", "one test a run"])
+def test_ids_that_differ_in_one_sign_have_two_recordings(project, how):
+    write_test(project, _SIGNS)
+    if how == "two workers":
+        run_apart(project, "--lme4=record", "-n", "2").assert_outcomes(passed=2)
+    elif how == "one process":
+        result = run(project, "--lme4=record")
+        result.assert_outcomes(passed=2)
+        assert "no test that ran" not in result.stdout.str()
+    else:
+        for slope in ("-1", "1"):
+            result = run(project, "--lme4=record", f"test_model.py::test_slope[{slope}]")
+            result.assert_outcomes(passed=1)
+            result.stdout.re_match_lines([r"recordings: 1 new"])
+            assert "no test that ran" not in result.stdout.str()
+    assert len(list((project.path / "lme4_recordings").iterdir())) == 2
+    run(project, "--lme4=recorded").assert_outcomes(passed=2)
+
+
+@pytest.mark.live
+def test_recordings_of_long_and_foreign_names(project):
+    name = "test_" + 20 * "模型と参照の比較"
+    write_test(project, _ALONE.replace("test_it", name))
+    run(project, "--lme4=record").assert_outcomes(passed=1)
+    run(project, "--lme4=recorded").assert_outcomes(passed=1)
+
+
+@pytest.mark.live
+def test_a_recording_under_an_earlier_name_stays_in_its_file(project):
+    write_test(project, _RECORDED)
+    run(project, "--lme4=record", "-k", "reml").assert_outcomes(passed=1)
+    folder = project.path / "lme4_recordings"
+    (path,) = folder.iterdir()
+    parts = path.name.split("-")
+    before = path.rename(folder / "-".join([*parts[:3], parts[-1]]))  # it had no checksum
+    run(project, "--lme4=recorded", "-k", "reml").assert_outcomes(passed=1)
+    result = run(project, "--lme4=record", "-k", "reml")
+    result.stdout.re_match_lines([r"recordings: 1 unchanged"])
+    assert list(folder.iterdir()) == [before]
 
 
 _RECORDED = """

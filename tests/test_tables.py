@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 
 import pymackay as pm
@@ -159,6 +162,135 @@ def test_rds_gives_the_same_fit(tmp_path):
     formula = "Reaction ~ Days + (Days | Subject)"
     fit = pm.lmer(formula, read_table(str(tmp_path / "s.rds")))
     assert fit.criterion == pm.lmer(formula, sleep).criterion
+
+
+IDS = [1234567890123456789, None, 5, -(2**62) - 1]
+
+
+def check_ids(found: pd.Series, ids: list[int | None]) -> None:
+    assert [None if pd.isna(value) else int(value) for value in found] == ids
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        IDS,
+        [2**64 - 3, None, 1, 2],
+        [None, -1, 2**64 - 3, 2],
+        [10**25 + 1, None, 1, 2],
+        [2**53 + 1, None, None, 1],
+    ],
+)
+def test_whole_numbers_keep_their_digits_beside_missing_cells(tmp_path, ids):
+    path = str(tmp_path / "t.csv")
+    pd.DataFrame({"id": pd.Series(ids, dtype=object), "x": 1.5}).to_csv(path, index=False)
+    check_ids(read_table(path)["id"], ids)
+    if max(abs(i) for i in ids if i) < 2**63:
+        assert read_table(path)["id"].dtype == pd.Int64Dtype()
+    assert read_table(path)["x"].dtype == np.float64
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e18", "Inf"])
+def test_numbers_that_are_not_all_whole_stay_doubles(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(f"id,x\n9007199254740993,1\n,2\n{text},3\n", encoding="utf-8")
+    assert read_table(str(path))["id"].dtype == np.float64
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_ids_of_typed_files_keep_their_digits(tmp_path, suffix):
+    import pyarrow as pa
+
+    types = {"signed": pa.int64(), "decimal": pa.decimal128(30, 0), "small": pa.int64()}
+    columns = {"signed": IDS, "decimal": [Decimal(10**25 + 1), None, Decimal(1), Decimal(2)]}
+    columns["small"] = [1, None, 2, 3]
+    table = pa.table({name: pa.array(columns[name], kind) for name, kind in types.items()})
+    table = table.append_column("unsigned", pa.array([2**64 - 1, None, 2, 3], pa.uint64()))
+    path = str(tmp_path / f"t.{suffix}")
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(table, path)
+    else:
+        pyarrow.feather.write_feather(table, path)
+    found = read_table(path)
+    check_ids(found["signed"], IDS)
+    check_ids(found["decimal"], [10**25 + 1, None, 1, 2])
+    check_ids(found["unsigned"], [2**64 - 1, None, 2, 3])
+    assert found["small"].dtype == np.float64
+
+
+R_COLUMNS = {
+    # column of six rows in R -> what is read, or what is said of it
+    "structure(c(1:6) * 5e-324, class = 'integer64')": [1, 2, 3, 4, 5, 6],
+    "structure(c(1:5 * 5e-324, -0), class = 'integer64')": [1, 2, 3, 4, 5, None],
+    "as.Date('2024-01-01') + 0:5": [19723.0, 19724.0, 19725.0, 19726.0, 19727.0, 19728.0],
+    "as.POSIXct(1:6, origin = '1970-01-01', tz = 'UTC')": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "as.difftime(c(1:5, NA), units = 'hours')": [1, 2, 3, 4, 5, None],
+    "structure(1:6 + 0.5, class = c('haven_labelled', 'vctrs_vctr', 'double'))":
+        [1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
+    "c(TRUE, FALSE, NA, TRUE, TRUE, TRUE)": [True, False, None, True, True, True],
+    "local({x <- '\\xe9'; Encoding(x) <- 'latin1'; c(x, NA, 'b', 'b', 'b', 'b')})":
+        ["é", None, "b", "b", "b", "b"],
+    "addNA(factor(c(NA, 'a', 'b', 'a', 'b', 'a')))": ["NA", "a", "b", "a", "b", "a"],
+    "addNA(factor(rep(c('b', 'a'), 3)))": ["b", "a", "b", "a", "b", "a"],
+    "array(1:6 + 0.5)": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
+    "scale(1:6)": r"column 'z' is a matrix, such as scale\(\) makes one.*as\.numeric\(d\$z\)",
+    "matrix(1:12, 6)": "column 'z' is a matrix",
+    "as.POSIXlt(as.POSIXct(1:6, origin = '1970-01-01'))": r"POSIXlt.*as\.POSIXct\(d\$z\)",
+    "data.frame(a = 1:6, b = 1:6)": "class data.frame",
+    "I(as.list(1:6))": r"column 'z' is a list .*unlist\(d\$z\)",
+    "structure(1:6 * 5e-324, class = 'nanotime')": r"class nanotime.*as\.character",
+    "structure(1:6 + 0.5, class = 'mine')": "class mine, which only R can read",
+    "addNA(factor(c(NA, 'NA', 'b', 'a', 'b', 'a')))": 'a level NA and a level "NA"',
+    "rep('\\xff\\xfe', 6)": "text in an unknown encoding",
+    "as.raw(1:6)": "what only R can read, such as functions or raw bytes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def r_columns(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("columns")
+    lines = [
+        f"d <- data.frame(y = 1:6); d$z <- {column}; saveRDS(d, '{folder}/{k}.rds')"
+        for k, column in enumerate(R_COLUMNS)
+    ]
+    subprocess.run(["Rscript", "--vanilla", "-e", "\n".join(lines)], check=True)
+    return folder
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("column", R_COLUMNS)
+def test_a_column_of_rds_is_what_r_has_or_is_named(r_columns, column):
+    path, expected = str(r_columns / f"{list(R_COLUMNS).index(column)}.rds"), R_COLUMNS[column]
+    if isinstance(expected, str):
+        with pytest.raises(pm.DataError, match=expected) as caught:
+            read_table(path)
+        assert path in str(caught.value) and "In R" in str(caught.value)
+        return
+    found = read_table(path)["z"]
+    assert [None if pd.isna(value) else value for value in found] == expected
+    if "factor" in column:
+        assert sorted(found.cat.categories) == sorted(set(expected))
+
+
+R_OBJECTS = {
+    "lme4::lmer(y ~ 1 + (1 | g), data.frame(y = rnorm(40), g = rep(letters[1:8], 5)))": "lmerMod",
+    "Matrix::sparseMatrix(1:3, 1:3, x = 1:3 + 0.5)": "dgCMatrix",
+    "lm(y ~ x, data.frame(y = rnorm(9), x = 1:9))": "class lm",
+    "list(a = 1, b = data.frame(x = 1))": "a list",
+    "function(x) x": "a function",
+    "NULL": "NULL",
+}
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("made", R_OBJECTS)
+def test_what_rds_holds_is_named(tmp_path, made):
+    path = str(tmp_path / "t.rds")
+    code = f"set.seed(1); suppressMessages(saveRDS({made}, commandArgs(TRUE)[1]))"
+    subprocess.run(["Rscript", "--vanilla", "-e", code, path], check=True)
+    with pytest.raises(pm.DataError, match="does not hold a data frame, but") as caught:
+        read_table(path)
+    assert R_OBJECTS[made] in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["noise", "cut", "vector", "workspace"])

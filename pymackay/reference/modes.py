@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import re
-import tempfile
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pymackay._files import alone_in
 from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
+from pymackay.reference.asker import Asker
 from pymackay.reference.changes import Change, changes
 from pymackay.reference.question import Question
 from pymackay.reference.recorded import RecordedStore, Recording, file_suffix
@@ -62,16 +59,17 @@ class Lme4:
         self.tight = self.tight or self.mode == "tight"
         self.changes: list[Change] = []
         self._recordings = self.folder or r_reference_path("recorded")
-        self._taken: dict[tuple[str, str], str] = {}
+        self._taken: dict[Path, str] = {}
 
-    def ask(self, question: Question, name: str = "model") -> Fit:
+    def ask(self, question: Question, name: str | Asker = "") -> Fit:
         """Return lme4's fit.
 
         Parameters
         ----------
         question : Question
-        name : str
-            Who asks: what the name of a new recording begins with.
+        name : str or Asker
+            Who asks: what the name of a new recording begins with. Unless given it holds a checksum
+            of the data, so that no two tables share a recording.
 
         Raises
         ------
@@ -81,8 +79,13 @@ class Lme4:
             If a recording is needed, and none fits: the message says what has changed.
         RError
             If R stops with an error.
+        ArgumentError
+            If a recording cannot be written, or would take the place of one of other data that was
+            made under the same name.
         """
-        name = re.sub(r"[^\w.]+", "_", name).strip("_") or "model"
+        if isinstance(name, str):
+            parts = name.split(".") if name else ["model", question.table.sha256()[:12]]
+            name = Asker.of(*parts)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RWarning)  # they stay in the fit's messages
             if self.mode == "record":
@@ -91,7 +94,7 @@ class Lme4:
                 return self._recorded(question, name)
             return self._live(question, name)
 
-    def _live(self, question: Question, name: str) -> Fit:
+    def _live(self, question: Question, name: Asker) -> Fit:
         from pymackay.reference import lme4
         from pymackay.reference.r_session import why_unavailable
 
@@ -105,10 +108,10 @@ class Lme4:
         except RecordingError as error:
             raise RUnavailableError(f"{why_unavailable()} {error}") from None
 
-    def _recorded(self, question: Question, name: str) -> Fit:
+    def _recorded(self, question: Question, name: Asker) -> Fit:
         return self._find(question, name).fit(question, self._how)
 
-    def _find(self, question: Question, name: str) -> Recording:
+    def _find(self, question: Question, name: Asker) -> Recording:
         try:
             return self._store.find(question)
         except RecordingError as error:
@@ -122,45 +125,48 @@ class Lme4:
     def _store(self) -> RecordedStore:
         return RecordedStore(self._recordings, cure=self.cure)
 
-    def _others(self, question: Question, name: str) -> str:
+    def _others(self, question: Question, name: Asker) -> str:
         """Say what else is recorded under this name: the formula may have changed."""
         said = [
             f"{path.name} is of {_asked(Recording.read(path))}"
-            for path in sorted(self._recordings.glob(f"{name}-*.json"))
+            for path in name.recordings(self._recordings)
             if not path.name.endswith(file_suffix(question))
         ]
         return f" Recorded under this name: {'; '.join(said)}." if said else ""
 
-    def _record(self, question: Question, name: str) -> Fit:
-        from pymackay.reference.record import record
+    def _record(self, question: Question, name: Asker) -> Fit:
+        from pymackay.reference.record import record_to, recordings_written
 
-        with _alone(self._recordings):
-            stem, old = self._place(question, name)
-            self._claim(stem, question)
-            path = record(question, self._recordings, stem)
+        with contextlib.ExitStack() as until_written:
+            with recordings_written(self._recordings):
+                self._recordings.mkdir(parents=True, exist_ok=True)
+                until_written.enter_context(alone_in(self._recordings))
+            path, old = self._place(question, name)
+            self._claim(path, question)
+            record_to(question, path)
         new = Recording.read(path)
         self.changes.append(changes(path, old, new))
         return new.fit(question, self._how)
 
-    def _place(self, question: Question, name: str) -> tuple[str, Recording | None]:
-        """Return what the file's name begins with, and the recording that it replaces.
+    def _place(self, question: Question, name: Asker) -> tuple[Path, Recording | None]:
+        """Return the file, and the recording in it that is replaced.
 
         A model that is recorded already, under whatever name, stays in its file.
         """
         try:
             old = self._store.find(question)
         except RecordingError:
-            mine = sorted(self._recordings.glob(f"{name}-*{file_suffix(question)}"))
-            return name, _readable(mine[0]) if mine else None
-        return old.path.name.split("-")[0], old
+            path = self._recordings / name.file_name(question)
+            return path, _readable(path) if path.exists() else None
+        return old.path, old
 
-    def _claim(self, stem: str, question: Question) -> None:
+    def _claim(self, path: Path, question: Question) -> None:
         """Refuse to write one file twice, for different data."""
         data = question.table.sha256()
-        if self._taken.setdefault((stem, question.key), data) != data:
+        if self._taken.setdefault(path, data) != data:
             raise ArgumentError(
-                f"name: {stem} asks for two models with one formula and different data, which "
-                f"would share a recording. Give each a name of its own."
+                f"name: two models with one formula and different data would share the recording "
+                f"{path.name}. Give each a name of its own."
             )
 
 
@@ -179,18 +185,3 @@ def _readable(path: Path) -> Recording | None:
         return Recording.read(path)
     except RecordingError:  # damaged: it is about to be replaced
         return None
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes that record into the same folder waiting."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows; there one process records at a time
-        yield
-        return
-    user = os.getuid()  # another user's lock cannot be opened
-    key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    with open(Path(tempfile.gettempdir()) / f"pymackay-{user}-{key}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

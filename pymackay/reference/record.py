@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -14,16 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from pymackay._files import refused, whole_file
 from pymackay._resources import r_reference_path
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.reference.asker import file_name
 from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question
 from pymackay.reference.r_session import session
-from pymackay.reference.recorded import FORMAT, content_sha256, file_suffix
+from pymackay.reference.recorded import FORMAT, content_sha256
 from pymackay.reference.scripts import script_hashes
 
-__all__ = ["listed_questions", "main", "record"]
+__all__ = ["listed_questions", "main", "record", "record_to", "recordings_written"]
 
 LONGEST_ROWS = 2000  # fitted values and residuals of more rows are left out
 LONGEST_BLOCKS = 20_000  # and so are condvar and pev of more numbers than these together
@@ -51,9 +54,43 @@ def record(question: Question, folder: str | Path, name: str) -> Path:
 
     Raises
     ------
+    ArgumentError
+        If the name is none, or the file cannot be written.
     RUnavailableError, RError
         If R is not there, or stops with an error.
     """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ArgumentError(f"name: letters, digits, '.', '-' and '_' are expected, not {name!r}.")
+    return record_to(question, Path(folder) / file_name(question, name))
+
+
+def record_to(question: Question, path: Path) -> Path:
+    """Do what `record` does, under the name that is given.
+
+    Raises
+    ------
+    ArgumentError
+        If the file cannot be written.
+    RUnavailableError, RError
+        As `record`.
+    """
+    with recordings_written(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    text = _layout(_content(question)) + "\n"
+    with recordings_written(path.parent), whole_file(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def recordings_written(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Say which folder of recordings it is that cannot be written, if it cannot."""
+    return refused(
+        f"recordings: {folder}", "give a folder that you may write to, on a disk with room"
+    )
+
+
+def _content(question: Question) -> dict[str, Any]:
+    """Ask lme4, and return what the file holds."""
     if question.theta is None:
         answers = {how: answer_of(question, how) for how in _OPTIMA}
     else:
@@ -72,10 +109,7 @@ def record(question: Question, folder: str | Path, name: str) -> Path:
         "not_recorded": left_out,
     }
     content["content_sha256"] = content_sha256(content)
-    path = Path(folder) / _file_name(question, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, _layout(content) + "\n")
-    return path
+    return content
 
 
 def listed_questions(models: Path) -> Iterator[tuple[str, Question]]:
@@ -158,20 +192,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def _file_name(question: Question, name: str) -> str:
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ArgumentError(f"name: letters, digits, '.', '-' and '_' are expected, not {name!r}.")
-    words = re.sub(r"[^\w.]+", "_", question.formula).strip("_")[:60]
-    return f"{name}-{words}-{'reml' if question.reml else 'ml'}{file_suffix(question)}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file at once, so that an interruption leaves the old one whole."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _layout(value: Any, indent: int = 0) -> str:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from pymackay._parts import check_shapes, check_type, content_sha256
 from pymackay._resources import r_reference_path
 from pymackay.errors import RecordingError
 from pymackay.reference.answer import fit_from_answer
 from pymackay.reference.question import Question
+from pymackay.reference.recording_format import FORMAT, LARGEST, Content
 from pymackay.results import Engine, Fit
 
 __all__ = ["FORMAT", "RecordedStore", "Recording", "content_sha256", "file_suffix"]
 
-FORMAT = 1
 HOW_TO_RECORD = "On a machine with R, make one with: python -m pymackay.reference.record"
 
 
@@ -50,8 +51,10 @@ class Recording:
             If it is not JSON, of another format, or was changed after it was made.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            if path.stat().st_size > LARGEST:
+                raise ValueError(f"more than {LARGEST >> 20} MiB")
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
             raise RecordingError(f"{path}: cannot be read ({error}). Record it again.") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise RecordingError(
@@ -62,6 +65,10 @@ class Recording:
                 f"{path}: does not match its own checksum, so a number or a name in it was changed "
                 "after lme4 gave it. Take the file from version control, or record it again."
             )
+        try:
+            check_type(content, Content, "the recording")
+        except RecordingError as error:
+            raise _damaged(path, error) from None
         return cls(path, content)
 
     def difference(self, question: Question) -> str:
@@ -82,11 +89,27 @@ class Recording:
         return f"column {added[0]!r} is not in the recording" if added else ""
 
     def fit(self, question: Question, how: str) -> Fit:
-        """Return the recorded answer to `question`, whose data are known to be the same."""
+        """Return the recorded answer to `question`, whose data are known to be the same.
+
+        Raises
+        ------
+        RecordingError
+            If it holds no such answer, or one whose parts do not go together.
+        """
         answer = self.content["answers"].get(how)
         if answer is None:
             raise RecordingError(f"{self.path}: holds no {how} answer. {HOW_TO_RECORD}.")
-        made_by = self.content["made_by"]
+        try:
+            self._check_presence(answer)
+            fit = self._made(question, answer)
+            check_type(fit, Fit, "the fit")
+            check_shapes(fit)
+            self._check_blocks(answer, fit)
+        except (RecordingError, ValueError, TypeError, LookupError, OverflowError) as error:
+            raise _damaged(self.path, error) from None
+        return fit
+
+    def _made(self, question: Question, answer: Mapping[str, Any]) -> Fit:
         left_out = dict(self.content["not_recorded"])
         left_out["evaluate"] = "a recording holds one theta only"
         return fit_from_answer(
@@ -94,11 +117,37 @@ class Recording:
             formula=question.formula,
             reml=bool(question.reml),
             index=question.data.index,
-            engine=Engine("lme4", made_by["versions"], source="recorded"),
+            engine=Engine("lme4", self.content["made_by"]["versions"], source="recorded"),
             not_offered=left_out,
             condvar=_source(answer.get("condvar")),
             pev=_source(answer.get("pev")),
         )
+
+    def _check_presence(self, answer: Mapping[str, Any]) -> None:
+        """Check that what is null, or is not, is so for a reason that the file gives."""
+        model, asked = self.content["model"], self.content["asked"]
+        for name in ("fitted", "residuals", "condvar", "pev"):
+            if (answer.get(name) is None) != (name in self.content["not_recorded"]):
+                raise RecordingError(f"{name} is null without a reason, or is not null with one")
+        if (model["weights"] is None) == ("weights" in asked):
+            raise RecordingError("the model's weights are not those that were asked for")
+        offset = "offset" in asked or (model["offset"] is not None and "offset" in asked["formula"])
+        if (model["offset"] is not None) != offset:
+            raise RecordingError("the model's offset is not the one that was asked for")
+        rows = model["rows"]
+        if rows is not None and not all(a < b for a, b in itertools.pairwise([-1, *rows])):
+            raise RecordingError("the rows of the model are not in their order")
+
+    def _check_blocks(self, answer: Mapping[str, Any], fit: Fit) -> None:
+        """Check the shapes of the variances, each (levels, q, q)."""
+        for name in ("condvar", "pev"):
+            blocks = answer.get(name)
+            if blocks is None:
+                continue
+            shapes = {group: np.array(b, dtype=np.float64).shape for group, b in blocks.items()}
+            expected = {g: (*table.shape, table.shape[1]) for g, table in fit.ranef.items()}
+            if shapes != expected:
+                raise RecordingError(f"{name} should have the shapes {expected}, not {shapes}")
 
 
 class RecordedStore:
@@ -182,14 +231,15 @@ def file_suffix(question: Question) -> str:
     return f"-{question.key[:12]}.json"
 
 
-def content_sha256(content: Mapping[str, Any]) -> str:
-    """Return the checksum of a recording, over all that it holds but the checksum itself.
+def _damaged(path: Path, error: Exception) -> RecordingError:
+    return RecordingError(
+        f"{path}: is damaged, or no recording of lme4: {error}. Take the file from version "
+        f"control, or record it again."
+    )
 
-    Layout and the order of keys do not matter; every digit does.
-    """
-    rest = {key: value for key, value in content.items() if key != "content_sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _source(blocks: Mapping[str, Any] | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import pickle
 import warnings
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from infer_tables import crossed_table
+from mutations import mutations
 from tolerances import tol
 
 import pymackay as pm
@@ -239,6 +241,129 @@ def test_missing_parts(saved: Path) -> None:
         pm.load_fit(saved.with_name("nowhere"))
     saved.write_bytes(saved.read_bytes()[:-200])
     with pytest.raises(pm.RecordingError, match="is cut off"):
+        pm.load_fit(saved)
+
+
+def _with_members(path: Path, changes: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> Path:
+    """Return a copy of an archive in which members have another content."""
+    other = path.with_name("other")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", how) as new:
+        for name in old.namelist():
+            new.writestr(name, changes.get(name, old.read(name)))
+    return other
+
+
+def _unsealed(path: Path, change: Any = None) -> Path:
+    """Return a copy as the first version wrote it, without checksums, and changed."""
+
+    def without(manifest: dict[str, Any]) -> None:
+        for name in ("content_sha256", "members"):
+            del manifest[name]
+        if change is not None:
+            change(manifest)
+
+    return _rewritten(path, without).rename(path.with_name("unsealed"))
+
+
+def test_a_file_without_checksums_is_read(saved: Path) -> None:
+    _same_fit(pm.load_fit(saved), pm.load_fit(_unsealed(saved)))
+
+
+def test_any_wrong_part_is_refused(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        manifest = json.loads(archive.read(MANIFEST))
+        arrays = {n: archive.read(n) for n in archive.namelist() if n != MANIFEST}
+    other = saved.with_name("other")
+    for k, (where, changed) in enumerate(mutations(manifest, longest=1)):
+        if k % 5 and not where.startswith("content_sha256"):  # each is refused; all take a minute
+            continue
+        with zipfile.ZipFile(other, "w") as archive:
+            for name, content in arrays.items():
+                archive.writestr(name, content)
+            archive.writestr(MANIFEST, json.dumps(changed))
+        if where == "content_sha256: missing":
+            _same_fit(pm.load_fit(saved), pm.load_fit(other))
+            continue
+        with pytest.raises(pm.RecordingError):
+            pm.load_fit(other)
+            pytest.fail(where)
+
+
+def _column(values: Any) -> Any:
+    return lambda m: m["fit"]["vcov"]["frame"].update(values=values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["fit"].update(sigma="x"),
+        lambda m: m["fit"].update(reml=1),
+        lambda m: m["fit"].update(criterion=True),
+        lambda m: m["fit"]["beta"]["series"][0].update(labels=[1, 2, 3]),
+        lambda m: m["fit"]["beta"]["series"][0]["labels"].pop(),
+        lambda m: m["fit"].update(varcorr={"dict": {}}),
+        lambda m: m["fit"]["theta"]["series"].__setitem__(1, {"objects": ["x"]}),
+        lambda m: m["fit"]["convergence"]["fields"].update(converged="yes"),
+        lambda m: m["fit"]["engine"]["fields"].update(versions=[]),
+        lambda m: m["model"].update(messages=None),
+        lambda m: m["model"]["blueprint"]["fixed"].update(levels=[]),
+        lambda m: m["model"].update(y=m["model"]["X"]),
+        lambda m: m["model"].update(X=m["model"]["y"]),
+        _column([]),
+        _column(["x", "y", "z"]),
+        _column([None, None, None]),
+    ],
+)
+def test_a_wrong_part_is_refused_without_checksums_too(saved: Path, change: Any) -> None:
+    with pytest.raises(pm.RecordingError):
+        pm.load_fit(_unsealed(saved, change))
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    how = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, how)
+    return header.getvalue()
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_asks_for_too_much_is_refused_before_it_is_given(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    path = saved if sealed else _unsealed(saved)
+    terabytes = _with_members(path, {"arrays/a0000.npy": _header((10**12,)) + bytes(80)})
+    with pytest.raises(pm.RecordingError, match=r"its member arrays/a0000\.npy is damaged"):
+        pm.load_fit(terabytes)
+    zeros = _with_members(path, {"arrays/a0000.npy": bytes(2**26)}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(pm.RecordingError, match=r"its member arrays/a0000\.npy|is damaged"):
+        pm.load_fit(zeros)
+    monkeypatch.setattr("pymackay.infer.keep._free_memory", lambda: 2.0**25)
+    with pytest.raises(pm.RecordingError, match=r"has 0\.1 GiB, and there is room for"):
+        pm.load_fit(zeros)
+    monkeypatch.setattr("pymackay.infer.keep._LARGEST_MANIFEST", 1000)
+    with pytest.raises(pm.RecordingError, match=r"its member manifest\.json has"):
+        pm.load_fit(path)
+
+
+@pytest.mark.parametrize("member", ["arrays/a0000.npy", MANIFEST])
+def test_members_that_cannot_be_opened(saved: Path, member: str) -> None:
+    encrypted = saved.with_name("encrypted")
+    content = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        place = archive.getinfo(member).header_offset
+    entry = content.index(member.encode(), content.index(b"PK\x01\x02")) - 46
+    for flags in (place + 6, entry + 8):
+        content[flags] |= 1
+    encrypted.write_bytes(content)
+    with pytest.raises(pm.RecordingError, match="is encrypted"):
+        pm.load_fit(encrypted)
+    with pytest.raises(pm.RecordingError, match=r"compressed in a way that fit\.save"):
+        pm.load_fit(_with_members(saved, {}, zipfile.ZIP_LZMA))
+    damaged = bytearray(saved.read_bytes())
+    for k in range(place + 60, place + 90):
+        damaged[k] ^= 0xFF
+    saved.write_bytes(damaged)
+    with pytest.raises(pm.RecordingError):
         pm.load_fit(saved)
 
 

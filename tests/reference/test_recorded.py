@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mutations import mutations
 from tolerances import tol
 
 import pymackay as pm
 from pymackay._resources import r_reference_path
 from pymackay.formula.normal import normal_formula
+from pymackay.reference.question import Question
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore, Recording, content_sha256
 from pymackay.reference.scripts import script_hashes
@@ -39,8 +42,6 @@ def recorded(formula: str, data: pd.DataFrame, **arguments: object) -> pm.Fit:
 
 
 def sleep_file() -> Path:
-    from pymackay.reference.question import Question
-
     return STORE.find(Question(FORMULA, pm.load_data("sleepstudy"))).path
 
 
@@ -199,6 +200,78 @@ def test_what_is_no_recording_is_refused(text: str | bytes, tmp_path: Path) -> N
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(pm.RecordingError, match="ecord it again"):
         Recording.read(path)
+
+
+# --- what a file holds is checked, even where its checksum is right
+
+
+def _sealed(content: dict, folder: Path) -> RecordedStore:
+    content["content_sha256"] = content_sha256(content)
+    (folder / sleep_file().name).write_text(json.dumps(content), encoding="utf-8")
+    return RecordedStore(folder)
+
+
+# what another value of the right type and shape makes of a fit: other names, words, versions
+_OPEN = re.compile(
+    r"made_by\.versions\.\w+: missing|model\.contrasts\.\w+: missing"
+    r"|answers\.default\.(warnings|messages): \['x'\]"
+    r"|answers\.default\.convergence\.(decrement|gradient|curvature): None"
+)
+
+
+@pytest.mark.parametrize("subset", [None, "Days > 1"])
+@pytest.mark.filterwarnings("ignore::pymackay.RWarning")
+def test_any_wrong_part_is_refused_or_changes_nothing(
+    sleep: pd.DataFrame, tmp_path: Path, subset: str | None
+) -> None:
+    question = Question(FORMULA, sleep, subset=subset)
+    source = STORE.find(question).path
+    content = json.loads(source.read_text(encoding="utf-8"))
+
+    def answer() -> str:
+        fit = RecordedStore(tmp_path).fit(question)
+        parts = (fit.vcov, fit.fitted, fit.residuals, fit.ranef["Subject"])
+        more = (fit.condvar, fit.pev, fit.model, fit.convergence, fit.engine, repr(fit))
+        return repr([*(part.to_numpy().tolist() for part in parts), *more])
+
+    (tmp_path / source.name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    right = answer()
+    for where, changed in mutations(content):
+        changed["content_sha256"] = content_sha256(changed)
+        (tmp_path / source.name).write_text(json.dumps(changed), encoding="utf-8")
+        try:
+            assert answer() == right or _OPEN.fullmatch(where), where
+        except pm.RecordingError:
+            continue
+
+
+def test_numbers_that_are_none_and_files_without_end(
+    sleep: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = Question(FORMULA, sleep)
+    content = json.loads(sleep_file().read_text(encoding="utf-8"))
+    path = tmp_path / sleep_file().name
+    for text in ("NaN", "Infinity", "9" * 5000, "[" * 100_000):
+        changed = json.dumps(content).replace('"criterion": ', f'"criterion": {text}, "x": ', 1)
+        path.write_text(changed, encoding="utf-8")
+        with pytest.raises(pm.RecordingError, match="cannot be read"):
+            RecordedStore(tmp_path).fit(question)
+    _sealed(content, tmp_path)
+    monkeypatch.setattr("pymackay.reference.recorded.LARGEST", 1000)
+    with pytest.raises(pm.RecordingError, match="cannot be read"):
+        RecordedStore(tmp_path).fit(question)
+
+
+def test_the_message_names_the_part_and_the_cure(sleep: pd.DataFrame, tmp_path: Path) -> None:
+    content = json.loads(sleep_file().read_text(encoding="utf-8"))
+    content["answers"]["default"]["vcov"] = [[1.0, 2.0]]
+    with pytest.raises(pm.RecordingError, match=r"is damaged.*record it again"):
+        _sealed(content, tmp_path).fit(Question(FORMULA, sleep))
+    content["answers"]["default"]["vcov"] = [["1", 2.0], [2.0, 3.0]]
+    with pytest.raises(
+        pm.RecordingError, match="answers, default, vcov should be a number, not '1'"
+    ):
+        _sealed(content, tmp_path).fit(Question(FORMULA, sleep))
 
 
 # --- other questions are refused, with the reason

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay._parts import check_type
 from pymackay.errors import DataError, RecordingError
 from pymackay.model.bases.polynomial import PolynomialBasis
 from pymackay.model.bases.splines import BSplineBasis, NaturalSplineBasis
@@ -197,7 +198,9 @@ class Decoder:
         """Make an object of one of the classes of the closed list."""
         if name not in _CLASSES:
             raise RecordingError(f"an object of the unknown kind {name!r} stands in the file")
-        return _CLASSES[name](**{key: self.decode(item) for key, item in fields.items()})
+        made = _CLASSES[name](**{key: self.decode(item) for key, item in fields.items()})
+        check_type(made, _CLASSES[name], f"a {name}")
+        return made
 
     def objects(self, items: list[Any]) -> np.ndarray:
         """Return an array of values other than numbers."""
@@ -243,4 +246,6 @@ class Decoder:
         if "values" in parts:
             return pd.Index(self.decode(parts["values"]), name=name)
         labels = [self.decode(label) for label in parts["labels"]]
+        if any(isinstance(label, list | dict) for label in labels):
+            raise RecordingError("a label is a list")
         return pd.Index(labels, dtype=object if parts["kind"] == "object" else None, name=name)

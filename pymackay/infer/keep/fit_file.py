@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
+import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
+from pymackay._files import refused, whole_file
+from pymackay._parts import check_shapes, check_type, content_sha256
 from pymackay._version import __version__
-from pymackay.errors import ArgumentError, PymackayError, RecordingError
+from pymackay.errors import RecordingError
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
@@ -25,6 +27,7 @@ from pymackay.model.sums.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
 from pymackay.solve.exact.make import make_solver
+from pymackay.solve.iterative.choice import _free_memory
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.solver import Solver
 
@@ -33,6 +36,11 @@ __all__ = ["FORMAT", "VERSION", "load_fit", "save"]
 FORMAT = "pymackay fit"
 VERSION = 1
 MANIFEST = "manifest.json"
+_CHANGED = (
+    "is damaged, or was changed after it was saved: it does not match its checksum; save the fit "
+    "again"
+)
+_LARGEST_MANIFEST = 2**30  # bytes; labels of ten million rows have a third
 
 _SOURCES = ("condvar_source", "pev_source", "evaluate_source")
 _FIELDS = tuple(
@@ -44,9 +52,10 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     """Save a fit, with all that its methods need.
 
     The file is a zip archive: ``manifest.json`` holds the format's name and version and every
-    number, name and table; each array is a member ``arrays/<name>.npy``, which the manifest refers
-    to. It holds the response and the model's columns, and so the data. It is written under another
-    name and moved when it is complete.
+    number, name and table, with a checksum of all that and the CRC-32 of every other member; each
+    array is a member ``arrays/<name>.npy``, which the manifest refers to. It holds the response
+    and the model's columns, and so the data. It is there whole or not at all, whatever interrupts
+    the writing.
 
     Parameters
     ----------
@@ -95,7 +104,7 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
             for name, source in (("condvar", fit.condvar_source), ("pev", fit.pev_source))
             if source is not None
         }
-    return _write(Path(path), json.dumps(manifest, allow_nan=False), encoder.arrays)
+    return _write(Path(path), manifest, encoder.arrays)
 
 
 def load_fit(path: str | os.PathLike[str]) -> Fit:
@@ -113,8 +122,8 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     Raises
     ------
     RecordingError
-        If the file is missing, is something else (a pickle is never read), is damaged or
-        incomplete, or has a newer version.
+        If the file is missing, is something else (a pickle is never read), is damaged, incomplete
+        or changed, asks for more memory than is free, or has a newer version.
 
     Examples
     --------
@@ -136,33 +145,32 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
         raise RecordingError(
             f"{path} cannot be read ({error.strerror or error}); give a file that fit.save wrote"
         ) from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error) as error:
         raise RecordingError(f"{path} {_what_else(path)}") from error
-    except PymackayError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+    except MemoryError as error:
         raise RecordingError(
-            f"{path} is damaged: what it holds does not make a fit ({error}); save the fit again"
+            f"{path} cannot be used: it asks for more memory than there is; load it on a machine "
+            f"with more, or save the fit again if it is damaged"
+        ) from error
+    except Exception as error:  # whatever a wrong part leads to on the way to a fit
+        raise RecordingError(
+            f"{path} is damaged: what it holds does not make a fit ({type(error).__name__}: "
+            f"{error}); save the fit again"
         ) from error
 
 
-def _write(path: Path, manifest: str, arrays: dict[str, np.ndarray]) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MANIFEST, manifest)
-            for name, values in arrays.items():
-                with archive.open(_member(name), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, values, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise ArgumentError(
-            f"path: {path} cannot be written ({error.strerror}); give a file in a folder that "
-            f"exists and that you may write to"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+def _write(path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    with (
+        refused(f"path: {path}"),
+        whole_file(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, values in arrays.items():
+            with archive.open(_member(name), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
+        manifest["members"] = {info.filename: info.CRC for info in archive.infolist()}
+        manifest["content_sha256"] = content_sha256(manifest)
+        archive.writestr(MANIFEST, json.dumps(manifest, allow_nan=False))
     return path
 
 
@@ -172,36 +180,85 @@ def _member(name: str) -> str:
 
 def _read(archive: zipfile.ZipFile) -> Fit:
     manifest = _manifest(archive)
-
-    def read_array(name: str) -> np.ndarray:
-        try:
-            content = archive.read(_member(name))
-        except KeyError as error:
-            raise RecordingError(f"its member {_member(name)} is missing") from error
-        return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-
-    decoder = Decoder(read_array)
+    sums = manifest.get("members", {})
+    decoder = Decoder(lambda name: _read_array(archive, _member(name), sums))
     values = {name: decoder.decode(item) for name, item in manifest["fit"].items()}
     unknown = set(values) - set(_FIELDS)
     if unknown:
         raise RecordingError(f"it holds {', '.join(sorted(unknown))}, which this version lacks")
     if "model" not in manifest:
         variances = {name: decoder.decode(item) for name, item in manifest["variances"].items()}
-        return Fit(**values, **_given(variances))
-    model = decode_model(manifest["model"], decoder)
-    solver = _make_again(decoder.decode(manifest["solver"]), model, values["reml"])
-    problem = Problem(model, solver)
-    return Fit(**values, **_computed(problem, values["theta"].to_numpy(), values["sigma"]))
+        fit = Fit(**values, **_given(variances))
+        check_type(fit, Fit, "the fit")
+    else:
+        model = decode_model(manifest["model"], decoder)
+        check_shapes(Fit(**{**values, "model": model.summary()}))
+        solver = _make_again(decoder.decode(manifest["solver"]), model, values["reml"])
+        problem = Problem(model, solver)
+        fit = Fit(**values, **_computed(problem, values["theta"].to_numpy(), values["sigma"]))
+        check_type(fit, Fit, "the fit")
+        check_shapes(fit)
+    _check_sum(manifest)
+    return fit
+
+
+def _check_sum(manifest: dict[str, Any]) -> None:
+    """Refuse what was changed after it was saved; the first files had no checksums."""
+    if "content_sha256" not in manifest:
+        return
+    if manifest["content_sha256"] != content_sha256(manifest):
+        raise RecordingError(f"its manifest {_CHANGED}")
+
+
+def _open(archive: zipfile.ZipFile, name: str, largest: float) -> IO[bytes]:
+    """Open a member, unless it is none that fit.save wrote or has more bytes than will do."""
+    try:
+        member = archive.getinfo(name)
+    except KeyError:
+        raise RecordingError(f"its member {name} is missing; save the fit again") from None
+    if member.flag_bits & 0x1:
+        raise RecordingError(f"its member {name} is encrypted, which fit.save does not do")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise RecordingError(f"its member {name} is compressed in a way that fit.save does not use")
+    if member.file_size > largest:
+        raise RecordingError(
+            f"its member {name} has {member.file_size / 2**30:.1f} GiB, and there is room for "
+            f"{largest / 2**30:.1f}; load it on a machine with more memory, or save the fit again "
+            f"if it is damaged"
+        )
+    return archive.open(member)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, sums: dict[str, int]) -> np.ndarray:
+    """Read an array whose header asks for the bytes that are there, and no more."""
+    with _open(archive, name, _free_memory()) as member:
+        if sums and sums.get(name) != archive.getinfo(name).CRC:
+            raise RecordingError(f"its member {name} {_CHANGED}")
+        version = np.lib.format.read_magic(member)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = reader(member)
+        asked = math.prod(shape) * dtype.itemsize
+        there = archive.getinfo(name).file_size - member.tell()
+    if dtype.kind not in "biuf" or asked != there:
+        raise RecordingError(
+            f"its member {name} is damaged: its header asks for {shape} numbers of type {dtype}, "
+            f"{asked} bytes, and there are {there}; save the fit again"
+        )
+    with archive.open(name) as member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     if MANIFEST not in archive.namelist():
         raise RecordingError(f"it has no {MANIFEST}, so fit.save did not write it")
-    manifest = json.loads(archive.read(MANIFEST))
+    with _open(archive, MANIFEST, _LARGEST_MANIFEST) as member:
+        manifest = json.loads(member.read())
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise RecordingError("its manifest is not that of a fit, so fit.save did not write it")
     version = manifest.get("version")
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise RecordingError(f"its format has the version {version!r}, which never was")
     if version > VERSION:
         raise RecordingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from pymackay._parts import check_type
 from pymackay.errors import DataError, RecordingError
 from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specify
@@ -39,10 +40,26 @@ def encode_model(model: Model, encoder: Encoder) -> dict[str, Any]:
 def decode_model(stored: dict[str, Any], decoder: Decoder) -> Model:
     """Return the model that was encoded."""
     blueprint = stored.get("blueprint")
-    return Model(
+    model = Model(
         **_decoded(_MODEL, stored, decoder),
         blueprint=None if blueprint is None else _decode_blueprint(blueprint, decoder),
     )
+    check_type(model, Model, "the model")
+    check_type(model.blueprint, Blueprint | None, "the blueprint")
+    if model.blueprint is not None:
+        _check_blueprint(model.blueprint, model)
+    return model
+
+
+def _check_blueprint(blueprint: Blueprint, model: Model) -> None:
+    """Check what new data will be given to: levels and what functions remember, by its kinds."""
+    if blueprint.levels != {name: factor.levels for name, factor in model.factors.items()}:
+        raise RecordingError("the levels for new data are not those of the model")
+    for name, value in blueprint.memory.items():
+        if name.startswith("levels of "):
+            check_type(value, tuple[tuple[str, ...], str], name)
+        elif value is None or isinstance(value, str | list | dict):
+            raise RecordingError(f"{name} should be numbers or a basis, not {value!r}")
 
 
 def _encode_blueprint(blueprint: Blueprint, encoder: Encoder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay._files import refused, whole_file
 from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
@@ -127,13 +128,7 @@ class Reading(AbstractContextManager["Reading"]):
         start = time.monotonic()
         held: dict[str, Any] = dict(self.sums.state())
         held |= {"question": np.array(self._question), "done": np.array(json.dumps(self.done))}
-        try:
-            write_arrays(self.path, held)
-        except OSError as error:
-            raise ArgumentError(
-                f"checkpoint '{self.path}' cannot be written ({error.strerror}); name a file on "
-                f"a disk with room."
-            ) from error
+        write_arrays(self.path, held)
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
@@ -172,14 +167,13 @@ class Reading(AbstractContextManager["Reading"]):
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays beside `path` and move them there when all are on the disk."""
-    passing = path.with_name(path.name + ".part")
-    try:
-        with open(passing, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(passing, path)
-    except OSError:
-        passing.unlink(missing_ok=True)
-        raise
+    """Write a checkpoint; a reader sees the old file or the new one.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be written.
+    """
+    cure = "name a file in a folder that exists, on a disk with room"
+    with refused(f"checkpoint: {path}", cure), whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
