@@ -18,9 +18,18 @@ import numpy as np
 
 from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.solve.search import limits
-from pymackay.solve.search.trust_region import Batch, Quadratics
+from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
 
-__all__ = ["Axes", "Factors", "Points", "Values", "in_axes", "is_singular"]
+__all__ = [
+    "Axes",
+    "Certificates",
+    "Factors",
+    "Points",
+    "Values",
+    "in_axes",
+    "is_singular",
+    "rounding",
+]
 
 Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
 
@@ -144,11 +153,13 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
-class Points(Batch):
+class Points(Modelled):
     """B points.
 
     Attributes
     ----------
+    model : Quadratics
+        In steps of `unit`.
     factors : tuple of numpy.ndarray, each (B, q, q)
         Relative factors, lower, whitened columns.
     axes : tuple of Axes
@@ -159,8 +170,6 @@ class Points(Batch):
         out for float64.
     unit : numpy.ndarray, shape (B, m)
         What a step of one is in the elements of the roots.
-    model : Quadratics
-        In such steps.
     """
 
     factors: Factors
@@ -172,7 +181,6 @@ class Points(Batch):
     answers: tuple[np.ndarray, ...]
     exact: bool
     unit: np.ndarray
-    model: Quadratics
 
     @classmethod
     @np.errstate(all="ignore")
@@ -195,21 +203,8 @@ class Points(Batch):
             gradient[lost], curvature[lost] = 0.0, np.eye(curvature.shape[1])
             score = tuple(np.where(lost[:, None, None], 0.0, S) for S in score)
             criterion = np.where(lost, np.inf, criterion)
-        return cls(
-            factors=factors,
-            axes=axes,
-            noise=noise,
-            criterion=criterion,
-            sigma2=values.sigma2,
-            score=score,
-            answers=values.answers,
-            exact=values.exact,
-            unit=unit,
-            model=Quadratics.of(gradient, curvature),
-        )
-
-    def __len__(self) -> int:
-        return len(self.unit)
+        known = (criterion, values.sigma2, score, values.answers, values.exact)
+        return cls(Quadratics.of(gradient, curvature), factors, axes, noise, *known, unit)
 
     @property
     def singular(self) -> np.ndarray:
@@ -228,6 +223,10 @@ class Points(Batch):
             (values[:, 0] * size, vectors[:, :, 0])
             for (values, vectors), size in zip(pairs, self.noise, strict=True)
         ]
+
+    def rounding(self, n: int) -> np.ndarray:
+        """Return the size of each criterion's own rounding error, with n rows, (B,)."""
+        return rounding(self.criterion, self.sigma2, n)
 
     def after(self, steps: np.ndarray) -> Factors:
         """Return the factors that scaled steps, (B, m), lead to."""
@@ -257,6 +256,86 @@ class Points(Batch):
                 factors[k] = np.where(moved[:, None, None], snapped, factors[k])
                 changed |= moved
         return tuple(factors), changed
+
+
+def rounding(criterion: np.ndarray, sigma2: np.ndarray, n: int) -> np.ndarray:
+    """Return the size of a criterion's own rounding error, in the shape of the arrays.
+
+    Parameters
+    ----------
+    criterion, sigma2 : numpy.ndarray
+        As in `pymackay.solve.solver.Evaluation`: the residual sum of squares is what is left of
+        the response's, which has length one.
+    n : int
+        Rows.
+    """
+    share = np.maximum(sigma2, np.finfo(np.float64).tiny)
+    size = limits.ROUNDING * np.maximum(np.abs(criterion), n)
+    return np.maximum(size, limits.ROUNDING_LEFT / share)
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates(Batch):
+    """How far B points are from what an optimum must be.
+
+    Attributes
+    ----------
+    decrement, gradient : numpy.ndarray, each (B,)
+        By how much the criterion could still fall; the largest slope, in standard errors.
+    curvature, relative : numpy.ndarray, each (B,)
+        Lowest curvature, and by unit of the largest.
+    growth : numpy.ndarray, shape (B,)
+        Lowest slope for growth of a covariance matrix by a noise level.
+    finite : numpy.ndarray of bool, shape (B,)
+    """
+
+    decrement: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
+    relative: np.ndarray
+    growth: np.ndarray
+    finite: np.ndarray
+
+    @classmethod
+    def of(cls, points: Points) -> Certificates:
+        """Examine each point."""
+        model, slopes = points.model, [slope for slope, _ in points.growth()]
+        return cls(
+            decrement=model.decrement,
+            gradient=model.steepness.max(axis=1),
+            curvature=model.values[:, 0],
+            relative=model.values[:, 0] / model.size,
+            growth=slopes[0] if len(slopes) == 1 else np.min(slopes, axis=0),
+            finite=np.isfinite(points.criterion),
+        )
+
+    def faults(
+        self, decrement: float = limits.CERTIFIED, growth: float = limits.WANTS_GROWTH
+    ) -> dict[str, np.ndarray]:
+        """Return what no optimum has, as a text, and which points have it, (B,).
+
+        The text takes the point's `decrement`, `curvature` and `growth`.
+        """
+        return {
+            "the criterion is not finite": ~self.finite,
+            "the Newton decrement is {decrement:.2g} criterion units": ~(
+                self.decrement < decrement
+            ),
+            "a direction curves down (curvature {curvature:.2g})": self.relative < -limits.CURVED,
+            "a covariance matrix on the boundary wants to grow ({growth:.2g})": (
+                self.growth < -growth
+            ),
+        }
+
+    def problems(self, which: int, **tolerances: float) -> list[str]:
+        """Say in words what keeps one point from being an optimum; nothing where it is."""
+        numbers = {
+            "decrement": self.decrement[which],
+            "curvature": self.curvature[which],
+            "growth": self.growth[which],
+        }
+        faults = self.faults(**tolerances)
+        return [text.format(**numbers) for text, having in faults.items() if having[which]]
 
 
 def in_axes(
