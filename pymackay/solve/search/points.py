@@ -47,7 +47,7 @@ def is_singular(factors: Sequence[np.ndarray]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Axes(Batch):
-    """The axes of one term.
+    """The axes of one term: all that the search knows of what shape its covariance has.
 
     Attributes
     ----------
@@ -65,6 +65,8 @@ class Axes(Batch):
     @classmethod
     def of(cls, factor: np.ndarray, layout: TermLayout) -> Axes:
         """Return the principal axes of ``factor factor'``, shape (B, q, q)."""
+        if layout.structure is not None:
+            return cls(layout, *layout.structure.axes(factor))
         if layout.q == 1:
             return cls(layout, np.ones_like(factor), np.abs(factor[:, 0]))
         if layout.q == 2:
@@ -85,6 +87,21 @@ class Axes(Batch):
         place = np.arange(self.layout.q)
         root[:, place, place] += sizes
         return lower_factor(root if self.layout.q == 1 else self.turn @ root)
+
+    def snapped(self, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factors without axes whose size is below `least`, and which change, (B,)."""
+        dead = self.sizes < least
+        changed = np.asarray((dead & (self.sizes > 0.0)).any(axis=1))
+        return self.factor(np.where(dead, 0.0, self.sizes)), changed
+
+    def growth(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest slope, (B,), for growth of the covariance, and its direction, (B, q).
+
+        The slope is negative only on the boundary, or where the search has not ended.
+        """
+        structure = self.layout.structure
+        values, vectors = np.linalg.eigh(score if structure is None else structure.project(score))
+        return values[:, 0], vectors[:, :, 0]
 
     def units(self, noise: float) -> np.ndarray:
         """Return what a step of one is in the root's elements, shape (B, m of the term)."""
@@ -213,16 +230,9 @@ class Points(Modelled):
         return np.asarray(sizes.min(axis=1) < limits.SINGULAR)
 
     def growth(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return where each term's covariance matrix would grow to lower the criterion most.
-
-        Term by term: the criterion's slope for growth by a noise level, (B,), and the direction,
-        (B, q). The slope is negative only on the boundary, or where the search has not ended.
-        """
-        pairs = [np.linalg.eigh(score) for score in self.score]
-        return [
-            (values[:, 0] * size, vectors[:, :, 0])
-            for (values, vectors), size in zip(pairs, self.noise, strict=True)
-        ]
+        """Return each term's `Axes.growth`, its slope by noise level."""
+        pairs = [a.growth(S) for a, S in zip(self.axes, self.score, strict=True)]
+        return [(slope * size, v) for (slope, v), size in zip(pairs, self.noise, strict=True)]
 
     def rounding(self, n: int) -> np.ndarray:
         """Return the size of each criterion's own rounding error, with n rows, (B,)."""
@@ -249,10 +259,8 @@ class Points(Modelled):
         """
         factors, changed = list(self.factors), np.zeros(len(self), dtype=bool)
         for k, axes in enumerate(self.axes):
-            dead = axes.sizes < share * np.sqrt(self.noise[k])
-            moved = (dead & (axes.sizes > 0.0)).any(axis=1)
+            snapped, moved = axes.snapped(share * np.sqrt(self.noise[k]))
             if moved.any():
-                snapped = axes.factor(np.where(dead, 0.0, axes.sizes))
                 factors[k] = np.where(moved[:, None, None], snapped, factors[k])
                 changed |= moved
         return tuple(factors), changed
