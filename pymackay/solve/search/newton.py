@@ -147,9 +147,13 @@ def find_optima(
     everywhere = [np.broadcast_to(f, (len(landscape), *f.shape)) for f in start]
     best = optimise_many(landscape, tuple(everywhere), control)
     doubtful = np.flatnonzero(~best.sure)
-    if len(doubtful):
-        keep_better(best, _from_data(landscape.take(doubtful), control), doubtful)
-    return best
+    if not len(doubtful):
+        return best
+    evaluations = best.evaluations.copy()
+    others = _from_data(landscape.take(doubtful), control)
+    evaluations[doubtful] += others.evaluations
+    keep_better(best, others, doubtful)
+    return replace(best, evaluations=evaluations)
 
 
 def _from_data(landscape: Landscape, control: Control | None) -> Optima:
