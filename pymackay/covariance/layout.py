@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 
+from pymackay.covariance.structure import Structure
+
 __all__ = [
     "TermLayout",
     "TermSummary",
@@ -53,18 +55,24 @@ class TermLayout:
     start : int
         Position of the first of its q (q + 1) / 2 elements.
     rows, columns : numpy.ndarray
-        Row and column in the factor of each element: column by column, the lower triangle.
+        Row and column in the factor of each element: column by column, the lower triangle, or
+        what the structure leaves of it.
+    structure : Structure or None
+        None where any covariance matrix will do.
     """
 
     q: int
     start: int
     rows: np.ndarray
     columns: np.ndarray
+    structure: Structure | None = None
 
     @classmethod
     @cache
-    def of(cls, q: int, start: int) -> TermLayout:
+    def of(cls, q: int, start: int, structure: Structure | None = None) -> TermLayout:
         """Return the layout of a term of `q` effects whose elements begin at `start`."""
+        if structure is not None:
+            return cls(q, start, *structure.places(q), structure)
         columns, rows = np.triu_indices(q)
         return cls(q, start, rows, columns)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,21 +60,22 @@ def factors_from_theta(gram: Gram, theta: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def user_factors(gram: Gram, factors: list[np.ndarray]) -> list[np.ndarray]:
-    """Return each term's relative factor in the user's units, zeros freed of rounding."""
-    found = []
+def user_factors(gram: Gram, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return each term's relative factors, (..., q, q), in the user's units, free of rounding."""
+    users = []
     for T, factor in zip(gram.transforms, factors, strict=True):
         user = lower_factor(T @ factor)
-        rounding = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=1)
-        user[np.abs(user) < _ROUNDING * rounding[:, None]] = 0.0
-        found.append(user)
-    return found
+        rounding = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=-1)
+        user[np.abs(user) < _ROUNDING * rounding[..., None]] = 0.0
+        users.append(user)
+    return users
 
 
-def theta_from_factors(gram: Gram, factors: list[np.ndarray]) -> np.ndarray:
-    """Turn relative factors of the whitened columns into theta in the user's units."""
+def theta_from_factors(gram: Gram, factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Turn relative factors of the whitened columns, (..., q, q), into theta, user's units."""
     users = user_factors(gram, factors)
-    return np.concatenate([u.elements(f) for u, f in zip(gram.layouts, users, strict=True)])
+    parts = [u.elements(f) for u, f in zip(gram.layouts, users, strict=True)]
+    return np.concatenate(parts, axis=-1)
 
 
 def assemble(

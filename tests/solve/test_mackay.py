@@ -31,7 +31,7 @@ from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.run import fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
 from pymackay.solve.search.limits import LEVEL
-from pymackay.solve.search.newton import rounding
+from pymackay.solve.search.points import rounding
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 DIAGONAL_START = np.array([[410.0, 10.0], [10.0, 22.0]])

@@ -10,7 +10,7 @@ from pymackay.errors import ConvergenceError
 from pymackay.infer.intervals.profile_path import Path, PathPoint
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.trust_region import Batch, Quadratics, descend
+from pymackay.solve.search.trust_region import Ground, Modelled, Quadratics, descend
 
 __all__ = ["Curve", "CurvePoint"]
 
@@ -148,26 +148,25 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class _Places(Batch):
+class _Places(Modelled):
     """Where the free coordinates stand: a batch of one.
 
     Attributes
     ----------
+    model : Quadratics
+        In steps of `unit`.
     free, unit : numpy.ndarray, each (1, k)
         The coordinates, and what a step of one is in each: its standard error, nearly.
     points : numpy.ndarray of PathPoint, shape (1,)
         Or of None, where that is too far out for float64.
-    model : Quadratics
     """
 
     free: np.ndarray
     unit: np.ndarray
     points: np.ndarray
-    model: Quadratics
 
     @classmethod
     def of(cls, point: PathPoint | None, free: np.ndarray) -> _Places:
-        """Put the deviance's quadratic model in scaled steps beside a point."""
         k = len(free)
         gradient, hessian, unit = np.zeros(k), np.eye(k), np.ones(k)
         if point is not None:
@@ -178,33 +177,26 @@ class _Places(Batch):
             hessian = hessian * np.outer(unit, unit)
         points = np.empty(1, dtype=object)
         points[0] = point
-        return cls(free[None], unit[None], points, Quadratics.of(gradient[None], hessian[None]))
+        return cls(Quadratics.of(gradient[None], hessian[None]), free[None], unit[None], points)
 
     @property
     def point(self) -> PathPoint:
-        """The point itself, which must be there."""
         point: PathPoint = self.points[0]
         return point
 
     @property
     def value(self) -> np.ndarray:
-        """The deviance, shape (1,); infinite too far out."""
         return np.array([np.inf if self.points[0] is None else self.point.value])
 
 
 @dataclass(frozen=True, eq=False)
-class _Free:
+class _Free(Ground[_Places]):
     """The free coordinates of a path with its parameter held: ground of a descent."""
 
     path: Path
     held: float
 
-    def take(self, which: np.ndarray) -> _Free:
-        """Return itself: there is one point."""
-        return self
-
     def after(self, places: _Places, steps: np.ndarray, predicted: np.ndarray) -> _Places:
-        """Return where a scaled step, (1, k), leads to."""
         free = (places.free + places.unit * steps)[0]
         try:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -215,11 +207,9 @@ class _Free:
         return _Places.of(point if usable else None, free)
 
     def gain(self, before: _Places, after: _Places) -> np.ndarray:
-        """Return by how much the deviance falls, (1,)."""
         return before.value - after.value
 
     def rounding(self, places: _Places) -> np.ndarray:
-        """Return the size of the deviance's own rounding error, (1,)."""
         return limits.ROUNDING * np.maximum(np.abs(places.value), self.path.gram.n)
 
 

@@ -20,7 +20,7 @@ from pymackay.solve.iterative.search import Point, Search
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.search import limits
-from pymackay.solve.search.newton import Certificates
+from pymackay.solve.search.points import Certificates
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.solver import Solver
 
@@ -156,7 +156,7 @@ def _convergence(
 ) -> Convergence:
     """Say how the search ended."""
     certificate = Certificates.of(point)
-    problems = certificate.problems(0, _CERTIFIED, _GROWTH)
+    problems = certificate.problems(0, decrement=_CERTIFIED, growth=_GROWTH)
     good = f"optimum found; relative Monte-Carlo error {known.relative:.1g} or less"
     return Convergence(
         converged=not problems,

@@ -16,7 +16,7 @@ from pymackay.solve.iterative.solver import Estimate, Iterative
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Points, Values
 from pymackay.solve.search.start import noise_level
-from pymackay.solve.search.trust_region import descend
+from pymackay.solve.search.trust_region import Ground, descend
 
 __all__ = ["Point", "Search"]
 
@@ -39,7 +39,7 @@ class Point(Points):
         return float(self.model.decrement[0])
 
 
-class Search:
+class Search(Ground[Point]):
     """One search: holds the solver and counts what is paid.
 
     Parameters
@@ -87,10 +87,6 @@ class Search:
                 return point
             point = self.point(point.factors)
 
-    def take(self, which: np.ndarray) -> Search:
-        """Return itself: there is one point."""
-        return self
-
     def after(self, point: Point, steps: np.ndarray, predicted: np.ndarray) -> Point:
         """Return the point that a scaled step, (1, m), leads to; note the one it starts from."""
         if self.steps:
@@ -109,10 +105,6 @@ class Search:
             for point, L in ((before, L0), (after, L1)):
                 change += np.einsum("nab,nbc,nac->n", point.score[k], L, L1 - L0)
         return -change
-
-    def rounding(self, point: Point) -> np.ndarray:
-        """Return zero: gains by the scores have no rounding that stops a search."""
-        return np.zeros(1)
 
     def _note(self, point: Point) -> None:
         self.checkpoint.save([factor[0] for factor in point.factors], self.solver.probes.count)

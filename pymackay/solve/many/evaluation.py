@@ -199,8 +199,8 @@ def _curvature(
     squares = aa.reshape(B, q * q) @ E.T
     sigma2 = sigma2[:, None, None]
     rank_one = squares[:, :, None] * squares[:, None, :]
-    found = -trace + 2.0 * quadratic / sigma2 - rank_one / (kinds.nu * sigma2**2)
-    return 0.5 * (found + found.transpose(0, 2, 1))
+    curvature = -trace + 2.0 * quadratic / sigma2 - rank_one / (kinds.nu * sigma2**2)
+    return 0.5 * (curvature + curvature.transpose(0, 2, 1))
 
 
 def _crosswise(products: np.ndarray, q: int) -> np.ndarray:

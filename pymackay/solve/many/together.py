@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from pymackay.covariance.layout import lower_factor
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.assemble import theta_from_factors
 from pymackay.solve.exact.make import make_solver
@@ -16,13 +14,11 @@ from pymackay.solve.linalg.batch import product
 from pymackay.solve.many.evaluation import evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
-from pymackay.solve.search.newton import Control, OneResponse, Optima, find_optima
+from pymackay.solve.search.newton import Control, Optimum, find_optima, find_optimum, is_singular
 from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
 
 __all__ = ["Answers", "ManySolver"]
-
-_ZERO = 1e-13  # as in `pymackay.solve.assemble`: below this share, an element is rounding
 
 _CONTROL = Control()
 
@@ -30,13 +26,10 @@ Answers = dict[str, np.ndarray]  # the arrays of `ManyFits`, by their names
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
+class _Together:
     """The landscape of many responses to one design with one grouping factor.
 
-    Attributes
-    ----------
-    kinds : Kinds
-    sums : ResponseSums
+    Its answers are `evaluate_many`'s: beta, (B, p), and R with ``R R' = (X'V⁻¹X)⁻¹``, (B, p, p).
     """
 
     kinds: Kinds
@@ -44,23 +37,19 @@ class Together:
 
     @property
     def gram(self) -> Gram:
-        """The design's cross-products."""
         return self.kinds.gram
 
     @property
     def without_effects(self) -> np.ndarray:
-        """Each response's criterion where no random effect varies, shape (B,)."""
         return self.kinds.constant + 2.0 * self.kinds.nu * np.log(self.sums.scale)
 
     def __len__(self) -> int:
         return len(self.sums)
 
-    def take(self, which: np.ndarray) -> Together:
-        """Return the landscape of some responses."""
-        return Together(self.kinds, self.sums.take(which))
+    def take(self, which: np.ndarray) -> _Together:
+        return _Together(self.kinds, self.sums.take(which))
 
     def evaluate(self, factors: Factors) -> Values:
-        """Evaluate each response at its own factors."""
         if len(factors) == 1:
             return evaluate_many(self.kinds, self.sums, factors[0])
         q = self.kinds.q
@@ -130,15 +119,12 @@ class ManySolver:
         return answers
 
     def _together(self, responses: Responses, kinds: Kinds) -> Answers:
-        optima = find_optima(Together(kinds, kinds.sums(responses)), _CONTROL, self.start)
-        points, scale = optima.points, responses.scale
+        optima = find_optima(_Together(kinds, kinds.sums(responses)), _CONTROL, self.start)
+        points = optima.points
         beta, root = points.answers
-        sigma = np.sqrt(points.sigma2) * scale
         return {
-            "beta": responses.beta + (beta @ self._from_basis.T) * scale[:, None],
-            "std_error": sigma[:, None] * np.linalg.norm(self._from_basis @ root, axis=2),
-            "theta": _user_theta(self.gram, points.factors),
-            "sigma": sigma,
+            **self._fixed(responses.scale, responses.beta, points.sigma2, beta, root),
+            "theta": theta_from_factors(self.gram, points.factors),
             "criterion": points.criterion,
             "converged": optima.certified,
             "singular": points.singular,
@@ -146,37 +132,46 @@ class ManySolver:
 
     def _one_by_one(self, responses: Responses, which: np.ndarray) -> Answers:
         """Fit responses by the solver that serves single models."""
-        rows = []
-        for k in which:
-            own = gram_of(self.gram, responses, int(k))
-            landscape = OneResponse(make_solver(own, reml=self.reml))
-            rows.append(_row(own, find_optima(landscape, start=self.start)))
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        optima = [self._single(responses, int(k)) for k in which]
+        at = [optimum.evaluation for optimum in optima]
+        sigma2, beta = np.array([e.sigma2 for e in at]), np.array([e.beta for e in at])
+        root = np.array([np.linalg.cholesky(e.precision_inverse) for e in at])
+        scale, fixed = responses.scale[which], responses.beta[which]
+        return {
+            **self._fixed(scale, fixed, sigma2, beta, root),
+            "theta": np.array([theta_from_factors(self.gram, o.factors) for o in optima]),
+            "criterion": np.array([e.criterion for e in at]),
+            "converged": np.array([o.convergence.converged for o in optima]),
+            "singular": np.array([is_singular(o.factors) for o in optima]),
+        }
 
+    def _single(self, responses: Responses, which: int) -> Optimum:
+        solver = make_solver(gram_of(self.gram, responses, which), reml=self.reml)
+        return find_optimum(solver, start=self.start)
 
-def _user_theta(gram: Gram, factors: Factors) -> np.ndarray:
-    """Turn relative factors of whitened columns, each (B, q, q), into theta in the user's units."""
-    parts = []
-    for T, layout, factor in zip(gram.transforms, gram.layouts, factors, strict=True):
-        user = lower_factor(T @ factor)
-        size = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=2)
-        user[np.abs(user) < _ZERO * size[:, :, None]] = 0.0
-        parts.append(layout.elements(user))
-    return np.concatenate(parts, axis=1)
+    def _fixed(
+        self,
+        scale: np.ndarray,
+        least_squares: np.ndarray,
+        sigma2: np.ndarray,
+        beta: np.ndarray,
+        root: np.ndarray,
+    ) -> Answers:
+        """Return residual sd and fixed effects in the user's units.
 
-
-def _row(gram: Gram, optima: Optima) -> dict[str, Any]:
-    """Return one response's answer in the user's units."""
-    points = optima.points
-    evaluation = points.answers[0][0]
-    sigma = float(np.sqrt(evaluation.sigma2)) * gram.y_scale
-    root = gram.basis.from_basis(np.linalg.cholesky(evaluation.precision_inverse))
-    return {
-        "beta": gram.response.beta + gram.basis.from_basis(evaluation.beta) * gram.y_scale,
-        "std_error": sigma * np.linalg.norm(root, axis=1),
-        "theta": theta_from_factors(gram, [factor[0] for factor in points.factors]),
-        "sigma": sigma,
-        "criterion": evaluation.criterion,
-        "converged": optima.certified[0],
-        "singular": points.singular[0],
-    }
+        Parameters
+        ----------
+        scale, sigma2 : numpy.ndarray, each (B,)
+            Lengths of the least-squares residuals; residual variances for a length of one.
+        least_squares, beta : numpy.ndarray, each (B, p)
+            Coefficients of least squares, user's units; what is added, in the basis computed in.
+        root : numpy.ndarray, shape (B, p, p)
+            R with ``R R' = (X'V⁻¹X)⁻¹``, in that basis.
+        """
+        sigma = np.sqrt(sigma2) * scale
+        errors = np.linalg.norm(self._from_basis @ root, axis=2)
+        return {
+            "beta": least_squares + (beta @ self._from_basis.T) * scale[:, None],
+            "std_error": sigma[:, None] * errors,
+            "sigma": sigma,
+        }

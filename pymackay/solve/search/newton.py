@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -24,13 +24,12 @@ from pymackay.model.sums.gram import Gram
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.points import Factors, Points, Values
+from pymackay.solve.search.points import Certificates, Factors, Points, Values
 from pymackay.solve.search.start import further_starts, moment_start, noise_level
-from pymackay.solve.search.trust_region import Batch, descend
+from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.solver import Evaluation, Solver, criterion_value
 
 __all__ = [
-    "Certificates",
     "Control",
     "Landscape",
     "Optima",
@@ -40,7 +39,6 @@ __all__ = [
     "keep_better",
     "optimise",
     "optimise_many",
-    "rounding",
 ]
 
 
@@ -73,72 +71,6 @@ class Landscape(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Certificates(Batch):
-    """How far B points are from what an optimum must be.
-
-    Attributes
-    ----------
-    decrement : numpy.ndarray, shape (B,)
-        By how much the criterion could still fall, to second order.
-    gradient : numpy.ndarray, shape (B,)
-        Largest slope, in standard errors.
-    curvature, relative : numpy.ndarray, each (B,)
-        Lowest curvature, and by unit of the largest.
-    boundary : numpy.ndarray, shape (B,)
-        Lowest slope for growth of a covariance matrix by a noise level.
-    finite : numpy.ndarray of bool, shape (B,)
-    """
-
-    decrement: np.ndarray
-    gradient: np.ndarray
-    curvature: np.ndarray
-    relative: np.ndarray
-    boundary: np.ndarray
-    finite: np.ndarray
-
-    @classmethod
-    def of(cls, points: Points) -> Certificates:
-        """Examine each point."""
-        model = points.model
-        slopes = [slope for slope, _ in points.growth()]
-        return cls(
-            decrement=model.decrement,
-            gradient=model.steepness.max(axis=1),
-            curvature=model.values[:, 0],
-            relative=model.values[:, 0] / model.size,
-            boundary=slopes[0] if len(slopes) == 1 else np.min(slopes, axis=0),
-            finite=np.isfinite(points.criterion),
-        )
-
-    def good(
-        self, decrement: float = limits.CERTIFIED, boundary: float = limits.WANTS_GROWTH
-    ) -> np.ndarray:
-        """Say which points are optima to these tolerances, shape (B,)."""
-        straight = (self.relative >= -limits.CURVED) & (self.boundary >= -boundary)
-        return self.finite & (self.decrement < decrement) & straight
-
-    def problems(
-        self,
-        which: int,
-        decrement: float = limits.CERTIFIED,
-        boundary: float = limits.WANTS_GROWTH,
-    ) -> list[str]:
-        """Say in words what keeps one point from being certified; nothing where it is."""
-        spent, curvature = float(self.decrement[which]), float(self.curvature[which])
-        growth = float(self.boundary[which])
-        problems = []
-        if not self.finite[which]:
-            problems.append("the criterion is not finite")
-        if not spent < decrement:
-            problems.append(f"the Newton decrement is {spent:.2g} criterion units")
-        if self.relative[which] < -limits.CURVED:
-            problems.append(f"a direction curves down (curvature {curvature:.2g})")
-        if growth < -boundary:
-            problems.append(f"a covariance matrix on the boundary wants to grow ({growth:.2g})")
-        return problems
-
-
-@dataclass(frozen=True, eq=False)
 class Optima(Batch):
     """Where B searches ended.
 
@@ -161,7 +93,7 @@ class Optima(Batch):
     @property
     def certified(self) -> np.ndarray:
         """Which points are optima, shape (B,)."""
-        return self.certificates.good()
+        return ~np.any(list(self.certificates.faults().values()), axis=0)
 
     @property
     def sure(self) -> np.ndarray:
@@ -214,9 +146,13 @@ def find_optima(
     everywhere = [np.broadcast_to(f, (len(landscape), *f.shape)) for f in start]
     best = optimise_many(landscape, tuple(everywhere), control)
     doubtful = np.flatnonzero(~best.sure)
-    if len(doubtful):
-        keep_better(best, _from_data(landscape.take(doubtful), control), doubtful)
-    return best
+    if not len(doubtful):
+        return best
+    evaluations = best.evaluations.copy()
+    others = _from_data(landscape.take(doubtful), control)
+    evaluations[doubtful] += others.evaluations
+    keep_better(best, others, doubtful)
+    return replace(best, evaluations=evaluations)
 
 
 def _from_data(landscape: Landscape, control: Control | None) -> Optima:
@@ -251,29 +187,13 @@ def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
         Which were put into `best`, whose places are `which`.
     """
     old = best.take(which)
-    level = limits.LEVEL * rounding(old.points.criterion, old.points.sigma2, best.n)
+    level = limits.LEVEL * old.points.rounding(best.n)
     with np.errstate(invalid="ignore"):
         gain = old.points.criterion - others.points.criterion
     better = np.where(np.abs(gain) > level, gain > 0.0, others.certified & ~old.certified)
     if better.any():
         best.put(which[better], others.take(better))
     return better
-
-
-def rounding(criterion: np.ndarray, sigma2: np.ndarray, n: int) -> np.ndarray:
-    """Return the size of a criterion's own rounding error, in the shape of the arrays.
-
-    Parameters
-    ----------
-    criterion, sigma2 : numpy.ndarray
-        As in `pymackay.solve.solver.Evaluation`: the residual sum of squares is what is left of
-        the response's, which has length one.
-    n : int
-        Rows.
-    """
-    share = np.maximum(sigma2, np.finfo(np.float64).tiny)
-    size = limits.ROUNDING * np.maximum(np.abs(criterion), n)
-    return np.maximum(size, limits.ROUNDING_LEFT / share)
 
 
 def optimise_many(landscape: Landscape, start: Factors, control: Control | None = None) -> Optima:
@@ -287,7 +207,7 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class _Search(Ground[Points]):
     """The ground of some descents: evaluates points, and counts what is paid.
 
     Attributes
@@ -349,23 +269,19 @@ class _Search:
             control = replace(control, spent=control.spent_average)
         return descend(self, points, control)[0]
 
-    def take(self, which: np.ndarray) -> _Search:
-        """Return the ground of some of the points."""
+    def take(self, which: np.ndarray) -> Self:
         landscape, places = self.landscape.take(which), self.places[which]
         return replace(self, landscape=landscape, places=places)
 
     def after(self, points: Points, steps: np.ndarray, predicted: np.ndarray) -> Points:
-        """Return the points that scaled steps, (B, m), lead to."""
         self.iterations[self.places] += 1
         return self.points(points.after(steps))
 
     def gain(self, before: Points, after: Points) -> np.ndarray:
-        """Return by how much the criterion falls, (B,)."""
         return before.criterion - after.criterion
 
     def rounding(self, points: Points) -> np.ndarray:
-        """Return the size of the criterion's own rounding error, (B,)."""
-        return rounding(points.criterion, points.sigma2, self.landscape.gram.n)
+        return points.rounding(self.landscape.gram.n)
 
     def escape(self, points: Points, which: np.ndarray) -> np.ndarray:
         """Move points off the boundary where the score says that lower ones are there.
@@ -436,12 +352,16 @@ def optimise(
 ) -> Optimum:
     """Minimise the solver's criterion from `start`, one relative factor per term."""
     factors = tuple(factor[None] for factor in start)
-    return _single(optimise_many(OneResponse(solver), factors, control))
+    return _single(optimise_many(_OneResponse(solver), factors, control))
 
 
-def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
+def find_optimum(
+    solver: Solver,
+    control: Control | None = None,
+    start: Sequence[np.ndarray] | None = None,
+) -> Optimum:
     """Minimise the solver's criterion as `find_optima` does."""
-    return _single(find_optima(OneResponse(solver), control))
+    return _single(find_optima(_OneResponse(solver), control, start))
 
 
 def _single(optima: Optima) -> Optimum:
@@ -451,48 +371,37 @@ def _single(optima: Optima) -> Optimum:
 
 
 @dataclass(frozen=True, eq=False)
-class OneResponse:
-    """The landscape of a solver's one response."""
+class _OneResponse:
+    """The landscape of a solver's one response; its answers are `Evaluation`s."""
 
     solver: Solver
 
     @property
     def gram(self) -> Gram:
-        """The cross-products."""
         return self.solver.gram
 
     @property
     def without_effects(self) -> np.ndarray:
-        """The criterion where no random effect varies, shape (1,)."""
-        solver = self.solver
-        value = criterion_value(solver.gram, reml=solver.reml, logdet_v=0.0, logdet_x=0.0, r2=1.0)
-        return np.array([value])
+        none = {"logdet_v": 0.0, "logdet_x": 0.0, "r2": 1.0}
+        return np.array([criterion_value(self.gram, reml=self.solver.reml, **none)])
 
     def __len__(self) -> int:
         return 1
 
-    def take(self, which: np.ndarray) -> OneResponse:
-        """Return itself: there is nothing to choose from."""
+    def take(self, which: np.ndarray) -> _OneResponse:
         return self
 
     def start(self) -> Factors:
-        """Return the start that the moments tell."""
-        return tuple(f[None] for f in moment_start(self.solver.gram, reml=self.solver.reml))
+        return tuple(factor[None] for factor in moment_start(self.gram, reml=self.solver.reml))
 
     def evaluate(self, factors: Factors) -> Values:
-        """Evaluate, if float64 reaches there."""
         answer = np.empty(1, dtype=object)
         try:
-            answer[0] = evaluation = self.solver.evaluate([factor[0] for factor in factors])
+            answer[0] = at = self.solver.evaluate([factor[0] for factor in factors])
         except np.linalg.LinAlgError:
-            m = self.solver.gram.n_theta
+            m = self.gram.n_theta
             score = tuple(np.zeros_like(factor) for factor in factors)
             return Values(np.array([np.inf]), np.ones(1), score, np.zeros((1, m, m)), (answer,))
-        return Values(
-            criterion=np.array([evaluation.criterion]),
-            sigma2=np.array([evaluation.sigma2]),
-            score=tuple(score[None] for score in evaluation.score),
-            curvature=evaluation.curvature[None],
-            answers=(answer,),
-            exact=evaluation.exact,
-        )
+        criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
+        score = tuple(part[None] for part in at.score)
+        return Values(criterion, sigma2, score, at.curvature[None], (answer,), at.exact)

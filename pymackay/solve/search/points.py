@@ -17,16 +17,17 @@ from typing import Self
 import numpy as np
 
 from pymackay.covariance.layout import SINGULAR, TermLayout, lower_factor
-from pymackay.solve.search.trust_region import Batch, Quadratics
+from pymackay.solve.search import limits
+from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
 
-__all__ = ["Axes", "Factors", "Points", "Values", "in_axes"]
+__all__ = ["Axes", "Certificates", "Factors", "Points", "Values", "in_axes", "rounding"]
 
 Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
 
 
 @dataclass(frozen=True, eq=False)
 class Axes(Batch):
-    """The axes of one term.
+    """The axes of one term: all that the search knows of what shape its covariance has.
 
     Attributes
     ----------
@@ -44,6 +45,8 @@ class Axes(Batch):
     @classmethod
     def of(cls, factor: np.ndarray, layout: TermLayout) -> Axes:
         """Return the principal axes of ``factor factor'``, shape (B, q, q)."""
+        if layout.structure is not None:
+            return cls(layout, *layout.structure.axes(factor))
         if layout.q == 1:
             return cls(layout, np.ones_like(factor), np.abs(factor[:, 0]))
         if layout.q == 2:
@@ -64,6 +67,21 @@ class Axes(Batch):
         place = np.arange(self.layout.q)
         root[:, place, place] += sizes
         return lower_factor(root if self.layout.q == 1 else self.turn @ root)
+
+    def snapped(self, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factors without axes whose size is below `least`, and which change, (B,)."""
+        dead = self.sizes < least
+        changed = np.asarray((dead & (self.sizes > 0.0)).any(axis=1))
+        return self.factor(np.where(dead, 0.0, self.sizes)), changed
+
+    def growth(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest slope, (B,), for growth of the covariance, and its direction, (B, q).
+
+        The slope is negative only on the boundary, or where the search has not ended.
+        """
+        structure = self.layout.structure
+        values, vectors = np.linalg.eigh(score if structure is None else structure.project(score))
+        return values[:, 0], vectors[:, :, 0]
 
     def units(self, noise: float) -> np.ndarray:
         """Return what a step of one is in the root's elements, shape (B, m of the term)."""
@@ -132,11 +150,13 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
-class Points(Batch):
+class Points(Modelled):
     """B points.
 
     Attributes
     ----------
+    model : Quadratics
+        In steps of `unit`.
     factors : tuple of numpy.ndarray, each (B, q, q)
         Relative factors, lower, whitened columns.
     axes : tuple of Axes
@@ -147,8 +167,6 @@ class Points(Batch):
         out for float64.
     unit : numpy.ndarray, shape (B, m)
         What a step of one is in the elements of the roots.
-    model : Quadratics
-        In such steps.
     """
 
     factors: Factors
@@ -160,7 +178,6 @@ class Points(Batch):
     answers: tuple[np.ndarray, ...]
     exact: bool
     unit: np.ndarray
-    model: Quadratics
 
     @classmethod
     @np.errstate(all="ignore")
@@ -183,21 +200,8 @@ class Points(Batch):
             gradient[lost], curvature[lost] = 0.0, np.eye(curvature.shape[1])
             score = tuple(np.where(lost[:, None, None], 0.0, S) for S in score)
             criterion = np.where(lost, np.inf, criterion)
-        return cls(
-            factors=factors,
-            axes=axes,
-            noise=noise,
-            criterion=criterion,
-            sigma2=values.sigma2,
-            score=score,
-            answers=values.answers,
-            exact=values.exact,
-            unit=unit,
-            model=Quadratics.of(gradient, curvature),
-        )
-
-    def __len__(self) -> int:
-        return len(self.unit)
+        known = (criterion, values.sigma2, score, values.answers, values.exact)
+        return cls(Quadratics.of(gradient, curvature), factors, axes, noise, *known, unit)
 
     @property
     def singular(self) -> np.ndarray:
@@ -206,16 +210,13 @@ class Points(Batch):
         return np.asarray(sizes.min(axis=1) < SINGULAR)
 
     def growth(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return where each term's covariance matrix would grow to lower the criterion most.
+        """Return each term's `Axes.growth`, its slope by noise level."""
+        pairs = [a.growth(S) for a, S in zip(self.axes, self.score, strict=True)]
+        return [(slope * size, v) for (slope, v), size in zip(pairs, self.noise, strict=True)]
 
-        Term by term: the criterion's slope for growth by a noise level, (B,), and the direction,
-        (B, q). The slope is negative only on the boundary, or where the search has not ended.
-        """
-        pairs = [np.linalg.eigh(score) for score in self.score]
-        return [
-            (values[:, 0] * size, vectors[:, :, 0])
-            for (values, vectors), size in zip(pairs, self.noise, strict=True)
-        ]
+    def rounding(self, n: int) -> np.ndarray:
+        """Return the size of each criterion's own rounding error, with n rows, (B,)."""
+        return rounding(self.criterion, self.sigma2, n)
 
     def after(self, steps: np.ndarray) -> Factors:
         """Return the factors that scaled steps, (B, m), lead to."""
@@ -238,13 +239,91 @@ class Points(Batch):
         """
         factors, changed = list(self.factors), np.zeros(len(self), dtype=bool)
         for k, axes in enumerate(self.axes):
-            dead = axes.sizes < share * np.sqrt(self.noise[k])
-            moved = (dead & (axes.sizes > 0.0)).any(axis=1)
+            snapped, moved = axes.snapped(share * np.sqrt(self.noise[k]))
             if moved.any():
-                snapped = axes.factor(np.where(dead, 0.0, axes.sizes))
                 factors[k] = np.where(moved[:, None, None], snapped, factors[k])
                 changed |= moved
         return tuple(factors), changed
+
+
+def rounding(criterion: np.ndarray, sigma2: np.ndarray, n: int) -> np.ndarray:
+    """Return the size of a criterion's own rounding error, in the shape of the arrays.
+
+    Parameters
+    ----------
+    criterion, sigma2 : numpy.ndarray
+        As in `pymackay.solve.solver.Evaluation`: the residual sum of squares is what is left of
+        the response's, which has length one.
+    n : int
+        Rows.
+    """
+    share = np.maximum(sigma2, np.finfo(np.float64).tiny)
+    size = limits.ROUNDING * np.maximum(np.abs(criterion), n)
+    return np.maximum(size, limits.ROUNDING_LEFT / share)
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates(Batch):
+    """How far B points are from what an optimum must be.
+
+    Attributes
+    ----------
+    decrement, gradient : numpy.ndarray, each (B,)
+        By how much the criterion could still fall; the largest slope, in standard errors.
+    curvature, relative : numpy.ndarray, each (B,)
+        Lowest curvature, and by unit of the largest.
+    growth : numpy.ndarray, shape (B,)
+        Lowest slope for growth of a covariance matrix by a noise level.
+    finite : numpy.ndarray of bool, shape (B,)
+    """
+
+    decrement: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
+    relative: np.ndarray
+    growth: np.ndarray
+    finite: np.ndarray
+
+    @classmethod
+    def of(cls, points: Points) -> Certificates:
+        """Examine each point."""
+        model, slopes = points.model, [slope for slope, _ in points.growth()]
+        return cls(
+            decrement=model.decrement,
+            gradient=model.steepness.max(axis=1),
+            curvature=model.values[:, 0],
+            relative=model.values[:, 0] / model.size,
+            growth=slopes[0] if len(slopes) == 1 else np.min(slopes, axis=0),
+            finite=np.isfinite(points.criterion),
+        )
+
+    def faults(
+        self, decrement: float = limits.CERTIFIED, growth: float = limits.WANTS_GROWTH
+    ) -> dict[str, np.ndarray]:
+        """Return what no optimum has, as a text, and which points have it, (B,).
+
+        The text takes the point's `decrement`, `curvature` and `growth`.
+        """
+        return {
+            "the criterion is not finite": ~self.finite,
+            "the Newton decrement is {decrement:.2g} criterion units": ~(
+                self.decrement < decrement
+            ),
+            "a direction curves down (curvature {curvature:.2g})": self.relative < -limits.CURVED,
+            "a covariance matrix on the boundary wants to grow ({growth:.2g})": (
+                self.growth < -growth
+            ),
+        }
+
+    def problems(self, which: int, **tolerances: float) -> list[str]:
+        """Say in words what keeps one point from being an optimum; nothing where it is."""
+        numbers = {
+            "decrement": self.decrement[which],
+            "curvature": self.curvature[which],
+            "growth": self.growth[which],
+        }
+        faults = self.faults(**tolerances)
+        return [text.format(**numbers) for text, having in faults.items() if having[which]]
 
 
 def in_axes(

@@ -30,11 +30,17 @@ def moment_start(gram: Gram | SparseGram, *, reml: bool = True) -> list[np.ndarr
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     moments = [_moments(*gram.level_moments(k), gram, reml) for k in range(len(gram.blocks))]
     sigma2 = moments[0].noise_alone() if len(moments) == 1 else _unexplained(moments, gram)
-    for block, own in zip(gram.blocks, moments, strict=True):
-        G = own.relative_covariance(sigma2)
+    for block, known in zip(gram.blocks, moments, strict=True):
+        G = known.relative_covariance(sigma2)
         for term, columns in gram.block_slices(block):
-            factors[term] = inside(G[columns, columns], noise_level(gram, term))
+            own = _project(G[columns, columns], gram.layouts[term])
+            factors[term] = inside(own, noise_level(gram, term))
     return factors
+
+
+def _project(G: np.ndarray, layout: TermLayout) -> np.ndarray:
+    """Return the nearest covariance matrix of a term's structure, (q, q)."""
+    return G if layout.structure is None else layout.structure.project(G)
 
 
 def inside(G: np.ndarray, noise: float) -> np.ndarray:
@@ -309,7 +315,10 @@ def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
             nearly = (share > limits.NOTHING) & (share < limits.HIDDEN)
             if nearly.any():
                 size = np.where(nearly, 1.0 / np.sqrt(np.maximum(share, limits.NOTHING)), 1.0)
-                yield {term: lower_factor(vectors @ axes * size)}
+                root = vectors @ axes * size
+                if gram.layouts[term].structure is not None:
+                    root = np.linalg.cholesky(_project(root @ root.T, gram.layouts[term]))
+                yield {term: lower_factor(root)}
 
 
 def _entangled(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
@@ -319,8 +328,8 @@ def _entangled(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
     and what is left where they cancel of others, larger by as much as less is left.
     """
     for k, block in enumerate(gram.blocks):
-        if len(block.terms) < 2:
-            continue
+        if len(block.terms) == 1 and gram.layouts[block.terms[0]].structure is None:
+            continue  # its correlations say what the effects do together
         whole = gram.level_moments(k)[0].sum(axis=0)
         scale = np.sqrt(np.maximum(np.diag(whole), np.finfo(np.float64).tiny))
         share = float(np.linalg.eigvalsh(whole / np.outer(scale, scale))[0])

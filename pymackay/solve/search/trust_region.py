@@ -8,8 +8,9 @@ covariances known by probe vectors, or the free parameters of a profile.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class Batch:
 
     A field may also be a batch itself, or a tuple of either; anything else is shared by all.
     """
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
 
     def take(self, which: np.ndarray) -> Self:
         """Return copies of some rows."""
@@ -151,44 +155,34 @@ def _on_spheres(
     return step
 
 
-class Modelled(Protocol):
-    """Points as the descent knows them: B rows, each with a quadratic model."""
+@dataclass(frozen=True, eq=False)
+class Modelled(Batch):
+    """Base of B points, each with the criterion's quadratic model in scaled steps."""
 
-    @property
-    def model(self) -> Quadratics:
-        """The criterion's quadratic models."""
-        ...
-
-    def take(self, which: np.ndarray) -> Self:
-        """Return copies of some rows."""
-        ...
-
-    def put(self, which: np.ndarray, others: Self) -> None:
-        """Replace some rows, in place."""
-        ...
+    model: Quadratics
 
 
 P = TypeVar("P", bound=Modelled)
 
 
-class Ground(Protocol[P]):
-    """What a descent asks of the ground under its B points."""
+class Ground(ABC, Generic[P]):
+    """What a descent walks on: makes points of steps, and says what a step gained."""
 
-    def take(self, which: np.ndarray) -> Ground[P]:
-        """Return the ground of some of the points."""
-        ...
+    def take(self, which: np.ndarray) -> Self:
+        """Return the ground of some of the points; by default there is one, and it is the same."""
+        return self
 
+    @abstractmethod
     def after(self, points: P, steps: np.ndarray, predicted: np.ndarray) -> P:
         """Return the points that scaled steps, (B, m), lead to; predicted gains, (B,)."""
-        ...
 
+    @abstractmethod
     def gain(self, before: P, after: P) -> np.ndarray:
         """Return by how much the criterion falls, (B,); not finite where it cannot be said."""
-        ...
 
     def rounding(self, points: P) -> np.ndarray:
-        """Return the size of the criterion's own rounding error, (B,)."""
-        ...
+        """Return the size of the criterion's own rounding error, (B,); by default there is none."""
+        return np.zeros(len(points))
 
 
 def descend(ground: Ground[P], points: P, control: Control) -> tuple[P, np.ndarray]:
@@ -201,7 +195,7 @@ def descend(ground: Ground[P], points: P, control: Control) -> tuple[P, np.ndarr
     arrived : numpy.ndarray of bool, shape (B,)
         False where the iterations ran out.
     """
-    B = len(points.model.values)
+    B = len(points)
     arrived, place = np.zeros(B, dtype=bool), np.arange(B)
     now, radius = points, np.full(B, limits.FIRST_RADIUS)
     ended = np.zeros(B, dtype=bool)

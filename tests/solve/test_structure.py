@@ -1,0 +1,66 @@
+"""A term whose covariance has a structure, through the solver and the search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from random_designs import one_factor_table
+from scipy.linalg import block_diag
+from tolerances import tol
+
+from pymackay.covariance.diagonal import DIAGONAL
+from pymackay.covariance.layout import TermLayout
+from pymackay.model.design.build import build_model
+from pymackay.model.sums.gram import Gram, cross_products
+from pymackay.solve.assemble import theta_from_factors
+from pymackay.solve.exact.make import make_solver
+from pymackay.solve.search.newton import find_optimum
+
+
+def one_diagonal_term(gram: Gram) -> Gram:
+    """Return sums of terms ``(x || g)``, which stand in one block, as those of one term."""
+    (block,) = gram.blocks
+    layouts = (TermLayout.of(block.q, 0, DIAGONAL),)
+    transforms = (block_diag(*gram.transforms),)
+    return replace(
+        gram, blocks=(replace(block, terms=(0,)),), layouts=layouts, transforms=transforms
+    )
+
+
+CASES = {
+    "inside": (8, 12, 0.0, (1.0, 0.0, 1.0)),
+    "boundary": (8, 12, 0.0, (0.0, 0.0, 1.0)),
+    "far from zero": (39, 5, 100.0, (5.0, 1.0, 5.0)),
+}
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_a_diagonal_term_is_terms_that_do_not_correlate(name: str, reml: bool) -> None:
+    """With x far from zero further starts are needed too."""
+    data = one_factor_table(3, *CASES[name])
+    gram = cross_products(build_model("y0 ~ x + (x + z || g)", data))
+    apart = find_optimum(make_solver(gram, reml=reml))
+    diagonal = one_diagonal_term(gram)
+    together = find_optimum(make_solver(diagonal, reml=reml))
+    assert apart.convergence.converged and together.convergence.converged
+    close = {"abs": tol("tight criterion")}
+    assert together.evaluation.criterion == pytest.approx(apart.evaluation.criterion, **close)
+    if name == "far from zero":
+        return  # intercepts and slopes are nearly one column there, and theta has fewer digits
+    np.testing.assert_allclose(
+        theta_from_factors(diagonal, together.factors),
+        theta_from_factors(gram, apart.factors),
+        atol=tol("invariance"),
+        rtol=tol("invariance"),
+    )
+
+
+def test_what_is_set_off_the_diagonal_does_not_count() -> None:
+    matrix = np.array([[2.0, 1.0], [1.0, 3.0]])
+    np.testing.assert_array_equal(DIAGONAL.project(matrix), np.diag([2.0, 3.0]))
+    turn, sizes = DIAGONAL.axes(np.diag([-2.0, 3.0])[None])
+    np.testing.assert_array_equal(turn[0], np.eye(2))
+    np.testing.assert_array_equal(sizes[0], [2.0, 3.0])
