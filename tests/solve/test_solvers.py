@@ -15,7 +15,8 @@ from pymackay.covariance.layout import TermLayout
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
-from pymackay.solve.exact import crossed, one_block
+from pymackay.solve.exact import crossed
+from pymackay.solve.exact import solver as exact_solver
 from pymackay.solve.exact.coupling import DenseCoupling, PairCoupling
 from pymackay.solve.exact.crossed import Crossed
 from pymackay.solve.exact.layouts import LEVELS_FIRST, LEVELS_LAST, Layout
@@ -248,7 +249,7 @@ def test_both_layouts_give_one_evaluation(
     factors = factors_from_theta(gram, some_theta(MODELS[name], kind))
     found = []
     for layout in (LEVELS_FIRST, LEVELS_LAST):
-        for module in (one_block, crossed):
+        for module in (exact_solver, crossed):
             monkeypatch.setattr(module, "choose_layout", lambda *_, layout=layout: layout)
         found.append(make_solver(gram, reml=True).evaluate(factors))
     first, last = found

@@ -18,7 +18,7 @@ from pymackay.solve.exact.coupling import make_coupling
 from pymackay.solve.exact.curvature import projected_gram, trace_curvature
 from pymackay.solve.exact.large_effects import LargeEffects
 from pymackay.solve.exact.layouts import choose_layout
-from pymackay.solve.exact.one_block import is_regular
+from pymackay.solve.exact.solver import is_regular
 from pymackay.solve.linalg import blas
 from pymackay.solve.solver import (
     Evaluation,

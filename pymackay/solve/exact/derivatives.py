@@ -17,7 +17,7 @@ import scipy.linalg
 from pymackay.model.sums.chunks import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
-from pymackay.solve.exact.one_block import is_regular
+from pymackay.solve.exact.solver import is_regular
 from pymackay.solve.solver import block_factor, symmetric_basis
 
 __all__ = ["Derivatives", "differentiate"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.exact.crossed import Crossed
-from pymackay.solve.exact.one_block import OneBlock
+from pymackay.solve.exact.solver import OneBlock
 from pymackay.solve.solver import Solver
 
 __all__ = ["make_solver"]
