@@ -1,14 +1,17 @@
-"""`write_whole`: a file that is there whole or not at all, whatever interrupts the writing."""
+"""Files that are there whole or not at all, whatever interrupts the writing."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from pymackay.errors import ArgumentError
 
-__all__ = ["write_whole"]
+__all__ = ["sums_path", "write_arrays", "write_whole"]
 
 
 def write_whole(path: str | Path, text: str) -> None:
@@ -42,6 +45,26 @@ def write_whole(path: str | Path, text: str) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays beside `path` and move them there when all are on the disk."""
+    passing = path.with_name(path.name + ".part")
+    try:
+        with open(passing, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(passing, path)
+    except OSError:
+        passing.unlink(missing_ok=True)
+        raise
+
+
+def sums_path(checkpoint: str | os.PathLike[str]) -> Path:
+    """Return where the sums stand that belong to a checkpoint."""
+    path = Path(checkpoint)
+    return path.with_name(path.name + ".sums")
 
 
 def _remove(path: Path) -> None:

@@ -17,11 +17,10 @@ from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import cross_products
-from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta
+from pymackay.solve.assemble import evaluate_at, factors_from_theta
+from pymackay.solve.choose import make_problem
 from pymackay.solve.descent.effects import EffectsDescent, Training
 from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
-from pymackay.solve.exact.make import make_solver
 from pymackay.solve.loop.collapse import explain_collapse, reliabilities
 
 __all__ = ["DirectSolution", "SleepReg", "article_table"]
@@ -118,7 +117,7 @@ class SleepReg(tf.Module):
             )
         self.y, self.X, self.Z = model.y[:, None], model.X, _dense_z(model)
         self._model = model
-        self._problem = Problem(model, make_solver(cross_products(model), reml=True))
+        self._problem = make_problem(model, reml=True)
         self.Sigma_b, self.sigmasq_epsilon = _START.copy(), 0.25 * float(np.var(self.y))
         self._descent = EffectsDescent(model, {"Subject": self.Sigma_b}, self.sigmasq_epsilon)
         self._optimizer: StepRule = Sgd()
@@ -242,8 +241,8 @@ class SleepReg(tf.Module):
     def _hat_trace(self) -> float:
         """Return p + Σ (2 − tr(Sigma_b⁻¹ Var(b̂ⱼ − bⱼ))), the effective number of parameters."""
         solver = self._problem.solver
-        factors = factors_from_theta(solver.gram, self._theta())
-        (errors,) = solver.error_variance(factors, with_beta=True)
+        factors = factors_from_theta(solver.bases, self._theta())
+        (errors,) = solver.error_variance(factors, with_beta=True).values
         inverse = np.linalg.inv(factors[0])
         unexplained = np.einsum("ab,sbc,ac->", inverse, errors, inverse)
         return self.X.shape[1] + self.Z.shape[1] - float(unexplained)

@@ -19,14 +19,10 @@ from pymackay.infer.gap.collapse_report import (
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 from pymackay.model.stream.sources import is_source, sum_source
-from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.choose import fit_chosen, problem_chosen
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.iterative.choice import choose
+from pymackay.solve.assemble import Problem, evaluate_at, without_rows
+from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.fit import without_rows
 from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings
 from pymackay.solve.loop.start import starting_state
@@ -115,8 +111,8 @@ def lmer(
     choice = choose(model, solver, control)
     theta = None if start is None else _theta_values(start, model)
     if summed is None:
-        return _certified(fit_chosen(model, choice, reml=flag, start=theta))
-    fit = fit_chosen(model, choice, reml=flag, start=theta, sums=summed.gram)
+        return _certified(fit_model(model, choice, reml=flag, start=theta))
+    fit = fit_model(model, choice, reml=flag, start=theta, sums=summed.gram)
     return _certified(without_rows(fit, summed.n))
 
 
@@ -161,7 +157,7 @@ def evaluate(
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
-    problem = Problem(model, make_solver(cross_products(model), reml=_is_flag(reml, "reml")))
+    problem = make_problem(model, reml=_is_flag(reml, "reml"))
     return evaluate_at(problem, _theta_values(theta, model))
 
 
@@ -305,7 +301,7 @@ def mackay(
             "inner='gradient' learns by the exact solver's products, but the solver is "
             "'iterative'; use inner='exact', or solver='exact'."
         )
-    problem = problem_chosen(model, choice, reml=_is_flag(reml, "reml"))
+    problem = make_problem(model, choice, reml=_is_flag(reml, "reml"))
     settings = make_settings(
         problem,
         update=update,

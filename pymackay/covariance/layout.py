@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["TermLayout", "lower_factor", "split_theta", "theta_names"]
+__all__ = [
+    "TermLayout",
+    "is_singular",
+    "lower_factor",
+    "split_theta",
+    "symmetric_basis",
+    "theta_names",
+]
+
+_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,32 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
         return np.abs(factor)
     R = np.asarray(np.linalg.qr(factor.T, mode="r"))
     return (R * np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None]).T
+
+
+def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
+    """Return the slopes of a block's relative covariance G by the elements of one of its terms.
+
+    Shape (m, q, q): ones where element i stands in G, at (row, column) and (column, row).
+
+    Parameters
+    ----------
+    layout : TermLayout
+        Of the term: m elements.
+    q : int
+        Number of effects of the block, which may hold several terms.
+    offset : int
+        Position of the term's first effect in the block.
+    """
+    basis = np.zeros((len(layout.rows), q, q))
+    index = np.arange(len(layout.rows))
+    basis[index, layout.rows + offset, layout.columns + offset] = 1.0
+    basis[index, layout.columns + offset, layout.rows + offset] = 1.0
+    return basis
+
+
+def is_singular(factors: list[np.ndarray]) -> bool:
+    """Say whether a term's covariance matrix is singular, on a scale free of units."""
+    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
 
 
 def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pymackay.errors import ArgumentError, PymackayError
 from pymackay.results import ModelSummary, TermSummary
 
 __all__ = ["GroupingFactor", "Model", "RandomTerm"]
@@ -122,3 +123,42 @@ class Model:
             weights=self.weights,
             offset=self.offset,
         )
+
+    def with_response(self, response: np.ndarray, weights: np.ndarray | None = None) -> Model:
+        """Return the model with another response, and, if given, other prior weights.
+
+        Parameters
+        ----------
+        response : numpy.ndarray, shape (n,)
+            User's units, offset included.
+        weights : numpy.ndarray of shape (n,), optional
+
+        Raises
+        ------
+        ArgumentError
+            If one has another shape, or values that it cannot have.
+        PymackayError
+            If the rows were not kept.
+        """
+        if not len(self.y):
+            raise PymackayError(
+                "the response cannot be replaced, because the rows were read part by part and not "
+                "kept; fit a data frame of the rows."
+            )
+        y = _numbers("response", response, len(self.y))
+        if weights is None:
+            return replace(self, y=y)
+        weights = _numbers("weights", weights, len(y))
+        if not (weights > 0.0).all():
+            raise ArgumentError("weights must all be positive; leave out rows that have no weight.")
+        return replace(self, y=y, weights=weights)
+
+
+def _numbers(name: str, values: np.ndarray, n: int) -> np.ndarray:
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != (n,) or not np.isfinite(numbers).all():
+        raise ArgumentError(
+            f"{name} must be {n} finite numbers, one for each row of the model, but it has shape "
+            f"{numbers.shape} and {np.count_nonzero(~np.isfinite(numbers))} that are not finite."
+        )
+    return numbers

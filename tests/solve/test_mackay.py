@@ -20,7 +20,7 @@ from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.descent.step_rules import Adam
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.loop.anderson import Anderson
 from pymackay.solve.loop.rounds import State, TermMoments, solve_round
 from pymackay.solve.loop.rules.rule import majorised_root
@@ -62,7 +62,7 @@ FORMULAS = [
 
 
 def problem_of(model: Model, *, reml: bool = True) -> Problem:
-    return Problem(model, make_solver(cross_products(model), reml=reml))
+    return Problem(model, Exact(cross_products(model), reml))
 
 
 def relative_errors(ours: Fit, reference: Fit) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.criterion import ML_MESSAGE, refit_by
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
+from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
 
 __all__ = ["Profile", "curve_of", "ml_optimum", "profile"]

@@ -13,7 +13,7 @@ from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, user_factors
-from pymackay.solve.solver import block_factor
+from pymackay.solve.exact.eliminated import Eliminated
 
 __all__ = ["JointCovariance"]
 
@@ -55,17 +55,13 @@ class JointCovariance:
         gram = dense_gram(problem_of(fit, what), what)
         factors = factors_from_theta(gram, fit.theta.to_numpy())
         alive = [np.asarray(factor.any(axis=1)) for factor in user_factors(gram, factors)]
-        lead = block_factor(gram, gram.blocks[0], factors)
-        q = gram.blocks[0].q
-        M = np.eye(q) + lead.T @ gram.A @ lead
-        F = lead @ np.linalg.solve(M, np.broadcast_to(lead.T, M.shape))
+        equations = Eliminated.at(gram, factors)
         C = sp.csr_matrix(gram.C.reshape(gram.blocks[0].size, -1))
-        others = [block_factor(gram, block, factors) for block in gram.blocks[1:]]
         return cls(
             gram=gram,
-            F=F,
+            F=equations.F,
             C=C[:, :-1],
-            Q=_inverse_of_rest(gram, C[:, :-1], F, others),
+            Q=equations.Q,
             transforms=tuple(
                 T * is_alive[:, None] for T, is_alive in zip(gram.transforms, alive, strict=True)
             ),
@@ -116,28 +112,3 @@ class JointCovariance:
                 (data.ravel(), (np.repeat(known, len(places)), where.ravel())), shape=(n, size)
             )
         return total
-
-
-def _inverse_of_rest(
-    gram: Gram, C: sp.csr_matrix, F: np.ndarray, factors: list[np.ndarray]
-) -> np.ndarray:
-    """Return ``S (S'KS + [I 0; 0 0])⁻¹ S'``, S = [Λ₂ 0; 0 I], K with the lead eliminated."""
-    J = len(F)
-    blocks = sp.bsr_matrix((F, np.arange(J), np.arange(J + 1)), shape=(C.shape[0],) * 2)
-    K = gram.D[:-1, :-1] - (C.T @ (blocks @ C)).toarray()
-    S = sp.block_diag(
-        [
-            *(
-                sp.kron(sp.eye(block.n_levels), factor)
-                for block, factor in zip(gram.blocks[1:], factors, strict=True)
-            ),
-            sp.eye(gram.p),
-        ],
-        format="csr",
-    )
-    scaled = S.T @ (S.T @ K).T
-    index = np.arange(len(K) - gram.p)
-    scaled[index, index] += 1.0
-    root = scipy.linalg.cholesky((scaled + scaled.T) / 2.0, lower=True)
-    half = scipy.linalg.solve_triangular(root, S.T.toarray(), lower=True)
-    return np.asarray(half.T @ half)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from scipy import stats
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.criterion import refit_by
 from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.likelihood_ratio import check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit, TermSummary
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.search.newton import find_optimum
+from pymackay.solve.choose import fit_model
 from pymackay.solve.solver import criterion_value
 
 __all__ = ["variance_test"]
@@ -189,12 +187,11 @@ def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> floa
             kept = [k for k, other in enumerate(term.effects) if other != effect]
             effects = tuple(term.effects[k] for k in kept)
             terms.append(dataclasses.replace(term, effects=effects, columns=term.columns[:, kept]))
-    if not terms:  # no random effect is left: the residual is at unit length in Gram's bases
+    if not terms:  # no random effect is left: the residual is at unit length in the sums' bases
         gram = cross_products(model)
         return criterion_value(
             gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1])
         )
     factors = {term.group: model.factors[term.group] for term in terms}
     smaller = dataclasses.replace(model, terms=tuple(terms), factors=factors)
-    optimum = find_optimum(make_solver(cross_products(smaller), reml=reml))
-    return float(np.asarray(optimum.evaluation.criterion))
+    return fit_model(smaller, reml=reml).criterion

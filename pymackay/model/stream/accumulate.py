@@ -11,17 +11,15 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis
+from pymackay.model.bases.scaling import Basis, Response, chunks
 from pymackay.model.design.blueprint import Blueprint
 from pymackay.model.design.grouping import check_levels
 from pymackay.model.design.random_part import lme4_order, term_names
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
 from pymackay.model.stream.level_sums import LevelSums
 from pymackay.model.stream.partition import PartitionSums, Plan
-from pymackay.model.sums.chunks import chunks
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
-from pymackay.model.sums.response import Response
 from pymackay.model.sums.sparse_gram import SparseGram
 
 __all__ = ["Accumulator", "Summed"]
@@ -214,6 +212,7 @@ class Accumulator:
                 values = _turned(values, spans[names[0]], spans[names[1]])
                 pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
         return SparseGram(
+            model=model,
             blocks=blocks,
             diagonals=tuple(diagonals),
             pairs=pairs,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,21 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay._files import write_arrays
 from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
 
-__all__ = ["Reading", "digest_frame", "sums_path", "write_arrays"]
+__all__ = ["Reading", "digest_frame"]
 
 _FORMAT = 1  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
 _SHARE = 0.05  # of the time that saving may take
-
-
-def sums_path(checkpoint: str | os.PathLike[str]) -> Path:
-    """Return where the sums stand that belong to a checkpoint."""
-    path = Path(checkpoint)
-    return path.with_name(path.name + ".sums")
 
 
 def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
@@ -171,17 +165,3 @@ class Reading:
             f"checkpoint '{self.path}' holds sums of another model or other data ({why}); delete "
             f"it, or name another."
         )
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays beside `path` and move them there when all are on the disk."""
-    passing = path.with_name(path.name + ".part")
-    try:
-        with open(passing, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(passing, path)
-    except OSError:
-        passing.unlink(missing_ok=True)
-        raise

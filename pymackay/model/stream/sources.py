@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from pymackay._files import sums_path
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
 from pymackay.formula.parser import parse_formula
 from pymackay.model.stream.accumulate import Summed
 from pymackay.model.stream.partition import PartitionSums, Plan, make_plan, sum_partition
-from pymackay.model.stream.reading import Reading, digest_frame, sums_path
+from pymackay.model.stream.reading import Reading, digest_frame
 
 __all__ = ["is_source", "sum_source"]
 

@@ -133,9 +133,11 @@ class PairCoupling:
         doubled = 2.0 * Q[:k, :k]
         index = np.arange(k)
         doubled[index, index] *= 0.5
-        found = self.pairs.T @ doubled.ravel()
-        found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:]))
-        quadratics = found.reshape(-1, 1, 1)
+        quadratics = self.pairs.T @ doubled.ravel()
+        quadratics += np.einsum(
+            "jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:])
+        )
+        quadratics = quadratics.reshape(-1, 1, 1)
         return quadratics if half is None else half**2 * quadratics
 
     def times(self, x: np.ndarray) -> np.ndarray:

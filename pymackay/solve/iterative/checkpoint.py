@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pymackay._files import sums_path, write_arrays
 from pymackay.covariance.layout import TermLayout
 from pymackay.errors import ArgumentError
-from pymackay.model.stream.reading import sums_path, write_arrays
 from pymackay.model.sums.sparse_gram import SparseGram
 
 __all__ = ["Checkpoint", "Place", "open_checkpoint"]

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.equations import Equations, block_times
 
-__all__ = ["LogDeterminant", "dense_schur", "estimate_logdet"]
+__all__ = ["LogDeterminant", "estimate_logdet"]
 
 _SMALL = 512  # effects up to which S is formed: it costs one product for each
-_BATCH = 64
 _MOST_STEPS = 80
 _SETTLED = 0.02  # of the Monte-Carlo error: further Lanczos steps would change less than that
 
@@ -32,17 +30,6 @@ class LogDeterminant:
 
     value: float
     error: float
-
-
-def dense_schur(equations: Equations) -> np.ndarray:
-    """Return S as a dense matrix, shape (size, size)."""
-    size = equations.couplings.size
-    S = np.empty((size, size))
-    for first in range(0, size, _BATCH):
-        columns = np.zeros((size, min(_BATCH, size - first)))
-        columns[first + np.arange(columns.shape[1]), np.arange(columns.shape[1])] = 1.0
-        S[:, first : first + _BATCH] = equations.schur(columns)
-    return 0.5 * (S + S.T)
 
 
 def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
@@ -65,7 +52,7 @@ def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
     """
     size = equations.couplings.size
     if size <= _SMALL:
-        factor = scipy.linalg.cholesky(dense_schur(equations), lower=True, check_finite=False)
+        factor = scipy.linalg.cholesky(equations.dense_schur(), lower=True, check_finite=False)
         return LogDeterminant(float(2.0 * np.log(np.diag(factor)).sum()), 0.0)
     samples = size * _quadrature(equations, probes)
     value = equations.logdet_diagonal + float(samples.mean())

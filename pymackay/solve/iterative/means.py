@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.conjugate import conjugate_gradients
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations, is_regular
-from pymackay.solve.solver import symmetric_basis
+from pymackay.solve.iterative.equations import Equations, block_times, is_regular
 
-__all__ = ["Means", "element_bases", "quadratic_products", "solve_means"]
+__all__ = ["Means", "quadratic_products", "solve_means"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,19 +118,6 @@ def _images(
             direct = dense - couplings.among(rest) - couplings.from_lead(lead)
         images.append(direct[span])
     return images
-
-
-def element_bases(gram: SparseGram) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return dG/dG_i of each block's elements, and where they stand in theta's order."""
-    bases, order = [], []
-    for block in gram.blocks:
-        parts = []
-        for term, columns in gram.block_slices(block):
-            layout = gram.layouts[term]
-            parts.append(symmetric_basis(layout, block.q, columns.start))
-            order.append(np.arange(layout.start, layout.stop))
-        bases.append(np.concatenate(parts))
-    return bases, np.concatenate(order)
 
 
 def quadratic_products(

@@ -74,8 +74,8 @@ class Search:
     def __init__(self, solver: Iterative, checkpoint: Checkpoint) -> None:
         self.solver = solver
         self.checkpoint = checkpoint
-        self.layouts = solver.gram.layouts
-        self.noise = [noise_level(solver.gram, k) for k in range(len(solver.gram.layouts))]
+        self.layouts = solver.bases.layouts
+        self.noise = [noise_level(solver.bases, k) for k in range(len(solver.bases.layouts))]
         self.steps = 0
         self.evaluations = 0
 

@@ -16,119 +16,20 @@ The random signs stay the same at every theta: the estimate is a smooth function
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from pymackay.solve.iterative.conjugate import conjugate_gradients
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.equations import Equations, block_times
+from pymackay.solve.iterative.probes import Probes
 
-__all__ = ["Probes", "Traces", "common_moves", "draw_probes", "draw_signs", "estimate_traces"]
+__all__ = ["Traces", "estimate_traces"]
 
-_UNITS = 64  # effects of small blocks, altogether, that get unit vectors
-_FAINT = 1e-3  # share of a level's own move where the data say nothing: a direction always
 _BATCH = 16  # probes that share a product: their rows fill a cache line
 _WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
 _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
-
-
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """Probe vectors: unit vectors on small blocks, random signs on the others.
-
-    Attributes
-    ----------
-    units : numpy.ndarray of int, shape (m,)
-        Effects that have a unit vector each.
-    z : numpy.ndarray of float32, shape (size, N)
-        Random signs; zero on the effects of `units`.
-    """
-
-    units: np.ndarray
-    z: np.ndarray
-
-    @property
-    def exact(self) -> bool:
-        """Whether every effect has a unit vector: the traces are then exact."""
-        return len(self.units) == len(self.z)
-
-    @property
-    def count(self) -> int:
-        """Number of random vectors; of unit vectors where there are no others."""
-        return len(self.units) if self.exact else self.z.shape[1]
-
-    def columns(self, common: np.ndarray) -> np.ndarray:
-        """Return unit vectors, `common`, and what random signs have besides it.
-
-        Parameters
-        ----------
-        common : numpy.ndarray, shape (size, r)
-            Orthonormal, and zero on the effects of `units`. The traces along it are exact.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (size, m + r + N)
-        """
-        units = np.zeros((len(self.z), len(self.units)), dtype=np.float32)
-        units[self.units, np.arange(len(self.units))] = 1.0
-        beside = self.z - common @ (common.T @ self.z)
-        return np.concatenate([units, common, beside], axis=1, dtype=np.float32)
-
-
-def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
-    """Draw probe vectors for effects that stand in `blocks`.
-
-    A block of few levels is dense in what it meets, so that random signs tell little about it;
-    unit vectors tell all. Where `count` reaches the number of effects left, all get them.
-    """
-    size = max(block.stop for block in blocks)
-    units, taken = [], 0
-    for block in sorted(blocks, key=lambda block: block.stop - block.start):
-        taken += block.stop - block.start
-        if taken > _UNITS:
-            break
-        units.append(np.arange(block.start, block.stop))
-    chosen = np.concatenate(units) if units else np.arange(0)
-    if count >= size - len(chosen):
-        return Probes(np.arange(size), np.zeros((size, 0), dtype=np.float32))
-    z = draw_signs(size, count, seed)
-    z[chosen] = 0.0
-    return Probes(chosen, z)
-
-
-def common_moves(equations: Equations, units: np.ndarray) -> np.ndarray:
-    """Return orthonormal vectors that move all levels of a block together, shape (size, r).
-
-    One for each effect of each block that has no unit vectors, and for each separate part of the
-    design. A level moves as far as its own data carry it, ``I − S_jj⁻¹``, which is the slowest
-    eigenvector of B⁻¹S but for a little.
-    """
-    couplings = equations.couplings
-    found = [np.zeros((couplings.size, 0), dtype=np.float32)]
-    for k, (span, inverse) in enumerate(zip(couplings.slices, equations.inverse, strict=True)):
-        if span.start in units:
-            continue
-        q = inverse.shape[1]
-        moved = (1.0 + _FAINT) * np.eye(q) - inverse
-        for part in range(couplings.parts[k].max() + 1):
-            own = couplings.parts[k] == part
-            column = np.zeros((couplings.size, q), dtype=np.float32)
-            rows = span.start + np.flatnonzero(np.repeat(own, q))
-            column[rows] = np.linalg.qr(moved[own].reshape(-1, q))[0]
-            found.append(column)
-    return np.concatenate(found, axis=1)
-
-
-def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
-    """Draw random signs, shape (size, count); column i is the same whatever `count` is."""
-    z = np.empty((size, count), dtype=np.float32)
-    for i in range(count):
-        bits = np.random.default_rng((seed, i)).integers(0, 2, size, dtype=np.int8)
-        z[:, i] = 2.0 * bits - 1.0
-    return z
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +66,7 @@ def estimate_traces(
         As in `conjugate_gradients`.
     """
     known = _Known(equations)
-    common = common_moves(equations, probes.units)
+    common = equations.common_moves(probes.units)
     columns = probes.columns(common)
     x = np.empty_like(columns)
     parts: list[list[np.ndarray]] = [[] for _ in equations.factors]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.sums.chunks import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
-from pymackay.solve.iterative.logdet import dense_schur
-from pymackay.solve.iterative.traces import Probes, common_moves, draw_signs
+from pymackay.solve.iterative.equations import Equations, block_times
+from pymackay.solve.iterative.probes import Probes, draw_signs
+from pymackay.solve.solver import ErrorVariance
 
-__all__ = ["EXACT_SIZE", "LEAST_PROBES", "ConditionalVariances", "conditional_variances"]
+__all__ = ["EXACT_SIZE", "LEAST_PROBES", "conditional_variances"]
 
 EXACT_SIZE = 2048  # effects that are not eliminated up to which the variances are exact
 LEAST_PROBES = 64
@@ -24,25 +21,9 @@ _BATCH = 16
 _CHUNK = 1024
 
 
-@dataclass(frozen=True, eq=False)
-class ConditionalVariances:
-    """Var(b | y, beta) / sigma² of every level, block by block.
-
-    Attributes
-    ----------
-    values : list of numpy.ndarray, each (J, q, q)
-        Whitened bases.
-    errors : list of numpy.ndarray, each (J, q)
-        Monte-Carlo standard errors of the diagonals, in the bases asked for; zeros where exact.
-    """
-
-    values: list[np.ndarray]
-    errors: list[np.ndarray]
-
-
 def conditional_variances(
     equations: Equations, probes: Probes, control: IterativeControl, bases: list[np.ndarray]
-) -> ConditionalVariances:
+) -> ErrorVariance:
     """Return Var(b | y, beta) / sigma² of every level, exact where that is affordable.
 
     Parameters
@@ -55,14 +36,13 @@ def conditional_variances(
         By block, T: the errors are those of the diagonals of T V T'.
     """
     if equations.couplings.size <= EXACT_SIZE:
-        values = _exact(equations)
-        return ConditionalVariances(values, [np.zeros(v.shape[:2]) for v in values])
+        return ErrorVariance.exact(_exact(equations))
     return _probed(equations, max(probes.count, LEAST_PROBES), control, bases)
 
 
 def _exact(equations: Equations) -> list[np.ndarray]:
     couplings, gram = equations.couplings, equations.gram
-    S = dense_schur(equations)
+    S = equations.dense_schur()
     inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(S), np.eye(len(S)))
     Q = equations.scale(equations.scale(inverse).T)
     found = [equations.F + _through_lead(equations, Q)]
@@ -86,7 +66,7 @@ def _through_lead(equations: Equations, Q: np.ndarray) -> np.ndarray:
 
 def _probed(
     equations: Equations, count: int, control: IterativeControl, bases: list[np.ndarray]
-) -> ConditionalVariances:
+) -> ErrorVariance:
     """Estimate the diagonal blocks (Bekas, Kokiopoulou, Saad 2007, Appl. Numer. Math. 57).
 
     As for the traces, what the preconditioner knows and what common moves add is exact, and only
@@ -94,7 +74,7 @@ def _probed(
     """
     couplings = equations.couplings
     none = np.arange(0)
-    common = common_moves(equations, none)
+    common = equations.common_moves(none)
     columns = Probes(none, draw_signs(couplings.size, count, control.seed)).columns(common)
     shapes = [equations.F.shape, *(inverse.shape for inverse in equations.inverse)]
     sums = [_Sums(shape, T) for shape, T in zip(shapes, bases, strict=True)]
@@ -120,9 +100,9 @@ def _probed(
     known = [equations.F + _known_lead(equations)]
     for factor, inverse in zip(equations.factors[1:], equations.inverse, strict=True):
         known.append(factor @ inverse @ factor.T)
-    return ConditionalVariances(
-        [k + total.mean(count) for k, total in zip(known, sums, strict=True)],
-        [total.error(count) for total in sums],
+    return ErrorVariance(
+        tuple(k + total.mean(count) for k, total in zip(known, sums, strict=True)),
+        tuple(total.error(count) for total in sums),
     )
 
 

@@ -58,7 +58,7 @@ class _Learner:
         else:
             self.descent.set_variances(covariances, noise_var)
         training = self.descent.train(self.epochs, self.rule)
-        gram = self.problem.solver.gram
+        gram = self.problem.solver.bases
         effects = tuple(
             np.linalg.solve(T, b.T).T / gram.y_scale
             for T, b in zip(gram.transforms, self.descent.ranef().values(), strict=True)
@@ -67,7 +67,7 @@ class _Learner:
 
     def variances(self, state: State) -> tuple[dict[str, np.ndarray], float]:
         """Return covariance matrices and σ² in the user's units."""
-        gram, terms = self.problem.solver.gram, self.problem.model.terms
+        gram, terms = self.problem.solver.bases, self.problem.model.terms
         noise_var = state.noise_var * gram.y_scale**2
         found = {}
         for term, T, root in zip(terms, gram.transforms, state.roots, strict=True):

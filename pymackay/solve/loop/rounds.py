@@ -9,7 +9,7 @@ import numpy as np
 
 from pymackay.covariance.layout import lower_factor
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.solver import Evaluation, Solver
 
 __all__ = ["Learned", "Round", "State", "TermMoments", "TermRound", "solve_round"]
@@ -208,7 +208,7 @@ def solve_round(
     model: Model, solver: Solver, state: State, learned: Learned | None = None
 ) -> Round:
     """Solve the mixed-model equations at `state`; learned effects replace the solved ones."""
-    gram = solver.gram
+    gram = solver.bases
     evaluation = solver.evaluate(state.factors)
     effects = term_effects(gram, evaluation) if learned is None else learned.effects
     terms = tuple(
@@ -258,7 +258,7 @@ def _sse(evaluation: Evaluation, state: State, df: int) -> float:
     return evaluation.sigma2 * df - penalty
 
 
-def term_effects(gram: Gram, evaluation: Evaluation) -> Sequence[np.ndarray]:
+def term_effects(gram: Bases, evaluation: Evaluation) -> Sequence[np.ndarray]:
     """Return the predicted effects of each term in the computed bases, (J, q)."""
     effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     for block, b in zip(gram.blocks, evaluation.b, strict=True):

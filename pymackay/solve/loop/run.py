@@ -152,7 +152,7 @@ class _Loop:
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.model, self.solver = problem.model, problem.solver
         self.settings = settings
-        gram = self.solver.gram
+        gram = self.solver.bases
         self.levels = [noise_level(gram, k) for k in range(len(gram.layouts))]
         self.accelerator = (
             Accelerator(self.round, self.levels, gram) if settings.accelerate else None

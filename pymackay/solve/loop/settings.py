@@ -9,7 +9,6 @@ import numpy as np
 from pymackay.arguments import at_least_one, positive_number
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
-from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.assemble import Problem
 from pymackay.solve.loop.learned import make_learner
 from pymackay.solve.loop.rules.rule import Rule, find_rule
@@ -19,7 +18,7 @@ __all__ = ["make_settings"]
 
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
-_TOLERANCE = {"exact": 1e-9, "gradient": 1e-7, "iterative": 1e-6}
+_TOLERANCE = {"exact": 1e-9, "gradient": 1e-7}
 
 
 def make_settings(
@@ -46,7 +45,6 @@ def make_settings(
     """
     rule = find_rule(update)
     inner = _one_of("inner", inner, ("exact", "gradient"))
-    precision = "iterative" if isinstance(problem.solver.gram, SparseGram) else inner
     on_collapse = _one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
         raise ArgumentError(f"callback is {callback!r}; it must be a function of a trace row.")
@@ -54,7 +52,7 @@ def make_settings(
     return Settings(
         rule=rule,
         iterations=rounds if iterations is None else at_least_one("iterations", iterations),
-        tolerance=_tolerance(rule, tolerance, precision),
+        tolerance=_tolerance(rule, tolerance, max(_TOLERANCE[inner], problem.solver.precision)),
         scale=_scale(rule, scale, problem.model),
         accelerate=_acceleration(rule, acceleration, inner),
         stop_dead=on_collapse != "continue",
@@ -70,10 +68,10 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
     raise ArgumentError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, known))}.")
 
 
-def _tolerance(rule: Rule, tolerance: object, precision: str) -> float | None:
+def _tolerance(rule: Rule, tolerance: object, default: float) -> float | None:
     if tolerance is not None:
         return positive_number("tolerance", tolerance)
-    return _TOLERANCE[precision] if rule.likelihood else None
+    return default if rule.likelihood else None
 
 
 def _scale(rule: Rule, scale: object, model: Model) -> tuple[float, ...]:

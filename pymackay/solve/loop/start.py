@@ -41,11 +41,11 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
         wrong length.
     """
     solver, model = problem.solver, problem.model
-    y_var = solver.gram.y_scale**2
+    y_var = solver.bases.y_scale**2
     noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
     if start is None or not _is_covariances(start, model):
         factors = (
-            moment_start(solver.gram, reml=solver.reml)
+            moment_start(solver.bases, reml=solver.reml)
             if start is None
             else _theta_factors(problem, start)
         )
@@ -54,7 +54,7 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
         ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
         return State(tuple(ratio * f for f in factors), noise or profiled)
     if noise is None:
-        noise = solver.evaluate(moment_start(solver.gram, reml=solver.reml)).sigma2
+        noise = solver.evaluate(moment_start(solver.bases, reml=solver.reml)).sigma2
     factors = _covariance_factors(problem, start, noise * y_var)
     _refuse_dead(model, factors)
     return State(tuple(factors), noise)
@@ -80,11 +80,11 @@ def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
         raise ArgumentError(_expected(problem.model, start)) from error
     if theta.shape != (len(names),):
         raise ArgumentError(_expected(problem.model, start))
-    return factors_from_theta(problem.solver.gram, theta)
+    return factors_from_theta(problem.solver.bases, theta)
 
 
 def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
-    model, gram = problem.model, problem.solver.gram
+    model, gram = problem.model, problem.solver.bases
     names = [term.name for term in model.terms]
     given: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
     if set(given) != set(names) or (given is not start and len(names) > 1):

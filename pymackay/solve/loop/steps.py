@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pymackay.errors import ConvergenceError
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.loop.anderson import Anderson
 from pymackay.solve.loop.boundary import drop_direction, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
@@ -36,11 +36,11 @@ class Accelerator:
         From a state to its round.
     levels : sequence of float
         Term by term, the relative variance of one level's least-squares effect.
-    gram : Gram
+    gram : Bases
     """
 
     def __init__(
-        self, solve: Callable[[State], Round], levels: Sequence[float], gram: Gram
+        self, solve: Callable[[State], Round], levels: Sequence[float], gram: Bases
     ) -> None:
         self.solve = solve
         self.levels = levels

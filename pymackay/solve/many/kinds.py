@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.many.responses import Responses
-from pymackay.solve.solver import symmetric_basis
 
 __all__ = ["Kinds", "ResponseSums"]
 

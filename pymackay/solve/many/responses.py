@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.model.bases.scaling import Response
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
-from pymackay.model.sums.response import Response
 
 __all__ = ["Design", "Responses", "gram_of"]
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from pymackay.covariance.layout import is_singular
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.assemble import theta_from_factors
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.linalg.batch import lower_factors
 from pymackay.solve.many.kinds import Kinds
 from pymackay.solve.many.responses import Responses, gram_of
 from pymackay.solve.many.search import find_optima
-from pymackay.solve.search.newton import Optimum, find_optimum, is_singular, optimise
+from pymackay.solve.search.newton import find_optimum, optimise
+from pymackay.solve.solver import Optimum
 
 __all__ = ["Answers", "ManySolver"]
 
@@ -89,7 +91,7 @@ class ManySolver:
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
     def _search(self, gram: Gram) -> Optimum:
-        solver = make_solver(gram, reml=self.reml)
+        solver = Exact(gram, self.reml)
         if self.start is not None:
             found = optimise(solver, self.start)
             if found.convergence.converged and not is_singular(found.factors):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pymackay.covariance.layout import lower_factor
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search.start import noise_level
 from pymackay.solve.solver import criterion_value
 
@@ -20,7 +20,7 @@ _NOTHING = 1e-10  # below: nothing is left but rounding
 
 
 def further_starts(
-    gram: Gram, reml: bool, factors: list[np.ndarray], criterion: float, *, sure: bool
+    gram: Bases, reml: bool, factors: list[np.ndarray], criterion: float, *, sure: bool
 ) -> Iterator[list[np.ndarray]]:
     """Yield relative factors to start from.
 
@@ -48,7 +48,7 @@ def further_starts(
             yield [noise[k] * found[k] if k in found else f for k, f in enumerate(others)]
 
 
-def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+def _hidden(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
     """Yield, alone, the terms with an effect that the fixed ones nearly carry, and a factor for it.
 
     The levels' common part of such an effect tells of another variance than their differences do,
@@ -72,7 +72,7 @@ def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
                 yield {term: lower_factor(vectors @ axes * size)}
 
 
-def _entangled(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+def _entangled(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
     """Yield the terms of a factor together whose columns are nearly one, with factors for them.
 
     ``(x || g)`` with x far off zero: what such effects do by themselves tells of small variances,

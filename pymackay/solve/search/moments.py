@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.layout import TermLayout
-from pymackay.solve.solver import symmetric_basis
+from pymackay.covariance.layout import TermLayout, symmetric_basis
 
 __all__ = ["MomentEquations"]
 

@@ -15,22 +15,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.covariance.layout import is_singular
 from pymackay.results import Convergence
 from pymackay.solve.search.axes import Axes, in_axes
 from pymackay.solve.search.further_starts import further_starts
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.search.trust_region import Quadratic
-from pymackay.solve.solver import Evaluation, Solver
+from pymackay.solve.solver import Evaluation, Optimum, Solver
 
 __all__ = [
     "Control",
-    "Optimum",
     "find_optimum",
-    "is_singular",
     "optimise",
 ]
 
-_SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 _LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 _SHRINKS = 6  # times that a start is made ten times smaller before it is given up
 
@@ -55,23 +53,6 @@ class Control:
     spent: float = 1e-18
     spent_average: float = 1e-17
     quadratic: float = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Optimum:
-    """Where the optimiser ended.
-
-    Attributes
-    ----------
-    factors : list of numpy.ndarray, each (q, q)
-        Relative factors, whitened bases.
-    evaluation : Evaluation
-    convergence : Convergence
-    """
-
-    factors: list[np.ndarray]
-    evaluation: Evaluation
-    convergence: Convergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +89,7 @@ def find_optimum(solver: Solver, control: Control | None = None) -> Optimum:
     be a local optimum: further starts are tried, and the lowest criterion is kept.
     """
     control = control or Control()
-    gram = solver.gram
+    gram = solver.bases
     best = first = optimise(solver, moment_start(gram, reml=solver.reml), control)
     evaluations = first.convergence.evaluations
     sure = first.convergence.converged and not is_singular(first.factors)
@@ -139,18 +120,13 @@ def _better(first: Optimum, second: Optimum, rounding: float) -> Optimum:
     return second if second.convergence.converged > first.convergence.converged else first
 
 
-def is_singular(factors: list[np.ndarray]) -> bool:
-    """Say whether a term's covariance matrix is singular, on a scale free of units."""
-    return any(np.linalg.svd(factor, compute_uv=False).min() < _SINGULAR for factor in factors)
-
-
 class _Search:
     """One descent: holds the solver and counts what is paid."""
 
     def __init__(self, solver: Solver, control: Control) -> None:
         self.solver = solver
-        self.layouts = solver.gram.layouts
-        self.noise = [noise_level(solver.gram, k) for k in range(len(self.layouts))]
+        self.layouts = solver.bases.layouts
+        self.noise = [noise_level(solver.bases, k) for k in range(len(self.layouts))]
         self.control = control
         self.evaluations = 0
         self.iterations = 0
@@ -198,7 +174,7 @@ class _Search:
 
     def rounding(self, point: _Point) -> float:
         """Size of the criterion's own rounding error."""
-        return _rounding(self.solver.gram.n, point.evaluation)
+        return _rounding(self.solver.bases.n, point.evaluation)
 
     def spent(self, point: _Point) -> float:
         exact = point.evaluation.exact
@@ -280,7 +256,7 @@ class _Search:
         if boundary < -1e-6:
             problems.append(f"a covariance matrix on the boundary wants to grow ({boundary:.2g})")
         if problems and point.evaluation.sigma2 < _LITTLE:
-            share = np.sqrt(point.evaluation.sigma2 * self.solver.gram.n)
+            share = np.sqrt(point.evaluation.sigma2 * self.solver.bases.n)
             problems.append(
                 f"hardly anything is left over, {share:.1g} of what the fixed effects leave, and "
                 f"float64 keeps few digits of that"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.layout import lower_factor
-from pymackay.model.sums.gram import Gram
-from pymackay.model.sums.sparse_gram import SparseGram
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search.moments import MomentEquations
 
 __all__ = ["clipped_variances", "moment_start", "noise_level"]
@@ -18,7 +17,7 @@ _OVERLAP = 0.1  # share of what one block leaves that others may be thought to l
 _CEILING = 1e6  # relative variance beyond which a larger start tells nothing
 
 
-def noise_level(gram: Gram | SparseGram, term: int) -> float:
+def noise_level(gram: Bases, term: int) -> float:
     """Return the relative variance of one level's least-squares effect (columns are whitened)."""
     for block in gram.blocks:
         if term in block.terms:
@@ -26,7 +25,7 @@ def noise_level(gram: Gram | SparseGram, term: int) -> float:
     raise KeyError(term)
 
 
-def moment_start(gram: Gram | SparseGram, *, reml: bool = True) -> list[np.ndarray]:
+def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     """Return a relative factor per term from `MomentEquations` of each block by itself."""
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     found = [_moments(*gram.level_moments(k), gram, reml) for k in range(len(gram.blocks))]
@@ -71,7 +70,7 @@ class _Moments:
         return float(self.equations.variance(np.asarray(self.left), self.covariance))
 
 
-def _moments(A: np.ndarray, C: np.ndarray, gram: Gram | SparseGram, reml: bool) -> _Moments:
+def _moments(A: np.ndarray, C: np.ndarray, gram: Bases, reml: bool) -> _Moments:
     freedom = gram.n - gram.p if reml else gram.n
     equations = MomentEquations.of(A, C[:, :, :-1], freedom, reml=reml)
     c = C[:, :, -1]
@@ -80,7 +79,7 @@ def _moments(A: np.ndarray, C: np.ndarray, gram: Gram | SparseGram, reml: bool) 
     return _Moments(equations, equations.covariance(b.T @ b), 1.0 - float(explained))
 
 
-def _unexplained(found: list[_Moments], gram: Gram | SparseGram) -> float:
+def _unexplained(found: list[_Moments], gram: Bases) -> float:
     """Return σ²: what all blocks leave where they are orthogonal, else what the best one leaves."""
     total = gram.n - gram.p
     freedoms = [moments.equations.freedom for moments in found]
