@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from oracle import dense_as_fit, dense_criterion
-from pymackay.solve.exact.eliminated import LargeEffects
 from tolerances import tol
 
 import pymackay as pm
 from pymackay.errors import ConvergenceError
 from pymackay.solve.assemble import factors_from_theta
+from pymackay.solve.exact.eliminated import LargeEffects
 
 INTERCEPTS = "y ~ x + (x | g) + (1 | m)"
 SLOPES = "y ~ x + (1 | g) + (x | m)"
