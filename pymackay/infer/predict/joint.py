@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.model.sums.gram import Block, Gram
+from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, user_factors
 from pymackay.solve.exact.eliminated import Eliminated
@@ -96,19 +96,12 @@ class JointCovariance:
 
     def _block_design(self, block: Block, rows: Rows, part: slice) -> sp.csr_matrix:
         """Return Z of one block in the bases of `gram`, shape (rows, J q)."""
-        n, size = len(rows.X[part]), block.size
-        total = sp.csr_matrix((n, size))
+        columns = np.zeros((len(rows.X[part]), block.q))
+        level = np.full(len(columns), -1)
         slices = dict(self.gram.block_slices(block))
-        for term, columns, codes in rows.parts():
-            if term not in slices:
-                continue
-            values = columns[part] @ self.transforms[term]
-            level = codes[part].astype(np.int64)
-            places = np.arange(slices[term].start, slices[term].stop)
-            known = np.flatnonzero(level >= 0)
-            where = level[known, None] * block.q + places
-            data = values[known]
-            total = total + sp.csr_matrix(
-                (data.ravel(), (np.repeat(known, len(places)), where.ravel())), shape=(n, size)
-            )
-        return total
+        for term, own, codes in rows.parts():
+            if term in slices:
+                columns[:, slices[term]] = own[part] @ self.transforms[term]
+                level = codes[part]
+        columns[level < 0] = 0.0
+        return sparse_design(columns, np.maximum(level, 0), block.n_levels)

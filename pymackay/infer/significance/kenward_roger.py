@@ -8,7 +8,11 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.infer.significance.precision import FTest, independent_rows
+from pymackay.infer.significance.precision import (
+    FTest,
+    independent_rows,
+    inverse_where_known,
+)
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
@@ -16,7 +20,6 @@ from pymackay.solve.exact.derivatives import differentiate
 __all__ = ["KenwardRoger", "kenward_roger"]
 
 _WHAT = "ddf='Kenward-Roger'"
-_FLAT = 1e-10  # scaled information under which the data do not determine a direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     information[:m, :m] = found.trace_products
     information[:m, m] = information[m, :m] = found.traces
     information[m, m] = gram.n - gram.p
-    W = 2.0 * _inverse(information)
+    W = 2.0 * inverse_where_known(information)[0]
     added = np.einsum("ij,ijab->ab", W[:m, :m], found.products[:, :, :-1, :-1], optimize=True)
     root = fit.sigma * np.linalg.inv(gram.basis.R)
     along = np.concatenate([found.slopes[:, :-1, :-1], found.precision_inverse[None]])
@@ -103,12 +106,3 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
         slopes=root @ along @ root.T,
         parameter_vcov=W,
     )
-
-
-def _inverse(information: np.ndarray) -> np.ndarray:
-    """Invert in scaled parameters; directions without information are left out."""
-    scale = 1.0 / np.sqrt(np.diag(information))
-    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
-    kept = values > _FLAT * values.max()
-    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    return half @ half.T

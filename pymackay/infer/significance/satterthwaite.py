@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
-from pymackay.infer.significance.precision import FTest
+from pymackay.infer.significance.precision import FTest, inverse_where_known
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -17,7 +17,6 @@ from pymackay.solve.exact.derivatives import Derivatives, differentiate
 __all__ = ["Satterthwaite", "satterthwaite"]
 
 _WHAT = "ddf='Satterthwaite'"
-_FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
 _SAME = 1e-8  # degrees of freedom nearer than this are averaged
 _RANK = float(np.sqrt(np.finfo(float).eps))
 
@@ -88,7 +87,7 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     sigma = fit.sigma / gram.y_scale
     chained = _theta_jacobian(gram, theta)
     curvature = _curvature(gram, chained, found, sigma, gram.n - gram.p * reml)
-    inverse, lost = _inverse(curvature)
+    inverse, lost = inverse_where_known(curvature)
     root = np.linalg.inv(gram.basis.R)
     by_theta = np.tensordot(chained.T, found.slopes[:, :-1, :-1], axes=1)
     by_sigma = 2.0 / sigma * found.precision_inverse
@@ -144,13 +143,3 @@ def _bending(gram: Gram, score: np.ndarray) -> np.ndarray:
         span = slice(layout.start, layout.stop)
         found[span, span] = bend(np.linalg.inv(T), score[span], layout)
     return found
-
-
-def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, int]:
-    """Invert in scaled parameters, directions without positive curvature left out."""
-    diagonal = np.abs(np.diag(curvature))
-    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
-    kept = values > _FLAT * max(values.max(), 1.0)
-    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    return half @ half.T, int(np.sum(~kept))

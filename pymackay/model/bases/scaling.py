@@ -8,7 +8,6 @@ units lose (response near 1e12, covariates of size 1e6, powers of a year).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,10 +15,10 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.errors import DataError
+from pymackay.model.sums.by_level import chunks
 
-__all__ = ["Basis", "Response", "chunks", "fixed_basis", "residual_response", "term_basis"]
+__all__ = ["Basis", "Response", "fixed_basis", "residual_response", "term_basis"]
 
-_ROWS = 1_048_576  # a column of so many rows is eight megabytes
 _SMALL = 100_000  # elements under which Householder QR is quicker than two Cholesky passes
 _SLANT = 1e-10  # departure of Q'Q from the identity that no answer can feel
 
@@ -176,19 +175,6 @@ def _constant(X: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     rounded = np.round(coefficients)
     exact = all((X[rows] @ rounded == 1.0).all() for rows in chunks(len(X)))
     return rounded if exact else coefficients
-
-
-def chunks(n: int, size: int | None = None) -> Iterator[slice]:
-    """Yield slices that together are the rows 0 to n, `size` rows each, by default about a million.
-
-    Examples
-    --------
-    >>> list(chunks(5, 2))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    step = _ROWS if size is None else size
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
 
 
 def term_basis(columns: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import chunks
 from pymackay.model.columns.column import Column, Factor, Numeric, number_labels, renumber
+from pymackay.model.sums.by_level import chunks
 
 __all__ = ["as_factor", "combine", "drop_unused", "levels_in_use", "number_levels", "recode"]
 

@@ -11,13 +11,14 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis, Response, chunks
+from pymackay.model.bases.scaling import Basis, Response
 from pymackay.model.design.blueprint import Blueprint
 from pymackay.model.design.grouping import check_levels
 from pymackay.model.design.random_part import lme4_order, term_names
 from pymackay.model.model import GroupingFactor, Model, RandomTerm
 from pymackay.model.stream.level_sums import LevelSums
 from pymackay.model.stream.partition import PartitionSums, Plan
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram

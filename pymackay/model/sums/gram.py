@@ -19,12 +19,12 @@ from pymackay.covariance.layout import TermLayout, split_theta
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
-    chunks,
     fixed_basis,
     residual_response,
     term_basis,
 )
 from pymackay.model.model import Model
+from pymackay.model.sums.by_level import chunks, level_gram, level_products
 
 __all__ = [
     "Bases",
@@ -33,6 +33,7 @@ __all__ = [
     "cross_products",
     "find_bases",
     "order_blocks",
+    "sparse_design",
     "weighted_rows",
 ]
 
@@ -164,10 +165,10 @@ class Bases(ABC):
         weighted = residual if root is None else residual * root
         sums = []
         for block in self.blocks:
+            raw = np.column_stack([model.terms[t].columns for t in block.terms])
             codes = model.factors[block.name].codes
-            raw = [c for t in block.terms for c in model.terms[t].columns.T]
-            own = [np.bincount(codes, column * weighted, block.n_levels) for column in raw]
-            sums.append(np.column_stack(own) @ self.joined(block, self.transforms))
+            own = level_products(codes, raw, weighted[:, None], block.n_levels)[:, :, 0]
+            sums.append(own @ self.joined(block, self.transforms))
         return model, response, sums, np.append(self.basis.Q.T @ residual, residual @ residual)
 
     def common(self) -> dict[str, Any]:
@@ -217,7 +218,20 @@ class Gram(Bases):
         DataError
             If X explains the response without residual.
         """
-        model, found, sums, last = self.response_sums(response)
+        model, own, sums, last = self.response_sums(response)
+        return replace(self.with_sums(own, sums, last), model=model)
+
+    def with_sums(self, response: Response, sums: Sequence[np.ndarray], last: np.ndarray) -> Gram:
+        """Return the sums with another response, whose own are known.
+
+        Parameters
+        ----------
+        response : Response
+        sums : sequence of numpy.ndarray, each (J, q)
+            ``Z_j'y``, block by block.
+        last : numpy.ndarray, shape (p + 1,)
+            ``[Q, y]'y``.
+        """
         C: Any = self.C
         if isinstance(C, np.ndarray):
             C = np.concatenate([C[:, :, :-1], sums[0][:, :, None]], axis=2)
@@ -225,7 +239,7 @@ class Gram(Bases):
             C = sp.hstack([C[:, :-1], sp.csr_matrix(sums[0].reshape(-1, 1))], format="csr")
         D = self.D.copy()
         D[-1] = D[:, -1] = np.concatenate([*(part.ravel() for part in sums[1:]), last])
-        return replace(self, model=model, C=C, D=D, response=found)
+        return replace(self, C=C, D=D, response=response)
 
 
 def cross_products(model: Model) -> Gram:
@@ -338,8 +352,9 @@ class _Sums:
 
     def add(self, columns: list[np.ndarray], codes: list[np.ndarray], dense: np.ndarray) -> None:
         """Add the rows of one chunk."""
-        self.A += _level_gram(columns[0], codes[0], self.blocks[0].n_levels)
-        Z = [_sparse(*block) for block in zip(columns, codes, self.blocks, strict=True)]
+        self.A += level_gram(codes[0], columns[0], self.blocks[0].n_levels)
+        levels = [block.n_levels for block in self.blocks]
+        Z = [sparse_design(*part) for part in zip(columns, codes, levels, strict=True)]
         self.lead_dense += Z[0].T @ dense
         k = self.rest
         self.D[k:, k:] += dense.T @ dense
@@ -359,23 +374,18 @@ class _Sums:
         return self.A, C, self.D
 
 
-def _level_gram(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> np.ndarray:
-    """Sum ``z z'`` over the rows of each level, shape (J, q, q)."""
-    q = columns.shape[1]
-    gram = np.empty((n_levels, q, q))
-    for i in range(q):
-        for j in range(i + 1):
-            product = columns[:, i] * columns[:, j]
-            gram[:, i, j] = np.bincount(codes, weights=product, minlength=n_levels)
-            gram[:, j, i] = gram[:, i, j]
-    return gram
+def sparse_design(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> sp.csr_matrix:
+    """Return Z of one block, shape (n, J q): the q entries of each row at its level.
 
-
-def _sparse(columns: np.ndarray, codes: np.ndarray, block: Block) -> sp.csr_matrix:
-    """Return Z of one block, shape (n, J q): q entries in every row."""
+    Parameters
+    ----------
+    columns : numpy.ndarray, shape (n, q)
+    codes : numpy.ndarray of int, shape (n,)
+    n_levels : int
+    """
     n, q = columns.shape
     indices = codes.astype(np.int32)[:, None] * q + np.arange(q, dtype=np.int32)
     indptr = np.arange(0, n * q + 1, q)
     return sp.csr_matrix(
-        (np.ascontiguousarray(columns).ravel(), indices.ravel(), indptr), shape=(n, block.size)
+        (np.ascontiguousarray(columns).ravel(), indices.ravel(), indptr), shape=(n, n_levels * q)
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.model.bases.scaling import chunks
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated
@@ -66,18 +66,24 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)
     sums = _Lead(gram, factors, rest.F).sums(dense, bases[0])
-    by_block = _join(dense, sums, bases[1:])
-    back = np.argsort(order)
+    T = rest.K[: rest.size] @ dense.tau
+    V = _turned(rest, bases[1:], T)
+    W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
+    traces = [
+        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
+        for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
+    ]
+    back = np.argsort(order)  # from the blocks' order to theta's
     pairs = np.ix_(back, back)
     return Derivatives(
         precision_inverse=rest.precision_inverse,
         beta=rest.beta,
         r2=rest.r2,
         logdet=rest.logdet_v,
-        traces=by_block.traces[back],
-        trace_products=by_block.trace_products[pairs],
-        slopes=by_block.slopes[back],
-        products=by_block.products[pairs],
+        traces=np.concatenate([sums.traces, *traces])[back],
+        trace_products=_trace_products(dense, sums, bases[1:], W)[pairs],
+        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V])[back],
+        products=_products(dense, sums, V)[pairs],
     )
 
 
@@ -131,16 +137,6 @@ class _LeadSums:
     products: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """What `Derivatives` holds by elements of G, these ordered block by block."""
-
-    traces: np.ndarray
-    trace_products: np.ndarray
-    slopes: np.ndarray
-    products: np.ndarray
-
-
 class _Lead:
     """The leading block: its levels' matrices, and sums over them chunk by chunk."""
 
@@ -181,25 +177,6 @@ class _Lead:
         return sums
 
 
-def _join(dense: _Dense, sums: _LeadSums, bases: list[np.ndarray]) -> _Joined:
-    """Put the leading block and the others together, elements ordered block by block."""
-    rest = dense.rest
-    others = rest.blocks
-    T = rest.K[: rest.size] @ dense.tau
-    V = _turned(dense, others, bases, T)
-    W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
-    traces = [
-        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
-        for block, basis, span in zip(others, bases, rest.slices, strict=True)
-    ]
-    return _Joined(
-        traces=np.concatenate([sums.traces, *traces]),
-        trace_products=_trace_products(dense, sums, others, bases, W),
-        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V]),
-        products=_products(dense, sums, V),
-    )
-
-
 def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
     """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs, from V̇ⱼt' in the columns of the other blocks."""
     rest = dense.rest
@@ -218,7 +195,6 @@ def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
 def _trace_products(
     dense: _Dense,
     sums: _LeadSums,
-    others: tuple[Block, ...],
     bases: list[np.ndarray],
     W: np.ndarray,
 ) -> np.ndarray:
@@ -227,22 +203,19 @@ def _trace_products(
     m = len(rest.Q)
     QM = dense.Q_trace @ sums.M[:, :m, :m]
     own = sums.trace_products + np.einsum("iab,jba->ij", QM, QM)
-    if not others:
+    if not rest.blocks:
         return own
     U = rest.projection(dense.Q_trace)
     crossed = np.array([_lead_other(M[:m, :m], U, rest, bases) for M in sums.M])
-    own_rest = trace_curvature(W, others, bases)
+    own_rest = trace_curvature(W, rest.blocks, bases)
     return np.block([[own, crossed], [crossed.T, own_rest]])
 
 
-def _turned(
-    dense: _Dense, others: tuple[Block, ...], bases: list[np.ndarray], T: np.ndarray
-) -> np.ndarray:
-    """Return EᵢT of the other blocks' elements, shape (elements, size, p + 1)."""
-    rest = dense.rest
-    parts = [np.zeros((0, rest.size, dense.tau.shape[1]))]
-    for block, basis, span in zip(others, bases, rest.slices, strict=True):
-        part = np.zeros((len(basis), rest.size, dense.tau.shape[1]))
+def _turned(rest: Eliminated, bases: list[np.ndarray], T: np.ndarray) -> np.ndarray:
+    """Return EᵢT of the other blocks' elements, (elements, size, p + 1); T is (size, p + 1)."""
+    parts = [np.zeros((0, *T.shape))]
+    for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
+        part = np.zeros((len(basis), *T.shape))
         levels = T[span].reshape(block.n_levels, block.q, -1)
         turned = np.einsum("iab,jbc->ijac", basis, levels)
         part[:, span] = turned.reshape(len(basis), block.size, -1)

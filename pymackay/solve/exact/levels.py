@@ -113,12 +113,8 @@ class Layout:
         """Return ``Σ_j x_j y_j'`` for flattened batches."""
         return tf.matmul(X, Y, transpose_a=True)
 
-    def total_flat(self, X: tf.Tensor) -> tf.Tensor:
-        """Return ``Σ_j x_j`` for a flattened batch."""
-        return tf.reduce_sum(X, axis=0)
-
     def total(self, X: tf.Tensor) -> tf.Tensor:
-        """Return ``Σ_j X_j``."""
+        """Return ``Σ_j X_j``, or ``Σ_j x_j`` for a flattened batch."""
         return tf.reduce_sum(X, axis=0)
 
     def without_last(self, X: tf.Tensor) -> tf.Tensor:
@@ -183,11 +179,8 @@ class _LevelsLast(Layout):
     def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.matmul(X, Y, transpose_b=True)
 
-    def total_flat(self, X: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(X, axis=1)
-
     def total(self, X: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(X, axis=2)
+        return tf.reduce_sum(X, axis=-1)
 
     def without_last(self, X: tf.Tensor) -> tf.Tensor:
         return X[:, :-1, :]

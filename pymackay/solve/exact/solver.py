@@ -237,7 +237,7 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
         others = [layout.flatten(level[name], q * q) for name in ("S", "outer")]
         H_S_outer = layout.join([H, *others])
         parts = [logdet, K, layout.moments(E, E_a)]
-        parts += [layout.total_flat(H_S_outer), layout.moments(H, H_S_outer)]
+        parts += [layout.total(H_S_outer), layout.moments(H, H_S_outer)]
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(level["b"]), packed
 

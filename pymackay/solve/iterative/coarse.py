@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.cluster.vq import kmeans2, vq
 
-from pymackay.solve.iterative.equations import Couplings, Operator
+from pymackay.solve.iterative.conjugate import Operator
+from pymackay.solve.iterative.equations import Couplings
 
 __all__ = ["CoarseSpace"]
 

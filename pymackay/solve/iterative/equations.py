@@ -8,16 +8,16 @@ in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from itertools import product
 
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.bases.scaling import chunks
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.level_pairs import LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
+from pymackay.solve.iterative.conjugate import Operator, Solution, conjugate_gradients
 
 __all__ = ["Couplings", "Equations", "block_times", "is_regular", "separate_parts"]
 
@@ -26,8 +26,6 @@ _FAINT = 1e-3  # share of a level's own move where the data say nothing: a direc
 _BATCH = 64  # columns of S that are formed at a time
 _MOST_PARTS = 8  # of a design: where there are more, none of them stands out
 _ROUNDS = 64  # from level to level; a design that hangs together by longer chains counts as one
-
-Operator = Callable[[np.ndarray], np.ndarray]
 
 
 def is_regular(factor: np.ndarray) -> bool:
@@ -129,6 +127,14 @@ class Equations:
         if self._coarse is not None:
             found += self._coarse(r)
         return found
+
+    def solve(
+        self, right: np.ndarray, start: np.ndarray | None, tolerance: float, most: int
+    ) -> Solution:
+        """Solve ``S x = right``, (size, k), as `conjugate_gradients` does."""
+        return conjugate_gradients(
+            self.schur, self.precondition, right, start=start, tolerance=tolerance, most=most
+        )
 
     def jacobi(self, r: np.ndarray) -> np.ndarray:
         """Return the inverse of S's diagonal blocks times r, shape (size, k)."""

@@ -21,7 +21,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes
 
@@ -79,17 +78,10 @@ def estimate_traces(
         if start is not None and span.start < start.shape[1]:
             earlier = start[:, span]
             warm[:, : earlier.shape[1]] = earlier
-        found = conjugate_gradients(
-            equations.schur,
-            equations.precondition,
-            z,
-            start=warm,
-            tolerance=tolerance * known.tightness,
-            most=most,
-        )
-        x[:, span] = found.x
-        iterations = max(iterations, found.iterations)
-        for part, deviation in zip(parts, known.deviations(z, v, found.x), strict=True):
+        solution = equations.solve(z, warm, tolerance * known.tightness, most)
+        x[:, span] = solution.x
+        iterations = max(iterations, solution.iterations)
+        for part, deviation in zip(parts, known.deviations(z, v, solution.x), strict=True):
             part.append(deviation)
     samples = []
     for constant, part in zip(known.constants, parts, strict=True):

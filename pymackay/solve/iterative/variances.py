@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.bases.scaling import chunks
-from pymackay.solve.iterative.conjugate import conjugate_gradients
+from pymackay.model.sums.by_level import chunks
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes, draw_signs
@@ -45,23 +44,23 @@ def _exact(equations: Equations) -> list[np.ndarray]:
     S = equations.dense_schur()
     inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(S), np.eye(len(S)))
     Q = equations.scale(equations.scale(inverse).T)
-    found = [equations.F + _through_lead(equations, Q)]
+    values = [equations.F + _through_lead(equations, Q)]
     for block, span in zip(gram.blocks[1:], couplings.slices, strict=True):
         rows = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
-        found.append(Q[rows[:, :, None], rows[:, None, :]])
-    return found
+        values.append(Q[rows[:, :, None], rows[:, None, :]])
+    return values
 
 
 def _through_lead(equations: Equations, Q: np.ndarray) -> np.ndarray:
     """Return ``F C_j Q C_j' F`` of each leading level, some levels at a time."""
     lead, C = equations.gram.blocks[0], equations.couplings.lead_matrix()
-    found = np.empty_like(equations.F)
+    products = np.empty_like(equations.F)
     for span in chunks(lead.n_levels, _CHUNK):
         rows = C[span.start * lead.q : span.stop * lead.q].toarray()
         rows = block_times(equations.F[span], rows)
         shape = (span.stop - span.start, lead.q, -1)
-        found[span] = (rows @ Q).reshape(shape) @ rows.reshape(shape).swapaxes(1, 2)
-    return found
+        products[span] = (rows @ Q).reshape(shape) @ rows.reshape(shape).swapaxes(1, 2)
+    return products
 
 
 def _probed(
@@ -82,19 +81,12 @@ def _probed(
     for span in [slice(0, certain), *_batches(certain, columns.shape[1])]:
         part = columns[:, span]
         v = equations.jacobi(part)
-        x = conjugate_gradients(
-            equations.schur,
-            equations.precondition,
-            part,
-            start=v,
-            tolerance=_TOLERANCE,
-            most=control.max_solver_iterations,
-        ).x
-        left = x - (2.0 * v - equations.jacobi(equations.schur(v)))
-        b_part, b_left = equations.scale(part), equations.scale(left)
+        x = equations.solve(part, v, _TOLERANCE, control.max_solver_iterations).x
+        beyond = x - (2.0 * v - equations.jacobi(equations.schur(v)))
+        b_part, b_beyond = equations.scale(part), equations.scale(beyond)
         F_part = equations.eliminate(equations.lead_part(b_part))
         F_x = equations.eliminate(equations.lead_part(equations.scale(x - v)))
-        pairs = [(F_part, F_x), *((b_part[own], b_left[own]) for own in couplings.slices)]
+        pairs = [(F_part, F_x), *((b_part[own], b_beyond[own]) for own in couplings.slices)]
         for total, (a, b) in zip(sums, pairs, strict=True):
             total.add(a, b, random=span.start >= certain)
     known = [equations.F + _known_lead(equations)]
