@@ -261,14 +261,14 @@ def _fitted(
     """Take the model's part off the least-squares residual: no digits of y's size are lost."""
     residuals = np.empty(len(model.y))
     for rows in chunks(len(residuals)):
-        left = bases.response.residual[rows] - bases.basis.Q[rows] @ evaluation.beta
+        remainder = bases.response.residual[rows] - bases.basis.Q[rows] @ evaluation.beta
         if model.weights is not None:
-            left /= np.sqrt(model.weights[rows])
-        left *= bases.y_scale
+            remainder /= np.sqrt(model.weights[rows])
+        remainder *= bases.y_scale
         for term, b in zip(model.terms, effects, strict=True):
             own = b[model.factors[term.group].codes[rows]]
-            left -= np.einsum("nq,nq->n", term.columns[rows], own)
-        residuals[rows] = left
+            remainder -= np.einsum("nq,nq->n", term.columns[rows], own)
+        residuals[rows] = remainder
     return (
         pd.Series(model.y - residuals, index=model.rows, name="fitted", copy=False),
         pd.Series(residuals, index=model.rows, name="residuals", copy=False),
@@ -276,23 +276,23 @@ def _fitted(
 
 
 def _varcorr(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
-    found = {}
+    by_term = {}
     for term, user in zip(model.terms, users, strict=True):
         index = _labels(term.effects)
-        found[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
-    return found
+        by_term[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
+    return by_term
 
 
 def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
-    found = {}
+    tables = {}
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]
         columns = _labels(tuple(effect for i in terms for effect in model.terms[i].effects))
-        found[name] = pd.DataFrame(
+        tables[name] = pd.DataFrame(
             np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
         )
-    return found
+    return tables
 
 
 def _error_variance(

@@ -74,11 +74,11 @@ class JointCovariance:
         """
         m = self.Q.shape[0]
         step = max(_CELLS // max(m, 1), 1)
-        found = np.empty(len(rows.X))
-        for start in range(0, len(found), step):
+        relative = np.empty(len(rows.X))
+        for start in range(0, len(relative), step):
             part = slice(start, start + step)
-            found[part] = self._variances(rows, part)
-        return found
+            relative[part] = self._variances(rows, part)
+        return relative
 
     def _variances(self, rows: Rows, part: slice) -> np.ndarray:
         gram = self.gram

@@ -78,8 +78,8 @@ class NormalPrecision:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test with infinite denominator degrees of freedom: a chi-square over its own."""
-        rows, left = independent_rows(L, difference)
-        wald = float(left @ np.linalg.solve(rows @ self.vcov @ rows.T, left)) / len(rows)
+        rows, delta = independent_rows(L, difference)
+        wald = float(delta @ np.linalg.solve(rows @ self.vcov @ rows.T, delta)) / len(rows)
         return FTest(wald, wald, len(rows), float("inf"))
 
 

@@ -81,14 +81,14 @@ class SparseGram(Bases):
         ArgumentError, DataError, PymackayError
             As `pymackay.model.sums.gram.Gram.with_response`.
         """
-        model, found, sums, last = self.response_sums(response)
+        model, own, sums, last = self.response_sums(response)
         dense = [
             np.column_stack([kept[:, :-1], own.ravel()])
             for kept, own in zip(self.dense, sums, strict=True)
         ]
         total = self.dense_gram.copy()
         total[-1] = total[:, -1] = last
-        return replace(self, model=model, dense=tuple(dense), dense_gram=total, response=found)
+        return replace(self, model=model, dense=tuple(dense), dense_gram=total, response=own)
 
 
 def sparse_cross_products(model: Model) -> SparseGram:

@@ -94,15 +94,15 @@ class Equations:
 
     def scale(self, x: np.ndarray, *, transposed: bool = False) -> np.ndarray:
         """Return ``Λ₂ x``, or ``Λ₂' x``, for x of shape (size, k)."""
-        found = np.empty_like(x)
+        scaled = np.empty_like(x)
         for factor, span in zip(self.factors[1:], self.couplings.slices, strict=True):
             L = (factor.T if transposed else factor).astype(x.dtype)
             if len(L) == 1:
-                found[span] = L[0, 0] * x[span]
+                scaled[span] = L[0, 0] * x[span]
             else:
                 rows = x[span].reshape(-1, len(L), x.shape[1])
-                found[span] = np.matmul(L, rows).reshape(-1, x.shape[1])
-        return found
+                scaled[span] = np.matmul(L, rows).reshape(-1, x.shape[1])
+        return scaled
 
     def eliminate(self, v: np.ndarray) -> np.ndarray:
         """Return ``F v`` for v of shape (J q, k)."""
@@ -123,10 +123,10 @@ class Equations:
 
     def precondition(self, r: np.ndarray) -> np.ndarray:
         """Return what conjugate gradients take for ``S⁻¹ r``, shape (size, k)."""
-        found = self.jacobi(r)
+        solved = self.jacobi(r)
         if self._coarse is not None:
-            found += self._coarse(r)
-        return found
+            solved += self._coarse(r)
+        return solved
 
     def solve(
         self, right: np.ndarray, start: np.ndarray | None, tolerance: float, most: int
@@ -139,10 +139,10 @@ class Equations:
     def jacobi(self, r: np.ndarray) -> np.ndarray:
         """Return the inverse of S's diagonal blocks times r, shape (size, k)."""
         blocks = self.inverse if r.dtype == np.float64 else self._float32[1]
-        found = np.empty_like(r)
+        solved = np.empty_like(r)
         for inverse, span in zip(blocks, self.couplings.slices, strict=True):
-            found[span] = block_times(inverse, r[span])
-        return found
+            solved[span] = block_times(inverse, r[span])
+        return solved
 
     def common_moves(self, units: np.ndarray) -> np.ndarray:
         """Return orthonormal vectors that move all levels of a block together, shape (size, r).
@@ -246,15 +246,15 @@ class Couplings:
     def among(self, x: np.ndarray) -> np.ndarray:
         """Return ``Z_2' Z_2 x``, shape (size, k)."""
         matrices, diagonals = self._matrices[x.dtype], self._diagonals[x.dtype]
-        found = np.empty_like(x)
+        products = np.empty_like(x)
         for k, span in enumerate(self.slices):
-            found[span] = block_times(diagonals[k], x[span])
+            products[span] = block_times(diagonals[k], x[span])
         for k, m in product(range(self.n_others), repeat=2):
             if k < m:
                 C = matrices[k + 1, m + 1]
-                found[self.slices[k]] += C @ x[self.slices[m]]
-                found[self.slices[m]] += C.T @ x[self.slices[k]]
-        return found
+                products[self.slices[k]] += C @ x[self.slices[m]]
+                products[self.slices[m]] += C.T @ x[self.slices[k]]
+        return products
 
     def column_quadratics(self, k: int, F: np.ndarray) -> np.ndarray:
         """Return ``Σ_i C_ij' F_i C_ij`` for each level j of the other block k, (J_k, q, q)."""
@@ -272,16 +272,16 @@ def _sandwich(pairs: LevelPairs, middle: np.ndarray, *, transposed: bool) -> np.
     values = pairs.values.swapaxes(1, 2) if transposed else pairs.values
     outer, inner = values.shape[1:]
     levels = pairs.n_columns if transposed else pairs.n_rows
-    found = np.zeros((levels, outer, outer))
+    sums = np.zeros((levels, outer, outer))
     for a in range(outer):
         for b in range(a + 1):
             for c, d in product(range(inner), repeat=2):
                 squares = np.multiply(values[:, a, c], values[:, b, d], dtype=np.float64)
                 matrix = pairs.component(squares)
                 side: sp.spmatrix = matrix.T if transposed else matrix
-                found[:, a, b] += side @ np.ascontiguousarray(middle[:, c, d])
-            found[:, b, a] = found[:, a, b]
-    return found
+                sums[:, a, b] += side @ np.ascontiguousarray(middle[:, c, d])
+            sums[:, b, a] = sums[:, a, b]
+    return sums
 
 
 def separate_parts(gram: SparseGram) -> list[np.ndarray]:

@@ -67,7 +67,7 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
     before, beta = np.zeros_like(v), np.zeros(v.shape[1])
     alphas: list[np.ndarray] = []
     betas: list[np.ndarray] = []
-    found = np.zeros(v.shape[1])
+    estimates = np.zeros(v.shape[1])
     for step in range(min(_MOST_STEPS, len(v))):
         w = equations.schur(_by_root(equations, roots, v, transposed=False))
         w = _by_root(equations, roots, w, transposed=True)
@@ -77,14 +77,14 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
         alphas.append(alpha)
         betas.append(beta)
         latest = _gauss(np.array(alphas), np.array(betas[:-1]))
-        moved = abs(float((latest - found).mean()))
-        found = latest
-        if step > 2 and moved <= _SETTLED * found.std() / np.sqrt(len(found)) + 1e-12:
+        moved = abs(float((latest - estimates).mean()))
+        estimates = latest
+        if step > 2 and moved <= _SETTLED * estimates.std() / np.sqrt(len(estimates)) + 1e-12:
             break
         if float(beta.min()) < 1e-6:  # an invariant subspace: the quadrature is complete
             break
         before, v = v, w / beta.astype(dtype)
-    return found
+    return estimates
 
 
 def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
@@ -104,8 +104,8 @@ def _by_root(
     equations: Equations, roots: list[np.ndarray], x: np.ndarray, *, transposed: bool
 ) -> np.ndarray:
     """Return ``K x``, or ``K' x``, with K K' the inverse of S's diagonal blocks."""
-    found = np.empty_like(x)
+    products = np.empty_like(x)
     for root, span in zip(roots, equations.couplings.slices, strict=True):
         side = root.swapaxes(1, 2) if transposed else root
-        found[span] = block_times(side.astype(x.dtype), x[span])
-    return found
+        products[span] = block_times(side.astype(x.dtype), x[span])
+    return products

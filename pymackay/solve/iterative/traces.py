@@ -137,16 +137,16 @@ class _Known:
         lead_v, lead_x, lead_z = (equations.lead_part(b) for b in (b_v, b_x, b_z))
         N = equations.N.astype(z.dtype)
         E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
-        found = [-_products(E_z, E_left, len(N[0]))]
+        parts_by_block = [-_products(E_z, E_left, len(N[0]))]
         S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
-        left = x - (2.0 * v - equations.jacobi(S_v))
+        residual = x - (2.0 * v - equations.jacobi(S_v))
         K_z = K_x = z
         if not all(trace.all_strong for trace in self.others):
             K_z, K_x = equations.reduced(b_z, lead_z), equations.reduced(b_x, lead_x)
         for trace, span in zip(self.others, self.couplings.slices, strict=True):
-            parts = (z, left, x - v, K_z, K_x)
-            found.append(trace.deviations(*(part[span] for part in parts)))
-        return found
+            parts = (z, residual, x - v, K_z, K_x)
+            parts_by_block.append(trace.deviations(*(part[span] for part in parts)))
+        return parts_by_block
 
 
 class _BlockTrace:
@@ -174,18 +174,18 @@ class _BlockTrace:
         """Put the parts together, along the axes, and turn them back, shape (k, q, q)."""
         strong, weak = self.strong, ~self.strong
         size = np.where(strong, self.sizes, 1.0)
-        found = gamma / np.outer(size, size)
+        trace = gamma / np.outer(size, size)
         if weak.any():
             crossed = crossed / size[:, None]
-            found[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
-            found[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
-            found[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
-        return np.asarray(self.turn @ found @ self.turn.T)
+            trace[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
+            trace[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
+            trace[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
+        return np.asarray(self.turn @ trace @ self.turn.T)
 
     def deviations(
         self,
         z: np.ndarray,
-        left: np.ndarray,
+        residual: np.ndarray,
         beyond: np.ndarray,
         K_z: np.ndarray,
         K_x: np.ndarray,
@@ -194,12 +194,12 @@ class _BlockTrace:
 
         Parameters
         ----------
-        z, left, beyond : numpy.ndarray, shape (J q, probes)
+        z, residual, beyond : numpy.ndarray, shape (J q, probes)
             The probes; S⁻¹z less its control variate; S⁻¹z less B⁻¹z.
         K_z, K_x : numpy.ndarray, shape (J q, probes)
             ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
         """
-        gamma = -self.back.T @ _products(z, left, self.q) @ self.back
+        gamma = -self.back.T @ _products(z, residual, self.q) @ self.back
         if self.all_strong:
             return self._assembled(gamma, gamma, gamma)
         direct = -self.turn.T @ _products(K_z, K_x, self.q) @ self.turn
@@ -219,5 +219,5 @@ def _one_sided(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
 
 def _products(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
     """Return the symmetric part of ``Σ_j a_j b_j'``, shape (columns, q, q)."""
-    found = _one_sided(a, b, q)
-    return 0.5 * (found + found.swapaxes(1, 2))
+    sums = _one_sided(a, b, q)
+    return 0.5 * (sums + sums.swapaxes(1, 2))
