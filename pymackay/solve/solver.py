@@ -24,6 +24,7 @@ from pymackay.model.sums.gram import Bases, Gram
 from pymackay.results import Convergence
 
 __all__ = [
+    "Elements",
     "ErrorVariance",
     "Evaluation",
     "ExactSolver",
@@ -32,7 +33,6 @@ __all__ = [
     "Solver",
     "by_term",
     "criterion_value",
-    "element_bases",
 ]
 
 
@@ -274,22 +274,62 @@ def by_term(bases: Bases, blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, ...
     return tuple(parts)
 
 
-def element_bases(bases: Bases) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return dG/dG_i of each block's elements, and where they stand in theta.
+@dataclass(frozen=True, eq=False)
+class Elements:
+    """The elements of the relative covariances G, and what changes with them.
 
-    Returns
-    -------
+    Attributes
+    ----------
     matrices : list of numpy.ndarray, each (m_k, q, q)
-        Block by block, in the block's coordinates.
-    order : numpy.ndarray of int, shape (m,)
-        Position in theta of each of these elements, one block after the other.
+        Block by block, E_i = dG/dG_i in the block's coordinates.
+    back : numpy.ndarray of int, shape (m,)
+        Positions, in the blocks' order, of the elements in theta's order.
     """
-    matrices, order = [], []
-    for block in bases.blocks:
-        parts = []
-        for term, columns in bases.block_slices(block):
-            layout = bases.layouts[term]
-            parts.append(symmetric_basis(layout, block.q, columns.start))
-            order.append(np.arange(layout.start, layout.stop))
-        matrices.append(np.concatenate(parts))
-    return matrices, np.concatenate(order)
+
+    matrices: list[np.ndarray]
+    back: np.ndarray
+
+    @classmethod
+    def of(cls, bases: Bases) -> Elements:
+        """Return those of a model."""
+        matrices, order = [], []
+        for block in bases.blocks:
+            parts = []
+            for term, columns in bases.block_slices(block):
+                layout = bases.layouts[term]
+                parts.append(symmetric_basis(layout, block.q, columns.start))
+                order.append(np.arange(layout.start, layout.stop))
+            matrices.append(np.concatenate(parts))
+        return cls(matrices, np.argsort(np.concatenate(order)))
+
+    def along(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return ``tr(E_i M)`` in theta's order, (..., m), for M by block, each (..., q, q)."""
+        pairs = zip(self.matrices, blocks, strict=True)
+        traces = [np.einsum("iab,...ab->...i", E, M) for E, M in pairs]
+        return np.concatenate(traces, axis=-1)[..., self.back]
+
+    def in_theta(self, values: np.ndarray) -> np.ndarray:
+        """Put a matrix of all pairs of elements, (m, m, ...), from the blocks' order in theta's."""
+        return values[np.ix_(self.back, self.back)]
+
+    def working(self, a: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return ``E_i a_j`` of each block, (J q, m_k), for a = Z'Py by block, each (J, q)."""
+        pairs = zip(self.matrices, a, strict=True)
+        return [np.einsum("iab,jb->jai", E, own).reshape(own.size, len(E)) for E, own in pairs]
+
+    def average_information(
+        self, products: np.ndarray, a: Sequence[np.ndarray], sigma2: float, nu: int
+    ) -> np.ndarray:
+        """Return ``y'PV̇ᵢPV̇ⱼPy/σ² − s s'/(ν σ⁴)``, (m, m), profiled over sigma².
+
+        It is the mean of the observed curvature and its expectation (Gilmour et al. 1995, eq. 8).
+
+        Parameters
+        ----------
+        products : numpy.ndarray, shape (m, m)
+            ``y'PV̇ᵢPV̇ⱼPy``, in theta's order.
+        a : sequence of numpy.ndarray, each (J, q)
+            ``Z'Py``, block by block.
+        """
+        squares = self.along([own.T @ own for own in a])
+        return products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, user_factors
@@ -73,10 +74,8 @@ class JointCovariance:
         Effects of levels that the model does not have are left out. No value may be missing.
         """
         m = self.Q.shape[0]
-        step = max(_CELLS // max(m, 1), 1)
         relative = np.empty(len(rows.X))
-        for start in range(0, len(relative), step):
-            part = slice(start, start + step)
+        for part in chunks(len(relative), max(_CELLS // max(m, 1), 1)):
             relative[part] = self._variances(rows, part)
         return relative
 

@@ -90,22 +90,7 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     return HeadedTable(row, index=[left_out.name], heading=heading)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Term:
-    """A term of the larger model, one effect of which is left out.
-
-    Attributes
-    ----------
-    name : str
-    effects : tuple of str
-        All its effects, the one left out included.
-    """
-
-    name: str
-    effects: tuple[str, ...]
-
-
-def _given(fit: Fit, reduced: Fit) -> tuple[_Term, float]:
+def _given(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
     """Find what a smaller fit leaves out, and its criterion of the same kind."""
     check_same_data(fit, reduced)
     if fit.model.fixed != reduced.model.fixed:
@@ -130,7 +115,7 @@ def _given(fit: Fit, reduced: Fit) -> tuple[_Term, float]:
         )
     if fit.reml != reduced.reml:
         reduced = refit_by(reduced, reml=fit.reml)
-    return _Term(larger[0].name, larger[0].effects), reduced.criterion
+    return larger[0], reduced.criterion
 
 
 def _key(term: TermSummary) -> tuple[str, frozenset[str]]:
@@ -152,7 +137,7 @@ def _list(fit: Fit) -> str:
     return " + ".join(f"({', '.join(t.effects)} | {t.group})" for t in fit.model.terms)
 
 
-def _made(fit: Fit, what: object) -> tuple[_Term, float]:
+def _made(fit: Fit, what: object) -> tuple[TermSummary, float]:
     """Leave an effect out of the model and fit what is left by the same criterion."""
     model = problem_of(fit, "variance_test with a term's name").model
     name, effect = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
@@ -174,7 +159,8 @@ def _made(fit: Fit, what: object) -> tuple[_Term, float]:
             f"reduced: the term {name!r} has no effect {effect!r}; it has "
             f"{', '.join(term.effects)}."
         )
-    return _Term(term.name, term.effects), _criterion_without(model, term.name, effect, fit.reml)
+    whole = TermSummary(term.name, term.group, term.effects)
+    return whole, _criterion_without(model, term.name, effect, fit.reml)
 
 
 def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> float:

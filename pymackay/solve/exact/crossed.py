@@ -15,11 +15,11 @@ from pymackay.solve.exact.eliminated import Eliminated
 from pymackay.solve.exact.levels import choose_layout, is_regular
 from pymackay.solve.linalg import blas
 from pymackay.solve.solver import (
+    Elements,
     ErrorVariance,
     Evaluation,
     by_term,
     criterion_value,
-    element_bases,
 )
 
 __all__ = ["Crossed"]
@@ -48,7 +48,7 @@ class Crossed:
         self._coupling = make_coupling(gram)
         effects = sum(block.size for block in gram.blocks)
         self._exact = float(effects) ** 2 * len(gram.D) < _EXACT_COST
-        self._basis, self._order = element_bases(gram)
+        self._elements = Elements.of(gram)
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
@@ -117,21 +117,13 @@ class Crossed:
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return the curvature in theta's order: observed where affordable, else average.
-
-        The average information, y'PV̇PV̇Py/σ² − s s'/(ν σ⁴), is the mean of the observed
-        curvature and its expectation (Gilmour et al. 1995, eq. 8).
-        """
-        products = self._quadratic_products(dense, lead, a_blocks)
-        squares = np.concatenate(
-            [np.einsum("iab,ab->i", E, a.T @ a) for E, a in zip(self._basis, a_blocks, strict=True)]
-        )
-        curvature = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
+        """Return the curvature in theta's order: observed where affordable, else average."""
+        products = self._elements.in_theta(self._quadratic_products(dense, lead, a_blocks))
+        curvature = self._elements.average_information(products, a_blocks, sigma2, nu)
         if self._exact:
-            curvature += products / sigma2 - self._traces(dense, lead, Q_trace)
-        in_order = np.empty_like(curvature)
-        in_order[np.ix_(self._order, self._order)] = curvature
-        return in_order
+            traces = self._traces(dense, lead, Q_trace)
+            curvature += products / sigma2 - self._elements.in_theta(traces)
+        return curvature
 
     def _traces(self, dense: Eliminated, lead: dict[str, np.ndarray], Q: np.ndarray) -> np.ndarray:
         """Return tr(PV̇PV̇), block by block."""
@@ -139,7 +131,7 @@ class Crossed:
         C = self._coupling.dense()[:, :, :m]
         E = np.matmul(lead["N"], C).reshape(-1, m)
         W = projected_gram(lead["H"], E, dense.K[:m, :m], Q, dense.projection(Q))
-        return trace_curvature(W, self.gram.blocks, self._basis)
+        return trace_curvature(W, self.gram.blocks, self._elements.matrices)
 
     def _quadratic_products(
         self, dense: Eliminated, lead: dict[str, np.ndarray], a_blocks: list[np.ndarray]
@@ -158,18 +150,13 @@ class Crossed:
             a of each block.
         """
         m = len(dense.Q)
-        working = [
-            np.einsum("iab,jb->jai", E, a) for E, a in zip(self._basis, a_blocks, strict=True)
-        ]
-        counts = [w.shape[2] for w in working]
-        first = counts[0]
-        total = sum(counts)
-        rest = np.zeros((m + 1, total))
-        start = first
+        working = self._elements.working(a_blocks)
+        start = first = working[0].shape[1]
+        rest = np.zeros((m + 1, sum(w.shape[1] for w in working)))
         for w, span in zip(working[1:], dense.slices, strict=True):
-            rest[span, start : start + w.shape[2]] = w.reshape(-1, w.shape[2])
-            start += w.shape[2]
-        lead_part = working[0]
+            rest[span, start : start + w.shape[1]] = w
+            start += w.shape[1]
+        lead_part = working[0].reshape(self.lead.n_levels, self.lead.q, first)
         carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
         own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
         K_small = blas.product(dense.K, dense.small(rest))[:m]

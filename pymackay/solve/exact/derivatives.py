@@ -17,7 +17,7 @@ from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated
 from pymackay.solve.exact.levels import is_regular
-from pymackay.solve.solver import element_bases
+from pymackay.solve.solver import Elements
 
 __all__ = ["Derivatives", "differentiate"]
 
@@ -62,7 +62,8 @@ class Derivatives:
 
 def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
     """Return the derivatives at these relative factors, one (q, q) lower triangle per term."""
-    bases, order = element_bases(gram)
+    elements = Elements.of(gram)
+    bases, back = elements.matrices, elements.back
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)
     sums = _Lead(gram, factors, rest.F).sums(dense, bases[0])
@@ -73,17 +74,15 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
         np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
         for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
     ]
-    back = np.argsort(order)  # from the blocks' order to theta's
-    pairs = np.ix_(back, back)
     return Derivatives(
         precision_inverse=rest.precision_inverse,
         beta=rest.beta,
         r2=rest.r2,
         logdet=rest.logdet_v,
         traces=np.concatenate([sums.traces, *traces])[back],
-        trace_products=_trace_products(dense, sums, bases[1:], W)[pairs],
+        trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], W)),
         slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V])[back],
-        products=_products(dense, sums, V)[pairs],
+        products=elements.in_theta(_products(dense, sums, V)),
     )
 
 

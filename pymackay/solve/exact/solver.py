@@ -32,12 +32,12 @@ from pymackay.solve.exact.levels import (
 )
 from pymackay.solve.search.newton import Control, find_optimum, optimise
 from pymackay.solve.solver import (
+    Elements,
     ErrorVariance,
     Evaluation,
     Optimum,
     by_term,
     criterion_value,
-    element_bases,
 )
 
 __all__ = ["Exact", "OneBlock"]
@@ -148,7 +148,7 @@ class OneBlock:
         self._A = self._layout.store(gram.A)
         self._C = self._layout.store(gram.C)
         self._D = tf.constant(gram.D)
-        (self._basis,), _ = element_bases(gram)
+        self._basis = Elements.of(gram).matrices[0]
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""

@@ -13,14 +13,14 @@ from pymackay.solve.iterative.equations import Couplings, Equations
 from pymackay.solve.iterative.logdet import estimate_logdet
 from pymackay.solve.iterative.means import Means, quadratic_products, solve_means
 from pymackay.solve.iterative.probes import Probes, draw_probes, draw_signs
-from pymackay.solve.iterative.traces import Traces, estimate_traces
+from pymackay.solve.iterative.traces import estimate_traces
 from pymackay.solve.iterative.variances import conditional_variances
 from pymackay.solve.solver import (
+    Elements,
     ErrorVariance,
     Evaluation,
     by_term,
     criterion_value,
-    element_bases,
 )
 
 __all__ = ["Estimate", "Iterative"]
@@ -77,7 +77,7 @@ class Iterative:
         self.reml = reml
         self.control = control or IterativeControl()
         self.couplings = Couplings(sums)
-        self._elements, self._order = element_bases(sums)
+        self._elements = Elements.of(sums)
         self.probes = self._draw(self.control.probes)
         self._starts: dict[str, np.ndarray | None] = {}
         self._coarse: CoarseSpace | None = None
@@ -195,7 +195,7 @@ class Iterative:
         )
         return Estimate(
             evaluation,
-            self._spread(traces),
+            self._elements.along(traces.samples),
             equations,
             means,
             (means.iterations, traces.iterations),
@@ -218,17 +218,6 @@ class Iterative:
             shares.append(np.einsum("jap,jbp->ab", weighted, images, optimize=True))
         return shares
 
-    def _spread(self, traces: Traces) -> np.ndarray:
-        """Return the score's stochastic part for every probe, in theta's order, (N, m)."""
-        parts = [
-            np.einsum("iab,nab->ni", E, samples)
-            for E, samples in zip(self._elements, traces.samples, strict=True)
-        ]
-        joined = np.concatenate(parts, axis=1)
-        in_order = np.empty_like(joined)
-        in_order[:, self._order] = joined
-        return in_order
-
     def _curvature(
         self,
         equations: Equations,
@@ -237,26 +226,14 @@ class Iterative:
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return the average information, profiled over sigma² (Gilmour et al. 1995, eq. 8)."""
-        working = [
-            np.einsum("iab,jb->jai", E, a).reshape(a.size, -1)
-            for E, a in zip(self._elements, projected, strict=True)
-        ]
+        """Return the average information."""
         products, self._starts["working"] = quadratic_products(
             equations,
             means,
-            working,
+            self._elements.working(projected),
             self._starts.get("working"),
             _WORKING_TOLERANCE,
             self.control.max_solver_iterations,
         )
-        squares = np.concatenate(
-            [
-                np.einsum("iab,ab->i", E, a.T @ a)
-                for E, a in zip(self._elements, projected, strict=True)
-            ]
-        )
-        curvature = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
-        in_order = np.empty_like(curvature)
-        in_order[np.ix_(self._order, self._order)] = curvature
-        return in_order
+        in_theta = self._elements.in_theta(products)
+        return self._elements.average_information(in_theta, projected, sigma2, nu)
