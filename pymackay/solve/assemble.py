@@ -28,8 +28,8 @@ __all__ = [
     "evaluate_at",
     "factors_from_theta",
     "fit_problem",
+    "living_transforms",
     "theta_from_factors",
-    "user_factors",
     "without_rows",
 ]
 
@@ -238,6 +238,12 @@ def _fixed_effects(
     return beta, pd.DataFrame(0.5 * (vcov + vcov.T), index=index, columns=index)
 
 
+def living_transforms(bases: Bases, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return term by term T, (q, q), with zeros for effects that do not vary."""
+    pairs = zip(bases.transforms, user_factors(bases, factors), strict=True)
+    return [_alive(user)[:, None] * T for T, user in pairs]
+
+
 def _alive(user: np.ndarray) -> np.ndarray:
     """Say which effects of a term vary at all, shape (q,)."""
     return np.asarray(user.any(axis=1))
@@ -300,8 +306,7 @@ def _error_variance(
 ) -> Callable[[], dict[str, np.ndarray]]:
     def source() -> dict[str, np.ndarray]:
         bases = problem.solver.bases
-        users = user_factors(bases, factors)
-        alive = [_alive(user)[:, None] * T for T, user in zip(bases.transforms, users, strict=True)]
+        alive = living_transforms(bases, factors)
         relative = problem.solver.error_variance(factors, with_beta=with_beta).values
         by_group = {}
         for block, variance in zip(bases.blocks, relative, strict=True):

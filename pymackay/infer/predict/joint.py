@@ -13,7 +13,7 @@ from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
-from pymackay.solve.assemble import factors_from_theta, user_factors
+from pymackay.solve.assemble import factors_from_theta, living_transforms
 from pymackay.solve.exact.eliminated import Eliminated
 
 __all__ = ["JointCovariance"]
@@ -55,7 +55,6 @@ class JointCovariance:
         what = "a standard error of prediction, or a leverage,"
         gram = dense_gram(problem_of(fit, what), what)
         factors = factors_from_theta(gram, fit.theta.to_numpy())
-        alive = [np.asarray(factor.any(axis=1)) for factor in user_factors(gram, factors)]
         equations = Eliminated.at(gram, factors)
         C = sp.csr_matrix(gram.C.reshape(gram.blocks[0].size, -1))
         return cls(
@@ -63,9 +62,7 @@ class JointCovariance:
             F=equations.F,
             C=C[:, :-1],
             Q=equations.Q,
-            transforms=tuple(
-                T * is_alive[:, None] for T, is_alive in zip(gram.transforms, alive, strict=True)
-            ),
+            transforms=tuple(living_transforms(gram, factors)),
         )
 
     def variances(self, rows: Rows) -> np.ndarray:

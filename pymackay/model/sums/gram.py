@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,12 @@ class Bases(ABC):
         """Number of random effects that are not in the leading block."""
         return sum(block.size for block in self.blocks[1:])
 
+    @property
+    def other_slices(self) -> list[slice]:
+        """Where each block but the leading one stands among these effects."""
+        ends = accumulate((block.size for block in self.blocks[1:]), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
     def block_slices(self, block: Block) -> list[tuple[int, slice]]:
         """Return (term, its columns within the block) for the terms of `block`."""
         slices = []
@@ -204,8 +211,9 @@ class Gram(Bases):
             C = self.C
             dense = C[:, :, -width:] if isinstance(C, np.ndarray) else C[:, -width:].toarray()
             return self.A, dense.reshape(block.n_levels, block.q, width)
-        start = sum(other.size for other in self.blocks[1:index])
-        rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
+        rows = self.other_slices[index - 1].start + np.arange(block.size).reshape(
+            block.n_levels, block.q
+        )
         return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -width:]
 
     def with_response(self, response: np.ndarray) -> Gram:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,8 +36,7 @@ class Eliminated:
 
     Attributes
     ----------
-    blocks : tuple of Block
-        The blocks that are not eliminated.
+    bases : Bases
     half, F : numpy.ndarray, each (J, q, q)
         Of the leading block's levels, ``L⁻¹Λ'`` with ``LL' = I + Λ'Z_j'Z_jΛ``, and
         ``F = (L⁻¹Λ')'(L⁻¹Λ')``, so that ``V₁⁻¹ = I − Z₁ F Z₁'``.
@@ -55,7 +53,7 @@ class Eliminated:
         y'Py.
     """
 
-    blocks: tuple[Block, ...]
+    bases: Bases
     half: np.ndarray
     F: np.ndarray
     factors: list[np.ndarray]
@@ -93,18 +91,17 @@ class Eliminated:
         logdet_lead: float,
     ) -> Eliminated:
         """Solve what is left, K, (m + 1, m + 1), by one Cholesky factor of B."""
-        blocks = bases.blocks[1:]
-        own = [bases.joined(block, factors) for block in blocks]
+        own = [bases.joined(block, factors) for block in bases.blocks[1:]]
         m, size = len(K) - 1, bases.n_others
-        B = _scaled(K[:m, :m], blocks, own)
+        B = _scaled(K[:m, :m], bases, own)
         index = np.arange(size)
         B[index, index] += 1.0
         L = blas.cholesky(B)
         logs = 2.0 * np.log(np.diag(L))
-        along = blas.solve_lower(L, _scale_rows(K[:m, m:], blocks, own))[:, 0]
-        Q = _scaled(blas.symmetric_inverse(L), blocks, [factor.T for factor in own])
+        along = blas.solve_lower(L, _scale_rows(K[:m, m:], bases, own))[:, 0]
+        Q = _scaled(blas.symmetric_inverse(L), bases, [factor.T for factor in own])
         return cls(
-            blocks=blocks,
+            bases=bases,
             half=half,
             F=F,
             factors=own,
@@ -119,13 +116,17 @@ class Eliminated:
     @property
     def size(self) -> int:
         """Number of random effects that are not eliminated."""
-        return sum(block.size for block in self.blocks)
+        return self.bases.n_others
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are not eliminated."""
+        return self.bases.blocks[1:]
 
     @property
     def slices(self) -> list[slice]:
-        """Where each of the other blocks stands in K and Q."""
-        ends = np.cumsum([0, *(block.size for block in self.blocks)]).tolist()
-        return [slice(start, stop) for start, stop in pairwise(ends)]
+        """Where each of them stands in K and Q."""
+        return self.bases.other_slices
 
     @property
     def beta(self) -> np.ndarray:
@@ -173,7 +174,7 @@ class Eliminated:
     def small(self, columns: np.ndarray) -> np.ndarray:
         """Return the part of columns, (m, k), along small effects; X's rows are left alone."""
         large = self.large
-        return _scale_rows(columns, self.blocks, large.small) if large.some else columns
+        return _scale_rows(columns, self.bases, large.small) if large.some else columns
 
     def projected(self, Q: np.ndarray, columns: np.ndarray, K_small: np.ndarray) -> np.ndarray:
         """Return ``(I − Q̄K) columns`` for columns, (m, k), that are zero in X's rows.
@@ -188,7 +189,7 @@ class Eliminated:
         """
         if not self.large.some:
             return columns - blas.product(Q, K_small)
-        inverse = _scale_rows(columns, self.blocks, self.large.inverse)
+        inverse = _scale_rows(columns, self.bases, self.large.inverse)
         return self.small(columns) + blas.product(Q, inverse - K_small)
 
     def projection(self, Q: np.ndarray) -> np.ndarray:
@@ -253,26 +254,22 @@ def _left_over(gram: Gram, half: np.ndarray) -> np.ndarray:
     return np.asarray(gram.D - (sparse.T @ sparse).toarray())
 
 
-def _scaled(M: np.ndarray, blocks: tuple[Block, ...], factors: list[np.ndarray]) -> np.ndarray:
+def _scaled(M: np.ndarray, bases: Bases, factors: list[np.ndarray]) -> np.ndarray:
     """Return ``S'MS``, S = [Λ₂ 0; 0 I], for symmetric M, (m, m), as a new array."""
-    if all(block.q == 1 for block in blocks):
+    if all(len(factor) == 1 for factor in factors):
         sizes = np.ones(len(M))
-        start = 0
-        for block, factor in zip(blocks, factors, strict=True):
-            sizes[start : start + block.size] = factor[0, 0]
-            start += block.size
+        for span, factor in zip(bases.other_slices, factors, strict=True):
+            sizes[span] = factor[0, 0]
         scaled = M * sizes
         scaled *= sizes[:, None]
         return scaled
-    return _scale_rows(_scale_rows(M, blocks, factors).T, blocks, factors)
+    return _scale_rows(_scale_rows(M, bases, factors).T, bases, factors)
 
 
-def _scale_rows(M: np.ndarray, blocks: tuple[Block, ...], factors: list[np.ndarray]) -> np.ndarray:
+def _scale_rows(M: np.ndarray, bases: Bases, factors: list[np.ndarray]) -> np.ndarray:
     """Return ``S'M`` (see `_scaled`) for M, (m, k)."""
     scaled = M.copy()
-    start = 0
-    for factor, block in zip(factors, blocks, strict=True):
-        rows = M[start : start + block.size].reshape(block.n_levels, block.q, -1)
-        scaled[start : start + block.size] = np.matmul(factor.T, rows).reshape(block.size, -1)
-        start += block.size
+    for span, factor in zip(bases.other_slices, factors, strict=True):
+        rows = M[span].reshape(-1, len(factor), M.shape[1])
+        scaled[span] = np.matmul(factor.T, rows).reshape(-1, M.shape[1])
     return scaled

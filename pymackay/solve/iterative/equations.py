@@ -58,10 +58,10 @@ class Equations:
         Sum over leading levels of log |I + Λ'Z_j'Z_jΛ|.
     kept : list of numpy.ndarray, each (J_k, q, q)
         ``Z_j'V₁⁻¹Z_j`` of each level of the other blocks (V₁: only the leading block random).
-    diagonal, inverse : list of numpy.ndarray, each (J_k, q, q)
-        The diagonal blocks of S, and their inverses.
+    inverse : list of numpy.ndarray, each (J_k, q, q)
+        Of the diagonal blocks of S.
     logdet_diagonal : float
-        Sum of the log determinants of `diagonal`.
+        Sum of the log determinants of these blocks.
     """
 
     def __init__(
@@ -80,14 +80,13 @@ class Equations:
         inverse, self.logdet_lead = _invert(identity + lead.T @ A @ lead)
         self.F = lead @ inverse @ lead.T
         self.N = identity - A @ self.F
-        self.kept, self.diagonal, self.inverse = [], [], []
+        self.kept, self.inverse = [], []
         self.logdet_diagonal = 0.0
         for k, factor in enumerate(self.factors[1:]):
             kept = gram.diagonals[k + 1] - couplings.column_quadratics(k, self.F)
             diagonal = np.eye(len(factor)) + factor.T @ kept @ factor
             inverted, logdet = _invert(diagonal)
             self.kept.append(kept)
-            self.diagonal.append(diagonal)
             self.inverse.append(inverted)
             self.logdet_diagonal += logdet
         self._float32 = self.F.astype(np.float32), [i.astype(np.float32) for i in self.inverse]
@@ -108,18 +107,14 @@ class Equations:
         """Return ``F v`` for v of shape (J q, k)."""
         return block_times(self.F if v.dtype == np.float64 else self._float32[0], v)
 
-    def lead_part(self, b: np.ndarray) -> np.ndarray:
-        """Return ``Z₁'Z₂ b``, shape (J q, k)."""
-        return self.couplings.to_lead(b)
-
     def reduced(self, b: np.ndarray, lead: np.ndarray) -> np.ndarray:
-        """Return ``Z₂'V₁⁻¹Z₂ b``, given ``lead = lead_part(b)``."""
+        """Return ``Z₂'V₁⁻¹Z₂ b``, given ``lead = Z₁'Z₂ b``."""
         return self.couplings.among(b) - self.couplings.from_lead(self.eliminate(lead))
 
     def schur(self, x: np.ndarray) -> np.ndarray:
         """Return ``S x``, shape (size, k)."""
         b = self.scale(x)
-        return x + self.scale(self.reduced(b, self.lead_part(b)), transposed=True)
+        return x + self.scale(self.reduced(b, self.couplings.to_lead(b)), transposed=True)
 
     def precondition(self, r: np.ndarray) -> np.ndarray:
         """Return what conjugate gradients take for ``S⁻¹ r``, shape (size, k)."""
@@ -199,19 +194,12 @@ class Couplings:
         Where each of them stands among the effects that are not eliminated.
     size : int
         Number of those effects.
-    entries : int
-        Numbers stored in the couplings.
     """
 
     def __init__(self, gram: SparseGram) -> None:
         self.gram = gram
         self.n_others = len(gram.blocks) - 1
-        self.slices: list[slice] = []
-        self.size = 0
-        for block in gram.blocks[1:]:
-            self.slices.append(slice(self.size, self.size + block.size))
-            self.size += block.size
-        self.entries = sum(pairs.values.size for pairs in gram.pairs.values())
+        self.slices, self.size = gram.other_slices, gram.n_others
         self._matrices = {
             np.dtype(dtype): {key: pairs.matrix(dtype) for key, pairs in gram.pairs.items()}
             for dtype in (np.float64, np.float32)

@@ -79,11 +79,13 @@ class IterativeSolver(Iterative):
             self.control.checkpoint, self.sums.model.formula, self.sums, reml=self.reml
         )
         search = Search(self, checkpoint)
-        place = checkpoint.load()
-        if place is not None:
-            self.add_probes(max(place.probes, self.probes.count))
-        factors = _start(self.sums, start) if place is None else place.factors
-        point = search.descend(search.point(factors, loose=place is None))
+        saved = checkpoint.load()
+        if saved is None:
+            factors = _start(self.sums, start)
+        else:
+            factors, count = saved
+            self.add_probes(max(count, self.probes.count))
+        point = search.descend(search.point(factors, loose=saved is None))
         point, known = _sharpened(search, _snapped(search, point))
         criterion, error = self.criterion(point.estimate)
         checkpoint.remove()

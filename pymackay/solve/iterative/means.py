@@ -31,7 +31,6 @@ class Means:
     images : list of numpy.ndarray, each (J q, p + 1)
         ``Z'V⁻¹ [Q, y]``, block by block.
     iterations : int
-    residual : float
     """
 
     u: np.ndarray
@@ -42,7 +41,6 @@ class Means:
     columns: list[np.ndarray]
     images: list[np.ndarray]
     iterations: int
-    residual: float
 
     @property
     def remainder(self) -> np.ndarray:
@@ -85,7 +83,6 @@ def solve_means(
         columns=[b_lead, *(b_rest[span] for span in couplings.slices)],
         images=images,
         iterations=solution.iterations,
-        residual=solution.residual,
     )
 
 

@@ -134,7 +134,7 @@ class _Known:
         """
         equations = self.equations
         b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
-        lead_v, lead_x, lead_z = (equations.lead_part(b) for b in (b_v, b_x, b_z))
+        lead_v, lead_x, lead_z = (self.couplings.to_lead(b) for b in (b_v, b_x, b_z))
         N = equations.N.astype(z.dtype)
         E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
         parts_by_block = [-_products(E_z, E_left, len(N[0]))]

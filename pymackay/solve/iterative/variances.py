@@ -84,8 +84,8 @@ def _probed(
         x = equations.solve(part, v, _TOLERANCE, control.max_solver_iterations).x
         beyond = x - (2.0 * v - equations.jacobi(equations.schur(v)))
         b_part, b_beyond = equations.scale(part), equations.scale(beyond)
-        F_part = equations.eliminate(equations.lead_part(b_part))
-        F_x = equations.eliminate(equations.lead_part(equations.scale(x - v)))
+        F_part = equations.eliminate(couplings.to_lead(b_part))
+        F_x = equations.eliminate(couplings.to_lead(equations.scale(x - v)))
         pairs = [(F_part, F_x), *((b_part[own], b_beyond[own]) for own in couplings.slices)]
         for total, (a, b) in zip(sums, pairs, strict=True):
             total.add(a, b, random=span.start >= certain)
