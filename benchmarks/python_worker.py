@@ -50,7 +50,7 @@ class Ours:
         from pymackay.model.design.build import build_model
         from pymackay.model.sums.gram import cross_products
         from pymackay.solve.assemble import Problem, assemble
-        from pymackay.solve.exact.make import make_solver
+        from pymackay.solve.exact.solver import Exact
         from pymackay.solve.search.newton import find_optimum
 
         clock = [time.perf_counter()]
@@ -58,7 +58,7 @@ class Ours:
         clock.append(time.perf_counter())
         gram = cross_products(model)
         clock.append(time.perf_counter())
-        solver = make_solver(gram, reml=True)
+        solver = Exact(gram, True)
         clock.append(time.perf_counter())
         optimum = find_optimum(solver)
         clock.append(time.perf_counter())

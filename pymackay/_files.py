@@ -7,9 +7,11 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, BinaryIO
+
+import numpy as np
 
 from pymackay.errors import ArgumentError
 
@@ -18,7 +20,7 @@ try:
 except ImportError:  # Windows, which removes no file that somebody holds open
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alone_in", "refused", "whole_file", "write_whole"]
+__all__ = ["alone_in", "refused", "sums_path", "whole_file", "write_arrays", "write_whole"]
 
 _PREFIX, _SUFFIX = ".pymackay-", ".tmp"
 _CURE = "give a file in a folder that exists and that you may write to"
@@ -176,3 +178,22 @@ def _keep_mode(target: Path, file: BinaryIO) -> None:
 def _remove(path: str | os.PathLike[str]) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a checkpoint; a reader sees the old file or the new one.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be written.
+    """
+    cure = "name a file in a folder that exists, on a disk with room"
+    with refused(f"checkpoint: {path}", cure), whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def sums_path(checkpoint: str | os.PathLike[str]) -> Path:
+    """Return where the sums stand that belong to a checkpoint."""
+    path = Path(checkpoint)
+    return path.with_name(path.name + ".sums")

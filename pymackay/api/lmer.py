@@ -18,14 +18,10 @@ from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built, build_model, build_rows
 from pymackay.model.model import Model
 from pymackay.model.stream.sources import sum_source
-from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.choose import fit_chosen
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.iterative.choice import choose
+from pymackay.solve.assemble import evaluate_at, without_rows
+from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.fit import without_rows
 from pymackay.solve.search.newton import Control
 
 __all__ = ["evaluate", "lmer"]
@@ -106,7 +102,7 @@ def lmer(
     built = _build(formula, data, Arguments(weights, offset, subset, contrasts), control)
     choice = choose(built.model, solver, control)
     theta = None if start is None else _theta_values(start, built.model)
-    fit = fit_chosen(built.model, choice, reml=reml, start=theta, sums=built.gram)
+    fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
     return _certified(fit if built.gram is None else without_rows(fit, built.n))
 
 
@@ -160,7 +156,7 @@ def evaluate(
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
-    problem = Problem(model, make_solver(cross_products(model), reml=flag("reml", reml)))
+    problem = make_problem(model, reml=flag("reml", reml))
     return evaluate_at(problem, _theta_values(theta, model))
 
 

@@ -18,8 +18,7 @@ from pymackay.infer.gap.collapse_report import (
 from pymackay.model.design.build import build_model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
-from pymackay.solve.choose import problem_chosen
-from pymackay.solve.iterative.choice import choose
+from pymackay.solve.choose import choose, make_problem
 from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
 
@@ -168,7 +167,7 @@ def mackay(
             "inner='gradient' learns by the exact solver's products, but the solver is "
             "'iterative'; use inner='exact', or solver='exact'."
         )
-    problem = problem_chosen(model, choice, reml=flag("reml", reml))
+    problem = make_problem(model, choice, reml=flag("reml", reml))
     settings = make_settings(
         problem,
         update=update,

@@ -7,8 +7,9 @@ from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
+from pymackay.solve.solver import ExactSolver
 
-__all__ = ["check_fit", "dense_gram", "model_of", "problem_of"]
+__all__ = ["check_fit", "dense_gram", "exact_solver", "model_of", "problem_of"]
 
 _ROWS = (
     "Fit a data frame of the rows that you need, or evaluate it at this fit's theta with "
@@ -83,30 +84,33 @@ def model_of(fit: object, what: str, cure: str = "") -> Model:
     return model
 
 
-def dense_gram(problem: Problem, what: str) -> Gram:
-    """Return the cross-products that exact answers stand on.
+def exact_solver(problem: Problem, what: str) -> ExactSolver:
+    """Return the exact solver of a problem's equations.
 
-    Those of an iterative fit are made from its sparse ones, if they are not too large.
+    That of an iterative fit is made from its sparse sums, if they are not too large.
 
     Parameters
     ----------
     problem : Problem
     what : str
-        What needs them, for the error message.
+        What needs it, for the error message.
 
     Raises
     ------
     PymackayError
         If they are too large.
     """
-    gram = problem.solver.gram
-    if isinstance(gram, Gram):
-        return gram
-    rest = sum(block.size for block in gram.blocks[1:]) + gram.p
-    if rest > _DENSE:
+    solver = problem.solver.exact(_DENSE)
+    if solver is None:
+        bases = problem.solver.bases
         raise PymackayError(
-            f"{what} needs a dense matrix of {rest:,} rows, which this fit by the iterative solver "
-            f"was made without; fit with solver='exact' if the memory allows it, or ask for "
-            f"predictions without standard errors"
+            f"{what} needs a dense matrix of {bases.n_others + bases.p:,} rows, which this fit by "
+            f"the iterative solver was made without; fit with solver='exact' if the memory allows "
+            f"it, or ask for predictions without standard errors"
         )
-    return gram.dense_form()
+    return solver
+
+
+def dense_gram(problem: Problem, what: str) -> Gram:
+    """Return the cross-products that exact answers stand on (see `exact_solver`)."""
+    return exact_solver(problem, what).sums

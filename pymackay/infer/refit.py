@@ -1,4 +1,4 @@
-"""`refit`: the same design with another response."""
+"""`refit`: the same design with another response; `refit_by`: the same model by REML or ML."""
 
 from __future__ import annotations
 
@@ -8,34 +8,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from pymackay.covariance.layout import is_singular
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
-from pymackay.infer.problem import model_of
+from pymackay.infer.problem import exact_solver, model_of, problem_of
 from pymackay.model.columns.column import Numeric
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Block, Gram
-from pymackay.model.sums.response import residual_response
-from pymackay.model.sums.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, assemble, factors_from_theta
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.fit import fit_iterative
-from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.search.newton import Control, Optimum, find_optimum, optimise
-from pymackay.solve.solver import Solver
+from pymackay.solve.assemble import Problem, fit_problem
 
-__all__ = ["refit"]
+__all__ = ["ML_MESSAGE", "REML_MESSAGE", "refit", "refit_by"]
+
+ML_MESSAGE = "refitted by ML (instead of REML)"
+REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
 
 
-def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None) -> Fit:
+def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     """Fit the same model to another response, as lme4's ``refit``.
 
     Cross-products that the response has no part in are kept, and the search starts from the theta
-    of `fit`. An answer on the boundary is checked against a search from the new data's own start.
-    A fit by the iterative solver sums all up anew.
+    of `fit`. An answer on the boundary is checked against a search from the new data's own start,
+    where the solver is exact.
 
     Parameters
     ----------
@@ -56,7 +48,8 @@ def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None
     Raises
     ------
     ArgumentError
-        If `y` has another length, or an index without the model's rows.
+        If `y` has another length, or an index without the model's rows; or `control` is of the
+        other solver's kind.
     DataError
         If a value that is needed is missing or infinite, as in R.
     PymackayError
@@ -83,38 +76,44 @@ def refit(fit: Fit, y: Any, *, control: Control | IterativeControl | None = None
     2.0
     """
     former = model_of(fit, "refit")
-    model = _with_response(former, _read_response(y, former))
-    solver: object = fit.problem.solver
-    if isinstance(solver, Iterative):
-        found = _iterative(fit, model, solver, control)
-    else:
-        found = _exact(fit, model, fit.problem.solver, control)
-    if not found.convergence.converged:
+    y = _read_response(y, former)
+    problem = Problem(_with_response(former, y), fit.problem.solver.with_response(y))
+    again = fit_problem(problem, start=fit.theta.to_numpy(), control=control)
+    if not again.convergence.converged:
         warnings.warn(
             f"the optimum of {fit.formula!r} on the new response is not certified: "
-            f"{found.convergence.message}. Try a simpler random part.",
+            f"{again.convergence.message}. Try a simpler random part.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return found
+    return again
 
 
-def _exact(fit: Fit, model: Model, former: Solver, control: Any) -> Fit:
-    solver = make_solver(_new_sums(former.gram, model), reml=fit.reml)
-    optimum = _optimum(solver, fit.theta.to_numpy(), control)
-    return assemble(
-        Problem(model, solver), optimum.factors, optimum.evaluation, optimum.convergence
-    )
+def refit_by(fit: Fit, *, reml: bool) -> Fit:
+    """Return the optimum of the same model by REML or ML.
 
+    Raises
+    ------
+    PymackayError
+        If the fit does not hold its model.
 
-def _iterative(fit: Fit, model: Model, former: Iterative, control: Any) -> Fit:
-    return fit_iterative(
-        model,
-        sparse_cross_products(model),
-        reml=fit.reml,
-        start=fit.theta.to_numpy(),
-        control=former.control if control is None else control,
-    )
+    Warns
+    -----
+    ConvergenceWarning
+        When the optimum could not be certified.
+    """
+    name = "REML" if reml else "ML"
+    given = problem_of(fit, f"a refit by {name}")
+    solver = exact_solver(given, f"a refit by {name}").by(reml=reml)
+    again = fit_problem(Problem(given.model, solver))
+    if not again.convergence.converged:
+        warnings.warn(
+            f"the {name} optimum of {fit.formula!r} is not certified: "
+            f"{again.convergence.message}. A simpler random part may be determined.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return again
 
 
 def _read_response(y: Any, model: Model) -> np.ndarray:
@@ -159,46 +158,3 @@ def _with_response(model: Model, y: np.ndarray) -> Model:
         columns[model.response] = Numeric(y)
     # the data as they were given hold the former response
     return dataclasses.replace(model, y=y, columns=columns, given={})
-
-
-def _new_sums(gram: Gram, model: Model) -> Gram:
-    """Return `gram` with the sums that the response has a part in made anew."""
-    root = None if model.weights is None else np.sqrt(model.weights)
-    response = residual_response(model, root, gram.basis)
-    left = response.residual if root is None else response.residual * root
-    sums = [_random_sums(gram, model, block, left) for block in gram.blocks]
-    C: Any = gram.C
-    if sp.issparse(C):
-        C = sp.hstack([C[:, :-1], sp.csr_matrix(sums[0].reshape(-1, 1))], format="csr")
-    else:
-        C = np.concatenate([C[:, :, :-1], sums[0][:, :, None]], axis=2)
-    D = gram.D.copy()
-    rest = [*(part.ravel() for part in sums[1:]), gram.basis.Q.T @ response.residual]
-    D[-1, :-1] = D[:-1, -1] = np.concatenate(rest)
-    D[-1, -1] = response.residual @ response.residual
-    return dataclasses.replace(gram, C=C, D=D, response=response)
-
-
-def _random_sums(gram: Gram, model: Model, block: Block, left: np.ndarray) -> np.ndarray:
-    """Sum the columns of a block times `left` over the rows of each level, shape (J, q)."""
-    codes = model.factors[block.name].codes
-    found = np.empty((block.n_levels, block.q))
-    for term, places in gram.block_slices(block):
-        raw = model.terms[term].columns
-        sums = [
-            np.bincount(codes, weights=raw[:, i] * left, minlength=block.n_levels)
-            for i in range(raw.shape[1])
-        ]
-        found[:, places] = np.column_stack(sums) @ gram.transforms[term]
-    return found
-
-
-def _optimum(solver: Solver, theta: np.ndarray, control: Control | None) -> Optimum:
-    """Search from `theta`; where that ends on the boundary or fails, from the data's start too."""
-    first = optimise(solver, factors_from_theta(solver.gram, theta), control)
-    if first.convergence.converged and not is_singular(first.factors):
-        return first
-    second = find_optimum(solver, control)
-    if second.convergence.converged != first.convergence.converged:
-        return second if second.convergence.converged else first
-    return min(first, second, key=lambda found: found.evaluation.criterion)

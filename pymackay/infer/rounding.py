@@ -9,10 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import block_diag
 
-from pymackay.model.sums.gram import Block, Gram
+from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.exact.make import make_solver
 
 __all__ = ["shaken"]
 
@@ -37,13 +36,14 @@ def shaken(fit: Fit) -> Iterator[Fit]:
     PymackayError
         If no digits are left.
     """
-    gram = None if fit.problem is None else fit.problem.solver.gram
-    if not isinstance(gram, Gram) or len(gram.D) > _MOST:
+    solver = None if fit.problem is None else fit.problem.solver.exact(0)
+    if solver is None or len(solver.sums.D) > _MOST:
         return
     yield evaluate_at(fit.problem, fit.theta.to_numpy())
     for seed in range(_DRAWS):
-        solver = make_solver(_shaken_gram(gram, np.random.default_rng(seed)), reml=fit.reml)
-        yield evaluate_at(Problem(fit.problem.model, solver), fit.theta.to_numpy())
+        sums = _shaken_gram(solver.sums, np.random.default_rng(seed))
+        problem = Problem(fit.problem.model, solver.with_sums(sums))
+        yield evaluate_at(problem, fit.theta.to_numpy())
 
 
 def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
@@ -55,7 +55,7 @@ def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
 
     C = gram.C if isinstance(gram.C, np.ndarray) else gram.C.toarray()
     C = C.reshape(len(gram.A), -1, len(gram.D))
-    lead, rest = _from_users(gram, gram.blocks[0]), _rest_from_users(gram)
+    lead, rest = gram.joined(gram.blocks[0], gram.transforms), _rest_from_users(gram)
     own, others = np.linalg.inv(lead), np.linalg.inv(rest)
     A = lead.T @ _symmetric(moved(own.T @ gram.A @ own)) @ lead
     D = rest.T @ _symmetric(moved(others.T @ gram.D @ others)) @ rest
@@ -65,17 +65,12 @@ def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
     return replace(gram, A=A, C=sp.csr_matrix(C.reshape(-1, len(gram.D))), D=D)
 
 
-def _from_users(gram: Gram, block: Block) -> np.ndarray:
-    """Return what takes a block's columns, in the user's units, to those computed with, (q, q)."""
-    joined = np.zeros((block.q, block.q))
-    for term, columns in gram.block_slices(block):
-        joined[columns, columns] = gram.transforms[term]
-    return joined
-
-
 def _rest_from_users(gram: Gram) -> np.ndarray:
-    """Return the same for all other columns; the response stays as it is."""
-    blocks = [np.kron(np.eye(b.n_levels), _from_users(gram, b)) for b in gram.blocks[1:]]
+    """Return what takes all other columns from the user's units; the response stays as it is."""
+    blocks = [
+        np.kron(np.eye(block.n_levels), gram.joined(block, gram.transforms))
+        for block in gram.blocks[1:]
+    ]
     return block_diag(*blocks, gram.basis.from_basis(np.eye(gram.p)), np.eye(1))
 
 

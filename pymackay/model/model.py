@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import DataError
+from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.formula.rtext import make_names, make_unique
 from pymackay.results import ModelSummary, TermSummary
 
@@ -127,6 +127,35 @@ class Model:
             offset=self.offset,
         )
 
+    def with_response(self, response: np.ndarray, weights: np.ndarray | None = None) -> Model:
+        """Return the model with another response, and, if given, other prior weights.
+
+        Parameters
+        ----------
+        response : numpy.ndarray, shape (n,)
+            User's units, offset included.
+        weights : numpy.ndarray of shape (n,), optional
+
+        Raises
+        ------
+        ArgumentError
+            If one has another shape, or values that it cannot have.
+        PymackayError
+            If the rows were not kept.
+        """
+        if not len(self.y):
+            raise PymackayError(
+                "the response cannot be replaced, because the rows were read part by part and not "
+                "kept; fit a data frame of the rows."
+            )
+        y = _numbers("response", response, len(self.y))
+        if weights is None:
+            return replace(self, y=y)
+        weights = _numbers("weights", weights, len(y))
+        if not (weights > 0.0).all():
+            raise ArgumentError("weights must all be positive; leave out rows that have no weight.")
+        return replace(self, y=y, weights=weights)
+
 
 def arrange_terms(
     bars: Sequence[tuple[str, str]],
@@ -202,3 +231,13 @@ def _check_levels(factor: GroupingFactor, effects: int, text: str, n: int) -> No
             f"{effects} effects) for {n} rows, so that its variances cannot be told from the "
             f"residual; take effects out of it"
         )
+
+
+def _numbers(name: str, values: np.ndarray, n: int) -> np.ndarray:
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != (n,) or not np.isfinite(numbers).all():
+        raise ArgumentError(
+            f"{name} must be {n} finite numbers, one for each row of the model, but it has shape "
+            f"{numbers.shape} and {np.count_nonzero(~np.isfinite(numbers))} that are not finite."
+        )
+    return numbers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,23 @@ from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
-from pymackay.model.sums.chunks import chunks
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.by_level import chunks
+from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.solver import Evaluation, Solver
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
 
-__all__ = ["Problem", "assemble", "evaluate_at", "factors_from_theta", "theta_from_factors"]
+__all__ = [
+    "Problem",
+    "assemble",
+    "evaluate_at",
+    "factors_from_theta",
+    "fit_problem",
+    "living_transforms",
+    "theta_from_factors",
+    "without_rows",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +48,7 @@ class Problem:
     solver: Solver
 
 
-def factors_from_theta(gram: Gram, theta: np.ndarray) -> list[np.ndarray]:
+def factors_from_theta(bases: Bases, theta: np.ndarray) -> list[np.ndarray]:
     """Turn `theta` in the user's units into relative factors of the whitened columns.
 
     Raises
@@ -47,23 +57,23 @@ def factors_from_theta(gram: Gram, theta: np.ndarray) -> list[np.ndarray]:
         If `theta` has another length than the model has parameters, or is not finite.
     """
     theta = np.asarray(theta, dtype=np.float64)
-    if theta.shape != (gram.n_theta,):
+    if theta.shape != (bases.n_theta,):
         raise ArgumentError(
-            f"theta has shape {theta.shape}, but the model has {gram.n_theta} covariance "
-            f"parameters; give a vector of {gram.n_theta} numbers in the order of fit.theta."
+            f"theta has shape {theta.shape}, but the model has {bases.n_theta} covariance "
+            f"parameters; give a vector of {bases.n_theta} numbers in the order of fit.theta."
         )
     if not np.isfinite(theta).all():
         raise ArgumentError(f"theta must be finite, but it is {theta.tolist()}.")
     return [
         lower_factor(np.linalg.solve(T, layout.factor(theta)))
-        for T, layout in zip(gram.transforms, gram.layouts, strict=True)
+        for T, layout in zip(bases.transforms, bases.layouts, strict=True)
     ]
 
 
-def user_factors(gram: Gram, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+def user_factors(bases: Bases, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return each term's relative factors, (..., q, q), in the user's units, free of rounding."""
     users = []
-    for T, factor in zip(gram.transforms, factors, strict=True):
+    for T, factor in zip(bases.transforms, factors, strict=True):
         user = lower_factor(T @ factor)
         rounding = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=-1)
         user[np.abs(user) < _ROUNDING * rounding[..., None]] = 0.0
@@ -71,11 +81,49 @@ def user_factors(gram: Gram, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     return users
 
 
-def theta_from_factors(gram: Gram, factors: Sequence[np.ndarray]) -> np.ndarray:
+def theta_from_factors(bases: Bases, factors: Sequence[np.ndarray]) -> np.ndarray:
     """Turn relative factors of the whitened columns, (..., q, q), into theta, user's units."""
-    users = user_factors(gram, factors)
-    parts = [u.elements(f) for u, f in zip(gram.layouts, users, strict=True)]
+    users = user_factors(bases, factors)
+    parts = [u.elements(f) for u, f in zip(bases.layouts, users, strict=True)]
     return np.concatenate(parts, axis=-1)
+
+
+def fit_problem(
+    problem: Problem,
+    *,
+    start: np.ndarray | None = None,
+    control: Any = None,
+    start_only: bool = False,
+    messages: tuple[str, ...] = (),
+) -> Fit:
+    """Return the `Fit` at the optimum of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : numpy.ndarray, shape (m,), optional
+        Theta to start from, in the user's units; by default the data tell.
+    control, start_only
+        As in `Solver.find_optimum`.
+    messages : tuple of str
+        What the fit should say besides.
+
+    Raises
+    ------
+    ArgumentError
+        If `start` or `control` cannot be used.
+    """
+    solver = problem.solver
+    factors = None if start is None else factors_from_theta(solver.bases, start)
+    optimum = solver.find_optimum(factors, control, start_only=start_only)
+    fit = assemble(
+        problem,
+        optimum.factors,
+        optimum.evaluation,
+        optimum.convergence,
+        messages=(*messages, *optimum.messages),
+    )
+    return fit.replace(not_offered=optimum.not_offered) if optimum.not_offered else fit
 
 
 def assemble(
@@ -89,12 +137,12 @@ def assemble(
 ) -> Fit:
     """Return the `Fit` of `problem` at these relative factors."""
     model, solver = problem.model, problem.solver
-    gram, reml = solver.gram, solver.reml
-    sigma = float(np.sqrt(evaluation.sigma2)) * gram.y_scale
-    users = user_factors(gram, factors)
-    beta, vcov = _fixed_effects(model, gram, evaluation, sigma)
-    effects = _term_effects(gram, evaluation, users)
-    fitted, residuals = _fitted(model, gram, evaluation, effects)
+    bases, reml = solver.bases, solver.reml
+    sigma = float(np.sqrt(evaluation.sigma2)) * bases.y_scale
+    users = user_factors(bases, factors)
+    beta, vcov = _fixed_effects(model, bases, evaluation, sigma)
+    effects = _term_effects(bases, evaluation, users)
+    fitted, residuals = _fitted(model, bases, evaluation, effects)
     names = theta_names([(term.group, term.effects) for term in model.terms])
     return Fit(
         formula=model.formula,
@@ -103,7 +151,7 @@ def assemble(
         vcov=vcov,
         sigma=sigma,
         theta=pd.Series(
-            np.concatenate([u.elements(f) for u, f in zip(gram.layouts, users, strict=True)]),
+            np.concatenate([u.elements(f) for u, f in zip(bases.layouts, users, strict=True)]),
             index=_labels(tuple(names)),
             name="theta",
         ),
@@ -134,7 +182,7 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
     ArgumentError
         If `theta` cannot be used, or is so large that float64 has no digits left there.
     """
-    factors = factors_from_theta(problem.solver.gram, theta)
+    factors = factors_from_theta(problem.solver.bases, theta)
     try:
         evaluation = problem.solver.evaluate(factors)
     except np.linalg.LinAlgError:
@@ -144,6 +192,23 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
         raise _too_far(theta)
     given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
     return assemble(problem, factors, evaluation, given)
+
+
+_BY_ROW = ("fitted", "residuals", "rows", "weights", "offset")
+
+
+def without_rows(fit: Fit, n: int) -> Fit:
+    """Return the fit of a model whose `n` rows were summed up and let go."""
+    reason = "the rows came in partitions and were not kept"
+    rows = pd.RangeIndex(n)
+    nothing = np.broadcast_to(np.float64("nan"), n)
+    return fit.replace(
+        fitted=pd.Series(nothing, index=rows, name="fitted", copy=False),
+        residuals=pd.Series(nothing, index=rows, name="residuals", copy=False),
+        model=replace(fit.model, rows=rows),
+        not_offered={**fit.not_offered, **dict.fromkeys(_BY_ROW, reason)},
+        evaluate_source=lambda theta: without_rows(fit.evaluate(theta), n),
+    )
 
 
 def _too_far(theta: np.ndarray) -> ArgumentError:
@@ -164,14 +229,20 @@ def _labels(names: tuple[str, ...]) -> pd.Index:
 
 
 def _fixed_effects(
-    model: Model, gram: Gram, evaluation: Evaluation, sigma: float
+    model: Model, bases: Bases, evaluation: Evaluation, sigma: float
 ) -> tuple[pd.Series, pd.DataFrame]:
-    moved = gram.basis.from_basis(evaluation.beta) * gram.y_scale
-    half = gram.basis.from_basis(evaluation.precision_inverse)
-    vcov = sigma**2 * gram.basis.from_basis(half.T)
+    moved = bases.basis.from_basis(evaluation.beta) * bases.y_scale
+    half = bases.basis.from_basis(evaluation.precision_inverse)
+    vcov = sigma**2 * bases.basis.from_basis(half.T)
     index = _labels(model.fixed)
-    beta = pd.Series(gram.response.beta + moved, index=index, name="beta")
+    beta = pd.Series(bases.response.beta + moved, index=index, name="beta")
     return beta, pd.DataFrame(0.5 * (vcov + vcov.T), index=index, columns=index)
+
+
+def living_transforms(bases: Bases, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return term by term T, (q, q), with zeros for effects that do not vary."""
+    pairs = zip(bases.transforms, user_factors(bases, factors), strict=True)
+    return [_alive(user)[:, None] * T for T, user in pairs]
 
 
 def _alive(user: np.ndarray) -> np.ndarray:
@@ -179,30 +250,32 @@ def _alive(user: np.ndarray) -> np.ndarray:
     return np.asarray(user.any(axis=1))
 
 
-def _term_effects(gram: Gram, evaluation: Evaluation, users: list[np.ndarray]) -> list[np.ndarray]:
+def _term_effects(
+    bases: Bases, evaluation: Evaluation, users: list[np.ndarray]
+) -> list[np.ndarray]:
     """Return the effects of each term in the user's units, (J, q); dead ones are exactly zero."""
-    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
-    for block, b in zip(gram.blocks, evaluation.b, strict=True):
-        for term, columns in gram.block_slices(block):
-            mixed = b[:, columns] @ gram.transforms[term].T
-            effects[term] = mixed * gram.y_scale * _alive(users[term])
+    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(bases.layouts)
+    for block, b in zip(bases.blocks, evaluation.b, strict=True):
+        for term, columns in bases.block_slices(block):
+            mixed = b[:, columns] @ bases.transforms[term].T
+            effects[term] = mixed * bases.y_scale * _alive(users[term])
     return effects
 
 
 def _fitted(
-    model: Model, gram: Gram, evaluation: Evaluation, effects: list[np.ndarray]
+    model: Model, bases: Bases, evaluation: Evaluation, effects: list[np.ndarray]
 ) -> tuple[pd.Series, pd.Series]:
     """Take the model's part off the least-squares residual: no digits of y's size are lost."""
     residuals = np.empty(len(model.y))
     for rows in chunks(len(residuals)):
-        left = gram.response.residual[rows] - gram.basis.Q[rows] @ evaluation.beta
+        remainder = bases.response.residual[rows] - bases.basis.Q[rows] @ evaluation.beta
         if model.weights is not None:
-            left /= np.sqrt(model.weights[rows])
-        left *= gram.y_scale
+            remainder /= np.sqrt(model.weights[rows])
+        remainder *= bases.y_scale
         for term, b in zip(model.terms, effects, strict=True):
             own = b[model.factors[term.group].codes[rows]]
-            left -= np.einsum("nq,nq->n", term.columns[rows], own)
-        residuals[rows] = left
+            remainder -= np.einsum("nq,nq->n", term.columns[rows], own)
+        residuals[rows] = remainder
     return (
         pd.Series(model.y - residuals, index=model.rows, name="fitted", copy=False),
         pd.Series(residuals, index=model.rows, name="residuals", copy=False),
@@ -210,38 +283,36 @@ def _fitted(
 
 
 def _varcorr(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
-    found = {}
+    by_term = {}
     for term, user in zip(model.terms, users, strict=True):
         index = _labels(term.effects)
-        found[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
-    return found
+        by_term[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
+    return by_term
 
 
 def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
-    found = {}
+    tables = {}
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]
         columns = _labels(tuple(effect for i in terms for effect in model.terms[i].effects))
-        found[name] = pd.DataFrame(
+        tables[name] = pd.DataFrame(
             np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
         )
-    return found
+    return tables
 
 
 def _error_variance(
     problem: Problem, factors: list[np.ndarray], sigma: float, *, with_beta: bool
 ) -> Callable[[], dict[str, np.ndarray]]:
     def source() -> dict[str, np.ndarray]:
-        gram = problem.solver.gram
-        users = user_factors(gram, factors)
-        relative = problem.solver.error_variance(factors, with_beta=with_beta)
-        found = {}
-        for block, variance in zip(gram.blocks, relative, strict=True):
-            T = np.zeros((block.q, block.q))
-            for term, columns in gram.block_slices(block):
-                T[columns, columns] = gram.transforms[term] * _alive(users[term])[:, None]
-            found[block.name] = sigma**2 * (T @ variance @ T.T)
-        return {name: found[name] for name in problem.model.factors}
+        bases = problem.solver.bases
+        alive = living_transforms(bases, factors)
+        relative = problem.solver.error_variance(factors, with_beta=with_beta).values
+        by_group = {}
+        for block, variance in zip(bases.blocks, relative, strict=True):
+            T = bases.joined(block, alive)
+            by_group[block.name] = sigma**2 * (T @ variance @ T.T)
+        return {name: by_group[name] for name in problem.model.factors}
 
     return source

@@ -1,77 +1,190 @@
-"""`fit_chosen`, `problem_chosen`: a model with the solver that was chosen for it."""
+"""Which solver a model gets, predicted from its sizes, and a model's fit by it: `fit_model`."""
 
 from __future__ import annotations
 
-from typing import cast
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from pymackay.errors import ArgumentError, RecordingError
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import SparseGram, sparse_cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, assemble, factors_from_theta
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.iterative.choice import Choice
-from pymackay.solve.iterative.fit import fit_iterative, need_crossed
-from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.search.newton import Control, Optimum, find_optimum, optimise
+from pymackay.solve.assemble import Problem, fit_problem
+from pymackay.solve.exact.solver import Exact
+from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.fit import IterativeSolver
+from pymackay.solve.search.newton import Control
 from pymackay.solve.solver import Solver
 
-__all__ = ["fit_chosen", "problem_chosen"]
+__all__ = ["Choice", "choose", "fit_model", "make_problem", "remake_solver"]
+
+SOLVERS = ("auto", "exact", "iterative")
+
+_EVALUATIONS = 8  # what the exact search takes as a rule
+_RATE = 2.5e10  # multiply-adds a second of dense products on two cores
+_PATIENCE = 60.0  # seconds that exactness may cost before the iterative solver is chosen
+_SHARE = 0.5  # of the memory that is free, at most
+_COPIES = 5  # square matrices that the exact solver holds at once
 
 
-def fit_chosen(
+@dataclass(frozen=True)
+class Choice:
+    """A solver, why, and its tolerances.
+
+    Attributes
+    ----------
+    iterative : bool
+    message : str
+        What the fit should say; empty where there is nothing to say.
+    control : Control, IterativeControl or None
+        Of the solver's own kind.
+    """
+
+    iterative: bool
+    message: str = ""
+    control: Any = None
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The message, if there is one."""
+        return (self.message,) if self.message else ()
+
+
+def fit_model(
     model: Model,
-    choice: Choice,
+    choice: Choice | None = None,
     *,
     reml: bool,
-    start: np.ndarray | None,
+    start: np.ndarray | None = None,
     sums: SparseGram | None = None,
 ) -> Fit:
-    """Fit a model.
+    """Fit a model: its solver, the optimum, and the `Fit` there.
 
     Parameters
     ----------
     model : Model
-    choice : Choice
+    choice : Choice, optional
+        By default the exact solver.
     reml : bool
-    start : numpy.ndarray, shape (m,), or None
-        Theta to start from, in the user's units.
+        REML or maximum likelihood.
+    start : numpy.ndarray, shape (m,), optional
+        Theta to start from, in the user's units; by default the data tell.
     sums : SparseGram, optional
         The cross-products, where they were made partition by partition.
-    """
-    if choice.iterative:
-        return fit_iterative(
-            model,
-            sparse_cross_products(model) if sums is None else sums,
-            reml=reml,
-            start=start,
-            control=choice.iterative_control,
-            messages=choice.messages,
-        )
-    gram = cross_products(model) if sums is None else sums.dense_form()
-    problem = Problem(model, make_solver(gram, reml=reml))
-    found = _optimum(problem, start, choice.exact_control)
-    return assemble(problem, found.factors, found.evaluation, found.convergence)
-
-
-def problem_chosen(model: Model, choice: Choice, *, reml: bool) -> Problem:
-    """Return a model with its solver, for a loop of its own.
 
     Raises
     ------
     ArgumentError
-        If the iterative solver was asked for and there is one grouping factor only.
+        If the iterative solver was asked for and there is one grouping factor only, or `start`
+        has another length than theta.
     """
-    if not choice.iterative:
-        return Problem(model, make_solver(cross_products(model), reml=reml))
-    gram = sparse_cross_products(model)
-    need_crossed(gram)
-    return Problem(model, cast(Solver, Iterative(gram, reml, choice.iterative_control)))
+    choice = choice or Choice(False)
+    problem = make_problem(model, choice, reml=reml, sums=sums)
+    return fit_problem(
+        problem, start=start, control=choice.control, start_only=True, messages=choice.messages
+    )
 
 
-def _optimum(problem: Problem, start: np.ndarray | None, control: Control | None) -> Optimum:
-    if start is None:
-        return find_optimum(problem.solver, control)
-    return optimise(problem.solver, factors_from_theta(problem.solver.gram, start), control)
+def make_problem(
+    model: Model, choice: Choice | None = None, *, reml: bool, sums: SparseGram | None = None
+) -> Problem:
+    """Return a model with its solver (see `fit_model`)."""
+    if choice is None or not choice.iterative:
+        gram = cross_products(model) if sums is None else sums.dense_form()
+        return Problem(model, Exact(gram, reml))
+    sparse = sparse_cross_products(model) if sums is None else sums
+    return Problem(model, IterativeSolver(sparse, reml, choice.control))
+
+
+def remake_solver(model: Model, recipe: Mapping[str, Any], *, reml: bool) -> Solver:
+    """Return the solver of a model whose `Solver.recipe` was kept.
+
+    Raises
+    ------
+    RecordingError
+        If the recipe is of an unknown kind.
+    """
+    if recipe["kind"] == "exact":
+        return Exact(cross_products(model), reml)
+    if recipe["kind"] != "iterative":
+        raise RecordingError(f"it was made by the unknown solver {recipe['kind']!r}")
+    solver = IterativeSolver(sparse_cross_products(model), reml, recipe["control"])
+    solver.add_probes(recipe["probes"])
+    return solver
+
+
+def choose(model: Model, solver: str, control: Control | IterativeControl | None = None) -> Choice:
+    """Choose between the exact and the iterative solver.
+
+    Parameters
+    ----------
+    model : Model
+    solver : {"auto", "exact", "iterative"}
+    control : Control, IterativeControl or None
+        With ``"auto"``, its kind decides.
+
+    Raises
+    ------
+    ArgumentError
+        If `solver` is another word, or `control` is for the other solver.
+    """
+    if solver not in SOLVERS:
+        raise ArgumentError(f"solver must be one of {', '.join(SOLVERS)}, but it is {solver!r}.")
+    for name, kind in (("exact", IterativeControl), ("iterative", Control)):
+        if solver == name and isinstance(control, kind):
+            raise ArgumentError(
+                f"control is of the kind {kind.__name__}, which solver={solver!r} cannot use; "
+                f"leave one of the two out."
+            )
+    if solver != "auto" or control is not None:
+        by_control = solver == "auto" and isinstance(control, IterativeControl)
+        return Choice(solver == "iterative" or by_control, control=control)
+    return _predicted(model)
+
+
+def _predicted(model: Model) -> Choice:
+    """Choose by the memory and time that the exact solver would need."""
+    sizes = _sizes(model)
+    if len(sizes) < 2:
+        return Choice(False)
+    rest = sum(sizes[1:]) + model.X.shape[1] + 1
+    memory = 8.0 * _COPIES * rest**2
+    seconds = _EVALUATIONS * rest**3 / _RATE
+    free = free_memory()
+    if memory <= _SHARE * free and seconds <= _PATIENCE:
+        return Choice(False)
+    reason = f"{memory / 2**30:.3g} GiB" if memory > _SHARE * free else f"{seconds:.0f} s"
+    return Choice(
+        True,
+        f"fitted by the iterative solver: the exact one would need about {reason} for a dense "
+        f"matrix of {rest:,} rows (solver='exact' insists)",
+    )
+
+
+def _sizes(model: Model) -> list[int]:
+    """Return the number of random effects of each grouping factor, largest first."""
+    sizes = []
+    for name, factor in model.factors.items():
+        effects = sum(len(term.effects) for term in model.terms if term.group == name)
+        sizes.append(effects * len(factor.levels))
+    return sorted(sizes, reverse=True)
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that can be used now; what is installed where that is unknown."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024.0 * float(line.split()[1])
+    except OSError:
+        pass
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 8.0 * 2**30

@@ -5,23 +5,32 @@ whitened random columns. With P = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ and
 sigma²), the criterion's derivatives with respect to an element of G are traces and quadratic
 forms (Patterson & Thompson 1971, Biometrika 58, eq. 10; Gilmour, Thompson & Cullis 1995,
 Biometrics 51, eq. 8), profiled over beta and sigma².
+
+Nobody who holds a solver asks which one it is: what differs between the exact and the iterative one
+is behind the methods of `Solver`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
+from pymackay.covariance.layout import symmetric_basis
 from pymackay.errors import ConvergenceError
-from pymackay.model.sums.gram import Block, Gram
+from pymackay.model.sums.gram import Bases, Gram
+from pymackay.results import Convergence
 
 __all__ = [
+    "Elements",
+    "ErrorVariance",
     "Evaluation",
+    "ExactSolver",
     "NoDigits",
+    "Optimum",
     "Solver",
-    "block_factor",
     "by_term",
     "criterion_value",
     "least_residual",
@@ -76,35 +85,157 @@ class Evaluation:
         return tuple(T - aa / self.sigma2 for T, aa in zip(self.traces, self.squares, strict=True))
 
 
-class Solver(Protocol):
-    """What an optimiser, MacKay's loop and the results ask of a solver."""
+@dataclass(frozen=True, eq=False)
+class ErrorVariance:
+    """Var(b̂ − b) / sigma² at one theta, block by block.
 
-    gram: Gram
-    reml: bool
+    Attributes
+    ----------
+    values : tuple of numpy.ndarray, each (J, q, q)
+        In the bases computed in.
+    errors : tuple of numpy.ndarray, each (J, q)
+        Monte-Carlo standard errors of the variances (the diagonals) of the effects in the user's
+        columns, relative to sigma² too; zeros where they are exact.
+    """
+
+    values: tuple[np.ndarray, ...]
+    errors: tuple[np.ndarray, ...]
+
+    @classmethod
+    def exact(cls, values: Sequence[np.ndarray]) -> ErrorVariance:
+        """Return variances that are known without error."""
+        return cls(tuple(values), tuple(np.zeros(value.shape[:2]) for value in values))
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where a search ended.
+
+    Attributes
+    ----------
+    factors : list of numpy.ndarray, each (q, q)
+        Relative factors, whitened bases.
+    evaluation : Evaluation
+    convergence : Convergence
+    messages : tuple of str
+        What the fit should say of it.
+    not_offered : mapping of str to str
+        What the fit does not have, and why.
+    """
+
+    factors: list[np.ndarray]
+    evaluation: Evaluation
+    convergence: Convergence
+    messages: tuple[str, ...] = ()
+    not_offered: Mapping[str, str] = field(default_factory=dict)
+
+
+class Solver(Protocol):
+    """What optimisers, MacKay's loop, the results and inference ask of a solver."""
+
+    @property
+    def bases(self) -> Bases:
+        """Of the cross-products."""
+        ...
+
+    @property
+    def reml(self) -> bool:
+        """Whether the criterion is REML's."""
+        ...
+
+    @property
+    def precision(self) -> float:
+        """Relative error that the solves leave in an evaluation; 0.0: that of rounding alone."""
+        ...
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         ...
 
-    def error_variance(
-        self, factors: list[np.ndarray], *, with_beta: bool
-    ) -> tuple[np.ndarray, ...]:
-        """Return Var(b̂ − b) / sigma² block by block, (J, q, q); `with_beta`: pev, else condvar."""
+    def error_variance(self, factors: list[np.ndarray], *, with_beta: bool) -> ErrorVariance:
+        """Return Var(b̂ − b) / sigma²; `with_beta`: pev, else condvar."""
+        ...
+
+    def find_optimum(
+        self,
+        start: list[np.ndarray] | None = None,
+        control: Any = None,
+        *,
+        start_only: bool = False,
+    ) -> Optimum:
+        """Minimise the criterion.
+
+        Parameters
+        ----------
+        start : list of numpy.ndarray, each (q, q), optional
+            Relative factors to search from first; by default the data tell.
+        control : Control or IterativeControl, optional
+            Tolerances, of the solver's own kind.
+        start_only : bool
+            Whether to stay with what the search from `start` leads to, and look nowhere else.
+
+        Raises
+        ------
+        ArgumentError
+            If `control` is of another solver's kind.
+        """
+        ...
+
+    def with_response(self, response: np.ndarray) -> Solver:
+        """Return the solver of the same design with another response, shape (n,), user's units.
+
+        Sums that the response has no part in are kept.
+
+        Raises
+        ------
+        ArgumentError, DataError, PymackayError
+            As `pymackay.model.model.Model.with_response`, and if X explains the response.
+        """
+        ...
+
+    def reweighted(self, weights: np.ndarray, working_response: np.ndarray) -> Solver:
+        """Return the solver with other prior weights and another response, each of shape (n,).
+
+        All is summed up anew, in bases of its own: factors are carried over as theta.
+
+        Raises
+        ------
+        ArgumentError, DataError, PymackayError
+            As `with_response`, and if a weight is not positive.
+        """
+        ...
+
+    def exact(self, largest: int) -> ExactSolver | None:
+        """Return the exact solver of the same equations.
+
+        None if that takes a dense matrix of more than `largest` rows that is not there yet.
+        """
+        ...
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what, besides model and criterion, an equal solver is made from."""
         ...
 
 
-def block_factor(gram: Gram, block: Block, factors: list[np.ndarray]) -> np.ndarray:
-    """Put the factors of a block's terms on one diagonal, shape (q, q)."""
-    if len(block.terms) == 1:
-        return factors[block.terms[0]]
-    joined = np.zeros((block.q, block.q))
-    for term, columns in gram.block_slices(block):
-        joined[columns, columns] = factors[term]
-    return joined
+class ExactSolver(Solver, Protocol):
+    """A solver whose answers rest on dense cross-products, exact but for rounding."""
+
+    @property
+    def sums(self) -> Gram:
+        """The cross-products."""
+        ...
+
+    def by(self, *, reml: bool) -> ExactSolver:
+        """Return the solver of the same sums by REML or maximum likelihood."""
+        ...
+
+    def with_sums(self, sums: Gram) -> ExactSolver:
+        """Return the solver of other sums."""
+        ...
 
 
 def criterion_value(
-    gram: Gram, *, reml: bool, logdet_v: float, logdet_x: float, r2: float
+    bases: Bases, *, reml: bool, logdet_v: float, logdet_x: float, r2: float
 ) -> float:
     """Return the criterion (Bates et al. 2015, J. Stat. Softw. 67(1), eqs. 34 and 42).
 
@@ -122,17 +253,17 @@ def criterion_value(
     NoDigits
         If `r2` is no more than the rounding of the sums it is what is left of.
     """
-    if not r2 > least_residual(gram.n):
+    if not r2 > least_residual(bases.n):
         raise NoDigits(
             "the random effects take up all of the response but what rounding leaves, so the "
             "criterion falls without end: there is no residual variance to estimate. Is the "
             "response computed from the other columns, or is there one row per level?"
         )
-    nu = gram.n - gram.p if reml else gram.n
-    value = logdet_v + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(gram.y_scale))
+    nu = bases.n - bases.p if reml else bases.n
+    value = logdet_v + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(bases.y_scale))
     if reml:
-        value += logdet_x + gram.basis.log_determinant
-    return float(value - gram.log_weights)
+        value += logdet_x + bases.basis.log_determinant
+    return float(value - bases.log_weights)
 
 
 def least_residual(n: int) -> float:
@@ -140,10 +271,71 @@ def least_residual(n: int) -> float:
     return float(4.0 * np.finfo(np.float64).eps * np.sqrt(n))
 
 
-def by_term(gram: Gram, blocks: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+def by_term(bases: Bases, blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """Cut one (q, q) matrix per block into the diagonal parts of its terms, in theta's order."""
-    found: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
-    for block, matrix in zip(gram.blocks, blocks, strict=True):
-        for term, columns in gram.block_slices(block):
-            found[term] = matrix[columns, columns]
-    return tuple(found)
+    parts: list[np.ndarray] = [np.zeros((0, 0))] * len(bases.layouts)
+    for block, matrix in zip(bases.blocks, blocks, strict=True):
+        for term, columns in bases.block_slices(block):
+            parts[term] = matrix[columns, columns]
+    return tuple(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Elements:
+    """The elements of the relative covariances G, and what changes with them.
+
+    Attributes
+    ----------
+    matrices : list of numpy.ndarray, each (m_k, q, q)
+        Block by block, E_i = dG/dG_i in the block's coordinates.
+    back : numpy.ndarray of int, shape (m,)
+        Positions, in the blocks' order, of the elements in theta's order.
+    """
+
+    matrices: list[np.ndarray]
+    back: np.ndarray
+
+    @classmethod
+    def of(cls, bases: Bases) -> Elements:
+        """Return those of a model."""
+        matrices, order = [], []
+        for block in bases.blocks:
+            parts = []
+            for term, columns in bases.block_slices(block):
+                layout = bases.layouts[term]
+                parts.append(symmetric_basis(layout, block.q, columns.start))
+                order.append(np.arange(layout.start, layout.stop))
+            matrices.append(np.concatenate(parts))
+        return cls(matrices, np.argsort(np.concatenate(order)))
+
+    def along(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return ``tr(E_i M)`` in theta's order, (..., m), for M by block, each (..., q, q)."""
+        pairs = zip(self.matrices, blocks, strict=True)
+        traces = [np.einsum("iab,...ab->...i", E, M) for E, M in pairs]
+        return np.concatenate(traces, axis=-1)[..., self.back]
+
+    def in_theta(self, values: np.ndarray) -> np.ndarray:
+        """Put a matrix of all pairs of elements, (m, m, ...), from the blocks' order in theta's."""
+        return values[np.ix_(self.back, self.back)]
+
+    def working(self, a: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return ``E_i a_j`` of each block, (J q, m_k), for a = Z'Py by block, each (J, q)."""
+        pairs = zip(self.matrices, a, strict=True)
+        return [np.einsum("iab,jb->jai", E, own).reshape(own.size, len(E)) for E, own in pairs]
+
+    def average_information(
+        self, products: np.ndarray, a: Sequence[np.ndarray], sigma2: float, nu: int
+    ) -> np.ndarray:
+        """Return ``y'PV̇ᵢPV̇ⱼPy/σ² − s s'/(ν σ⁴)``, (m, m), profiled over sigma².
+
+        It is the mean of the observed curvature and its expectation (Gilmour et al. 1995, eq. 8).
+
+        Parameters
+        ----------
+        products : numpy.ndarray, shape (m, m)
+            ``y'PV̇ᵢPV̇ⱼPy``, in theta's order.
+        a : sequence of numpy.ndarray, each (J, q)
+            ``Z'Py``, block by block.
+        """
+        squares = self.along([own.T @ own for own in a])
+        return products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)

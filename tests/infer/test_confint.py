@@ -15,7 +15,7 @@ from pymackay.infer.intervals.profile_path import Path
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, assemble
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.newton import find_optimum
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -214,7 +214,7 @@ def test_a_profile_ends_at_a_bound() -> None:
 
 def test_crossed_weighted_profiles_meet_refits_with_the_coefficient_held() -> None:
     model = crossed_model(weighted=True)
-    problem = Problem(model, make_solver(cross_products(model), reml=False))
+    problem = Problem(model, Exact(cross_products(model), False))
     optimum = find_optimum(problem.solver)
     fit = assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
     low, high = fit.confint(parm="x").iloc[0]
@@ -228,7 +228,7 @@ def test_crossed_weighted_profiles_meet_refits_with_the_coefficient_held() -> No
                 "fixed": ("(Intercept)", "z"),
             }
         )
-        other = find_optimum(make_solver(cross_products(held), reml=False))
+        other = find_optimum(Exact(cross_products(held), False))
         rise = other.evaluation.criterion - fit.criterion
         np.testing.assert_allclose(rise, stats.chi2.ppf(0.95, 1), atol=1e-7)
 
@@ -236,10 +236,10 @@ def test_crossed_weighted_profiles_meet_refits_with_the_coefficient_held() -> No
 @pytest.mark.parametrize("name", [".sig01", ".sig02", ".sig03", ".sig04", ".sigma", "z"])
 def test_paths_have_the_derivatives_they_say(name: str) -> None:
     model = crossed_model()
-    problem = Problem(model, make_solver(cross_products(model), reml=False))
+    problem = Problem(model, Exact(cross_products(model), False))
     optimum = find_optimum(problem.solver)
     fit = assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
-    gram = problem.solver.gram
+    gram = problem.solver.bases
     factors = [layout.factor(fit.theta.to_numpy()) for layout in gram.layouts]
     parameter = next(p for p in list_parameters(fit) if p.name == name)
     path = Path(gram, parameter, factors, fit.sigma)

@@ -16,7 +16,7 @@ from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 
 METHODS = {"Satterthwaite": "numerical derivatives", "Kenward-Roger": "Kenward-Roger"}
 
@@ -279,7 +279,7 @@ def test_deviance_has_the_derivatives_it_says() -> None:
     bends = [(local(at + s).gradient - local(at - s).gradient) / 2e-5 for s in steps]
     np.testing.assert_allclose(here.gradient, slopes, rtol=tol("difference"), atol=1e-5)
     np.testing.assert_allclose(here.hessian, bends, rtol=tol("difference"), atol=1e-4)
-    solver = make_solver(gram, reml=False)
+    solver = Exact(gram, False)
     factors = factors_from_theta(gram, np.array([1.0, 0.2, 0.5, 0.7]))
     optimum = solver.evaluate(factors)
     free = Deviance(gram).at(factors, 0.5 * np.log(optimum.sigma2))

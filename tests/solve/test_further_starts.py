@@ -10,7 +10,7 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.start import further_starts
 from pymackay.solve.solver import criterion_value
 
@@ -67,7 +67,7 @@ def test_effects_that_are_nearly_one_are_found_together_or_alone() -> None:
 def test_starts_are_given_only_where_there_is_reason() -> None:
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
-    gram = fit.problem.solver.gram
+    gram = fit.problem.solver.bases
     sure, worse = np.array([True, False, True]), np.array([False, False, True])
     starts = further_starts(gram, (np.eye(2)[None],), sure=sure, worse_than_none=worse)
     searched = [which.tolist() for _, which in starts]
@@ -81,6 +81,6 @@ def test_starts_are_given_only_where_there_is_reason() -> None:
 def test_no_random_effects_are_the_linear_model(reml: bool) -> None:
     data = off_zero(0).assign(w=np.linspace(0.5, 2.0, 120))
     gram = cross_products(build_model("y ~ x + (1 | m)", data, weights="w"))
-    solved = make_solver(gram, reml=reml).evaluate([np.zeros((1, 1))]).criterion
+    solved = Exact(gram, reml).evaluate([np.zeros((1, 1))]).criterion
     told = criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=1.0)
     assert told == pytest.approx(solved, rel=1e-13)

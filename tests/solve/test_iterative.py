@@ -12,19 +12,14 @@ import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import sparse_cross_products
-from pymackay.solve.iterative import choice
+from pymackay.solve import choose as choice
 from pymackay.solve.iterative.conjugate import conjugate_gradients
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.equations import Equations
-from pymackay.solve.iterative.logdet import dense_schur, estimate_logdet
-from pymackay.solve.iterative.parts import separate_parts
+from pymackay.solve.iterative.equations import Equations, separate_parts
+from pymackay.solve.iterative.logdet import estimate_logdet
+from pymackay.solve.iterative.probes import Probes, draw_signs
 from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.iterative.traces import (
-    Probes,
-    common_moves,
-    draw_signs,
-    estimate_traces,
-)
+from pymackay.solve.iterative.traces import estimate_traces
 from pymackay.solve.search.newton import Control
 
 UNIT_VECTORS = IterativeControl(probes=256)  # more than there are effects: exact traces
@@ -172,10 +167,10 @@ def test_common_moves_are_orthonormal_also_where_effects_do_not_vary():
     data = ratings(n=2000, users=300, items=100, user_slope_sd=0.3, item_slope_sd=0.2)
     gram = sparse_cross_products(build_model(SLOPES, data))
     equations = Iterative(gram, True).estimate([0.5 * np.eye(2), np.diag([0.5, 0.0])]).equations
-    W = common_moves(equations, np.arange(0))
+    W = equations.common_moves(np.arange(0))
     assert W.shape == (200, 2)
     assert largest(np.eye(2), W.T @ W) < 1e-6
-    assert common_moves(equations, np.arange(200)).shape == (200, 0)
+    assert equations.common_moves(np.arange(200)).shape == (200, 0)
 
 
 def test_probes_are_added_until_the_error_is_what_was_asked_for():
@@ -335,7 +330,7 @@ def equations_of(data: pd.DataFrame, sd: float, **more) -> Equations:
 
 def test_conjugate_gradients_solve_every_column():
     equations = equations_of(ratings(), 0.6)
-    S = dense_schur(equations)
+    S = equations.dense_schur()
     right = np.random.default_rng(0).normal(size=(len(S), 3))
     right[:, 1] = 0.0
     found = conjugate_gradients(
@@ -363,7 +358,7 @@ def test_the_coarse_space_holds_the_iterations_down():
 
 def test_the_log_determinant_by_quadrature(monkeypatch):
     equations = equations_of(ratings(users=1000, items=400), 1.0)
-    exact = np.linalg.slogdet(dense_schur(equations))[1]
+    exact = np.linalg.slogdet(equations.dense_schur())[1]
     assert abs(estimate_logdet(equations, draw_signs(400, 2, 0)).value - exact) < 1e-8
     monkeypatch.setattr("pymackay.solve.iterative.logdet._SMALL", 10)
     found = estimate_logdet(equations, draw_signs(400, 64, 0))

@@ -13,7 +13,7 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.errors import ConvergenceError
 from pymackay.solve.assemble import factors_from_theta
-from pymackay.solve.exact.large_effects import LargeEffects
+from pymackay.solve.exact.eliminated import LargeEffects
 
 INTERCEPTS = "y ~ x + (x | g) + (1 | m)"
 SLOPES = "y ~ x + (1 | g) + (x | m)"
@@ -54,7 +54,7 @@ def test_derivatives_keep_their_digits_where_effects_are_large(reml: bool) -> No
     theta = np.array([6e3, 1e3, 4e3, 9e3])  # what a noise of 1e-4 leads to
     fit = pm.evaluate(INTERCEPTS, precise(INTERCEPTS), theta, reml=reml)
     solver = fit.problem.solver
-    factors = factors_from_theta(solver.gram, theta)
+    factors = factors_from_theta(solver.bases, theta)
     found, G = solver.evaluate(factors), factors[1][0, 0] ** 2
     h = 1e-2
     below, here, above = (

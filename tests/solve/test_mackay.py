@@ -22,7 +22,7 @@ from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.descent.step_rules import Adam
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.loop import rules
 from pymackay.solve.loop.acceleration import Anderson
 from pymackay.solve.loop.rounds import State, TermMoments, solve_round
@@ -67,7 +67,7 @@ FORMULAS = [
 
 
 def problem_of(model: Model, *, reml: bool = True) -> Problem:
-    return Problem(model, make_solver(cross_products(model), reml=reml))
+    return Problem(model, Exact(cross_products(model), reml))
 
 
 def relative_errors(ours: Fit, reference: Fit) -> float:
@@ -551,7 +551,7 @@ def nearly_perfect() -> pd.DataFrame:
 def never_rises(fit: pm.Fit) -> bool:
     """Say whether a loop's criterion falls from round to round, but for its own rounding."""
     criterion = fit.trace["criterion"].to_numpy()
-    sigma2 = fit.trace["sigma_var"].to_numpy() / fit.problem.solver.gram.y_scale**2
+    sigma2 = fit.trace["sigma_var"].to_numpy() / fit.problem.solver.bases.y_scale**2
     own = rounding(criterion, sigma2, fit.n_obs)
     return bool((np.diff(criterion) <= LEVEL * own[1:]).all())
 

@@ -15,12 +15,12 @@ from pymackay.covariance.layout import TermLayout
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.assemble import Problem, evaluate_at, factors_from_theta, theta_from_factors
-from pymackay.solve.exact import crossed, one_block
+from pymackay.solve.exact import crossed
+from pymackay.solve.exact import solver as exact_solver
 from pymackay.solve.exact.coupling import DenseCoupling, PairCoupling
 from pymackay.solve.exact.crossed import Crossed
-from pymackay.solve.exact.layouts import LEVELS_FIRST, LEVELS_LAST, Layout
-from pymackay.solve.exact.levels import eliminate
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.levels import LEVELS_FIRST, LEVELS_LAST, Layout, eliminate
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.points import Axes, in_axes
 from pymackay.solve.solver import Evaluation
 
@@ -60,7 +60,7 @@ def some_theta(model: Model, kind: str, seed: int = 4) -> np.ndarray:
 
 
 def problem_of(model: Model, reml: bool) -> Problem:
-    return Problem(model, make_solver(cross_products(model), reml=reml))
+    return Problem(model, Exact(cross_products(model), reml))
 
 
 def in_theta(
@@ -120,7 +120,7 @@ def test_gradient_and_curvature_are_the_criterions_derivatives(
 ) -> None:
     model = MODELS[name]
     gram = cross_products(model)
-    solver = make_solver(gram, reml=reml)
+    solver = Exact(gram, reml)
     layouts = gram.layouts
     factors = factors_from_theta(gram, some_theta(model, kind))
     theta = np.concatenate([u.elements(f) for u, f in zip(layouts, factors, strict=True)])
@@ -145,9 +145,9 @@ def test_gradient_and_curvature_are_the_criterions_derivatives(
 @pytest.mark.parametrize("name", ["sleepstudy", "joined terms"])
 def test_derivatives_along_the_principal_axes(name: str, kind: str) -> None:
     model = MODELS[name]
-    solver = make_solver(cross_products(model), reml=True)
-    layouts = solver.gram.layouts
-    factors = factors_from_theta(solver.gram, some_theta(model, kind))
+    solver = Exact(cross_products(model), True)
+    layouts = solver.bases.layouts
+    factors = factors_from_theta(solver.bases, some_theta(model, kind))
     axes = [Axes.of(factor[None], layout) for factor, layout in zip(factors, layouts, strict=True)]
 
     def criterion(step: np.ndarray) -> float:
@@ -250,9 +250,9 @@ def test_both_layouts_give_one_evaluation(
     factors = factors_from_theta(gram, some_theta(MODELS[name], kind))
     found = []
     for layout in (LEVELS_FIRST, LEVELS_LAST):
-        for module in (one_block, crossed):
+        for module in (exact_solver, crossed):
             monkeypatch.setattr(module, "choose_layout", lambda *_, layout=layout: layout)
-        found.append(make_solver(gram, reml=True).evaluate(factors))
+        found.append(Exact(gram, True).evaluate(factors))
     first, last = found
     close = {"rtol": 1e-9, "atol": 1e-10}
     np.testing.assert_allclose(first.criterion, last.criterion, rtol=1e-12)

@@ -15,7 +15,7 @@ from pymackay.covariance.layout import TermLayout
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import theta_from_factors
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.newton import find_optimum
 
 
@@ -42,9 +42,9 @@ def test_a_diagonal_term_is_terms_that_do_not_correlate(name: str, reml: bool) -
     """With x far from zero further starts are needed too."""
     data = one_factor_table(3, *CASES[name])
     gram = cross_products(build_model("y0 ~ x + (x + z || g)", data))
-    apart = find_optimum(make_solver(gram, reml=reml))
+    apart = find_optimum(Exact(gram, reml))
     diagonal = one_diagonal_term(gram)
-    together = find_optimum(make_solver(diagonal, reml=reml))
+    together = find_optimum(Exact(diagonal, reml))
     assert apart.convergence.converged and together.convergence.converged
     close = {"abs": tol("tight criterion")}
     assert together.evaluation.criterion == pytest.approx(apart.evaluation.criterion, **close)

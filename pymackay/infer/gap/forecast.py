@@ -22,14 +22,11 @@ from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, vi
 from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
 from pymackay.infer.gap.strata import find_strata, run_strata
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, assemble
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.choose import fit_model
 from pymackay.solve.loop.collapse import SURVIVAL, signal_ratios
 from pymackay.solve.loop.rules.registry import known_rules
 from pymackay.solve.loop.rules.rule import Empirical, Rule
-from pymackay.solve.search.newton import find_optimum
 
 __all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
 
@@ -124,7 +121,7 @@ def forecast_collapse(
     [[25.23, True, 0.941], [2.697, False, 0.0]]
     """
     rule = _empirical(update)
-    fit = _fitted(fit) if isinstance(fit, Model) else fit
+    fit = fit_model(fit, reml=True) if isinstance(fit, Model) else fit
     if not isinstance(fit, Fit) or not fit.reml:
         raise ArgumentError(
             f"fit is {type(fit).__name__}; expected a REML fit of pymackay.lmer, or a model. "
@@ -133,12 +130,6 @@ def forecast_collapse(
     scales = positive_by_name("scale", scale, [term.name for term in fit.model.terms])
     rows = (_one_group if len(fit.model.levels) == 1 else _several_groups)(fit, rule, scales)
     return pd.DataFrame(list(rows), columns=list(FORECAST_COLUMNS))
-
-
-def _fitted(model: Model) -> Fit:
-    problem = Problem(model, make_solver(cross_products(model), reml=True))
-    optimum = find_optimum(problem.solver)
-    return assemble(problem, optimum.factors, optimum.evaluation, optimum.convergence)
 
 
 def _empirical(update: object) -> Empirical:

@@ -149,16 +149,15 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
     # the solvers load TensorFlow, which other fits do not need here
     from pymackay.covariance.layout import theta_names
     from pymackay.model.design.build import build_model
-    from pymackay.model.sums.gram import cross_products
-    from pymackay.solve.assemble import Problem, evaluate_at
-    from pymackay.solve.exact.make import make_solver
+    from pymackay.solve.assemble import evaluate_at
+    from pymackay.solve.choose import make_problem
 
     model = build_model(fit.formula, data, **given)
     terms = {term.name: term.effects for term in model.terms}
     names = theta_names([(term.group, term.effects) for term in model.terms])
     if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
         raise ArgumentError(f"data: give the terms {terms}, but the fit has {fit.model.terms}.")
-    problem = Problem(model, make_solver(cross_products(model), reml=fit.reml))
+    problem = make_problem(model, reml=fit.reml)
     in_order = list(fit.theta.index) == names  # two terms of a group may share a name
     at = evaluate_at(problem, (fit.theta if in_order else fit.theta[names]).to_numpy())
     off = abs(at.criterion - fit.criterion) / max(abs(fit.criterion), fit.n_obs)

@@ -49,12 +49,12 @@ class Deviance:
     def at(self, factors: list[np.ndarray], log_sigma: float, c: float = 0.0) -> LocalDeviance:
         """Evaluate at relative factors of the whitened columns and log sigma, y at unit length."""
         gram, m = self.gram, self.gram.n_theta
-        found = differentiate(gram, factors, reml=False)
+        local = differentiate(gram, factors, reml=False)
         precision = np.exp(-2.0 * log_sigma)
-        r2, slope, bend, beta = self._residual(found, c)
-        gradient = np.append(np.append(found.traces, 2.0 * gram.n), 0.0)
+        r2, slope, bend, beta = self._residual(local, c)
+        gradient = np.append(np.append(local.traces, 2.0 * gram.n), 0.0)
         hessian = np.zeros((m + 2, m + 2))
-        hessian[:m, :m] = -found.trace_products
+        hessian[:m, :m] = -local.trace_products
         inner = [*range(m), m + 1]
         gradient[inner] += precision * slope
         hessian[np.ix_(inner, inner)] += precision * bend
@@ -62,31 +62,31 @@ class Deviance:
         hessian[m, m] = 4.0 * precision * r2
         hessian[m, inner] = hessian[inner, m] = -2.0 * precision * slope
         constant = np.log(2.0 * np.pi) + 2.0 * log_sigma + 2.0 * np.log(gram.y_scale)
-        value = found.logdet + gram.n * constant + precision * r2 - gram.log_weights
+        value = local.logdet + gram.n * constant + precision * r2 - gram.log_weights
         return LocalDeviance(float(value), gradient, hessian, beta)
 
     def _residual(
-        self, found: Derivatives, c: float
+        self, local: Derivatives, c: float
     ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """Return the residual sum of squares, its derivatives by (G, c), and beta.
 
         With beta bound to ``l'beta = c`` it is ``y'Py + u²/v``, u = c − l'beta̲, v = l'Φl.
         """
-        m = len(found.traces)
+        m = len(local.traces)
         slope, bend = np.zeros(m + 1), np.zeros((m + 1, m + 1))
-        both = found.products + found.products.transpose(1, 0, 2, 3)
-        slope[:m] = -found.slopes[:, -1, -1]
+        both = local.products + local.products.transpose(1, 0, 2, 3)
+        slope[:m] = -local.slopes[:, -1, -1]
         bend[:m, :m] = both[:, :, -1, -1]
         if self.row is None:
-            return found.r2, slope, bend, found.beta
-        row, left = self.row, found.precision_inverse @ self.row
-        u, v = c - float(row @ found.beta), float(row @ left)
-        du = np.append(found.slopes[:, :-1, -1] @ row, 1.0)
-        dv = np.append(np.einsum("a,iab,b->i", row, found.slopes[:, :-1, :-1], row), 0.0)
+            return local.r2, slope, bend, local.beta
+        row, Phi_l = self.row, local.precision_inverse @ self.row
+        u, v = c - float(row @ local.beta), float(row @ Phi_l)
+        du = np.append(local.slopes[:, :-1, -1] @ row, 1.0)
+        dv = np.append(np.einsum("a,iab,b->i", row, local.slopes[:, :-1, :-1], row), 0.0)
         ddu, ddv = np.zeros((m + 1, m + 1)), np.zeros((m + 1, m + 1))
         ddu[:m, :m] = -both[:, :, :-1, -1] @ row
         ddv[:m, :m] = -np.einsum("a,ijab,b->ij", row, both[:, :, :-1, :-1], row, optimize=True)
         e = du - u / v * dv
         slope += u / v * (2.0 * du - u / v * dv)
         bend += 2.0 / v * np.outer(e, e) + 2.0 * u / v * ddu - (u / v) ** 2 * ddv
-        return found.r2 + u * u / v, slope, bend, found.beta + left * (u / v)
+        return local.r2 + u * u / v, slope, bend, local.beta + Phi_l * (u / v)

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.criterion import ML_MESSAGE, refit_by
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
+from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
 
 __all__ = ["Profile", "curve_of", "ml_optimum", "profile"]
@@ -133,14 +133,14 @@ def _rows(
     curve: Curve, targets: np.ndarray, everything: list[Parameter]
 ) -> Iterator[dict[str, object]]:
     below = list(_side(curve, -targets))
-    for found in (*reversed(below), curve.peak, *_side(curve, targets)):
+    for place in (*reversed(below), curve.peak, *_side(curve, targets)):
         parameter = curve.path.parameter
-        value = curve.path.outside(found.held)
+        value = curve.path.outside(place.held)
         yield {
             "parameter": parameter.name,
             "value": value,
-            "zeta": found.zeta,
-            **_conditional(curve.path, found, everything),
+            "zeta": place.zeta,
+            **_conditional(curve.path, place, everything),
             parameter.name: value,
         }
 
@@ -149,20 +149,20 @@ def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
     """Yield the points of one side, outwards; the bound ends it."""
     near = curve.peak
     for target in targets:
-        found = curve.solve(float(target), near)
-        if found is None:
+        place = curve.solve(float(target), near)
+        if place is None:
             if curve.path.held != curve.path.bounds[int(target > 0)]:
                 yield curve.at_bound(float(np.sign(target)))
             return
-        yield found
-        near = found
+        yield place
+        near = place
 
 
-def _conditional(path: Path, found: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
+def _conditional(path: Path, place: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
     """Return all parameters at a point of a profile, by name."""
-    gram, x = path.gram, found.point.x
+    gram, x = path.gram, place.point.x
     covariances = path.covariances(x)
-    beta = gram.response.beta + gram.basis.from_basis(found.point.local.beta) * gram.y_scale
+    beta = gram.response.beta + gram.basis.from_basis(place.point.local.beta) * gram.y_scale
     values = {}
     for p in everything:
         if p.kind == "sigma":

@@ -122,12 +122,12 @@ class Path:
     def covariances(self, x: np.ndarray) -> list[np.ndarray]:
         """Return each term's covariance of effects, user's units and order, at a point's x."""
         scale = np.exp(2.0 * x[self.m]) * self.gram.y_scale**2
-        found = []
+        matrices = []
         for layout, order in zip(self.gram.layouts, self.orders, strict=True):
             factor = np.empty((layout.q, layout.q))
             factor[order] = layout.factor(x)
-            found.append(scale * factor @ factor.T)
-        return found
+            matrices.append(scale * factor @ factor.T)
+        return matrices
 
     def _split(self, factors: list[np.ndarray], log_sigma: float) -> tuple[float, np.ndarray]:
         """Return the held coordinate and the free ones at the optimum."""

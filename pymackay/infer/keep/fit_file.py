@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,15 +21,9 @@ from pymackay.errors import RecordingError
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
-from pymackay.model.model import Model
-from pymackay.model.sums.gram import cross_products
-from pymackay.model.sums.sparse_gram import sparse_cross_products
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.iterative.choice import _free_memory
-from pymackay.solve.iterative.solver import Iterative
-from pymackay.solve.solver import Solver
+from pymackay.solve.choose import free_memory, remake_solver
 
 __all__ = ["FORMAT", "VERSION", "load_fit", "save"]
 
@@ -97,7 +91,7 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     }
     if isinstance(fit.problem, Problem) and len(fit.problem.model.y):
         manifest["model"] = encode_model(fit.problem.model, encoder)
-        manifest["solver"] = encoder.encode(_describe(fit.problem.solver))
+        manifest["solver"] = encoder.encode(fit.problem.solver.recipe())
     else:
         manifest["variances"] = {
             name: encoder.encode(dict(source()))
@@ -193,7 +187,7 @@ def _read(archive: zipfile.ZipFile) -> Fit:
     else:
         model = decode_model(manifest["model"], decoder)
         check_shapes(Fit(**{**values, "model": model.summary()}))
-        solver = _make_again(decoder.decode(manifest["solver"]), model, values["reml"])
+        solver = remake_solver(model, decoder.decode(manifest["solver"]), reml=values["reml"])
         problem = Problem(model, solver)
         fit = Fit(**values, **_computed(problem, values["theta"].to_numpy(), values["sigma"]))
         check_type(fit, Fit, "the fit")
@@ -231,7 +225,7 @@ def _open(archive: zipfile.ZipFile, name: str, largest: float) -> IO[bytes]:
 
 def _read_array(archive: zipfile.ZipFile, name: str, sums: dict[str, int]) -> np.ndarray:
     """Read an array whose header asks for the bytes that are there, and no more."""
-    with _open(archive, name, _free_memory()) as member:
+    with _open(archive, name, free_memory()) as member:
         if sums and sums.get(name) != archive.getinfo(name).CRC:
             raise RecordingError(f"its member {name} {_CHANGED}")
         version = np.lib.format.read_magic(member)
@@ -278,23 +272,6 @@ def _what_else(path: Path) -> str:
             "the fit with fit.save"
         )
     return "is no archive that fit.save wrote, or is cut off; save the fit again"
-
-
-def _describe(solver: object) -> dict[str, Any]:
-    """Return what an equal solver is made from."""
-    if isinstance(solver, Iterative):
-        return {"kind": "iterative", "control": solver.control, "probes": solver.probes.count}
-    return {"kind": "exact"}
-
-
-def _make_again(described: dict[str, Any], model: Model, reml: bool) -> Solver:
-    if described["kind"] == "exact":
-        return make_solver(cross_products(model), reml=reml)
-    if described["kind"] != "iterative":
-        raise RecordingError(f"it was made by the unknown solver {described['kind']!r}")
-    solver = Iterative(sparse_cross_products(model), reml, described["control"])
-    solver.add_probes(described["probes"])
-    return cast(Solver, solver)
 
 
 def _given(variances: dict[str, Any]) -> dict[str, Any]:

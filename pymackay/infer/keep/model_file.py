@@ -31,10 +31,10 @@ def encode_model(model: Model, encoder: Encoder) -> dict[str, Any]:
     DataError
         If it holds what the format does not have.
     """
-    found = {name: encoder.encode(getattr(model, name)) for name in _MODEL}
+    stored = {name: encoder.encode(getattr(model, name)) for name in _MODEL}
     if model.blueprint is not None:
-        found["blueprint"] = _encode_blueprint(model.blueprint, encoder)
-    return found
+        stored["blueprint"] = _encode_blueprint(model.blueprint, encoder)
+    return stored
 
 
 def decode_model(stored: dict[str, Any], decoder: Decoder) -> Model:

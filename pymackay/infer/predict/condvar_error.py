@@ -6,8 +6,7 @@ import numpy as np
 
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
-from pymackay.solve.assemble import factors_from_theta
-from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.assemble import Problem, factors_from_theta
 
 __all__ = ["condvar_error"]
 
@@ -48,11 +47,11 @@ def condvar_error(fit: Fit) -> dict[str, np.ndarray]:
     True
     """
     check_fit(fit, "condvar_error")
-    solver = getattr(fit.problem, "solver", None)
-    if not isinstance(solver, Iterative):
+    if not isinstance(fit.problem, Problem):
         return {group: np.zeros(value.shape[:2]) for group, value in fit.condvar.items()}
-    gram = solver.gram
-    errors = solver.error_variance_error(factors_from_theta(gram.as_gram(), fit.theta.to_numpy()))
-    unit = fit.sigma**2
-    found = {block.name: unit * e for block, e in zip(gram.blocks, errors, strict=True)}
-    return {group: found[group] for group in fit.ranef}
+    solver = fit.problem.solver
+    factors = factors_from_theta(solver.bases, fit.theta.to_numpy())
+    errors = solver.error_variance(factors, with_beta=False).errors
+    blocks = zip(solver.bases.blocks, errors, strict=True)
+    by_group = {block.name: fit.sigma**2 * error for block, error in blocks}
+    return {group: by_group[group] for group in fit.ranef}

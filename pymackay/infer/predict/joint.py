@@ -10,10 +10,11 @@ import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.model.sums.gram import Block, Gram
+from pymackay.model.sums.by_level import chunks
+from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
-from pymackay.solve.assemble import factors_from_theta, user_factors
-from pymackay.solve.solver import block_factor
+from pymackay.solve.assemble import factors_from_theta, living_transforms
+from pymackay.solve.exact.eliminated import Eliminated
 
 __all__ = ["JointCovariance"]
 
@@ -54,21 +55,14 @@ class JointCovariance:
         what = "a standard error of prediction, or a leverage,"
         gram = dense_gram(problem_of(fit, what), what)
         factors = factors_from_theta(gram, fit.theta.to_numpy())
-        alive = [np.asarray(factor.any(axis=1)) for factor in user_factors(gram, factors)]
-        lead = block_factor(gram, gram.blocks[0], factors)
-        q = gram.blocks[0].q
-        M = np.eye(q) + lead.T @ gram.A @ lead
-        F = lead @ np.linalg.solve(M, np.broadcast_to(lead.T, M.shape))
+        equations = Eliminated.at(gram, factors)
         C = sp.csr_matrix(gram.C.reshape(gram.blocks[0].size, -1))
-        others = [block_factor(gram, block, factors) for block in gram.blocks[1:]]
         return cls(
             gram=gram,
-            F=F,
+            F=equations.F,
             C=C[:, :-1],
-            Q=_inverse_of_rest(gram, C[:, :-1], F, others),
-            transforms=tuple(
-                T * is_alive[:, None] for T, is_alive in zip(gram.transforms, alive, strict=True)
-            ),
+            Q=equations.Q,
+            transforms=tuple(living_transforms(gram, factors)),
         )
 
     def variances(self, rows: Rows) -> np.ndarray:
@@ -77,12 +71,10 @@ class JointCovariance:
         Effects of levels that the model does not have are left out. No value may be missing.
         """
         m = self.Q.shape[0]
-        step = max(_CELLS // max(m, 1), 1)
-        found = np.empty(len(rows.X))
-        for start in range(0, len(found), step):
-            part = slice(start, start + step)
-            found[part] = self._variances(rows, part)
-        return found
+        relative = np.empty(len(rows.X))
+        for part in chunks(len(relative), max(_CELLS // max(m, 1), 1)):
+            relative[part] = self._variances(rows, part)
+        return relative
 
     def _variances(self, rows: Rows, part: slice) -> np.ndarray:
         gram = self.gram
@@ -100,44 +92,12 @@ class JointCovariance:
 
     def _block_design(self, block: Block, rows: Rows, part: slice) -> sp.csr_matrix:
         """Return Z of one block in the bases of `gram`, shape (rows, J q)."""
-        n, size = len(rows.X[part]), block.size
-        total = sp.csr_matrix((n, size))
+        columns = np.zeros((len(rows.X[part]), block.q))
+        level = np.full(len(columns), -1)
         slices = dict(self.gram.block_slices(block))
-        for term, columns, codes in rows.parts():
-            if term not in slices:
-                continue
-            values = columns[part] @ self.transforms[term]
-            level = codes[part].astype(np.int64)
-            places = np.arange(slices[term].start, slices[term].stop)
-            known = np.flatnonzero(level >= 0)
-            where = level[known, None] * block.q + places
-            data = values[known]
-            total = total + sp.csr_matrix(
-                (data.ravel(), (np.repeat(known, len(places)), where.ravel())), shape=(n, size)
-            )
-        return total
-
-
-def _inverse_of_rest(
-    gram: Gram, C: sp.csr_matrix, F: np.ndarray, factors: list[np.ndarray]
-) -> np.ndarray:
-    """Return ``S (S'KS + [I 0; 0 0])⁻¹ S'``, S = [Λ₂ 0; 0 I], K with the lead eliminated."""
-    J = len(F)
-    blocks = sp.bsr_matrix((F, np.arange(J), np.arange(J + 1)), shape=(C.shape[0],) * 2)
-    K = gram.D[:-1, :-1] - (C.T @ (blocks @ C)).toarray()
-    S = sp.block_diag(
-        [
-            *(
-                sp.kron(sp.eye(block.n_levels), factor)
-                for block, factor in zip(gram.blocks[1:], factors, strict=True)
-            ),
-            sp.eye(gram.p),
-        ],
-        format="csr",
-    )
-    scaled = S.T @ (S.T @ K).T
-    index = np.arange(len(K) - gram.p)
-    scaled[index, index] += 1.0
-    root = scipy.linalg.cholesky((scaled + scaled.T) / 2.0, lower=True)
-    half = scipy.linalg.solve_triangular(root, S.T.toarray(), lower=True)
-    return np.asarray(half.T @ half)
+        for term, own, codes in rows.parts():
+            if term in slices:
+                columns[:, slices[term]] = own[part] @ self.transforms[term]
+                level = codes[part]
+        columns[level < 0] = 0.0
+        return sparse_design(columns, np.maximum(level, 0), block.n_levels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.criterion import REML_MESSAGE, refit_by
+from pymackay.infer.refit import REML_MESSAGE, refit_by
 from pymackay.infer.significance.kenward_roger import kenward_roger
 from pymackay.infer.significance.precision import NormalPrecision, Precision
 from pymackay.infer.significance.satterthwaite import satterthwaite

@@ -8,7 +8,11 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.infer.significance.precision import FTest, independent_rows
+from pymackay.infer.significance.precision import (
+    FTest,
+    independent_rows,
+    inverse_where_known,
+)
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
@@ -16,7 +20,6 @@ from pymackay.solve.exact.derivatives import differentiate
 __all__ = ["KenwardRoger", "kenward_roger"]
 
 _WHAT = "ddf='Kenward-Roger'"
-_FLAT = 1e-10  # scaled information under which the data do not determine a direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +51,9 @@ class KenwardRoger:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test with the adjusted covariance, scaled so that mean and variance are an F's."""
-        rows, left = independent_rows(L, difference)
+        rows, delta = independent_rows(L, difference)
         df, scale = self._moments(rows)
-        wald = float(left @ np.linalg.solve(rows @ self.vcov @ rows.T, left)) / len(rows)
+        wald = float(delta @ np.linalg.solve(rows @ self.vcov @ rows.T, delta)) / len(rows)
         return FTest(wald, scale * wald, len(rows), df)
 
     def _moments(self, L: np.ndarray) -> tuple[float, float]:
@@ -87,28 +90,19 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     Halekoh, Højsgaard 2014, J. Stat. Softw. 59(9).
     """
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
-    found = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
+    local = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
     m = gram.n_theta
     information = np.empty((m + 1, m + 1))
-    information[:m, :m] = found.trace_products
-    information[:m, m] = information[m, :m] = found.traces
+    information[:m, :m] = local.trace_products
+    information[:m, m] = information[m, :m] = local.traces
     information[m, m] = gram.n - gram.p
-    W = 2.0 * _inverse(information)
-    added = np.einsum("ij,ijab->ab", W[:m, :m], found.products[:, :, :-1, :-1], optimize=True)
+    W = 2.0 * inverse_where_known(information)[0]
+    added = np.einsum("ij,ijab->ab", W[:m, :m], local.products[:, :, :-1, :-1], optimize=True)
     root = fit.sigma * np.linalg.inv(gram.basis.R)
-    along = np.concatenate([found.slopes[:, :-1, :-1], found.precision_inverse[None]])
+    along = np.concatenate([local.slopes[:, :-1, :-1], local.precision_inverse[None]])
     return KenwardRoger(
-        vcov=root @ (found.precision_inverse + 2.0 * added) @ root.T,
-        plain=root @ found.precision_inverse @ root.T,
+        vcov=root @ (local.precision_inverse + 2.0 * added) @ root.T,
+        plain=root @ local.precision_inverse @ root.T,
         slopes=root @ along @ root.T,
         parameter_vcov=W,
     )
-
-
-def _inverse(information: np.ndarray) -> np.ndarray:
-    """Invert in scaled parameters; directions without information are left out."""
-    scale = 1.0 / np.sqrt(np.diag(information))
-    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
-    kept = values > _FLAT * values.max()
-    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    return half @ half.T

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from pymackay.errors import ArgumentError, DataError
-from pymackay.infer.criterion import ML_MESSAGE, refit_by
 from pymackay.infer.problem import check_fit
+from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 

@@ -7,8 +7,15 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["FTest", "NormalPrecision", "Precision", "independent_rows"]
+__all__ = [
+    "FTest",
+    "NormalPrecision",
+    "Precision",
+    "independent_rows",
+    "inverse_where_known",
+]
 
+_FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
 _RANK = float(np.sqrt(np.finfo(float).eps))
 
 
@@ -71,8 +78,8 @@ class NormalPrecision:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test with infinite denominator degrees of freedom: a chi-square over its own."""
-        rows, left = independent_rows(L, difference)
-        wald = float(left @ np.linalg.solve(rows @ self.vcov @ rows.T, left)) / len(rows)
+        rows, delta = independent_rows(L, difference)
+        wald = float(delta @ np.linalg.solve(rows @ self.vcov @ rows.T, delta)) / len(rows)
         return FTest(wald, wald, len(rows), float("inf"))
 
 
@@ -88,3 +95,20 @@ def independent_rows(L: np.ndarray, difference: np.ndarray) -> tuple[np.ndarray,
     left, sizes, right = np.linalg.svd(L, full_matrices=False)
     rank = int(np.sum(sizes > _RANK * sizes.max(initial=0.0)))
     return right[:rank], (left[:, :rank] / sizes[:rank]).T @ difference
+
+
+def inverse_where_known(curvature: np.ndarray) -> tuple[np.ndarray, int]:
+    """Invert in scaled parameters, directions without positive curvature left out.
+
+    Returns
+    -------
+    inverse : numpy.ndarray, shape (m, m)
+    lost : int
+        Number of directions that were left out.
+    """
+    diagonal = np.abs(np.diag(curvature))
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
+    kept = values > _FLAT * max(values.max(), 1.0)
+    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
+    return half @ half.T, int(np.sum(~kept))

@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
-from pymackay.infer.significance.precision import FTest
+from pymackay.infer.significance.precision import FTest, inverse_where_known
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -17,7 +17,6 @@ from pymackay.solve.exact.derivatives import Derivatives, differentiate
 __all__ = ["Satterthwaite", "satterthwaite"]
 
 _WHAT = "ddf='Satterthwaite'"
-_FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
 _SAME = 1e-8  # degrees of freedom nearer than this are averaged
 _RANK = float(np.sqrt(np.finfo(float).eps))
 
@@ -84,18 +83,18 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
     reml = fit.reml
     theta = fit.theta.to_numpy()
-    found = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
+    local = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
     sigma = fit.sigma / gram.y_scale
     chained = _theta_jacobian(gram, theta)
-    curvature = _curvature(gram, chained, found, sigma, gram.n - gram.p * reml)
-    inverse, lost = _inverse(curvature)
+    curvature = _curvature(gram, chained, local, sigma, gram.n - gram.p * reml)
+    inverse, lost = inverse_where_known(curvature)
     root = np.linalg.inv(gram.basis.R)
-    by_theta = np.tensordot(chained.T, found.slopes[:, :-1, :-1], axes=1)
-    by_sigma = 2.0 / sigma * found.precision_inverse
+    by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
+    by_sigma = 2.0 / sigma * local.precision_inverse
     turned = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
     messages = () if not lost else (_flat_message(lost),)
     return Satterthwaite(
-        vcov=fit.sigma**2 * (root @ found.precision_inverse @ root.T),
+        vcov=fit.sigma**2 * (root @ local.precision_inverse @ root.T),
         slopes=fit.sigma**2 * turned,
         parameter_vcov=2.0 * inverse,
         messages=messages,
@@ -111,46 +110,36 @@ def _flat_message(lost: int) -> str:
 
 def _theta_jacobian(gram: Gram, theta: np.ndarray) -> np.ndarray:
     """Return the derivatives of G's elements by theta, shape (m, m)."""
-    found = np.zeros((gram.n_theta, gram.n_theta))
+    derivatives = np.zeros((gram.n_theta, gram.n_theta))
     for layout, T in zip(gram.layouts, gram.transforms, strict=True):
         span = slice(layout.start, layout.stop)
-        found[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
-    return found
+        derivatives[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
+    return derivatives
 
 
 def _curvature(
     gram: Gram,
     by_theta: np.ndarray,
-    found: Derivatives,
+    local: Derivatives,
     sigma: float,
     nu: int,
 ) -> np.ndarray:
     """Return the second derivatives of the deviance by (theta, sigma), shape (m + 1, m + 1)."""
     m = gram.n_theta
-    squares = found.slopes[:, -1, -1]
-    score = found.traces - squares / sigma**2
-    observed = 2.0 * found.products[:, :, -1, -1] / sigma**2 - found.trace_products
+    squares = local.slopes[:, -1, -1]
+    score = local.traces - squares / sigma**2
+    observed = 2.0 * local.products[:, :, -1, -1] / sigma**2 - local.trace_products
     curvature = np.empty((m + 1, m + 1))
     curvature[:m, :m] = by_theta.T @ observed @ by_theta + _bending(gram, score)
     curvature[:m, m] = curvature[m, :m] = 2.0 / sigma**3 * (squares @ by_theta)
-    curvature[m, m] = 6.0 * found.r2 / sigma**4 - 2.0 * nu / sigma**2
+    curvature[m, m] = 6.0 * local.r2 / sigma**4 - 2.0 * nu / sigma**2
     return curvature
 
 
 def _bending(gram: Gram, score: np.ndarray) -> np.ndarray:
     """Return what the second derivatives of G by theta add, shape (m, m)."""
-    found = np.zeros((gram.n_theta, gram.n_theta))
+    added = np.zeros((gram.n_theta, gram.n_theta))
     for layout, T in zip(gram.layouts, gram.transforms, strict=True):
         span = slice(layout.start, layout.stop)
-        found[span, span] = bend(np.linalg.inv(T), score[span], layout)
-    return found
-
-
-def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, int]:
-    """Invert in scaled parameters, directions without positive curvature left out."""
-    diagonal = np.abs(np.diag(curvature))
-    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
-    kept = values > _FLAT * max(values.max(), 1.0)
-    half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    return half @ half.T, int(np.sum(~kept))
+        added[span, span] = bend(np.linalg.inv(T), score[span], layout)
+    return added

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from scipy import stats
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.criterion import refit_by
 from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.likelihood_ratio import check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit, TermSummary
-from pymackay.solve.exact.make import make_solver
-from pymackay.solve.search.newton import find_optimum
+from pymackay.solve.choose import fit_model
 from pymackay.solve.solver import criterion_value
 
 __all__ = ["variance_test"]
@@ -92,22 +90,7 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     return HeadedTable(row, index=[left_out.name], heading=heading)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Term:
-    """A term of the larger model, one effect of which is left out.
-
-    Attributes
-    ----------
-    name : str
-    effects : tuple of str
-        All its effects, the one left out included.
-    """
-
-    name: str
-    effects: tuple[str, ...]
-
-
-def _given(fit: Fit, reduced: Fit) -> tuple[_Term, float]:
+def _given(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
     """Find what a smaller fit leaves out, and its criterion of the same kind."""
     check_same_data(fit, reduced)
     if fit.model.fixed != reduced.model.fixed:
@@ -132,7 +115,7 @@ def _given(fit: Fit, reduced: Fit) -> tuple[_Term, float]:
         )
     if fit.reml != reduced.reml:
         reduced = refit_by(reduced, reml=fit.reml)
-    return _Term(larger[0].name, larger[0].effects), reduced.criterion
+    return larger[0], reduced.criterion
 
 
 def _key(term: TermSummary) -> tuple[str, frozenset[str]]:
@@ -154,7 +137,7 @@ def _list(fit: Fit) -> str:
     return " + ".join(f"({', '.join(t.effects)} | {t.group})" for t in fit.model.terms)
 
 
-def _made(fit: Fit, what: object) -> tuple[_Term, float]:
+def _made(fit: Fit, what: object) -> tuple[TermSummary, float]:
     """Leave an effect out of the model and fit what is left by the same criterion."""
     model = problem_of(fit, "variance_test with a term's name").model
     name, effect = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
@@ -176,7 +159,8 @@ def _made(fit: Fit, what: object) -> tuple[_Term, float]:
             f"reduced: the term {name!r} has no effect {effect!r}; it has "
             f"{', '.join(term.effects)}."
         )
-    return _Term(term.name, term.effects), _criterion_without(model, term.name, effect, fit.reml)
+    whole = TermSummary(term.name, term.group, term.effects)
+    return whole, _criterion_without(model, term.name, effect, fit.reml)
 
 
 def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> float:
@@ -189,12 +173,11 @@ def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> floa
             kept = [k for k, other in enumerate(term.effects) if other != effect]
             effects = tuple(term.effects[k] for k in kept)
             terms.append(dataclasses.replace(term, effects=effects, columns=term.columns[:, kept]))
-    if not terms:  # no random effect is left: the residual is at unit length in Gram's bases
+    if not terms:  # no random effect is left: the residual is at unit length in the sums' bases
         gram = cross_products(model)
         return criterion_value(
             gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1])
         )
     factors = {term.group: model.factors[term.group] for term in terms}
     smaller = dataclasses.replace(model, terms=tuple(terms), factors=factors)
-    optimum = find_optimum(make_solver(cross_products(smaller), reml=reml))
-    return float(np.asarray(optimum.evaluation.criterion))
+    return fit_model(smaller, reml=reml).criterion

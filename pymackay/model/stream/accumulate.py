@@ -11,7 +11,7 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis, basis_of_sums
+from pymackay.model.bases.scaling import Basis, Response, basis_of_sums
 from pymackay.model.design.build import Built, RandomPart, make_model
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
@@ -20,7 +20,6 @@ from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
 from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
-from pymackay.model.sums.response import Response
 from pymackay.model.sums.sparse_gram import SparseGram
 
 __all__ = ["Accumulator", "LevelSums"]
@@ -225,6 +224,7 @@ class Accumulator:
                 values = _turned(values, spans[names[0]], spans[names[1]])
                 pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
         return SparseGram(
+            model=model,
             blocks=blocks,
             diagonals=tuple(diagonals),
             pairs=pairs,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay._files import refused, whole_file
+from pymackay._files import write_arrays
 from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
 
-__all__ = ["Reading", "digest_frame", "sums_path", "write_arrays"]
+__all__ = ["Reading", "digest_frame"]
 
 _FORMAT = 1  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
 _SHARE = 0.05  # of the time that saving may take
-
-
-def sums_path(checkpoint: str | os.PathLike[str]) -> Path:
-    """Return where the sums stand that belong to a checkpoint."""
-    path = Path(checkpoint)
-    return path.with_name(path.name + ".sums")
 
 
 def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
@@ -164,16 +157,3 @@ class Reading(AbstractContextManager["Reading"]):
             f"checkpoint '{self.path}' holds sums of another model or other data ({why}); delete "
             f"it, or name another."
         )
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint; a reader sees the old file or the new one.
-
-    Raises
-    ------
-    ArgumentError
-        If it cannot be written.
-    """
-    cure = "name a file in a folder that exists, on a disk with room"
-    with refused(f"checkpoint: {path}", cure), whole_file(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]

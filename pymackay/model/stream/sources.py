@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from pymackay._files import sums_path
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
 from pymackay.formula.parser import parse_expression
@@ -18,7 +19,7 @@ from pymackay.model.columns.table import Table, is_dask
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built
 from pymackay.model.stream.partition import PartitionSums, Plan, make_plan, sum_partition
-from pymackay.model.stream.reading import Reading, digest_frame, sums_path
+from pymackay.model.stream.reading import Reading, digest_frame
 
 __all__ = ["sum_source"]
 

@@ -1,31 +1,46 @@
-"""Cross-products: all that a solver needs to know of the rows, as sums over rows."""
+"""Cross-products: all that a solver needs to know of the rows, as sums over rows.
+
+`Bases` is what all kinds of cross-products have: the bases that a model is computed in, its blocks
+of random effects, and what can be asked of the sums without knowing how they are stored. `Gram`
+holds them densely, for the exact solver; `SparseGram`, in a file of its own, for the iterative one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from pymackay.covariance.layout import TermLayout, split_theta
-from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
+from pymackay.model.bases.scaling import (
+    Basis,
+    Response,
+    fixed_basis,
+    residual_response,
+    term_basis,
+)
 from pymackay.model.model import Model
-from pymackay.model.sums.by_level import chunks, level_gram
-from pymackay.model.sums.response import Response, residual_response
+from pymackay.model.sums.by_level import chunks, level_gram, level_products
 
 __all__ = [
     "Bases",
     "Block",
     "Gram",
     "cross_products",
+    "find_bases",
     "order_blocks",
-    "order_model",
-    "random_columns",
-    "weigh",
+    "sparse_design",
+    "weighted_rows",
 ]
 
 _CHUNK = 262_144  # rows summed at a time: memory beyond the columns themselves stays bounded
+
+Chunk = tuple[list[np.ndarray], list[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,51 +70,19 @@ class Block:
         return self.n_levels * self.q
 
 
-class Bases:
-    """What cross-products tell of their bases and blocks, however their sums are stored."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bases(ABC):
+    """What cross-products of [Z, X, y] have in common, however they are stored.
 
-    response: Response
-    layouts: tuple[TermLayout, ...]
-
-    @property
-    def y_scale(self) -> float:
-        """Length of the least-squares residual."""
-        return self.response.scale
-
-    @property
-    def n_theta(self) -> int:
-        """Number of covariance parameters."""
-        return self.layouts[-1].stop
-
-    def block_slices(self, block: Block) -> list[tuple[int, slice]]:
-        """Return (term, its columns within the block) for the terms of `block`."""
-        found = []
-        start = 0
-        for term in block.terms:
-            q = self.layouts[term].q
-            found.append((term, slice(start, start + q)))
-            start += q
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Gram(Bases):
-    """Weighted cross-products of [Z, X, y] in the bases of `pymackay.model.bases.scaling`.
-
-    The columns are ordered: the leading block (most levels, eliminated level by level), the
-    other blocks (level-major: the effects of one level are neighbours), X's orthonormal basis,
-    the response (least-squares residual on X, unit length).
+    They are in the bases of `pymackay.model.bases.scaling`: whitened columns of Z, an orthonormal
+    basis of X, the least-squares residual of the response at unit length; rows weighted.
 
     Attributes
     ----------
+    model : Model
+        What was summed up. It has no rows where they were let go, part by part.
     blocks : tuple of Block
-        Leading block first.
-    A : numpy.ndarray, shape (J, q, q)
-        ``Z_j' Z_j`` of each level of the leading block.
-    C : numpy.ndarray, shape (J, q, m + 1), or scipy.sparse.csr_matrix, shape (J q, m + 1)
-        ``Z_j' R`` with R all the other columns, response last; m = other random effects + p.
-    D : numpy.ndarray, shape (m + 1, m + 1)
-        ``R' R``.
+        One per grouping factor; the leading block, which is eliminated level by level, first.
     n, p : int
         Rows and fixed columns.
     basis : Basis
@@ -114,10 +97,8 @@ class Gram(Bases):
         Term by term, T: effects in the user's units are T times those computed.
     """
 
+    model: Model
     blocks: tuple[Block, ...]
-    A: np.ndarray
-    C: np.ndarray | sp.csr_matrix
-    D: np.ndarray
     n: int
     p: int
     basis: Basis
@@ -126,6 +107,103 @@ class Gram(Bases):
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
 
+    @property
+    def y_scale(self) -> float:
+        """Length of the least-squares residual."""
+        return self.response.scale
+
+    @property
+    def n_theta(self) -> int:
+        """Number of covariance parameters."""
+        return self.layouts[-1].stop
+
+    @property
+    def n_others(self) -> int:
+        """Number of random effects that are not in the leading block."""
+        return sum(block.size for block in self.blocks[1:])
+
+    @property
+    def other_slices(self) -> list[slice]:
+        """Where each block but the leading one stands among these effects."""
+        ends = accumulate((block.size for block in self.blocks[1:]), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    def block_slices(self, block: Block) -> list[tuple[int, slice]]:
+        """Return (term, its columns within the block) for the terms of `block`."""
+        slices = []
+        start = 0
+        for term in block.terms:
+            q = self.layouts[term].q
+            slices.append((term, slice(start, start + q)))
+            start += q
+        return slices
+
+    def joined(self, block: Block, matrices: Sequence[np.ndarray]) -> np.ndarray:
+        """Put one matrix per term on the diagonal of a block's, shape (q, q).
+
+        Parameters
+        ----------
+        block : Block
+        matrices : sequence of numpy.ndarray, each (q, q)
+            Of all terms, in theta's order.
+        """
+        if len(block.terms) == 1:
+            return matrices[block.terms[0]]
+        whole = np.zeros((block.q, block.q))
+        for term, columns in self.block_slices(block):
+            whole[columns, columns] = matrices[term]
+        return whole
+
+    @abstractmethod
+    def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
+
+    def response_sums(
+        self, values: np.ndarray
+    ) -> tuple[Model, Response, list[np.ndarray], np.ndarray]:
+        """Return the model with another response, and the sums that it has a part in.
+
+        These are ``Z_j'y``, block by block, (J, q), and ``[Q, y]'y``, (p + 1,).
+        """
+        model = self.model.with_response(values)
+        root = _root(model)
+        response = _response(model, root, self.basis)
+        residual = response.residual
+        weighted = residual if root is None else residual * root
+        sums = []
+        for block in self.blocks:
+            raw = np.column_stack([model.terms[t].columns for t in block.terms])
+            codes = model.factors[block.name].codes
+            own = level_products(codes, raw, weighted[:, None], block.n_levels)[:, :, 0]
+            sums.append(own @ self.joined(block, self.transforms))
+        return model, response, sums, np.append(self.basis.Q.T @ residual, residual @ residual)
+
+    def common(self) -> dict[str, Any]:
+        """Return the fields that all kinds of cross-products have."""
+        return {field.name: getattr(self, field.name) for field in fields(Bases)}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Gram(Bases):
+    """Cross-products as the exact solver takes them.
+
+    The columns are ordered: the leading block (most effects, eliminated level by level), the
+    other blocks (level-major: the effects of one level are neighbours), X's basis, the response.
+
+    Attributes
+    ----------
+    A : numpy.ndarray, shape (J, q, q)
+        ``Z_j' Z_j`` of each level of the leading block.
+    C : numpy.ndarray, shape (J, q, m + 1), or scipy.sparse.csr_matrix, shape (J q, m + 1)
+        ``Z_j' R`` with R all the other columns, response last; m = other random effects + p.
+    D : numpy.ndarray, shape (m + 1, m + 1)
+        ``R' R``.
+    """
+
+    A: np.ndarray
+    C: np.ndarray | sp.csr_matrix
+    D: np.ndarray
+
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
         block, width = self.blocks[index], self.p + 1
@@ -133,9 +211,43 @@ class Gram(Bases):
             C = self.C
             dense = C[:, :, -width:] if isinstance(C, np.ndarray) else C[:, -width:].toarray()
             return self.A, dense.reshape(block.n_levels, block.q, width)
-        start = sum(other.size for other in self.blocks[1:index])
-        rows = start + np.arange(block.size).reshape(block.n_levels, block.q)
+        rows = self.other_slices[index - 1].start + np.arange(block.size).reshape(
+            block.n_levels, block.q
+        )
         return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -width:]
+
+    def with_response(self, response: np.ndarray) -> Gram:
+        """Return the sums with another response; those that it has no part in are kept.
+
+        Raises
+        ------
+        ArgumentError, PymackayError
+            As `Model.with_response`.
+        DataError
+            If X explains the response without residual.
+        """
+        model, own, sums, last = self.response_sums(response)
+        return replace(self.with_sums(own, sums, last), model=model)
+
+    def with_sums(self, response: Response, sums: Sequence[np.ndarray], last: np.ndarray) -> Gram:
+        """Return the sums with another response, whose own are known.
+
+        Parameters
+        ----------
+        response : Response
+        sums : sequence of numpy.ndarray, each (J, q)
+            ``Z_j'y``, block by block.
+        last : numpy.ndarray, shape (p + 1,)
+            ``[Q, y]'y``.
+        """
+        C: Any = self.C
+        if isinstance(C, np.ndarray):
+            C = np.concatenate([C[:, :, :-1], sums[0][:, :, None]], axis=2)
+        else:
+            C = sp.hstack([C[:, :-1], sp.csr_matrix(sums[0].reshape(-1, 1))], format="csr")
+        D = self.D.copy()
+        D[-1] = D[:, -1] = np.concatenate([*(part.ravel() for part in sums[1:]), last])
+        return replace(self, C=C, D=D, response=response)
 
 
 def cross_products(model: Model) -> Gram:
@@ -146,42 +258,36 @@ def cross_products(model: Model) -> Gram:
     DataError
         If X explains the response without residual: no variance is left to share out.
     """
-    root = None if model.weights is None else np.sqrt(model.weights)
-    basis = fixed_basis(weigh(model.X, root))
-    response = residual_response(model, root, basis)
-    transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
-    blocks = order_model(model)
-    sums = _Sums(blocks, model.X.shape[1] + 1)
-    for rows in chunks(len(model.y), _CHUNK):
-        dense = np.column_stack([basis.Q[rows], response.residual[rows]])
-        sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
+    bases = find_bases(model)
+    sums = _Sums(bases["blocks"], bases["p"] + 1)
+    for columns, codes, dense in weighted_rows(bases, _CHUNK):
+        sums.add(columns, codes, dense)
     A, C, D = sums.finish()
-    return Gram(
-        blocks=blocks,
-        A=A,
-        C=C,
-        D=D,
-        n=len(model.y),
-        p=model.X.shape[1],
-        basis=basis,
-        response=response,
-        log_weights=0.0 if model.weights is None else float(np.log(model.weights).sum()),
-        layouts=split_theta([len(term.effects) for term in model.terms]),
-        transforms=transforms,
-    )
+    return Gram(**bases, A=A, C=C, D=D)
 
 
-def weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
-    """Multiply rows by the roots of their weights, where there are weights."""
-    return columns if root is None else columns * root[:, None]
+def find_bases(model: Model) -> dict[str, Any]:
+    """Return the fields of `Bases` for a model.
 
-
-def order_model(model: Model) -> tuple[Block, ...]:
-    """Return `order_blocks` of a model's factors and terms."""
-    return order_blocks(
-        {name: len(factor.levels) for name, factor in model.factors.items()},
-        [(term.group, len(term.effects)) for term in model.terms],
-    )
+    Raises
+    ------
+    DataError
+        If X explains the response without residual.
+    """
+    root = _root(model)
+    basis = fixed_basis(_weigh(model.X, root))
+    levels = {name: len(factor.levels) for name, factor in model.factors.items()}
+    return {
+        "model": model,
+        "blocks": order_blocks(levels, [(term.group, len(term.effects)) for term in model.terms]),
+        "n": len(model.y),
+        "p": model.X.shape[1],
+        "basis": basis,
+        "response": _response(model, root, basis),
+        "log_weights": 0.0 if model.weights is None else float(np.log(model.weights).sum()),
+        "layouts": split_theta([len(term.effects) for term in model.terms]),
+        "transforms": tuple(term_basis(_weigh(term.columns, root)) for term in model.terms),
+    }
 
 
 def order_blocks(levels: dict[str, int], terms: Sequence[tuple[str, int]]) -> tuple[Block, ...]:
@@ -202,21 +308,42 @@ def order_blocks(levels: dict[str, int], terms: Sequence[tuple[str, int]]) -> tu
     return (blocks[lead], *blocks[:lead], *blocks[lead + 1 :])
 
 
-def random_columns(
-    model: Model,
-    blocks: tuple[Block, ...],
-    transforms: tuple[np.ndarray, ...],
-    root: np.ndarray | None,
-    rows: slice,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return whitened, weighted columns and level codes of each block for some rows."""
-    columns, codes = [], []
-    for block in blocks:
-        parts = [model.terms[i].columns[rows] @ transforms[i] for i in block.terms]
-        joined = parts[0] if len(parts) == 1 else np.column_stack(parts)
-        columns.append(weigh(joined, None if root is None else root[rows]))
-        codes.append(model.factors[block.name].codes[rows])
-    return columns, codes
+def weighted_rows(bases: dict[str, Any], size: int) -> Iterator[Chunk]:
+    """Yield, for `size` rows at a time, what is summed up.
+
+    Yields
+    ------
+    columns : list of numpy.ndarray, each (rows, q)
+        Whitened, weighted columns of each block.
+    codes : list of numpy.ndarray of int, each (rows,)
+    dense : numpy.ndarray, shape (rows, p + 1)
+        X's basis and the response.
+    """
+    model, blocks, transforms = bases["model"], bases["blocks"], bases["transforms"]
+    root = _root(model)
+    for rows in chunks(len(model.y), size):
+        columns, codes = [], []
+        for block in blocks:
+            parts = [model.terms[i].columns[rows] @ transforms[i] for i in block.terms]
+            joined = parts[0] if len(parts) == 1 else np.column_stack(parts)
+            columns.append(_weigh(joined, None if root is None else root[rows]))
+            codes.append(model.factors[block.name].codes[rows])
+        dense = [bases["basis"].Q[rows], bases["response"].residual[rows]]
+        yield columns, codes, np.column_stack(dense)
+
+
+def _response(model: Model, root: np.ndarray | None, basis: Basis) -> Response:
+    y = model.y.copy() if model.offset is None else model.y - model.offset
+    return residual_response(y, model.X, root, basis, model.response)
+
+
+def _root(model: Model) -> np.ndarray | None:
+    """Return the roots of the prior weights, where there are any."""
+    return None if model.weights is None else np.sqrt(model.weights)
+
+
+def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
+    return columns if root is None else columns * root[:, None]
 
 
 class _Sums:
@@ -234,7 +361,8 @@ class _Sums:
     def add(self, columns: list[np.ndarray], codes: list[np.ndarray], dense: np.ndarray) -> None:
         """Add the rows of one chunk."""
         self.A += level_gram(codes[0], columns[0], self.blocks[0].n_levels)
-        Z = [_sparse(*block) for block in zip(columns, codes, self.blocks, strict=True)]
+        levels = [block.n_levels for block in self.blocks]
+        Z = [sparse_design(*part) for part in zip(columns, codes, levels, strict=True)]
         self.lead_dense += Z[0].T @ dense
         k = self.rest
         self.D[k:, k:] += dense.T @ dense
@@ -254,11 +382,18 @@ class _Sums:
         return self.A, C, self.D
 
 
-def _sparse(columns: np.ndarray, codes: np.ndarray, block: Block) -> sp.csr_matrix:
-    """Return Z of one block, shape (n, J q): q entries in every row."""
+def sparse_design(columns: np.ndarray, codes: np.ndarray, n_levels: int) -> sp.csr_matrix:
+    """Return Z of one block, shape (n, J q): the q entries of each row at its level.
+
+    Parameters
+    ----------
+    columns : numpy.ndarray, shape (n, q)
+    codes : numpy.ndarray of int, shape (n,)
+    n_levels : int
+    """
     n, q = columns.shape
     indices = codes.astype(np.int32)[:, None] * q + np.arange(q, dtype=np.int32)
     indptr = np.arange(0, n * q + 1, q)
     return sp.csr_matrix(
-        (np.ascontiguousarray(columns).ravel(), indices.ravel(), indptr), shape=(n, block.size)
+        (np.ascontiguousarray(columns).ravel(), indices.ravel(), indptr), shape=(n, n_levels * q)
     )

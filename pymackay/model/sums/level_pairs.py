@@ -162,12 +162,12 @@ class GrowingPairs:
             Levels so far.
         """
         components = values.reshape(len(values), -1)
-        found = [
+        matrices = [
             sum_pairs(rows, columns, components[:, i], shape) for i in range(components.shape[1])
         ]
-        data = [part.data for part in found]
+        data = [part.data for part in matrices]
         joined = compact(data[0]) if len(data) == 1 else np.stack(data, axis=1)
-        part = _Part(found[0], joined.reshape(-1, *values.shape[1:]))
+        part = _Part(matrices[0], joined.reshape(-1, *values.shape[1:]))
         rank = 0
         while self._parts and self._parts[-1][0] <= rank:
             part = self._parts.pop()[1] + part
@@ -176,13 +176,13 @@ class GrowingPairs:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the parts as arrays."""
-        found = {"ranks": np.array([rank for rank, _ in self._parts], dtype=np.int64)}
+        arrays = {"ranks": np.array([rank for rank, _ in self._parts], dtype=np.int64)}
         for i, (_, part) in enumerate(self._parts):
-            found[f"{i}.shape"] = np.array(part.pattern.shape, dtype=np.int64)
-            found[f"{i}.indptr"] = part.pattern.indptr
-            found[f"{i}.indices"] = part.pattern.indices
-            found[f"{i}.values"] = part.values
-        return found
+            arrays[f"{i}.shape"] = np.array(part.pattern.shape, dtype=np.int64)
+            arrays[f"{i}.indptr"] = part.pattern.indptr
+            arrays[f"{i}.indices"] = part.pattern.indices
+            arrays[f"{i}.values"] = part.values
+        return arrays
 
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray]) -> GrowingPairs:

@@ -7,19 +7,16 @@ factor's levels, is never made: only the pairs of levels that meet in some row a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import TermLayout, split_theta
-from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
-from pymackay.model.sums.by_level import chunks, level_gram, level_products
-from pymackay.model.sums.gram import Bases, Block, Gram, order_model, random_columns, weigh
+from pymackay.model.sums.by_level import level_gram, level_products
+from pymackay.model.sums.gram import Bases, Block, Gram, find_bases, weighted_rows
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
-from pymackay.model.sums.response import Response, residual_response
 
 __all__ = [
     "SparseGram",
@@ -30,14 +27,12 @@ __all__ = [
 _CHUNK = 4_194_304  # rows summed at a time: memory beyond the columns themselves stays bounded
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SparseGram(Bases):
-    """Weighted cross-products of [Z, X, y] in the bases of `pymackay.model.bases.scaling`.
+    """Cross-products as the iterative solver takes them.
 
     Attributes
     ----------
-    blocks : tuple of Block
-        One per grouping factor; the leading block, which is eliminated level by level, first.
     diagonals : tuple of numpy.ndarray, each (J, q, q)
         ``Z_j' Z_j`` of each level, block by block.
     pairs : dict of (int, int) to LevelPairs
@@ -46,29 +41,15 @@ class SparseGram(Bases):
         ``Z_k' [Q, y]``: X's orthonormal basis, and the response, last.
     dense_gram : numpy.ndarray, shape (p + 1, p + 1)
         ``[Q, y]' [Q, y]``.
-    n, p, basis, response, log_weights, layouts, transforms
-        As in `pymackay.model.sums.gram.Gram`.
     """
 
-    blocks: tuple[Block, ...]
     diagonals: tuple[np.ndarray, ...]
     pairs: dict[tuple[int, int], LevelPairs]
     dense: tuple[np.ndarray, ...]
     dense_gram: np.ndarray
-    n: int
-    p: int
-    basis: Basis
-    response: Response
-    log_weights: float
-    layouts: tuple[TermLayout, ...]
-    transforms: tuple[np.ndarray, ...]
-
-    def as_gram(self) -> Gram:
-        """Return itself for functions that ask only for what both kinds have: blocks and bases."""
-        return cast(Gram, self)
 
     def dense_form(self) -> Gram:
-        """Return the same sums as the exact solvers want them."""
+        """Return the same sums as the exact solver takes them."""
         lead = self.blocks[0]
         others = range(1, len(self.blocks))
         starts = np.cumsum([0, *(self.blocks[k].size for k in others)])
@@ -86,24 +67,29 @@ class SparseGram(Bases):
         if size:
             parts = [self.pairs[0, k].matrix() for k in others]
             C = sp.hstack([*parts, sp.csr_matrix(self.dense[0])], format="csr")
-        return Gram(
-            blocks=self.blocks,
-            A=self.diagonals[0],
-            C=C,
-            D=D,
-            n=self.n,
-            p=self.p,
-            basis=self.basis,
-            response=self.response,
-            log_weights=self.log_weights,
-            layouts=self.layouts,
-            transforms=self.transforms,
-        )
+        return Gram(**self.common(), A=self.diagonals[0], C=C, D=D)
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
         block = self.blocks[index]
         return self.diagonals[index], self.dense[index].reshape(block.n_levels, block.q, -1)
+
+    def with_response(self, response: np.ndarray) -> SparseGram:
+        """Return the sums with another response; those that it has no part in are kept.
+
+        Raises
+        ------
+        ArgumentError, DataError, PymackayError
+            As `pymackay.model.sums.gram.Gram.with_response`.
+        """
+        model, own, sums, last = self.response_sums(response)
+        dense = [
+            np.column_stack([kept[:, :-1], own.ravel()])
+            for kept, own in zip(self.dense, sums, strict=True)
+        ]
+        total = self.dense_gram.copy()
+        total[-1] = total[:, -1] = last
+        return replace(self, model=model, dense=tuple(dense), dense_gram=total, response=own)
 
 
 def sparse_cross_products(model: Model) -> SparseGram:
@@ -114,23 +100,11 @@ def sparse_cross_products(model: Model) -> SparseGram:
     DataError
         If X explains the response without residual.
     """
-    root = None if model.weights is None else np.sqrt(model.weights)
-    basis = fixed_basis(weigh(model.X, root))
-    response = residual_response(model, root, basis)
-    transforms = tuple(term_basis(weigh(term.columns, root)) for term in model.terms)
-    blocks = order_model(model)
-    sums = SparseSums(blocks, model.X.shape[1] + 1)
-    for rows in chunks(len(model.y), _CHUNK):
-        dense = np.column_stack([basis.Q[rows], response.residual[rows]])
-        sums.add(*random_columns(model, blocks, transforms, root, rows), dense)
-    return sums.finish(
-        n=len(model.y),
-        basis=basis,
-        response=response,
-        log_weights=0.0 if model.weights is None else float(np.log(model.weights).sum()),
-        layouts=split_theta([len(term.effects) for term in model.terms]),
-        transforms=transforms,
-    )
+    bases = find_bases(model)
+    sums = SparseSums(bases["blocks"], bases["p"] + 1)
+    for columns, codes, dense in weighted_rows(bases, _CHUNK):
+        sums.add(columns, codes, dense)
+    return sums.finish(bases)
 
 
 class SparseSums:
@@ -171,28 +145,12 @@ class SparseSums:
             values = columns[k][:, :, None] * columns[m][:, None, :]
             sums.add(codes[k], codes[m], values, shape)
 
-    def finish(
-        self,
-        *,
-        n: int,
-        basis: Basis,
-        response: Response,
-        log_weights: float,
-        layouts: tuple[TermLayout, ...],
-        transforms: tuple[np.ndarray, ...],
-    ) -> SparseGram:
-        """Return the sums as a `SparseGram`."""
+    def finish(self, bases: dict[str, Any]) -> SparseGram:
+        """Return the sums, with the other fields of `Bases`, as a `SparseGram`."""
         return SparseGram(
-            blocks=self.blocks,
+            **bases,
             diagonals=tuple(self.diagonals),
             pairs={key: sums.compressed() for key, sums in self.pairs.items()},
             dense=tuple(part.reshape(-1, part.shape[2]) for part in self.dense),
             dense_gram=self.dense_gram,
-            n=n,
-            p=len(self.dense_gram) - 1,
-            basis=basis,
-            response=response,
-            log_weights=log_weights,
-            layouts=layouts,
-            transforms=transforms,
         )

@@ -8,8 +8,6 @@ in (F_j) and in Q with coefficients that never change: one sparse matrix of pair
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -21,34 +19,6 @@ __all__ = ["Coupling", "DenseCoupling", "PairCoupling", "make_coupling"]
 # A pair costs about 2 ns, a multiply-add of a dense product 1/40 ns: pairs win below this share.
 _PAIR_SHARE = 0.025
 _MOST_PAIRS = 150_000_000
-
-
-class Coupling(Protocol):
-    """Products with C over the levels of the leading block."""
-
-    def schur(self, half: np.ndarray) -> np.ndarray:
-        """Return ``Σ (T_jC_j)'(T_jC_j)``, shape (m + 1, m + 1), for T of shape (J, q, q)."""
-        ...
-
-    def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
-        """Return ``C_j Q C_j'``, shape (J, q, q); Q, shape (m, m), leaves the response out.
-
-        With T, shape (J, q, q), ``T_j C_j Q C_j' T_j'``: T and C are multiplied first, because
-        Q may be large where that product cancels.
-        """
-        ...
-
-    def times(self, x: np.ndarray) -> np.ndarray:
-        """Return ``C x``, shape (J, q, k), for x of shape (m + 1, k)."""
-        ...
-
-    def transpose_times(self, v: np.ndarray) -> np.ndarray:
-        """Return ``Σ C_j'v_j``, shape (m + 1, k), for v of shape (J, q, k)."""
-        ...
-
-    def dense(self) -> np.ndarray:
-        """Return C, shape (J, q, m + 1)."""
-        ...
 
 
 def make_coupling(gram: Gram) -> Coupling:
@@ -66,30 +36,34 @@ def make_coupling(gram: Gram) -> Coupling:
 
 
 class DenseCoupling:
-    """C as a dense array: matrix products."""
+    """C as a dense array, shape (J, q, m + 1): matrix products."""
 
     def __init__(self, C: np.ndarray) -> None:
         self.C = C
         self._flat = C.reshape(-1, C.shape[2])
 
     def schur(self, half: np.ndarray) -> np.ndarray:
-        """Return ``Σ (T_jC_j)'(T_jC_j)``."""
+        """Return ``Σ (T_jC_j)'(T_jC_j)``, shape (m + 1, m + 1), for T of shape (J, q, q)."""
         scaled = np.matmul(half, self.C).reshape(self._flat.shape)
         return product(scaled.T, scaled)
 
     def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
-        """Return ``C_j Q C_j'`` of every level, or ``T_j C_j Q C_j' T_j'``."""
+        """Return ``C_j Q C_j'``, shape (J, q, q); Q, shape (m, m), leaves the response out.
+
+        With T, shape (J, q, q), ``T_j C_j Q C_j' T_j'``: T and C are multiplied first, because
+        Q may be large where that product cancels.
+        """
         m = len(Q)
         C = self.C if half is None else np.matmul(half, self.C)
         CQ = product(C.reshape(self._flat.shape)[:, :m], Q).reshape(*C.shape[:2], m)
         return np.matmul(CQ, C[:, :, :m].transpose(0, 2, 1))
 
     def times(self, x: np.ndarray) -> np.ndarray:
-        """Return ``C x``."""
+        """Return ``C x``, shape (J, q, k), for x of shape (m + 1, k)."""
         return product(self._flat, x).reshape(*self.C.shape[:2], -1)
 
     def transpose_times(self, v: np.ndarray) -> np.ndarray:
-        """Return ``Σ C_j'v_j``."""
+        """Return ``Σ C_j'v_j``, shape (m + 1, k), for v of shape (J, q, k)."""
         return product(self._flat.T, v.reshape(len(self._flat), -1))
 
     def dense(self) -> np.ndarray:
@@ -133,9 +107,11 @@ class PairCoupling:
         doubled = 2.0 * Q[:k, :k]
         index = np.arange(k)
         doubled[index, index] *= 0.5
-        found = self.pairs.T @ doubled.ravel()
-        found += np.einsum("jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:]))
-        quadratics = found.reshape(-1, 1, 1)
+        quadratics = self.pairs.T @ doubled.ravel()
+        quadratics += np.einsum(
+            "jx,jx->j", X, 2.0 * (self.sparse @ Q[:k, k:]) + product(X, Q[k:, k:])
+        )
+        quadratics = quadratics.reshape(-1, 1, 1)
         return quadratics if half is None else half**2 * quadratics
 
     def times(self, x: np.ndarray) -> np.ndarray:
@@ -150,6 +126,9 @@ class PairCoupling:
     def dense(self) -> np.ndarray:
         """Return C."""
         return np.concatenate([self.sparse.toarray(), self.other], axis=1)[:, None, :]
+
+
+Coupling = DenseCoupling | PairCoupling
 
 
 def _pair_matrix(C: sp.csr_matrix) -> sp.csr_matrix:

@@ -63,9 +63,9 @@ def trace_curvature(
     for g, (block_g, basis_g) in enumerate(zip(blocks, bases, strict=True)):
         for h, (block_h, basis_h) in enumerate(zip(blocks[: g + 1], bases[: g + 1], strict=True)):
             part = W[starts[g] : starts[g + 1], starts[h] : starts[h + 1]]
-            found = _pair(part, block_g, block_h, basis_g, basis_h)
-            curvature[counts[g] : counts[g + 1], counts[h] : counts[h + 1]] = found
-            curvature[counts[h] : counts[h + 1], counts[g] : counts[g + 1]] = found.T
+            pair = _pair(part, block_g, block_h, basis_g, basis_h)
+            curvature[counts[g] : counts[g + 1], counts[h] : counts[h + 1]] = pair
+            curvature[counts[h] : counts[h + 1], counts[g] : counts[g + 1]] = pair.T
     return curvature
 
 

@@ -9,17 +9,15 @@ levels and small dense products. No n × n matrix is formed, and none as large a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import scipy.linalg
 
-from pymackay.covariance.layout import symmetric_basis
-from pymackay.model.sums.chunks import chunks
+from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
-from pymackay.solve.exact.one_block import is_regular
-from pymackay.solve.solver import block_factor
+from pymackay.solve.exact.eliminated import Eliminated
+from pymackay.solve.exact.levels import is_regular
+from pymackay.solve.solver import Elements
 
 __all__ = ["Derivatives", "differentiate"]
 
@@ -64,92 +62,57 @@ class Derivatives:
 
 def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
     """Return the derivatives at these relative factors, one (q, q) lower triangle per term."""
-    bases = [_block_basis(gram, block) for block in gram.blocks]
-    lead = _Lead(gram, factors)
-    dense = _Dense(gram, factors, lead.schur(), reml)
-    sums = lead.sums(dense, bases[0])
-    order = np.concatenate(
-        [
-            np.arange(gram.layouts[t].start, gram.layouts[t].stop)
-            for block in gram.blocks
-            for t in block.terms
-        ]
-    )
-    by_block = _join(dense, sums, gram.blocks[1:], bases[1:])
-    back = np.argsort(order)
-    pairs = np.ix_(back, back)
+    elements = Elements.of(gram)
+    bases, back = elements.matrices, elements.back
+    rest = Eliminated.at(gram, factors)
+    dense = _Dense.of(rest, reml=reml)
+    sums = _Lead(gram, factors, rest.F).sums(dense, bases[0])
+    T = rest.K[: rest.size] @ dense.tau
+    V = _turned(rest, bases[1:], T)
+    W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
+    traces = [
+        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
+        for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
+    ]
     return Derivatives(
-        precision_inverse=dense.precision_inverse,
-        beta=-dense.tau[dense.size : dense.m, -1],
-        r2=dense.r2,
-        logdet=lead.logdet + dense.logdet,
-        traces=by_block.traces[back],
-        trace_products=by_block.trace_products[pairs],
-        slopes=by_block.slopes[back],
-        products=by_block.products[pairs],
+        precision_inverse=rest.precision_inverse,
+        beta=rest.beta,
+        r2=rest.r2,
+        logdet=rest.logdet_v,
+        traces=np.concatenate([sums.traces, *traces])[back],
+        trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], W)),
+        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V])[back],
+        products=elements.in_theta(_products(dense, sums, V)),
     )
 
 
-def _block_basis(gram: Gram, block: Block) -> np.ndarray:
-    """Return dG/dGᵢ of a block's elements, shape (m_block, q, q)."""
-    return np.concatenate(
-        [
-            symmetric_basis(gram.layouts[term], block.q, columns.start)
-            for term, columns in gram.block_slices(block)
-        ]
-    )
-
-
+@dataclass(frozen=True, eq=False)
 class _Dense:
-    """What is dense at one theta: K = R'V₁⁻¹R and Q̄, with and without beta's uncertainty.
+    """What is dense at one theta.
 
     Attributes
     ----------
-    K : numpy.ndarray, shape (m + 1, m + 1)
-        Response last.
-    Q, Q_trace : numpy.ndarray, shape (m, m)
-        Q̄ of P, and the one that the traces take (of P under REML, of V⁻¹ under ML).
+    rest : Eliminated
+    Q_trace : numpy.ndarray, shape (m, m)
+        The Q̄ that the traces take: of P under REML, of V⁻¹ under ML.
     tau : numpy.ndarray, shape (m + 1, p + 1)
         ``t' = V₁⁻¹ [R y] tau``.
     """
 
-    def __init__(self, gram: Gram, factors: list[np.ndarray], K: np.ndarray, reml: bool) -> None:
-        others = gram.blocks[1:]
-        self.K, self.p = K, gram.p
-        self.m, self.size = len(K) - 1, sum(block.size for block in others)
-        m, size = self.m, self.size
-        parts = [np.kron(np.eye(b.n_levels), block_factor(gram, b, factors)) for b in others]
-        root = scipy.linalg.block_diag(*parts, np.eye(gram.p))
-        B = root.T @ K[:m, :m] @ root
-        B[np.arange(size), np.arange(size)] += 1.0
-        L = np.linalg.cholesky(B)
-        self.logdet = 2.0 * float(np.log(np.diag(L)[:size]).sum())
-        half = np.linalg.solve(L, root.T)
-        self.Q = half.T @ half
-        self.Q_trace = self.Q if reml else self._given_beta()
-        self.precision_inverse = self.Q[size:, size:]
-        coefficients = self.Q @ K[:m, m]
-        self.r2 = float(K[m, m] - K[m, :m] @ coefficients)
-        self.tau = np.zeros((m + 1, gram.p + 1))
-        self.tau[:m, : gram.p] = self.Q[:, size:]
-        self.tau[:m, gram.p] = -coefficients
-        self.tau[m, gram.p] = 1.0
+    rest: Eliminated
+    Q_trace: np.ndarray
+    tau: np.ndarray
 
-    def _given_beta(self) -> np.ndarray:
-        size = self.size
-        given = np.zeros_like(self.Q)
-        given[:size, :size] = self.Q[:size, :size]
-        if self.p:
-            given[:size, :size] -= self.Q[:size, size:] @ np.linalg.solve(
-                self.Q[size:, size:], self.Q[size:, :size]
-            )
-        return given
-
-    def left(self, Q: np.ndarray) -> np.ndarray:
-        """Return U = (I − Q K) in the columns of the other blocks, shape (m, size)."""
-        U = -Q @ self.K[: self.m, : self.size]
-        U[np.arange(self.size), np.arange(self.size)] += 1.0
-        return U
+    @classmethod
+    def of(cls, rest: Eliminated, *, reml: bool) -> _Dense:
+        """Return it for these equations."""
+        m, size = len(rest.Q), rest.size
+        p = m - size
+        tau = np.zeros((m + 1, p + 1))
+        tau[:m, :p] = rest.Q[:, size:]
+        tau[:m, p] = -rest.coefficients
+        tau[m, p] = 1.0
+        return cls(rest, rest.Q if reml else rest.given_beta(), tau)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,30 +136,16 @@ class _LeadSums:
     products: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """What `Derivatives` holds by elements of G, these ordered block by block."""
-
-    traces: np.ndarray
-    trace_products: np.ndarray
-    slopes: np.ndarray
-    products: np.ndarray
-
-
 class _Lead:
     """The leading block: its levels' matrices, and sums over them chunk by chunk."""
 
-    def __init__(self, gram: Gram, factors: list[np.ndarray]) -> None:
-        factor = block_factor(gram, gram.blocks[0], factors)
-        eye = np.eye(len(factor))
-        inverse = np.linalg.inv(eye + factor.T @ gram.A @ factor)
+    def __init__(self, gram: Gram, factors: list[np.ndarray], F: np.ndarray) -> None:
+        factor = gram.joined(gram.blocks[0], factors)
         self.gram = gram
-        self.logdet = -float(np.linalg.slogdet(inverse)[1].sum())
-        self.F = factor @ inverse @ factor.T
         if is_regular(factor):
-            self.N = np.linalg.solve(factor.T, inverse @ factor.T)
+            self.N = np.linalg.solve(factor.T, np.linalg.solve(factor, F))
         else:
-            self.N = eye - gram.A @ self.F
+            self.N = np.eye(len(factor)) - gram.A @ F
         self.H = self.N @ gram.A
 
     def columns(self, levels: slice) -> np.ndarray:
@@ -206,18 +155,10 @@ class _Lead:
             return C[levels]
         return C[levels.start * q : levels.stop * q].toarray().reshape(-1, q, C.shape[1])
 
-    def schur(self) -> np.ndarray:
-        """Return K = R'V₁⁻¹R, response last."""
-        K = self.gram.D.copy()
-        for levels in chunks(len(self.gram.A), _CHUNK):
-            C = self.columns(levels)
-            K -= np.tensordot(C, self.F[levels] @ C, axes=([0, 1], [0, 1]))
-        return K
-
     def sums(self, dense: _Dense, basis: np.ndarray) -> _LeadSums:
         """Sum over the levels what scores, traces and products need."""
-        k, m, w = len(basis), dense.m, dense.p + 1
-        found = _LeadSums(
+        k, m, w = len(basis), len(dense.rest.Q), dense.tau.shape[1]
+        sums = _LeadSums(
             np.zeros((k, m + 1, m + 1)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k, w, w))
         )
         for levels in chunks(len(self.gram.A), _CHUNK):
@@ -227,46 +168,23 @@ class _Lead:
             ET, HE = basis[:, None] @ (E @ dense.tau), H @ basis[:, None]
             SE = S @ basis[:, None]
             for i in range(k):
-                found.M[i] += np.tensordot(E, basis[i] @ E, axes=([0, 1], [0, 1]))
+                sums.M[i] += np.tensordot(E, basis[i] @ E, axes=([0, 1], [0, 1]))
             cross = np.einsum("ilab,jlba->ij", HE, SE)
-            found.traces[:] += np.einsum("ilaa->i", HE - SE)
-            found.trace_products[:] += np.einsum("ilab,jlba->ij", HE, HE) - cross - cross.T
-            found.products[:] += np.einsum("ilau,jlav->ijuv", ET, H @ ET, optimize=True)
-        return found
-
-
-def _join(
-    dense: _Dense, sums: _LeadSums, others: tuple[Block, ...], bases: list[np.ndarray]
-) -> _Joined:
-    """Put the leading block and the others together, elements ordered block by block."""
-    T = dense.K[: dense.size] @ dense.tau
-    V = _turned(dense, others, bases, T)
-    W = dense.K[: dense.size, : dense.m] @ dense.left(dense.Q_trace)
-    traces = [
-        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
-        for block, basis, span in zip(others, bases, _spans(others), strict=True)
-    ]
-    return _Joined(
-        traces=np.concatenate([sums.traces, *traces]),
-        trace_products=_trace_products(dense, sums, others, bases, W),
-        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V]),
-        products=_products(dense, sums, V),
-    )
-
-
-def _spans(blocks: tuple[Block, ...]) -> list[slice]:
-    ends = np.cumsum([0, *(block.size for block in blocks)])
-    return [slice(start, stop) for start, stop in pairwise(ends)]
+            sums.traces[:] += np.einsum("ilaa->i", HE - SE)
+            sums.trace_products[:] += np.einsum("ilab,jlba->ij", HE, HE) - cross - cross.T
+            sums.products[:] += np.einsum("ilau,jlav->ijuv", ET, H @ ET, optimize=True)
+        return sums
 
 
 def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
     """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs, from V̇ⱼt' in the columns of the other blocks."""
-    k, m, w = len(sums.M), dense.m, dense.p + 1
-    U = dense.left(dense.Q)
-    W = dense.K[: dense.size, :m] @ U
+    rest = dense.rest
+    k, m, w = len(sums.M), len(rest.Q), dense.tau.shape[1]
+    U = rest.projection(rest.Q)
+    W = rest.K[: rest.size, :m] @ U
     h = (dense.tau.T @ sums.M)[:, :, :m]
     products = np.empty((k + len(V), k + len(V), w, w))
-    products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ dense.Q, h, optimize=True)
+    products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ rest.Q, h, optimize=True)
     products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ U, V, optimize=True)
     products[k:, :k] = products[:k, k:].transpose(1, 0, 3, 2)
     products[k:, k:] = np.einsum("isu,jsv->ijuv", V, W @ V, optimize=True)
@@ -276,29 +194,27 @@ def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
 def _trace_products(
     dense: _Dense,
     sums: _LeadSums,
-    others: tuple[Block, ...],
     bases: list[np.ndarray],
     W: np.ndarray,
 ) -> np.ndarray:
     """Return tr(PV̇ᵢPV̇ⱼ) of all pairs; W = Z₂'PZ₂ of the other blocks."""
-    m = dense.m
+    rest = dense.rest
+    m = len(rest.Q)
     QM = dense.Q_trace @ sums.M[:, :m, :m]
     own = sums.trace_products + np.einsum("iab,jba->ij", QM, QM)
-    if not others:
+    if not rest.blocks:
         return own
-    U = dense.left(dense.Q_trace)
-    crossed = np.array([_lead_other(M[:m, :m], U, others, bases) for M in sums.M])
-    rest = trace_curvature(W, others, bases)
-    return np.block([[own, crossed], [crossed.T, rest]])
+    U = rest.projection(dense.Q_trace)
+    crossed = np.array([_lead_other(M[:m, :m], U, rest, bases) for M in sums.M])
+    own_rest = trace_curvature(W, rest.blocks, bases)
+    return np.block([[own, crossed], [crossed.T, own_rest]])
 
 
-def _turned(
-    dense: _Dense, others: tuple[Block, ...], bases: list[np.ndarray], T: np.ndarray
-) -> np.ndarray:
-    """Return EᵢT of the other blocks' elements, shape (elements, size, p + 1)."""
-    parts = [np.zeros((0, dense.size, dense.p + 1))]
-    for block, basis, span in zip(others, bases, _spans(others), strict=True):
-        part = np.zeros((len(basis), dense.size, dense.p + 1))
+def _turned(rest: Eliminated, bases: list[np.ndarray], T: np.ndarray) -> np.ndarray:
+    """Return EᵢT of the other blocks' elements, (elements, size, p + 1); T is (size, p + 1)."""
+    parts = [np.zeros((0, *T.shape))]
+    for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
+        part = np.zeros((len(basis), *T.shape))
         levels = T[span].reshape(block.n_levels, block.q, -1)
         turned = np.einsum("iab,jbc->ijac", basis, levels)
         part[:, span] = turned.reshape(len(basis), block.size, -1)
@@ -313,13 +229,13 @@ def _diagonal_sum(W: np.ndarray, block: Block) -> np.ndarray:
 
 
 def _lead_other(
-    M: np.ndarray, U: np.ndarray, others: tuple[Block, ...], bases: list[np.ndarray]
+    M: np.ndarray, U: np.ndarray, rest: Eliminated, bases: list[np.ndarray]
 ) -> np.ndarray:
     """Return tr(PV̇ᵢPV̇ⱼ) of one element of the leading block with all those of the others."""
     MU = M @ U
-    found = []
-    for block, basis, span in zip(others, bases, _spans(others), strict=True):
+    crossed = []
+    for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
         shape = (len(M), block.n_levels, block.q)
         sums = np.einsum("mja,mjb->ab", U[:, span].reshape(shape), MU[:, span].reshape(shape))
-        found.append(np.einsum("iab,ab->i", basis, sums))
-    return np.concatenate(found)
+        crossed.append(np.einsum("iab,ab->i", basis, sums))
+    return np.concatenate(crossed)

@@ -1,4 +1,4 @@
-"""Algebra over the levels of the leading block, as TensorFlow graphs.
+"""Algebra over the levels of the leading block, as TensorFlow graphs, in two layouts.
 
 Notation, per level j of the leading block (q effects, relative factor Λ, G = ΛΛ'):
 
@@ -7,23 +7,208 @@ Notation, per level j of the leading block (q effects, relative factor Λ, G = �
 - ``N_j = (I + A_j G)⁻¹ = I − A_j F_j`` and ``H_j = N_j A_j = Z_j' V⁻¹ Z_j``.
 
 Nothing divides by Λ unless it is safe, so that a variance may be exactly zero.
+
+With few levels, or many effects, TensorFlow's batched kernels are quick. They start anew for each
+level, though: where levels have one or two effects that costs several times the arithmetic, so the
+levels go last there, and a product is a few operations on long contiguous vectors.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from pymackay.solve.exact.layouts import Layout
+__all__ = [
+    "LEVELS_FIRST",
+    "LEVELS_LAST",
+    "MOMENTS",
+    "Graph",
+    "Layout",
+    "batch_spec",
+    "choose_layout",
+    "eliminate",
+    "halves",
+    "is_regular",
+    "level_moments",
+    "moments",
+    "n_matrices",
+]
 
-__all__ = ["MOMENTS", "Graph", "OneBlockSums", "eliminate", "level_moments", "one_block"]
+_FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
+_REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividing keeps digits
 
 MOMENTS = ("a", "b", "H", "N", "aa", "sum_H", "sum_S")
+
+
+class Layout:
+    """How a batch is laid out, a matrix X_j of shape (a, b) for every level j: here (J, a, b).
+
+    Attributes
+    ----------
+    name : str
+    executor : str
+        TensorFlow's executor that runs graphs in this layout quickest.
+    """
+
+    name = "first"
+    executor = "SINGLE_THREADED_EXECUTOR"  # handing tiny operations to threads costs more than them
+
+    def store(self, X: np.ndarray) -> tf.Tensor:
+        """Lay out an array of shape (J, a, b)."""
+        return tf.constant(X)
+
+    def restore(self, X: tf.Tensor) -> tf.Tensor:
+        """Return a batch as (J, a, b)."""
+        return X
+
+    def shape(self, a: int | None, b: int | None) -> list[int | None]:
+        """Return the shape of a batch of (a, b) matrices, the number of levels left open."""
+        return [None, a, b]
+
+    def shape_of_one(self, q: int) -> list[int]:
+        """Return the shape in which one (q, q) matrix broadcasts over the levels."""
+        return [1, q, q]
+
+    def transpose(self, X: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j'``."""
+        return tf.linalg.matrix_transpose(X)
+
+    def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        """Return ``X_j Y_j``, the inner dimension known."""
+        return X * Y if inner == 1 else tf.matmul(X, Y)
+
+    def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        """Return ``X_j' Y_j``, the inner dimension known."""
+        return tf.matmul(X, Y, transpose_a=True)
+
+    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        """Return ``S X_j`` for one small matrix S."""
+        return tf.matmul(S, X)
+
+    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j S`` for one small matrix S."""
+        return tf.matmul(X, S)
+
+    def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j X_j'Y_j``."""
+        return tf.reduce_sum(tf.matmul(X, Y, transpose_a=True), axis=0)
+
+    def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j Y_j'`` for wide matrices, their width left open."""
+        return tf.matmul(X, Y, transpose_b=True)
+
+    def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        """Write every X_j, of `size` elements, as a vector in row-major order."""
+        levels = -1 if isinstance(size, int) else tf.shape(X)[0]  # a width left open may be 0
+        return tf.reshape(X, [levels, size])
+
+    def join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        """Write flattened batches one after the other, level by level."""
+        return tf.concat(parts, axis=1)
+
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j x_j y_j'`` for flattened batches."""
+        return tf.matmul(X, Y, transpose_a=True)
+
+    def total(self, X: tf.Tensor) -> tf.Tensor:
+        """Return ``Σ_j X_j``, or ``Σ_j x_j`` for a flattened batch."""
+        return tf.reduce_sum(X, axis=0)
+
+    def without_last(self, X: tf.Tensor) -> tf.Tensor:
+        """Return every X_j without its last column."""
+        return X[:, :, :-1]
+
+    def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return ``L_j⁻¹``, lower, and ``Σ_j log|M_j|``, for ``M_j = L_j L_j'`` (q × q)."""
+        L = tf.linalg.cholesky(M)
+        logdet = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(L)))
+        return tf.linalg.triangular_solve(L, tf.constant(np.eye(q)[None])), logdet
+
+
+class _LevelsLast(Layout):
+    """Shape (a, b, J)."""
+
+    name = "last"
+    executor = ""  # TensorFlow's own
+
+    def store(self, X: np.ndarray) -> tf.Tensor:
+        return tf.constant(np.ascontiguousarray(X.transpose(1, 2, 0)))
+
+    def restore(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(X, [2, 0, 1])
+
+    def shape(self, a: int | None, b: int | None) -> list[int | None]:
+        return [a, b, None]
+
+    def shape_of_one(self, q: int) -> list[int]:
+        return [q, q, 1]
+
+    def transpose(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(X, [1, 0, 2])
+
+    def product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return X * Y if inner == 1 else tf.reduce_sum(X[:, :, None, :] * Y, axis=1)
+
+    def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
+        return tf.reduce_sum(X[:, :, None, :] * Y[:, None, :, :], axis=0)
+
+    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(X)
+        flat = tf.matmul(S, tf.reshape(X, [shape[0], shape[1] * shape[2]]))
+        return tf.reshape(flat, [tf.shape(S)[0], shape[1], shape[2]])
+
+    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.transpose(S), X)
+
+    def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.matmul(X, Y, transpose_b=True), axis=0)
+
+    def contract_columns(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X[:, None, :, :] * Y[None, :, :, :], axis=2)
+
+    def flatten(self, X: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        levels = -1 if isinstance(size, int) else tf.shape(X)[2]
+        return tf.reshape(X, [size, levels])
+
+    def join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        return tf.concat(parts, axis=0)
+
+    def moments(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(X, Y, transpose_b=True)
+
+    def total(self, X: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(X, axis=-1)
+
+    def without_last(self, X: tf.Tensor) -> tf.Tensor:
+        return X[:, :-1, :]
+
+    def inverse_root(self, M: tf.Tensor, q: int) -> tuple[tf.Tensor, tf.Tensor]:
+        if q == 1:
+            return 1.0 / tf.sqrt(M), tf.reduce_sum(tf.math.log(M))
+        a, b, c = M[0, 0], M[1, 0], M[1, 1]
+        pivot = c - b * b / a
+        first, last = 1.0 / tf.sqrt(a), 1.0 / tf.sqrt(pivot)
+        root = tf.stack([first, tf.zeros_like(a), -b / a * last, last])
+        logdet = tf.reduce_sum(tf.math.log(a * pivot))
+        return tf.reshape(root, [2, 2, tf.shape(M)[2]]), logdet
+
+
+LEVELS_FIRST, LEVELS_LAST = Layout(), _LevelsLast()
+
+
+def choose_layout(n_levels: int, q: int) -> Layout:
+    """Return the layout that is quicker for this many levels of `q` effects."""
+    return LEVELS_LAST if q == 1 or (q == 2 and n_levels > _FEW) else LEVELS_FIRST
+
+
+def is_regular(factor: np.ndarray) -> bool:
+    """Say whether Λ, (q, q), can be inverted without losing digits: its columns are whitened."""
+    diagonal = np.abs(np.diag(factor))
+    return bool(diagonal.min() > _REGULAR * diagonal.max())
+
 
 Tensors = dict[str, tf.Tensor]
 
@@ -60,7 +245,7 @@ class Graph:
             If a matrix that must be positive definite is not, to working precision.
         """
         try:
-            found = tf.raw_ops.PartitionedCall(
+            outputs = tf.raw_ops.PartitionedCall(
                 args=list(arguments),
                 Tout=self._types,
                 f=self._function,
@@ -68,14 +253,15 @@ class Graph:
             )
         except tf.errors.InvalidArgumentError as error:
             raise np.linalg.LinAlgError(error.message) from error
-        return [tensor.numpy() for tensor in found]
+        return [tensor.numpy() for tensor in outputs]
 
 
-def _spec(*shape: int | None) -> tf.TensorSpec:
+def batch_spec(*shape: int | None) -> tf.TensorSpec:
+    """Return what a graph is told of a float64 argument."""
     return tf.TensorSpec(shape, tf.float64)
 
 
-def _eliminate(
+def halves(
     A: tf.Tensor, factor: tf.Tensor, q: int, layout: Layout
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return L⁻¹, ``L⁻¹Λ'`` and the sum of log determinants, with ``LL' = I + Λ'AΛ``.
@@ -89,7 +275,7 @@ def _eliminate(
     return root, layout.times_small(root, tf.transpose(factor)), logdet
 
 
-def _n_matrices(
+def n_matrices(
     A: tf.Tensor,
     root: tf.Tensor,
     half: tf.Tensor,
@@ -116,11 +302,11 @@ def eliminate(q: int, layout: Layout) -> Graph:
     """
 
     def run(A: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        _, half, logdet = _eliminate(A, factor, q, layout)
+        _, half, logdet = halves(A, factor, q, layout)
         F = layout.transpose_product(half, half, q)
         return layout.restore(half), layout.restore(F), logdet
 
-    return Graph(run, layout, _spec(*layout.shape(q, q)), _spec(q, q))
+    return Graph(run, layout, batch_spec(*layout.shape(q, q)), batch_spec(q, q))
 
 
 @functools.cache
@@ -138,18 +324,25 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
     def run(
         A: tf.Tensor, factor: tf.Tensor, e: tf.Tensor, quad: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        root, half, _ = _eliminate(A, factor, q, layout)
-        N = _n_matrices(A, root, half, factor, q, regular, layout)
-        found = _moments(A, half, N, e, quad, q, layout)
-        batches = [layout.restore(found[name]) for name in ("a", "b", "H", "N")]
-        sums = [layout.total(found[name]) for name in ("outer", "H", "S")]
+        root, half, _ = halves(A, factor, q, layout)
+        N = n_matrices(A, root, half, factor, q, regular, layout)
+        parts = moments(A, half, N, e, quad, q, layout)
+        batches = [layout.restore(parts[name]) for name in ("a", "b", "H", "N")]
+        sums = [layout.total(parts[name]) for name in ("outer", "H", "S")]
         return tuple(batches + sums)
 
     shape = layout.shape(q, q)
-    return Graph(run, layout, _spec(*shape), _spec(q, q), _spec(*layout.shape(q, 1)), _spec(*shape))
+    return Graph(
+        run,
+        layout,
+        batch_spec(*shape),
+        batch_spec(q, q),
+        batch_spec(*layout.shape(q, 1)),
+        batch_spec(*shape),
+    )
 
 
-def _moments(
+def moments(
     A: tf.Tensor,
     half: tf.Tensor,
     N: tf.Tensor,
@@ -158,6 +351,17 @@ def _moments(
     q: int,
     layout: Layout,
 ) -> Tensors:
+    """Return a, b, H, N, ``S = N quad N'`` and ``outer = a a'`` of every level.
+
+    Parameters
+    ----------
+    A, half, N : tensorflow.Tensor, batches of (q, q)
+        ``Z_j'Z_j``, ``L⁻¹Λ'`` and N_j (see `halves`, `n_matrices`).
+    e : tensorflow.Tensor, batch of (q, 1)
+        ``Z_j'`` times what the other effects leave of the response.
+    quad : tensorflow.Tensor, batch of (q, q)
+        ``C_j Q̄ C_j'``.
+    """
     a = layout.product(N, e, q)
     return {
         "N": N,
@@ -167,100 +371,3 @@ def _moments(
         "S": layout.product(layout.product(N, quad, q), layout.transpose(N), q),
         "outer": layout.product(a, layout.transpose(a), 1),
     }
-
-
-@functools.cache
-def one_block(q: int, regular: bool, layout: Layout) -> Graph:
-    """Return the graph of a whole evaluation when there is one grouping factor.
-
-    It takes A, C, D and Λ and returns the effects, shape (J, q, 1), and one vector that
-    `OneBlockSums.unpack` cuts up: a call costs less the fewer tensors it returns.
-    """
-
-    def run(
-        A: tf.Tensor, C: tf.Tensor, D: tf.Tensor, factor: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        root, half, logdet = _eliminate(A, factor, q, layout)
-        scaled = layout.product(half, C, q)
-        K = D - layout.contract(scaled, scaled)
-        precision = tf.linalg.inv(K[:-1, :-1])
-        remainder = tf.concat([-tf.matmul(precision, K[:-1, -1:]), [[1.0]]], axis=0)
-        X = layout.without_last(C)
-        quad = layout.contract_columns(layout.times_small(X, precision), X)
-        N = _n_matrices(A, root, half, factor, q, regular, layout)
-        found = _moments(A, half, N, layout.times_small(C, remainder), quad, q, layout)
-        E = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
-        E_a = layout.join([E, layout.flatten(found["a"], q)])
-        H = layout.flatten(found["H"], q * q)
-        others = [layout.flatten(found[name], q * q) for name in ("S", "outer")]
-        H_S_outer = layout.join([H, *others])
-        parts = [logdet, K, layout.moments(E, E_a)]
-        parts += [layout.total_flat(H_S_outer), layout.moments(H, H_S_outer)]
-        packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-        return layout.restore(found["b"]), packed
-
-    return Graph(
-        run,
-        layout,
-        _spec(*layout.shape(q, q)),
-        _spec(*layout.shape(q, None)),
-        _spec(None, None),
-        _spec(q, q),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class OneBlockSums:
-    """The sums over levels that `one_block` returns as one vector.
-
-    Attributes
-    ----------
-    logdet : float
-        log |V|.
-    K : numpy.ndarray, shape (p + 1, p + 1)
-        ``R'V⁻¹R`` with R = [X y].
-    XX : numpy.ndarray, shape (q, p, q, p)
-        Σ of products of elements of E_j = N_j X_j.
-    Xa : numpy.ndarray, shape (q, p, q)
-        Σ of products of elements of E_j with those of a_j.
-    aa, sum_H, sum_S : numpy.ndarray, each (q, q)
-        As in `level_moments`.
-    HH, HS, Haa : numpy.ndarray, each (q², q²)
-        Σ of products of elements of H_j with those of H_j, S_j and a_j a_j'.
-    """
-
-    logdet: float
-    K: np.ndarray
-    XX: np.ndarray
-    Xa: np.ndarray
-    aa: np.ndarray
-    sum_H: np.ndarray
-    sum_S: np.ndarray
-    HH: np.ndarray
-    HS: np.ndarray
-    Haa: np.ndarray
-
-    @classmethod
-    def unpack(cls, packed: np.ndarray, q: int, p: int) -> OneBlockSums:
-        """Cut the vector up; q effects a level, p fixed columns."""
-        shapes = [(p + 1, p + 1), (q * p, q * p + q), (3, q, q), (q * q, 3, q * q)]
-        parts, start = [], 1
-        for shape in shapes:
-            stop = start + math.prod(shape)
-            parts.append(packed[start:stop].reshape(shape))
-            start = stop
-        K, E, sums, products = parts
-        XX = E[:, : q * p].reshape(q, p, q, p)
-        Xa = E[:, q * p :].reshape(q, p, q)
-        return cls(
-            logdet=float(packed[0]),
-            K=K,
-            XX=XX,
-            Xa=Xa,
-            sum_H=sums[0],
-            sum_S=sums[1],
-            aa=sums[2],
-            HH=products[:, 0],
-            HS=products[:, 1],
-            Haa=products[:, 2],
-        )

@@ -9,27 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pymackay._files import sums_path, write_arrays
 from pymackay.covariance.layout import TermLayout
 from pymackay.errors import ArgumentError
-from pymackay.model.stream.reading import sums_path, write_arrays
 from pymackay.model.sums.sparse_gram import SparseGram
 
-__all__ = ["Checkpoint", "Place", "open_checkpoint"]
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where a search was.
-
-    Attributes
-    ----------
-    factors : list of numpy.ndarray, each (q, q)
-        Relative factors, whitened bases.
-    probes : int
-    """
-
-    factors: list[np.ndarray]
-    probes: int
+__all__ = ["Checkpoint", "open_checkpoint"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +34,8 @@ class Checkpoint:
     fingerprint: str
     layouts: tuple[TermLayout, ...]
 
-    def load(self) -> Place | None:
-        """Return where the search was; None where there is no file.
+    def load(self) -> tuple[list[np.ndarray], int] | None:
+        """Return where the search was, relative factors and probes; None where there is no file.
 
         Raises
         ------
@@ -72,7 +57,7 @@ class Checkpoint:
                 f"checkpoint '{self.path}' is of another model or other data; delete it, or name "
                 f"another."
             )
-        return Place([layout.factor(theta) for layout in self.layouts], probes)
+        return [layout.factor(theta) for layout in self.layouts], probes
 
     def save(self, factors: list[np.ndarray], probes: int) -> None:
         """Write where the search is; a reader sees the old file or the new one."""

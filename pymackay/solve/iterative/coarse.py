@@ -8,13 +8,12 @@ values give the columns W, and ``B⁻¹ + W (W'SW)⁻¹ W'`` is the precondition
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse as sp
 from scipy.cluster.vq import kmeans2, vq
 
-from pymackay.solve.iterative.couplings import Couplings
+from pymackay.solve.iterative.conjugate import Operator
+from pymackay.solve.iterative.equations import Couplings
 
 __all__ = ["CoarseSpace"]
 
@@ -24,8 +23,6 @@ _SMOOTHING = 20  # damped steps that leave slow eigenvectors in a random vector
 _DAMPING = 0.6
 _LEAST = 4  # levels in a cluster on average, or there are fewer clusters
 _SAMPLE = 4096  # levels that the clusters' centres are found from
-
-Operator = Callable[[np.ndarray], np.ndarray]
 
 
 class CoarseSpace:

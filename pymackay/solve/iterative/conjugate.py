@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Solution", "conjugate_gradients"]
+__all__ = ["Operator", "Solution", "conjugate_gradients"]
 
 Operator = Callable[[np.ndarray], np.ndarray]
 

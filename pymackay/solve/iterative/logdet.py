@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.equations import Equations, block_times
 
-__all__ = ["LogDeterminant", "dense_schur", "estimate_logdet"]
+__all__ = ["LogDeterminant", "estimate_logdet"]
 
 _SMALL = 512  # effects up to which S is formed: it costs one product for each
-_BATCH = 64
 _MOST_STEPS = 80
 _SETTLED = 0.02  # of the Monte-Carlo error: further Lanczos steps would change less than that
 
@@ -32,17 +30,6 @@ class LogDeterminant:
 
     value: float
     error: float
-
-
-def dense_schur(equations: Equations) -> np.ndarray:
-    """Return S as a dense matrix, shape (size, size)."""
-    size = equations.couplings.size
-    S = np.empty((size, size))
-    for first in range(0, size, _BATCH):
-        columns = np.zeros((size, min(_BATCH, size - first)))
-        columns[first + np.arange(columns.shape[1]), np.arange(columns.shape[1])] = 1.0
-        S[:, first : first + _BATCH] = equations.schur(columns)
-    return 0.5 * (S + S.T)
 
 
 def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
@@ -65,7 +52,7 @@ def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
     """
     size = equations.couplings.size
     if size <= _SMALL:
-        factor = scipy.linalg.cholesky(dense_schur(equations), lower=True, check_finite=False)
+        factor = scipy.linalg.cholesky(equations.dense_schur(), lower=True, check_finite=False)
         return LogDeterminant(float(2.0 * np.log(np.diag(factor)).sum()), 0.0)
     samples = size * _quadrature(equations, probes)
     value = equations.logdet_diagonal + float(samples.mean())
@@ -80,7 +67,7 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
     before, beta = np.zeros_like(v), np.zeros(v.shape[1])
     alphas: list[np.ndarray] = []
     betas: list[np.ndarray] = []
-    found = np.zeros(v.shape[1])
+    estimates = np.zeros(v.shape[1])
     for step in range(min(_MOST_STEPS, len(v))):
         w = equations.schur(_by_root(equations, roots, v, transposed=False))
         w = _by_root(equations, roots, w, transposed=True)
@@ -90,14 +77,14 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
         alphas.append(alpha)
         betas.append(beta)
         latest = _gauss(np.array(alphas), np.array(betas[:-1]))
-        moved = abs(float((latest - found).mean()))
-        found = latest
-        if step > 2 and moved <= _SETTLED * found.std() / np.sqrt(len(found)) + 1e-12:
+        moved = abs(float((latest - estimates).mean()))
+        estimates = latest
+        if step > 2 and moved <= _SETTLED * estimates.std() / np.sqrt(len(estimates)) + 1e-12:
             break
         if float(beta.min()) < 1e-6:  # an invariant subspace: the quadrature is complete
             break
         before, v = v, w / beta.astype(dtype)
-    return found
+    return estimates
 
 
 def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
@@ -117,8 +104,8 @@ def _by_root(
     equations: Equations, roots: list[np.ndarray], x: np.ndarray, *, transposed: bool
 ) -> np.ndarray:
     """Return ``K x``, or ``K' x``, with K K' the inverse of S's diagonal blocks."""
-    found = np.empty_like(x)
+    products = np.empty_like(x)
     for root, span in zip(roots, equations.couplings.slices, strict=True):
         side = root.swapaxes(1, 2) if transposed else root
-        found[span] = block_times(side.astype(x.dtype), x[span])
-    return found
+        products[span] = block_times(side.astype(x.dtype), x[span])
+    return products

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.layout import symmetric_basis
-from pymackay.model.sums.sparse_gram import SparseGram
-from pymackay.solve.iterative.conjugate import conjugate_gradients
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations, is_regular
+from pymackay.solve.iterative.equations import Equations, block_times, is_regular
 
-__all__ = ["Means", "element_bases", "quadratic_products", "solve_means"]
+__all__ = ["Means", "quadratic_products", "solve_means"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +31,6 @@ class Means:
     images : list of numpy.ndarray, each (J q, p + 1)
         ``Z'V⁻¹ [Q, y]``, block by block.
     iterations : int
-    residual : float
     """
 
     u: np.ndarray
@@ -46,7 +41,6 @@ class Means:
     columns: list[np.ndarray]
     images: list[np.ndarray]
     iterations: int
-    residual: float
 
     @property
     def remainder(self) -> np.ndarray:
@@ -70,43 +64,43 @@ def solve_means(
     lead, rest = gram.dense[0], np.concatenate(gram.dense[1:])
     eliminated = equations.eliminate(lead)
     K = rest - couplings.from_lead(eliminated)
-    right = equations.scale(K, transposed=True)
-    found = conjugate_gradients(
-        equations.schur,
-        equations.precondition,
-        right,
-        start=start,
-        tolerance=tolerance,
-        most=most,
-    )
-    b_rest = equations.scale(found.x)
-    left = lead - couplings.to_lead(b_rest)
-    b_lead = equations.eliminate(left)
+    solution = equations.solve(equations.scale(K, transposed=True), start, tolerance, most)
+    b_rest = equations.scale(solution.x)
+    remainder = lead - couplings.to_lead(b_rest)
+    b_lead = equations.eliminate(remainder)
     Y = gram.dense_gram - lead.T @ eliminated - K.T @ b_rest
     Y = 0.5 * (Y + Y.T)
     p = gram.p
     inverse = np.linalg.inv(Y[:p, :p])
     beta = inverse @ Y[:p, p]
-    images = _images(equations, found.x, left, b_lead, b_rest)
+    images = _images(equations, solution.x, remainder, b_lead, b_rest)
     return Means(
-        u=found.x,
+        u=solution.x,
         beta=beta,
         precision_inverse=inverse,
         logdet_x=float(np.linalg.slogdet(Y[:p, :p])[1]),
         r2=float(Y[p, p] - Y[p, :p] @ beta),
         columns=[b_lead, *(b_rest[span] for span in couplings.slices)],
         images=images,
-        iterations=found.iterations,
-        residual=found.residual,
+        iterations=solution.iterations,
     )
 
 
 def _images(
-    equations: Equations, u: np.ndarray, left: np.ndarray, lead: np.ndarray, rest: np.ndarray
+    equations: Equations, u: np.ndarray, remainder: np.ndarray, lead: np.ndarray, rest: np.ndarray
 ) -> list[np.ndarray]:
-    """Return ``Z'V⁻¹ [Q, y]``: ``Λ⁻ᵀ u`` where Λ allows, else what the solution leaves over."""
+    """Return ``Z'V⁻¹ [Q, y]``: ``Λ⁻ᵀ u`` where Λ allows, else what the solution leaves over.
+
+    Parameters
+    ----------
+    u : numpy.ndarray, shape (size, p + 1)
+    remainder : numpy.ndarray, shape (J q, p + 1)
+        ``Z₁'[Q, y]`` less what the other blocks' effects explain.
+    lead, rest : numpy.ndarray, shapes (J q, p + 1) and (size, p + 1)
+        The effects of the leading block, and of the others.
+    """
     couplings = equations.couplings
-    images = [block_times(equations.N, left)]
+    images = [block_times(equations.N, remainder)]
     direct = None
     for factor, span in zip(equations.factors[1:], couplings.slices, strict=True):
         if is_regular(factor):
@@ -121,19 +115,6 @@ def _images(
             direct = dense - couplings.among(rest) - couplings.from_lead(lead)
         images.append(direct[span])
     return images
-
-
-def element_bases(gram: SparseGram) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return dG/dG_i of each block's elements, and where they stand in theta's order."""
-    bases, order = [], []
-    for block in gram.blocks:
-        parts = []
-        for term, columns in gram.block_slices(block):
-            layout = gram.layouts[term]
-            parts.append(symmetric_basis(layout, block.q, columns.start))
-            order.append(np.arange(layout.start, layout.stop))
-        bases.append(np.concatenate(parts))
-    return bases, np.concatenate(order)
 
 
 def quadratic_products(
@@ -168,16 +149,9 @@ def quadratic_products(
     fixed = f_lead.T @ gram.dense[0][:, :p] + f_rest.T @ np.concatenate(gram.dense[1:])[:, :p]
     eliminated = equations.eliminate(lead)
     K = rest - couplings.from_lead(eliminated)
-    found = conjugate_gradients(
-        equations.schur,
-        equations.precondition,
-        equations.scale(K, transposed=True),
-        start=start,
-        tolerance=tolerance,
-        most=most,
-    )
-    own = own - lead.T @ eliminated - K.T @ equations.scale(found.x)
+    x = equations.solve(equations.scale(K, transposed=True), start, tolerance, most).x
+    own = own - lead.T @ eliminated - K.T @ equations.scale(x)
     b_fixed = np.concatenate([part[:, :p] for part in means.columns[1:]])
     fixed = fixed - eliminated.T @ gram.dense[0][:, :p] - K.T @ b_fixed
     own = own - fixed @ means.precision_inverse @ fixed.T
-    return 0.5 * (own + own.T), found.x
+    return 0.5 * (own + own.T), x

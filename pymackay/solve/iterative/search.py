@@ -56,8 +56,8 @@ class Search(Ground[Point]):
     def __init__(self, solver: Iterative, checkpoint: Checkpoint) -> None:
         self.solver = solver
         self.checkpoint = checkpoint
-        self.layouts = solver.gram.layouts
-        self.noise = tuple(noise_level(solver.gram, k) for k in range(len(self.layouts)))
+        self.layouts = solver.bases.layouts
+        self.noise = tuple(noise_level(solver.bases, k) for k in range(len(self.layouts)))
         self.steps = 0
         self.evaluations = 0
 

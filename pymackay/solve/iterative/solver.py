@@ -1,4 +1,4 @@
-"""`Iterative`: the solver for crossed factors too large for a dense Schur complement."""
+"""`Iterative`: evaluation for crossed factors too large for a dense Schur complement."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ import numpy as np
 from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.coarse import CoarseSpace
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.couplings import Couplings
-from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.equations import Couplings, Equations
 from pymackay.solve.iterative.logdet import estimate_logdet
-from pymackay.solve.iterative.means import (
-    Means,
-    element_bases,
-    quadratic_products,
-    solve_means,
+from pymackay.solve.iterative.means import Means, quadratic_products, solve_means
+from pymackay.solve.iterative.probes import Probes, draw_probes, draw_signs
+from pymackay.solve.iterative.traces import estimate_traces
+from pymackay.solve.iterative.variances import conditional_variances
+from pymackay.solve.solver import (
+    Elements,
+    ErrorVariance,
+    Evaluation,
+    by_term,
+    criterion_value,
 )
-from pymackay.solve.iterative.traces import (
-    Probes,
-    Traces,
-    draw_probes,
-    draw_signs,
-    estimate_traces,
-)
-from pymackay.solve.iterative.variances import ConditionalVariances, conditional_variances
-from pymackay.solve.solver import Evaluation, block_factor, by_term, criterion_value
 
 __all__ = ["Estimate", "Iterative"]
 
@@ -68,23 +63,30 @@ class Iterative:
 
     Parameters
     ----------
-    gram : SparseGram
+    sums : SparseGram
     reml : bool
     control : IterativeControl, optional
     """
 
+    precision = 1e-6
+
     def __init__(
-        self, gram: SparseGram, reml: bool, control: IterativeControl | None = None
+        self, sums: SparseGram, reml: bool, control: IterativeControl | None = None
     ) -> None:
-        self.gram = gram
+        self.sums = sums
         self.reml = reml
         self.control = control or IterativeControl()
-        self.couplings = Couplings(gram)
-        self._bases, self._order = element_bases(gram)
+        self.couplings = Couplings(sums)
+        self._elements = Elements.of(sums)
         self.probes = self._draw(self.control.probes)
         self._starts: dict[str, np.ndarray | None] = {}
         self._coarse: CoarseSpace | None = None
-        self._variances: tuple[np.ndarray, ConditionalVariances] | None = None
+        self._variances: tuple[np.ndarray, ErrorVariance] | None = None
+
+    @property
+    def bases(self) -> SparseGram:
+        """Of the cross-products."""
+        return self.sums
 
     def add_probes(self, count: int) -> None:
         """Go on with `count` probes; those there are stay the same."""
@@ -110,7 +112,7 @@ class Iterative:
         probes = draw_signs(self.couplings.size, count, self.control.seed)
         logdet = estimate_logdet(estimate.equations, probes)
         value = criterion_value(
-            self.gram.as_gram(),
+            self.sums,
             reml=self.reml,
             logdet_v=estimate.equations.logdet_lead + logdet.value,
             logdet_x=estimate.means.logdet_x,
@@ -118,42 +120,34 @@ class Iterative:
         )
         return value, logdet.error
 
-    def error_variance(
-        self, factors: list[np.ndarray], *, with_beta: bool
-    ) -> tuple[np.ndarray, ...]:
-        """Return Var(b̂ − b) / sigma² block by block, (J, q, q); `with_beta`: pev, else condvar.
+    def error_variance(self, factors: list[np.ndarray], *, with_beta: bool) -> ErrorVariance:
+        """Return Var(b̂ − b) / sigma²; `with_beta`: pev, else condvar.
 
         Exact where the effects that are not eliminated are few; else estimated with as many
-        probes as the fit took, 64 at least.
+        probes as the fit took, 64 at least. What beta adds is exact.
         """
         equations = self._equations(factors)
-        found = list(self._conditional(equations).values)
-        if with_beta and self.gram.p:
-            means = solve_means(
-                equations, None, _MEAN_TOLERANCE, self.control.max_solver_iterations
-            )
-            for k, block in enumerate(self.gram.blocks):
-                columns = means.columns[k][:, : self.gram.p].reshape(-1, block.q, self.gram.p)
-                weighted = columns @ means.precision_inverse
-                found[k] = found[k] + weighted @ columns.swapaxes(1, 2)
-        return tuple(found)
+        conditional = self._conditional(equations)
+        p = self.sums.p
+        if not with_beta or not p:
+            return conditional
+        means = solve_means(equations, None, _MEAN_TOLERANCE, self.control.max_solver_iterations)
+        values = []
+        for k, block in enumerate(self.sums.blocks):
+            columns = means.columns[k][:, :p].reshape(-1, block.q, p)
+            weighted = columns @ means.precision_inverse
+            values.append(conditional.values[k] + weighted @ columns.swapaxes(1, 2))
+        return replace(conditional, values=tuple(values))
 
-    def error_variance_error(self, factors: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Return the Monte-Carlo standard errors of what `error_variance` has on its diagonals.
-
-        Block by block, (J, q), relative to sigma², in the user's columns; zeros where it is
-        exact. What beta adds is exact, so that they serve pev and condvar alike.
-        """
-        return tuple(self._conditional(self._equations(factors)).errors)
-
-    def _conditional(self, equations: Equations) -> ConditionalVariances:
-        """Return condvar and its errors; kept, since pev and the errors ask for the same."""
+    def _conditional(self, equations: Equations) -> ErrorVariance:
+        """Return condvar; kept, since condvar, pev and their errors ask for the same."""
         asked = np.concatenate([[self.probes.count], *(f.ravel() for f in equations.factors)])
         if self._variances is None or not np.allclose(self._variances[0], asked, 1e-12, 0.0):
-            gram = self.gram.as_gram()
-            bases = [block_factor(gram, block, list(gram.transforms)) for block in gram.blocks]
-            found = conditional_variances(equations, self.probes, self.control, bases)
-            self._variances = asked, found
+            transforms = [
+                self.sums.joined(block, self.sums.transforms) for block in self.sums.blocks
+            ]
+            variances = conditional_variances(equations, self.probes, self.control, transforms)
+            self._variances = asked, variances
         return self._variances[1]
 
     def estimate(self, factors: list[np.ndarray], *, loose: bool = False) -> Estimate:
@@ -180,9 +174,9 @@ class Iterative:
             self._coarse = CoarseSpace(
                 self.couplings, equations.schur, equations.jacobi, self.control.seed
             )
-        nu = self.gram.n - self.gram.p if self.reml else self.gram.n
+        nu = self.sums.n - self.sums.p if self.reml else self.sums.n
         sigma2 = means.r2 / nu
-        blocks = self.gram.blocks
+        blocks = self.sums.blocks
         projected = [means.projected(k, block.q) for k, block in enumerate(blocks)]
         curvature = self._curvature(equations, means, projected, sigma2, nu)
         self._starts |= {"means": means.u, "probes": traces.x}
@@ -194,14 +188,14 @@ class Iterative:
             beta=means.beta,
             precision_inverse=means.precision_inverse,
             b=tuple(means.effects(k, block.q) for k, block in enumerate(blocks)),
-            traces=by_term(self.gram.as_gram(), mean_traces),
-            squares=by_term(self.gram.as_gram(), [a.T @ a for a in projected]),
+            traces=by_term(self.sums, mean_traces),
+            squares=by_term(self.sums, [a.T @ a for a in projected]),
             curvature=curvature,
             exact=False,
         )
         return Estimate(
             evaluation,
-            self._spread(traces),
+            self._elements.along(traces.samples),
             equations,
             means,
             (means.iterations, traces.iterations),
@@ -209,30 +203,20 @@ class Iterative:
         )
 
     def _equations(self, factors: list[np.ndarray]) -> Equations:
-        return Equations(self.gram, self.couplings, factors, self._coarse)
+        coarse = None if self._coarse is None else self._coarse.apply
+        return Equations(self.sums, self.couplings, factors, coarse)
 
     def _fixed_share(self, means: Means) -> list[np.ndarray]:
         """Return what REML takes off each block's trace: beta's part, exact."""
         shares = []
-        for k, block in enumerate(self.gram.blocks):
-            if not self.reml or self.gram.p == 0:
+        for k, block in enumerate(self.sums.blocks):
+            if not self.reml or self.sums.p == 0:
                 shares.append(np.zeros((block.q, block.q)))
                 continue
-            images = means.images[k][:, : self.gram.p].reshape(-1, block.q, self.gram.p)
+            images = means.images[k][:, : self.sums.p].reshape(-1, block.q, self.sums.p)
             weighted = images @ means.precision_inverse
             shares.append(np.einsum("jap,jbp->ab", weighted, images, optimize=True))
         return shares
-
-    def _spread(self, traces: Traces) -> np.ndarray:
-        """Return the score's stochastic part for every probe, in theta's order, (N, m)."""
-        parts = [
-            np.einsum("iab,nab->ni", E, samples)
-            for E, samples in zip(self._bases, traces.samples, strict=True)
-        ]
-        joined = np.concatenate(parts, axis=1)
-        found = np.empty_like(joined)
-        found[:, self._order] = joined
-        return found
 
     def _curvature(
         self,
@@ -242,26 +226,14 @@ class Iterative:
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return the average information, profiled over sigma² (Gilmour et al. 1995, eq. 8)."""
-        working = [
-            np.einsum("iab,jb->jai", E, a).reshape(a.size, -1)
-            for E, a in zip(self._bases, projected, strict=True)
-        ]
+        """Return the average information."""
         products, self._starts["working"] = quadratic_products(
             equations,
             means,
-            working,
+            self._elements.working(projected),
             self._starts.get("working"),
             _WORKING_TOLERANCE,
             self.control.max_solver_iterations,
         )
-        squares = np.concatenate(
-            [
-                np.einsum("iab,ab->i", E, a.T @ a)
-                for E, a in zip(self._bases, projected, strict=True)
-            ]
-        )
-        curvature = products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
-        found = np.empty_like(curvature)
-        found[np.ix_(self._order, self._order)] = curvature
-        return found
+        in_theta = self._elements.in_theta(products)
+        return self._elements.average_information(in_theta, projected, sigma2, nu)

@@ -16,119 +16,19 @@ The random signs stay the same at every theta: the estimate is a smooth function
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from pymackay.solve.iterative.conjugate import conjugate_gradients
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
+from pymackay.solve.iterative.equations import Equations, block_times
+from pymackay.solve.iterative.probes import Probes
 
-__all__ = ["Probes", "Traces", "common_moves", "draw_probes", "draw_signs", "estimate_traces"]
+__all__ = ["Traces", "estimate_traces"]
 
-_UNITS = 64  # effects of small blocks, altogether, that get unit vectors
-_FAINT = 1e-3  # share of a level's own move where the data say nothing: a direction always
 _BATCH = 16  # probes that share a product: their rows fill a cache line
 _WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
 _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
-
-
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """Probe vectors: unit vectors on small blocks, random signs on the others.
-
-    Attributes
-    ----------
-    units : numpy.ndarray of int, shape (m,)
-        Effects that have a unit vector each.
-    z : numpy.ndarray of float32, shape (size, N)
-        Random signs; zero on the effects of `units`.
-    """
-
-    units: np.ndarray
-    z: np.ndarray
-
-    @property
-    def exact(self) -> bool:
-        """Whether every effect has a unit vector: the traces are then exact."""
-        return len(self.units) == len(self.z)
-
-    @property
-    def count(self) -> int:
-        """Number of random vectors; of unit vectors where there are no others."""
-        return len(self.units) if self.exact else self.z.shape[1]
-
-    def columns(self, common: np.ndarray) -> np.ndarray:
-        """Return unit vectors, `common`, and what random signs have besides it.
-
-        Parameters
-        ----------
-        common : numpy.ndarray, shape (size, r)
-            Orthonormal, and zero on the effects of `units`. The traces along it are exact.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (size, m + r + N)
-        """
-        units = np.zeros((len(self.z), len(self.units)), dtype=np.float32)
-        units[self.units, np.arange(len(self.units))] = 1.0
-        beside = self.z - common @ (common.T @ self.z)
-        return np.concatenate([units, common, beside], axis=1, dtype=np.float32)
-
-
-def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
-    """Draw probe vectors for effects that stand in `blocks`.
-
-    A block of few levels is dense in what it meets, so that random signs tell little about it;
-    unit vectors tell all. Where `count` reaches the number of effects left, all get them.
-    """
-    size = max(block.stop for block in blocks)
-    units, taken = [], 0
-    for block in sorted(blocks, key=lambda block: block.stop - block.start):
-        taken += block.stop - block.start
-        if taken > _UNITS:
-            break
-        units.append(np.arange(block.start, block.stop))
-    chosen = np.concatenate(units) if units else np.arange(0)
-    if count >= size - len(chosen):
-        return Probes(np.arange(size), np.zeros((size, 0), dtype=np.float32))
-    z = draw_signs(size, count, seed)
-    z[chosen] = 0.0
-    return Probes(chosen, z)
-
-
-def common_moves(equations: Equations, units: np.ndarray) -> np.ndarray:
-    """Return orthonormal vectors that move all levels of a block together, shape (size, r).
-
-    One for each effect of each block that has no unit vectors, and for each separate part of the
-    design. A level moves as far as its own data carry it, ``I − S_jj⁻¹``, which is the slowest
-    eigenvector of B⁻¹S but for a little.
-    """
-    couplings = equations.couplings
-    found = [np.zeros((couplings.size, 0), dtype=np.float32)]
-    for k, (span, inverse) in enumerate(zip(couplings.slices, equations.inverse, strict=True)):
-        if span.start in units:
-            continue
-        q = inverse.shape[1]
-        moved = (1.0 + _FAINT) * np.eye(q) - inverse
-        for part in range(couplings.parts[k].max() + 1):
-            own = couplings.parts[k] == part
-            column = np.zeros((couplings.size, q), dtype=np.float32)
-            rows = span.start + np.flatnonzero(np.repeat(own, q))
-            column[rows] = np.linalg.qr(moved[own].reshape(-1, q))[0]
-            found.append(column)
-    return np.concatenate(found, axis=1)
-
-
-def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
-    """Draw random signs, shape (size, count); column i is the same whatever `count` is."""
-    z = np.empty((size, count), dtype=np.float32)
-    for i in range(count):
-        bits = np.random.default_rng((seed, i)).integers(0, 2, size, dtype=np.int8)
-        z[:, i] = 2.0 * bits - 1.0
-    return z
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +65,7 @@ def estimate_traces(
         As in `conjugate_gradients`.
     """
     known = _Known(equations)
-    common = common_moves(equations, probes.units)
+    common = equations.common_moves(probes.units)
     columns = probes.columns(common)
     x = np.empty_like(columns)
     parts: list[list[np.ndarray]] = [[] for _ in equations.factors]
@@ -178,17 +78,10 @@ def estimate_traces(
         if start is not None and span.start < start.shape[1]:
             earlier = start[:, span]
             warm[:, : earlier.shape[1]] = earlier
-        found = conjugate_gradients(
-            equations.schur,
-            equations.precondition,
-            z,
-            start=warm,
-            tolerance=tolerance * known.tightness,
-            most=most,
-        )
-        x[:, span] = found.x
-        iterations = max(iterations, found.iterations)
-        for part, deviation in zip(parts, known.deviations(z, v, found.x), strict=True):
+        solution = equations.solve(z, warm, tolerance * known.tightness, most)
+        x[:, span] = solution.x
+        iterations = max(iterations, solution.iterations)
+        for part, deviation in zip(parts, known.deviations(z, v, solution.x), strict=True):
             part.append(deviation)
     samples = []
     for constant, part in zip(known.constants, parts, strict=True):
@@ -241,19 +134,19 @@ class _Known:
         """
         equations = self.equations
         b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
-        lead_v, lead_x, lead_z = (equations.lead_part(b) for b in (b_v, b_x, b_z))
+        lead_v, lead_x, lead_z = (self.couplings.to_lead(b) for b in (b_v, b_x, b_z))
         N = equations.N.astype(z.dtype)
         E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
-        found = [-_products(E_z, E_left, len(N[0]))]
+        parts_by_block = [-_products(E_z, E_left, len(N[0]))]
         S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
-        left = x - (2.0 * v - equations.jacobi(S_v))
+        residual = x - (2.0 * v - equations.jacobi(S_v))
         K_z = K_x = z
         if not all(trace.all_strong for trace in self.others):
             K_z, K_x = equations.reduced(b_z, lead_z), equations.reduced(b_x, lead_x)
         for trace, span in zip(self.others, self.couplings.slices, strict=True):
-            parts = (z, left, x - v, K_z, K_x)
-            found.append(trace.deviations(*(part[span] for part in parts)))
-        return found
+            parts = (z, residual, x - v, K_z, K_x)
+            parts_by_block.append(trace.deviations(*(part[span] for part in parts)))
+        return parts_by_block
 
 
 class _BlockTrace:
@@ -281,18 +174,18 @@ class _BlockTrace:
         """Put the parts together, along the axes, and turn them back, shape (k, q, q)."""
         strong, weak = self.strong, ~self.strong
         size = np.where(strong, self.sizes, 1.0)
-        found = gamma / np.outer(size, size)
+        trace = gamma / np.outer(size, size)
         if weak.any():
             crossed = crossed / size[:, None]
-            found[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
-            found[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
-            found[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
-        return np.asarray(self.turn @ found @ self.turn.T)
+            trace[:, weak[:, None] & weak] = direct[:, weak[:, None] & weak]
+            trace[:, strong[:, None] & weak] = crossed[:, strong[:, None] & weak]
+            trace[:, weak[:, None] & strong] = crossed.swapaxes(1, 2)[:, weak[:, None] & strong]
+        return np.asarray(self.turn @ trace @ self.turn.T)
 
     def deviations(
         self,
         z: np.ndarray,
-        left: np.ndarray,
+        residual: np.ndarray,
         beyond: np.ndarray,
         K_z: np.ndarray,
         K_x: np.ndarray,
@@ -301,12 +194,12 @@ class _BlockTrace:
 
         Parameters
         ----------
-        z, left, beyond : numpy.ndarray, shape (J q, probes)
+        z, residual, beyond : numpy.ndarray, shape (J q, probes)
             The probes; S⁻¹z less its control variate; S⁻¹z less B⁻¹z.
         K_z, K_x : numpy.ndarray, shape (J q, probes)
             ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
         """
-        gamma = -self.back.T @ _products(z, left, self.q) @ self.back
+        gamma = -self.back.T @ _products(z, residual, self.q) @ self.back
         if self.all_strong:
             return self._assembled(gamma, gamma, gamma)
         direct = -self.turn.T @ _products(K_z, K_x, self.q) @ self.turn
@@ -326,5 +219,5 @@ def _one_sided(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
 
 def _products(a: np.ndarray, b: np.ndarray, q: int) -> np.ndarray:
     """Return the symmetric part of ``Σ_j a_j b_j'``, shape (columns, q, q)."""
-    found = _one_sided(a, b, q)
-    return 0.5 * (found + found.swapaxes(1, 2))
+    sums = _one_sided(a, b, q)
+    return 0.5 * (sums + sums.swapaxes(1, 2))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.sums.chunks import chunks
-from pymackay.solve.iterative.conjugate import conjugate_gradients
+from pymackay.model.sums.by_level import chunks
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.couplings import block_times
-from pymackay.solve.iterative.equations import Equations
-from pymackay.solve.iterative.logdet import dense_schur
-from pymackay.solve.iterative.traces import Probes, common_moves, draw_signs
+from pymackay.solve.iterative.equations import Equations, block_times
+from pymackay.solve.iterative.probes import Probes, draw_signs
+from pymackay.solve.solver import ErrorVariance
 
-__all__ = ["EXACT_SIZE", "LEAST_PROBES", "ConditionalVariances", "conditional_variances"]
+__all__ = ["EXACT_SIZE", "LEAST_PROBES", "conditional_variances"]
 
 EXACT_SIZE = 2048  # effects that are not eliminated up to which the variances are exact
 LEAST_PROBES = 64
@@ -24,25 +20,9 @@ _BATCH = 16
 _CHUNK = 1024
 
 
-@dataclass(frozen=True, eq=False)
-class ConditionalVariances:
-    """Var(b | y, beta) / sigma² of every level, block by block.
-
-    Attributes
-    ----------
-    values : list of numpy.ndarray, each (J, q, q)
-        Whitened bases.
-    errors : list of numpy.ndarray, each (J, q)
-        Monte-Carlo standard errors of the diagonals, in the bases asked for; zeros where exact.
-    """
-
-    values: list[np.ndarray]
-    errors: list[np.ndarray]
-
-
 def conditional_variances(
     equations: Equations, probes: Probes, control: IterativeControl, bases: list[np.ndarray]
-) -> ConditionalVariances:
+) -> ErrorVariance:
     """Return Var(b | y, beta) / sigma² of every level, exact where that is affordable.
 
     Parameters
@@ -55,38 +35,37 @@ def conditional_variances(
         By block, T: the errors are those of the diagonals of T V T'.
     """
     if equations.couplings.size <= EXACT_SIZE:
-        values = _exact(equations)
-        return ConditionalVariances(values, [np.zeros(v.shape[:2]) for v in values])
+        return ErrorVariance.exact(_exact(equations))
     return _probed(equations, max(probes.count, LEAST_PROBES), control, bases)
 
 
 def _exact(equations: Equations) -> list[np.ndarray]:
     couplings, gram = equations.couplings, equations.gram
-    S = dense_schur(equations)
+    S = equations.dense_schur()
     inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(S), np.eye(len(S)))
     Q = equations.scale(equations.scale(inverse).T)
-    found = [equations.F + _through_lead(equations, Q)]
+    values = [equations.F + _through_lead(equations, Q)]
     for block, span in zip(gram.blocks[1:], couplings.slices, strict=True):
         rows = span.start + np.arange(block.size).reshape(block.n_levels, block.q)
-        found.append(Q[rows[:, :, None], rows[:, None, :]])
-    return found
+        values.append(Q[rows[:, :, None], rows[:, None, :]])
+    return values
 
 
 def _through_lead(equations: Equations, Q: np.ndarray) -> np.ndarray:
     """Return ``F C_j Q C_j' F`` of each leading level, some levels at a time."""
     lead, C = equations.gram.blocks[0], equations.couplings.lead_matrix()
-    found = np.empty_like(equations.F)
+    products = np.empty_like(equations.F)
     for span in chunks(lead.n_levels, _CHUNK):
         rows = C[span.start * lead.q : span.stop * lead.q].toarray()
         rows = block_times(equations.F[span], rows)
         shape = (span.stop - span.start, lead.q, -1)
-        found[span] = (rows @ Q).reshape(shape) @ rows.reshape(shape).swapaxes(1, 2)
-    return found
+        products[span] = (rows @ Q).reshape(shape) @ rows.reshape(shape).swapaxes(1, 2)
+    return products
 
 
 def _probed(
     equations: Equations, count: int, control: IterativeControl, bases: list[np.ndarray]
-) -> ConditionalVariances:
+) -> ErrorVariance:
     """Estimate the diagonal blocks (Bekas, Kokiopoulou, Saad 2007, Appl. Numer. Math. 57).
 
     As for the traces, what the preconditioner knows and what common moves add is exact, and only
@@ -94,7 +73,7 @@ def _probed(
     """
     couplings = equations.couplings
     none = np.arange(0)
-    common = common_moves(equations, none)
+    common = equations.common_moves(none)
     columns = Probes(none, draw_signs(couplings.size, count, control.seed)).columns(common)
     shapes = [equations.F.shape, *(inverse.shape for inverse in equations.inverse)]
     sums = [_Sums(shape, T) for shape, T in zip(shapes, bases, strict=True)]
@@ -102,27 +81,20 @@ def _probed(
     for span in [slice(0, certain), *_batches(certain, columns.shape[1])]:
         part = columns[:, span]
         v = equations.jacobi(part)
-        x = conjugate_gradients(
-            equations.schur,
-            equations.precondition,
-            part,
-            start=v,
-            tolerance=_TOLERANCE,
-            most=control.max_solver_iterations,
-        ).x
-        left = x - (2.0 * v - equations.jacobi(equations.schur(v)))
-        b_part, b_left = equations.scale(part), equations.scale(left)
-        F_part = equations.eliminate(equations.lead_part(b_part))
-        F_x = equations.eliminate(equations.lead_part(equations.scale(x - v)))
-        pairs = [(F_part, F_x), *((b_part[own], b_left[own]) for own in couplings.slices)]
+        x = equations.solve(part, v, _TOLERANCE, control.max_solver_iterations).x
+        beyond = x - (2.0 * v - equations.jacobi(equations.schur(v)))
+        b_part, b_beyond = equations.scale(part), equations.scale(beyond)
+        F_part = equations.eliminate(couplings.to_lead(b_part))
+        F_x = equations.eliminate(couplings.to_lead(equations.scale(x - v)))
+        pairs = [(F_part, F_x), *((b_part[own], b_beyond[own]) for own in couplings.slices)]
         for total, (a, b) in zip(sums, pairs, strict=True):
             total.add(a, b, random=span.start >= certain)
     known = [equations.F + _known_lead(equations)]
     for factor, inverse in zip(equations.factors[1:], equations.inverse, strict=True):
         known.append(factor @ inverse @ factor.T)
-    return ConditionalVariances(
-        [k + total.mean(count) for k, total in zip(known, sums, strict=True)],
-        [total.error(count) for total in sums],
+    return ErrorVariance(
+        tuple(k + total.mean(count) for k, total in zip(known, sums, strict=True)),
+        tuple(total.error(count) for total in sums),
     )
 
 

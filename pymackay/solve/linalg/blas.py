@@ -40,6 +40,8 @@ def cholesky(matrix: np.ndarray) -> np.ndarray:
     numpy.linalg.LinAlgError
         If the matrix is not positive definite, to working precision.
     """
+    if not len(matrix):
+        return matrix
     L, info = dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"{info}-th leading minor not positive definite")
@@ -48,11 +50,13 @@ def cholesky(matrix: np.ndarray) -> np.ndarray:
 
 def solve_lower(L: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return ``L⁻¹ right`` for the factor that `cholesky` gives."""
-    return np.asarray(dtrsm(1.0, L, right, lower=1))
+    return np.asarray(dtrsm(1.0, L, right, lower=1)) if len(L) else right
 
 
 def symmetric_inverse(L: np.ndarray) -> np.ndarray:
     """Return the inverse of ``L L'``; L, from `cholesky`, is overwritten."""
+    if not len(L):
+        return L
     inverse, _ = dpotri(L, lower=1, overwrite_c=1)
     for start in range(0, len(inverse), _TILE):
         stop = start + _TILE

@@ -40,7 +40,7 @@ def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable
             f"optimizer is {optimizer!r}; it must be 'sgd', 'adam', or a step rule of "
             f"pymackay.solve.descent.step_rules."
         )
-    gram, model = problem.solver.gram, problem.model
+    gram, model = problem.solver.bases, problem.model
     descent: EffectsDescent | None = None  # goes on from what it has learned, round by round
 
     def learn(state: State) -> Learned:

@@ -121,7 +121,7 @@ def solve_round(
     model: Model, solver: Solver, state: State, learned: Learned | None = None
 ) -> Round:
     """Solve the mixed-model equations at `state`; learned effects replace the solved ones."""
-    gram = solver.gram
+    gram = solver.bases
     evaluation = solver.evaluate(state.factors)
     effects = _term_effects(solver, evaluation) if learned is None else learned.effects
     terms = tuple(
@@ -173,7 +173,7 @@ def _sse(evaluation: Evaluation, state: State, df: int) -> float:
 
 def _term_effects(solver: Solver, evaluation: Evaluation) -> Sequence[np.ndarray]:
     """Return the predicted effects of each term in the computed bases, (J, q)."""
-    gram = solver.gram
+    gram = solver.bases
     effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     for block, b in zip(gram.blocks, evaluation.b, strict=True):
         for term, columns in gram.block_slices(block):

@@ -128,7 +128,7 @@ class _Loop:
         self.model, self.solver = problem.model, problem.solver
         self.settings = settings
         # term by term, the relative variance of one level's least-squares effect
-        n, terms = self.solver.gram.n, self.model.terms
+        n, terms = self.solver.bases.n, self.model.terms
         self.levels = [len(self.model.factors[term.group].levels) / n for term in terms]
         unknowns = sum(len(term.effects) ** 2 for term in terms)
         accelerator = Accelerator(self.round, self.levels, n, unknowns)

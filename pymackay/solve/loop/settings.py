@@ -20,7 +20,6 @@ from pymackay.covariance.layout import lower_factor, theta_names
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
-from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.assemble import Problem, factors_from_theta
 from pymackay.solve.loop.learned import make_learner
 from pymackay.solve.loop.rounds import State
@@ -33,7 +32,7 @@ __all__ = ["make_settings", "starting_state"]
 
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
-_TOLERANCE = {"exact": 1e-9, "gradient": 1e-7, "iterative": 1e-6}
+_TOLERANCE = {"exact": 1e-9, "gradient": 1e-7}
 _DEAD = 1e-12  # relative variance of a direction that no rule can bring back
 
 
@@ -61,7 +60,6 @@ def make_settings(
     """
     rule = find_rule(update)
     inner = one_of("inner", inner, ("exact", "gradient"))
-    precision = "iterative" if isinstance(problem.solver.gram, SparseGram) else inner
     on_collapse = one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
         raise ArgumentError(f"callback is {callback!r}; it must be a function of a trace row.")
@@ -69,7 +67,7 @@ def make_settings(
     return Settings(
         rule=rule,
         iterations=rounds if iterations is None else whole_number("iterations", iterations),
-        tolerance=_tolerance(rule, tolerance, precision),
+        tolerance=_tolerance(rule, tolerance, max(_TOLERANCE[inner], problem.solver.precision)),
         scale=_scale(rule, scale, problem.model),
         accelerate=_acceleration(rule, acceleration, inner),
         stop_dead=on_collapse != "continue",
@@ -79,10 +77,10 @@ def make_settings(
     )
 
 
-def _tolerance(rule: Rule, tolerance: object, precision: str) -> float | None:
+def _tolerance(rule: Rule, tolerance: object, default: float) -> float | None:
     if tolerance is not None:
         return positive_number("tolerance", tolerance)
-    return _TOLERANCE[precision] if rule.likelihood else None
+    return default if rule.likelihood else None
 
 
 def _scale(rule: Rule, scale: object, model: Model) -> tuple[float, ...]:
@@ -133,11 +131,11 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
         wrong length.
     """
     solver, model = problem.solver, problem.model
-    y_var = solver.gram.y_scale**2
+    y_var = solver.bases.y_scale**2
     noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
     if start is None or not _is_covariances(start, model):
         factors = (
-            moment_start(solver.gram, reml=solver.reml)
+            moment_start(solver.bases, reml=solver.reml)
             if start is None
             else _theta_factors(problem, start)
         )
@@ -146,7 +144,7 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
         ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
         return State(tuple(ratio * f for f in factors), noise or profiled)
     if noise is None:
-        noise = solver.evaluate(moment_start(solver.gram, reml=solver.reml)).sigma2
+        noise = solver.evaluate(moment_start(solver.bases, reml=solver.reml)).sigma2
     factors = _covariance_factors(problem, start, noise * y_var)
     _refuse_dead(model, factors)
     return State(tuple(factors), noise)
@@ -170,11 +168,11 @@ def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
         raise ArgumentError(_expected(problem.model, start)) from error
     if theta.shape != (len(names),):
         raise ArgumentError(_expected(problem.model, start))
-    return factors_from_theta(problem.solver.gram, theta)
+    return factors_from_theta(problem.solver.bases, theta)
 
 
 def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
-    model, gram = problem.model, problem.solver.gram
+    model, gram = problem.model, problem.solver.bases
     names = [term.name for term in model.terms]
     given: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
     if set(given) != set(names) or (given is not start and len(names) > 1):

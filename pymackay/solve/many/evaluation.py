@@ -1,6 +1,6 @@
 """The criterion of many responses, each at its own theta: value, score and observed curvature.
 
-What `pymackay.solve.exact.one_block` computes for one response, for all at once, and with levels
+What `pymackay.solve.exact.solver` computes for one response, for all at once, and with levels
 of one kind summed beforehand (`pymackay.solve.many.kinds`).
 """
 

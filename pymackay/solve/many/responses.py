@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.model.bases.scaling import Response
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Gram
-from pymackay.model.sums.response import Response
+from pymackay.model.sums.gram import Gram, sparse_design
 
 __all__ = ["Design", "Responses", "gram_of"]
 
@@ -116,25 +114,15 @@ def _transposed(model: Model, gram: Gram, index: int, root: np.ndarray | None) -
     columns = np.column_stack([model.terms[t].columns @ gram.transforms[t] for t in block.terms])
     if root is not None:
         columns = columns * root[:, None]
-    n, q = columns.shape
-    indices = model.factors[block.name].codes.astype(np.int64)[:, None] * q + np.arange(q)
-    rows = np.arange(0, n * q + 1, q)
-    Z = sp.csr_matrix((columns.ravel(), indices.ravel(), rows), shape=(n, block.size))
-    return Z.T.tocsr()
+    return sparse_design(columns, model.factors[block.name].codes, block.n_levels).T.tocsr()
 
 
 def gram_of(gram: Gram, responses: Responses, which: int) -> Gram:
     """Return the cross-products of the design with one of the responses."""
-    sums = [found[:, :, which] for found in responses.sums]
-    C: Any = gram.C
-    if sp.issparse(C):
-        C = sp.hstack([C[:, :-1], sp.csr_matrix(sums[0].reshape(-1, 1))], format="csr")
-    else:
-        C = np.concatenate([C[:, :, :-1], sums[0][:, :, None]], axis=2)
-    D = gram.D.copy()
-    rest = [*(part.ravel() for part in sums[1:]), responses.along[:, which]]
-    D[-1, :-1] = D[:-1, -1] = np.concatenate(rest)
-    D[-1, -1] = responses.squares[which]
-    scale, beta = float(responses.scale[which]), responses.beta[which]
-    response = Response(gram.response.residual, scale, beta)
-    return dataclasses.replace(gram, C=C, D=D, response=response)
+    response = Response(
+        gram.response.residual, float(responses.scale[which]), responses.beta[which]
+    )
+    sums = [block[:, :, which] for block in responses.sums]
+    return gram.with_sums(
+        response, sums, np.append(responses.along[:, which], responses.squares[which])
+    )

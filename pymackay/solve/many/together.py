@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.layout import is_singular
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.assemble import theta_from_factors
-from pymackay.solve.exact.make import make_solver
+from pymackay.solve.exact.solver import Exact
 from pymackay.solve.linalg.batch import product
 from pymackay.solve.many.evaluation import evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
-from pymackay.solve.search.newton import Control, Optimum, find_optima, find_optimum, is_singular
+from pymackay.solve.search.newton import Control, find_optima
 from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
+from pymackay.solve.solver import Optimum
 
 __all__ = ["Answers", "ManySolver"]
 
@@ -146,8 +148,8 @@ class ManySolver:
         }
 
     def _single(self, responses: Responses, which: int) -> Optimum:
-        solver = make_solver(gram_of(self.gram, responses, which), reml=self.reml)
-        return find_optimum(solver, start=self.start)
+        solver = Exact(gram_of(self.gram, responses, which), self.reml)
+        return solver.find_optimum(None if self.start is None else list(self.start))
 
     def _fixed(
         self,

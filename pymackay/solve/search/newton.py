@@ -20,20 +20,19 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values
 from pymackay.solve.search.start import further_starts, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
-from pymackay.solve.solver import Evaluation, Solver, criterion_value
+from pymackay.solve.solver import Optimum, Solver, criterion_value
 
 __all__ = [
     "Control",
     "Landscape",
     "Optima",
-    "Optimum",
     "find_optima",
     "find_optimum",
     "keep_better",
@@ -46,7 +45,7 @@ class Landscape(Protocol):
     """What a search asks about B responses to one design."""
 
     @property
-    def gram(self) -> Gram:
+    def gram(self) -> Bases:
         """The design's cross-products; its response is not asked for."""
         ...
 
@@ -330,23 +329,6 @@ class _Search(Ground[Points]):
 # ---- one response
 
 
-@dataclass(frozen=True, eq=False)
-class Optimum:
-    """Where the optimiser ended.
-
-    Attributes
-    ----------
-    factors : list of numpy.ndarray, each (q, q)
-        Relative factors, whitened bases.
-    evaluation : Evaluation
-    convergence : Convergence
-    """
-
-    factors: list[np.ndarray]
-    evaluation: Evaluation
-    convergence: Convergence
-
-
 def optimise(
     solver: Solver, start: Sequence[np.ndarray], control: Control | None = None
 ) -> Optimum:
@@ -377,8 +359,8 @@ class _OneResponse:
     solver: Solver
 
     @property
-    def gram(self) -> Gram:
-        return self.solver.gram
+    def gram(self) -> Bases:
+        return self.solver.bases
 
     @property
     def without_effects(self) -> np.ndarray:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.layout import TermLayout, lower_factor, symmetric_basis
-from pymackay.model.sums.gram import Gram
-from pymackay.model.sums.sparse_gram import SparseGram
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 
 __all__ = ["MomentEquations", "further_starts", "inside", "moment_start", "noise_level"]
@@ -17,7 +16,7 @@ __all__ = ["MomentEquations", "further_starts", "inside", "moment_start", "noise
 Factors = tuple[np.ndarray, ...]
 
 
-def noise_level(gram: Gram | SparseGram, term: int) -> float:
+def noise_level(gram: Bases, term: int) -> float:
     """Return the relative variance of one level's least-squares effect (columns are whitened)."""
     for block in gram.blocks:
         if term in block.terms:
@@ -25,7 +24,7 @@ def noise_level(gram: Gram | SparseGram, term: int) -> float:
     raise KeyError(term)
 
 
-def moment_start(gram: Gram | SparseGram, *, reml: bool = True) -> list[np.ndarray]:
+def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     """Return a relative factor per term, (q, q), from `MomentEquations` of each block by itself."""
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     moments = [_moments(*gram.level_moments(k), gram, reml) for k in range(len(gram.blocks))]
@@ -76,7 +75,7 @@ class _Moments:
         return float(self.equations.variance(np.asarray(self.remainder), self.covariance))
 
 
-def _moments(A: np.ndarray, C: np.ndarray, gram: Gram | SparseGram, reml: bool) -> _Moments:
+def _moments(A: np.ndarray, C: np.ndarray, gram: Bases, reml: bool) -> _Moments:
     freedom = gram.n - gram.p if reml else gram.n
     equations = MomentEquations.of(A, C[:, :, :-1], freedom, reml=reml)
     c = C[:, :, -1]
@@ -85,7 +84,7 @@ def _moments(A: np.ndarray, C: np.ndarray, gram: Gram | SparseGram, reml: bool) 
     return _Moments(equations, equations.covariance(b.T @ b), 1.0 - float(explained))
 
 
-def _unexplained(moments: list[_Moments], gram: Gram | SparseGram) -> float:
+def _unexplained(moments: list[_Moments], gram: Bases) -> float:
     """Return σ²: what all blocks leave where they are orthogonal, else what the best one leaves."""
     total = gram.n - gram.p
     freedoms = [own.equations.freedom for own in moments]
@@ -250,7 +249,7 @@ def _ridged_inverse(A: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def further_starts(
-    gram: Gram, factors: Factors, *, sure: np.ndarray, worse_than_none: np.ndarray
+    gram: Bases, factors: Factors, *, sure: np.ndarray, worse_than_none: np.ndarray
 ) -> Iterator[tuple[Factors, np.ndarray]]:
     """Yield where else B searches may start, when what they have reached may be a local optimum.
 
@@ -294,7 +293,7 @@ def further_starts(
             yield tuple(start), doubtful
 
 
-def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+def _hidden(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
     """Yield, alone, the terms with an effect that the fixed ones nearly carry, and a factor for it.
 
     The levels' common part of such an effect tells of another variance than their differences do,
@@ -321,7 +320,7 @@ def _hidden(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
                 yield {term: lower_factor(root)}
 
 
-def _entangled(gram: Gram) -> Iterator[dict[int, np.ndarray]]:
+def _entangled(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
     """Yield the terms of a factor together whose columns are nearly one, with factors for them.
 
     ``(x || g)`` with x far off zero: what such effects do by themselves tells of small variances,
