@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.sums.by_level import level_gram, level_products
+from pymackay.model.by_level import level_gram, level_products
 from pymackay.plots.canvas import (
     BLUE,
     GREY,

@@ -14,8 +14,8 @@ import tensorflow as tf
 from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
+from pymackay.model.by_level import chunks
 from pymackay.model.model import Model
-from pymackay.model.sums.by_level import chunks
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.solver import Evaluation, Solver

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.errors import DataError
-from pymackay.model.sums.by_level import chunks
+from pymackay.model.by_level import chunks
 
 __all__ = [
     "TOLERANCE",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
-from pymackay.model.sums.by_level import chunks
+from pymackay.model.by_level import chunks
 
 __all__ = [
     "Column",

@@ -24,8 +24,8 @@ from pymackay.model.bases.scaling import (
     residual_response,
     term_basis,
 )
+from pymackay.model.by_level import chunks, level_gram, level_products
 from pymackay.model.model import Model
-from pymackay.model.sums.by_level import chunks, level_gram, level_products
 
 __all__ = [
     "Bases",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from pymackay.model.by_level import level_gram, level_products
 from pymackay.model.model import Model
-from pymackay.model.sums.by_level import level_gram, level_products
 from pymackay.model.sums.gram import Bases, Block, Gram, find_bases, weighted_rows
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from pymackay.arguments import covariance_matrix, positive_number
 from pymackay.errors import ArgumentError
+from pymackay.model.by_level import level_gram
 from pymackay.model.model import Model, RandomTerm
-from pymackay.model.sums.by_level import level_gram
 
 __all__ = ["Coordinates", "WeightedArrays", "choose_coordinates", "weight_arrays"]
 
