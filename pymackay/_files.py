@@ -20,8 +20,6 @@ try:
 except ImportError:  # Windows, which removes no file that somebody holds open
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alone_in", "refused", "sums_path", "whole_file", "write_arrays", "write_whole"]
-
 _PREFIX, _SUFFIX = ".pymackay-", ".tmp"
 _CURE = "give a file in a folder that exists and that you may write to"
 

@@ -18,8 +18,6 @@ import numpy as np
 from pymackay.errors import RecordingError
 from pymackay.results import Fit
 
-__all__ = ["check_shapes", "check_type", "content_sha256"]
-
 
 def content_sha256(content: Mapping[str, Any]) -> str:
     """Return the checksum of JSON, over all that it holds but the checksum itself.

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from pymackay.errors import PymackayError
 
-__all__ = ["data_path", "r_reference_path"]
-
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -9,17 +9,6 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 
-__all__ = [
-    "covariance_matrix",
-    "flag",
-    "one_of",
-    "positive_by_name",
-    "positive_number",
-    "probability",
-    "random_generator",
-    "whole_number",
-]
-
 # A correlation matrix computed in float64 has eigenvalues down to about -q eps where the exact
 # one has 0; what is further below is not rounding.
 _NEGATIVE = 64 * float(np.finfo(np.float64).eps)

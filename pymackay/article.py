@@ -11,8 +11,6 @@ import pandas as pd
 import pymackay as pm
 from pymackay.sleepstudy import FORMULA, SleepReg
 
-__all__ = ["ArticleTable", "article_table", "run_listings"]
-
 _Key = tuple[str, str]
 _Values = dict[_Key, float]
 

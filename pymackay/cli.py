@@ -26,8 +26,6 @@ from pymackay.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["main"]
-
 _MODES = ("auto", "live", "recorded", "tight")
 _ENGINES = Path(__file__).parent / "adapters" / "engines"
 _CURE = (
@@ -166,7 +164,7 @@ class _Asked:
 
     def table(self, progress: Progress) -> pd.DataFrame:
         """Read the data, before TensorFlow is loaded: a wrong name is reported at once."""
-        from pymackay.tables import read_table
+        from pymackay.commands.tables import read_table
 
         progress.say(f"reading {self.data}")
         return read_table(self.data)
@@ -387,7 +385,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     The exit status is 0 if models can be fitted. R is optional.
     """
-    from pymackay.doctor import diagnose
+    from pymackay.commands.doctor import diagnose
 
     diagnosis = diagnose()
     click.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else str(diagnosis))

@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "ArgumentError",
-    "CollapseError",
-    "ConvergenceError",
-    "ConvergenceWarning",
-    "DataError",
-    "FormulaError",
-    "PymackayError",
-    "PymackayWarning",
-    "RError",
-    "RUnavailableError",
-    "RWarning",
-    "RecordingError",
-]
-
 
 class PymackayError(Exception):
     """Base of every error that a user can cause.

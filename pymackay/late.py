@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-__all__ = ["LateMethod"]
-
 
 class LateMethod:
     """A method that is a function of another module, imported when the method is first used.

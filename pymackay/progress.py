@@ -8,8 +8,6 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-__all__ = ["Progress", "bar"]
-
 _WIDTH = 30  # of a bar
 _PATIENCE = 2.0  # seconds before progress is shown unasked
 _PAUSE = 0.1  # seconds between two drawings of `tell`

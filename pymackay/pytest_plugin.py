@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pymackay.reference.asker import Asker
     from pymackay.reference.modes import Lme4
 
-__all__ = ["Parity"]
-
 _MODES = ("auto", "live", "recorded", "record", "tight")
 _EVENT = "lme4_parity"  # the user property that carries an outcome from a worker to the summary
 _CURE = "On a machine with R, record it: pytest --lme4=record"

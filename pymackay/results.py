@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import TermSummary
-from pymackay.covariance.varcorr import VarCorr
+from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
-
-__all__ = ["Convergence", "Engine", "Fit", "ModelSummary", "TermSummary"]
 
 GroupArrays = Mapping[str, np.ndarray]
 

@@ -18,8 +18,6 @@ from pymackay.solve.descent.effects import EffectsDescent, Training
 from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
 from pymackay.solve.loop.collapse import explain_collapse, reliabilities
 
-__all__ = ["FORMULA", "DirectSolution", "SleepReg"]
-
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 _COLUMNS = ("Reaction", "Days", "Subject")
 

@@ -20,8 +20,6 @@ from pymackay.reference.asker import Asker
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 
-__all__ = ["ParityFailure", "assert_parity", "judge"]
-
 
 class ParityFailure(AssertionError):
     """A fit that does not agree with its reference; the message says in what, and what to do.

@@ -15,8 +15,6 @@ from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
-__all__ = ["Context", "Converter", "Engine", "Kind", "defined_in"]
-
 
 @dataclass(frozen=True, eq=False)
 class Context:

@@ -13,8 +13,6 @@ from pymackay.adapters.naming import r_group, r_levels, r_names
 from pymackay.model.model import Model
 from pymackay.results import TermSummary
 
-__all__ = ["Groups"]
-
 
 class Groups:
     """Gives grouping factors and their levels R's names."""

@@ -11,18 +11,6 @@ import pandas as pd
 
 from pymackay.model.model import GroupingFactor, Model
 
-__all__ = [
-    "fixed_names",
-    "match_columns",
-    "match_factor",
-    "r_group",
-    "r_levels",
-    "r_name",
-    "r_names",
-    "renamed",
-    "terms_by_name",
-]
-
 _SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
 _INTERCEPT = {"intercept", "(intercept)", "const", "1"}
 _SEPARATORS = (":", "_", "/", ".")  # between the levels of crossed factors

@@ -19,8 +19,6 @@ from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
-__all__ = ["PARTS", "fit_from_parts"]
-
 PARTS: Mapping[str, str] = MappingProxyType(
     {
         "beta": "fixed effects: a Series, or a mapping from coefficient to number",

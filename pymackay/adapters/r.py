@@ -9,8 +9,6 @@ from pymackay.adapters.engine import Context, Engine, defined_in
 from pymackay.reference import lme4
 from pymackay.results import Fit
 
-__all__ = ["ENGINE"]
-
 
 def _read(obj: Any, context: Context) -> Fit:
     """Return the fit that R holds, its rows labelled as the data's where the response is theirs."""

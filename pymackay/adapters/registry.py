@@ -16,8 +16,6 @@ from pymackay.adapters.parts import fit_from_parts
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
-__all__ = ["as_fit", "engines", "fit_with", "register"]
-
 _FOLDER = "pymackay.adapters.engines"
 _registered: list[Engine] = []
 

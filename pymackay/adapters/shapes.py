@@ -14,19 +14,6 @@ from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 
-__all__ = [
-    "blocks",
-    "covariance",
-    "effects",
-    "matrix",
-    "optional",
-    "per_row",
-    "relative_factor",
-    "renamed",
-    "series",
-    "vector",
-]
-
 _INTERCEPT = "(Intercept)"
 
 

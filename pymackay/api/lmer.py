@@ -12,7 +12,6 @@ import pandas as pd
 from pymackay.arguments import flag
 from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError, ConvergenceWarning
-from pymackay.formula.specification import specify
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built, build_model, build_rows
@@ -23,8 +22,6 @@ from pymackay.solve.assemble import evaluate_at, without_rows
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.search.newton import Control
-
-__all__ = ["evaluate", "lmer"]
 
 ArrayLike = Any
 
@@ -111,8 +108,7 @@ def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built
     if is_source(data):
         saved = control.checkpoint if isinstance(control, IterativeControl) else None
         return sum_source(formula, data, arguments, checkpoint=saved)
-    table = Table(data)
-    return build_rows(specify(formula, table.names), table, arguments)
+    return build_rows(formula, Table(data), arguments)
 
 
 def evaluate(

@@ -22,8 +22,6 @@ from pymackay.solve.choose import choose, make_problem
 from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
 
-__all__ = ["mackay"]
-
 ArrayLike = Any
 
 

@@ -13,8 +13,6 @@ from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
-__all__ = ["lmer_many"]
-
 
 def lmer_many(
     formula: str,

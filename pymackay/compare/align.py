@@ -10,8 +10,6 @@ import pandas as pd
 from pymackay.covariance.layout import columns_in_group, lower_factor, split_theta
 from pymackay.results import Fit, ModelSummary, TermSummary
 
-__all__ = ["align", "map_theta", "match_terms", "term_key"]
-
 
 def term_key(term: TermSummary) -> tuple[str, frozenset[str]]:
     """Return what a term is matched by: its group and the set of its effects."""

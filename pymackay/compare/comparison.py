@@ -14,8 +14,6 @@ from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.late import LateMethod
 from pymackay.results import Fit
 
-__all__ = ["Comparison"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:

@@ -13,8 +13,6 @@ from pymackay.compare.tolerances import Tolerance
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
 
-__all__ = ["ILL_CONDITIONED", "criterion_blur", "forgive_rounding"]
-
 ILL_CONDITIONED = "the model is ill-conditioned: rounding moves the number so far"
 
 

@@ -11,15 +11,6 @@ from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.results import Fit
 
-__all__ = [
-    "VERDICTS",
-    "Decision",
-    "Meaning",
-    "criterion_resolution",
-    "criterion_tolerance",
-    "decide",
-]
-
 
 @dataclass(frozen=True)
 class Meaning:

@@ -13,13 +13,6 @@ from pymackay.compare.rows import Row, Ruler, in_units
 from pymackay.compare.tolerances import TOLERANCES, Tolerance
 from pymackay.results import Fit
 
-__all__ = [
-    "criterion_row",
-    "rounding",
-    "same_theta_rows",
-    "statistics_rows",
-]
-
 
 def criterion_row(ours: Fit, theirs: Fit, excess: float, tolerance: float) -> Row:
     """Compare the criteria of two optima: ours may be lower, never higher.

@@ -8,8 +8,6 @@ from pymackay.compare.offered import offers
 from pymackay.infer.gap.variance_gap import GAP_COLUMNS, variance_gap
 from pymackay.results import Fit
 
-__all__ = ["gaps", "no_gap"]
-
 
 def gaps(ours: tuple[Fit | None, ...], theirs: tuple[Fit | None, ...]) -> pd.DataFrame:
     """Return `pymackay.variance_gap` of both sides, told apart by the column ``fit``.

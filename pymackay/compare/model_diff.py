@@ -13,8 +13,6 @@ from pymackay.compare.offered import offers
 from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit, TermSummary
 
-__all__ = ["Difference", "diff_table", "model_diff"]
-
 _SHOWN = 5
 _EPS = 1e-12  # weights and offsets pass through text and a division at most
 

@@ -11,8 +11,6 @@ import pandas as pd
 
 from pymackay.results import Fit
 
-__all__ = ["UNNAMED", "completed", "first_offering", "offers", "unsaid"]
-
 # parts of a model that an engine may keep to itself, in words
 UNNAMED = {
     "terms": "its random-effects terms",

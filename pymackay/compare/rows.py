@@ -12,8 +12,6 @@ from pymackay.compare.offered import offers
 from pymackay.compare.tolerances import Tolerance
 from pymackay.results import Fit
 
-__all__ = ["TABLE_COLUMNS", "Row", "Ruler", "in_units", "rows_table"]
-
 
 @dataclass(frozen=True)
 class Row:

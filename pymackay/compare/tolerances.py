@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from pymackay.errors import ArgumentError
 
-__all__ = ["TOLERANCES", "Tolerance", "adjusted", "changes"]
-
 
 @dataclass(frozen=True)
 class Tolerance:

@@ -21,8 +21,6 @@ from pymackay.compare.tolerances import Tolerance, adjusted
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
-__all__ = ["compare"]
-
 
 def compare(
     fit: Fit, reference: Fit, *, tolerances: Mapping[str, float] | None = None

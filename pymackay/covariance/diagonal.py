@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["DIAGONAL"]
-
 
 class _Diagonal:
     """Diagonal covariance matrices (see `pymackay.covariance.structure.Structure`)."""

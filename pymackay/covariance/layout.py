@@ -9,39 +9,9 @@ from functools import cache
 import numpy as np
 
 from pymackay.covariance.structure import Structure
-
-__all__ = [
-    "TermLayout",
-    "TermSummary",
-    "columns_in_group",
-    "is_singular",
-    "lower_factor",
-    "lower_triangle",
-    "split_theta",
-    "symmetric_basis",
-    "theta_names",
-]
+from pymackay.covariance.varcorr import TermSummary
 
 SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
-
-
-@dataclass(frozen=True)
-class TermSummary:
-    """One random-effects term, as two engines must agree on it.
-
-    Attributes
-    ----------
-    name : str
-        Unique name, lme4's: ``"Subject"``, and ``"Subject.1"`` for the second term of a group.
-    group : str
-        The grouping factor: ``"Subject"``, ``"batch:cask"``.
-    effects : tuple of str
-        Names of the q effects: ``("(Intercept)", "Days")``.
-    """
-
-    name: str
-    group: str
-    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,11 +60,6 @@ class TermLayout:
     def elements(self, factor: np.ndarray) -> np.ndarray:
         """Return the elements of a lower-triangular `factor`, (..., q, q), in theta's order."""
         return factor[..., self.rows, self.columns]
-
-
-def lower_triangle(q: int) -> list[tuple[int, int]]:
-    """Return (row, column) of a lower triangle's elements, column by column: theta's order."""
-    return [(row, column) for column in range(q) for row in range(column, q)]
 
 
 def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
@@ -190,7 +155,8 @@ def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     """
     names = []
     for group, effects in terms:
-        for i, j in lower_triangle(len(effects)):
+        layout = TermLayout.of(len(effects), 0)
+        for i, j in zip(layout.rows.tolist(), layout.columns.tolist(), strict=True):
             middle = effects[i] if i == j else f"{effects[i]}.{effects[j]}"
             names.append(f"{group}.{middle}")
     return names

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["metric_roots", "root_of", "symmetric_power"]
-
 _NULL = 1e-12  # of the largest: an eigenvalue below it is zero, its direction without information
 
 

@@ -6,8 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["Structure"]
-
 
 class Structure(Protocol):
     """Covariance matrices that some of their elements determine, the others being zero.

@@ -1,4 +1,4 @@
-"""`VarCorr`: a term's covariance as standard deviations and correlations, and their labels."""
+"""`VarCorr`: a term's covariance as standard deviations and correlations; names and order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.covariance.layout import TermSummary, lower_triangle
 
-__all__ = ["VarCorr", "parameter_labels"]
+@dataclass(frozen=True)
+class TermSummary:
+    """One random-effects term, as two engines must agree on it.
+
+    Attributes
+    ----------
+    name : str
+        Unique name, lme4's: ``"Subject"``, and ``"Subject.1"`` for the second term of a group.
+    group : str
+        The grouping factor: ``"Subject"``, ``"batch:cask"``.
+    effects : tuple of str
+        Names of the q effects: ``("(Intercept)", "Days")``.
+    """
+
+    name: str
+    group: str
+    effects: tuple[str, ...]
+
+
+def lower_triangle(q: int) -> list[tuple[int, int]]:
+    """Return (row, column) of a lower triangle's elements, column by column: theta's order."""
+    return [(row, column) for column in range(q) for row in range(column, q)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,6 @@ from pymackay.formula.expression import (
 from pymackay.formula.lexer import fault
 from pymackay.formula.terms import Term, Terms, expand_terms
 
-__all__ = ["Bar", "expand_double_bars", "find_bars", "remove_bars"]
-
 _BARS = frozenset(["|", "||"])
 _TRANSPARENT = ("(", "+", "-")
 _JOINING = frozenset(["+", "-", "*", "/", ":", "%in%"])

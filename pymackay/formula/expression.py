@@ -8,22 +8,6 @@ from typing import TypeAlias
 
 from pymackay.formula.rtext import backtick, format_number, quote
 
-__all__ = [
-    "Call",
-    "Constant",
-    "Name",
-    "Node",
-    "Number",
-    "String",
-    "all_names",
-    "deparse",
-    "is_operator",
-    "left_spine",
-    "strip_parentheses",
-    "variable_name",
-    "walk",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Name:

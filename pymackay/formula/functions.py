@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pymackay.formula.expression import Call, is_operator
 from pymackay.formula.lexer import fault
 
-__all__ = ["FUNCTION_NAMES", "check_function", "near_names"]
-
 _LISTED = (
     "abs, acos, acosh, as.character, as.double, as.factor, as.integer, as.logical, as.numeric, "
     "as.ordered, asin, asinh, atan, atanh, bs, C, c, ceiling, cos, cosh, cut, droplevels, exp, "

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pymackay.errors import FormulaError
 from pymackay.formula.rtext import NAME
 
-__all__ = ["Token", "fault", "scan", "tokenize", "unquote"]
-
 
 @dataclass(frozen=True, slots=True)
 class Token:

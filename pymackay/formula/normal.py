@@ -8,8 +8,6 @@ from itertools import pairwise
 from pymackay.formula.lexer import scan, unquote
 from pymackay.formula.rtext import NAME
 
-__all__ = ["named_columns", "normal_formula"]
-
 
 def normal_formula(formula: str) -> str:
     """Return the formula with one space between its tokens, and names quoted only where they must.

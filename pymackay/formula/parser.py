@@ -10,8 +10,6 @@ from pymackay.formula.expression import Call, Constant, Name, Node, Number, Stri
 from pymackay.formula.lexer import Token, fault, tokenize
 from pymackay.formula.rtext import KEYWORDS
 
-__all__ = ["Formula", "parse_expression", "parse_formula"]
-
 MAX_DEPTH = 60
 """How deep an expression may nest; far beyond any model, far below Python's own limit."""
 

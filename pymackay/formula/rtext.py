@@ -6,17 +6,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "KEYWORDS",
-    "RESERVED",
-    "backtick",
-    "format_number",
-    "is_syntactic",
-    "make_names",
-    "make_unique",
-    "quote",
-]
-
 KEYWORDS = ("if", "else", "repeat", "while", "function", "for", "next", "break", "in")
 _CONSTANTS = ("TRUE", "FALSE", "NULL", "Inf", "NaN", "NA")
 _TYPED_NA = ("NA_integer_", "NA_real_", "NA_character_", "NA_complex_")

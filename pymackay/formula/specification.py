@@ -13,8 +13,6 @@ from pymackay.formula.lexer import fault
 from pymackay.formula.parser import Formula, parse_formula
 from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
 
-__all__ = ["Specification", "specify"]
-
 
 @dataclass(frozen=True)
 class Specification:
@@ -63,23 +61,17 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
     """
     if not isinstance(formula, str):
         parse_formula(formula)  # says what is wrong
-    taken = _taken_from_dot(formula)
-    dot = () if taken is None else tuple(name for name in columns if name not in taken)
-    return _specify(formula, dot)
+    return specification_of(formula, tuple(columns))
 
 
 @lru_cache(maxsize=512)
-def _taken_from_dot(text: str) -> frozenset[str] | None:
-    """Return the columns that ``.`` does not stand for, the response's; None without a ``.``."""
+def specification_of(text: str, columns: tuple[str, ...]) -> Specification:
+    """Return what `specify` does, at once where the same was asked before."""
     formula = parse_formula(text)
-    if "." not in all_names(formula.predictors):
-        return None
-    return frozenset(all_names(formula.response))
-
-
-@lru_cache(maxsize=512)
-def _specify(text: str, dot: tuple[str, ...]) -> Specification:
-    formula = parse_formula(text)
+    dot: tuple[str, ...] = ()  # the columns that it stands for: all but the response's
+    if "." in all_names(formula.predictors):
+        response = set(all_names(formula.response))
+        dot = tuple(name for name in columns if name not in response)
     for node in (*walk(formula.response), *walk(formula.predictors)):
         if isinstance(node, Call) and (node.names or not node.arguments):
             check_function(node, text)

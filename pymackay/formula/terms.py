@@ -20,8 +20,6 @@ from pymackay.formula.expression import (
 )
 from pymackay.formula.lexer import fault
 
-__all__ = ["CONTRASTS", "DUMMIES", "Term", "Terms", "Variable", "expand_terms", "list_variables"]
-
 CONTRASTS, DUMMIES = 1, 2
 """How a factor enters a term: by its contrasts, or by one column for each level."""
 

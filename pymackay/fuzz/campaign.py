@@ -14,8 +14,6 @@ from pymackay.fuzz.judge import Outcome, judge_model
 from pymackay.fuzz.shrink import shrink
 from pymackay.fuzz.store import made, store
 
-__all__ = ["Disagreement", "Tally", "run"]
-
 
 @dataclass(frozen=True)
 class Disagreement:

@@ -18,16 +18,6 @@ import pandas as pd
 from pymackay.model.model import Model, RandomTerm
 from pymackay.results import Convergence, Engine, Fit
 
-__all__ = [
-    "DenseFit",
-    "dense_as_fit",
-    "dense_criterion",
-    "dense_fit",
-    "random_design",
-    "relative_blocks",
-    "theta_names",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class DenseFit:

@@ -16,8 +16,6 @@ from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.model.model import Model
 
-__all__ = ["Outcome", "judge_model"]
-
 _LOWER = 1e-6  # of the criterion: what the optimiser certifies
 _STEPS = (1e-3, 1e-1)
 _FEW, _SOME = 4, 10  # with more parameters, every tenth model is judged by a tightened lme4 too

@@ -12,8 +12,6 @@ import pandas as pd
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.judge import Outcome, judge_model
 
-__all__ = ["shrink"]
-
 
 def shrink(
     model: FuzzModel,

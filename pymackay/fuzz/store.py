@@ -13,8 +13,6 @@ from pymackay.errors import ArgumentError
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.judge import Outcome
 
-__all__ = ["load", "made", "store"]
-
 
 def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
     """Write a model and what came of it; return the path of the JSON file.

@@ -9,8 +9,6 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.solver import ExactSolver
 
-__all__ = ["check_fit", "dense_gram", "exact_solver", "model_of", "problem_of"]
-
 _ROWS = (
     "Fit a data frame of the rows that you need, or evaluate it at this fit's theta with "
     "pymackay.evaluate(formula, data, fit.theta)."

@@ -16,8 +16,6 @@ from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, fit_problem
 
-__all__ = ["ML_MESSAGE", "REML_MESSAGE", "refit", "refit_by"]
-
 ML_MESSAGE = "refitted by ML (instead of REML)"
 REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
 

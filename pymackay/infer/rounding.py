@@ -13,8 +13,6 @@ from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
 
-__all__ = ["shaken"]
-
 _DRAWS = 3
 _MOST = 2000  # columns beside the leading block's, of which a dense matrix is made
 

@@ -14,8 +14,6 @@ from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.formula.rtext import make_names, make_unique
 from pymackay.results import ModelSummary, TermSummary
 
-__all__ = ["GroupingFactor", "Model", "RandomTerm", "arrange_terms"]
-
 
 @dataclass(frozen=True, eq=False)
 class GroupingFactor:
@@ -241,3 +239,56 @@ def _numbers(name: str, values: np.ndarray, n: int) -> np.ndarray:
             f"{numbers.shape} and {np.count_nonzero(~np.isfinite(numbers))} that are not finite."
         )
     return numbers
+
+
+def level_gram(codes: np.ndarray, columns: np.ndarray, n_levels: int) -> np.ndarray:
+    """Return ``Z_j' Z_j`` of each level j.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray of int, shape (n,)
+        0-based level of each row.
+    columns : numpy.ndarray, shape (n, q)
+        Z.
+    n_levels : int
+        J.
+
+    Returns
+    -------
+    numpy.ndarray, shape (J, q, q)
+        Exactly symmetric.
+    """
+    codes = codes.astype(np.intp, copy=False)  # once, not in every bincount
+    q = columns.shape[1]
+    gram = np.empty((n_levels, q, q))
+    for a in range(q):
+        for b in range(a + 1):
+            gram[:, a, b] = np.bincount(codes, columns[:, a] * columns[:, b], n_levels)
+            gram[:, b, a] = gram[:, a, b]
+    return gram
+
+
+def level_products(
+    codes: np.ndarray, columns: np.ndarray, others: np.ndarray, n_levels: int
+) -> np.ndarray:
+    """Return ``Z_j' R_j`` of each level j.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray of int, shape (n,)
+        0-based level of each row.
+    columns, others : numpy.ndarray, shapes (n, q) and (n, k)
+        Z and R.
+    n_levels : int
+        J.
+
+    Returns
+    -------
+    numpy.ndarray, shape (J, q, k)
+    """
+    codes = codes.astype(np.intp, copy=False)
+    products = np.empty((n_levels, columns.shape[1], others.shape[1]))
+    for a, left in enumerate(columns.T):
+        for b, right in enumerate(others.T):
+            products[:, a, b] = np.bincount(codes, left * right, n_levels)
+    return products

@@ -13,28 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-__all__ = [
-    "BLUE",
-    "COLOURS",
-    "GREEN",
-    "GREY",
-    "MARKERS",
-    "SKY",
-    "VERMILION",
-    "axes_for",
-    "check_fit",
-    "check_level",
-    "choose_effect",
-    "choose_group",
-    "coefficient_label",
-    "fold",
-    "key_above",
-    "label_bars",
-    "label_rows",
-    "plain",
-    "shorten",
-]
-
 # Okabe, M., Ito, K. (2008). Color universal design.
 BLUE, SKY, GREEN, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#D55E00"
 GREY = "#8a8f98"  # seen on white and on black

@@ -14,8 +14,6 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["qq", "residuals", "scaled_residuals"]
-
 _MANY = 2000  # rows, from which on points hide one another
 _BINS = 20
 _FEWEST = 8  # rows of a bin that a mean is worth showing of

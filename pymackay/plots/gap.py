@@ -15,8 +15,6 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["variance_gap"]
-
 _LIGHT, _DARK = "#E69F00", "#1a1a1a"
 _NARROW = 0.09  # of the variance: a part too narrow for its number
 

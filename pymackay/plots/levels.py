@@ -24,8 +24,6 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["caterpillar"]
-
 _MANY = 200  # levels, from which on intervals make a band
 
 

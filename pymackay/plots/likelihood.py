@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from pymackay.infer.intervals.profile import Profile
 
-__all__ = ["zeta"]
-
 
 def zeta(
     profile: Profile, parm: str | None = None, *, level: float = 0.95, ax: Axes | None = None

@@ -23,8 +23,6 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["collapse", "trace"]
-
 _THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
 _LEAST = 1e-2  # a smaller s is drawn there
 _LINES = ("-", "--", "-.", ":")

@@ -13,8 +13,6 @@ from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, la
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["distances"]
-
 _NEEDED = ("stage", "quantity", "term", "distance", "tolerance", "ok")
 _LEAST, _MOST = 1e-12, 1e12  # of the tolerance: what is closer, or further, is drawn there
 _NAMES = {

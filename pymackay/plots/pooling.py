@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.model.by_level import level_gram, level_products
+from pymackay.model.model import level_gram, level_products
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
@@ -26,8 +26,6 @@ from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["no_pooling", "shrinkage"]
 
 _MANY = 200  # levels, from which on they are points without names
 _NO_RANK = 1e-10  # of a correlation matrix: a level that cannot tell its effects apart

@@ -14,8 +14,6 @@ import pandas as pd
 from pymackay.errors import RWarning
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
-__all__ = ["Answer", "fit_from_answer", "plain_answer"]
-
 Answer = dict[str, Any]
 
 

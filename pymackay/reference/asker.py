@@ -10,8 +10,6 @@ from pathlib import Path
 from pymackay.reference.question import Question
 from pymackay.reference.recorded import file_suffix
 
-__all__ = ["Asker", "file_name"]
-
 # in bytes; together with checksums and suffix a name stays under 255, the limit of file systems
 _LONGEST_NAME, _LONGEST_OWN, _LONGEST_FORMULA = 100, 40, 60
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from pymackay.reference.recorded import Recording
 
-__all__ = ["Change", "changes"]
-
 
 @dataclass(frozen=True)
 class Change:

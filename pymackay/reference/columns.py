@@ -12,8 +12,6 @@ import pandas as pd
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
 
-__all__ = ["NA_INTEGER", "NA_REAL", "Column", "Table", "level_name", "table"]
-
 NA_INTEGER = -(2**31)
 NA_REAL = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]  # R's NA, not a NaN
 _LARGEST_EXACT = 2**53

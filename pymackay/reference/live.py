@@ -15,8 +15,6 @@ from pymackay.reference.question import Question
 from pymackay.reference.r_session import Outcome, RObject, session
 from pymackay.results import Engine, Fit
 
-__all__ = ["LiveModel", "answer_of", "ask", "fit_of_mermod", "live_model", "mermod_of"]
-
 
 @dataclass(frozen=True)
 class LiveModel:

@@ -16,8 +16,6 @@ from pymackay.reference.r_session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
 from pymackay.results import Fit
 
-__all__ = ["available", "evaluate", "frame", "from_r", "lmer", "to_r", "versions"]
-
 Source = Literal["auto", "live", "recorded"]
 
 

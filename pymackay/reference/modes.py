@@ -17,8 +17,6 @@ from pymackay.reference.question import Question
 from pymackay.reference.recorded import RecordedStore, Recording, file_suffix
 from pymackay.results import Fit
 
-__all__ = ["MODES", "Lme4"]
-
 MODES = {
     "auto": "R where it is there, else recordings",
     "live": "R, and a failure where it is missing",

@@ -16,8 +16,6 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.reference.columns import Table, table
 
-__all__ = ["Question"]
-
 _TRUTHS = ("boolean",)
 _NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float")
 

@@ -11,18 +11,6 @@ from typing import Any
 
 from pymackay.errors import RUnavailableError
 
-__all__ = [
-    "GET_R",
-    "load_rpy2",
-    "r_calls_us",
-    "r_library",
-    "r_lock",
-    "rinterface",
-    "robject",
-    "start_r",
-    "started_by_r",
-]
-
 GET_R = (
     "To get R and lme4 run r_reference/install_r.sh from pymackay's repository; to get the bridge "
     "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "

@@ -14,8 +14,6 @@ import pandas as pd
 from pymackay.reference.columns import NA_INTEGER, Column, Table
 from pymackay.reference.r_bridge import rinterface
 
-__all__ = ["frame_to_pandas", "strings_to_python", "strings_to_r", "table_to_r"]
-
 _MANY_STRINGS = 1000  # from here on strings cross as one joined text: 4 µs each otherwise
 _SEPARATOR = "\x1f"
 

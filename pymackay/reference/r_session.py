@@ -30,8 +30,6 @@ from pymackay.reference.r_bridge import (
 from pymackay.reference.r_values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS
 
-__all__ = ["Outcome", "RObject", "RSession", "session", "why_unavailable"]
-
 STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
 INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
 

@@ -20,8 +20,6 @@ from pymackay.reference.r_frame import (
     table_to_r,
 )
 
-__all__ = ["to_python", "to_r"]
-
 
 def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
     """Return `value` as an R object.

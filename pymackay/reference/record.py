@@ -26,8 +26,6 @@ from pymackay.reference.r_session import session
 from pymackay.reference.recorded import FORMAT, content_sha256
 from pymackay.reference.scripts import script_hashes
 
-__all__ = ["listed_questions", "main", "record", "record_to", "recordings_written"]
-
 LONGEST_ROWS = 2000  # fitted values and residuals of more rows are left out
 LONGEST_BLOCKS = 20_000  # and so are condvar and pev of more numbers than these together
 _OPTIMA = ("default", "tight")

@@ -19,8 +19,6 @@ from pymackay.reference.question import Question
 from pymackay.reference.recording_format import FORMAT, LARGEST, Content
 from pymackay.results import Engine, Fit
 
-__all__ = ["FORMAT", "RecordedStore", "Recording", "content_sha256", "file_suffix"]
-
 HOW_TO_RECORD = "On a machine with R, make one with: python -m pymackay.reference.record"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-__all__ = ["FORMAT", "LARGEST", "Content"]
-
 FORMAT = 1
 LARGEST = 2**30  # bytes of a file; one of a million levels has a tenth
 

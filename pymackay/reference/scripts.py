@@ -7,8 +7,6 @@ from functools import cache
 
 from pymackay._resources import r_reference_path
 
-__all__ = ["ANSWER_SCRIPTS", "SCRIPTS", "script_hashes"]
-
 ANSWER_SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
 SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
 

@@ -14,24 +14,13 @@ import tensorflow as tf
 from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.solver import Evaluation, Solver
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
-
-__all__ = [
-    "Problem",
-    "assemble",
-    "evaluate_at",
-    "factors_from_theta",
-    "fit_problem",
-    "living_transforms",
-    "theta_from_factors",
-    "without_rows",
-]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,6 @@ from pymackay.solve.iterative.fit import IterativeSolver
 from pymackay.solve.search.newton import Control
 from pymackay.solve.solver import Solver
 
-__all__ = ["Choice", "choose", "fit_model", "make_problem", "remake_solver"]
-
 SOLVERS = ("auto", "exact", "iterative")
 
 _EVALUATIONS = 8  # what the exact search takes as a rule

@@ -23,19 +23,6 @@ from pymackay.errors import ConvergenceError
 from pymackay.model.sums.gram import Bases, Gram
 from pymackay.results import Convergence
 
-__all__ = [
-    "Elements",
-    "ErrorVariance",
-    "Evaluation",
-    "ExactSolver",
-    "NoDigits",
-    "Optimum",
-    "Solver",
-    "by_term",
-    "criterion_value",
-    "least_residual",
-]
-
 
 class NoDigits(ConvergenceError, np.linalg.LinAlgError):
     """At these variances float64 has no digits left: hardly a residual remains."""

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
-from pymackay.covariance.layout import TermLayout, lower_triangle, theta_names
+from pymackay.covariance.layout import TermLayout, theta_names
 from pymackay.covariance.roots import metric_roots, root_of, symmetric_power
-from pymackay.covariance.varcorr import VarCorr, parameter_labels
+from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
 from pymackay.results import TermSummary
 
 SHARED = "y ~ dose + base + (dose | ward) + (base | ward)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tolerances import tol
 
-from pymackay.model.by_level import level_gram, level_products
+from pymackay.model.model import level_gram, level_products
 
 
 def test_sums_of_levels_are_those_of_their_rows():

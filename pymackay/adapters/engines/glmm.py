@@ -13,8 +13,6 @@ from pymackay.adapters.engine import Context, Engine, defined_in
 from pymackay.adapters.naming import terms_by_name
 from pymackay.errors import ArgumentError
 
-__all__ = ["ENGINE"]
-
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``glmm.Fit``; Var(b | y) and the rows' labels are not among them.

@@ -14,8 +14,6 @@ from pymackay.adapters.engine import Context, Engine, defined_in
 from pymackay.adapters.naming import renamed, terms_by_name
 from pymackay.errors import ArgumentError
 
-__all__ = ["ENGINE"]
-
 _Rows = list[tuple[str, str, str, float, float]]
 
 

@@ -16,8 +16,6 @@ from pymackay.adapters.naming import fixed_names, match_factor, r_name, renamed,
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 
-__all__ = ["ENGINE"]
-
 _VARIANCES_ALONE = {"condvar covariances": "mixedlm gives the variances of the effects alone"}
 
 

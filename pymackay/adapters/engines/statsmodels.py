@@ -17,8 +17,6 @@ from pymackay.errors import ArgumentError
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model, RandomTerm
 
-__all__ = ["ENGINE"]
-
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
     """Return the parts of a ``MixedLMResults``; pev is not among them.

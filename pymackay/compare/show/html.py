@@ -18,8 +18,6 @@ from pymackay.compare.show.layout import Section, gap_lines, heads, sections
 from pymackay.compare.show.style import STYLE
 from pymackay.results import Fit
 
-__all__ = ["as_body", "as_fragment", "as_json", "to_json"]
-
 _NO_TEXT = 99  # a column that no table has
 
 

@@ -18,18 +18,6 @@ from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.results import Fit
 
-__all__ = [
-    "GapLine",
-    "Line",
-    "Section",
-    "gap_lines",
-    "heads",
-    "number",
-    "sections",
-    "size",
-    "theta_lines",
-]
-
 _FEW = 6  # coefficients that are shown with their standard errors
 _MANY = 12  # coefficients before only those furthest apart are shown
 

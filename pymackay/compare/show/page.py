@@ -15,8 +15,6 @@ from pymackay.compare.show.pictures import Album, draw_album
 from pymackay.compare.show.style import STYLE
 from pymackay.results import Fit
 
-__all__ = ["as_page", "to_html"]
-
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -15,8 +15,6 @@ from pymackay.compare.offered import offers
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
 
-__all__ = ["Album", "Picture", "draw_album"]
-
 _SIZE = (4.3, 3.2)  # inches: at 9 points readable on a phone and in two columns
 _MOST_EFFECTS = 4  # that have a picture each
 

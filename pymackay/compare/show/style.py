@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["STYLE"]
-
 # Colours are the report's variables, so that pictures follow them too (see pictures.py).
 STYLE = """
 .pymackay{--ink:#1c2430;--soft:#566070;--line:#d9dee5;--paper:#ffffff;--shade:#f4f6f9;

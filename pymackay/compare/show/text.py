@@ -11,8 +11,6 @@ from pymackay.compare.decision import VERDICTS
 from pymackay.compare.model_diff import Difference
 from pymackay.compare.show.layout import Line, gap_lines, heads, sections, size, theta_lines
 
-__all__ = ["as_failure", "as_sentence", "as_text"]
-
 _WIDTH = 96
 _LABEL = 39
 

@@ -15,8 +15,6 @@ from pymackay.solve.loop.ends import Collapse
 from pymackay.solve.loop.rounds import Round
 from pymackay.solve.loop.rules.rule import Rule
 
-__all__ = ["boundary_messages", "collapse_error", "describe_collapse"]
-
 _VANISHED = 1e-7  # share of a direction that its data determine, on its way to zero
 
 

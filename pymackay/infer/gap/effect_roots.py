@@ -8,8 +8,6 @@ import numpy as np
 
 from pymackay.results import Fit, TermSummary
 
-__all__ = ["GroupView", "TermView", "combination", "view_group"]
-
 _NULL = 1e-10  # of a correlation matrix: eigenvalue of a direction that is not there
 
 

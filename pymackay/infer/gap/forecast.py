@@ -28,8 +28,6 @@ from pymackay.solve.loop.collapse import SURVIVAL, signal_ratios
 from pymackay.solve.loop.rules.registry import known_rules
 from pymackay.solve.loop.rules.rule import Empirical, Rule
 
-__all__ = ["FORECAST_COLUMNS", "fixed_point", "forecast_collapse"]
-
 FORECAST_COLUMNS = ("term", "direction", "s", "survives", "kept", "theory", "error", "exact")
 
 _GONE = 1e-6  # share of its variance under which a direction is dead

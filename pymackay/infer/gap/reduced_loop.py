@@ -18,8 +18,6 @@ from pymackay.infer.gap.effect_roots import GroupView
 from pymackay.results import Fit
 from pymackay.solve.loop.rules.rule import Empirical
 
-__all__ = ["ReducedEnd", "averaged", "is_balanced", "run_reduced"]
-
 _ROUNDS = 20_000
 _DONE = 1e-12
 _BALANCED = 1e-7  # relative: information of two levels that counts as the same

@@ -17,8 +17,6 @@ import numpy as np
 from pymackay.infer.gap.effect_roots import view_group
 from pymackay.results import Fit
 
-__all__ = ["Strata", "find_strata", "run_strata"]
-
 _LARGE = 1e2  # a multiple of a term's sd that stands for infinity
 _LARGER = 1e5  # one that stands for infinity even beside _LARGE
 _FEW = 1e-2  # share of the contrasts that is taken for rounding

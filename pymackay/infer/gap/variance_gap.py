@@ -13,8 +13,6 @@ from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.results import Fit, TermSummary
 
-__all__ = ["GAP_COLUMNS", "variance_gap"]
-
 GAP_COLUMNS = (
     "term",
     "group",

@@ -24,8 +24,6 @@ from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
-__all__ = ["Bootstrap", "bootstrap"]
-
 _KINDS = {"parametric": parametric_draws, "residual": residual_draws}
 _METHODS = ("percentile", "basic", "norm")
 

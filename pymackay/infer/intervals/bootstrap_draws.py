@@ -12,8 +12,6 @@ from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.predict.simulate import simulate
 from pymackay.results import Fit
 
-__all__ = ["Draw", "drawn_portions", "parametric_draws", "residual_draws"]
-
 Draw = Callable[[int, np.random.Generator], np.ndarray]  # number of responses to (n, number)
 
 _ROW_CELLS = 4_000_000  # rows × responses drawn at a time

@@ -15,8 +15,6 @@ from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-__all__ = ["confint"]
-
 _HOW = {
     "profile": "profile likelihood",
     "wald": "normal, by standard errors",

@@ -9,8 +9,6 @@ import numpy as np
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.exact.derivatives import Derivatives, differentiate
 
-__all__ = ["Deviance", "LocalDeviance"]
-
 
 @dataclass(frozen=True, eq=False)
 class LocalDeviance:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pymackay.covariance.layout import lower_triangle
-from pymackay.covariance.varcorr import VarCorr, parameter_labels
+from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
-
-__all__ = ["Parameter", "choose", "list_parameters"]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
-__all__ = ["power"]
-
 _TESTS = {"z": "Wald z", "t": "Wald t", "lr": "likelihood-ratio"}
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 

@@ -16,8 +16,6 @@ from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
 
-__all__ = ["Profile", "curve_of", "ml_optimum", "profile"]
-
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
 
 

@@ -12,8 +12,6 @@ from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.trust_region import Ground, Modelled, Quadratics, descend
 
-__all__ = ["Curve", "CurvePoint"]
-
 _STEPS = 100
 _CONTROL = Control(max_iterations=_STEPS, spent=1e-11)  # what is left to gain, of the deviance
 _FLAT = 1e-6  # of the largest curvature: a coordinate's unit counts no less

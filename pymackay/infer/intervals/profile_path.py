@@ -17,8 +17,6 @@ from pymackay.infer.intervals.parameters import Parameter
 from pymackay.infer.significance.chain import bend, jacobian
 from pymackay.model.sums.gram import Gram
 
-__all__ = ["Path", "PathPoint"]
-
 
 @dataclass(frozen=True, eq=False)
 class PathPoint:

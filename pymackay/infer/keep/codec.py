@@ -19,8 +19,6 @@ from pymackay.model.model import GroupingFactor, RandomTerm
 from pymackay.results import Convergence, Engine, ModelSummary, TermSummary
 from pymackay.solve.iterative.control import IterativeControl
 
-__all__ = ["Decoder", "Encoder"]
-
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (

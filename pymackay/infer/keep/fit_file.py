@@ -25,8 +25,6 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
 from pymackay.solve.choose import free_memory, remake_solver
 
-__all__ = ["FORMAT", "VERSION", "load_fit", "save"]
-
 FORMAT = "pymackay fit"
 VERSION = 1
 MANIFEST = "manifest.json"

@@ -15,8 +15,6 @@ from pymackay.model.design.build import Blueprint
 from pymackay.model.design.side import SideBlueprint
 from pymackay.model.model import Model
 
-__all__ = ["decode_model", "encode_model"]
-
 _MODEL = tuple(f.name for f in fields(Model) if f.name not in ("blueprint", "given"))
 _SIDE = tuple(field.name for field in fields(SideBlueprint) if field.name != "terms")
 _READ_AGAIN = ("specification", "fixed", "bars", "random")

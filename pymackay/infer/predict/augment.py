@@ -15,8 +15,6 @@ from pymackay.model.columns.column import Factor, Numeric
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
-__all__ = ["augment", "hat_values"]
-
 
 def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the rows of the model with fitted values, residuals and influence.

@@ -8,8 +8,6 @@ from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, factors_from_theta
 
-__all__ = ["condvar_error"]
-
 
 def condvar_error(fit: Fit) -> dict[str, np.ndarray]:
     """Return the Monte-Carlo standard errors of the diagonals of `fit.condvar` and `fit.pev`.

@@ -10,13 +10,11 @@ import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, living_transforms
 from pymackay.solve.exact.eliminated import Eliminated
-
-__all__ = ["JointCovariance"]
 
 _CELLS = 4_000_000  # of a dense intermediate: rows are taken in chunks of this size
 

@@ -16,8 +16,6 @@ from pymackay.infer.problem import check_fit, model_of, problem_of
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
-__all__ = ["predict"]
-
 INTERVALS = ("confidence", "prediction")
 _NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 

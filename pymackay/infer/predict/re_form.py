@@ -15,8 +15,6 @@ from pymackay.formula.terms import DUMMIES, Terms
 from pymackay.model.design.side import SideBlueprint
 from pymackay.model.model import Model
 
-__all__ = ["chosen_effects"]
-
 _INTERCEPT = "(Intercept)"
 _CURE = (
     "give None for all random effects, '~0' or False for none, or a formula of random terms such "

@@ -18,8 +18,6 @@ from pymackay.model.design.new_data import NewDesign, build_new
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
-__all__ = ["Rows", "effects_of_terms", "make_rows", "own_rows", "weights_of_rows"]
-
 _SHOWN = 12
 
 

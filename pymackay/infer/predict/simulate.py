@@ -16,8 +16,6 @@ from pymackay.infer.problem import model_of
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
-__all__ = ["simulate"]
-
 
 def simulate(
     fit: Fit,

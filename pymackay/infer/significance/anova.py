@@ -16,8 +16,6 @@ from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-__all__ = ["anova"]
-
 _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 

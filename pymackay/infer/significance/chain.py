@@ -6,8 +6,6 @@ import numpy as np
 
 from pymackay.covariance.layout import TermLayout
 
-__all__ = ["bend", "jacobian"]
-
 
 def jacobian(inverse: np.ndarray, factor: np.ndarray, layout: TermLayout) -> np.ndarray:
     """Return the derivatives of a term's G by the elements of its lower factor M, (m, m).

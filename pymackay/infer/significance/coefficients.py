@@ -10,8 +10,6 @@ from pymackay.infer.significance.ddf import known
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-__all__ = ["coefficients", "t_columns"]
-
 
 def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.

@@ -18,8 +18,6 @@ from pymackay.infer.significance.ddf import Known, known
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-__all__ = ["F_COLUMNS", "contrast", "f_columns"]
-
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
 

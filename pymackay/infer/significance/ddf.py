@@ -11,8 +11,6 @@ from pymackay.infer.significance.precision import NormalPrecision, Precision
 from pymackay.infer.significance.satterthwaite import satterthwaite
 from pymackay.results import Fit
 
-__all__ = ["Known", "known"]
-
 _METHODS = ("Satterthwaite", "Kenward-Roger", "normal", "none")
 
 

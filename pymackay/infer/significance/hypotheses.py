@@ -19,8 +19,6 @@ from pymackay.model.design.build import Blueprint
 from pymackay.model.design.side import ModelMatrix, make_matrix
 from pymackay.model.model import Model
 
-__all__ = ["hypotheses"]
-
 _ZERO = 1e-8  # of a row's largest element: what is left of a row that depends on others
 _ROUNDING = 1e-11  # of a matrix's largest element: zeros but for rounding
 

@@ -17,8 +17,6 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
 
-__all__ = ["KenwardRoger", "kenward_roger"]
-
 _WHAT = "ddf='Kenward-Roger'"
 
 

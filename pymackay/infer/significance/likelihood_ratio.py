@@ -14,8 +14,6 @@ from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-__all__ = ["check_same_data", "likelihood_ratio"]
-
 _SAME = 1e-9  # of the response's size: fitted + residual gives it back but for rounding
 
 

@@ -7,14 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = [
-    "FTest",
-    "NormalPrecision",
-    "Precision",
-    "independent_rows",
-    "inverse_where_known",
-]
-
 _FLAT = 1e-10  # scaled curvature under which the data do not determine a direction
 _RANK = float(np.sqrt(np.finfo(float).eps))
 

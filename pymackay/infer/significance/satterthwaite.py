@@ -14,8 +14,6 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import Derivatives, differentiate
 
-__all__ = ["Satterthwaite", "satterthwaite"]
-
 _WHAT = "ddf='Satterthwaite'"
 _SAME = 1e-8  # degrees of freedom nearer than this are averaged
 _RANK = float(np.sqrt(np.finfo(float).eps))

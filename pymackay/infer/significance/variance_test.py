@@ -17,8 +17,6 @@ from pymackay.results import Fit, TermSummary
 from pymackay.solve.choose import fit_model
 from pymackay.solve.solver import criterion_value
 
-__all__ = ["variance_test"]
-
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 

@@ -10,8 +10,6 @@ import pandas as pd
 from pymackay.infer.problem import model_of
 from pymackay.results import Fit
 
-__all__ = ["icc", "r2"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Parts:

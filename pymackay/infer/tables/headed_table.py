@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["HeadedTable"]
-
 
 class HeadedTable(pd.DataFrame):
     """A data frame with a heading and messages, which it prints.

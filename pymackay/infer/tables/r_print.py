@@ -7,16 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = [
-    "abbreviate",
-    "format_coefficients",
-    "format_numbers",
-    "format_p_values",
-    "print_matrix",
-    "significance",
-    "zap_small",
-]
-
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 
 

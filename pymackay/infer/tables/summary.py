@@ -22,8 +22,6 @@ from pymackay.infer.tables.r_print import (
 from pymackay.infer.tables.tidy import coefficient_table
 from pymackay.results import Fit
 
-__all__ = ["Summary", "fit_html", "summary"]
-
 _DIGITS = 4
 _MOST_CORRELATED = 12  # columns up to which R prints their correlations
 _QUANTILES = ("Min", "1Q", "Median", "3Q", "Max")

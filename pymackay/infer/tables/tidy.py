@@ -10,14 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pymackay.covariance.layout import lower_triangle
-from pymackay.covariance.varcorr import VarCorr
+from pymackay.covariance.varcorr import VarCorr, lower_triangle
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
-
-__all__ = ["coefficient_table", "glance", "tidy"]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 SCALES = ("sdcor", "vcov")

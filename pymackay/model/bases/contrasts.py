@@ -12,8 +12,6 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.model.bases.polynomial import orthonormal_polynomials
 from pymackay.model.columns.column import Contrasts
 
-__all__ = ["CONTRAST_KINDS", "default_contrasts", "make_contrasts"]
-
 MATRIX = "matrix"
 
 

@@ -9,13 +9,6 @@ import numpy as np
 
 from pymackay.model.bases.scaling import independent_columns
 
-__all__ = [
-    "PolynomialBasis",
-    "fit_polynomials",
-    "multivariate_exponents",
-    "orthonormal_polynomials",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class PolynomialBasis:

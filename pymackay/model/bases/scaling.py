@@ -17,18 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.errors import DataError
-from pymackay.model.by_level import chunks
-
-__all__ = [
-    "TOLERANCE",
-    "Basis",
-    "Response",
-    "basis_of_sums",
-    "fixed_basis",
-    "independent_columns",
-    "residual_response",
-    "term_basis",
-]
+from pymackay.model.columns.column import chunks
 
 TOLERANCE = 1e-7
 """A column is dropped when less than this part of its norm is left; lme4's value."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.interpolate import BSpline
 
-__all__ = ["BSplineBasis", "NaturalSplineBasis", "inner_knots"]
-
 
 def inner_knots(x: np.ndarray, count: int) -> np.ndarray:
     """Put `count` knots at equally spaced quantiles of `x` (R's quantiles of type 7)."""

@@ -20,8 +20,6 @@ from pymackay.model.columns.column import (
     renumber,
 )
 
-__all__ = ["Table", "is_dask", "is_source", "read_column", "read_text"]
-
 _R_INTEGER_MAX = 2**31 - 1
 
 

@@ -15,8 +15,6 @@ from pymackay.formula.terms import Terms
 from pymackay.model.columns.column import Column, Factor
 from pymackay.model.columns.table import Table, read_column
 
-__all__ = ["Arguments", "check_weights", "fixed_contrasts", "read_numbers", "read_truth"]
-
 
 @dataclass(frozen=True, eq=False)
 class Arguments:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
-from pymackay.formula.specification import Specification, specify
+from pymackay.formula.specification import Specification, specification_of, specify
 from pymackay.formula.terms import Terms
 from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.columns.column import Column, Contrasts, Factor, Numeric
@@ -25,17 +25,6 @@ from pymackay.model.design.frame import Frame, make_frame
 from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, make_side
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 from pymackay.model.sums.sparse_gram import SparseGram
-
-__all__ = [
-    "Blueprint",
-    "Built",
-    "FixedPart",
-    "RandomPart",
-    "build_fixed_part",
-    "build_model",
-    "build_rows",
-    "make_model",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,11 +143,14 @@ def build_model(
     """
     table = Table(data)
     arguments = Arguments(weights, offset, subset, contrasts)
-    return build_rows(specify(formula, table.names), table, arguments).model
+    return build_rows(formula, table, arguments).model
 
 
-def build_rows(specification: Specification, table: Table, arguments: Arguments) -> Built:
-    """Build the model of a formula that is read already; see `build_model`."""
+def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
+    """Build the model of a table's rows; see `build_model`."""
+    if not isinstance(formula, str):
+        specify(formula, ())  # says what is wrong
+    specification = specification_of(formula, tuple(table.names))
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
     fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)

@@ -35,15 +35,6 @@ from pymackay.model.functions.arithmetic import OPERATORS
 from pymackay.model.functions.call import Value, match_arguments
 from pymackay.model.functions.closed_list import find_function
 
-__all__ = [
-    "Evaluator",
-    "Frame",
-    "evaluate_variables",
-    "make_frame",
-    "read_extra",
-    "sum_offsets",
-]
-
 T = TypeVar("T")
 
 WEIGHTS, OFFSET = "(weights)", "(offset)"

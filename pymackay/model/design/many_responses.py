@@ -17,8 +17,6 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 
-__all__ = ["build_many"]
-
 _ROW = "(row)"  # stands in for the response: the number of the row, so that it tells what is kept
 _SHOWN = 5
 

@@ -18,8 +18,6 @@ from pymackay.model.design.build import Blueprint
 from pymackay.model.design.frame import Evaluator, evaluate_variables, read_extra, sum_offsets
 from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, with_levels
 
-__all__ = ["NewDesign", "build_new"]
-
 _UNKNOWN_LEVELS = (
     "'{name}' has levels in newdata that the model does not know: {unknown}; it knows {known}"
 )

@@ -27,17 +27,6 @@ from pymackay.model.columns.column import (
     recode,
 )
 
-__all__ = [
-    "Coding",
-    "ModelMatrix",
-    "SideBlueprint",
-    "effect_columns",
-    "group_rows",
-    "make_matrix",
-    "make_side",
-    "with_levels",
-]
-
 Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
 

@@ -16,8 +16,6 @@ from pymackay.model.columns.column import (
 )
 from pymackay.model.functions.call import Context, Value, kind_of, label_of, numbers
 
-__all__ = ["OPERATORS", "logical", "truth"]
-
 MAX_SEQUENCE = 10_000
 
 

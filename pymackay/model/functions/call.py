@@ -18,8 +18,6 @@ from pymackay.model.columns.column import (
     number_labels,
 )
 
-__all__ = ["Context", "Function", "Value", "match_arguments"]
-
 Scalar: TypeAlias = float | bool | str | None
 Value: TypeAlias = Column | Scalar | list[Any]
 """What an expression can be worth: a column, a constant, or a vector ``c(...)`` of constants."""

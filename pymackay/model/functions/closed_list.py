@@ -26,8 +26,6 @@ from pymackay.model.functions.call import (
 from pymackay.model.functions.of_bases import BASIS_FUNCTIONS
 from pymackay.model.functions.of_factors import FACTOR_FUNCTIONS, text_column
 
-__all__ = ["FUNCTIONS", "find_function"]
-
 
 def _elementwise(compute: Callable[[Any], Any]) -> Function:
     def body(context: Context, x: Value) -> Value:

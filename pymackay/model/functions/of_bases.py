@@ -19,8 +19,6 @@ from pymackay.model.functions.call import (
     flag,
 )
 
-__all__ = ["BASIS_FUNCTIONS"]
-
 MAX_DEGREE = 100
 
 

@@ -39,8 +39,6 @@ from pymackay.model.functions.call import (
     numbers,
 )
 
-__all__ = ["FACTOR_FUNCTIONS", "text_column"]
-
 
 def _categories(context: Context, value: Value) -> Factor:
     if not isinstance(value, Numeric | Factor):

@@ -12,7 +12,7 @@ import scipy.linalg
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
 from pymackay.model.bases.scaling import Basis, Response, basis_of_sums
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.model.design.build import Built, RandomPart, make_model
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
@@ -21,8 +21,6 @@ from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
-
-__all__ = ["Accumulator", "LevelSums"]
 
 _CHUNK = 1_000_000
 _TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram")

@@ -8,8 +8,6 @@ import numpy as np
 
 from pymackay.model.columns.column import number_labels
 
-__all__ = ["LevelKeys", "Levels"]
-
 Levels = tuple[str, ...] | np.ndarray
 """A partition's levels: labels, or numbers in rising order."""
 

@@ -17,7 +17,6 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.specification import Specification
 from pymackay.model.bases.scaling import fixed_basis
-from pymackay.model.by_level import level_gram, level_products
 from pymackay.model.columns.column import Column, Factor, Numeric, number_labels, number_levels
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
@@ -30,10 +29,9 @@ from pymackay.model.design.side import (
     make_side,
     with_levels,
 )
+from pymackay.model.model import level_gram, level_products
 from pymackay.model.stream.level_keys import Levels
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
-
-__all__ = ["GroupSums", "PartitionSums", "Plan", "make_plan", "sum_partition"]
 
 _UNKNOWN_LEVELS = (
     "'{name}' has levels that the first partition has not: {unknown}; put a row of every level "

@@ -20,8 +20,6 @@ from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
 
-__all__ = ["Reading", "digest_frame"]
-
 _FORMAT = 1  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
 _SHARE = 0.05  # of the time that saving may take

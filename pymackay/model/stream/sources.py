@@ -21,8 +21,6 @@ from pymackay.model.design.build import Built
 from pymackay.model.stream.partition import PartitionSums, Plan, make_plan, sum_partition
 from pymackay.model.stream.reading import Reading, digest_frame
 
-__all__ = ["sum_source"]
-
 _BATCH = 1_000_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again when its worker was lost
 

@@ -24,19 +24,8 @@ from pymackay.model.bases.scaling import (
     residual_response,
     term_basis,
 )
-from pymackay.model.by_level import chunks, level_gram, level_products
-from pymackay.model.model import Model
-
-__all__ = [
-    "Bases",
-    "Block",
-    "Gram",
-    "cross_products",
-    "find_bases",
-    "order_blocks",
-    "sparse_design",
-    "weighted_rows",
-]
+from pymackay.model.columns.column import chunks
+from pymackay.model.model import Model, level_gram, level_products
 
 _CHUNK = 262_144  # rows summed at a time: memory beyond the columns themselves stays bounded
 

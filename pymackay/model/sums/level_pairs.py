@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["GrowingPairs", "LevelPairs", "compact", "sum_pairs"]
-
 _WHOLE = 2.0**24  # up to here float32 holds every whole number
 
 

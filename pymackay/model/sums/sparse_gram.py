@@ -13,16 +13,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.by_level import level_gram, level_products
-from pymackay.model.model import Model
+from pymackay.model.model import Model, level_gram, level_products
 from pymackay.model.sums.gram import Bases, Block, Gram, find_bases, weighted_rows
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
-
-__all__ = [
-    "SparseGram",
-    "SparseSums",
-    "sparse_cross_products",
-]
 
 _CHUNK = 4_194_304  # rows summed at a time: memory beyond the columns themselves stays bounded
 

@@ -11,10 +11,7 @@ import numpy as np
 
 from pymackay.arguments import covariance_matrix, positive_number
 from pymackay.errors import ArgumentError
-from pymackay.model.by_level import level_gram
-from pymackay.model.model import Model, RandomTerm
-
-__all__ = ["Coordinates", "WeightedArrays", "choose_coordinates", "weight_arrays"]
+from pymackay.model.model import Model, RandomTerm, level_gram
 
 
 @dataclass(frozen=True, eq=False)

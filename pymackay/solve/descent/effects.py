@@ -17,8 +17,6 @@ from pymackay.model.model import Model, RandomTerm
 from pymackay.solve.descent.coordinates import choose_coordinates, weight_arrays
 from pymackay.solve.descent.step_rules import Point, Sgd, Slots, StepRule
 
-__all__ = ["EffectsDescent", "Training"]
-
 
 @dataclass(frozen=True)
 class Training:

@@ -8,8 +8,6 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-__all__ = ["Adam", "Point", "Sgd", "Slots", "StepRule"]
-
 Point = list[tf.Tensor]
 Slots = list[Point]
 Move = tuple[Point, Slots]

@@ -14,8 +14,6 @@ import scipy.sparse as sp
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.linalg.blas import product
 
-__all__ = ["Coupling", "DenseCoupling", "PairCoupling", "make_coupling"]
-
 # A pair costs about 2 ns, a multiply-add of a dense product 1/40 ns: pairs win below this share.
 _PAIR_SHARE = 0.025
 _MOST_PAIRS = 150_000_000

@@ -22,8 +22,6 @@ from pymackay.solve.solver import (
     criterion_value,
 )
 
-__all__ = ["Crossed"]
-
 # Multiply-adds for Z'PZ up to which the observed curvature, which saves iterations, is worth it.
 _EXACT_COST = 4e8
 # Share of well-determined effects above which a difference from the identity keeps its digits.

@@ -12,8 +12,6 @@ import numpy as np
 from pymackay.model.sums.gram import Block
 from pymackay.solve.linalg.blas import product
 
-__all__ = ["projected_gram", "trace_curvature"]
-
 
 def projected_gram(
     lead_H: np.ndarray, lead_E: np.ndarray, K: np.ndarray, Q: np.ndarray, U: np.ndarray

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated
 from pymackay.solve.exact.levels import is_regular
 from pymackay.solve.solver import Elements
-
-__all__ = ["Derivatives", "differentiate"]
 
 _CHUNK = 4096  # levels of the leading block taken at a time
 

@@ -25,8 +25,6 @@ from pymackay.solve.exact.coupling import Coupling
 from pymackay.solve.linalg import blas
 from pymackay.solve.solver import ErrorVariance
 
-__all__ = ["Eliminated", "LargeEffects"]
-
 _LARGE = 1.0  # relative sd of an effect of a whitened column
 
 

@@ -21,22 +21,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-__all__ = [
-    "LEVELS_FIRST",
-    "LEVELS_LAST",
-    "MOMENTS",
-    "Graph",
-    "Layout",
-    "batch_spec",
-    "choose_layout",
-    "eliminate",
-    "halves",
-    "is_regular",
-    "level_moments",
-    "moments",
-    "n_matrices",
-]
-
 _FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
 _REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividing keeps digits
 

@@ -39,8 +39,6 @@ from pymackay.solve.solver import (
     criterion_value,
 )
 
-__all__ = ["Exact", "OneBlock"]
-
 
 class Exact:
     """The exact solver: a kernel for one grouping factor, another one for several.

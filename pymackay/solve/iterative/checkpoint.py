@@ -14,8 +14,6 @@ from pymackay.covariance.layout import TermLayout
 from pymackay.errors import ArgumentError
 from pymackay.model.sums.sparse_gram import SparseGram
 
-__all__ = ["Checkpoint", "open_checkpoint"]
-
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:

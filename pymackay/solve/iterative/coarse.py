@@ -8,14 +8,13 @@ values give the columns W, and ``B⁻¹ + W (W'SW)⁻¹ W'`` is the precondition
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.cluster.vq import kmeans2, vq
 
 from pymackay.solve.iterative.conjugate import Operator
-from pymackay.solve.iterative.equations import Couplings
-
-__all__ = ["CoarseSpace"]
 
 _VECTORS = 16
 _CLUSTERS = 128  # of each block
@@ -32,19 +31,22 @@ class CoarseSpace:
 
     Parameters
     ----------
-    couplings : Couplings
+    blocks : sequence of (int, int)
+        Levels and effects per level of the blocks that are not eliminated, in order.
     schur, jacobi : callable
         Products with S, and with the inverse of its diagonal blocks.
     seed : int
     """
 
-    def __init__(self, couplings: Couplings, schur: Operator, jacobi: Operator, seed: int) -> None:
+    def __init__(
+        self, blocks: Sequence[tuple[int, int]], schur: Operator, jacobi: Operator, seed: int
+    ) -> None:
         rng = np.random.default_rng((seed, 1))
-        v = rng.standard_normal((couplings.size, _VECTORS)).astype(np.float32)
+        v = rng.standard_normal((sum(J * q for J, q in blocks), _VECTORS)).astype(np.float32)
         for _ in range(_SMOOTHING):
             v -= np.float32(_DAMPING) * jacobi(schur(v))
         spread = v.std(axis=0)
-        W = _columns(couplings, v / np.where(spread > 0.0, spread, 1.0), rng)
+        W = _columns(blocks, v / np.where(spread > 0.0, spread, 1.0), rng)
         coarse = W.T @ schur(W.toarray().astype(np.float32)).astype(np.float64)
         inverse = np.linalg.inv(0.5 * (coarse + coarse.T))
         self._parts = {
@@ -58,18 +60,20 @@ class CoarseSpace:
         return np.asarray(W @ (inverse @ (W.T @ r)))
 
 
-def _columns(couplings: Couplings, v: np.ndarray, rng: np.random.Generator) -> sp.csr_matrix:
+def _columns(
+    blocks: Sequence[tuple[int, int]], v: np.ndarray, rng: np.random.Generator
+) -> sp.csr_matrix:
     """Return W, shape (size, columns): each column one effect on the levels of one cluster."""
-    columns, first = np.empty(couplings.size, dtype=np.int64), 0
-    for block, span in zip(couplings.gram.blocks[1:], couplings.slices, strict=True):
-        features = v[span].reshape(block.n_levels, -1).astype(np.float64)
-        place = _clusters(features, rng)
-        own = place[:, None] * block.q + np.arange(block.q)
-        columns[span] = first + own.ravel()
-        first += (int(place.max()) + 1) * block.q
+    columns = np.empty(len(v), dtype=np.int64)
+    begin = first = 0  # of the block's effects, and of its columns
+    for J, q in blocks:
+        span = slice(begin, begin + J * q)
+        place = _clusters(v[span].reshape(J, -1).astype(np.float64), rng)
+        columns[span] = first + (place[:, None] * q + np.arange(q)).ravel()
+        begin, first = span.stop, first + (int(place.max()) + 1) * q
     sizes = np.bincount(columns)
-    shape = (couplings.size, len(sizes))
-    rows = np.arange(couplings.size)
+    shape = (len(v), len(sizes))
+    rows = np.arange(len(v))
     return sp.csr_matrix((1.0 / np.sqrt(sizes[columns]), (rows, columns)), shape=shape)
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Operator", "Solution", "conjugate_gradients"]
-
 Operator = Callable[[np.ndarray], np.ndarray]
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from pymackay.errors import ArgumentError
 
-__all__ = ["IterativeControl"]
-
 
 @dataclass(frozen=True)
 class IterativeControl:

@@ -14,12 +14,10 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.model.sums.level_pairs import LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.conjugate import Operator, Solution, conjugate_gradients
-
-__all__ = ["Couplings", "Equations", "block_times", "is_regular", "separate_parts"]
 
 _REGULAR = 1e-6  # ratio of a factor's singular values above which dividing by it keeps digits
 _FAINT = 1e-3  # share of a level's own move where the data say nothing: a direction always

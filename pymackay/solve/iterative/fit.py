@@ -31,8 +31,6 @@ from pymackay.solve.search.points import Certificates
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.solver import Optimum
 
-__all__ = ["IterativeSolver", "MonteCarlo", "monte_carlo"]
-
 _LIFT = 1e-4  # of the noise level: what a start on the boundary is moved off it by
 _DEAD = 1e-2  # sd along an axis, in noise levels, under which zero is tried
 _ZERO = 1e-6  # the same, that is rounding of steps which leave a zero alone

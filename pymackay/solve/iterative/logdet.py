@@ -9,8 +9,6 @@ import scipy.linalg
 
 from pymackay.solve.iterative.equations import Equations, block_times
 
-__all__ = ["LogDeterminant", "estimate_logdet"]
-
 _SMALL = 512  # effects up to which S is formed: it costs one product for each
 _MOST_STEPS = 80
 _SETTLED = 0.02  # of the Monte-Carlo error: further Lanczos steps would change less than that

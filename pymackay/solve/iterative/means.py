@@ -8,8 +8,6 @@ import numpy as np
 
 from pymackay.solve.iterative.equations import Equations, block_times, is_regular
 
-__all__ = ["Means", "quadratic_products", "solve_means"]
-
 
 @dataclass(frozen=True, eq=False)
 class Means:

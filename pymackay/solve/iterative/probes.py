@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Probes", "draw_probes", "draw_signs"]
-
 _UNITS = 64  # effects of small blocks, altogether, that get unit vectors
 
 

@@ -18,8 +18,6 @@ from pymackay.solve.search.points import Points, Values
 from pymackay.solve.search.start import noise_level
 from pymackay.solve.search.trust_region import Ground, descend
 
-__all__ = ["Point", "Search"]
-
 _NEAR = 1.0  # what a step is to gain, criterion units, under which its end is worth all digits
 _QUADRATIC = 1e-4  # the same, under which the decrement judges: the scores' rule has no more digits
 

@@ -23,8 +23,6 @@ from pymackay.solve.solver import (
     criterion_value,
 )
 
-__all__ = ["Estimate", "Iterative"]
-
 _MEAN_TOLERANCE = 1e-8  # of the residual, in float64: beta and b to seven digits
 _WORKING_TOLERANCE = 1e-6  # the average information steers the search, and scales error bars
 _LOOSE = 100.0  # what tolerances are multiplied by far from the optimum (probes: its root)
@@ -171,8 +169,9 @@ class Iterative:
             most,
         )
         if self._coarse is None and traces.iterations > _SLOW:
+            coupled = [(block.n_levels, block.q) for block in self.sums.blocks[1:]]
             self._coarse = CoarseSpace(
-                self.couplings, equations.schur, equations.jacobi, self.control.seed
+                coupled, equations.schur, equations.jacobi, self.control.seed
             )
         nu = self.sums.n - self.sums.p if self.reml else self.sums.n
         sigma2 = means.r2 / nu

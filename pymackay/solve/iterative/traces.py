@@ -24,8 +24,6 @@ import numpy as np
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes
 
-__all__ = ["Traces", "estimate_traces"]
-
 _BATCH = 16  # probes that share a product: their rows fill a cache line
 _WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
 _FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.by_level import chunks
+from pymackay.model.columns.column import chunks
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes, draw_signs
 from pymackay.solve.solver import ErrorVariance
-
-__all__ = ["EXACT_SIZE", "LEAST_PROBES", "conditional_variances"]
 
 EXACT_SIZE = 2048  # effects that are not eliminated up to which the variances are exact
 LEAST_PROBES = 64

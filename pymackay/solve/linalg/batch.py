@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["batch_first", "batch_last", "cholesky", "inverse_lower", "product"]
-
 
 def batch_last(X: np.ndarray) -> np.ndarray:
     """Move the axis of the batch from first to last: (B, a, b) to (a, b, B)."""

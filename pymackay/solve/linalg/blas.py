@@ -11,8 +11,6 @@ import numpy as np
 from scipy.linalg.blas import dgemm, dtrsm
 from scipy.linalg.lapack import dpotrf, dpotri, dsyevd
 
-__all__ = ["cholesky", "eigen", "product", "solve_lower", "symmetric_inverse"]
-
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return ``left @ right``, matrices, in C order."""

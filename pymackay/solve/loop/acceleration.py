@@ -17,8 +17,6 @@ from pymackay.solve.loop.boundary import drop_direction, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 from pymackay.solve.loop.rules.majorised import majorised_root
 
-__all__ = ["Accelerator", "Anderson"]
-
 _WEAK = 1e-2  # share of a direction that its data determine: below, might it be zero?
 _STRETCH = 4.0  # of the rule's step: the first that is tried when the acceleration fails
 _DEPTH = 8  # earlier rounds that an acceleration looks back on

@@ -9,15 +9,6 @@ import numpy as np
 from pymackay.covariance.roots import metric_roots
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = [
-    "DEAD",
-    "Direction",
-    "dead_combinations",
-    "drop_direction",
-    "is_singular_root",
-    "weakest_direction",
-]
-
 #: Share of a direction that its data determine, under which it is lost. A literal round squares
 #: it, so that every bound between rounding and 1e-9 is crossed in the same round; what is under
 #: it is set to zero before it underflows.

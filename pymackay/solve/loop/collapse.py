@@ -11,8 +11,6 @@ from pymackay.errors import CollapseError
 from pymackay.model.model import Model
 from pymackay.solve.descent.coordinates import WeightedArrays, weight_arrays
 
-__all__ = ["SURVIVAL", "explain_collapse", "reliabilities", "signal_ratios"]
-
 #: Smallest signal ratio with which a direction survives V ← cov(B̂): t ← (t / (1 + t))² s has a
 #: positive fixed point only from s = 4 on, where t* = 1.
 SURVIVAL = 4.0

@@ -11,8 +11,6 @@ from pymackay.results import Convergence
 from pymackay.solve.loop.boundary import DEAD, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 
-__all__ = ["Collapse", "Judge", "find_collapse"]
-
 _PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
 _NEARLY = 1e-6  # distance under which a standstill is put down to rounding
 _SETTLED = 1e-8  # distance at which a loop without a tolerance is said to have settled

@@ -13,8 +13,6 @@ from pymackay.solve.descent.effects import EffectsDescent
 from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
 from pymackay.solve.loop.rounds import Learned, State
 
-__all__ = ["make_learner"]
-
 _NAMED: dict[str, StepRule] = {"sgd": Sgd(), "adam": Adam()}
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from pymackay.covariance.layout import lower_factor
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.model.model import Model
-from pymackay.solve.loop.terms import TermMoments, TermRound
+from pymackay.solve.loop.terms import TermMoments as TermMoments  # where users find it
+from pymackay.solve.loop.terms import TermRound
 from pymackay.solve.solver import Evaluation, Solver
-
-__all__ = ["Learned", "Round", "State", "TermMoments", "TermRound", "solve_round"]
 
 _ROUNDING = 1e-14  # of a correlation that is zero
 

@@ -23,8 +23,6 @@ from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_r
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.search.newton import Control, optimise
 
-__all__ = ["LoopEnd", "Settings", "fit_of", "run_loop"]
-
 Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 

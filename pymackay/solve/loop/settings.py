@@ -28,8 +28,6 @@ from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.run import Callback, Settings
 from pymackay.solve.search.start import moment_start
 
-__all__ = ["make_settings", "starting_state"]
-
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
 _TOLERANCE = {"exact": 1e-9, "gradient": 1e-7}

@@ -21,8 +21,6 @@ from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.search.points import Values
 from pymackay.solve.solver import least_residual
 
-__all__ = ["evaluate_many"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Levels:

@@ -19,8 +19,6 @@ from pymackay.solve.many.fits import ManyFits
 from pymackay.solve.many.responses import Design
 from pymackay.solve.many.together import Answers, ManySolver
 
-__all__ = ["fit_many", "warn_of_uncertified"]
-
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
 _LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
 

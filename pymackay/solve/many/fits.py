@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import lower_triangle, split_theta
-from pymackay.covariance.varcorr import VarCorr, parameter_labels
+from pymackay.covariance.layout import split_theta
+from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
 from pymackay.results import TermSummary
-
-__all__ = ["ManyFits"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,8 +17,6 @@ from pymackay.covariance.layout import symmetric_basis
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.many.responses import Responses
 
-__all__ = ["Kinds", "ResponseSums"]
-
 _DIGITS = 12  # to which two levels must agree, of the largest element: rounding is below
 
 

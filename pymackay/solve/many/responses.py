@@ -11,8 +11,6 @@ from pymackay.model.bases.scaling import Response
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, sparse_design
 
-__all__ = ["Design", "Responses", "gram_of"]
-
 _EXACT = 1e-14  # of a response's size: a residual below it is rounding
 
 

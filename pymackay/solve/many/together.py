@@ -20,8 +20,6 @@ from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
 from pymackay.solve.solver import Optimum
 
-__all__ = ["Answers", "ManySolver"]
-
 _CONTROL = Control()
 
 Answers = dict[str, np.ndarray]  # the arrays of `ManyFits`, by their names

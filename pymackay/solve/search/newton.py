@@ -29,17 +29,6 @@ from pymackay.solve.search.start import further_starts, moment_start, noise_leve
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.solver import Optimum, Solver, criterion_value
 
-__all__ = [
-    "Control",
-    "Landscape",
-    "Optima",
-    "find_optima",
-    "find_optimum",
-    "keep_better",
-    "optimise",
-    "optimise_many",
-]
-
 
 class Landscape(Protocol):
     """What a search asks about B responses to one design."""

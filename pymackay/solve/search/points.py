@@ -20,8 +20,6 @@ from pymackay.covariance.layout import SINGULAR, TermLayout, lower_factor
 from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
 
-__all__ = ["Axes", "Certificates", "Factors", "Points", "Values", "in_axes", "rounding"]
-
 Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
 
 

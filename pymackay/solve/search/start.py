@@ -11,8 +11,6 @@ from pymackay.covariance.layout import TermLayout, lower_factor, symmetric_basis
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 
-__all__ = ["MomentEquations", "further_starts", "inside", "moment_start", "noise_level"]
-
 Factors = tuple[np.ndarray, ...]
 
 

@@ -18,8 +18,6 @@ from pymackay.solve.linalg.blas import eigen
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 
-__all__ = ["Batch", "Ground", "Modelled", "Quadratics", "descend"]
-
 _LARGE = 32  # rows from which eigenvectors are left to SciPy's BLAS, one matrix after the other
 
 

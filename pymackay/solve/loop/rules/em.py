@@ -9,8 +9,6 @@ from pymackay.solve.loop.rules.gamma import gamma_root
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = ["RULES"]
-
 
 def _em_root(term: TermRound) -> np.ndarray:
     """Return EM's update V ← (B̂'B̂ + Σ C)/J as the next root, F K, shape (q, q).

@@ -8,8 +8,6 @@ from pymackay.covariance.roots import metric_roots, symmetric_power
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = ["RULES", "gamma_root"]
-
 
 def gamma_root(term: TermRound) -> np.ndarray:
     """Return MacKay's update V ← Σ b̂²/γ for a matrix: the next root, A F, shape (q, q).

@@ -7,8 +7,6 @@ import numpy as np
 from pymackay.solve.loop.rules.rule import Empirical, Rule
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = ["RULES"]
-
 
 def _raw_root(term: TermRound) -> np.ndarray:
     """V ← cov(B̂): sample covariance about the mean, divisor J − 1 (Hinton's lecture, literally)."""

@@ -7,8 +7,6 @@ import numpy as np
 from pymackay.covariance.roots import metric_roots, symmetric_power
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = ["majorised_root"]
-
 
 def majorised_root(term: TermRound) -> np.ndarray:
     """Return the next root of the MM update, (q, q), which never raises the criterion.

@@ -11,8 +11,6 @@ from pymackay.covariance.roots import root_of
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.terms import TermMoments, TermRound
 
-__all__ = ["own_rule"]
-
 
 def own_rule(function: Callable[[TermMoments], object]) -> Rule:
     """Return the rule that a user's function stands for; the matrices it returns are checked."""

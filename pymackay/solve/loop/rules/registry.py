@@ -9,8 +9,6 @@ from pymackay.errors import ArgumentError
 from pymackay.solve.loop.rules.own import own_rule
 from pymackay.solve.loop.rules.rule import Rule
 
-__all__ = ["find_rule", "known_rules"]
-
 _FOLDER = "pymackay.solve.loop.rules"
 
 

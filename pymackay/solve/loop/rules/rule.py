@@ -19,8 +19,6 @@ import numpy as np
 
 from pymackay.solve.loop.terms import TermRound
 
-__all__ = ["Empirical", "Rule"]
-
 
 @dataclass(frozen=True)
 class Empirical:

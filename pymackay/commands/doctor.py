@@ -16,8 +16,6 @@ from pymackay._resources import r_reference_path
 from pymackay._version import __version__
 from pymackay.errors import PymackayError
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
-
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel")
 _FAST_BLAS = {
     "openblas": "OpenBLAS",
@@ -117,7 +115,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         (
             _python(),
-            Finding("pymackay", __version__, str(Path(__file__).parent)),
+            Finding("pymackay", __version__, str(Path(__file__).parents[1])),
             *(_library(name) for name in ("NumPy", "pandas", "SciPy")),
             _tensorflow(),
             _r(r),

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.commands.rds import read_rds
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
-from pymackay.rds import read_rds
-
-__all__ = ["read_table"]
 
 # R's read.csv takes NA and an empty field for missing; a level may well be called "None" or "null"
 _MISSING = ["", "NA", "NaN", "nan"]

@@ -17,8 +17,6 @@ import pandas as pd
 
 from pymackay.errors import DataError
 
-__all__ = ["read_rds"]
-
 _NOT_RDS = "is not a file that R's saveRDS wrote"
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,

@@ -1,0 +1,1 @@
+"""What the command line reads and says: tables from files, and what is installed."""
