@@ -14,7 +14,7 @@ import tensorflow as tf
 from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit

@@ -19,7 +19,7 @@ FORMULA = "rating ~ 1 + (1 | user) + (1 | item)"
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few rows be what a million are else."""
-    monkeypatch.setattr("pymackay.model.columns.column._ROWS", 1000)
+    monkeypatch.setattr("pymackay.model.bases.scaling._ROWS", 1000)
     monkeypatch.setattr("pymackay.model.design.side.SHARED", 1000)
     monkeypatch.setattr("pymackay.model.sums.sparse_gram._CHUNK", 3000)
 
@@ -50,7 +50,7 @@ def test_a_fit_adds_less_to_a_frame_than_four_times_its_columns(monkeypatch):
     data = pm.datasets.simulate_crossed(1_100_000, 2000, 1000, seed=1)
     data = data[["rating", "user", "item"]]
     columns = int(data.memory_usage(index=False).sum())
-    monkeypatch.setattr("pymackay.model.columns.column._ROWS", 100_000)
+    monkeypatch.setattr("pymackay.model.bases.scaling._ROWS", 100_000)
     monkeypatch.setattr("pymackay.model.sums.sparse_gram._CHUNK", 200_000)
     pm.lmer(FORMULA, data.head(50_000), solver="iterative")  # what is loaded once
     tracemalloc.start()

@@ -11,8 +11,7 @@ from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specify
 from pymackay.formula.terms import Terms
 from pymackay.infer.keep.codec import Decoder, Encoder
-from pymackay.model.design.build import Blueprint
-from pymackay.model.design.side import SideBlueprint
+from pymackay.model.design.side import Blueprint, SideBlueprint
 from pymackay.model.model import Model
 
 _MODEL = tuple(f.name for f in fields(Model) if f.name not in ("blueprint", "given"))

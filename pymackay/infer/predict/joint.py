@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, living_transforms

@@ -12,11 +12,10 @@ import numpy as np
 
 from pymackay.errors import PymackayError
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Term, Terms
-from pymackay.model.bases.contrasts import make_contrasts
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.columns.column import Column, Factor, Numeric
-from pymackay.model.design.build import Blueprint
-from pymackay.model.design.side import ModelMatrix, make_matrix
+from pymackay.model.columns.contrasts import make_contrasts
+from pymackay.model.design.side import Blueprint, ModelMatrix, make_matrix
 from pymackay.model.model import Model
 
 _ZERO = 1e-8  # of a row's largest element: what is left of a row that depends on others

@@ -1,1 +1,1 @@
-"""Bases of columns: contrasts, polynomials, splines, scaling and rank."""
+"""Bases of columns: polynomials, splines, scaling and rank."""

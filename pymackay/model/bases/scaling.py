@@ -10,6 +10,7 @@ units lose (response near 1e12, covariates of size 1e6, powers of a year).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,11 +18,11 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.errors import DataError
-from pymackay.model.columns.column import chunks
 
 TOLERANCE = 1e-7
 """A column is dropped when less than this part of its norm is left; lme4's value."""
 
+_ROWS = 1_048_576  # of a chunk: eight megabytes of numbers
 _SMALL = 100_000  # elements under which Householder QR is quicker than two Cholesky passes
 _SLANT = 1e-10  # departure of Q'Q from the identity that no answer can feel
 _RECOMPUTE = 1e-6  # of a squared norm: what is left below it is computed again, not updated
@@ -324,3 +325,18 @@ def _reflect(block: np.ndarray, norms: np.ndarray) -> None:
     again = positive & (remaining < _RECOMPUTE)
     if again.any():
         norms[again] = np.linalg.norm(rest[1:, again], axis=0)
+
+
+def chunks(n: int, size: int | None = None) -> Iterator[slice]:
+    """Yield slices that together are the rows 0 to n, about a million rows each.
+
+    What is computed on the way to a sum or a column stays as small as one of them.
+
+    Examples
+    --------
+    >>> list(chunks(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = _ROWS if size is None else size
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
+from pymackay.model.bases.scaling import chunks
 
-_ROWS = 1_048_576  # of a chunk: eight megabytes of numbers
 LOGICAL_LEVELS = ("FALSE", "TRUE")
 _EXACT_DIGITS = 10**15
 _DENSE = 4
@@ -322,18 +322,3 @@ def recode(factor: Factor, levels: Sequence[str]) -> tuple[np.ndarray, tuple[str
     used = levels_in_use(factor.codes, len(factor.levels))
     unknown = tuple(factor.levels[i] for i in used if factor.levels[i] not in known)
     return codes_among(factor.codes, factor.levels, levels), unknown
-
-
-def chunks(n: int, size: int | None = None) -> Iterator[slice]:
-    """Yield slices that together are the rows 0 to n, about a million rows each.
-
-    What is computed on the way to a sum or a column stays as small as one of them.
-
-    Examples
-    --------
-    >>> list(chunks(5, 2))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    step = _ROWS if size is None else size
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))

@@ -22,54 +22,15 @@ from pymackay.model.columns.column import Column, Contrasts, Factor, Numeric
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, fixed_contrasts
 from pymackay.model.design.frame import Frame, make_frame
-from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, make_side
+from pymackay.model.design.side import (
+    Blueprint,
+    SideBlueprint,
+    effect_columns,
+    group_rows,
+    make_side,
+)
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 from pymackay.model.sums.sparse_gram import SparseGram
-
-
-@dataclass(frozen=True, eq=False)
-class Blueprint:
-    """How a model was made from its data.
-
-    Attributes
-    ----------
-    specification : Specification
-        The formula, read.
-    memory : dict
-        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
-    fixed : SideBlueprint
-    kept : numpy.ndarray of int, shape (p,)
-        Columns of the full fixed design that were kept.
-    assign : numpy.ndarray of int, shape (p,)
-        The term of the fixed part that each column belongs to, from 1; 0 for the intercept.
-    bars : tuple of Bar
-        The model's random terms, in their order.
-    random : tuple of SideBlueprint
-        The left side of each.
-    levels : dict of str to tuple of str
-        Grouping factor to its levels.
-    offset : str or None
-        The argument `offset`, where it was an expression of columns.
-    offset_was_array : bool
-        Whether the argument `offset` was an array, which new data need anew.
-    """
-
-    specification: Specification
-    memory: dict[str, Any]
-    fixed: SideBlueprint
-    kept: np.ndarray
-    assign: np.ndarray
-    bars: tuple[Bar, ...]
-    random: tuple[SideBlueprint, ...]
-    levels: dict[str, tuple[str, ...]]
-    offset: str | None = None
-    offset_was_array: bool = False
-
-    @property
-    def term_labels(self) -> tuple[str, ...]:
-        """R's labels of the fixed part's terms; `assign` counts them from 1."""
-        terms = self.fixed.terms
-        return tuple(terms.label(term) for term in terms.terms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,14 @@ from pymackay.formula.bars import Bar
 from pymackay.formula.terms import list_variables
 from pymackay.model.columns.column import Column, Factor, Numeric, recode
 from pymackay.model.columns.table import Table
-from pymackay.model.design.build import Blueprint
 from pymackay.model.design.frame import Evaluator, evaluate_variables, read_extra, sum_offsets
-from pymackay.model.design.side import SideBlueprint, effect_columns, group_rows, with_levels
+from pymackay.model.design.side import (
+    Blueprint,
+    SideBlueprint,
+    effect_columns,
+    group_rows,
+    with_levels,
+)
 
 _UNKNOWN_LEVELS = (
     "'{name}' has levels in newdata that the model does not know: {unknown}; it knows {known}"

@@ -15,8 +15,8 @@ import numpy as np
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Call, Name, Node, variable_name
+from pymackay.formula.specification import Specification
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Terms
-from pymackay.model.bases.contrasts import default_contrasts, make_contrasts
 from pymackay.model.columns.column import (
     Column,
     Contrasts,
@@ -26,6 +26,7 @@ from pymackay.model.columns.column import (
     combine,
     recode,
 )
+from pymackay.model.columns.contrasts import default_contrasts, make_contrasts
 
 Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
@@ -85,6 +86,51 @@ class SideBlueprint:
     def matrix(self, columns: Mapping[str, Column], n: int) -> ModelMatrix:
         """Make the same columns for other rows, whose factors have the levels noted here."""
         return make_matrix(self.terms, columns, self.contrasts, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """How a model was made from its data.
+
+    Attributes
+    ----------
+    specification : Specification
+        The formula, read.
+    memory : dict
+        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
+    fixed : SideBlueprint
+    kept : numpy.ndarray of int, shape (p,)
+        Columns of the full fixed design that were kept.
+    assign : numpy.ndarray of int, shape (p,)
+        The term of the fixed part that each column belongs to, from 1; 0 for the intercept.
+    bars : tuple of Bar
+        The model's random terms, in their order.
+    random : tuple of SideBlueprint
+        The left side of each.
+    levels : dict of str to tuple of str
+        Grouping factor to its levels.
+    offset : str or None
+        The argument `offset`, where it was an expression of columns.
+    offset_was_array : bool
+        Whether the argument `offset` was an array, which new data need anew.
+    """
+
+    specification: Specification
+    memory: dict[str, Any]
+    fixed: SideBlueprint
+    kept: np.ndarray
+    assign: np.ndarray
+    bars: tuple[Bar, ...]
+    random: tuple[SideBlueprint, ...]
+    levels: dict[str, tuple[str, ...]]
+    offset: str | None = None
+    offset_was_array: bool = False
+
+    @property
+    def term_labels(self) -> tuple[str, ...]:
+        """R's labels of the fixed part's terms; `assign` counts them from 1."""
+        terms = self.fixed.terms
+        return tuple(terms.label(term) for term in terms.terms)
 
 
 def make_side(

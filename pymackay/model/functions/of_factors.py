@@ -10,12 +10,6 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.formula.expression import Name, Node, String
-from pymackay.model.bases.contrasts import (
-    MATRIX,
-    contrast_kind,
-    make_contrasts,
-    treatment_contrasts,
-)
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Contrasts,
@@ -25,6 +19,12 @@ from pymackay.model.columns.column import (
     codes_among,
     combine,
     drop_unused,
+)
+from pymackay.model.columns.contrasts import (
+    MATRIX,
+    contrast_kind,
+    make_contrasts,
+    treatment_contrasts,
 )
 from pymackay.model.functions.call import (
     Context,

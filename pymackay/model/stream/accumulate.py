@@ -11,8 +11,7 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis, Response, basis_of_sums
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import Basis, Response, basis_of_sums, chunks
 from pymackay.model.design.build import Built, RandomPart, make_model
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model

@@ -20,11 +20,11 @@ from pymackay.covariance.layout import TermLayout, split_theta
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
+    chunks,
     fixed_basis,
     residual_response,
     term_basis,
 )
-from pymackay.model.columns.column import chunks
 from pymackay.model.model import Model, level_gram, level_products
 
 _CHUNK = 262_144  # rows summed at a time: memory beyond the columns themselves stays bounded

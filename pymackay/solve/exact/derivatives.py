@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated

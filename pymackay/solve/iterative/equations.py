@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.model.sums.level_pairs import LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.conjugate import Operator, Solution, conjugate_gradients

@@ -23,8 +23,7 @@ from pymackay.results import Convergence
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.checkpoint import open_checkpoint
 from pymackay.solve.iterative.control import IterativeControl
-from pymackay.solve.iterative.search import Point, Search
-from pymackay.solve.iterative.solver import Iterative
+from pymackay.solve.iterative.solver import Iterative, Point, Search
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.search import limits
 from pymackay.solve.search.points import Certificates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from pymackay.model.columns.column import chunks
+from pymackay.model.bases.scaling import chunks
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes, draw_signs
