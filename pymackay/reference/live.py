@@ -12,6 +12,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError, RError
 from pymackay.reference.answer import Answer, fit_from_answer, plain_answer
 from pymackay.reference.question import Question
+from pymackay.reference.r_bridge import robject
 from pymackay.reference.r_session import Outcome, RObject, session
 from pymackay.results import Engine, Fit
 
@@ -55,7 +56,7 @@ class LiveModel:
 
     def mermod(self) -> Any:
         """Return the merMod itself, an rpy2 object."""
-        return session().wrap(session().call("mermod_behind", self.kept).value)
+        return robject(session().call("mermod_behind", self.kept).value)
 
     def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
         blocks = session().call("effect_variances", self.kept, uncertain_beta).value
@@ -131,7 +132,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
             f"fit: its criterion is {criterion!r}, and R gets {theirs!r} at the same theta. Pass "
             "the data, weights, offset, subset and contrasts that the fit was made with."
         )
-    return session().wrap(made.value["fit"])
+    return robject(made.value["fit"])
 
 
 def theta_for_r(theta: Any) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import locale
 import os
 import queue
 import signal
@@ -10,7 +12,7 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NoReturn
@@ -23,10 +25,9 @@ from pymackay.reference.r_bridge import (
     r_library,
     r_lock,
     rinterface,
-    robject,
-    start_r,
     started_by_r,
 )
+from pymackay.reference.r_start import start_r
 from pymackay.reference.r_values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS
 
@@ -157,15 +158,6 @@ class RSession:
         """Whether `value` is an R object as rpy2 holds it."""
         return isinstance(value, rinterface().sexp.Sexp)
 
-    def wrap(self, value: Any) -> Any:
-        """Return an R object as rpy2 offers it to its users."""
-
-        def wrapped() -> Any:
-            with r_lock():
-                return robject(value)
-
-        return self._submit(wrapped)
-
     def kept(self, number: int) -> RObject:
         """Return the handle of an object that an R function has kept."""
         return RObject(self, number)
@@ -176,10 +168,24 @@ class RSession:
             self._jobs.put(_Job(lambda: self._call("forget", [("", number)])))
 
     def _call(self, function: str, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        with r_lock():
+        with r_lock(), self._in_utf8():
             values = [self._resolve(value) for _, value in arguments]
             r_arguments = to_r(values, names=[name for name, _ in arguments])
             return to_python(self._scripts["run"](to_r(function), r_arguments))
+
+    @contextlib.contextmanager
+    def _in_utf8(self) -> Iterator[None]:
+        """Have R read and write UTF-8, and put the process's own locale back at the end."""
+        place = locale.setlocale(locale.LC_CTYPE)
+        if "utf" in place.lower():
+            yield
+            return
+        if not self._scripts["use_utf8"]()[0]:
+            warnings.warn("R found no UTF-8 locale; names beyond ASCII may not work", stacklevel=2)
+        try:
+            yield
+        finally:
+            self._scripts["use_ctype"](to_r(place))
 
     def _resolve(self, value: Any) -> Any:
         if not isinstance(value, RObject):
@@ -265,8 +271,6 @@ class RSession:
         scripts = base["new.env"](parent=interface.globalenv)
         for name in SCRIPTS:
             base["sys.source"](to_r(str(r_reference_path(name))), scripts)
-        if not scripts["use_utf8"]()[0]:
-            warnings.warn("R found no UTF-8 locale; names beyond ASCII may not work", stacklevel=2)
         self._scripts = scripts
         found = self._call("versions", [])["value"]
         self.libraries = {name: values[0] for name, values in found.items()}
