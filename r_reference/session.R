@@ -7,11 +7,17 @@ run <- function(name, arguments) {
   put_back <- as_r_comes()
   on.exit(put_back())
   outcome <- tryCatch(
-    list(status = "ok", value = listen(do.call(name, arguments), heard)),
+    list(status = "ok", value = listen(do.call(function_called(name), arguments), heard)),
     interrupt = function(condition) list(status = "interrupted"),
     error = function(condition) failure(condition)
   )
   c(outcome, list(warnings = heard$warnings, messages = heard$messages))
+}
+
+# A function of these scripts or of R, else one of the user's.
+function_called <- function(name) {
+  found <- get0(name, mode = "function")
+  if (is.null(found)) get(name, envir = globalenv(), mode = "function") else found
 }
 
 # Options on which a model or the names of its levels depend become R's own, and text is sorted by
@@ -24,9 +30,7 @@ as_r_comes <- function() {
   )
   places <- vapply(c("LC_COLLATE", "LC_NUMERIC"), Sys.getlocale, "")
   # R warns of any LC_NUMERIC but "C"
-  set <- function(name, place) {
-    if (Sys.getlocale(name) != place) suppressWarnings(Sys.setlocale(name, place))
-  }
+  set <- function(name, place) suppressWarnings(Sys.setlocale(name, place))
   for (name in names(places)) set(name, "C")
   function() {
     options(before)

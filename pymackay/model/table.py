@@ -10,6 +10,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.columns import Column, read_column
+from pymackay.reticulate import with_missing_of_r
 
 __all__ = ["Table"]
 
@@ -78,7 +79,7 @@ class Table:
             If the column holds what a model cannot use.
         """
         if name not in self.columns:
-            self.columns[name] = read_column(self.data[name], name)
+            self.columns[name] = read_column(with_missing_of_r(self.data[name], name), name)
         return self.columns[name]
 
 

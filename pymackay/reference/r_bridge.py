@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -14,7 +13,6 @@ __all__ = [
     "r_lock",
     "rinterface",
     "robject",
-    "started_by_r",
 ]
 
 GET_R = (
@@ -51,12 +49,6 @@ def robject(value: Any) -> Any:
         if conversion.get_conversion() is conversion.missingconverter:
             conversion.set_conversion(robjects.default_converter)
         return robjects.methods.RS4(value)
-
-
-def started_by_r() -> bool:
-    """Whether R runs this Python, as reticulate has it, and says so in the environment."""
-    said = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
-    return f"PID={os.getpid()}" in said
 
 
 def r_calls_us() -> bool:

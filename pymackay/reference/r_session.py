@@ -25,11 +25,11 @@ from pymackay.reference.r_bridge import (
     r_library,
     r_lock,
     rinterface,
-    started_by_r,
 )
 from pymackay.reference.r_start import start_r
 from pymackay.reference.r_values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS
+from pymackay.reticulate import started_by_r
 
 __all__ = ["Outcome", "RObject", "RSession", "session", "why_unavailable"]
 
@@ -268,7 +268,7 @@ class RSession:
             base["loadNamespace"](to_r("lme4"))
         except interface.embedded.RRuntimeError as error:
             raise RUnavailableError(f"R cannot load lme4: {_tidy(str(error))}. {GET_R}") from None
-        scripts = base["new.env"](parent=interface.globalenv)
+        scripts = base["new.env"](parent=base)  # so that nothing of the user's is in the way
         for name in SCRIPTS:
             base["sys.source"](to_r(str(r_reference_path(name))), scripts)
         self._scripts = scripts

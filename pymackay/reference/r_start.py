@@ -15,7 +15,8 @@ from typing import Any
 
 from pymackay._resources import r_reference_path
 from pymackay.errors import RUnavailableError, RWarning
-from pymackay.reference.r_bridge import GET_R, rinterface, started_by_r
+from pymackay.reference.r_bridge import GET_R, rinterface
+from pymackay.reticulate import started_by_r
 
 __all__ = ["profile_set_aside", "start_r", "why_no_home"]
 
@@ -129,7 +130,7 @@ def profile_set_aside() -> Iterator[Path | None]:
 def _read_profile(interface: Any, profile: Path | None) -> None:
     """Have R read the user's start-up file, and show Python the environment that R has then."""
     base, text = interface.baseenv, interface.StrSexpVector
-    functions = base["new.env"]()
+    functions = base["new.env"](parent=base)
     base["sys.source"](text([str(r_reference_path("profile.R"))]), functions)
     if profile is not None:
         (stopped,) = functions["read_profile"](text([str(profile)]))
