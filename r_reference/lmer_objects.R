@@ -24,7 +24,7 @@ answer_of_mermod <- function(fit) {
   c(answer_and_keep(fit, question_of(fit)), list(
     formula = deparse1(stats::formula(fit)),
     reml = lme4::isREML(fit),
-    row_names = row_names(fit@frame)
+    row_names = row_names(fit)
   ))
 }
 
@@ -48,13 +48,13 @@ question_of <- function(fit) {
   question
 }
 
-# The names of the rows of a model frame. R makes text of numbers where a subset had missing values,
-# which it then drops.
-row_names <- function(frame) {
-  rows <- attr(frame, "row.names")
-  dropped <- names(attr(frame, "na.action"))
-  numbers <- is.character(rows) && any(grepl("^NA(\\.[0-9]+)?$", dropped)) &&
-    all(grepl("^[0-9]+$", rows))
+# The names of the rows of a fit. R makes text of numbers where lmer()'s subset had missing values,
+# whose rows it then drops.
+row_names <- function(fit) {
+  rows <- attr(fit@frame, "row.names")
+  dropped <- names(attr(fit@frame, "na.action"))
+  numbers <- is.character(rows) && !is.null(fit@call$subset) &&
+    any(grepl("^NA(\\.[0-9]+)?$", dropped)) && all(grepl("^[0-9]+$", rows))
   if (numbers) as.integer(rows) else rows
 }
 

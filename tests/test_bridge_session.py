@@ -43,10 +43,13 @@ def r() -> Iterator[Callable[[str], object]]:
     session()
     import rpy2.robjects as ro
 
-    options = ro.r("options()")
+    options, names = ro.r("options()"), ro.r("ls(globalenv(), all.names = TRUE)")
     yield ro.r
     ro.r("options")(options)
-    ro.r("rm(list = ls(globalenv(), all.names = TRUE), envir = globalenv())")
+    ro.r(
+        "function(names) rm(list = setdiff(ls(globalenv(), all.names = TRUE), names), "
+        "envir = globalenv())"
+    )(names)
 
 
 def criterion(formula: str, data: pd.DataFrame, **arguments: object) -> float:
@@ -188,6 +191,36 @@ def test_a_series_in_another_order_is_refused_by_every_question(data, name, colu
             ask()
 
 
+CONTRASTS = {
+    "short name": "sum",
+    "full name": "contr.helmert",
+    "matrix": np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]),
+    "named columns": pd.DataFrame({"low": [0.0, 1.0, 0.0], "middle": [0.0, 0.0, 1.0]}),
+    "levels in another order": pd.DataFrame(
+        {"low": [0.0, 0.0, 1.0], "middle": [1.0, 0.0, -0.5]}, index=["mid", "hi", "lo"]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_contrasts_mean_the_same_on_both_sides(data, kind) -> None:
+    given = {"arm": CONTRASTS[kind]}
+    ours = pm.lmer("score ~ arm + (1 | ward)", data, contrasts=given)
+    at = pm.lme4.evaluate(
+        "score ~ arm + (1 | ward)", data, ours.theta, contrasts=given, source="live"
+    )
+    assert list(at.beta.index) == list(ours.beta.index)
+    distance = abs(at.beta - ours.beta) / ours.std_error
+    assert distance.max() <= tol("statistic")
+
+
+def test_contrasts_of_other_levels_are_refused_on_both_sides(data) -> None:
+    given = {"arm": pd.DataFrame({"a": [0.0, 1.0, 2.0]}, index=["lo", "mid", "top"])}
+    for fit in (pm.lmer, pm.lme4.lmer):
+        with pytest.raises(pm.ArgumentError, match="contrasts of 'arm' have the rows"):
+            fit("score ~ arm + (1 | ward)", data, contrasts=given)
+
+
 # --- what stays behind
 
 
@@ -202,9 +235,7 @@ def test_nothing_of_ours_stays_in_the_session(r, data) -> None:
     assert (list(r("ls(globalenv(), all.names = TRUE)")), list(r("search()"))) == before
     # and yet the merMod's call can be evaluated again
     (beta,) = r("function(m) lme4::fixef(update(m, . ~ . - dose))")(mermod)
-    smaller = pm.lmer(
-        "score ~ 1 + (1 | ward)", data, weights="prec", offset="base", subset="keep"
-    )
+    smaller = pm.lmer("score ~ 1 + (1 | ward)", data, weights="prec", offset="base", subset="keep")
     assert beta == pytest.approx(smaller.beta.iloc[0], abs=1e-4 * smaller.std_error.iloc[0])
     pm.lme4.to_r(fit, name="ours")
     assert list(r("ls(globalenv(), all.names = TRUE)")) == [*before[0], "ours"]

@@ -52,7 +52,8 @@ def lmer(
     subset : str or array of bool of shape (n,), optional
         An R expression, or which rows to keep; a Series has the index of `data`.
     contrasts : dict, optional
-        Column to the name of R's contrasts (``"contr.sum"``) or a matrix.
+        Column to the name of R's contrasts (``"contr.sum"``; ``"sum"`` does too), a matrix, or a
+        data frame: its columns name the contrasts, its index the levels.
     start : array of shape (m,), optional
         Theta to start from.
     control : dict, optional
@@ -198,7 +199,7 @@ def to_r(
 
 
 def frame(name: str) -> pd.DataFrame:
-    """Return a data frame of R's global environment as a pandas one.
+    """Return a data frame that R holds as a pandas one.
 
     A factor becomes a categorical with the same levels in the same order; integers and truth
     values of which some are NA become ``Int64`` and ``boolean``; text is text; dates, times and

@@ -29,6 +29,7 @@ _TOKEN = re.compile(
       | (?P<operator>%[^%]*%|\|\||&&|<=|>=|==|!=|<-|:::?|\*\*|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # that R's names of contrasts end in
 _PER_ROW = ("weights", "offset", "subset")
 _NUMBERS = (("double", "integer"), "numbers")
 _PLAIN_NAME = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
@@ -48,7 +49,8 @@ class Question:
     subset : str, array of bool of shape (n,), or None
         An R expression, or which rows to keep; a Series has the data's index.
     contrasts : mapping of str to str or matrix, or None
-        Column to the name of R's contrasts, or a matrix levels × columns.
+        Column to the name of R's contrasts, or a matrix levels × columns; a data frame names its
+        columns and, unless its index is a range, its levels.
     start : array of shape (m,) or None
         Theta to start from.
     control : mapping or None
@@ -180,11 +182,17 @@ class Question:
             raise ArgumentError(f"{name}: {said} are expected, not values that are {column.kind}.")
         return column.values == 1 if name == "subset" else column.as_doubles()
 
-    def _scheme(self, column: str, scheme: Any) -> str | np.ndarray:
+    def _scheme(self, column: str, scheme: Any) -> str | np.ndarray | pd.DataFrame:
+        """Return contrasts by R's name, or as a matrix of levels × columns.
+
+        A data frame's columns name the contrasts; an index that holds the levels sets their order.
+        """
         if column not in self.data.columns:
             raise DataError(f"contrasts: the data have no column {column!r}.")
         if isinstance(scheme, str):
-            return scheme
+            return f"contr.{scheme}" if scheme.lower() in _SHORT_NAMES else scheme
+        if isinstance(scheme, pd.DataFrame):
+            return self._in_level_order(column, scheme)
         matrix = _floats(f"contrasts of {column}", scheme)
         if matrix.ndim != 2:
             raise ArgumentError(
@@ -192,6 +200,21 @@ class Question:
                 f"not an array of shape {matrix.shape}."
             )
         return matrix
+
+    def _in_level_order(self, column: str, matrix: pd.DataFrame) -> pd.DataFrame:
+        _floats(f"contrasts of {column}", matrix)
+        matrix = matrix.rename(columns=str).astype(np.float64)
+        if isinstance(matrix.index, pd.RangeIndex):
+            return matrix
+        matrix = matrix.rename(index=str)
+        (factor,) = table(self.data, [column]).columns
+        levels = factor.levels or ("FALSE", "TRUE")
+        if not set(matrix.index) <= set(levels) or not matrix.index.is_unique:
+            raise ArgumentError(
+                f"contrasts of {column!r} have the rows {', '.join(matrix.index)}, but its levels "
+                f"are {', '.join(levels)}; name the rows by the levels, or reset the index."
+            )
+        return matrix.loc[[level for level in levels if level in matrix.index]]
 
 
 def normal_formula(formula: str) -> str:
@@ -237,6 +260,8 @@ def _json(value: Any) -> Any:
         return {"shape": list(value.shape), "sha256": hashlib.sha256(value.tobytes()).hexdigest()}
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, pd.DataFrame):
+        return {"columns": list(value.columns), "values": value.to_numpy().tolist()}
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in sorted(value.items())}
     if isinstance(value, list | tuple):

@@ -14,7 +14,14 @@ import pandas as pd
 from pymackay.reference.columns import NA_INTEGER, Column, Table
 from pymackay.reference.r_bridge import rinterface
 
-__all__ = ["frame_to_pandas", "labels_from_r", "labels_to_r", "strings_to_python", "strings_to_r", "table_to_r"]
+__all__ = [
+    "frame_to_pandas",
+    "labels_from_r",
+    "labels_to_r",
+    "strings_to_python",
+    "strings_to_r",
+    "table_to_r",
+]
 
 _MANY_STRINGS = 1000  # from here on strings cross as one joined text: 4 µs each otherwise
 _SEPARATOR = "\x1f"
@@ -66,7 +73,7 @@ def labels_to_r(index: pd.Index) -> list[str] | np.ndarray | None:
         return None
     if pd.api.types.is_integer_dtype(index.dtype):
         numbers = index.to_numpy(dtype=np.int64) + 1
-        fits = len(numbers) and NA_INTEGER < numbers.min() and numbers.max() < 2**31
+        fits = len(numbers) and numbers.min() > NA_INTEGER and numbers.max() < 2**31
         return numbers.astype(np.int32) if fits else None
     if pd.api.types.infer_dtype(index, skipna=False) == "string":
         return [str(label) for label in index]
@@ -140,7 +147,7 @@ def _numbers_to_pandas(column: Any, values: np.ndarray, classes: set[str]) -> An
         missing = whole == np.iinfo(np.int64).min
         return pd.arrays.IntegerArray(whole, missing) if missing.any() else whole
     if "Date" in classes:
-        return _moments(values * 86400.0, 1, "datetime64[s]")
+        return _moments(values, 86400, "datetime64[s]")
     if "difftime" in classes:
         return _moments(values, 10**6, "timedelta64[us]")
     if "POSIXct" in classes:
@@ -149,10 +156,10 @@ def _numbers_to_pandas(column: Any, values: np.ndarray, classes: set[str]) -> An
     return values
 
 
-def _moments(seconds: np.ndarray, ticks: int, dtype: str) -> np.ndarray:
-    """Return seconds as moments or durations, a tick being a part of a second; NaT for NaN."""
-    known = np.isfinite(seconds)
-    whole = np.round(np.where(known, seconds, 0.0) * ticks).astype(np.int64)
+def _moments(values: np.ndarray, ticks: int, dtype: str) -> np.ndarray:
+    """Return moments or durations of `ticks` units of `dtype` to one of `values`; NaT for NaN."""
+    known = np.isfinite(values)
+    whole = np.round(np.where(known, values, 0.0) * ticks).astype(np.int64)
     return np.where(known, whole.view(dtype), np.array("NaT", dtype=dtype))
 
 

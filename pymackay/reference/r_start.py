@@ -1,4 +1,4 @@
-"""Starting R: what it needs is looked for first, and what it changes in this process is put back."""
+"""Starting R: what it needs is looked for, and what it changes in the process is put back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 from pymackay._resources import r_reference_path
 from pymackay.errors import RUnavailableError, RWarning
 from pymackay.reference.r_bridge import GET_R, rinterface
-from pymackay.reticulate import started_by_r
 
 __all__ = ["profile_set_aside", "start_r", "why_no_home"]
 
@@ -56,7 +55,8 @@ def start_r() -> Any:
         raise RUnavailableError(problem)
     with _process_put_back(), profile_set_aside() as profile:
         interface = _load_rpy2()
-        ours = not (interface.embedded.isinitialized() or started_by_r())
+        embedded = interface.embedded
+        ours = not (embedded.isinitialized() or embedded.is_r_externally_initialized())
         with warnings.catch_warnings():
             # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of by `RSession`
             warnings.simplefilter("ignore")
@@ -88,11 +88,13 @@ def _load_rpy2() -> Any:
 
 @contextlib.contextmanager
 def _process_put_back() -> Iterator[None]:
-    """Put the environment, but for R's own part, locale, time zone and directory back at the end."""
+    """Put environment (but for R's own part), locale, time zone and directory back at the end."""
     environment = dict(os.environ)
     numbers = [getattr(locale, name) for name in _LOCALES if hasattr(locale, name)]
     places = {number: locale.setlocale(number) for number in numbers}
-    directory = os.getcwd()
+    directory = None
+    with contextlib.suppress(FileNotFoundError):  # it may have been removed
+        directory = os.getcwd()
     try:
         yield
     finally:
@@ -103,7 +105,8 @@ def _process_put_back() -> Iterator[None]:
                 del os.environ[name]
         for number, place in places.items():
             locale.setlocale(number, place)
-        os.chdir(directory)
+        if directory is not None:
+            os.chdir(directory)
         if hasattr(time, "tzset"):  # not on Windows
             time.tzset()
 

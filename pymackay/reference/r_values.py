@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
@@ -28,9 +29,10 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
 
     Parameters
     ----------
-    value : None, bool, int, float, str, numpy.ndarray, Table, sequence or mapping
+    value : None, bool, int, float, str, numpy.ndarray, DataFrame, Table, sequence or mapping
         A sequence of strings becomes a character vector, any other sequence or mapping a list,
-        an array a vector or a matrix, a `Table` a data frame. An R object stays what it is.
+        an array a vector or a matrix, a data frame of numbers a matrix whose columns have names, a
+        `Table` a data frame. An R object stays what it is.
     names : sequence of str, optional
         Names of the elements of a list; an empty string names none.
 
@@ -50,6 +52,9 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
         return interface.StrSexpVector([value])
     if isinstance(value, Table):
         return table_to_r(value)
+    if isinstance(value, pd.DataFrame):
+        names_of = interface.ListSexpVector([interface.NULL, to_r(list(value.columns))])
+        return interface.baseenv["dimnames<-"](_numbers(value.to_numpy()), names_of)
     if isinstance(value, Mapping):
         return to_r(list(value.values()), names=[str(name) for name in value])
     if isinstance(value, Sequence):
