@@ -63,9 +63,7 @@ def _with_missing_integers(values: Any, name: str) -> Any:
 def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
     if dtype == np.bool_:
         lost = "holds truth values, of which R's NA arrives as True"
-    elif pd.api.types.is_string_dtype(dtype) and any(
-        isinstance(v, str) and v == "NA" for v in values
-    ):
+    elif pd.api.types.is_string_dtype(dtype) and _holds_text_na(values):
         lost = "holds the text 'NA', which R's missing text arrives as"
     else:
         return
@@ -75,3 +73,7 @@ def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
         PymackayWarning,
         stacklevel=2,
     )
+
+
+def _holds_text_na(values: Any) -> bool:
+    return any(isinstance(value, str) and value == "NA" for value in values)
