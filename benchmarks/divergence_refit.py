@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pymackay as pm
 from pymackay.errors import PymackayError
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 from pymackay.results import Fit
 
 __all__ = ["ENGINE", "lme4_version", "refitted"]

@@ -15,7 +15,7 @@ import pandas as pd
 
 import pymackay as pm
 from pymackay.reference.columns import table
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 
 __all__ = ["main"]
 

@@ -28,10 +28,14 @@ stopifnot(
   lme4::REMLcrit(ours) <= lme4::REMLcrit(theirs) + 1e-6
 )
 
-# A data frame may also be handed to Python by reticulate itself, which turns an integer NA into the
-# number -2147483648: where integers or truth values are missing, take frame().
+# A data frame may also be handed to Python by reticulate itself, which turns a missing truth value
+# into TRUE and a missing text into the text "NA": where values are missing, take frame().
 again <- pm$lmer(formula, cake)
 stopifnot(all.equal(py_to_r(again$criterion), py_to_r(fit$criterion), tolerance = 1e-12))
+
+# A merMod of R's goes to Python by its name: reticulate cannot hand it over.
+back <- pm$lme4$from_r("theirs")
+stopifnot(all.equal(py_to_r(back$criterion), lme4::REMLcrit(theirs), tolerance = 1e-12))
 
 # What else Python can do with the fit, it can be asked for from here.
 comparison <- pm$compare(fit, pm$lme4$lmer(formula, cake))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pymackay.errors import ArgumentError
 
@@ -162,3 +163,18 @@ def _numbers(name: str, value: object) -> np.ndarray:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{name} is {value!r}; it must hold numbers.") from error
+
+
+def check_labels(given: Any, labels: pd.Index, what: str) -> None:
+    """Refuse a Series with other labels than the table, or the same in another order.
+
+    Raises
+    ------
+    ArgumentError
+        Taken by position, its values would go to other rows.
+    """
+    if isinstance(given, pd.Series) and not given.index.equals(labels):
+        raise ArgumentError(
+            f"{what} is a Series with another index than the data; align it, or pass "
+            f"{what}.to_numpy() to go by position"
+        )

@@ -335,7 +335,7 @@ def fuzz(
 
 def _need_r() -> None:
     """Start R before the first model, so that a missing R is reported at once."""
-    from pymackay.reference.r_session import session
+    from pymackay.reference.r.session import session
 
     try:
         session()
@@ -370,7 +370,7 @@ def data() -> None:
 def article(ctx: click.Context) -> None:
     """Reproduce the numbers of the original article."""
     _load_engine()
-    from pymackay.article import article_table
+    from pymackay.commands.article import article_table
 
     table = article_table()
     click.echo(str(table))

@@ -1,6 +1,8 @@
 # What is told of a fit: plain lists of numbers and names, the same for every way it was fitted.
 
 answer <- function(fit) {
+  # else R pads what it says of rows with NA after na.exclude
+  attr(fit@frame, "na.action") <- NULL
   list(
     beta = named(lme4::fixef(fit)),
     vcov = as.matrix(stats::vcov(fit, correlation = FALSE)),
@@ -38,6 +40,13 @@ model_summary <- function(fit) {
   frame <- stats::model.frame(fit)
   X <- lme4::getME(fit, "X")
   cnms <- fit@cnms
+  weights <- if ("(weights)" %in% names(frame)) stats::weights(fit)
+  if (any(weights <= 0)) {
+    stop_argument(
+      "weights: ", sum(weights <= 0), " of ", length(weights), " are zero or negative, and positive ",
+      "ones are expected; take rows of weight zero out with subset"
+    )
+  }
   list(
     response = deparse1(stats::formula(fit)[[2L]]),
     rows = attr(frame, "row.names"),
@@ -48,7 +57,7 @@ model_summary <- function(fit) {
     levels = lapply(as.list(lme4::getME(fit, "flist")), levels),
     contrasts = contrast_names(attr(X, "contrasts")),
     dropped = as.character(names(attr(X, "col.dropped"))),
-    weights = if ("(weights)" %in% names(frame)) stats::weights(fit),
+    weights = weights,
     offset = if (!is.null(stats::model.offset(frame))) fit@resp$offset
   )
 }
@@ -103,7 +112,25 @@ ask <- function(formula, data, reml, arguments, how) {
   answer_of(question, how)
 }
 
-ask_again <- function(kept_fit, how) answer_of(kept_fit$question, how)
+ask_again <- function(kept_fit, how) {
+  check_own_criterion(kept_fit)
+  answer_of(kept_fit$question, how)
+}
+
+# A fit from R may say another criterion than its own data give at its theta, as after lme4's refit().
+check_own_criterion <- function(kept_fit) {
+  if (isTRUE(kept_fit$question$checked)) return()
+  fit <- kept_fit$fit
+  said <- -2 * as.numeric(stats::logLik(fit))
+  here <- criterion_function(model_parts(kept_fit$question))(fit@theta)
+  if (!isTRUE(abs(here - said) <= 1e-6 * max(1, abs(said)))) {
+    stop_argument(
+      "theta: the fit cannot be evaluated. Its criterion is ", format(said, digits = 10), ", and ",
+      "its own data give ", format(here, digits = 10), " at its theta. Fit the model again in R"
+    )
+  }
+  kept_fit$question$checked <- TRUE
+}
 
 answer_of <- function(question, how) {
   fit <- if (is.list(how)) {

@@ -1,33 +1,47 @@
 # A question to lme4, its answer as a user of lmer() gets it, and the model at a given theta.
 
 # A question is an environment: the call to lmer() in parts, and the scope in which it is evaluated.
-# The call names what it needs by symbols of that scope, so that no data end up inside of it.
+# The call names what it needs by symbols of that scope, so that no data end up inside of it. The
+# scope knows nothing of the user's variables: see function_library().
 # `arguments` may hold
-#   weights, offset   a column's name, or numbers
+#   weights, offset   an R expression of columns as text, or numbers
 #   subset            an R expression as text, or logical
 #   contrasts         list: column -> name or matrix
 #   start             theta to start from
 #   control           list: arguments of lmerControl()
 # `symbols` gives the names under which things stand in the scope.
 new_question <- function(formula, data, reml, arguments,
-                         scope = new.env(parent = formula_library()),
                          symbols = function(name) paste0("model_", name)) {
   question <- new.env()
-  question$scope <- scope
-  assign(symbols("data"), data, envir = scope)
+  question$scope <- new.env(parent = baseenv())
+  assign(symbols("data"), data, envir = question$scope)
   question$call_arguments <- list(
-    formula = parse_formula(formula, scope), data = as.name(symbols("data")), REML = reml
+    formula = parse_formula(formula, question$scope), data = as.name(symbols("data")), REML = reml
   )
   for (name in names(arguments)) add_argument(question, name, arguments[[name]], symbols(name))
+  parent.env(question$scope) <- function_library(lmer_call(question))
+  check_rows(question, data)
   question
 }
 
-# Where a formula's functions are found: what is attached, and the spline bases.
-formula_library <- function() {
-  library <- new.env(parent = globalenv())
-  library$ns <- splines::ns
-  library$bs <- splines::bs
+# The functions that a call uses: R's own first, then those of what is attached. Functions alone, so
+# that no variable of the session stands in for a column which the data do not have.
+function_library <- function(call) {
+  library <- new.env(parent = baseenv())
+  # lmer() looks for a `weights` and an `offset` where it is called, if these are given
+  for (name in unique(c("weights", "offset", all.names(call)))) {
+    found <- find_function(name)
+    if (!is.null(found)) assign(name, found, envir = library)
+  }
   library
+}
+
+find_function <- function(name) {
+  if (exists(name, envir = baseenv(), mode = "function", inherits = FALSE)) return(NULL)
+  for (package in c("stats", "splines")) {
+    if (name %in% getNamespaceExports(package)) return(getExportedValue(package, name))
+  }
+  get0(name, envir = globalenv(), mode = "function")
 }
 
 parse_formula <- function(text, environment) {
@@ -41,14 +55,30 @@ parse_formula <- function(text, environment) {
 }
 
 add_argument <- function(question, name, value, symbol) {
-  question$call_arguments[[name]] <- switch(name,
-    weights = ,
-    offset = if (is.character(value)) as.name(value) else as.name(symbol),
-    subset = if (is.character(value)) str2lang(value) else as.name(symbol),
-    as.name(symbol)
-  )
+  expression <- name %in% c("weights", "offset", "subset") && is.character(value)
+  question$call_arguments[[name]] <- if (expression) parse_rows(name, value) else as.name(symbol)
   if (name == "control") value <- do.call(lme4::lmerControl, value)
-  assign(symbol, value, envir = question$scope)
+  if (!expression) assign(symbol, value, envir = question$scope)
+}
+
+parse_rows <- function(name, text) {
+  tryCatch(str2lang(text), error = function(condition) {
+    stop_argument(name, ": no column and no R expression: ", conditionMessage(condition))
+  })
+}
+
+# Stops where an expression gives something else than Python takes as an array: a subset of numbers
+# would choose rows by their positions.
+check_rows <- function(question, data) {
+  for (name in intersect(c("weights", "offset", "subset"), names(question$call_arguments))) {
+    values <- eval(question$call_arguments[[name]], data, question$scope)
+    right <- if (name == "subset") is.logical(values) else is.numeric(values) && is.null(dim(values))
+    if (right && length(values) == nrow(data) || identical(values, TRUE)) next
+    stop_argument(
+      name, ": ", if (name == "subset") "TRUE or FALSE" else "a number", " for each of the ",
+      nrow(data), " rows is expected, not ", length(values), " of class ", class(values)[1L]
+    )
+  }
 }
 
 lmer_call <- function(question) as.call(c(quote(lme4::lmer), question$call_arguments))

@@ -1,19 +1,41 @@
 # The door from Python: runs one function, and hands back what it said and how it ended as data.
 
-# Calls `name` with `arguments`. Text is sorted by code point meanwhile, whatever the user's locale,
-# so that levels which R makes itself come in the same order on every machine.
+# Calls `name` with `arguments`, in a session that is as R comes, whatever the user has made of it.
 run <- function(name, arguments) {
   heard <- new.env()
   heard$warnings <- heard$messages <- character()
-  collation <- Sys.getlocale("LC_COLLATE")
-  on.exit(Sys.setlocale("LC_COLLATE", collation))
-  Sys.setlocale("LC_COLLATE", "C")
+  put_back <- as_r_comes()
+  on.exit(put_back())
   outcome <- tryCatch(
-    list(status = "ok", value = listen(do.call(name, arguments), heard)),
+    list(status = "ok", value = listen(do.call(function_called(name), arguments), heard)),
     interrupt = function(condition) list(status = "interrupted"),
     error = function(condition) failure(condition)
   )
   c(outcome, list(warnings = heard$warnings, messages = heard$messages))
+}
+
+# A function of these scripts or of R, else one of the user's.
+function_called <- function(name) {
+  found <- get0(name, mode = "function")
+  if (is.null(found)) get(name, envir = globalenv(), mode = "function") else found
+}
+
+# Options on which a model or the names of its levels depend become R's own, and text is sorted by
+# code point, so that levels which R makes itself come in the same order on every machine. Returns
+# the function that makes the session the user's again.
+as_r_comes <- function() {
+  before <- options(
+    contrasts = c(unordered = "contr.treatment", ordered = "contr.poly"), na.action = "na.omit",
+    OutDec = ".", scipen = 0L, digits = 7L, lmerControl = NULL
+  )
+  places <- vapply(c("LC_COLLATE", "LC_NUMERIC"), Sys.getlocale, "")
+  # R warns of any LC_NUMERIC but "C"
+  set <- function(name, place) suppressWarnings(Sys.setlocale(name, place))
+  for (name in names(places)) set(name, "C")
+  function() {
+    options(before)
+    for (name in names(places)) set(name, places[[name]])
+  }
 }
 
 # Evaluates `expression`; keeps its warnings and messages in `heard` instead of showing them.
@@ -86,11 +108,12 @@ versions <- function() {
   found[!vapply(found, is.null, NA)]
 }
 
-# R reads UTF-8 names only in a UTF-8 locale; a bare container has none.
+# R reads UTF-8 names only in a UTF-8 locale; a bare container has none. Says whether there is one.
 use_utf8 <- function() {
-  if (l10n_info()[["UTF-8"]]) return(TRUE)
-  for (locale in c("C.UTF-8", "C.utf8", "en_US.UTF-8", "UTF-8")) {
-    if (suppressWarnings(Sys.setlocale("LC_CTYPE", locale)) != "") return(TRUE)
+  for (place in c("C.UTF-8", "C.utf8", "en_US.UTF-8", "UTF-8")) {
+    if (suppressWarnings(Sys.setlocale("LC_CTYPE", place)) != "") return(TRUE)
   }
   FALSE
 }
+
+use_ctype <- function(place) Sys.setlocale("LC_CTYPE", place)

@@ -15,6 +15,7 @@ from pathlib import Path
 from pymackay._resources import r_reference_path
 from pymackay._version import __version__
 from pymackay.errors import PymackayError
+from pymackay.reference.r.start import profile_set_aside, why_no_home
 
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel")
 _FAST_BLAS = {
@@ -26,6 +27,7 @@ _FAST_BLAS = {
     "veclib": "Accelerate",
     "atlas": "ATLAS",
 }
+_R_SAYS = ("R", "home", "lme4", "Matrix", "blas")  # what doctor.R prints a line of
 _R_TIMEOUT = 60.0  # seconds; a cold start of R on a slow disk takes a few
 _PIP = f"{Path(sys.executable).name} -m pip install"
 
@@ -178,23 +180,35 @@ def _rscript() -> str | None:
 
 def _ask_r() -> Mapping[str, str] | None:
     """Run the R script that lists R's versions; None without R, ``problem`` if it fails."""
-    rscript = _rscript()
+    home, rscript = os.environ.get("R_HOME"), _rscript()
+    if why_no_home(home):
+        return {"path": str(home), "problem": why_no_home(home), "cure": "unset R_HOME"}
     if rscript is None:
         return None
     try:
-        done = subprocess.run(
-            [rscript, str(r_reference_path("doctor.R"))],
-            capture_output=True,
-            text=True,
-            timeout=_R_TIMEOUT,
-            check=True,
-        )
+        said = _run(rscript)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
         return {"path": rscript, "problem": f"{rscript} fails: {last}"}
     except (OSError, subprocess.TimeoutExpired, PymackayError) as error:
         return {"path": rscript, "problem": f"{rscript} fails: {error}"}
-    return {"path": rscript, **dict(line.split("=", 1) for line in done.stdout.split("\n") if line)}
+    lines = [line.partition("=") for line in said.splitlines()]
+    answers = {name: value for name, _, value in lines if name in (*_R_SAYS, "profile")}
+    if not answers.keys() >= set(_R_SAYS):
+        first = (said.split("\n") or [""])[0]
+        return {"path": rscript, "problem": f"{rscript} does not answer, but prints: {first!r}"}
+    return {"path": rscript, **answers}
+
+
+def _run(rscript: str) -> str:
+    """Return what the R script prints; it reads the user's start-up file as our own R does."""
+    with profile_set_aside() as profile:
+        script = str(r_reference_path("doctor.R"))
+        command = [rscript, script, *([str(profile)] if profile else [])]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_R_TIMEOUT, check=True
+        )
+    return done.stdout
 
 
 def _install_cure() -> str:
@@ -214,8 +228,11 @@ def _r(r: Mapping[str, str] | None) -> Finding:
         )
         return Finding("R", "", problem=problem, cure=_install_cure())
     if "problem" in r:
-        return Finding("R", "", r["path"], problem=r["problem"], cure=_install_cure())
-    return Finding("R", r["R"], r["home"])
+        cure = r.get("cure") or _install_cure()
+        return Finding("R", "", r["path"], problem=r["problem"], cure=cure)
+    stopped = r.get("profile")
+    detail = f"{r['home']}; the start-up file stops: {stopped}" if stopped else r["home"]
+    return Finding("R", r["R"], detail)
 
 
 def _lme4(r: Mapping[str, str] | None) -> Finding:

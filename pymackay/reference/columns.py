@@ -11,6 +11,7 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
+from pymackay.reticulate import with_missing_of_r
 
 NA_INTEGER = -(2**31)
 NA_REAL = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]  # R's NA, not a NaN
@@ -50,7 +51,7 @@ class Column:
         the levels in order, and the values. Integers equal the same numbers as doubles, 0.0 equals
         -0.0, and all missing values are equal. Machine, pandas dtype and index do not matter.
         """
-        values = self._as_doubles() if self.meaning == "numeric" else self.values
+        values = self.as_doubles() if self.meaning == "numeric" else self.values
         digest = hashlib.sha256()
         for text in (self.name, self.meaning, *self.levels):
             encoded = text.encode()
@@ -59,7 +60,8 @@ class Column:
         digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
-    def _as_doubles(self) -> np.ndarray:
+    def as_doubles(self) -> np.ndarray:
+        """Return a column of numbers as float64, with NaN where one is missing."""
         values = self.values.astype(np.float64)
         missing = np.isnan(values) if self.kind == "double" else self.values == NA_INTEGER
         values[missing] = np.nan
@@ -90,8 +92,8 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
 
     Numbers become doubles, or integers where they are integers within R's range; bool becomes
     logical; a categorical becomes a factor with the same levels in the same order, ordered where
-    it is ordered; strings become a factor whose levels are sorted by code point. None, NaN, NA and
-    NaT become R's NA.
+    it is ordered; strings, also those of an Arrow dictionary, become a factor whose levels are
+    sorted by code point; decimals become doubles. None, NaN, NA and NaT become R's NA.
 
     Parameters
     ----------
@@ -143,10 +145,21 @@ def _column(name: object, series: pd.Series) -> Column:
             "data.rename(columns=str)."
         )
     _check_text(name, [name])
+    series = _plain(with_missing_of_r(series, name))
     kind = _kind(name, series)
     values, levels = _ENCODERS[kind](series)
     _check_text(name, levels)
     return Column(name, _final_kind(kind, series, values), values, levels)
+
+
+def _plain(series: pd.Series) -> pd.Series:
+    """Return Arrow's dictionaries and decimals, and a database's decimals, as pandas has others."""
+    if isinstance(series.dtype, pd.ArrowDtype) and series.dtype.kind == "O":
+        series = series.astype(object)
+    of_objects = pd.api.types.is_object_dtype(series.dtype)
+    if of_objects and pd.api.types.infer_dtype(series, skipna=True) == "decimal":
+        return series.where(series.notna(), np.nan).astype(np.float64)
+    return series
 
 
 def _final_kind(kind: str, series: pd.Series, values: np.ndarray) -> str:
@@ -168,7 +181,9 @@ def _kind(name: str, series: pd.Series) -> str:
         known |= {"floating": "double", "mixed-integer-float": "double", "empty": "logical"}
         if inferred in known:
             return known[inferred]
-        raise _unsupported(name, f"holds objects that are {inferred}")
+        classes = {type(value).__name__ for value in series.dropna()}
+        one = inferred == "mixed" and len(classes) == 1
+        raise _unsupported(name, f"holds objects that are {classes.pop() if one else inferred}")
     if pd.api.types.is_bool_dtype(dtype):
         return "logical"
     if pd.api.types.is_integer_dtype(dtype):
@@ -181,7 +196,7 @@ def _kind(name: str, series: pd.Series) -> str:
 def _unsupported(name: str, what: str) -> DataError:
     return DataError(
         f"data: column {name!r} {what}, which has no way into R. Numbers, bool, strings and "
-        "categoricals have; convert it, or leave it out of the formula."
+        "categoricals have; convert it, a label with .astype(str), or leave it out of the formula."
     )
 
 
@@ -216,7 +231,7 @@ def _encode_logical(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _encode_factor(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    levels = tuple(level_name(category) for category in series.cat.categories)
+    levels = tuple(level_name(category) for category in _r_numbers(series.cat.categories))
     if len(set(levels)) < len(levels):
         raise DataError(
             f"data: two categories of column {series.name!r} have the same name in R. "
@@ -225,12 +240,25 @@ def _encode_factor(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     return _r_codes(series.cat.codes.to_numpy()), levels
 
 
+def _r_numbers(categories: pd.Index) -> pd.Index:
+    """Return categories that are numbers as R has them: doubles where some are beyond its integers.
+
+    Those of more digits than a double shows stay whole, so that no two have one name.
+    """
+    inferred = pd.api.types.infer_dtype(categories)
+    if inferred == "decimal":
+        return categories.astype(np.float64)
+    if inferred == "integer" and len(categories) and np.abs(categories).max() >= 2**31:
+        return pd.Index([c if abs(c) >= 10**15 else float(c) for c in categories], dtype=object)
+    return categories
+
+
 def _encode_text(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     codes, found = pd.factorize(series)
     order = sorted(range(len(found)), key=lambda i: str(found[i]))
-    rank = np.empty(len(found), dtype=np.int32)
+    rank = np.full(len(found) + 1, -1, dtype=np.int32)  # the last is that of a missing value's −1
     rank[order] = np.arange(len(found), dtype=np.int32)
-    return _r_codes(np.where(codes < 0, -1, rank[codes])), tuple(str(found[i]) for i in order)
+    return _r_codes(rank[codes]), tuple(str(found[i]) for i in order)
 
 
 def _r_codes(codes: np.ndarray) -> np.ndarray:

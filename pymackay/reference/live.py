@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,14 @@ import pandas as pd
 from pymackay.errors import ArgumentError, RError
 from pymackay.reference.answer import Answer, fit_from_answer, plain_answer
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import Outcome, RObject, session
+from pymackay.reference.r.bridge import robject
+from pymackay.reference.r.frame import labels_from_r, labels_to_r
+from pymackay.reference.r.session import Outcome, RObject, session
 from pymackay.results import Engine, Fit
+
+_NO_COLUMN = re.compile(
+    r"object '(?P<name>.+?)' not found|invalid type \(\w+\) for variable '(?P<other>.+?)'"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class LiveModel:
 
     def mermod(self) -> Any:
         """Return the merMod itself, an rpy2 object."""
-        return session().wrap(session().call("mermod_behind", self.kept).value)
+        return robject(session().call("mermod_behind", self.kept).value)
 
     def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
         blocks = session().call("effect_variances", self.kept, uncertain_beta).value
@@ -98,11 +105,14 @@ def live_model(fit: Fit) -> LiveModel | None:
 
 def fit_of_mermod(mermod: Any) -> Fit:
     """Return the `Fit` of a merMod that R has made; see `pymackay.reference.lme4.from_r`."""
-    if not session().owns(mermod):
-        raise ArgumentError(f"mermod: an object of rpy2 is expected, not {type(mermod).__name__}.")
+    if not (isinstance(mermod, str) or session().owns(mermod)):
+        raise ArgumentError(
+            f"mermod: an object of rpy2 is expected, not {type(mermod).__name__}; or the name of a "
+            "variable in R."
+        )
     outcome = session().call("answer_of_mermod", mermod)
-    (formula,) = outcome.value["formula"]
-    return _fit(formula, bool(outcome.value["reml"][0]), _row_labels(outcome), outcome, None)
+    (formula,), (reml,) = outcome.value["formula"], outcome.value["reml"]
+    return _fit(formula, bool(reml), labels_from_r(outcome.value["row_names"]), outcome, None)
 
 
 def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
@@ -122,6 +132,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
         question.arguments,
         theta_for_r(theta),
         suffix,
+        labels_to_r(question.data.index),
     )
     theirs = float(made.value["criterion"][0])
     if abs(theirs - criterion) > 1e-6 * max(1.0, abs(criterion)):
@@ -129,7 +140,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
             f"fit: its criterion is {criterion!r}, and R gets {theirs!r} at the same theta. Pass "
             "the data, weights, offset, subset and contrasts that the fit was made with."
         )
-    return session().wrap(made.value["fit"])
+    return robject(made.value["fit"])
 
 
 def theta_for_r(theta: Any) -> dict[str, Any]:
@@ -171,14 +182,12 @@ def _kept(outcome: Outcome) -> RObject:
     return session().kept(int(outcome.value["kept"][0]))
 
 
-def _row_labels(outcome: Outcome) -> pd.Index:
-    """Return the labels of a merMod's rows: R's numbers count from 1, pandas' from 0."""
-    rows = outcome.value["model"]["rows"]
-    return pd.Index(rows) if isinstance(rows, list) else pd.Index(rows.astype(np.int64) - 1)
-
-
 def _with_columns(message: str, data: pd.DataFrame) -> str:
-    """Add what the data have to R's complaint about a name that it does not find."""
-    if "not found" not in message:
+    """Add what the data have to R's complaint about a name that stands for no column."""
+    missing = _NO_COLUMN.search(message)
+    columns = list(map(str, data.columns))
+    name = missing and (missing["name"] or missing["other"])
+    if name is None or name in columns:
         return message
-    return f"{message}. The columns of data are {', '.join(map(str, data.columns))}."
+    has = f"the data have no column {name!r}; the columns of data are {', '.join(columns)}"
+    return f"{message}: {has}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from pymackay._resources import r_reference_path
-from pymackay.errors import ArgumentError, RecordingError, RUnavailableError
+from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
 from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import session, why_unavailable
+from pymackay.reference.r.session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
 from pymackay.results import Fit
+from pymackay.reticulate import SAFE
 
 Source = Literal["auto", "live", "recorded"]
 
@@ -44,11 +46,12 @@ def lmer(
     reml : bool
         REML criterion (True) or maximum likelihood (False).
     weights, offset : str or array of shape (n,), optional
-        A column's name, or numbers.
+        A column's name, an R expression of columns, or numbers; a Series has the index of `data`.
     subset : str or array of bool of shape (n,), optional
-        An R expression, or which rows to keep.
+        An R expression, or which rows to keep; a Series has the index of `data`.
     contrasts : dict, optional
-        Column to the name of R's contrasts (``"contr.sum"``) or a matrix.
+        Column to the name of R's contrasts (``"contr.sum"``; ``"sum"`` does too), a matrix, or a
+        data frame: its columns name the contrasts, its index the levels.
     start : array of shape (m,), optional
         Theta to start from.
     control : dict, optional
@@ -150,8 +153,10 @@ def to_r(
     """Return a genuine merMod at the fit's theta, without optimising again.
 
     R's ``summary``, ``predict``, ``simulate``, ``anova``, ``update``, emmeans, lmerTest and
-    pbkrtest work on it. Data, and weights or offset given as arrays, are put into R's global
-    environment under names that begin with ``pymackay_``, because these functions look there.
+    pbkrtest work on it. Data, and weights or offset given as arrays, stand in the environment of
+    its formula, where these functions look, under names that begin with ``pymackay_``; in R's
+    global environment stands nothing but what `name` names. Rows are named by the index where it
+    holds text or whole numbers without repetition, and else numbered.
 
     Parameters
     ----------
@@ -192,21 +197,28 @@ def to_r(
 
 
 def frame(name: str) -> pd.DataFrame:
-    """Return a data frame of R's global environment as a pandas one.
+    """Return a data frame that R holds as a pandas one.
 
     A factor becomes a categorical with the same levels in the same order; integers and truth
-    values of which some are NA become ``Int64`` and ``boolean``; text is text.
+    values of which some are NA become ``Int64`` and ``boolean``; text is text; dates, times and
+    durations are pandas' own, times in their time zone, or in UTC where they name none. A matrix of
+    one column, as ``scale()`` makes it, is a column. Names of rows become the index; numbers count
+    from 0 here, and from 1 there.
 
     Parameters
     ----------
     name : str
-        The variable's name in R.
+        The variable's name in R: of a function that has called Python, or global.
+
+    Warns
+    -----
+    RWarning
+        If a column has no counterpart here (complex numbers, lists, matrices). It is left out.
 
     Raises
     ------
     ArgumentError
-        If there is no such data frame, two of its columns have one name, or one holds what has no
-        counterpart here: dates, times, complex numbers, lists and matrices. The message names it.
+        If there is no such data frame, or two of its columns have one name.
     RUnavailableError
         If R is not there.
 
@@ -216,24 +228,30 @@ def frame(name: str) -> pd.DataFrame:
     """
     if not isinstance(name, str):
         raise ArgumentError(f"name: a string is expected, not {type(name).__name__}.")
-    found: pd.DataFrame = session().call("frame_named", name).value
+    outcome = session().call("frame_named", name)
+    for message in outcome.warnings:
+        warnings.warn(message, RWarning, stacklevel=2)
+    found: pd.DataFrame = outcome.value
+    found.attrs[SAFE] = True
     return found
 
 
 def from_r(mermod: Any) -> Fit:
     """Return the `Fit` of a merMod that R has made.
 
-    Rows are labelled as in R's data frame; numbers count from 0 here, and from 1 there.
+    Rows are labelled as in R's data frame; numbers count from 0 here, and from 1 there. The fit is
+    evaluated on the data that the merMod itself holds, whatever has become of its data frame.
 
     Parameters
     ----------
-    mermod : rpy2 object
-        What ``lmer`` gave in R.
+    mermod : rpy2 object or str
+        What ``lmer`` gave in R, or the name of the variable in R that holds it: reticulate cannot
+        hand over the object.
 
     Raises
     ------
     ArgumentError
-        If it is no fit by ``lmer``.
+        If it is no fit by ``lmer``, or R has no variable of this name.
 
     Examples
     --------

@@ -94,7 +94,7 @@ class Lme4:
 
     def _live(self, question: Question, name: Asker) -> Fit:
         from pymackay.reference import lme4
-        from pymackay.reference.r_session import why_unavailable
+        from pymackay.reference.r.session import why_unavailable
 
         if self.mode == "live" or lme4.available():
             return lme4.lmer(

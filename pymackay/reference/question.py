@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import check_labels
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.normal import named_columns, normal_formula
+from pymackay.formula.rtext import NAME
 from pymackay.reference.columns import Table, table
 
-_TRUTHS = ("boolean",)
-_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float")
+_SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # that R's names of contrasts end in
+_PER_ROW = ("weights", "offset", "subset")
+_NUMBERS = (("double", "integer"), "numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +34,12 @@ class Question:
     data : pandas.DataFrame
     reml : bool
     weights, offset : str, array of shape (n,), or None
-        A column's name, or numbers.
+        A column's name, an R expression of columns, or numbers; a Series has the data's index.
     subset : str, array of bool of shape (n,), or None
-        An R expression, or which rows to keep.
+        An R expression, or which rows to keep; a Series has the data's index.
     contrasts : mapping of str to str or matrix, or None
-        Column to the name of R's contrasts, or a matrix levels × columns.
+        Column to the name of R's contrasts, or a matrix levels × columns; a data frame names its
+        columns and, unless its index is a range, its levels.
     start : array of shape (m,) or None
         Theta to start from.
     control : mapping or None
@@ -89,13 +94,10 @@ class Question:
             If one names a column which the data do not have.
         """
         found: dict[str, Any] = {}
-        for name in ("weights", "offset"):
+        for name in _PER_ROW:
             value = getattr(self, name)
             if value is not None:
-                found[name] = self._per_row(name, value, np.float64)
-        if self.subset is not None:
-            text = isinstance(self.subset, str)
-            found["subset"] = self.subset if text else self._per_row("subset", self.subset, bool)
+                found[name] = self._text(name) if isinstance(value, str) else self._values(name)
         if self.contrasts:
             found["contrasts"] = {k: self._scheme(k, v) for k, v in self.contrasts.items()}
         if self.start is not None:
@@ -117,8 +119,10 @@ class Question:
         if self._used is None:
             asked["columns"] = list(self.data.columns)  # their order is that of the dot's terms
         for name, value in self.arguments.items():
-            expression = name == "subset" and isinstance(value, str)
-            asked[name] = normal_formula(value) if expression else _json(value)
+            given = getattr(self, name)
+            text = name in _PER_ROW and isinstance(given, str)
+            expression = text and given not in self.data.columns
+            asked[name] = normal_formula(given) if expression else _json(given if text else value)
         if self.theta is not None:  # to digits that every machine computes alike
             asked["theta"] = [
                 float(f"{value:.12g}") for value in _floats("theta", self.theta).ravel()
@@ -131,36 +135,53 @@ class Question:
         mentioned = set(named_columns(self.formula))
         if "." in mentioned:
             return None
-        if isinstance(self.subset, str):
-            mentioned |= set(named_columns(self.subset))
-        mentioned |= {v for v in (self.weights, self.offset) if isinstance(v, str)}
+        for given in (getattr(self, name) for name in _PER_ROW):
+            if isinstance(given, str):
+                mentioned |= {given} if given in self.data.columns else set(named_columns(given))
         return sorted(mentioned)
 
-    def _per_row(self, name: str, value: Any, dtype: type) -> str | np.ndarray:
-        if isinstance(value, str):
-            if value not in self.data.columns:
-                raise DataError(
-                    f"{name}: the data have no column {value!r}. "
-                    f"Their columns are {', '.join(map(str, self.data.columns))}."
-                )
-            return value
-        array = np.asarray(value)
-        if array.shape != (len(self.data),):
+    def _text(self, name: str) -> str:
+        """Return weights, offset or subset, given as text, as an R expression of columns."""
+        text: str = getattr(self, name)
+        if text in self.data.columns:
+            escaped = re.sub(r"([`\\])", r"\\\1", text)
+            return f"`{escaped}`"
+        if name != "subset" and NAME.fullmatch(text):
+            raise DataError(
+                f"{name}: the data have no column {text!r}. "
+                f"Their columns are {', '.join(map(str, self.data.columns))}."
+            )
+        return text
+
+    def _values(self, name: str) -> np.ndarray:
+        """Return weights, offset or subset, given as values, shape (n,): float64, or bool.
+
+        A missing number is NaN, and its row is left out; a missing truth value is False.
+        """
+        given = getattr(self, name)
+        if np.shape(given) != (len(self.data),):
             raise ArgumentError(
                 f"{name}: one value for each of the {len(self.data)} rows is expected, "
-                f"not an array of shape {array.shape}."
+                f"not an array of shape {np.shape(given)}."
             )
-        found = pd.api.types.infer_dtype(array, skipna=dtype is not bool)
-        if found not in (_TRUTHS if dtype is bool else _NUMBERS):
-            kind = "True and False" if dtype is bool else "numbers"
-            raise ArgumentError(f"{name}: {kind} are expected, not values that are {found}.")
-        return pd.array(array).astype(dtype)
+        check_labels(given, self.data.index, name)
+        column = table(pd.DataFrame({name: pd.Series(given).array})).columns[0]
+        kinds, said = (("logical",), "True and False") if name == "subset" else _NUMBERS
+        if column.kind not in kinds:
+            raise ArgumentError(f"{name}: {said} are expected, not values that are {column.kind}.")
+        return column.values == 1 if name == "subset" else column.as_doubles()
 
-    def _scheme(self, column: str, scheme: Any) -> str | np.ndarray:
+    def _scheme(self, column: str, scheme: Any) -> str | np.ndarray | pd.DataFrame:
+        """Return contrasts by R's name, or as a matrix of levels × columns.
+
+        A data frame's columns name the contrasts; an index that holds the levels sets their order.
+        """
         if column not in self.data.columns:
             raise DataError(f"contrasts: the data have no column {column!r}.")
         if isinstance(scheme, str):
-            return scheme
+            return f"contr.{scheme}" if scheme.lower() in _SHORT_NAMES else scheme
+        if isinstance(scheme, pd.DataFrame):
+            return self._in_level_order(column, scheme)
         matrix = _floats(f"contrasts of {column}", scheme)
         if matrix.ndim != 2:
             raise ArgumentError(
@@ -168,6 +189,21 @@ class Question:
                 f"not an array of shape {matrix.shape}."
             )
         return matrix
+
+    def _in_level_order(self, column: str, matrix: pd.DataFrame) -> pd.DataFrame:
+        _floats(f"contrasts of {column}", matrix)
+        matrix = matrix.rename(columns=str).astype(np.float64)
+        if isinstance(matrix.index, pd.RangeIndex):
+            return matrix
+        matrix = matrix.rename(index=str)
+        (factor,) = table(self.data, [column]).columns
+        levels = factor.levels or ("FALSE", "TRUE")
+        if not set(matrix.index) <= set(levels) or not matrix.index.is_unique:
+            raise ArgumentError(
+                f"contrasts of {column!r} have the rows {', '.join(matrix.index)}, but its levels "
+                f"are {', '.join(levels)}; name the rows by the levels, or reset the index."
+            )
+        return matrix.loc[[level for level in levels if level in matrix.index]]
 
 
 def _floats(name: str, value: Any) -> np.ndarray:
@@ -185,6 +221,8 @@ def _json(value: Any) -> Any:
         return {"shape": list(value.shape), "sha256": hashlib.sha256(value.tobytes()).hexdigest()}
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, pd.DataFrame):
+        return {"columns": list(value.columns), "values": value.to_numpy().tolist()}
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in sorted(value.items())}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
 """Data frames between pandas and R, as integer codes, level tables and buffers.
 
-Every function here must run in R's thread; see `pymackay.reference.r_session`.
+Every function here must run in R's thread; see `pymackay.reference.r.session`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.reference.columns import NA_INTEGER, Column, Table
-from pymackay.reference.r_bridge import rinterface
+from pymackay.reference.r.bridge import rinterface
 
 _MANY_STRINGS = 1000  # from here on strings cross as one joined text: 4 µs each otherwise
 _SEPARATOR = "\x1f"
@@ -34,20 +34,41 @@ def frame_to_pandas(frame: Any) -> pd.DataFrame:
     """Return R's data frame as a pandas one.
 
     Factors become categoricals with the same levels in the same order; a column of integers or
-    truth values in which some are NA becomes pandas' ``Int64`` or ``boolean``; row names which R
-    has made up itself become a RangeIndex. A matrix among the columns is left out.
+    truth values in which some are NA becomes pandas' ``Int64`` or ``boolean``; row names which are
+    numbers count from 0. A matrix among the columns is left out.
     """
     names = strings_to_python(frame.names)
     rows = frame.do_slot("row.names")
-    automatic = not isinstance(rows, rinterface().StrSexpVector)
-    n_rows = int(rinterface().baseenv["length"](rows)[0])
-    index: Any = pd.RangeIndex(n_rows) if automatic else strings_to_python(rows)
+    named = isinstance(rows, rinterface().StrSexpVector)
+    index = labels_from_r(strings_to_python(rows) if named else np.array(rows.memoryview()))
     columns = {
         name: _column_to_pandas(column)
         for name, column in zip(names, frame, strict=True)
-        if len(column) == n_rows
+        if len(column) == len(index)
     }
     return pd.DataFrame(columns, index=index)
+
+
+def labels_from_r(rows: list[str] | np.ndarray) -> pd.Index:
+    """Return R's names of rows as an index: numbers count from 1 there, and from 0 here."""
+    if isinstance(rows, list):
+        return pd.Index(rows)
+    if np.array_equal(rows, np.arange(1, len(rows) + 1)):
+        return pd.RangeIndex(len(rows))
+    return pd.Index(rows.astype(np.int64) - 1)
+
+
+def labels_to_r(index: pd.Index) -> list[str] | np.ndarray | None:
+    """Return what `labels_from_r` takes for an index; None where R has no such names for rows."""
+    if not index.is_unique or index.equals(pd.RangeIndex(len(index))):
+        return None
+    if pd.api.types.is_integer_dtype(index.dtype):
+        numbers = index.to_numpy(dtype=np.int64) + 1
+        fits = len(numbers) and numbers.min() > NA_INTEGER and numbers.max() < 2**31
+        return numbers.astype(np.int32) if fits else None
+    if pd.api.types.infer_dtype(index, skipna=False) == "string":
+        return [str(label) for label in index]
+    return None
 
 
 def strings_to_r(values: Sequence[str]) -> Any:
@@ -96,8 +117,10 @@ def _column_to_pandas(column: Any) -> Any:
     if isinstance(column, interface.StrSexpVector):
         return strings_to_python(column)
     values = np.array(column.memoryview())
+    classes = set(column.rclass)
+    if isinstance(column, interface.FloatSexpVector):
+        return _numbers_to_pandas(column, values, classes)
     if isinstance(column, interface.IntSexpVector):
-        classes = list(column.rclass)
         if "factor" in classes:
             levels = strings_to_python(column.do_slot("levels"))
             codes = np.where(values == NA_INTEGER, 0, values) - 1
@@ -106,6 +129,29 @@ def _column_to_pandas(column: Any) -> Any:
     if isinstance(column, interface.BoolSexpVector):
         return _nullable(values, np.bool_, pd.arrays.BooleanArray)
     return values
+
+
+def _numbers_to_pandas(column: Any, values: np.ndarray, classes: set[str]) -> Any:
+    """Return doubles, or the dates, times, durations or 64-bit integers that R keeps as doubles."""
+    if "integer64" in classes:
+        whole = values.view(np.int64)
+        missing = whole == np.iinfo(np.int64).min
+        return pd.arrays.IntegerArray(whole, missing) if missing.any() else whole
+    if "Date" in classes:
+        return _moments(values, 86400, "datetime64[s]")
+    if "difftime" in classes:
+        return _moments(values, 10**6, "timedelta64[us]")
+    if "POSIXct" in classes:
+        moments = pd.DatetimeIndex(_moments(values, 10**6, "datetime64[us]")).tz_localize("UTC")
+        return moments.tz_convert(column.do_slot("tzone")[0])
+    return values
+
+
+def _moments(values: np.ndarray, ticks: int, dtype: str) -> np.ndarray:
+    """Return moments or durations of `ticks` units of `dtype` to one of `values`; NaT for NaN."""
+    known = np.isfinite(values)
+    whole = np.round(np.where(known, values, 0.0) * ticks).astype(np.int64)
+    return np.where(known, whole.view(dtype), np.array("NaT", dtype=dtype))
 
 
 def _nullable(values: np.ndarray, dtype: type, masked: Callable[..., Any]) -> Any:

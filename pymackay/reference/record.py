@@ -22,7 +22,7 @@ from pymackay.errors import ArgumentError, PymackayError
 from pymackay.reference.asker import file_name
 from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 from pymackay.reference.recorded import FORMAT, content_sha256
 from pymackay.reference.scripts import script_hashes
 

@@ -108,6 +108,49 @@ def test_broken_r_shows_its_own_words(fake_r):
     assert "libR.so: cannot open shared object file" in r.problem
 
 
+@pytest.mark.parametrize("noise", ["WARNING: ignoring environment value of R_HOME", "R=1", "\\n="])
+def test_what_a_start_up_file_prints_is_no_answer(fake_r, noise):
+    healthy = HEALTHY.format(lme4="1.1-31", blas="libopenblas.so")
+    fake_r(healthy.replace('echo "R=', f'echo "{noise}"\necho "R=', 1))
+    found = by_name(diagnose())
+    assert (found["R"].version, found["lme4"].version) == ("4.2.2", "1.1-31")
+
+
+def test_r_that_does_not_answer_is_quoted(fake_r):
+    fake_r("#!/bin/sh\necho 'Bye.'\n")
+    assert "does not answer, but prints: 'Bye.'" in by_name(diagnose())["R"].problem
+
+
+def test_a_prefix_that_is_not_r_s_home_is_named(monkeypatch, tmp_path):
+    """R itself would start there, and end the process."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "Rscript").symlink_to("/bin/true")
+    monkeypatch.setenv("R_HOME", str(tmp_path))
+    r = by_name(diagnose())["R"]
+    assert r.problem.startswith(f"R_HOME={tmp_path} is not R's home: it has no library/base")
+    assert r.cure == "unset R_HOME"
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        ("stop('not today')", "stops: not today."),
+        ("x <- ; y", "stops: "),
+        ("quit()", "stops: it calls quit()."),
+        ("cat('R=0\\nlme4=\\n'); message('hi'); warning('w'); print(1)", ""),
+    ],
+)
+def test_a_start_up_file_of_r_is_survived_and_named(tmp_path, monkeypatch, profile, says):
+    (tmp_path / ".Rprofile").write_text(profile)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("R_PROFILE_USER", raising=False)
+    found = by_name(diagnose())
+    assert found["lme4"].usable
+    assert ("stops" in found["R"].detail) == bool(says)
+    assert says in found["R"].detail
+
+
 def test_rpy2_that_needs_a_newer_r(fake_r, monkeypatch):
     fake_r(HEALTHY.format(lme4="1.1-31", blas="libopenblas.so"))
     pretend(monkeypatch, rpy2="3.6.7", **{"rpy2-rinterface": "3.6.7"})

@@ -14,7 +14,7 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.reference.columns import table
 from pymackay.reference.live import live_model
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore::pymackay.RWarning")]
 

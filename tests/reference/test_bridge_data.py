@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from datetime import date, time
+from decimal import Decimal
+from uuid import UUID
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pandas import Timestamp
+from pymackay.model.table import Table
 
 import pymackay as pm
+from pymackay.model.columns import Factor
 from pymackay.reference.columns import NA_INTEGER, level_name, table
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
+from pymackay.reticulate import SAFE
 
 
 def column(values: object, **series: object) -> object:
@@ -124,6 +134,86 @@ def test_sparse_columns_become_dense() -> None:
     found = column(pd.arrays.SparseArray([1.0, 0.0, np.nan]))
     assert found.kind == "double"
     np.testing.assert_array_equal(found.values, [1.0, 0.0, np.nan])
+
+
+def arrow_dictionary(levels: list, ordered: bool = False) -> pd.Series:
+    codes = pa.array([0, 1, None, 0], type=pa.int8())
+    values = pa.DictionaryArray.from_arrays(codes, pa.array(levels), ordered=ordered)
+    return pd.Series(pd.arrays.ArrowExtensionArray(values))
+
+
+READ_ALIKE = {
+    "decimals": [Decimal("1.50"), None, Decimal("-2"), Decimal("NaN")],
+    "decimals of Arrow": pd.array(
+        [Decimal("1.5"), None], dtype=pd.ArrowDtype(pa.decimal128(10, 3))
+    ),
+    "dictionary of Arrow": arrow_dictionary(["z", "a", "unused"]),
+    "ordered dictionary of Arrow": arrow_dictionary(["lo", "hi"], ordered=True),
+    "numbers in a dictionary": arrow_dictionary([7, 3]),
+    "text of Arrow": pd.array(["b", "a", None], dtype=pd.ArrowDtype(pa.string())),
+    "truth values of Arrow": pd.array([True, None], dtype=pd.ArrowDtype(pa.bool_())),
+    "integers of Arrow": pd.array([1, None], dtype=pd.ArrowDtype(pa.int32())),
+    "text, all missing": pd.array([None, None], dtype="string"),
+    "half precision": np.array([1.5, 2.0], dtype=np.float16),
+    "numbers as categories": pd.Categorical([0.1, 1e5, 1e-5, 2.0]),
+    "large integers as categories": pd.Categorical([3_000_000_000, 1]),
+    "larger integers as categories": pd.Categorical([10**15, 10**16 + 1]),
+    "decimals as categories": pd.Categorical([Decimal("1.50"), Decimal("2")]),
+    "truth values as categories": pd.Categorical([True, False]),
+    "intervals as categories": pd.cut(pd.Series([1.0, 2.0, 3.0]), 2),
+    "R's missing integer": np.array([1, -(2**31), 3], dtype=np.int32),
+}
+
+
+@pytest.mark.parametrize("kind", READ_ALIKE)
+def test_what_our_own_reader_takes_r_gets_as_the_same(kind: str) -> None:
+    data = pd.DataFrame({"x": READ_ALIKE[kind]})
+    ours, theirs = Table(data).column("x"), column(READ_ALIKE[kind])
+    if isinstance(ours, Factor):
+        codes = [None if code == NA_INTEGER else code for code in theirs.values.tolist()]
+        first = 0 if theirs.kind == "logical" else 1
+        assert codes == [None if code < 0 else code + first for code in ours.codes.tolist()]
+        assert theirs.levels == (() if theirs.kind == "logical" else ours.levels)
+    else:
+        np.testing.assert_array_equal(theirs.as_doubles(), ours.floats)
+
+
+@pytest.mark.parametrize("value", [UUID(int=1), date(2024, 1, 1), time(12), Timestamp("2024")])
+def test_objects_of_one_type_are_called_by_it(value: object) -> None:
+    data = pd.DataFrame({"g": pd.Series([value, None], dtype=object)})
+    with pytest.raises(pm.DataError, match=r"'g' holds objects that are (?!mixed).*astype\(str\)"):
+        table(data)
+
+
+# --- what reticulate makes of R's missing values
+
+
+@pytest.mark.parametrize(
+    ("values", "lost"),
+    [
+        (np.array([True, False]), "NA arrives as True"),
+        (pd.Series(["lo", "NA"], dtype=object), "missing text"),
+        (pd.Series(["lo", "NA"], dtype="str"), "missing text"),
+    ],
+)
+def test_missing_values_that_reticulate_loses_are_warned_of(values, lost, monkeypatch) -> None:
+    data = pd.DataFrame({"x": values})
+    table(data)  # a Python that no R has started has nothing to lose
+    monkeypatch.setenv("R_SESSION_INITIALIZED", f"PID={os.getpid()}:NAME=reticulate")
+    for read in (table, lambda given: Table(given).column("x")):
+        with pytest.warns(pm.errors.PymackayWarning, match=f"column 'x' came from R.*{lost}"):
+            read(data)
+    safe = pd.DataFrame({"x": ["lo", "hi"], "n": [1.5, 2.5]})
+    data.attrs[SAFE] = True  # it came through frame()
+    table(data)
+    table(safe)
+
+
+def test_missing_integers_of_reticulate_are_missing(monkeypatch) -> None:
+    wide = pd.Series([1, -(2**31)])
+    assert column(wide).kind == "double"
+    monkeypatch.setenv("R_SESSION_INITIALIZED", f"PID={os.getpid()}:NAME=reticulate")
+    assert column(wide).values.tolist() == [1, NA_INTEGER]
 
 
 # --- checksums

@@ -120,6 +120,8 @@ def test_long_weights_differ_in_any_value() -> None:
         ({"offset": [[1.0] * 4]}, pm.ArgumentError, r"offset: .*\(1, 4\)"),
         ({"subset": [1, 0, 1, 1]}, pm.ArgumentError, "subset: True and False"),
         ({"subset": [True]}, pm.ArgumentError, "subset: one value for each of the 4 rows"),
+        ({"weights": [True] * 4}, pm.ArgumentError, "weights: numbers are expected"),
+        ({"offset": [None, "a", 1, 2]}, pm.DataError, "'offset' holds objects that are mixed"),
         ({"contrasts": {"h": "contr.sum"}}, pm.DataError, "contrasts: the data have no column 'h'"),
         ({"contrasts": "contr.sum"}, pm.ArgumentError, "contrasts: a dict"),
         ({"contrasts": {"g": [1.0, -1.0]}}, pm.ArgumentError, "matrix levels"),
@@ -131,6 +133,41 @@ def test_long_weights_differ_in_any_value() -> None:
 def test_bad_arguments_say_what_is_wrong(arguments: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         Question("y ~ x + (1|g)", DATA, **arguments).arguments  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["weights", "offset", "subset"])
+def test_a_series_goes_by_its_labels_or_is_refused(name: str) -> None:
+    values = DATA["x"] > 1 if name == "subset" else DATA["x"]
+    expected = Question("y ~ 1 + (1|g)", DATA, **{name: values.to_numpy()})
+    aligned = Question("y ~ 1 + (1|g)", DATA, **{name: values})
+    assert aligned.key == expected.key
+    for other in (values[::-1], values.rename(lambda label: label + 1)):
+        with pytest.raises(pm.ArgumentError, match=f"{name} is a Series with another index"):
+            Question("y ~ 1 + (1|g)", DATA, **{name: other}).arguments  # noqa: B018
+
+
+def test_values_that_are_missing() -> None:
+    question = Question(
+        "y ~ 1 + (1|g)",
+        DATA,
+        weights=pd.array([1, None, 2, 3], dtype="Int64"),
+        subset=pd.array([True, None, False, True], dtype="boolean"),
+    )
+    np.testing.assert_array_equal(question.arguments["weights"], [1.0, np.nan, 2.0, 3.0])
+    assert question.arguments["subset"].tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["weights", "offset", "subset"])
+def test_text_is_a_column_before_it_is_an_expression(name: str) -> None:
+    def asked(text: str) -> Question:
+        return Question("y ~ 1 + (1|g)", DATA, **{name: text})
+
+    column, expression = asked("two words"), asked("1/`two words`")
+    assert column.arguments[name] == "`two words`"
+    assert expression.arguments[name] == "1/`two words`"
+    for question in (column, expression):
+        assert "two words" in {c.name for c in question.table.columns}
+    assert asked("1 / `two words`").key == expression.key != column.key
 
 
 def test_bad_formula_and_data() -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 
 pytestmark = pytest.mark.live
 

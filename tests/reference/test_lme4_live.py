@@ -13,7 +13,7 @@ import pymackay as pm
 from pymackay._resources import r_reference_path
 from pymackay.reference.live import live_model
 from pymackay.reference.question import Question
-from pymackay.reference.r_session import session
+from pymackay.reference.r.session import session
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore
 

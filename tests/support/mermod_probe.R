@@ -51,3 +51,8 @@ set_global <- function(name, text) {
   assign(name, eval(str2lang(text), globalenv()), envir = globalenv())
   NULL
 }
+
+frame_behind <- function(fit) {
+  frame <- stats::model.frame(fit)
+  structure(as.list(frame), class = "data.frame", row.names = attr(frame, "row.names"))
+}

@@ -19,8 +19,12 @@ from pymackay.model.columns.column import (
     number_labels,
     renumber,
 )
+from pymackay.reticulate import with_missing_of_r
 
 _R_INTEGER_MAX = 2**31 - 1
+
+
+_R = "R_SESSION_INITIALIZED"  # in the environment where R runs this Python
 
 
 class Table:
@@ -87,7 +91,10 @@ class Table:
             If the column holds what a model cannot use.
         """
         if name not in self.columns:
-            self.columns[name] = read_column(self.data[name], name)
+            values = self.data[name]
+            if _R in os.environ or getattr(values, "dtype", None) == np.int32:
+                values = with_missing_of_r(values, name)
+            self.columns[name] = read_column(values, name)
         return self.columns[name]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from pymackay.arguments import check_labels
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.functions import near_names
 from pymackay.formula.terms import Terms
@@ -77,11 +77,7 @@ def _read_values(given: Any, table: Table, what: str) -> Column:
         )
     if len(given) != table.n:
         raise ArgumentError(f"{what} has {len(given)} values, but the data have {table.n} rows")
-    if isinstance(given, pd.Series) and not given.index.equals(table.index):
-        raise ArgumentError(
-            f"{what} is a Series with another index than the data; align it, or pass "
-            f"{what}.to_numpy() to go by position"
-        )
+    check_labels(given, table.index, what)
     return read_column(given, what)
 
 

@@ -1,6 +1,6 @@
 """Python values as R's, and back: buffers are copied whole, never element by element.
 
-Every function here must run in R's thread; see `pymackay.reference.r_session`.
+Every function here must run in R's thread; see `pymackay.reference.r.session`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
-from pymackay.reference.r_bridge import rinterface
-from pymackay.reference.r_frame import (
+from pymackay.reference.r.bridge import rinterface
+from pymackay.reference.r.frame import (
     frame_to_pandas,
     strings_to_python,
     strings_to_r,
@@ -26,9 +27,10 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
 
     Parameters
     ----------
-    value : None, bool, int, float, str, numpy.ndarray, Table, sequence or mapping
+    value : None, bool, int, float, str, numpy.ndarray, DataFrame, Table, sequence or mapping
         A sequence of strings becomes a character vector, any other sequence or mapping a list,
-        an array a vector or a matrix, a `Table` a data frame. An R object stays what it is.
+        an array a vector or a matrix, a data frame of numbers a matrix whose columns have names, a
+        `Table` a data frame. An R object stays what it is.
     names : sequence of str, optional
         Names of the elements of a list; an empty string names none.
 
@@ -48,6 +50,9 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
         return interface.StrSexpVector([value])
     if isinstance(value, Table):
         return table_to_r(value)
+    if isinstance(value, pd.DataFrame):
+        names_of = interface.ListSexpVector([interface.NULL, to_r(list(value.columns))])
+        return interface.baseenv["dimnames<-"](_numbers(value.to_numpy()), names_of)
     if isinstance(value, Mapping):
         return to_r(list(value.values()), names=[str(name) for name in value])
     if isinstance(value, Sequence):

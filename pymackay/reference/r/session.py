@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import locale
 import os
 import queue
 import signal
@@ -10,25 +12,24 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NoReturn
 
 from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
-from pymackay.reference.r_bridge import (
+from pymackay.reference.r.bridge import (
     GET_R,
     r_calls_us,
     r_library,
     r_lock,
     rinterface,
-    robject,
-    start_r,
-    started_by_r,
 )
-from pymackay.reference.r_values import to_python, to_r
+from pymackay.reference.r.start import start_r
+from pymackay.reference.r.values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS
+from pymackay.reticulate import started_by_r
 
 STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
 INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
@@ -41,7 +42,7 @@ class Outcome:
     Attributes
     ----------
     value : object
-        The function's value as Python data; see `pymackay.reference.r_values`.
+        The function's value as Python data; see `pymackay.reference.r.values`.
     warnings, messages : tuple of str
         What R said on the way, in order.
     """
@@ -124,7 +125,7 @@ class RSession:
         function : str
             Its name.
         *arguments, **named : object
-            Python data, see `pymackay.reference.r_values`; an `RObject` stands for what it names.
+            Python data, see `pymackay.reference.r.values`; an `RObject` stands for what it names.
 
         Raises
         ------
@@ -155,15 +156,6 @@ class RSession:
         """Whether `value` is an R object as rpy2 holds it."""
         return isinstance(value, rinterface().sexp.Sexp)
 
-    def wrap(self, value: Any) -> Any:
-        """Return an R object as rpy2 offers it to its users."""
-
-        def wrapped() -> Any:
-            with r_lock():
-                return robject(value)
-
-        return self._submit(wrapped)
-
     def kept(self, number: int) -> RObject:
         """Return the handle of an object that an R function has kept."""
         return RObject(self, number)
@@ -174,10 +166,24 @@ class RSession:
             self._jobs.put(_Job(lambda: self._call("forget", [("", number)])))
 
     def _call(self, function: str, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        with r_lock():
+        with r_lock(), self._in_utf8():
             values = [self._resolve(value) for _, value in arguments]
             r_arguments = to_r(values, names=[name for name, _ in arguments])
             return to_python(self._scripts["run"](to_r(function), r_arguments))
+
+    @contextlib.contextmanager
+    def _in_utf8(self) -> Iterator[None]:
+        """Have R read and write UTF-8, and put the process's own locale back at the end."""
+        place = locale.setlocale(locale.LC_CTYPE)
+        if "utf" in place.lower():
+            yield
+            return
+        if not self._scripts["use_utf8"]()[0]:
+            warnings.warn("R found no UTF-8 locale; names beyond ASCII may not work", stacklevel=2)
+        try:
+            yield
+        finally:
+            self._scripts["use_ctype"](to_r(place))
 
     def _resolve(self, value: Any) -> Any:
         if not isinstance(value, RObject):
@@ -260,11 +266,9 @@ class RSession:
             base["loadNamespace"](to_r("lme4"))
         except interface.embedded.RRuntimeError as error:
             raise RUnavailableError(f"R cannot load lme4: {_tidy(str(error))}. {GET_R}") from None
-        scripts = base["new.env"](parent=interface.globalenv)
+        scripts = base["new.env"](parent=base)  # so that nothing of the user's is in the way
         for name in SCRIPTS:
             base["sys.source"](to_r(str(r_reference_path(name))), scripts)
-        if not scripts["use_utf8"]()[0]:
-            warnings.warn("R found no UTF-8 locale; names beyond ASCII may not work", stacklevel=2)
         self._scripts = scripts
         found = self._call("versions", [])["value"]
         self.libraries = {name: values[0] for name, values in found.items()}

@@ -1,0 +1,77 @@
+"""Columns that R hands over by reticulate, which loses R's missing values where NumPy has none."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import PymackayWarning
+
+SAFE = "pymackay.missing_values_are_kept"  # in the `attrs` of a data frame from `lme4.frame`
+_NA_INTEGER = -(2**31)
+
+
+def started_by_r() -> bool:
+    """Whether R runs this Python, as reticulate has it, and says so in the environment."""
+    said = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
+    return f"PID={os.getpid()}" in said
+
+
+def with_missing_of_r(values: Any, name: str) -> Any:
+    """Return a column with R's missing integers as missing.
+
+    They arrive as the least number of 32 bits, which R itself cannot hold. A missing text arrives
+    as the text ``NA``, a missing truth value as True: in a Python that R has started these are
+    warned of.
+
+    Parameters
+    ----------
+    values : pandas.Series, array or sequence of length n
+    name : str
+        For the warning.
+
+    Warns
+    -----
+    PymackayWarning
+        If the column may hold missing values that cannot be told from others.
+    """
+    dtype = getattr(values, "dtype", None)
+    from_r = started_by_r() and not getattr(values, "attrs", {}).get(SAFE)
+    # R's integers have 32 bits; reticulate may widen them
+    if dtype == np.int32 or (from_r and dtype == np.int64):
+        return _with_missing_integers(values, name)
+    if from_r:
+        _warn_of_lost(values, dtype, name)
+    return values
+
+
+def _with_missing_integers(values: Any, name: str) -> Any:
+    integers = np.asarray(values)
+    missing = integers == _NA_INTEGER
+    if not missing.any():
+        return values
+    restored = pd.arrays.IntegerArray(np.where(missing, 0, integers), missing)
+    return pd.Series(restored, index=getattr(values, "index", None), name=name)
+
+
+def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
+    if dtype == np.bool_:
+        lost = "holds truth values, of which R's NA arrives as True"
+    elif pd.api.types.is_string_dtype(dtype) and _holds_text_na(values):
+        lost = "holds the text 'NA', which R's missing text arrives as"
+    else:
+        return
+    warnings.warn(
+        f"the column {name!r} came from R over reticulate and {lost}. Where values are missing, "
+        "take the data frame by its name: pymackay.lme4.frame(name).",
+        PymackayWarning,
+        stacklevel=2,
+    )
+
+
+def _holds_text_na(values: Any) -> bool:
+    return any(isinstance(value, str) and value == "NA" for value in values)
