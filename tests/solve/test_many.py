@@ -88,6 +88,8 @@ DRIFTING = ["x + (x || g)", "x + (x | g)", "1 + (0 + x | g)", "1 + (x || g)", "x
     reml=st.booleans(),
 )
 @example("x + (x || g)", (39, 5), 100.0, (5.0, 1.0, 5.0), 2, True)
+@example("x + (x + z || g)", (2, 12), 100.0, (0.0, 0.1, 5.0), 640659, True)  # few digits
+@example("x + (x || g)", (2, 5), 100.0, (5.0, 1.0, 5.0), 44505, True)  # the same
 def test_one_and_many_agree(
     formula: str,
     shape: tuple[int, int],

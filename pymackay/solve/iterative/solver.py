@@ -297,6 +297,7 @@ class Search(Ground[Point]):
         values = Values(
             criterion=np.zeros(1),
             sigma2=np.array([estimate.evaluation.sigma2]),
+            rounding=np.zeros(1),
             score=tuple(score[None] for score in estimate.evaluation.score),
             curvature=estimate.evaluation.curvature[None],
             answers=(answer,),

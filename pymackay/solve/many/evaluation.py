@@ -18,8 +18,10 @@ from pymackay.solve.linalg.batch import (
     product,
 )
 from pymackay.solve.many.kinds import Kinds, ResponseSums
-from pymackay.solve.search.points import Values
+from pymackay.solve.search.points import Values, rounding
 from pymackay.solve.solver import least_residual
+
+_EPS = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +59,16 @@ def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> Valu
     criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
     if kinds.reml:
         criterion = criterion + fixed.logdet
+    criterion = criterion + kinds.constant
     criterion[~(fixed.r2 > least_residual(kinds.n))] = np.inf
     score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
     score = 0.5 * (score + score.swapaxes(1, 2))
     return Values(
-        criterion=criterion + kinds.constant,
+        criterion=criterion,
         sigma2=sigma2,
+        rounding=np.maximum(
+            rounding(criterion, sigma2, kinds.n), _cancelled(kinds, sums, levels.F, fixed)
+        ),
         score=tuple(score[:, place, place] for place in kinds.terms),
         curvature=curvature,
         answers=(batch_first(fixed.beta), batch_first(fixed.root)),
@@ -128,6 +134,19 @@ def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:
         logdet=2.0 * np.log(L[np.arange(p), np.arange(p)]).sum(axis=0),
         r2=yy - (half * half).sum(axis=(0, 1)),
     )
+
+
+def _cancelled(kinds: Kinds, sums: ResponseSums, F: np.ndarray, fixed: _Fixed) -> np.ndarray:
+    """Return how wrong the criterion may be by the differences ``r² − tr(F M)`` and ``D − X'F X``.
+
+    Shape (B,). F, (q, q, K, B), is large where columns are nearly equal; both then lose digits.
+    """
+    size = np.abs(F)
+    lost = kinds.nu * (size * np.abs(sums.M)).sum(axis=(0, 1, 2)) / fixed.r2
+    if kinds.reml:
+        XFX = (size * kinds.X_sizes[..., None]).sum(axis=(0, 1, 2))
+        lost = lost + XFX * (fixed.root**2).sum(axis=(0, 1))
+    return _EPS * lost
 
 
 def _derivatives(

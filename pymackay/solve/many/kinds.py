@@ -75,6 +75,8 @@ class Kinds:
     A : numpy.ndarray, shape (q, q, K)
     X : numpy.ndarray, shape (q, p, K)
         ``Z_j'Q``.
+    X_sizes : numpy.ndarray, shape (q, q, K)
+        Sums of ``|Z_j'Q| |Q'Z_j|`` over the levels of each kind.
     flat : numpy.ndarray, shape (m, q²)
         Derivatives of the relative covariance matrix by its elements.
     terms : tuple of slice
@@ -94,6 +96,8 @@ class Kinds:
         self.counts = np.asarray(self._member.sum(axis=1)).ravel()
         self.A = np.ascontiguousarray(gram.A[first].transpose(1, 2, 0))
         self.X = np.ascontiguousarray(C[first].transpose(1, 2, 0))
+        size = np.abs(self.X)
+        self.X_sizes = np.einsum("k,apk,bpk->abk", self.counts, size, size)
         self.D = gram.D[:-1, :-1]
 
     @property

@@ -15,12 +15,13 @@ from pymackay.solve.linalg.batch import product
 from pymackay.solve.many.evaluation import evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
-from pymackay.solve.search.newton import Control, find_optima
+from pymackay.solve.search.newton import Control, Optima, find_optima
 from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
 from pymackay.solve.solver import Optimum
 
 _CONTROL = Control()
+_DIGITS = 1e-10  # of a criterion's size: what its rounding may be, a tenth of what is promised
 
 Answers = dict[str, np.ndarray]  # the arrays of `ManyFits`, by their names
 
@@ -108,18 +109,25 @@ class ManySolver:
         return q * max(p, q) * K
 
     def solve(self, responses: Responses) -> Answers:
-        """Fit some responses; those that the batch does not certify get the answer of `lmer`."""
+        """Fit some responses.
+
+        Those that the batch does not certify, or knows to too few digits, get the answer of `lmer`:
+        its kernel squares nothing, so that nearly equal effects cost it fewer digits.
+        """
         if self.kinds is None:
             return self._one_by_one(responses, np.arange(len(responses)))
-        answers = self._together(responses, self.kinds)
-        doubtful = np.flatnonzero(~answers["converged"])
+        optima = find_optima(
+            _Together(self.kinds, self.kinds.sums(responses)), _CONTROL, self.start
+        )
+        answers = self._together(responses, optima)
+        known = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
+        doubtful = np.flatnonzero(~(optima.certified & known))
         if len(doubtful):
             for name, values in self._one_by_one(responses, doubtful).items():
                 answers[name][doubtful] = values
         return answers
 
-    def _together(self, responses: Responses, kinds: Kinds) -> Answers:
-        optima = find_optima(_Together(kinds, kinds.sums(responses)), _CONTROL, self.start)
+    def _together(self, responses: Responses, optima: Optima) -> Answers:
         points = optima.points
         beta, root = points.answers
         return {

@@ -24,7 +24,7 @@ from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.points import Certificates, Factors, Points, Values
+from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.start import further_starts, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.solver import Optimum, Solver, criterion_value
@@ -175,7 +175,7 @@ def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
         Which were put into `best`, whose places are `which`.
     """
     old = best.take(which)
-    level = limits.LEVEL * old.points.rounding(best.n)
+    level = limits.LEVEL * old.points.rounding
     with np.errstate(invalid="ignore"):
         gain = old.points.criterion - others.points.criterion
     better = np.where(np.abs(gain) > level, gain > 0.0, others.certified & ~old.certified)
@@ -269,7 +269,7 @@ class _Search(Ground[Points]):
         return before.criterion - after.criterion
 
     def rounding(self, points: Points) -> np.ndarray:
-        return points.rounding(self.landscape.gram.n)
+        return points.rounding
 
     def escape(self, points: Points, which: np.ndarray) -> np.ndarray:
         """Move points off the boundary where the score says that lower ones are there.
@@ -297,7 +297,7 @@ class _Search(Ground[Points]):
                     break
                 old = now.take(todo)
                 trial = self.take(which[todo]).points(old.grown(term, direction[todo], size))
-                lower = trial.criterion < old.criterion - limits.LEVEL * self.rounding(old)
+                lower = trial.criterion < old.criterion - limits.LEVEL * old.rounding
                 points.put(which[todo[lower]], trial.take(lower))
                 held[todo[lower]] = False
                 moved += todo[lower].tolist()
@@ -310,7 +310,7 @@ class _Search(Ground[Points]):
         if len(some):
             old = points.take(some)
             trial = self.take(some).points(tuple(factor[some] for factor in factors))
-            agrees = trial.criterion <= old.criterion + limits.LEVEL * self.rounding(old)
+            agrees = trial.criterion <= old.criterion + limits.LEVEL * old.rounding
             points.put(some[agrees], trial.take(agrees))
         return points
 
@@ -372,7 +372,9 @@ class _OneResponse:
         except np.linalg.LinAlgError:
             m = self.gram.n_theta
             score = tuple(np.zeros_like(factor) for factor in factors)
-            return Values(np.array([np.inf]), np.ones(1), score, np.zeros((1, m, m)), (answer,))
+            one, curvature = np.ones(1), np.zeros((1, m, m))
+            return Values(np.inf * one, one, one, score, curvature, (answer,))
         criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
+        own = rounding(criterion, sigma2, self.gram.n)
         score = tuple(part[None] for part in at.score)
-        return Values(criterion, sigma2, score, at.curvature[None], (answer,), at.exact)
+        return Values(criterion, sigma2, own, score, at.curvature[None], (answer,), at.exact)

@@ -129,6 +129,8 @@ class Values:
         Not finite where a point is too far out for float64.
     sigma2 : numpy.ndarray, shape (B,)
         Residual variance, for a response of unit length.
+    rounding : numpy.ndarray, shape (B,)
+        Size of the criterion's own rounding error.
     score : tuple of numpy.ndarray, each (B, q, q)
         Term by term, the symmetric matrix S with d criterion = tr(S dG).
     curvature : numpy.ndarray, shape (B, m, m)
@@ -141,6 +143,7 @@ class Values:
 
     criterion: np.ndarray
     sigma2: np.ndarray
+    rounding: np.ndarray
     score: tuple[np.ndarray, ...]
     curvature: np.ndarray
     answers: tuple[np.ndarray, ...]
@@ -160,7 +163,7 @@ class Points(Modelled):
     axes : tuple of Axes
     noise : tuple of float
         Term by term, the relative variance of one level's least-squares effect.
-    criterion, sigma2, score, answers, exact
+    criterion, sigma2, rounding, score, answers, exact
         As in `Values`; the criterion is infinite, and the score zero, where a point is too far
         out for float64.
     unit : numpy.ndarray, shape (B, m)
@@ -172,6 +175,7 @@ class Points(Modelled):
     noise: tuple[float, ...]
     criterion: np.ndarray
     sigma2: np.ndarray
+    rounding: np.ndarray
     score: tuple[np.ndarray, ...]
     answers: tuple[np.ndarray, ...]
     exact: bool
@@ -198,7 +202,7 @@ class Points(Modelled):
             gradient[lost], curvature[lost] = 0.0, np.eye(curvature.shape[1])
             score = tuple(np.where(lost[:, None, None], 0.0, S) for S in score)
             criterion = np.where(lost, np.inf, criterion)
-        known = (criterion, values.sigma2, score, values.answers, values.exact)
+        known = (criterion, values.sigma2, values.rounding, score, values.answers, values.exact)
         return cls(Quadratics.of(gradient, curvature), factors, axes, noise, *known, unit)
 
     @property
@@ -211,10 +215,6 @@ class Points(Modelled):
         """Return each term's `Axes.growth`, its slope by noise level."""
         pairs = [a.growth(S) for a, S in zip(self.axes, self.score, strict=True)]
         return [(slope * size, v) for (slope, v), size in zip(pairs, self.noise, strict=True)]
-
-    def rounding(self, n: int) -> np.ndarray:
-        """Return the size of each criterion's own rounding error, with n rows, (B,)."""
-        return rounding(self.criterion, self.sigma2, n)
 
     def after(self, steps: np.ndarray) -> Factors:
         """Return the factors that scaled steps, (B, m), lead to."""
