@@ -337,10 +337,10 @@ def test_what_asks_for_too_much_is_refused_before_it_is_given(
     zeros = _with_members(path, {"arrays/a0000.npy": bytes(2**26)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(pm.RecordingError, match=r"its member arrays/a0000\.npy|is damaged"):
         pm.load_fit(zeros)
-    monkeypatch.setattr("pymackay.infer.keep._free_memory", lambda: 2.0**25)
+    monkeypatch.setattr("pymackay.infer.keep.fit_file.free_memory", lambda: 2.0**25)
     with pytest.raises(pm.RecordingError, match=r"has 0\.1 GiB, and there is room for"):
         pm.load_fit(zeros)
-    monkeypatch.setattr("pymackay.infer.keep._LARGEST_MANIFEST", 1000)
+    monkeypatch.setattr("pymackay.infer.keep.fit_file._LARGEST_MANIFEST", 1000)
     with pytest.raises(pm.RecordingError, match=r"its member manifest\.json has"):
         pm.load_fit(path)
 

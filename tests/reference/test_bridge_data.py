@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pandas import Timestamp
-from pymackay.model.table import Table
 
 import pymackay as pm
-from pymackay.model.columns import Factor
+from pymackay.model.columns.column import Factor
+from pymackay.model.columns.table import Table
 from pymackay.reference.columns import NA_INTEGER, level_name, table
 from pymackay.reference.r.session import session
 from pymackay.reticulate import SAFE

@@ -431,7 +431,8 @@ class TestEnds:
 
 ANOTHER_RULE = """
 import numpy as np
-from pymackay.solve.loop.rules.rule import Empirical, Rule, root_of
+from pymackay.covariance.roots import root_of
+from pymackay.solve.loop.rules.rule import Empirical, Rule
 
 def next_root(term):
     return root_of(np.cov(term.effects.T, ddof=0).reshape(term.root.shape) / term.noise_var)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 
 from pymackay.errors import DataError
 
@@ -79,7 +78,7 @@ def _cholesky_qr(X: np.ndarray, passes: int = 4) -> Basis | None:
     for _ in range(passes):
         scale = np.sqrt(np.diag(gram))
         try:
-            step = scipy.linalg.cholesky(gram / np.outer(scale, scale)) * scale
+            step = np.linalg.cholesky(gram / np.outer(scale, scale)).T * scale
         except np.linalg.LinAlgError:
             return None
         Q = Q @ np.linalg.inv(step)
@@ -219,7 +218,7 @@ def _whitening(correlation: np.ndarray, rms: np.ndarray) -> np.ndarray:
     `correlation` has shape (q, q), `rms` shape (q,).
     """
     try:
-        R = scipy.linalg.cholesky(correlation)
+        R = np.linalg.cholesky(correlation).T
     except np.linalg.LinAlgError:
         return np.diag(1.0 / rms)
     if len(rms) == 1 or np.abs(np.diag(R)).min() < 1e-6:

@@ -28,6 +28,23 @@ from pymackay.solve.solver import ErrorVariance
 _LARGE = 1.0  # relative sd of an effect of a whitened column
 
 
+def eliminate_levels(
+    gram: Gram, factors: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return half and F of the leading block's levels, each (J, q, q), and log |V₁|.
+
+    Parameters
+    ----------
+    factors : sequence of numpy.ndarray, each (q, q)
+        Relative factors, one lower triangle per term.
+    """
+    factor = gram.joined(gram.blocks[0], factors)
+    L = np.linalg.cholesky(np.eye(len(factor)) + factor.T @ gram.A @ factor)
+    half = np.linalg.solve(L, np.broadcast_to(factor.T, L.shape))
+    logdet = 2.0 * float(np.log(np.diagonal(L, axis1=1, axis2=2)).sum())
+    return half, half.transpose(0, 2, 1) @ half, logdet
+
+
 @dataclass(frozen=True, eq=False)
 class Eliminated:
     """The equations at one theta (see the module's first lines); m = other random effects + p.
@@ -71,12 +88,8 @@ class Eliminated:
         numpy.linalg.LinAlgError
             If float64 has no digits left there.
         """
-        factor = gram.joined(gram.blocks[0], factors)
-        L = np.linalg.cholesky(np.eye(len(factor)) + factor.T @ gram.A @ factor)
-        half = np.linalg.solve(L, np.broadcast_to(factor.T, L.shape))
-        logdet = 2.0 * float(np.log(np.diagonal(L, axis1=1, axis2=2)).sum())
-        F = half.transpose(0, 2, 1) @ half
-        return cls.of(gram, factors, _left_over(gram, half), half, F, logdet)
+        half, F, logdet = eliminate_levels(gram, factors)
+        return cls.of(gram, factors, left_over(gram, half), half, F, logdet)
 
     @classmethod
     def of(
@@ -241,7 +254,7 @@ class LargeEffects:
         return a @ self.small[block] + b @ self.inverse[block] if self.some else a
 
 
-def _left_over(gram: Gram, half: np.ndarray) -> np.ndarray:
+def left_over(gram: Gram, half: np.ndarray) -> np.ndarray:
     """Return ``K = D − Σ_j (T_jC_j)'(T_jC_j)``, (m + 1, m + 1), for T = `half`, (J, q, q)."""
     J, q = half.shape[:2]
     if isinstance(gram.C, np.ndarray):

@@ -16,9 +16,8 @@ import tensorflow as tf
 
 from pymackay.errors import ArgumentError
 from pymackay.model.sums.gram import Gram, cross_products
-from pymackay.solve.exact.coupling import DenseCoupling
 from pymackay.solve.exact.crossed import Crossed
-from pymackay.solve.exact.eliminated import Eliminated
+from pymackay.solve.exact.eliminated import eliminate_levels, left_over
 from pymackay.solve.exact.levels import (
     Graph,
     Layout,
@@ -192,9 +191,18 @@ class OneBlock:
         return -trace + 2.0 * quadratic / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)
 
     def error_variance(self, factors: list[np.ndarray], *, with_beta: bool) -> ErrorVariance:
-        """Return Var(b̂ − b) / sigma² of every level."""
-        coupling = DenseCoupling(np.asarray(self.gram.C))
-        return Eliminated.at(self.gram, factors).error_variance(coupling, with_beta=with_beta)
+        """Return Var(b̂ − b) / sigma² of every level: F, and ``F X (X'V⁻¹X)⁻¹ X'F`` with beta.
+
+        By an inverse and not by a Cholesky factor: a fixed effect that is confounded with the
+        levels has a variance without digits then, instead of none.
+        """
+        half, F, _ = eliminate_levels(self.gram, factors)
+        if not with_beta:
+            return ErrorVariance.exact([F])
+        p = self.gram.p
+        FX = half.transpose(0, 2, 1) @ (half @ np.asarray(self.gram.C)[:, :, :p])
+        precision = left_over(self.gram, half)[:p, :p]
+        return ErrorVariance.exact([F + FX @ np.linalg.inv(precision) @ FX.transpose(0, 2, 1)])
 
 
 def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
