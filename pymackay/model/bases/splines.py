@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 
 def inner_knots(x: np.ndarray, count: int) -> np.ndarray:
@@ -96,6 +95,8 @@ class BSplineBasis:
     def derivative(self, x: np.ndarray, order: int) -> np.ndarray:
         """Return a derivative of all B-splines at points between the boundary knots."""
         unit = np.eye(len(self.all_knots) - self.degree - 1)
+        from scipy.interpolate import BSpline  # loaded by formulas that ask for splines only
+
         return np.asarray(BSpline(self.all_knots, unit, self.degree)(x, nu=order))
 
 
