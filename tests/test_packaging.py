@@ -154,5 +154,5 @@ def test_the_check_runs_the_second_command_of_the_readme():
 
 
 @pytest.mark.parametrize("code", readme_blocks("python"))
-def test_the_example_of_the_readme_runs(code):
-    python("-c", code)
+def test_the_example_of_the_readme_runs(code, tmp_path):
+    python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))

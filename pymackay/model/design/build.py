@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,9 @@ from pymackay.model.design.side import (
     make_side,
 )
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
-from pymackay.model.sums.sparse_gram import SparseGram
+
+if TYPE_CHECKING:  # it loads SciPy, which building does not need
+    from pymackay.model.sums.sparse_gram import SparseGram
 
 
 @dataclass(frozen=True, eq=False)
