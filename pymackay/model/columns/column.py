@@ -61,6 +61,14 @@ class Numeric:
         """The values as float64."""
         return self.values.astype(np.float64, copy=False)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, or missing."""
+        if self.values.dtype.kind in "iu":
+            return True
+        known = self.values[~np.isnan(self.values)]
+        return bool(np.isfinite(known).all() and (known == np.trunc(known)).all())
+
     def missing(self) -> np.ndarray | None:
         """Rows with a missing value; None if there is none."""
         return self._rows_with(np.isnan)

@@ -6,7 +6,7 @@ A frame is what R's ``model.frame`` makes. Expressions call functions of the clo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,7 +28,14 @@ from pymackay.formula.lexer import fault
 from pymackay.formula.parser import parse_expression
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import Variable
-from pymackay.model.columns.column import Column, Factor, Numeric, drop_unused, recode
+from pymackay.model.columns.column import (
+    Column,
+    Factor,
+    Numeric,
+    as_factor,
+    drop_unused,
+    recode,
+)
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, check_weights, read_numbers, read_truth
 from pymackay.model.functions.arithmetic import OPERATORS
@@ -113,9 +120,23 @@ class Evaluator:
                 return _NAMED_CONSTANTS[node.name]
             raise DataError(self._unknown_column(node))
         column = self.table.column(node.name)
+        key = f"levels of {node.name}"
+        if isinstance(column, Numeric) and self._was_factor(key) and column.values.ndim == 1:
+            column = as_factor(column, node.name)
         if isinstance(column, Factor):
-            return self._with_known_levels(node.name, column)
-        return column
+            return self.with_known_levels(column, key)
+        return self._with_known_digits(column, f"{key} are integers")
+
+    def _was_factor(self, key: str) -> bool:
+        """Say whether a column of new data was a factor in the model's data (not logical)."""
+        return self.is_new and key in self.memory and self.memory[key][1] != "logical"
+
+    def _with_known_digits(self, column: Numeric, key: str) -> Numeric:
+        """Print whole numbers as the model's data did: R's way depends on the largest of them."""
+        integer = self.remember(lambda: column.integer, key)
+        if integer == column.integer or not column.is_whole:
+            return column
+        return replace(column, integer=integer)
 
     def _unknown_column(self, node: Name) -> str:
         suggestion = near_names(node.name, self.table.names)
@@ -128,9 +149,9 @@ class Evaluator:
             )
         )
 
-    def _with_known_levels(self, name: str, column: Factor) -> Factor:
+    def with_known_levels(self, column: Factor, key: str) -> Factor:
         """Give a factor of new data the codes of the model's data; new levels come last."""
-        known, kind = self.remember(lambda: (column.levels, column.kind), f"levels of {name}")
+        known, kind = self.remember(lambda: (column.levels, column.kind), key)
         if not self.is_new:
             return column
         in_model = set(known)
@@ -160,7 +181,8 @@ class Evaluator:
         function = find_function(call, self.text)
         context = _CallContext(self, call)
         arguments = match_arguments(context, function, self.evaluate)
-        return function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})
+        value = function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})
+        return context.with_known_levels(value) if isinstance(value, Factor) else value
 
     def argument(self, given: str, what: str) -> Column:
         """Evaluate an argument given as a column's name or an R expression."""
@@ -184,6 +206,9 @@ class _CallContext:
 
     def error(self, message: str) -> FormulaError:
         return fault(message, self.evaluator.text, self.call.position)
+
+    def with_known_levels(self, factor: Factor) -> Factor:
+        return self.evaluator.with_known_levels(factor, f"levels of {deparse(self.call)}")
 
     def remember(self, compute: Callable[[], T], key: str = "") -> T:
         return self.evaluator.remember(compute, f"{deparse(self.call)} {key}")

@@ -40,7 +40,16 @@ class Context(Protocol):
         """Make the error that shows the call's place in the formula."""
 
     def remember(self, compute: Callable[[], T], key: str = "") -> T:
-        """Compute from the data once; for new data, return what the model's data gave."""
+        """Compute from the data once; for new data, return what the model's data gave.
+
+        What is remembered depends on all rows, so that rows that come in partitions refuse it.
+        """
+
+    def with_known_levels(self, factor: Factor) -> Factor:
+        """For new data, give the call's factor the codes of the model's data; new levels last.
+
+        The levels of every factor that a call returns are treated so without being asked for.
+        """
 
 
 @dataclass(frozen=True)

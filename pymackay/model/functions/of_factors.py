@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pymackay.errors import ArgumentError
-from pymackay.formula.expression import Name, Node, String
+from pymackay.formula.expression import Call, Name, Node, String
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Contrasts,
@@ -66,16 +66,41 @@ def _factor(
     ordered: Value = None,
 ) -> Value:
     """``factor(x, levels =, labels =, ordered =)``."""
-    found = _categories(context, x)
-    given = list(found.levels) if levels is None else _labels(context, levels, "levels")
-    if len(set(given)) < len(given):
+    factor = _categories(context, x)
+    chosen = list(factor.levels) if levels is None else _labels(context, levels, "levels")
+    if len(set(chosen)) < len(chosen):
         raise context.error("levels of factor() name a level twice")
     if exclude is not None:
-        out = set(_labels(context, exclude, "exclude"))
-        given = [level for level in given if level not in out]
-    shown = given if labels is None else _new_labels(context, labels, len(given))
-    is_ordered = found.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
-    return _relabelled(found, given, shown, "ordered" if is_ordered else "factor")
+        excluded = set(_labels(context, exclude, "exclude"))
+        chosen = [level for level in chosen if level not in excluded]
+    if labels is not None and levels is None:
+        chosen = _positions_at_the_fit(context, chosen, chosen, "label")
+    shown = chosen if labels is None else _new_labels(context, labels, len(chosen))
+    is_ordered = factor.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
+    return _relabelled(factor, chosen, shown, "ordered" if is_ordered else "factor")
+
+
+def _positions_at_the_fit(
+    context: Context, levels: Sequence[str], used: Sequence[str], what: str
+) -> list[str]:
+    """Return the levels of the model's data, each of whose positions stands for a `what`.
+
+    `levels` are those of the rows at hand, `used` those that some row has.
+
+    Raises
+    ------
+    FormulaError
+        If new data have others, whose position the model's data did not fix.
+    """
+    known = context.remember(lambda: list(levels), "levels")
+    in_model = set(known)
+    unseen = [level for level in used if level not in in_model]
+    if unseen:
+        raise context.error(
+            f"{context.call.function}() gets the levels {', '.join(unseen[:12])} in newdata, for "
+            f"which the model's data have no {what}; they have {', '.join(known[:12])}"
+        )
+    return known
 
 
 def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
@@ -132,7 +157,7 @@ def _relevel(context: Context, x: Value, ref: Value) -> Value:
         place = constant_integer(context, ref, "ref", 1)
         if place > len(levels):
             raise context.error(f"ref of relevel() is {place}, but there are {len(levels)} levels")
-        first = levels[place - 1]
+        first = context.remember(lambda: levels[place - 1])
     order = [first, *(level for level in levels if level != first)]
     return _relabelled(Factor(x.codes, x.levels), order, order, "factor")
 
@@ -238,6 +263,7 @@ def _with_contrasts(
     found = _as_factor(context, object)
     if contr is None or not isinstance(found, Factor):
         return found
+    found = context.with_known_levels(found)
     if not isinstance(contr, Name | String):
         raise context.error("the contrasts of C() are a name such as contr.sum")
     wanted = contr.name if isinstance(contr, Name) else contr.value
@@ -267,11 +293,22 @@ def _named_contrasts(wanted: str, kind: str, levels: Sequence[str], is_function:
 def _as_number(context: Context, x: Value) -> Value:
     """``as.numeric(f)``: a factor's codes from 1; text is read as numbers."""
     if isinstance(x, Factor) and x.kind in ("factor", "ordered"):
+        if not _states_levels(context.call.arguments[0]):
+            _positions_at_the_fit(context, x.levels, drop_unused(x).levels, "number")
         return Numeric(np.where(x.codes < 0, np.nan, x.codes + 1.0), integer=True)
     if isinstance(x, Factor) and x.kind == "text":
         return Numeric(np.append(_parsed(context, x.levels), np.nan)[x.codes])
     values = numbers(context, x)
     return Numeric(np.asarray(values)) if isinstance(values, np.ndarray) else values
+
+
+def _states_levels(node: Node) -> bool:
+    """Say whether an expression is ``factor(x, levels = c(...))``: no row decides on its codes."""
+    return (
+        isinstance(node, Call)
+        and node.function in ("factor", "ordered")
+        and ("levels" in node.names or len(node.names) > 1 and node.names[1] is None)
+    )
 
 
 def _parsed(context: Context, labels: Sequence[str]) -> np.ndarray:
