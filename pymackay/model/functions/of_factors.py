@@ -307,7 +307,7 @@ def _states_levels(node: Node) -> bool:
     return (
         isinstance(node, Call)
         and node.function in ("factor", "ordered")
-        and ("levels" in node.names or len(node.names) > 1 and node.names[1] is None)
+        and ("levels" in node.names or (len(node.names) > 1 and node.names[1] is None))
     )
 
 
