@@ -50,7 +50,7 @@ def read_numbers(given: Any, table: Table, what: str) -> np.ndarray:
             f"{what} must be a column's name or one number for each row, not a "
             f"{type(given).__name__} of other values"
         )
-    return np.array(column.values, dtype=np.float64)
+    return np.array(column.floats)
 
 
 def read_truth(given: Any, table: Table) -> np.ndarray:

@@ -170,14 +170,14 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
     name = specification.response.name
     column = frame.columns[name]
     if isinstance(column, Factor) and column.kind != "logical":
-        kind = "text" if column.kind == "text" else "categories"
+        kind = column.kind if column.kind not in ("factor", "ordered") else "categories"
         raise DataError(
             f"the response '{name}' holds {kind}, but a linear mixed model needs numbers; convert "
             f"the column, or put another on the left of '~'"
         )
     if isinstance(column, Numeric) and column.values.ndim != 1:
         raise DataError(f"the response '{name}' has several columns, but a model has one response")
-    values = column.values if isinstance(column, Numeric) else column.codes
+    values = column.floats if isinstance(column, Numeric) else column.codes
     return np.array(values, dtype=np.float64)
 
 

@@ -312,7 +312,7 @@ def read_extra(evaluator: Evaluator, given: Any, what: str) -> Numeric | None:
     if isinstance(column, Factor) or column.values.ndim != 1:
         held = "categories" if isinstance(column, Factor) else "several columns"
         raise DataError(f"{what} '{given}' must be one column of numbers, but holds {held}")
-    return Numeric(np.array(column.values, dtype=np.float64))
+    return Numeric(np.array(column.floats))
 
 
 def _chosen_rows(table: Table, subset: Any) -> np.ndarray | None:

@@ -35,7 +35,7 @@ def build_many(
     """
     table = Table(data)
     text, hidden = _without_response(formula)
-    model = build_model(text, _numbered(data, table.n, hidden), **given)
+    model = build_model(text, _numbered(table.data, table.n, hidden), **given)
     values, names = _read_responses(Y, table)
     kept = values[model.y.astype(np.intp)]
     _refuse_missing(kept, names, model)

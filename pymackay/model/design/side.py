@@ -18,6 +18,7 @@ from pymackay.formula.expression import Call, Name, Node, variable_name
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Terms
 from pymackay.model.columns.column import (
+    KINDS,
     Column,
     Contrasts,
     Factor,
@@ -162,11 +163,22 @@ def make_side(
         name = terms.variables[i].name
         column = columns[name]
         if isinstance(column, Factor):
+            _refuse_labels(column, name)
             _refuse_too_many(n, len(column.levels))
             coding[name] = _contrasts_of(column, contrasts.get(name), name)
             levels[name] = column.levels
     made = make_matrix(terms, columns, coding, n)
     return SideBlueprint(terms, coding, levels, tuple(made.assign.tolist())), made
+
+
+def _refuse_labels(column: Factor, name: str) -> None:
+    """Refuse a variable whose values only name groups, such as dates."""
+    if column.kind not in KINDS:
+        raise DataError(
+            f"the column '{name}' holds values of type {column.kind}, which can name groups, as in "
+            f"(1 | {name}), but are neither numbers nor categories; convert it to numbers, for "
+            f"example the days since the first date, or write factor({name})"
+        )
 
 
 def _contrasts_of(column: Factor, asked: Any, name: str) -> Contrasts:

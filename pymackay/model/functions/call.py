@@ -176,7 +176,7 @@ def kind_of(value: Value) -> str:
         return "numbers"
     if isinstance(value, Factor):
         names = {"text": "text", "ordered": "an ordered factor", "logical": "logical values"}
-        return names.get(value.kind, "a factor")
+        return names.get(value.kind, "a factor" if value.kind == "factor" else value.kind)
     if value is None:
         return "NULL"
     return "a vector" if isinstance(value, list) else f"the constant {value!r}"

@@ -11,7 +11,7 @@ import numpy as np
 from pymackay.formula.expression import Call
 from pymackay.formula.functions import check_function
 from pymackay.model.columns.column import Factor, Numeric
-from pymackay.model.columns.table import read_text
+from pymackay.model.columns.objects import read_text
 from pymackay.model.functions.arithmetic import logical, truth
 from pymackay.model.functions.call import (
     Context,
