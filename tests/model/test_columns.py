@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import re
 import uuid
 from typing import Any
 
@@ -230,3 +231,44 @@ def test_two_columns_of_one_name_are_refused() -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     with pytest.raises(DataError, match="more than one column called 'a'"):
         Table(table)
+
+
+NUMBERS = [f"{k / 10}" for k in range(1, 10)]
+
+
+def with_text(labels: list[str]) -> pd.DataFrame:
+    table = pd.concat([grouped_table()] * 5, ignore_index=True)
+    return table.assign(dose=np.resize(labels, len(table)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([*NUMBERS, "<0.1"], "9 of its 10 labels are numbers, and '<0.1' is not"),
+        ([*NUMBERS, "ND", "nan"], "9 of its 11 labels are numbers, and 'ND', 'nan' are not"),
+        (NUMBERS, "all 9 of its labels are numbers"),
+        (["1,5", "2,5", "-3,1e2", "x"], "3 of its 4 labels are numbers, and 'x' is not"),
+    ],
+)
+@pytest.mark.parametrize("formula", ["y ~ dose + (1 | g)", "y ~ x:dose + (1 | g)"])
+def test_a_text_column_of_numbers_is_told(formula: str, labels: list[str], message: str) -> None:
+    (told,) = build_model(formula, with_text(labels)).messages
+    assert re.search(f"'dose' holds text.*{message}.*to_numeric.*write factor\\(dose\\)", told)
+
+
+@pytest.mark.parametrize(
+    ("formula", "labels"),
+    [
+        ("y ~ factor(dose) + (1 | g)", [*NUMBERS, "<0.1"]),
+        ("y ~ x + (1 | dose)", [*NUMBERS, "<0.1"]),
+        ("y ~ dose + (1 | g)", ["low", "1", "2"]),
+        ("y ~ dose + (1 | g)", ["1", "2"]),
+    ],
+)
+def test_nothing_is_said_of_other_text(formula: str, labels: list[str]) -> None:
+    assert build_model(formula, with_text(labels)).messages == ()
+
+
+def test_a_response_of_text_names_what_is_no_number() -> None:
+    with pytest.raises(DataError, match=r"response 'dose' holds text.*'<0.1' is not"):
+        build_model("dose ~ x + (1 | g)", with_text([*NUMBERS, "<0.1"]))

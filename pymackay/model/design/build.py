@@ -15,10 +15,12 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specification_of, specify
 from pymackay.formula.terms import Terms
 from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.columns.column import Column, Contrasts, Factor, Numeric
+from pymackay.model.columns.number_text import advice_on_number_text
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, fixed_contrasts
 from pymackay.model.design.frame import Frame, make_frame
@@ -117,7 +119,27 @@ def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
     random = _build_random_part(specification.bars, frame)
     model = make_model(specification, arguments, frame, fixed, random, y)
+    model = replace(
+        model, messages=(*model.messages, *advice_on_text(specification, frame.columns))
+    )
     return Built(replace(model, given={"data": table.data, **vars(arguments)}), frame.n)
+
+
+def advice_on_text(specification: Specification, columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return messages about text columns that have coefficients but seem to hold numbers."""
+    names = [
+        variable.name
+        for terms in (specification.fixed, *(bar.effects for bar in specification.bars))
+        for variable in terms.variables
+        if isinstance(variable.node, Name) and variable.name != specification.response.name
+    ]
+    texts = {name: columns[name] for name in names if name in columns}
+    messages = [
+        advice_on_number_text(name, column.levels)
+        for name, column in texts.items()
+        if isinstance(column, Factor) and column.kind == "text"
+    ]
+    return tuple(message for message in messages if message is not None)
 
 
 def make_model(
@@ -171,9 +193,10 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
     column = frame.columns[name]
     if isinstance(column, Factor) and column.kind != "logical":
         kind = column.kind if column.kind not in ("factor", "ordered") else "categories"
+        advice = advice_on_number_text(name, column.levels) if column.kind == "text" else None
         raise DataError(
-            f"the response '{name}' holds {kind}, but a linear mixed model needs numbers; convert "
-            f"the column, or put another on the left of '~'"
+            f"the response '{name}' holds {kind}, but a linear mixed model needs numbers; "
+            + (advice or "convert the column, or put another on the left of '~'")
         )
     if isinstance(column, Numeric) and column.values.ndim != 1:
         raise DataError(f"the response '{name}' has several columns, but a model has one response")
