@@ -256,7 +256,7 @@ def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
     if not isinstance(column, Numeric) or column.values.ndim != 1:
         factor = group_rows(bar.group, frame.columns, bar.group_name)
         return _OwnLevels(factor.codes, factor.levels, False)
-    codes, numbers = number_levels(column, bar.group_name)
+    codes, numbers = number_levels(column)
     if numbers.dtype.kind == "u":  # beyond 63 bits: numbers of other partitions may be signed
         return _OwnLevels(codes, tuple(number_labels(numbers, column.integer)), False)
     return _OwnLevels(codes, numbers, column.integer)
