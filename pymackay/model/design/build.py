@@ -31,6 +31,7 @@ from pymackay.model.design.side import (
     group_rows,
     make_side,
 )
+from pymackay.model.design.size import MANY_EFFECTS, check_covariance
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 from pymackay.model.sums.sparse_gram import SparseGram
 
@@ -332,5 +333,8 @@ def _build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
             codes = np.array(factor.codes, dtype=np.int32)
             factors[bar.group_name] = GroupingFactor(bar.group_name, factor.levels, codes)
     made = [make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n) for bar in bars]
+    for bar, (_, matrix) in zip(bars, made, strict=True):
+        if len(matrix.names) > MANY_EFFECTS:
+            check_covariance(bar.text, len(matrix.names), len(factors[bar.group_name].levels))
     columns = [(matrix.names, matrix.values) for _, matrix in made]
     return RandomPart(factors, [side for side, _ in made], columns, frame.n)

@@ -28,11 +28,11 @@ from pymackay.model.columns.column import (
     recode,
 )
 from pymackay.model.columns.contrasts import default_contrasts, make_contrasts
+from pymackay.model.design.size import MANY_LEVELS, SMALL_CELLS, check_contrasts, check_design
 
 Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
 
-MAX_CELLS = 2**30
 SHARED = 2**20  # rows from which a column of ones would cost memory worth saving
 INTERCEPT = "(Intercept)"
 
@@ -164,10 +164,11 @@ def make_side(
         column = columns[name]
         if isinstance(column, Factor):
             _refuse_labels(column, name)
-            _refuse_too_many(n, len(column.levels))
+            if len(column.levels) > MANY_LEVELS:
+                check_contrasts(name, n, len(column.levels))
             coding[name] = _contrasts_of(column, contrasts.get(name), name)
             levels[name] = column.levels
-    made = make_matrix(terms, columns, coding, n)
+    made = make_matrix(terms, columns, coding, n, is_fit=True)
     return SideBlueprint(terms, coding, levels, tuple(made.assign.tolist())), made
 
 
@@ -245,7 +246,9 @@ def group_rows(node: Node, columns: Mapping[str, Column], name: str) -> Factor:
     return as_factor(columns[own], name)
 
 
-def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int) -> ModelMatrix:
+def make_matrix(
+    terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int, *, is_fit: bool = False
+) -> ModelMatrix:
     """Make the model matrix of one side of a formula.
 
     Parameters
@@ -257,11 +260,13 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         Contrasts of the factors among them.
     n : int
         Number of rows.
+    is_fit : bool
+        Whether a model is to be fitted to it, which takes longer than to make it.
 
     Raises
     ------
     DataError
-        If the matrix would have more cells than fit into memory.
+        If the matrix would be too large; see `check_design`.
     """
     codings = _dummies_without_intercept(terms, columns)
     parts = [
@@ -275,7 +280,8 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         int(np.prod([len(part.names) for part in of_term], dtype=np.int64)) for of_term in parts
     ]
     p = sum(widths) + terms.intercept
-    _refuse_too_many(n, p)
+    if n * p > SMALL_CELLS or p > n:
+        check_design(n, p, is_fit)
     if terms.intercept and p == 1 and n >= SHARED:
         return ModelMatrix(np.broadcast_to(1.0, (n, 1)), (INTERCEPT,), np.zeros(1, dtype=np.intp))
     values = np.empty((n, p), order="F")
@@ -287,15 +293,6 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         names.extend(_product_names(of_term))
     assign = np.repeat(np.arange(len(widths) + 1), [int(terms.intercept), *widths])
     return ModelMatrix(values, tuple(names), assign)
-
-
-def _refuse_too_many(n: int, p: int) -> None:
-    """Refuse a matrix that no memory would hold."""
-    if n * p > MAX_CELLS:
-        raise DataError(
-            f"the model matrix would have {p} columns for {n} rows, more than memory holds; a "
-            f"factor with many levels belongs behind a bar, as in (1 | g)"
-        )
 
 
 def _dummies_without_intercept(
