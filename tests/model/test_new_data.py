@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from design_tables import grouped_table
 from tolerances import tol
 
+import pymackay as pm
 from pymackay.errors import ArgumentError, DataError, FormulaError
 from pymackay.model.design.build import build_model
 from pymackay.model.design.new_data import build_new
@@ -178,3 +180,21 @@ def test_numbers_stand_for_the_levels_of_a_factor() -> None:
     model = build_model("y ~ as.numeric(f) + (1 | g)", data)
     new = build_new(model.blueprint, data.assign(f=data.f.astype(str).astype(int)))
     np.testing.assert_array_equal(new.X, model.X)
+
+
+def test_what_factors_remember_is_kept_in_a_file(tmp_path: Path) -> None:
+    table = pd.concat([grouped_table()] * 3, ignore_index=True)
+    data = table.assign(
+        visit=np.tile([1, 2, 4], 12), noise=np.random.default_rng(0).normal(size=36)
+    )
+    formula = (
+        "y + noise ~ as.numeric(factor(visit)) + factor(visit, labels = 'V') + x:relevel(f, 2) + "
+        "I(x > quantile(x, 0.3)) + (1 | g)"
+    )
+    fit = pm.lmer(formula, data)
+    fit.save(tmp_path / "fit")
+    again = pm.load_fit(tmp_path / "fit")
+    rows = data[data.visit == 4]
+    np.testing.assert_allclose(
+        again.predict(rows), fit.fitted[rows.index], rtol=tol("design"), atol=tol("design")
+    )

@@ -125,7 +125,7 @@ class Evaluator:
             column = as_factor(column, node.name)
         if isinstance(column, Factor):
             return self.with_known_levels(column, key)
-        return self._with_known_digits(column, f"{key} are integers")
+        return self._with_known_digits(column, f"{key} as numbers")
 
     def _was_factor(self, key: str) -> bool:
         """Say whether a column of new data was a factor in the model's data (not logical)."""
@@ -133,7 +133,8 @@ class Evaluator:
 
     def _with_known_digits(self, column: Numeric, key: str) -> Numeric:
         """Print whole numbers as the model's data did: R's way depends on the largest of them."""
-        integer = self.remember(lambda: column.integer, key)
+        _, kind = self.remember(lambda: ((), "integer" if column.integer else "double"), key)
+        integer = kind == "integer"
         if integer == column.integer or not column.is_whole:
             return column
         return replace(column, integer=integer)

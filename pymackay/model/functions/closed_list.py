@@ -150,8 +150,8 @@ def _quantile(
         raise context.error("probs of quantile() must lie between 0 and 1")
     if not len(kept) or np.isnan(kept).any():
         raise context.error("quantile() meets missing values; write na.rm = TRUE")
-    found = context.remember(lambda: np.quantile(kept, shares).tolist())
-    return found if len(found) > 1 else found[0]
+    quantiles: list[Any] = context.remember(lambda: np.quantile(kept, shares)).tolist()
+    return quantiles if len(quantiles) > 1 else quantiles[0]
 
 
 _EXACT = 1e15

@@ -74,7 +74,7 @@ def _factor(
         excluded = set(_labels(context, exclude, "exclude"))
         chosen = [level for level in chosen if level not in excluded]
     if labels is not None and levels is None:
-        chosen = _positions_at_the_fit(context, chosen, chosen, "label")
+        chosen = list(_positions_at_the_fit(context, chosen, chosen, "label"))
     shown = chosen if labels is None else _new_labels(context, labels, len(chosen))
     is_ordered = factor.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
     return _relabelled(factor, chosen, shown, "ordered" if is_ordered else "factor")
@@ -82,7 +82,7 @@ def _factor(
 
 def _positions_at_the_fit(
     context: Context, levels: Sequence[str], used: Sequence[str], what: str
-) -> list[str]:
+) -> tuple[str, ...]:
     """Return the levels of the model's data, each of whose positions stands for a `what`.
 
     `levels` are those of the rows at hand, `used` those that some row has.
@@ -92,7 +92,7 @@ def _positions_at_the_fit(
     FormulaError
         If new data have others, whose position the model's data did not fix.
     """
-    known = context.remember(lambda: list(levels), "levels")
+    known = context.remember(lambda: tuple(levels), "levels")
     in_model = set(known)
     unseen = [level for level in used if level not in in_model]
     if unseen:
@@ -157,7 +157,7 @@ def _relevel(context: Context, x: Value, ref: Value) -> Value:
         place = constant_integer(context, ref, "ref", 1)
         if place > len(levels):
             raise context.error(f"ref of relevel() is {place}, but there are {len(levels)} levels")
-        first = context.remember(lambda: levels[place - 1])
+        (first,) = context.remember(lambda: (levels[place - 1],))
     order = [first, *(level for level in levels if level != first)]
     return _relabelled(Factor(x.codes, x.levels), order, order, "factor")
 
