@@ -227,6 +227,11 @@ def test_a_lazy_frame_is_refused_with_the_cure() -> None:
         Table(polars.LazyFrame({"a": [1]}))
 
 
+def test_columns_without_names_are_told() -> None:
+    with pytest.raises(DataError, match="no column 'y'; they have none that is named by text"):
+        build_model("y ~ 1 + (1 | g)", pd.DataFrame(np.ones((3, 2))))
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     with pytest.raises(DataError, match="more than one column called 'a'"):

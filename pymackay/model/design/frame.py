@@ -142,6 +142,8 @@ class Evaluator:
     def _unknown_column(self, node: Name) -> str:
         suggestion = near_names(node.name, self.table.names)
         shown = ", ".join(self.table.names[:12]) + (", ..." if len(self.table.names) > 12 else "")
+        if not shown:
+            shown = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
         return str(
             fault(
                 f"the data have no column '{node.name}'{suggestion or f'; they have {shown}'}",
