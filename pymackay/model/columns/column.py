@@ -292,13 +292,13 @@ def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, n
     present = np.zeros(span, dtype=bool)
     for rows in chunks(len(values)):
         present[values[rows].astype(wide) - least] = True
-    found = np.flatnonzero(present)
+    offsets = np.flatnonzero(present)
     ranks = np.zeros(span, dtype=np.int32)
-    ranks[found] = np.arange(len(found), dtype=np.int32)
+    ranks[offsets] = np.arange(len(offsets), dtype=np.int32)
     codes = np.empty(len(values), dtype=np.int32)
     for rows in chunks(len(values)):
         codes[rows] = ranks[values[rows].astype(wide) - least]
-    return codes, found.astype(wide) + least
+    return codes, offsets.astype(wide) + least
 
 
 def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
@@ -308,8 +308,8 @@ def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
         for rows in chunks(len(codes)):
             present[codes[rows]] = True
         return np.flatnonzero(present[:size])
-    found = np.unique(codes)
-    return found[found >= 0]
+    distinct = np.unique(codes)
+    return distinct[distinct >= 0]
 
 
 def drop_unused(factor: Factor) -> Factor:

@@ -38,16 +38,16 @@ from pymackay.model.sums.sparse_gram import SparseGram
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A model as it was made from rows that are kept, or were summed up and let go.
+    """A model, and the cross-products of its rows where the rows themselves were not kept.
 
     Attributes
     ----------
     model : Model
-        Of rows that were let go, its arrays have none.
+        If the rows were not kept, its arrays have no rows.
     n : int
         Number of rows.
     gram : SparseGram or None
-        Cross-products of the rows that were let go.
+        Cross-products, if the rows were not kept.
     """
 
     model: Model
@@ -151,7 +151,7 @@ def make_model(
     random: RandomPart,
     y: np.ndarray,
 ) -> Model:
-    """Put a model together; the arrays of rows that were summed up and let go have no rows."""
+    """Put a model together; where the rows are not kept, its arrays have no rows."""
     bars = specification.bars
     places, terms = arrange_terms(
         [(bar.group_name, bar.text) for bar in bars], random.columns, random.factors, random.n
@@ -215,7 +215,7 @@ class FixedPart:
         Of full column rank, column-major.
     names : tuple of str, length p
     dropped : tuple of str
-        Columns left out.
+        Names of the columns dropped because they depend on others.
     kept : numpy.ndarray of int, shape (p,)
         Positions in the full design of those kept.
     side : SideBlueprint
@@ -250,7 +250,7 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
     ArgumentError
         If `contrasts` is wrong.
     DataError
-        If a factor has one level, or no row is left for the residual.
+        If a factor has one level, or there are no more rows than columns.
     """
     asked: dict[str, Any] = {}
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""One side of a formula as a model matrix, as R's ``model.matrix`` makes it, and made again.
+"""Model matrices: one side of a formula, as R's ``model.matrix`` makes it, also for other rows.
 
 `make_side` makes the matrix of the fixed part, or of the left side of a bar, and a `SideBlueprint`
 that makes the same columns for other rows: new data, or a partition.
@@ -57,7 +57,7 @@ class ModelMatrix:
 
 @dataclass(frozen=True)
 class _Part:
-    """One variable in one coding: its columns and what they are called."""
+    """One variable of a term in one coding, and the names of the columns that it gives."""
 
     variable: int
     coding: int
@@ -98,7 +98,8 @@ class Blueprint:
     specification : Specification
         The formula, read.
     memory : dict
-        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
+        What ``poly``, ``scale``, ``ns``, ``mean`` and the like computed from the model's data,
+        and the levels of its factors, by the text of the call or the name of the column.
     fixed : SideBlueprint
     kept : numpy.ndarray of int, shape (p,)
         Columns of the full fixed design that were kept.
@@ -242,8 +243,8 @@ def group_rows(node: Node, columns: Mapping[str, Column], name: str) -> Factor:
     if isinstance(node, Call) and node.function == ":" and not node.names:
         first, second = (group_rows(part, columns, name) for part in node.arguments)
         return combine(first, second, name)
-    own = node.name if isinstance(node, Name) else variable_name(node)
-    return as_factor(columns[own], name)
+    variable = node.name if isinstance(node, Name) else variable_name(node)
+    return as_factor(columns[variable], name)
 
 
 def make_matrix(
@@ -343,7 +344,7 @@ def _product_names(parts: Sequence[_Part]) -> list[str]:
 
 
 class _Filler:
-    """Fills terms into a matrix, column by column; what one variable gives is made once."""
+    """Writes terms into a model matrix, column by column; a variable's columns are made once."""
 
     def __init__(self, terms: Terms, columns: Mapping[str, Column], coding: Coding) -> None:
         self.terms = terms

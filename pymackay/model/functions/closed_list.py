@@ -45,10 +45,10 @@ def _log(context: Context, x: Value, base: Value = None) -> Value:
 
 
 def _positive(context: Context, value: Value) -> float:
-    given = constant_numbers(context, value, "base")
-    if len(given) != 1 or not given[0] > 0.0 or given[0] == 1.0:
+    constants = constant_numbers(context, value, "base")
+    if len(constants) != 1 or not constants[0] > 0.0 or constants[0] == 1.0:
         raise context.error("the base of a logarithm must be a positive number other than 1")
-    return float(given[0])
+    return float(constants[0])
 
 
 def _round(context: Context, x: Value, digits: Value = 0.0) -> Value:
@@ -155,7 +155,7 @@ def _quantile(
 
 
 _EXACT = 1e15
-"""Beyond this a double has no decimals left to round."""
+"""Doubles of this size or more have no decimals, so that rounding does not change them."""
 
 _ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "abs": np.abs,

@@ -112,11 +112,11 @@ def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
     return shown
 
 
-def _relabelled(found: Factor, given: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
-    """Give levels new names; levels of the same name are joined, those not given are missing."""
-    names = dict(zip(given, shown, strict=True))
+def _relabelled(factor: Factor, chosen: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
+    """Give levels new names; levels of the same name are joined, those not chosen are missing."""
+    names = dict(zip(chosen, shown, strict=True))
     levels = tuple(dict.fromkeys(shown))
-    return Factor(codes_among(found.codes, map(names.get, found.levels), levels), levels, kind)
+    return Factor(codes_among(factor.codes, map(names.get, factor.levels), levels), levels, kind)
 
 
 def _ordered(context: Context, x: Value, levels: Value = None, labels: Value = None) -> Value:
@@ -133,8 +133,8 @@ def _as_factor(context: Context, x: Value) -> Value:
 def _as_ordered(context: Context, x: Value) -> Value:
     if isinstance(x, Factor) and x.kind == "ordered":
         return x
-    found = _categories(context, x)
-    return Factor(found.codes, found.levels, "ordered")
+    factor = _categories(context, x)
+    return Factor(factor.codes, factor.levels, "ordered")
 
 
 def _drop_levels(context: Context, x: Value) -> Value:
@@ -260,31 +260,31 @@ def _with_contrasts(
     context: Context, object: Value, contr: Node | None = None, base: Value = 1.0
 ) -> Value:
     """``C(f, sum)``: a factor that brings its contrasts along."""
-    found = _as_factor(context, object)
-    if contr is None or not isinstance(found, Factor):
-        return found
-    found = context.with_known_levels(found)
+    factor = _as_factor(context, object)
+    if contr is None or not isinstance(factor, Factor):
+        return factor
+    factor = context.with_known_levels(factor)
     if not isinstance(contr, Name | String):
         raise context.error("the contrasts of C() are a name such as contr.sum")
-    wanted = contr.name if isinstance(contr, Name) else contr.value
+    scheme = contr.name if isinstance(contr, Name) else contr.value
     try:
-        kind = contrast_kind(wanted, "C()")
+        kind = contrast_kind(scheme, "C()")
     except ArgumentError as error:
         raise context.error(str(error)) from error
     place = constant_integer(context, base, "base", 1)
     if "base" in context.call.names:
-        if kind != "contr.treatment" or place > len(found.levels):
+        if kind != "contr.treatment" or place > len(factor.levels):
             raise context.error("base of C() is the number of a level, for treatment contrasts")
-        numbered = tuple(str(i + 1) for i in range(len(found.levels)))
+        numbered = tuple(str(i + 1) for i in range(len(factor.levels)))
         contrasts = treatment_contrasts(numbered, place - 1)
     else:
-        contrasts = _named_contrasts(wanted, kind, found.levels, isinstance(contr, Name))
-    return Factor(found.codes, found.levels, found.kind, contrasts)
+        contrasts = _named_contrasts(scheme, kind, factor.levels, isinstance(contr, Name))
+    return Factor(factor.codes, factor.levels, factor.kind, contrasts)
 
 
-def _named_contrasts(wanted: str, kind: str, levels: Sequence[str], is_function: bool) -> Contrasts:
+def _named_contrasts(scheme: str, kind: str, levels: Sequence[str], is_function: bool) -> Contrasts:
     """Make the contrasts of ``C(f, sum)``; R's functions themselves know no names of levels."""
-    if not (is_function and wanted.startswith("contr.")):
+    if not (is_function and scheme.startswith("contr.")):
         return make_contrasts(kind, levels, "C()")
     numbered = make_contrasts(kind, [str(i + 1) for i in range(len(levels))], "C()")
     return Contrasts(numbered.matrix, numbered.names, MATRIX)
@@ -345,17 +345,17 @@ def _as_logical(context: Context, x: Value) -> Value:
 
 
 def _as_character(context: Context, x: Value) -> Value:
-    found = _categories(context, x)
-    order = sorted(range(len(found.levels)), key=found.levels.__getitem__)
-    levels = [found.levels[i] for i in order]
-    return _relabelled(found, levels, levels, "text")
+    factor = _categories(context, x)
+    order = sorted(range(len(factor.levels)), key=factor.levels.__getitem__)
+    levels = [factor.levels[i] for i in order]
+    return _relabelled(factor, levels, levels, "text")
 
 
 def text_column(context: Context, value: Value, n: int) -> np.ndarray:
     """Return the labels of a column, or of a constant n times, as objects; missing is None."""
     if isinstance(value, Numeric | Factor):
-        found = as_factor(value, context.call.function)
-        return np.array([*found.levels, None], dtype=object)[found.codes]
+        factor = as_factor(value, context.call.function)
+        return np.array([*factor.levels, None], dtype=object)[factor.codes]
     return np.full(n, _labels(context, value, "yes or no")[0], dtype=object)
 
 
