@@ -274,6 +274,12 @@ def test_nothing_is_said_of_other_text(formula: str, labels: list[str]) -> None:
     assert build_model(formula, with_text(labels)).messages == ()
 
 
+def test_more_coefficients_than_rows_are_explained_by_text() -> None:
+    labels = [*(str(k) for k in range(59)), "<0.1"]
+    with pytest.raises(DataError, match=r"60 columns for 60 rows.*59 of its 60 labels are num"):
+        build_model("y ~ dose + (1 | g)", with_text(labels))
+
+
 def test_a_response_of_text_names_what_is_no_number() -> None:
     with pytest.raises(DataError, match=r"response 'dose' holds text.*'<0.1' is not"):
         build_model("dose ~ x + (1 | g)", with_text([*NUMBERS, "<0.1"]))

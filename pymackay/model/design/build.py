@@ -6,7 +6,7 @@ its names. `Blueprint` is what a model remembers so that new data get the same c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,21 +120,22 @@ def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
     random = _build_random_part(specification.bars, frame)
     model = make_model(specification, arguments, frame, fixed, random, y)
-    model = replace(
-        model, messages=(*model.messages, *advice_on_text(specification, frame.columns))
+    advice = advice_on_text((bar.effects for bar in specification.bars), frame.columns)
+    return Built(
+        replace(
+            model,
+            messages=tuple(dict.fromkeys((*model.messages, *advice))),
+            given={"data": table.data, **vars(arguments)},
+        ),
+        frame.n,
     )
-    return Built(replace(model, given={"data": table.data, **vars(arguments)}), frame.n)
 
 
-def advice_on_text(specification: Specification, columns: Mapping[str, Column]) -> tuple[str, ...]:
+def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
     """Return messages about text columns that have coefficients but seem to hold numbers."""
-    names = [
-        variable.name
-        for terms in (specification.fixed, *(bar.effects for bar in specification.bars))
-        for variable in terms.variables
-        if isinstance(variable.node, Name) and variable.name != specification.response.name
-    ]
-    texts = {name: columns[name] for name in names if name in columns}
+    variables = [s.variables[i] for s in sides for term in s.terms for i in term.variables]
+    names = dict.fromkeys(v.name for v in variables if isinstance(v.node, Name))
+    texts = {name: columns[name] for name in names}
     messages = [
         advice_on_number_text(name, column.levels)
         for name, column in texts.items()
@@ -258,7 +259,8 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         asked, notes = fixed_contrasts(contrasts, terms, frame.columns, known)
     side, full = make_side(terms, frame.columns, asked, frame.n)
     kept = independent_columns(full.values)
-    _check_size(len(kept), frame.n)
+    advice = advice_on_text([terms], frame.columns)
+    _check_size(len(kept), frame.n, advice)
     inside = set(kept.tolist())
     dropped = tuple(name for j, name in enumerate(full.names) if j not in inside)
     return FixedPart(
@@ -268,7 +270,7 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         kept=kept,
         side=side,
         contrasts=_contrast_labels(terms, frame.columns, side.contrasts),
-        messages=(*notes, *_rank_message(dropped)),
+        messages=(*notes, *_rank_message(dropped), *advice),
     )
 
 
@@ -282,11 +284,12 @@ def _rank_message(dropped: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _check_size(p: int, n: int) -> None:
+def _check_size(p: int, n: int, advice: Sequence[str]) -> None:
+    """Refuse `p` columns of full rank for `n` rows that are no more; `advice` ends the message."""
     if p >= n:
         raise DataError(
             f"the fixed part has {p} columns for {n} rows, so that nothing is left for the "
-            f"residual; take terms out of the formula"
+            f"residual; " + ("; ".join(advice) or "take terms out of the formula")
         )
 
 
