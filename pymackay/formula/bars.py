@@ -1,4 +1,4 @@
-"""Random terms of a formula: bars found, ``||`` split and nested groups expanded as lme4 does."""
+"""Random terms of a formula; ``||`` is split and nested groups are expanded as in lme4."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def find_bars(node: Node, text: str, dot: Sequence[str]) -> tuple[Bar, ...]:
         effects = expand_terms(call.arguments[0], text, dot=dot)
         if not effects.terms and not effects.intercept:
             raise _nothing_varies(text, call.position)
-        left = deparse(call.arguments[0])
+        effects_text = deparse(call.arguments[0])
         groups = _nested_groups(call.arguments[1], text)
-        bars.extend(_make_bar(effects, left, group) for group in groups)
+        bars.extend(_make_bar(effects, effects_text, group) for group in groups)
     return tuple(bars)
 
 
 def remove_bars(node: Node) -> Node | None:
-    """Return a formula's right side without its random terms; None if nothing is left."""
+    """Return a formula's right side without its random terms; None if it has no other terms."""
     first, links = left_spine(node, _JOINING | _BARS)
     kept = _remove_from_operand(first)
     for link, right in links:
@@ -193,9 +193,9 @@ def _nothing_varies(text: str, position: int) -> FormulaError:
     )
 
 
-def _make_bar(effects: Terms, left: str, group: Node) -> Bar:
+def _make_bar(effects: Terms, effects_text: str, group: Node) -> Bar:
     name = variable_name(group)
-    return Bar(effects, group, name, frozenset(all_names(group)), f"{left} | {name}")
+    return Bar(effects, group, name, frozenset(all_names(group)), f"{effects_text} | {name}")
 
 
 def _nested_groups(node: Node, text: str) -> list[Node]:

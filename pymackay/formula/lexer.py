@@ -68,7 +68,7 @@ def fault(message: str, text: str, position: int | None) -> FormulaError:
 
 
 def scan(text: str) -> Iterator[tuple[str, str, int]]:
-    """Cut a formula into pieces as they are written, blanks left out; nothing is refused.
+    """Split a formula into its pieces as written, without blanks; no piece is refused.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""`Specification`: a formula read to the end, before it meets the data."""
+"""`Specification`: what a formula asks for, known before the data are read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
 
 @lru_cache(maxsize=512)
 def specification_of(text: str, columns: tuple[str, ...]) -> Specification:
-    """Return what `specify` does, at once where the same was asked before."""
+    """Do what `specify` does; results are cached by formula and columns."""
     formula = parse_formula(text)
     dot: tuple[str, ...] = ()  # the columns that it stands for: all but the response's
     if "." in all_names(formula.predictors):
@@ -126,7 +126,7 @@ def _messages(fixed: Terms, bars: Sequence[Bar], dot: Sequence[str]) -> list[str
 
 
 def _shared_effects(bars: Sequence[Bar]) -> Iterator[str]:
-    """Say which effects stand in two terms of one group, which leaves their variances open."""
+    """Yield a message for each effect in two terms of one group: its variance is not identified."""
     seen: dict[str, list[str]] = {}
     for bar in bars:
         effects = ["(Intercept)"] * bar.effects.intercept

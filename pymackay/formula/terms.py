@@ -162,7 +162,11 @@ def _coded(mask: int, preceding: Sequence[int]) -> Term:
 
 
 class _Reader:
-    """Walks a side twice: to install its variables, then to encode terms as bit masks."""
+    """Reads a side in two passes: it lists the variables, then encodes terms as bit masks.
+
+    Bit i of a mask stands for the variable at position i. `parity` is False inside an odd number
+    of minus signs, where 1 removes the intercept.
+    """
 
     def __init__(self, text: str, dot: Sequence[str], bars: bool = False) -> None:
         self.text = text

@@ -92,7 +92,7 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
 
     Numbers become doubles, or integers where they are integers within R's range; bool becomes
     logical; a categorical becomes a factor with the same levels in the same order, ordered where
-    it is ordered; strings, also those of an Arrow dictionary, become a factor whose levels are
+    it is ordered, and so does a dictionary of Arrow; strings become a factor whose levels are
     sorted by code point; decimals become doubles. None, NaN, NA and NaT become R's NA.
 
     Parameters
@@ -155,7 +155,8 @@ def _column(name: object, series: pd.Series) -> Column:
 def _plain(series: pd.Series) -> pd.Series:
     """Return Arrow's dictionaries and decimals, and a database's decimals, as pandas has others."""
     if isinstance(series.dtype, pd.ArrowDtype) and series.dtype.kind == "O":
-        series = series.astype(object)
+        values = series.array.__arrow_array__().to_pandas(integer_object_nulls=True)
+        series = pd.Series(values.array, index=series.index, name=series.name)
     of_objects = pd.api.types.is_object_dtype(series.dtype)
     if of_objects and pd.api.types.infer_dtype(series, skipna=True) == "decimal":
         return series.where(series.notna(), np.nan).astype(np.float64)

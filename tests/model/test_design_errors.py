@@ -31,8 +31,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[PymackayError], st
     ("y ~ d + (1 | g)", {"d": pd.date_range("2020", periods=12)}, {}, DataError, "days since"),
     ("y ~ d + (1 | g)", {"d": pd.timedelta_range("1s", periods=12)}, {}, DataError, "timedelta"),
     ("y ~ d + (1 | g)", {"d": np.arange(12) * 1j}, {}, DataError, "complex"),
-    ("y ~ d + (1 | g)", {"d": ["a", 1] * 6}, {}, DataError, "mixed types"),
-    ("y ~ d + (1 | g)", {"d": [[1]] * 12}, {}, DataError, "mixed types"),
+    ("y ~ d + (1 | g)", {"d": ["a", 1] * 6}, {}, DataError, "int and str"),
+    ("y ~ d + (1 | g)", {"d": [[1]] * 12}, {}, DataError, "type list"),
     ("y ~ f + x^f + (1 | g)", {}, {}, FormulaError, "whole number"),
     ("y ~ log(f) + (1 | g)", {}, {}, FormulaError, "needs numbers, but gets text"),
     ("y ~ log(2) + (1 | g)", {}, {}, FormulaError, "one value for each"),
@@ -103,7 +103,7 @@ def test_refusal_names_the_cure(
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
-        (None, ArgumentError, "DataFrame or a mapping"),
+        (None, ArgumentError, "a mapping of column names to arrays, not NoneType"),
         ([1, 2], ArgumentError, "not list"),
         (grouped_table().iloc[:0], DataError, "no rows"),
         ({}, DataError, "no columns"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from design_tables import grouped_table
 from tolerances import tol
 
-from pymackay.errors import ArgumentError, DataError
+import pymackay as pm
+from pymackay.errors import ArgumentError, DataError, FormulaError
 from pymackay.model.design.build import build_model
 from pymackay.model.design.new_data import build_new
+from pymackay.model.stream.sources import sum_source
 
 
 def test_new_rows_use_what_the_model_remembers() -> None:
@@ -98,3 +101,100 @@ def test_codes_of_a_factor_keep_their_meaning() -> None:
     model = build_model("y ~ as.numeric(f) + (1 | g)", data)
     new = build_new(model.blueprint, {"f": ["r", "q"], "g": ["a", "b"]})
     assert new.X[:, 1].tolist() == [3.0, 2.0]
+
+
+WHOLE_COLUMN_TERMS = [
+    "as.numeric(factor(visit))",
+    "as.integer(factor(arm))",
+    "as.integer(as.ordered(visit))",
+    "as.numeric(droplevels(kind))",
+    "as.numeric(kind)",
+    "poly(as.numeric(factor(visit)), 2)",
+    "factor(visit, labels = 'V')",
+    "factor(visit, labels = c('a', 'b', 'c'))",
+    "ordered(arm, labels = c('x', 'y', 'z'))",
+    "relevel(factor(arm), ref = 2)",
+    "relevel(kind, 'c')",
+    "C(visit, sum)",
+    "C(factor(arm), contr.helmert)",
+    "as.numeric(interaction(arm, kind))",
+    "as.numeric(relevel(factor(arm), 'c'))",
+    "as.numeric(factor(ifelse(visit > 2, 'late', arm)))",
+    "as.numeric(factor(visit, levels = c(3, 1, 2)))",
+    "as.integer(cut(x, 3))",
+    "x:as.numeric(factor(visit))",
+]
+
+
+@pytest.mark.parametrize("term", WHOLE_COLUMN_TERMS)
+def test_a_subset_of_the_rows_gets_the_columns_of_the_fit(term: str) -> None:
+    """The levels and codes of factors made in the formula do not depend on the rows at hand."""
+    random = np.random.default_rng(1)
+    data = pd.DataFrame(
+        {
+            "y": random.normal(size=48),
+            "x": random.normal(size=48),
+            "visit": np.tile([1, 2, 3], 16),
+            "arm": np.repeat(["b", "a", "c", "a"], 12),
+            "kind": pd.Categorical(np.tile(list("bbcc"), 12), list("dcba")),
+            "g": np.tile(list("stuv"), 12),
+        }
+    )
+    model = build_model(f"y ~ {term} + (1 | g)", data)
+    for rows in (data.visit == 3, data.arm == "c", data.kind == "b", data.index == 7):
+        new = build_new(model.blueprint, data[rows])
+        np.testing.assert_allclose(new.X, model.X[rows], rtol=tol("design"), atol=tol("design"))
+
+
+def test_a_level_without_a_position_at_the_fit_is_refused() -> None:
+    data = grouped_table(visit=np.tile([1, 2, 4], 4))
+    for term, what in (
+        ("as.numeric(factor(visit))", "number"),
+        ("factor(visit, labels = 'V')", "label"),
+    ):
+        model = build_model(f"y ~ {term} + (1 | g)", data)
+        with pytest.raises(FormulaError, match=f"levels 3 in newdata, for which .* no {what}"):
+            build_new(model.blueprint, data.assign(visit=[3] * 12))
+
+
+@pytest.mark.parametrize("term", ["as.numeric(factor(visit))", "factor(visit, labels = 'V')"])
+def test_positions_of_levels_are_refused_where_rows_come_in_partitions(term: str) -> None:
+    data = grouped_table(visit=np.tile([1, 2, 4], 4))
+    with pytest.raises(DataError, match="needs all rows at once"):
+        sum_source(f"y ~ {term} + (1 | g)", iter([data, data]))
+    fixed = "as.numeric(factor(visit, levels = c(1, 2, 4)))"
+    assert sum_source(f"y ~ {fixed} + (1 | g)", iter([data, data])).n == 24
+
+
+def test_labels_of_numbers_are_printed_as_at_the_fit() -> None:
+    """R prints 100000 as 1e+05 in a column of doubles, and as 100000 in one of integers."""
+    ids = np.tile([100_000, 3_000_000_000, 7], 4)
+    model = build_model("y ~ x + (1 | id)", grouped_table(id=ids))
+    assert model.factors["id"].levels == ("7", "1e+05", "3e+09")
+    new = build_new(model.blueprint, grouped_table(id=[100_000, 7] * 6))
+    assert new.unseen == {} and new.codes["id"].tolist() == [1, 0] * 6
+
+
+def test_numbers_stand_for_the_levels_of_a_factor() -> None:
+    data = grouped_table(f=pd.Categorical(np.tile(["20", "10", "30"], 4)))
+    model = build_model("y ~ as.numeric(f) + (1 | g)", data)
+    new = build_new(model.blueprint, data.assign(f=data.f.astype(str).astype(int)))
+    np.testing.assert_array_equal(new.X, model.X)
+
+
+def test_what_factors_remember_is_kept_in_a_file(tmp_path: Path) -> None:
+    table = pd.concat([grouped_table()] * 3, ignore_index=True)
+    data = table.assign(
+        visit=np.tile([1, 2, 4], 12), noise=np.random.default_rng(0).normal(size=36)
+    )
+    formula = (
+        "y + noise ~ as.numeric(factor(visit)) + factor(visit, labels = 'V') + x:relevel(f, 2) + "
+        "I(x > quantile(x, 0.3)) + (1 | g)"
+    )
+    fit = pm.lmer(formula, data)
+    fit.save(tmp_path / "fit")
+    again = pm.load_fit(tmp_path / "fit")
+    rows = data[data.visit == 4]
+    np.testing.assert_allclose(
+        again.predict(rows), fit.fitted[rows.index], rtol=tol("design"), atol=tol("design")
+    )

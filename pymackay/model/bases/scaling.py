@@ -44,7 +44,7 @@ class Basis:
 
     @cached_property
     def log_determinant(self) -> float:
-        """The columns' own part of a log determinant, log |R'R|."""
+        """The log determinant of ``columns' columns``, log |R'R|."""
         return 2.0 * float(np.log(np.abs(self.R.diagonal())).sum())
 
     def from_basis(self, coefficients: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class Response:
     scale : float
         Its length before; relative quantities do not depend on it.
     beta : numpy.ndarray, shape (p,)
-        What was taken off, in the user's columns of X.
+        Coefficients of the fit that was subtracted, for the user's columns of X.
     """
 
     residual: np.ndarray
@@ -111,16 +111,16 @@ class Response:
 
 
 def residual_response(
-    left: np.ndarray, X: np.ndarray, root: np.ndarray | None, basis: Basis, name: str
+    residual: np.ndarray, X: np.ndarray, root: np.ndarray | None, basis: Basis, name: str
 ) -> Response:
-    """Take the least-squares fit off a response.
+    """Subtract the least-squares fit on X from a response.
 
-    A constant that X can carry goes first, by exact subtraction: products with Q would leave
-    rounding of the response's size in every row.
+    If the columns of X span a constant, the mean is subtracted first: products with Q would leave
+    rounding errors in proportion to the size of the response in every row.
 
     Parameters
     ----------
-    left : numpy.ndarray, shape (n,)
+    residual : numpy.ndarray, shape (n,)
         The response, offset taken off, user's units. It is overwritten.
     X : numpy.ndarray, shape (n, p)
     root : numpy.ndarray of shape (n,) or None
@@ -133,18 +133,18 @@ def residual_response(
     Raises
     ------
     DataError
-        If X explains the response without residual: no variance is left to share out.
+        If X explains the response without residual: no residual variance is left.
     """
-    size = float(np.linalg.norm(left if root is None else left * root))
-    one = np.broadcast_to(1.0, len(left)) if root is None else root
+    size = float(np.linalg.norm(residual if root is None else residual * root))
+    one = np.broadcast_to(1.0, len(residual)) if root is None else root
     along = _along(basis.Q, one)
-    center = float(np.mean(left)) if _carries(basis, one, along) else 0.0
-    left -= center
+    center = float(np.mean(residual)) if _carries(basis, one, along) else 0.0
+    residual -= center
     if root is not None:
-        left *= root
-    first = _take_off(left, basis.Q)
-    second = _take_off(left, basis.Q)
-    length = float(np.sqrt(left @ left))
+        residual *= root
+    first = _take_off(residual, basis.Q)
+    second = _take_off(residual, basis.Q)
+    length = float(np.sqrt(residual @ residual))
     if not length > 1e-14 * max(size, np.finfo(float).tiny):
         raise DataError(
             f"the response {name!r} is an exact linear function of the fixed effects: "
@@ -152,8 +152,8 @@ def residual_response(
             f"A mixed model needs residual variation; check the response and the formula."
         )
     beta = basis.from_basis(first + second) + center * _constant(X, basis.from_basis(along))
-    left /= length
-    return Response(left, length, beta)
+    residual /= length
+    return Response(residual, length, beta)
 
 
 def _carries(basis: Basis, one: np.ndarray, along: np.ndarray) -> bool:
@@ -162,16 +162,19 @@ def _carries(basis: Basis, one: np.ndarray, along: np.ndarray) -> bool:
     return bool(away < 1e-12 * np.abs(one).max())
 
 
-def _take_off(left: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Subtract from `left`, in place, what Q can say of it; return the coefficients."""
-    coefficients = _along(Q, left)
-    for rows in chunks(len(left)):
-        left[rows] -= Q[rows] @ coefficients
+def _take_off(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    """Subtract the projection on Q, ``Q Q' values``, in place; return ``Q' values``."""
+    coefficients = _along(Q, values)
+    for rows in chunks(len(values)):
+        values[rows] -= Q[rows] @ coefficients
     return coefficients
 
 
 def _along(Q: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return ``Q' values``; of one number that all rows share, by a sum that keeps its digits."""
+    """Return ``Q' values``, shape (k,), for `values` of shape (n,).
+
+    Where Q is one number that all rows share, NumPy's pairwise sum keeps more digits.
+    """
     return Q[0] * np.sum(values) if Q.strides[0] == 0 else np.asarray(Q.T @ values)
 
 

@@ -14,6 +14,8 @@ from pymackay.model.bases.scaling import chunks
 
 LOGICAL_LEVELS = ("FALSE", "TRUE")
 _EXACT_DIGITS = 10**15
+_EXACT_FLOATS = 2**53  # whole numbers from here on may be rounded ones
+_R_INTEGER_MAX = 2**31 - 1
 _DENSE = 4
 
 
@@ -42,28 +44,44 @@ class Numeric:
     Attributes
     ----------
     values : numpy.ndarray, shape (n,) or (n, k)
-        float64, or integers as they came.
+        float64, or integers as they came, of which those of the rows `absent` mean nothing.
     names : tuple of str or None
         Names of the k columns: the ``1`` and ``2`` of ``poly(x, 2)``.
     integer : bool
         Whether R would hold them as integers, which print without an exponent.
+    absent : numpy.ndarray of bool, shape (n,), or None
+        Rows where an integer is missing; None where none is.
+    lossy : bool
+        Whether the column had digits that float64 does not hold, so that it cannot name groups.
     """
 
     values: np.ndarray
     names: tuple[str, ...] | None = None
     integer: bool = False
+    absent: np.ndarray | None = None
+    lossy: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def floats(self) -> np.ndarray:
-        """The values as float64."""
+        """The values as float64, nan where one is missing."""
+        if self.absent is not None:
+            return np.where(self.absent, np.nan, self.values)
         return self.values.astype(np.float64, copy=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, or missing."""
+        if self.values.dtype.kind in "iu":
+            return True
+        known = self.values[~np.isnan(self.values)]
+        return bool(np.isfinite(known).all() and (known == np.trunc(known)).all())
 
     def missing(self) -> np.ndarray | None:
         """Rows with a missing value; None if there is none."""
-        return self._rows_with(np.isnan)
+        return self._rows_with(np.isnan) if self.absent is None else self.absent
 
     def infinite(self) -> np.ndarray | None:
         """Rows with an infinite value; None if there is none."""
@@ -79,7 +97,10 @@ class Numeric:
 
     def take(self, rows: np.ndarray) -> Numeric:
         """Return some rows, given as positions or as a mask."""
-        return replace(self, values=self.values[rows])
+        absent = None if self.absent is None else self.absent[rows]
+        if absent is not None and not absent.any():
+            absent = None
+        return replace(self, values=self.values[rows], absent=absent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +113,8 @@ class Factor:
         0-based level of each row, -1 where it is missing.
     levels : tuple of str
     kind : str
-        ``"factor"``, ``"ordered"``, ``"text"`` or ``"logical"``.
+        ``"factor"``, ``"ordered"``, ``"text"`` or ``"logical"``; else the type of values that
+        can name groups and nothing else: ``"date"``, ``"UUID"``, ``"datetime64[ns]"``.
     contrasts : Contrasts or None
         Contrasts that came with it, from ``C(f, sum)``.
     """
@@ -121,6 +143,28 @@ class Factor:
 
 
 Column = Numeric | Factor
+KINDS = ("factor", "ordered", "text", "logical")
+"""Kinds of factors that may be variables; those of another kind only name groups."""
+
+
+def integer_column(present: np.ndarray, absent: np.ndarray | None = None) -> Numeric:
+    """Make a column of integers, exact; beyond 32 bits R holds doubles, which print otherwise.
+
+    Parameters
+    ----------
+    present : numpy.ndarray of an integer type, shape (number of integers,)
+    absent : numpy.ndarray of bool, shape (n,), optional
+        Rows where one is missing; those of the others are as many as `present`.
+    """
+    if not len(present) and absent is not None:
+        return Numeric(np.full(len(absent), np.nan), integer=True)
+    small = present.dtype.itemsize < 4 or not len(present)
+    fits = small or (present.max() <= _R_INTEGER_MAX and present.min() >= -_R_INTEGER_MAX)
+    if absent is None or not absent.any():
+        return Numeric(present, integer=bool(fits))
+    values = np.full(len(absent), present[0], dtype=present.dtype)
+    values[~absent] = present
+    return Numeric(values, integer=bool(fits), absent=absent)
 
 
 def number_labels(values: np.ndarray, integer: bool) -> list[str]:
@@ -163,14 +207,14 @@ def as_factor(column: Column, name: str) -> Factor:
     Raises
     ------
     DataError
-        If the column is a matrix, such as ``poly(x, 2)``.
+        If the column is a matrix, such as ``poly(x, 2)``, or has lost digits of its numbers.
     """
     if isinstance(column, Factor):
         kind = "ordered" if column.kind == "ordered" else "factor"
         return drop_unused(Factor(column.codes, column.levels, kind))
     if column.values.ndim != 1:
         raise DataError(f"'{name}' has several columns, so that it cannot be a factor")
-    codes, values = _sorted_codes(column.values)
+    codes, values = _level_codes(column, name)
     labels = number_labels(values, column.integer)
     is_float = column.values.dtype.kind == "f"
     levels = tuple(dict.fromkeys(labels) if is_float else labels)
@@ -179,7 +223,34 @@ def as_factor(column: Column, name: str) -> Factor:
     return Factor(codes, levels)
 
 
-def number_levels(column: Numeric) -> tuple[np.ndarray, np.ndarray]:
+def _level_codes(column: Numeric, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct values of a column in rising order, missing ones -1.
+
+    Raises
+    ------
+    DataError
+        If they are floating-point numbers that may stand for several integers or decimals each.
+    """
+    codes, values = _sorted_codes(column.values)
+    if column.absent is not None:
+        codes[column.absent] = -1
+        used = levels_in_use(codes, len(values))
+        codes, values = renumber(codes, used, len(values)), values[used]
+    is_float = column.values.dtype.kind == "f"
+    if column.lossy or (
+        is_float and np.any(np.isfinite(values) & (np.abs(values) > _EXACT_FLOATS))
+    ):
+        raise DataError(
+            f"'{name}' cannot name groups: its values are floating-point numbers that have lost "
+            f"their last digits (more than 15 digits), so that different groups may be one; read "
+            f"the column as integers (pandas dtype 'Int64' where some are missing), or as text"
+        )
+    return codes, values
+
+
+def number_levels(
+    column: Numeric, name: str = "the grouping factor"
+) -> tuple[np.ndarray, np.ndarray]:
     """Number the distinct values of a column of numbers in rising order.
 
     Returns
@@ -187,7 +258,7 @@ def number_levels(column: Numeric) -> tuple[np.ndarray, np.ndarray]:
     tuple
         Codes, and the values; those that print the same are one, rounded as they print.
     """
-    codes, values = _sorted_codes(column.values)
+    codes, values = _level_codes(column, name)
     if values.dtype.kind == "f":
         labels = number_labels(values, column.integer)
         values, places = np.unique(np.array(labels, dtype=np.float64), return_inverse=True)
@@ -221,13 +292,13 @@ def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, n
     present = np.zeros(span, dtype=bool)
     for rows in chunks(len(values)):
         present[values[rows].astype(wide) - least] = True
-    found = np.flatnonzero(present)
+    offsets = np.flatnonzero(present)
     ranks = np.zeros(span, dtype=np.int32)
-    ranks[found] = np.arange(len(found), dtype=np.int32)
+    ranks[offsets] = np.arange(len(offsets), dtype=np.int32)
     codes = np.empty(len(values), dtype=np.int32)
     for rows in chunks(len(values)):
         codes[rows] = ranks[values[rows].astype(wide) - least]
-    return codes, found.astype(wide) + least
+    return codes, offsets.astype(wide) + least
 
 
 def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
@@ -237,8 +308,8 @@ def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
         for rows in chunks(len(codes)):
             present[codes[rows]] = True
         return np.flatnonzero(present[:size])
-    found = np.unique(codes)
-    return found[found >= 0]
+    distinct = np.unique(codes)
+    return distinct[distinct >= 0]
 
 
 def drop_unused(factor: Factor) -> Factor:

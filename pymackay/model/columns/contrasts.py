@@ -68,12 +68,12 @@ def default_contrasts(levels: Sequence[str], ordered: bool, name: str) -> Contra
     return make_contrasts("contr.poly" if ordered else "contr.treatment", levels, name)
 
 
-def make_contrasts(wanted: Any, levels: Sequence[str], name: str) -> Contrasts:
+def make_contrasts(scheme: Any, levels: Sequence[str], name: str) -> Contrasts:
     """Make the contrasts of a factor.
 
     Parameters
     ----------
-    wanted : str, array-like or pandas.DataFrame
+    scheme : str, array-like or pandas.DataFrame
         A kind (``"contr.sum"``; ``"sum"`` does too), or a matrix with one row for each level.
         A data frame's column names are used; an index that holds the levels sets their order.
     levels : sequence of str
@@ -83,7 +83,7 @@ def make_contrasts(wanted: Any, levels: Sequence[str], name: str) -> Contrasts:
     Raises
     ------
     ArgumentError
-        If `wanted` is no kind of contrasts, or a matrix of the wrong shape.
+        If `scheme` is no kind of contrasts, or a matrix of the wrong shape.
     DataError
         If the factor has fewer than two levels.
 
@@ -95,26 +95,26 @@ def make_contrasts(wanted: Any, levels: Sequence[str], name: str) -> Contrasts:
            [-1., -1.]])
     """
     if len(levels) < 2:
-        found = f"only the level '{levels[0]}'" if levels else "no level"
+        number = f"only the level '{levels[0]}'" if levels else "no level"
         raise DataError(
-            f"the factor '{name}' has {found} in the rows that are used, but a factor needs two "
+            f"the factor '{name}' has {number} in the rows that are used, but a factor needs two "
             f"or more to have an effect; take it out of the formula"
         )
-    if isinstance(wanted, Contrasts):
-        return wanted
-    if isinstance(wanted, str):
-        kind = contrast_kind(wanted, f"contrasts of '{name}'")
+    if isinstance(scheme, Contrasts):
+        return scheme
+    if isinstance(scheme, str):
+        kind = contrast_kind(scheme, f"contrasts of '{name}'")
         matrix, names = _MAKERS[kind](levels)
         return Contrasts(matrix, names, kind)
-    return _from_matrix(wanted, levels, name)
+    return _from_matrix(scheme, levels, name)
 
 
-def contrast_kind(wanted: str, what: str) -> str:
+def contrast_kind(scheme: str, what: str) -> str:
     """Return the full name of a kind of contrasts."""
-    kind = _SHORT.get(wanted.removeprefix("contr.").lower())
+    kind = _SHORT.get(scheme.removeprefix("contr.").lower())
     if kind is None:
         raise ArgumentError(
-            f"{what}: there is no '{wanted}'; there are {', '.join(CONTRAST_KINDS)}, or a matrix"
+            f"{what}: there is no '{scheme}'; there are {', '.join(CONTRAST_KINDS)}, or a matrix"
         )
     return kind
 
@@ -125,17 +125,17 @@ def treatment_contrasts(levels: Sequence[str], base: int) -> Contrasts:
     return Contrasts(matrix, names, MATRIX)
 
 
-def _from_matrix(wanted: Any, levels: Sequence[str], name: str) -> Contrasts:
+def _from_matrix(scheme: Any, levels: Sequence[str], name: str) -> Contrasts:
     names: tuple[str, ...] | None = None
-    if isinstance(wanted, pd.DataFrame):
-        names = tuple(str(column) for column in wanted.columns)
-        wanted = _in_level_order(wanted, levels, name)
+    if isinstance(scheme, pd.DataFrame):
+        names = tuple(str(column) for column in scheme.columns)
+        scheme = _in_level_order(scheme, levels, name)
     try:
-        matrix = np.array(wanted, dtype=np.float64)
+        matrix = np.array(scheme, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"contrasts of '{name}' must be one of {', '.join(CONTRAST_KINDS)}, or a matrix of "
-            f"numbers, not {type(wanted).__name__}"
+            f"numbers, not {type(scheme).__name__}"
         ) from error
     if matrix.ndim == 1 and len(matrix) == len(levels):
         return Contrasts(*_completed(matrix), MATRIX)
@@ -149,16 +149,16 @@ def _from_matrix(wanted: Any, levels: Sequence[str], name: str) -> Contrasts:
     return Contrasts(matrix, names or _numbered(matrix), MATRIX)
 
 
-def _in_level_order(wanted: pd.DataFrame, levels: Sequence[str], name: str) -> pd.DataFrame:
-    labels = [str(label) for label in wanted.index]
-    if isinstance(wanted.index, pd.RangeIndex) or labels == list(levels):
-        return wanted
+def _in_level_order(table: pd.DataFrame, levels: Sequence[str], name: str) -> pd.DataFrame:
+    labels = [str(label) for label in table.index]
+    if isinstance(table.index, pd.RangeIndex) or labels == list(levels):
+        return table
     if sorted(labels) != sorted(levels):
         raise ArgumentError(
             f"contrasts of '{name}' have the rows {_shown(labels)}, but the levels in use are "
             f"{_shown(levels)}; name the rows by the levels, or reset the index"
         )
-    return wanted.iloc[[labels.index(level) for level in levels]]
+    return table.iloc[[labels.index(level) for level in levels]]
 
 
 def _completed(column: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import DataError
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Column,
     Factor,
     Numeric,
     codes_among,
+    integer_column,
     number_labels,
-    renumber,
+)
+from pymackay.model.columns.objects import (
+    as_frame,
+    read_extension,
+    read_labels,
+    read_objects,
+    read_text,
+    refused,
+    without_arrow,
 )
 from pymackay.reticulate import with_missing_of_r
-
-_R_INTEGER_MAX = 2**31 - 1
-
 
 _R = "R_SESSION_INITIALIZED"  # in the environment where R runs this Python
 
@@ -32,28 +38,25 @@ class Table:
 
     Parameters
     ----------
-    data : pandas.DataFrame or mapping of str to array-like
-        One value of each column for each row.
+    data : pandas.DataFrame, table of polars or pyarrow, or mapping of str to array-like
+        One value of each column for each row. `Table.data` has it as pandas, or the mapping.
 
     Raises
     ------
     ArgumentError
-        If `data` is neither, or two columns have one name.
+        If `data` is something else.
     DataError
-        If it has no rows, or columns of different lengths.
+        If it has no rows, columns of different lengths, or two columns of one name.
     """
 
-    def __init__(self, data: pd.DataFrame | Mapping[str, Any]) -> None:
+    def __init__(self, data: Any) -> None:
+        if not isinstance(data, pd.DataFrame | Mapping):
+            data = as_frame(data)
         if isinstance(data, pd.DataFrame):
             self._check_names(data.columns)
             self.index: pd.Index = data.index
-        elif isinstance(data, Mapping):
-            self.index = pd.RangeIndex(_common_length(data))
         else:
-            raise ArgumentError(
-                f"data must be a pandas DataFrame or a mapping of column names to arrays, not "
-                f"{type(data).__name__}"
-            )
+            self.index = pd.RangeIndex(_common_length(data))
         self.data = data
         self.n = len(self.index)
         self.columns: dict[str, Column] = {}
@@ -128,8 +131,11 @@ def read_column(values: Any, name: str) -> Column:
     Raises
     ------
     DataError
-        If the column holds neither numbers nor categories: dates, lists, mixed types.
+        If the column holds neither numbers nor categories: lists, mixed types.
     """
+    dtype = getattr(values, "dtype", None)
+    if not isinstance(dtype, np.dtype | pd.CategoricalDtype):
+        values = without_arrow(values)
     array = values.array if isinstance(values, pd.Series | pd.Index) else values
     if isinstance(getattr(array, "dtype", None), pd.StringDtype):
         return read_text(array)
@@ -144,7 +150,9 @@ def read_column(values: Any, name: str) -> Column:
                 f"the column '{name}' has {array.ndim} dimensions, but a column has one value a row"
             )
         return _read_numpy(array, name)
-    return _read_extension(array, name)
+    if isinstance(array.dtype, pd.SparseDtype):
+        return _read_numpy(np.asarray(array), name)
+    return read_extension(array, name)
 
 
 def _read_numpy(array: np.ndarray, name: str) -> Column:
@@ -152,74 +160,16 @@ def _read_numpy(array: np.ndarray, name: str) -> Column:
     if kind == "f":
         return Numeric(array.astype(np.float64, copy=False))
     if kind in "iu":
-        return _integers(array)
+        return integer_column(array)
     if kind == "b":
         return Factor(array.astype(np.int8), LOGICAL_LEVELS, "logical")
     if kind in "UT":
         return read_text(array.astype(object))
     if kind == "O":
-        return _read_objects(array, name)
-    raise _refused(name, str(array.dtype))
-
-
-def _integers(array: np.ndarray) -> Numeric:
-    """Keep integers exact; beyond 32 bits R holds doubles, which print otherwise."""
-    small = array.dtype.itemsize < 4 or not len(array)
-    fits = small or (array.max() <= _R_INTEGER_MAX and array.min() >= -_R_INTEGER_MAX)
-    return Numeric(array, integer=fits)
-
-
-def _read_extension(array: pd.api.extensions.ExtensionArray, name: str) -> Column:
-    dtype = array.dtype
-    kind = getattr(dtype, "kind", "O")
-    if isinstance(dtype, pd.SparseDtype):
-        return _read_numpy(np.asarray(array), name)
-    refused = isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype | pd.DatetimeTZDtype)
-    if refused or kind in "mMc":
-        raise _refused(name, str(dtype))
-    if kind == "b":
-        return _logical_with_missing(array)
-    if kind in "iuf":
-        return _numbers_with_missing(array, kind)
-    return _read_objects(np.asarray(array, dtype=object), name)
-
-
-def _numbers_with_missing(array: pd.api.extensions.ExtensionArray, kind: str) -> Numeric:
-    if kind in "iu" and not array.isna().any():
-        return _integers(np.asarray(array, dtype=array.dtype.numpy_dtype))
-    values = pd.Series(array).to_numpy(dtype=np.float64, na_value=np.nan)
-    return Numeric(values, integer=kind in "iu" and _within_r_integers(values))
-
-
-def _within_r_integers(values: np.ndarray) -> bool:
-    return not np.any(np.abs(values) > _R_INTEGER_MAX)
-
-
-def _logical_with_missing(array: Any) -> Factor:
-    absent = np.asarray(pd.isna(array))
-    codes = np.full(len(array), -1, dtype=np.int8)
-    codes[~absent] = np.asarray(array[~absent], dtype=np.int8)
-    return Factor(codes, LOGICAL_LEVELS, "logical")
-
-
-def _read_objects(array: np.ndarray, name: str) -> Column:
-    inferred = pd.api.types.infer_dtype(array, skipna=True)
-    if inferred == "string":
-        return read_text(array)
-    if inferred == "boolean":
-        return _logical_with_missing(array)
-    if inferred in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
-        values = np.where(pd.isna(array), np.nan, array).astype(np.float64)
-        return Numeric(values, integer=inferred == "integer" and _within_r_integers(values))
-    raise _refused(name, "mixed types" if inferred.startswith("mixed") else inferred)
-
-
-def read_text(array: Any) -> Factor:
-    """Read strings as categories, levels sorted by code point; missing values are -1."""
-    codes, found = pd.factorize(array)
-    labels = [str(label) for label in found]
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    return Factor(renumber(codes, order), tuple(labels[i] for i in order), "text")
+        return read_objects(array, name)
+    if kind in "mM":
+        return read_labels(array, str(array.dtype))
+    raise refused(name, str(array.dtype))
 
 
 def _read_categorical(array: pd.Categorical, name: str) -> Factor:
@@ -241,15 +191,6 @@ def category_labels(categories: pd.Index, name: str) -> list[str]:
     if isinstance(column, Numeric):
         return number_labels(column.values, column.integer)
     return [column.levels[code] for code in column.codes]
-
-
-def _refused(name: str, found: str) -> DataError:
-    cure = (
-        "convert it to numbers, for example the days since the first date"
-        if any(word in found for word in ("date", "time", "period"))
-        else "give it one type: numbers, strings, booleans or a pandas Categorical"
-    )
-    return DataError(f"the column '{name}' holds {found}, which a model cannot use; {cure}")
 
 
 def is_source(data: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The arguments beside the formula: `weights`, `offset`, `subset`, `contrasts`, checked."""
+"""Reading and checking of the arguments `weights`, `offset`, `subset` and `contrasts`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Arguments:
     contrasts: Any = None
 
 
-def read_numbers(given: Any, table: Table, what: str) -> np.ndarray:
+def read_numbers(values: Any, table: Table, what: str) -> np.ndarray:
     """Read `weights` or `offset` given as one number for each row of the data.
 
     Raises
@@ -44,16 +44,16 @@ def read_numbers(given: Any, table: Table, what: str) -> np.ndarray:
     ArgumentError
         If the values are others, or do not go with the rows.
     """
-    column = _read_values(given, table, what)
+    column = _read_values(values, table, what)
     if isinstance(column, Factor) or column.values.ndim != 1:
         raise ArgumentError(
             f"{what} must be a column's name or one number for each row, not a "
-            f"{type(given).__name__} of other values"
+            f"{type(values).__name__} of other values"
         )
-    return np.array(column.values, dtype=np.float64)
+    return np.array(column.floats)
 
 
-def read_truth(given: Any, table: Table) -> np.ndarray:
+def read_truth(values: Any, table: Table) -> np.ndarray:
     """Read `subset` given as one truth value for each row of the data, as a mask.
 
     Raises
@@ -61,7 +61,7 @@ def read_truth(given: Any, table: Table) -> np.ndarray:
     ArgumentError
         If the values are others, or do not go with the rows.
     """
-    column = _read_values(given, table, "subset")
+    column = _read_values(values, table, "subset")
     if not (isinstance(column, Factor) and column.kind == "logical"):
         raise ArgumentError(
             "subset must be an R expression or one boolean for each row, not values of another kind"
@@ -69,16 +69,16 @@ def read_truth(given: Any, table: Table) -> np.ndarray:
     return column.codes == 1
 
 
-def _read_values(given: Any, table: Table, what: str) -> Column:
+def _read_values(values: Any, table: Table, what: str) -> Column:
     """Read an array that goes with the rows of the data."""
-    if np.ndim(given) != 1:
+    if np.ndim(values) != 1:
         raise ArgumentError(
-            f"{what} must be a column's name or one value for each row, not {type(given).__name__}"
+            f"{what} must be a column's name or one value for each row, not {type(values).__name__}"
         )
-    if len(given) != table.n:
-        raise ArgumentError(f"{what} has {len(given)} values, but the data have {table.n} rows")
-    check_labels(given, table.index, what)
-    return read_column(given, what)
+    if len(values) != table.n:
+        raise ArgumentError(f"{what} has {len(values)} values, but the data have {table.n} rows")
+    check_labels(values, table.index, what)
+    return read_column(values, what)
 
 
 def check_weights(weights: np.ndarray) -> None:
@@ -97,15 +97,15 @@ def check_weights(weights: np.ndarray) -> None:
 
 
 def fixed_contrasts(
-    given: Any, terms: Terms, columns: Mapping[str, Column], known: list[str]
+    schemes: Any, terms: Terms, columns: Mapping[str, Column], known: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Check the argument `contrasts`.
 
     Parameters
     ----------
-    given : mapping of str to str or array-like, or None
+    schemes : mapping of str to str or array-like, or None
     terms : Terms
-        The fixed part, the only one that the argument is for (as in lme4).
+        The fixed part; as in lme4, the argument does not apply to random terms.
     columns : mapping of str to Column
         The frame.
     known : list of str
@@ -114,29 +114,29 @@ def fixed_contrasts(
     Returns
     -------
     tuple
-        Contrasts by R's name of the variable, and what to tell about those not used.
+        Contrasts by R's name of the variable, and messages about those that are not used.
 
     Raises
     ------
     ArgumentError
         If it is no mapping, or names a column that does not exist or holds numbers.
     """
-    if given is None:
+    if schemes is None:
         return {}, []
-    if not isinstance(given, Mapping):
+    if not isinstance(schemes, Mapping):
         raise ArgumentError(
-            f"contrasts must be a dict such as {{'f': 'contr.sum'}}, not {type(given).__name__}"
+            f"contrasts must be a dict such as {{'f': 'contr.sum'}}, not {type(schemes).__name__}"
         )
     variables = [variable.name for variable in terms.variables[1:]]
     used, messages = {}, []
-    for name, wanted in given.items():
+    for name, scheme in schemes.items():
         if name in variables:
             if not isinstance(columns[name], Factor):
                 raise ArgumentError(
                     f"contrasts are given for '{name}', which holds numbers; write factor({name}) "
                     f"in the formula and name the contrasts so, or make the column categorical"
                 )
-            used[name] = wanted
+            used[name] = scheme
         elif name in known:
             messages.append(
                 f"contrasts of '{name}' are ignored: it is no variable of the fixed part"

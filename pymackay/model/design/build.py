@@ -6,7 +6,7 @@ its names. `Blueprint` is what a model remembers so that new data get the same c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specification_of, specify
 from pymackay.formula.terms import Terms
 from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.columns.column import Column, Contrasts, Factor, Numeric
+from pymackay.model.columns.number_text import advice_on_number_text
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, fixed_contrasts
 from pymackay.model.design.frame import Frame, make_frame
@@ -29,6 +31,7 @@ from pymackay.model.design.side import (
     group_rows,
     make_side,
 )
+from pymackay.model.design.size import MANY_EFFECTS, check_covariance
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 
 if TYPE_CHECKING:  # it loads SciPy, which building does not need
@@ -37,16 +40,16 @@ if TYPE_CHECKING:  # it loads SciPy, which building does not need
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A model as it was made from rows that are kept, or were summed up and let go.
+    """A model, and the cross-products of its rows where the rows themselves were not kept.
 
     Attributes
     ----------
     model : Model
-        Of rows that were let go, its arrays have none.
+        If the rows were not kept, its arrays have no rows.
     n : int
         Number of rows.
     gram : SparseGram or None
-        Cross-products of the rows that were let go.
+        Cross-products, if the rows were not kept.
     """
 
     model: Model
@@ -119,7 +122,28 @@ def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
     random = _build_random_part(specification.bars, frame)
     model = make_model(specification, arguments, frame, fixed, random, y)
-    return Built(replace(model, given={"data": table.data, **vars(arguments)}), frame.n)
+    advice = advice_on_text((bar.effects for bar in specification.bars), frame.columns)
+    return Built(
+        replace(
+            model,
+            messages=tuple(dict.fromkeys((*model.messages, *advice))),
+            given={"data": table.data, **vars(arguments)},
+        ),
+        frame.n,
+    )
+
+
+def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return messages about text columns that have coefficients but seem to hold numbers."""
+    variables = [s.variables[i] for s in sides for term in s.terms for i in term.variables]
+    names = dict.fromkeys(v.name for v in variables if isinstance(v.node, Name))
+    texts = {name: columns[name] for name in names}
+    messages = [
+        advice_on_number_text(name, column.levels)
+        for name, column in texts.items()
+        if isinstance(column, Factor) and column.kind == "text"
+    ]
+    return tuple(message for message in messages if message is not None)
 
 
 def make_model(
@@ -130,7 +154,7 @@ def make_model(
     random: RandomPart,
     y: np.ndarray,
 ) -> Model:
-    """Put a model together; the arrays of rows that were summed up and let go have no rows."""
+    """Put a model together; where the rows are not kept, its arrays have no rows."""
     bars = specification.bars
     places, terms = arrange_terms(
         [(bar.group_name, bar.text) for bar in bars], random.columns, random.factors, random.n
@@ -172,14 +196,15 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
     name = specification.response.name
     column = frame.columns[name]
     if isinstance(column, Factor) and column.kind != "logical":
-        kind = "text" if column.kind == "text" else "categories"
+        kind = column.kind if column.kind not in ("factor", "ordered") else "categories"
+        advice = advice_on_number_text(name, column.levels) if column.kind == "text" else None
         raise DataError(
-            f"the response '{name}' holds {kind}, but a linear mixed model needs numbers; convert "
-            f"the column, or put another on the left of '~'"
+            f"the response '{name}' holds {kind}, but a linear mixed model needs numbers; "
+            + (advice or "convert the column, or put another on the left of '~'")
         )
     if isinstance(column, Numeric) and column.values.ndim != 1:
         raise DataError(f"the response '{name}' has several columns, but a model has one response")
-    values = column.values if isinstance(column, Numeric) else column.codes
+    values = column.floats if isinstance(column, Numeric) else column.codes
     return np.array(values, dtype=np.float64)
 
 
@@ -193,7 +218,7 @@ class FixedPart:
         Of full column rank, column-major.
     names : tuple of str, length p
     dropped : tuple of str
-        Columns left out.
+        Names of the columns dropped because they depend on others.
     kept : numpy.ndarray of int, shape (p,)
         Positions in the full design of those kept.
     side : SideBlueprint
@@ -228,7 +253,7 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
     ArgumentError
         If `contrasts` is wrong.
     DataError
-        If a factor has one level, or no row is left for the residual.
+        If a factor has one level, or there are no more rows than columns.
     """
     asked: dict[str, Any] = {}
     notes: list[str] = []
@@ -236,7 +261,8 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         asked, notes = fixed_contrasts(contrasts, terms, frame.columns, known)
     side, full = make_side(terms, frame.columns, asked, frame.n)
     kept = independent_columns(full.values)
-    _check_size(len(kept), frame.n)
+    advice = advice_on_text([terms], frame.columns)
+    _check_size(len(kept), frame.n, advice)
     inside = set(kept.tolist())
     dropped = tuple(name for j, name in enumerate(full.names) if j not in inside)
     return FixedPart(
@@ -246,7 +272,7 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         kept=kept,
         side=side,
         contrasts=_contrast_labels(terms, frame.columns, side.contrasts),
-        messages=(*notes, *_rank_message(dropped)),
+        messages=(*notes, *_rank_message(dropped), *advice),
     )
 
 
@@ -260,11 +286,12 @@ def _rank_message(dropped: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _check_size(p: int, n: int) -> None:
+def _check_size(p: int, n: int, advice: Sequence[str]) -> None:
+    """Refuse `p` columns of full rank for `n` rows that are no more; `advice` ends the message."""
     if p >= n:
         raise DataError(
             f"the fixed part has {p} columns for {n} rows, so that nothing is left for the "
-            f"residual; take terms out of the formula"
+            f"residual; " + ("; ".join(advice) or "take terms out of the formula")
         )
 
 
@@ -311,5 +338,8 @@ def _build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
             codes = np.array(factor.codes, dtype=np.int32)
             factors[bar.group_name] = GroupingFactor(bar.group_name, factor.levels, codes)
     made = [make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n) for bar in bars]
+    for bar, (_, matrix) in zip(bars, made, strict=True):
+        if len(matrix.names) > MANY_EFFECTS:
+            check_covariance(bar.text, len(matrix.names), len(factors[bar.group_name].levels))
     columns = [(matrix.names, matrix.values) for _, matrix in made]
     return RandomPart(factors, [side for side, _ in made], columns, frame.n)

@@ -6,7 +6,7 @@ A frame is what R's ``model.frame`` makes. Expressions call functions of the clo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,7 +28,14 @@ from pymackay.formula.lexer import fault
 from pymackay.formula.parser import parse_expression
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import Variable
-from pymackay.model.columns.column import Column, Factor, Numeric, drop_unused, recode
+from pymackay.model.columns.column import (
+    Column,
+    Factor,
+    Numeric,
+    as_factor,
+    drop_unused,
+    recode,
+)
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, check_weights, read_numbers, read_truth
 from pymackay.model.functions.arithmetic import OPERATORS
@@ -113,13 +120,34 @@ class Evaluator:
                 return _NAMED_CONSTANTS[node.name]
             raise DataError(self._unknown_column(node))
         column = self.table.column(node.name)
+        key = f"levels of {node.name}"
+        if isinstance(column, Numeric) and self._was_factor(key) and column.values.ndim == 1:
+            column = as_factor(column, node.name)
         if isinstance(column, Factor):
-            return self._with_known_levels(node.name, column)
-        return column
+            return self.with_known_levels(column, key)
+        return self._with_known_digits(column, f"{key} as numbers")
+
+    def _was_factor(self, key: str) -> bool:
+        """Say whether a column of new data was a factor in the model's data (not logical)."""
+        return self.is_new and key in self.memory and self.memory[key][1] != "logical"
+
+    def _with_known_digits(self, column: Numeric, key: str) -> Numeric:
+        """Give whole numbers of new data the flag `integer` of the same column at the fit.
+
+        R prints 100000 as ``100000`` in a column of integers, and as ``1e+05`` in a column of
+        doubles. A column is one of integers only if its largest value fits into 32 bits.
+        """
+        _, kind = self.remember(lambda: ((), "integer" if column.integer else "double"), key)
+        integer = kind == "integer"
+        if integer == column.integer or not column.is_whole:
+            return column
+        return replace(column, integer=integer)
 
     def _unknown_column(self, node: Name) -> str:
         suggestion = near_names(node.name, self.table.names)
         shown = ", ".join(self.table.names[:12]) + (", ..." if len(self.table.names) > 12 else "")
+        if not shown:
+            shown = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
         return str(
             fault(
                 f"the data have no column '{node.name}'{suggestion or f'; they have {shown}'}",
@@ -128,9 +156,9 @@ class Evaluator:
             )
         )
 
-    def _with_known_levels(self, name: str, column: Factor) -> Factor:
+    def with_known_levels(self, column: Factor, key: str) -> Factor:
         """Give a factor of new data the codes of the model's data; new levels come last."""
-        known, kind = self.remember(lambda: (column.levels, column.kind), f"levels of {name}")
+        known, kind = self.remember(lambda: (column.levels, column.kind), key)
         if not self.is_new:
             return column
         in_model = set(known)
@@ -160,13 +188,18 @@ class Evaluator:
         function = find_function(call, self.text)
         context = _CallContext(self, call)
         arguments = match_arguments(context, function, self.evaluate)
-        return function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})
+        value = function.body(context, **{k.replace(".", "_"): v for k, v in arguments.items()})
+        return context.with_known_levels(value) if isinstance(value, Factor) else value
 
-    def argument(self, given: str, what: str) -> Column:
-        """Evaluate an argument given as a column's name or an R expression."""
-        node = Name(given) if given in self.table else parse_expression(given, what=what)
-        within = Evaluator(given, self.table, self.memory, self.is_new)
-        return within.column(node, f"{what} '{given}'")
+    def argument(self, expression: str, what: str) -> Column:
+        """Evaluate an argument that is a column's name or an R expression."""
+        node = (
+            Name(expression)
+            if expression in self.table
+            else parse_expression(expression, what=what)
+        )
+        within = Evaluator(expression, self.table, self.memory, self.is_new)
+        return within.column(node, f"{what} '{expression}'")
 
     def remember(self, compute: Callable[[], T], key: str) -> T:
         """Compute once from the model's data, and give the same answer for new data."""
@@ -176,7 +209,7 @@ class Evaluator:
 
 
 class _CallContext:
-    """One call under evaluation, as its function sees it."""
+    """The `Context` that a function of the closed list gets: one call and its evaluator."""
 
     def __init__(self, evaluator: Evaluator, call: Call) -> None:
         self.evaluator = evaluator
@@ -184,6 +217,9 @@ class _CallContext:
 
     def error(self, message: str) -> FormulaError:
         return fault(message, self.evaluator.text, self.call.position)
+
+    def with_known_levels(self, factor: Factor) -> Factor:
+        return self.evaluator.with_known_levels(factor, f"levels of {deparse(self.call)}")
 
     def remember(self, compute: Callable[[], T], key: str = "") -> T:
         return self.evaluator.remember(compute, f"{deparse(self.call)} {key}")
@@ -231,28 +267,28 @@ def make_frame(specification: Specification, table: Table, arguments: Arguments)
     """
     evaluator = Evaluator(specification.formula, table)
     columns = evaluate_variables(evaluator, specification.variables)
-    given = _read_extras(evaluator, arguments)
+    extras = _read_extras(evaluator, arguments)
     chosen = _chosen_rows(table, arguments.subset)
-    keep, messages = _complete_rows(table, {**columns, **given}, chosen)
+    keep, messages = _complete_rows(table, {**columns, **extras}, chosen)
     if keep is not None:
         columns = {name: column.take(keep) for name, column in columns.items()}
-        given = {name: column.take(keep) for name, column in given.items()}
-    _refuse_infinite({**columns, **given})
-    weights = given.get(WEIGHTS)
+        extras = {name: column.take(keep) for name, column in extras.items()}
+    _refuse_infinite({**columns, **extras})
+    weights = extras.get(WEIGHTS)
     if weights is not None:
         check_weights(weights.values)
     return Frame(
         columns={name: _used_levels(column) for name, column in columns.items()},
         rows=table.index if keep is None else table.index[keep],
         weights=None if weights is None else weights.values,
-        offset=sum_offsets(specification, columns, given.get(OFFSET)),
+        offset=sum_offsets(specification, columns, extras.get(OFFSET)),
         memory=evaluator.memory,
         messages=messages,
     )
 
 
 def _read_extras(evaluator: Evaluator, arguments: Arguments) -> dict[str, Numeric]:
-    """Read the weights and the offset that are given, under R's names for them."""
+    """Read the weights and the offset that the user passes, under R's names for them."""
     extras = {
         WEIGHTS: read_extra(evaluator, arguments.weights, "weights"),
         OFFSET: read_extra(evaluator, arguments.offset, "offset"),
@@ -277,17 +313,17 @@ def sum_offsets(
     return total
 
 
-def read_extra(evaluator: Evaluator, given: Any, what: str) -> Numeric | None:
+def read_extra(evaluator: Evaluator, argument: Any, what: str) -> Numeric | None:
     """Read `weights` or `offset`, a fresh array on all rows."""
-    if given is None:
+    if argument is None:
         return None
-    if not isinstance(given, str):
-        return Numeric(read_numbers(given, evaluator.table, what))
-    column = evaluator.argument(given, what)
+    if not isinstance(argument, str):
+        return Numeric(read_numbers(argument, evaluator.table, what))
+    column = evaluator.argument(argument, what)
     if isinstance(column, Factor) or column.values.ndim != 1:
         held = "categories" if isinstance(column, Factor) else "several columns"
-        raise DataError(f"{what} '{given}' must be one column of numbers, but holds {held}")
-    return Numeric(np.array(column.values, dtype=np.float64))
+        raise DataError(f"{what} '{argument}' must be one column of numbers, but holds {held}")
+    return Numeric(np.array(column.floats))
 
 
 def _chosen_rows(table: Table, subset: Any) -> np.ndarray | None:
@@ -307,7 +343,21 @@ def _chosen_rows(table: Table, subset: Any) -> np.ndarray | None:
 def _complete_rows(
     table: Table, columns: dict[str, Column], chosen: np.ndarray | None
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the rows to keep, as a mask, None for all; and what to tell about it."""
+    """Return the rows without missing values and a message about the number of rows dropped.
+
+    Parameters
+    ----------
+    table : Table
+    columns : dict of str to Column
+        Variables, weights and offset, each with n values.
+    chosen : numpy.ndarray of bool, shape (n,), or None
+        Rows of `subset`; None for all.
+
+    Returns
+    -------
+    tuple
+        The rows to keep, a mask of shape (n,) or None for all; and the messages.
+    """
     keep = chosen
     for column in columns.values():
         missing = column.missing()
@@ -327,7 +377,7 @@ def _complete_rows(
 
 
 def _all_missing(columns: dict[str, Column], chosen: np.ndarray | None) -> str:
-    """Say that no row is complete, and whose fault it is."""
+    """Return the error message for data without a complete row, which names each column's share."""
     shares = []
     for name, column in columns.items():
         missing = column.missing()

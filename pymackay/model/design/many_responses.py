@@ -17,7 +17,7 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 
-_ROW = "(row)"  # stands in for the response: the number of the row, so that it tells what is kept
+_ROW = "(row)"  # name of a column of row numbers, which replaces the response: those that are kept
 _SHOWN = 5
 
 
@@ -29,13 +29,13 @@ def build_many(
     Returns
     -------
     model : Model
-        Its response stands in for the others: any that X does not explain.
+        Its response is random noise, which X does not explain; the solver's response is replaced.
     responses : numpy.ndarray, shape (n, B)
     names : pandas.Index, length B
     """
     table = Table(data)
     text, hidden = _without_response(formula)
-    model = build_model(text, _numbered(data, table.n, hidden), **given)
+    model = build_model(text, _numbered(table.data, table.n, hidden), **given)
     values, names = _read_responses(Y, table)
     kept = values[model.y.astype(np.intp)]
     _refuse_missing(kept, names, model)
@@ -44,7 +44,10 @@ def build_many(
 
 
 def _without_response(formula: str) -> tuple[str, set[str]]:
-    """Return the formula with the row's number on the left, and columns that it must not see."""
+    """Return the formula with the row's number as its response, and the columns to take out.
+
+    Where the formula has a ``.``, these are the columns of the response, which it must not cover.
+    """
     if not isinstance(formula, str):
         raise ArgumentError(
             f"formula must be text such as 'y ~ x + (x | g)', not a {type(formula).__name__}"
@@ -105,11 +108,11 @@ def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model) -> None:
     if not lost.any():
         return
     columns = np.flatnonzero(lost.any(axis=0))
-    some = ", ".join(repr(names[k]) for k in columns[:_SHOWN])
+    which = ", ".join(repr(names[k]) for k in columns[:_SHOWN])
     more = ", ..." if len(columns) > _SHOWN else ""
     raise DataError(
         f"Y is missing or infinite in {np.count_nonzero(lost.any(axis=1))} of the "
         f"{len(model.rows)} rows that the design uses, in {len(columns)} of its {len(names)} "
-        f"responses ({some}{more}). All responses share one design: fill the values in, drop these "
-        f"rows with subset, or fit these responses with pymackay.lmer, each on its own rows."
+        f"responses ({which}{more}). All responses share one design: fill the values in, drop "
+        f"these rows with subset, or fit these responses with pymackay.lmer, each on its own rows."
     )

@@ -184,15 +184,15 @@ def _new_codes(
 
 
 def _new_offset(
-    blueprint: Blueprint, evaluator: Evaluator, given: Any, complete: np.ndarray
+    blueprint: Blueprint, evaluator: Evaluator, offset: Any, complete: np.ndarray
 ) -> np.ndarray | None:
-    given = blueprint.offset if given is None else given
-    if given is None and blueprint.offset_was_array:
+    offset = blueprint.offset if offset is None else offset
+    if offset is None and blueprint.offset_was_array:
         raise ArgumentError(
             "the model has an offset that was given as an array, so newdata need one too; pass "
             "offset with one number for each row"
         )
-    argument = read_extra(evaluator, given, "offset")
+    argument = read_extra(evaluator, offset, "offset")
     columns = evaluate_variables(evaluator, blueprint.specification.offsets)
     total = sum_offsets(blueprint.specification, columns, argument)
     if total is not None:

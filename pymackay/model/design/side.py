@@ -1,4 +1,4 @@
-"""One side of a formula as a model matrix, as R's ``model.matrix`` makes it, and made again.
+"""Model matrices: one side of a formula, as R's ``model.matrix`` makes it, also for other rows.
 
 `make_side` makes the matrix of the fixed part, or of the left side of a bar, and a `SideBlueprint`
 that makes the same columns for other rows: new data, or a partition.
@@ -18,6 +18,7 @@ from pymackay.formula.expression import Call, Name, Node, variable_name
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Terms
 from pymackay.model.columns.column import (
+    KINDS,
     Column,
     Contrasts,
     Factor,
@@ -27,11 +28,11 @@ from pymackay.model.columns.column import (
     recode,
 )
 from pymackay.model.columns.contrasts import default_contrasts, make_contrasts
+from pymackay.model.design.size import MANY_LEVELS, SMALL_CELLS, check_contrasts, check_design
 
 Coding = Mapping[str, Contrasts]
 """Contrasts of each factor, by R's name of the variable."""
 
-MAX_CELLS = 2**30
 SHARED = 2**20  # rows from which a column of ones would cost memory worth saving
 INTERCEPT = "(Intercept)"
 
@@ -56,7 +57,7 @@ class ModelMatrix:
 
 @dataclass(frozen=True)
 class _Part:
-    """One variable in one coding: its columns and what they are called."""
+    """One variable of a term in one coding, and the names of the columns that it gives."""
 
     variable: int
     coding: int
@@ -97,7 +98,8 @@ class Blueprint:
     specification : Specification
         The formula, read.
     memory : dict
-        What ``poly``, ``scale``, ``ns``, ``bs``, ``mean`` and the like found in the data.
+        What ``poly``, ``scale``, ``ns``, ``mean`` and the like computed from the model's data,
+        and the levels of its factors, by the text of the call or the name of the column.
     fixed : SideBlueprint
     kept : numpy.ndarray of int, shape (p,)
         Columns of the full fixed design that were kept.
@@ -162,11 +164,23 @@ def make_side(
         name = terms.variables[i].name
         column = columns[name]
         if isinstance(column, Factor):
-            _refuse_too_many(n, len(column.levels))
+            _refuse_labels(column, name)
+            if len(column.levels) > MANY_LEVELS:
+                check_contrasts(name, n, len(column.levels))
             coding[name] = _contrasts_of(column, contrasts.get(name), name)
             levels[name] = column.levels
-    made = make_matrix(terms, columns, coding, n)
+    made = make_matrix(terms, columns, coding, n, is_fit=True)
     return SideBlueprint(terms, coding, levels, tuple(made.assign.tolist())), made
+
+
+def _refuse_labels(column: Factor, name: str) -> None:
+    """Refuse a variable whose values only name groups, such as dates."""
+    if column.kind not in KINDS:
+        raise DataError(
+            f"the column '{name}' holds values of type {column.kind}, which can name groups, as in "
+            f"(1 | {name}), but are neither numbers nor categories; convert it to numbers, for "
+            f"example the days since the first date, or write factor({name})"
+        )
 
 
 def _contrasts_of(column: Factor, asked: Any, name: str) -> Contrasts:
@@ -229,11 +243,13 @@ def group_rows(node: Node, columns: Mapping[str, Column], name: str) -> Factor:
     if isinstance(node, Call) and node.function == ":" and not node.names:
         first, second = (group_rows(part, columns, name) for part in node.arguments)
         return combine(first, second, name)
-    own = node.name if isinstance(node, Name) else variable_name(node)
-    return as_factor(columns[own], name)
+    variable = node.name if isinstance(node, Name) else variable_name(node)
+    return as_factor(columns[variable], name)
 
 
-def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int) -> ModelMatrix:
+def make_matrix(
+    terms: Terms, columns: Mapping[str, Column], coding: Coding, n: int, *, is_fit: bool = False
+) -> ModelMatrix:
     """Make the model matrix of one side of a formula.
 
     Parameters
@@ -245,11 +261,13 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         Contrasts of the factors among them.
     n : int
         Number of rows.
+    is_fit : bool
+        Whether a model is to be fitted to it, which takes longer than to make it.
 
     Raises
     ------
     DataError
-        If the matrix would have more cells than fit into memory.
+        If the matrix would be too large; see `check_design`.
     """
     codings = _dummies_without_intercept(terms, columns)
     parts = [
@@ -263,7 +281,8 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         int(np.prod([len(part.names) for part in of_term], dtype=np.int64)) for of_term in parts
     ]
     p = sum(widths) + terms.intercept
-    _refuse_too_many(n, p)
+    if n * p > SMALL_CELLS or p > n:
+        check_design(n, p, is_fit)
     if terms.intercept and p == 1 and n >= SHARED:
         return ModelMatrix(np.broadcast_to(1.0, (n, 1)), (INTERCEPT,), np.zeros(1, dtype=np.intp))
     values = np.empty((n, p), order="F")
@@ -275,15 +294,6 @@ def make_matrix(terms: Terms, columns: Mapping[str, Column], coding: Coding, n: 
         names.extend(_product_names(of_term))
     assign = np.repeat(np.arange(len(widths) + 1), [int(terms.intercept), *widths])
     return ModelMatrix(values, tuple(names), assign)
-
-
-def _refuse_too_many(n: int, p: int) -> None:
-    """Refuse a matrix that no memory would hold."""
-    if n * p > MAX_CELLS:
-        raise DataError(
-            f"the model matrix would have {p} columns for {n} rows, more than memory holds; a "
-            f"factor with many levels belongs behind a bar, as in (1 | g)"
-        )
 
 
 def _dummies_without_intercept(
@@ -334,7 +344,7 @@ def _product_names(parts: Sequence[_Part]) -> list[str]:
 
 
 class _Filler:
-    """Fills terms into a matrix, column by column; what one variable gives is made once."""
+    """Writes terms into a model matrix, column by column; a variable's columns are made once."""
 
     def __init__(self, terms: Terms, columns: Mapping[str, Column], coding: Coding) -> None:
         self.terms = terms

@@ -90,7 +90,7 @@ def _compare_labels(
 def _common_order(
     context: Context, columns: Sequence[Factor], equality: bool, a: Factor, b: Factor
 ) -> list[str]:
-    """Order the labels of both sides so that comparing positions compares labels."""
+    """Return all labels of both sides in the order by which they are compared."""
     if not equality and any(column.kind == "factor" for column in columns):
         raise context.error(
             f"the levels of a factor have no order, so that '{context.call.function}' says "
@@ -119,8 +119,8 @@ def truth(context: Context, value: Value) -> tuple[Any, Any]:
     """Return where a value is true and where it is missing."""
     if isinstance(value, Factor) and value.kind == "logical":
         return value.codes == 1, value.codes < 0
-    given = numbers(context, value)
-    return np.asarray((given != 0.0) & ~np.isnan(given)), np.asarray(np.isnan(given))
+    values = numbers(context, value)
+    return np.asarray((values != 0.0) & ~np.isnan(values)), np.asarray(np.isnan(values))
 
 
 def _as_value(true: np.ndarray, missing: np.ndarray) -> Value:
@@ -167,17 +167,17 @@ def _sequence(context: Context, left: Value, right: Value) -> Value:
 
 def _within(context: Context, left: Value, right: Value) -> Value:
     """Answer ``x %in% c(...)``; a missing value is in no set."""
-    wanted: list[Any] = right if isinstance(right, list) else [right]
-    if any(isinstance(v, Numeric | Factor) for v in wanted):
+    members: list[Any] = right if isinstance(right, list) else [right]
+    if any(isinstance(v, Numeric | Factor) for v in members):
         raise context.error("on the right of %in% stands a set of constants, such as c('a', 'b')")
-    if isinstance(left, Numeric) and all(isinstance(v, float | bool) for v in wanted):
-        return logical(np.isin(left.floats, [float(v) for v in wanted]))
+    if isinstance(left, Numeric) and all(isinstance(v, float | bool) for v in members):
+        return logical(np.isin(left.floats, [float(v) for v in members]))
     if isinstance(left, Numeric | Factor):
         column = _as_labels(context, left)
-        labels = {label_of(v) for v in wanted}
+        labels = {label_of(v) for v in members}
         hits = np.array([*(level in labels for level in column.levels), False])
         return logical(hits[column.codes])
-    return label_of(left) in {label_of(v) for v in wanted}
+    return label_of(left) in {label_of(v) for v in members}
 
 
 OPERATORS: dict[str, Callable[..., Value]] = {

@@ -1,4 +1,4 @@
-"""The closed list of functions: their entries, how arguments are matched, what a call may ask."""
+"""Calls of functions in a formula: `Function`, matching of arguments, and the call's `Context`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pymackay.model.columns.column import (
 
 Scalar: TypeAlias = float | bool | str | None
 Value: TypeAlias = Column | Scalar | list[Any]
-"""What an expression can be worth: a column, a constant, or a vector ``c(...)`` of constants."""
+"""Values of an expression: a column, a constant, or a vector ``c(...)`` of constants."""
 
 T = TypeVar("T")
 
 
 class Context(Protocol):
-    """What a function may ask of the evaluation it runs in.
+    """What a function of the closed list can use besides its arguments.
 
     Attributes
     ----------
@@ -40,7 +40,16 @@ class Context(Protocol):
         """Make the error that shows the call's place in the formula."""
 
     def remember(self, compute: Callable[[], T], key: str = "") -> T:
-        """Compute from the data once; for new data, return what the model's data gave."""
+        """Compute from the data once; for new data, return what the model's data gave.
+
+        What is remembered depends on all rows, so that rows that come in partitions refuse it.
+        """
+
+    def with_known_levels(self, factor: Factor) -> Factor:
+        """For new data, give the call's factor the codes of the model's data; new levels last.
+
+        The levels of every factor that a call returns are treated so without being asked for.
+        """
 
 
 @dataclass(frozen=True)
@@ -139,12 +148,12 @@ def constant_numbers(context: Context, value: Value, name: str) -> np.ndarray:
 
 def constant_integer(context: Context, value: Value, name: str, low: int) -> int:
     """Read an argument that is one whole number, at least `low`."""
-    given = constant_numbers(context, value, name)
-    if len(given) != 1 or not float(given[0]).is_integer() or given[0] < low:
+    constants = constant_numbers(context, value, name)
+    if len(constants) != 1 or not float(constants[0]).is_integer() or constants[0] < low:
         raise context.error(
             f"the argument '{name}' of {context.call.function}() must be a whole number from {low}"
         )
-    return int(given[0])
+    return int(constants[0])
 
 
 def flag(context: Context, value: Value, name: str) -> bool:
@@ -167,7 +176,7 @@ def kind_of(value: Value) -> str:
         return "numbers"
     if isinstance(value, Factor):
         names = {"text": "text", "ordered": "an ordered factor", "logical": "logical values"}
-        return names.get(value.kind, "a factor")
+        return names.get(value.kind, "a factor" if value.kind == "factor" else value.kind)
     if value is None:
         return "NULL"
     return "a vector" if isinstance(value, list) else f"the constant {value!r}"

@@ -11,7 +11,7 @@ import numpy as np
 from pymackay.formula.expression import Call
 from pymackay.formula.functions import check_function
 from pymackay.model.columns.column import Factor, Numeric
-from pymackay.model.columns.table import read_text
+from pymackay.model.columns.objects import read_text
 from pymackay.model.functions.arithmetic import logical, truth
 from pymackay.model.functions.call import (
     Context,
@@ -45,10 +45,10 @@ def _log(context: Context, x: Value, base: Value = None) -> Value:
 
 
 def _positive(context: Context, value: Value) -> float:
-    given = constant_numbers(context, value, "base")
-    if len(given) != 1 or not given[0] > 0.0 or given[0] == 1.0:
+    constants = constant_numbers(context, value, "base")
+    if len(constants) != 1 or not constants[0] > 0.0 or constants[0] == 1.0:
         raise context.error("the base of a logarithm must be a positive number other than 1")
-    return float(given[0])
+    return float(constants[0])
 
 
 def _round(context: Context, x: Value, digits: Value = 0.0) -> Value:
@@ -150,12 +150,12 @@ def _quantile(
         raise context.error("probs of quantile() must lie between 0 and 1")
     if not len(kept) or np.isnan(kept).any():
         raise context.error("quantile() meets missing values; write na.rm = TRUE")
-    found = context.remember(lambda: np.quantile(kept, shares).tolist())
-    return found if len(found) > 1 else found[0]
+    quantiles: list[Any] = context.remember(lambda: np.quantile(kept, shares)).tolist()
+    return quantiles if len(quantiles) > 1 else quantiles[0]
 
 
 _EXACT = 1e15
-"""Beyond this a double has no decimals left to round."""
+"""Doubles of this size or more have no decimals, so that rounding does not change them."""
 
 _ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "abs": np.abs,

@@ -107,8 +107,8 @@ def _size(context: Context, centred: np.ndarray, scale: Value) -> np.ndarray | f
     return _one_for_each(context, centred, scale, "scale")
 
 
-def _one_for_each(context: Context, values: np.ndarray, given: Value, name: str) -> np.ndarray:
-    numbers = constant_numbers(context, given, name)
+def _one_for_each(context: Context, values: np.ndarray, constants: Value, name: str) -> np.ndarray:
+    numbers = constant_numbers(context, constants, name)
     columns = 1 if values.ndim == 1 else values.shape[1]
     if len(numbers) != columns:
         raise context.error(f"{name} of scale() needs {columns} numbers, but has {len(numbers)}")
@@ -158,23 +158,23 @@ def _b_spline(
 
 
 def _knots(
-    context: Context, values: np.ndarray, given: Value, ends: Value, df: Value, own: int
+    context: Context, values: np.ndarray, inner: Value, ends: Value, df: Value, without_knots: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Return the inner knots and the two boundary knots of a spline.
 
     Parameters
     ----------
     values : numpy.ndarray, shape (n,)
-    given, ends : Value
+    inner, ends : Value
         Inner and boundary knots, where the user gives them.
     df : Value
-        Columns asked for; without inner knots, all but `own` of them have a knot each.
+        Columns asked for; without inner knots, all but `without_knots` of them have a knot.
     """
     boundary, inside = _boundary(context, values, ends)
-    count = 0 if df is None else _degrees(context, df) - own
-    if given is None:
+    count = 0 if df is None else _degrees(context, df) - without_knots
+    if inner is None:
         return inner_knots(inside, count), boundary
-    knots = np.sort(constant_numbers(context, given, "knots"))
+    knots = np.sort(constant_numbers(context, inner, "knots"))
     if len(knots) and not (boundary[0] < knots[0] and knots[-1] < boundary[1]):
         raise context.error(
             f"knots must lie between the boundary knots {boundary[0]:g} and {boundary[1]:g}"

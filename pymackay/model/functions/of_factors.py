@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pymackay.errors import ArgumentError
-from pymackay.formula.expression import Name, Node, String
+from pymackay.formula.expression import Call, Name, Node, String
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Contrasts,
@@ -66,16 +66,41 @@ def _factor(
     ordered: Value = None,
 ) -> Value:
     """``factor(x, levels =, labels =, ordered =)``."""
-    found = _categories(context, x)
-    given = list(found.levels) if levels is None else _labels(context, levels, "levels")
-    if len(set(given)) < len(given):
+    factor = _categories(context, x)
+    chosen = list(factor.levels) if levels is None else _labels(context, levels, "levels")
+    if len(set(chosen)) < len(chosen):
         raise context.error("levels of factor() name a level twice")
     if exclude is not None:
-        out = set(_labels(context, exclude, "exclude"))
-        given = [level for level in given if level not in out]
-    shown = given if labels is None else _new_labels(context, labels, len(given))
-    is_ordered = found.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
-    return _relabelled(found, given, shown, "ordered" if is_ordered else "factor")
+        excluded = set(_labels(context, exclude, "exclude"))
+        chosen = [level for level in chosen if level not in excluded]
+    if labels is not None and levels is None:
+        chosen = list(_positions_at_the_fit(context, chosen, chosen, "label"))
+    shown = chosen if labels is None else _new_labels(context, labels, len(chosen))
+    is_ordered = factor.kind == "ordered" if ordered is None else flag(context, ordered, "ordered")
+    return _relabelled(factor, chosen, shown, "ordered" if is_ordered else "factor")
+
+
+def _positions_at_the_fit(
+    context: Context, levels: Sequence[str], used: Sequence[str], what: str
+) -> tuple[str, ...]:
+    """Return the levels of the model's data, each of whose positions stands for a `what`.
+
+    `levels` are those of the rows at hand, `used` those that some row has.
+
+    Raises
+    ------
+    FormulaError
+        If new data have others, whose position the model's data did not fix.
+    """
+    known = context.remember(lambda: tuple(levels), "levels")
+    in_model = set(known)
+    unseen = [level for level in used if level not in in_model]
+    if unseen:
+        raise context.error(
+            f"{context.call.function}() gets the levels {', '.join(unseen[:12])} in newdata, for "
+            f"which the model's data have no {what}; they have {', '.join(known[:12])}"
+        )
+    return known
 
 
 def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
@@ -87,11 +112,11 @@ def _new_labels(context: Context, labels: Value, count: int) -> list[str]:
     return shown
 
 
-def _relabelled(found: Factor, given: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
-    """Give levels new names; levels of the same name are joined, those not given are missing."""
-    names = dict(zip(given, shown, strict=True))
+def _relabelled(factor: Factor, chosen: Sequence[str], shown: Sequence[str], kind: str) -> Factor:
+    """Give levels new names; levels of the same name are joined, those not chosen are missing."""
+    names = dict(zip(chosen, shown, strict=True))
     levels = tuple(dict.fromkeys(shown))
-    return Factor(codes_among(found.codes, map(names.get, found.levels), levels), levels, kind)
+    return Factor(codes_among(factor.codes, map(names.get, factor.levels), levels), levels, kind)
 
 
 def _ordered(context: Context, x: Value, levels: Value = None, labels: Value = None) -> Value:
@@ -108,8 +133,8 @@ def _as_factor(context: Context, x: Value) -> Value:
 def _as_ordered(context: Context, x: Value) -> Value:
     if isinstance(x, Factor) and x.kind == "ordered":
         return x
-    found = _categories(context, x)
-    return Factor(found.codes, found.levels, "ordered")
+    factor = _categories(context, x)
+    return Factor(factor.codes, factor.levels, "ordered")
 
 
 def _drop_levels(context: Context, x: Value) -> Value:
@@ -132,7 +157,7 @@ def _relevel(context: Context, x: Value, ref: Value) -> Value:
         place = constant_integer(context, ref, "ref", 1)
         if place > len(levels):
             raise context.error(f"ref of relevel() is {place}, but there are {len(levels)} levels")
-        first = levels[place - 1]
+        (first,) = context.remember(lambda: (levels[place - 1],))
     order = [first, *(level for level in levels if level != first)]
     return _relabelled(Factor(x.codes, x.levels), order, order, "factor")
 
@@ -235,30 +260,31 @@ def _with_contrasts(
     context: Context, object: Value, contr: Node | None = None, base: Value = 1.0
 ) -> Value:
     """``C(f, sum)``: a factor that brings its contrasts along."""
-    found = _as_factor(context, object)
-    if contr is None or not isinstance(found, Factor):
-        return found
+    factor = _as_factor(context, object)
+    if contr is None or not isinstance(factor, Factor):
+        return factor
+    factor = context.with_known_levels(factor)
     if not isinstance(contr, Name | String):
         raise context.error("the contrasts of C() are a name such as contr.sum")
-    wanted = contr.name if isinstance(contr, Name) else contr.value
+    scheme = contr.name if isinstance(contr, Name) else contr.value
     try:
-        kind = contrast_kind(wanted, "C()")
+        kind = contrast_kind(scheme, "C()")
     except ArgumentError as error:
         raise context.error(str(error)) from error
     place = constant_integer(context, base, "base", 1)
     if "base" in context.call.names:
-        if kind != "contr.treatment" or place > len(found.levels):
+        if kind != "contr.treatment" or place > len(factor.levels):
             raise context.error("base of C() is the number of a level, for treatment contrasts")
-        numbered = tuple(str(i + 1) for i in range(len(found.levels)))
+        numbered = tuple(str(i + 1) for i in range(len(factor.levels)))
         contrasts = treatment_contrasts(numbered, place - 1)
     else:
-        contrasts = _named_contrasts(wanted, kind, found.levels, isinstance(contr, Name))
-    return Factor(found.codes, found.levels, found.kind, contrasts)
+        contrasts = _named_contrasts(scheme, kind, factor.levels, isinstance(contr, Name))
+    return Factor(factor.codes, factor.levels, factor.kind, contrasts)
 
 
-def _named_contrasts(wanted: str, kind: str, levels: Sequence[str], is_function: bool) -> Contrasts:
+def _named_contrasts(scheme: str, kind: str, levels: Sequence[str], is_function: bool) -> Contrasts:
     """Make the contrasts of ``C(f, sum)``; R's functions themselves know no names of levels."""
-    if not (is_function and wanted.startswith("contr.")):
+    if not (is_function and scheme.startswith("contr.")):
         return make_contrasts(kind, levels, "C()")
     numbered = make_contrasts(kind, [str(i + 1) for i in range(len(levels))], "C()")
     return Contrasts(numbered.matrix, numbered.names, MATRIX)
@@ -267,11 +293,22 @@ def _named_contrasts(wanted: str, kind: str, levels: Sequence[str], is_function:
 def _as_number(context: Context, x: Value) -> Value:
     """``as.numeric(f)``: a factor's codes from 1; text is read as numbers."""
     if isinstance(x, Factor) and x.kind in ("factor", "ordered"):
+        if not _states_levels(context.call.arguments[0]):
+            _positions_at_the_fit(context, x.levels, drop_unused(x).levels, "number")
         return Numeric(np.where(x.codes < 0, np.nan, x.codes + 1.0), integer=True)
     if isinstance(x, Factor) and x.kind == "text":
         return Numeric(np.append(_parsed(context, x.levels), np.nan)[x.codes])
     values = numbers(context, x)
     return Numeric(np.asarray(values)) if isinstance(values, np.ndarray) else values
+
+
+def _states_levels(node: Node) -> bool:
+    """Say whether an expression is ``factor(x, levels = c(...))``: no row decides on its codes."""
+    return (
+        isinstance(node, Call)
+        and node.function in ("factor", "ordered")
+        and ("levels" in node.names or (len(node.names) > 1 and node.names[1] is None))
+    )
 
 
 def _parsed(context: Context, labels: Sequence[str]) -> np.ndarray:
@@ -308,17 +345,17 @@ def _as_logical(context: Context, x: Value) -> Value:
 
 
 def _as_character(context: Context, x: Value) -> Value:
-    found = _categories(context, x)
-    order = sorted(range(len(found.levels)), key=found.levels.__getitem__)
-    levels = [found.levels[i] for i in order]
-    return _relabelled(found, levels, levels, "text")
+    factor = _categories(context, x)
+    order = sorted(range(len(factor.levels)), key=factor.levels.__getitem__)
+    levels = [factor.levels[i] for i in order]
+    return _relabelled(factor, levels, levels, "text")
 
 
 def text_column(context: Context, value: Value, n: int) -> np.ndarray:
     """Return the labels of a column, or of a constant n times, as objects; missing is None."""
     if isinstance(value, Numeric | Factor):
-        found = as_factor(value, context.call.function)
-        return np.array([*found.levels, None], dtype=object)[found.codes]
+        factor = as_factor(value, context.call.function)
+        return np.array([*factor.levels, None], dtype=object)[factor.codes]
     return np.full(n, _labels(context, value, "yes or no")[0], dtype=object)
 
 

@@ -1,7 +1,7 @@
-"""Cross-products: all that a solver needs to know of the rows, as sums over rows.
+"""Cross-products of a model's columns, sums over rows on which the criterion depends.
 
-`Bases` is what all kinds of cross-products have: the bases that a model is computed in, its blocks
-of random effects, and what can be asked of the sums without knowing how they are stored. `Gram`
+`Bases` is the base class of all kinds of cross-products: the bases that a model is computed in,
+its blocks of random effects, and methods that do not depend on how the sums are stored. `Gram`
 holds them densely, for the exact solver; `SparseGram`, in a file of its own, for the iterative one.
 """
 
@@ -69,7 +69,7 @@ class Bases(ABC):
     Attributes
     ----------
     model : Model
-        What was summed up. It has no rows where they were let go, part by part.
+        The model of the rows. Its arrays have no rows if these were read part by part.
     blocks : tuple of Block
         One per grouping factor; the leading block, which is eliminated level by level, first.
     n, p : int
@@ -77,7 +77,7 @@ class Bases(ABC):
     basis : Basis
         X = Q R, rows weighted.
     response : Response
-        Least-squares residual of the weighted response, and what was taken off.
+        Least-squares residual of the weighted response, and the coefficients of the fit.
     log_weights : float
         Sum of the logs of the prior weights.
     layouts : tuple of TermLayout
@@ -150,7 +150,7 @@ class Bases(ABC):
     def response_sums(
         self, values: np.ndarray
     ) -> tuple[Model, Response, list[np.ndarray], np.ndarray]:
-        """Return the model with another response, and the sums that it has a part in.
+        """Return the model with another response, and the cross-products that depend on it.
 
         These are ``Z_j'y``, block by block, (J, q), and ``[Q, y]'y``, (p + 1,).
         """
@@ -163,8 +163,8 @@ class Bases(ABC):
         for block in self.blocks:
             raw = np.column_stack([model.terms[t].columns for t in block.terms])
             codes = model.factors[block.name].codes
-            own = level_products(codes, raw, weighted[:, None], block.n_levels)[:, :, 0]
-            sums.append(own @ self.joined(block, self.transforms))
+            products = level_products(codes, raw, weighted[:, None], block.n_levels)[:, :, 0]
+            sums.append(products @ self.joined(block, self.transforms))
         return model, response, sums, np.append(self.basis.Q.T @ residual, residual @ residual)
 
     def common(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Gram(Bases):
         return self.D[rows[:, :, None], rows[:, None, :]], self.D[rows, -width:]
 
     def with_response(self, response: np.ndarray) -> Gram:
-        """Return the sums with another response; those that it has no part in are kept.
+        """Return the cross-products with another response; only those that depend on it change.
 
         Raises
         ------
@@ -215,11 +215,11 @@ class Gram(Bases):
         DataError
             If X explains the response without residual.
         """
-        model, own, sums, last = self.response_sums(response)
-        return replace(self.with_sums(own, sums, last), model=model)
+        model, new_response, sums, last = self.response_sums(response)
+        return replace(self.with_sums(new_response, sums, last), model=model)
 
     def with_sums(self, response: Response, sums: Sequence[np.ndarray], last: np.ndarray) -> Gram:
-        """Return the sums with another response, whose own are known.
+        """Return the cross-products with those of another response put in.
 
         Parameters
         ----------
@@ -240,12 +240,12 @@ class Gram(Bases):
 
 
 def cross_products(model: Model) -> Gram:
-    """Sum the rows of `model` up; after this no evaluation touches a row.
+    """Sum the rows of a model into dense cross-products; no evaluation needs the rows again.
 
     Raises
     ------
     DataError
-        If X explains the response without residual: no variance is left to share out.
+        If X explains the response without residual, so that there is no variance to estimate.
     """
     bases = find_bases(model)
     sums = _Sums(bases["blocks"], bases["p"] + 1)
@@ -291,14 +291,14 @@ def order_blocks(levels: dict[str, int], terms: Sequence[tuple[str, int]]) -> tu
     """
     blocks = []
     for name, count in levels.items():
-        own = tuple(i for i, (group, _) in enumerate(terms) if group == name)
-        blocks.append(Block(name, count, own, sum(terms[i][1] for i in own)))
+        positions = tuple(i for i, (group, _) in enumerate(terms) if group == name)
+        blocks.append(Block(name, count, positions, sum(terms[i][1] for i in positions)))
     lead = max(range(len(blocks)), key=lambda i: blocks[i].size)
     return (blocks[lead], *blocks[:lead], *blocks[lead + 1 :])
 
 
 def weighted_rows(bases: dict[str, Any], size: int) -> Iterator[Chunk]:
-    """Yield, for `size` rows at a time, what is summed up.
+    """Yield the columns and codes that are summed, `size` rows at a time.
 
     Yields
     ------
@@ -336,7 +336,7 @@ def _weigh(columns: np.ndarray, root: np.ndarray | None) -> np.ndarray:
 
 
 class _Sums:
-    """Cross-products so far; chunks of rows are added one by one."""
+    """Dense cross-products, to which chunks of rows are added one by one."""
 
     def __init__(self, blocks: tuple[Block, ...], n_dense: int) -> None:
         self.blocks = blocks

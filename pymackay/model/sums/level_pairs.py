@@ -1,4 +1,4 @@
-"""Pairs of levels of two grouping factors that meet in some row, and how they are added up."""
+"""Cross-products of two grouping factors, stored for the pairs of levels that share a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WHOLE = 2.0**24  # up to here float32 holds every whole number
 
 @dataclass(frozen=True, eq=False)
 class LevelPairs:
-    """``Z_k' Z_l`` of two grouping factors: one small matrix for each pair of levels that meet.
+    """``Z_k' Z_l`` of two grouping factors: one small matrix for each pair with a common row.
 
     Attributes
     ----------
@@ -86,8 +86,8 @@ class _Part:
         union = parts[0] + parts[1]
         places = _keys(union)
         values = np.zeros((len(places), *self.values.shape[1:]))
-        for part, own in zip((self, other), parts, strict=True):
-            values[np.searchsorted(places, _keys(own))] += part.values
+        for part, pattern in zip((self, other), parts, strict=True):
+            values[np.searchsorted(places, _keys(pattern))] += part.values
         return _Part(union, values)
 
     def with_data(self, data: np.ndarray, shape: tuple[int, ...]) -> sp.csr_matrix:
@@ -125,7 +125,7 @@ def sum_pairs(
 
 
 def compact(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers that float32 holds exactly, such as counts, as such; others as given."""
+    """Return the values as float32 if all are whole numbers that it holds exactly, else as is."""
     short = values.astype(np.float32)
     whole = np.array_equal(np.rint(short), values) and np.abs(short).max(initial=0.0) < _WHOLE
     return short if whole else values
@@ -138,10 +138,10 @@ def _keys(pattern: sp.csr_matrix) -> np.ndarray:
 
 
 class GrowingPairs:
-    """``Z_k' Z_l`` so far, of levels that become more.
+    """``Z_k' Z_l`` to which rows are added, while the number of levels grows.
 
-    Sums of parts of like size are added first, as a binary counter does, so that every pair is
-    copied no more often than there are doublings.
+    Parts of similar size are added first, as in a binary counter, so that each pair is copied a
+    number of times that is the logarithm of the number of parts.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Cross-products in sparse form: what an iterative solver needs to know of the rows.
+"""Cross-products in sparse form, for the iterative solver.
 
 The dense matrix of all effects by all effects, which grows with the square of the second
 factor's levels, is never made: only the pairs of levels that meet in some row are stored.
@@ -68,25 +68,27 @@ class SparseGram(Bases):
         return self.diagonals[index], self.dense[index].reshape(block.n_levels, block.q, -1)
 
     def with_response(self, response: np.ndarray) -> SparseGram:
-        """Return the sums with another response; those that it has no part in are kept.
+        """Return the cross-products with another response; only those that depend on it change.
 
         Raises
         ------
         ArgumentError, DataError, PymackayError
             As `pymackay.model.sums.gram.Gram.with_response`.
         """
-        model, own, sums, last = self.response_sums(response)
+        model, new_response, sums, last = self.response_sums(response)
         dense = [
-            np.column_stack([kept[:, :-1], own.ravel()])
-            for kept, own in zip(self.dense, sums, strict=True)
+            np.column_stack([kept[:, :-1], products.ravel()])
+            for kept, products in zip(self.dense, sums, strict=True)
         ]
         total = self.dense_gram.copy()
         total[-1] = total[:, -1] = last
-        return replace(self, model=model, dense=tuple(dense), dense_gram=total, response=own)
+        return replace(
+            self, model=model, dense=tuple(dense), dense_gram=total, response=new_response
+        )
 
 
 def sparse_cross_products(model: Model) -> SparseGram:
-    """Sum the rows of `model` up, in sparse form.
+    """Sum the rows of a model into sparse cross-products.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def sparse_cross_products(model: Model) -> SparseGram:
 
 
 class SparseSums:
-    """Sparse cross-products so far; rows are added chunk by chunk, in any order.
+    """Sparse cross-products, to which chunks of rows are added in any order.
 
     Parameters
     ----------
