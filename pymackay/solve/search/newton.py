@@ -25,9 +25,15 @@ from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
-from pymackay.solve.search.start import further_starts, moment_start, noise_level
+from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
-from pymackay.solve.solver import Optimum, Solver, criterion_value
+from pymackay.solve.search.valleys import Profile
+from pymackay.solve.solver import ExactSolver, Optimum, criterion_value
+
+
+LOCAL = "a local optimum: other valleys of the criterion were not searched"
+VALLEYS = "a local optimum, the lowest of those that starts all over the parameters lead to"
+GLOBAL = "the global optimum: the whole profile was searched"
 
 
 class Landscape(Protocol):
@@ -57,6 +63,10 @@ class Landscape(Protocol):
         """Return where the data say that each search should start."""
         ...
 
+    def profile(self) -> Profile:
+        """Return what evaluates each criterion at many factors at once."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Optima(Batch):
@@ -70,6 +80,8 @@ class Optima(Batch):
         Steps of the search that ended there; evaluations of all searches for it.
     n : int
         Rows.
+    scope : str
+        Where else was searched: how far the certificate of an optimum reaches.
     """
 
     points: Points
@@ -77,6 +89,7 @@ class Optima(Batch):
     iterations: np.ndarray
     evaluations: np.ndarray
     n: int
+    scope: str = LOCAL
 
     @property
     def certified(self) -> np.ndarray:
@@ -98,7 +111,13 @@ class Optima(Batch):
                 f"hardly anything is left over, {np.sqrt(sigma2 * self.n):.1g} of what the fixed "
                 f"effects leave, and float64 keeps few digits of that"
             )
-        message = "; ".join(problems) or "optimum certified: gradient, curvature and boundary"
+            if c.decrement[which] > limits.STILL_FALLING:
+                problems.append(
+                    "the criterion was still falling there: it falls without end as sigma goes to "
+                    "zero, and has no optimum"
+                )
+        certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
+        message = "; ".join(problems) or certified
         return Convergence(
             converged=not problems,
             message=message,
@@ -163,7 +182,19 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
         evaluations[todo] += other.evaluations
         moved[todo[keep_better(best, other, todo)]] = True
         done = moved & best.sure
-    return replace(best, evaluations=evaluations)
+    best = replace(best, evaluations=evaluations)
+    return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
+
+
+def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
+    """Search from every valley of the profile that may be lower, and keep the lowest."""
+    best = best.take(np.arange(len(landscape)))
+    for start, which in landscape.profile().starts(best.points.criterion, best.points.factors):
+        others = optimise_many(landscape.take(which), start, control)
+        evaluations = best.evaluations[which] + others.evaluations
+        keep_better(best, others, which)
+        best.evaluations[which] = evaluations
+    return replace(best, scope=GLOBAL if landscape.gram.n_theta == 1 else VALLEYS)
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
@@ -319,7 +350,7 @@ class _Search(Ground[Points]):
 
 
 def optimise(
-    solver: Solver, start: Sequence[np.ndarray], control: Control | None = None
+    solver: ExactSolver, start: Sequence[np.ndarray], control: Control | None = None
 ) -> Optimum:
     """Minimise the solver's criterion from `start`, one relative factor per term."""
     factors = tuple(factor[None] for factor in start)
@@ -327,7 +358,7 @@ def optimise(
 
 
 def find_optimum(
-    solver: Solver,
+    solver: ExactSolver,
     control: Control | None = None,
     start: Sequence[np.ndarray] | None = None,
 ) -> Optimum:
@@ -345,7 +376,7 @@ def _single(optima: Optima) -> Optimum:
 class _OneResponse:
     """The landscape of a solver's one response; its answers are `Evaluation`s."""
 
-    solver: Solver
+    solver: ExactSolver
 
     @property
     def gram(self) -> Bases:
@@ -364,6 +395,9 @@ class _OneResponse:
 
     def start(self) -> Factors:
         return tuple(factor[None] for factor in moment_start(self.gram, reml=self.solver.reml))
+
+    def profile(self) -> Profile:
+        return Profile.of(self.solver.sums, self.without_effects, reml=self.solver.reml)
 
     def evaluate(self, factors: Factors) -> Values:
         answer = np.empty(1, dtype=object)

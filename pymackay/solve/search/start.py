@@ -246,6 +246,13 @@ def _ridged_inverse(A: np.ndarray, ridge: float) -> np.ndarray:
     return inverse.reshape(-1, 2, 2)
 
 
+def may_scan(gram: Bases) -> bool:
+    """Say whether the criterion's other valleys can be looked for (`search.valleys`) cheaply."""
+    if gram.n_theta > 1:
+        return gram.n <= limits.FEW_ROWS
+    return gram.blocks[0].n_levels * (gram.p + 1) ** 2 <= limits.PROFILE_CELLS
+
+
 def further_starts(
     gram: Bases, factors: Factors, *, sure: np.ndarray, worse_than_none: np.ndarray
 ) -> Iterator[tuple[Factors, np.ndarray]]:
