@@ -57,7 +57,9 @@ def main() -> None:
         if lowest < fit.criterion - LOWER:
             undercut += 1
             gap = fit.criterion - lowest
-            print(f"model {number}: {formula}, reml={reml}, {len(data)} rows: {gap:.3g}", flush=True)
+            print(
+                f"model {number}: {formula}, reml={reml}, {len(data)} rows: {gap:.3g}", flush=True
+            )
     print(f"{fitted} models: {undercut} undercut, {uncertified} not certified")
 
 

@@ -83,7 +83,6 @@ class _Together:
             for k, place in enumerate(kinds.terms)
         )
 
-
     def profile(self) -> Profile:
         """Return what evaluates each criterion at many factors at once."""
         kinds, sums = self.kinds, self.sums

@@ -61,8 +61,9 @@ DEAD = 1e-5  # sd along an axis, noise levels, under which zero is tried
 CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
 CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
 WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave the boundary
-STILL_FALLING = 0.1  # Newton decrement, criterion units: no digit is lost in a slope this steep
 LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
+STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
+VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
 
 # ---- starts
 
@@ -82,9 +83,10 @@ NOTHING = 1e-10  # such a share, below which nothing is left but rounding
 
 FEW_ROWS = 80  # up to which several variances are searched from starts all over
 SCAN_CELLS = 2_000_000  # numbers held at a time by a scan: of one, and the most that a level costs
-PROFILE_CELLS = 40_000  # levels by columns squared up to which one variance is scanned: a few ms
-VALLEY_LOW, VALLEY_HIGH = 1e-3, 1e6  # relative variance by noise: less is none, more is all
-VALLEY_STEP = 0.2  # of the log of a variance; no feature of a profile is narrower than one
+PROFILE_CELLS = 50_000  # levels by columns squared up to which one variance is scanned: 1 ms
+ALIKE_DIGITS = 12  # to which levels must agree that are summed up as one, by the largest
+VALLEY_LOW, VALLEY_HIGH = 1e-3, 1e5  # relative variance by noise: less is none, more is all
+VALLEY_STEP = 0.25  # of the log of a variance; no feature of a profile is narrower than one
 VALLEY_MARGIN = 1e-3  # criterion units by which a point of a valley may be above its floor, besides
 SPREAD_POINTS, SPREAD_MOST = 64, 512  # points by parameter (and one more), and at most
 SPREAD_SIZES = (-1.5, 2.5)  # log10 of sd by noise level

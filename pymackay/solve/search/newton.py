@@ -106,15 +106,14 @@ class Optima(Batch):
         c = self.certificates
         problems = c.problems(which)
         sigma2 = float(self.points.sigma2[which])
-        if problems and sigma2 < limits.LITTLE:
-            problems.append(
-                f"hardly anything is left over, {np.sqrt(sigma2 * self.n):.1g} of what the fixed "
-                f"effects leave, and float64 keeps few digits of that"
-            )
+        if problems and sigma2 < limits.VANISHING:
+            remainder = f"{np.sqrt(sigma2 * self.n):.1g} of what the fixed effects leave"
+            few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
+            problems.append(f"hardly anything is left over, {remainder}{few}")
             if c.decrement[which] > limits.STILL_FALLING:
                 problems.append(
-                    "the criterion was still falling there: it falls without end as sigma goes to "
-                    "zero, and has no optimum"
+                    "the criterion falls as sigma goes to zero, without end as far as float64 can "
+                    "tell, so that there is no optimum: take random effects out"
                 )
         certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
         message = "; ".join(problems) or certified

@@ -94,33 +94,66 @@ class Profile:
     @np.errstate(all="ignore")
     def _criteria(self, factors: Factors) -> np.ndarray:
         """Compute ``log|V| + log|X'V⁻¹X| + ν log r2``, (S, B), by two Cholesky factors."""
-        gram, q, k = self.gram, self.A.shape[1], self.C.shape[2]
-        factor = _joined(gram, 0, factors)[:, None]
-        L = _cholesky(np.eye(q) + factor.swapaxes(2, 3) @ self.A @ factor)
-        half = np.linalg.solve(L, np.broadcast_to(factor.swapaxes(2, 3), L.shape))
-        logdet = 2.0 * np.log(np.einsum("skaa->ska", L)).sum(axis=2) @ self.counts
-        S = len(logdet)
-        scaled = half @ self.C
-        rows = (scaled * self.counts[:, None, None]).reshape(S, -1, k)
-        scaled = scaled.reshape(S, -1, k).swapaxes(1, 2)
-        K = gram.D[:k, :k] - scaled @ rows
-        along = self.along - scaled @ (half @ self.s).reshape(S, rows.shape[1], -1)
-        F = (half.swapaxes(2, 3) @ half).reshape(S, -1)
-        r2 = self.squares - F @ self.M.reshape(F.shape[1], -1)
+        gram, k = self.gram, self.C.shape[2]
+        leading = self._lead_of_one if k == gram.p and self.A.shape[1] == 1 else self._lead
+        logdet, K, along, r2 = leading(_joined(gram, 0, factors))
         for index, span in enumerate(gram.other_slices, start=1):
-            own = _joined(gram, index, factors)
-            along = _scale_rows(along, span, own)
-            K = _scale_rows(_scale_rows(K, span, own).swapaxes(1, 2), span, own)
+            factor = _joined(gram, index, factors)
+            along = _scale_rows(along, span, factor)
+            K = _scale_rows(_scale_rows(K, span, factor).swapaxes(1, 2), span, factor)
         others = np.arange(gram.n_others)
         K[:, others, others] += 1.0
         if k:
             L = _cholesky(K)
             r2 = r2 - (np.linalg.solve(L, along) ** 2).sum(axis=1)
             logs = 2.0 * np.log(np.einsum("saa->sa", L))
-            logdet = logdet + logs[:, : len(others) if not self.reml else k].sum(axis=1)
+            logdet = logdet + logs[:, : k if self.reml else len(others)].sum(axis=1)
         nu = gram.n - gram.p if self.reml else gram.n
         values = self.without_effects + logdet[:, None] + nu * np.log(r2)
         return np.where(r2 > least_residual(gram.n), values, np.inf)
+
+    def _lead(self, factor: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Eliminate the leading block at S factors, (S, q, q).
+
+        Returns log|V₁|, (S,), and ``R'V₁⁻¹R``, ``R'V₁⁻¹y`` and ``y'V₁⁻¹y``: (S, k, k), (S, k, B)
+        and (S, B).
+        """
+        S, q, k = len(factor), self.A.shape[1], self.C.shape[2]
+        upper = factor.swapaxes(1, 2)[:, None]
+        L = _cholesky(np.eye(q) + upper @ self.A @ factor[:, None])
+        half = np.linalg.solve(L, np.broadcast_to(upper, L.shape))
+        logdet = 2.0 * np.log(np.einsum("skaa->ska", L)).sum(axis=2) @ self.counts
+        scaled = half @ self.C
+        effects = len(self.A) * q
+        rows = (scaled * self.counts[:, None, None]).reshape(S, effects, k)
+        scaled = scaled.reshape(S, effects, k).swapaxes(1, 2)
+        K = self.gram.D[:k, :k] - scaled @ rows
+        along = self.along - scaled @ (half @ self.s).reshape(S, effects, -1)
+        F = (half.swapaxes(2, 3) @ half).reshape(S, -1)
+        return logdet, K, along, self.squares - F @ self.M.reshape(F.shape[1], -1)
+
+    def _lead_of_one(self, factor: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Compute what `_lead` does for one effect a level: all depends on A_j alone.
+
+        ``F_j = t/(1 + t A_j)`` with t the variance, and sums over the levels with equal A_j.
+        """
+        (k, B), C = (self.C.shape[2], self.s.shape[2]), self.C[:, 0]
+        t = factor[:, 0] ** 2
+        digits = np.round(self.A[:, 0, 0] / self.A.max(), limits.ALIKE_DIGITS)
+        order = np.argsort(digits, kind="stable")
+        first = np.flatnonzero(np.diff(digits[order], prepend=-1.0))
+        columns = [
+            self.counts[:, None],
+            (self.counts[:, None, None] * C[:, :, None] * C[:, None, :]).reshape(len(C), k * k),
+            (C[:, :, None] * self.s).reshape(len(C), k * B),
+            self.M[:, 0, 0],
+        ]
+        sums = np.add.reduceat(np.concatenate(columns, axis=1)[order], first, axis=0)
+        tA = t * self.A[order[first], 0, 0]
+        parts = np.split((t / (1.0 + tA)) @ sums[:, 1:], [k * k, k * (k + B)], axis=1)
+        K = self.gram.D[:k, :k] - parts[0].reshape(len(t), k, k)
+        along = self.along - parts[1].reshape(len(t), k, B)
+        return np.log1p(tA) @ sums[:, 0], K, along, self.squares - parts[2]
 
     def starts(self, criteria: np.ndarray, best: Factors) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield factors in the profile's valleys, and which responses have the valley.
@@ -145,6 +178,10 @@ class Profile:
         if one:
             floor = limits.VALLEY_MARGIN + self.gram.n * limits.VALLEY_STEP**2 / 8.0
             lowest &= values < criteria + floor
+            place = np.log(factors[0][:, :, 0])
+            reached = np.log(np.maximum(best[0][:, 0, 0], np.finfo(float).tiny))
+            reached = np.clip(reached, place[0], place[-1])
+            lowest &= np.abs(place - reached) > limits.VALLEY_STEP  # of the sd: two points
         if len(criteria) == 1:
             candidates = np.flatnonzero(lowest[:, 0])
             lowest[candidates, 0] = self._apart(tuple(f[candidates] for f in factors), best)
@@ -160,7 +197,7 @@ class Profile:
         The way is straight in the logs of the covariances; S answers.
         """
         S = len(factors[0])
-        if not S:
+        if not S:  # all in the valley that has been reached
             return np.zeros(0, dtype=bool)
         share = np.linspace(0.0, 1.0, limits.WAY_POINTS)[:, None, None, None]
         floors = [limits.WAY_FLOOR * noise_level(self.gram, k) for k in range(len(best))]
