@@ -1,4 +1,4 @@
-"""Small data whose criterion has several minima: the lowest is found, and the certificate says so."""
+"""Small data whose criterion has several minima: the lowest is found."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_the_profile_is_the_criterion(formula: str, reml: bool) -> None:
     fit = pm.lmer(formula, random_table(3, 40), reml=reml)
     solver = fit.problem.solver
     factors = tuple(factor[:20] for factor in _spread(solver.bases))
-    values = _OneResponse(solver).profile().criteria(factors)[:, 0]
+    profile = _OneResponse(solver).profile()
+    assert profile is not None
+    values = profile.criteria(factors)[:, 0]
     exact = [solver.evaluate([factor[k] for factor in factors]).criterion for k in range(20)]
     np.testing.assert_allclose(values, exact, atol=tol("certified"))
 

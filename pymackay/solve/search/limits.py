@@ -65,6 +65,13 @@ LITTLE = 1e-12  # residual variance, response at unit length: four digits of r²
 STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
 VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
 
+# ---- flat ridges: variances that the data do not determine; unit: a variance and its noise
+
+RIDGE_CURVATURE = 1e-9  # of the largest curvature, or of one: below, the criterion may be flat
+RIDGE_STEPS = (0.5, -0.5, 0.02, -0.02)  # moves along a ridge that must leave the criterion as it is
+RIDGE_SLOPE = 1e-6  # criterion units by unit along a ridge that the boundary keeps one from
+RIDGE_SHARE = 1e-5  # of the largest change along a ridge: what changes less has no part in it
+
 # ---- starts
 
 RIDGE = 0.03  # of the mean information: keeps levels with few rows from dominating

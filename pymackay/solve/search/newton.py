@@ -25,12 +25,13 @@ from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
+from pymackay.solve.search.ridge import flat_ridge
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
-from pymackay.solve.solver import ExactSolver, Optimum, criterion_value
+from pymackay.solve.solver import Optimum, Solver, criterion_value
 
-
+SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
 LOCAL = "a local optimum: other valleys of the criterion were not searched"
 VALLEYS = "a local optimum, the lowest of those that starts all over the parameters lead to"
 GLOBAL = "the global optimum: the whole profile was searched"
@@ -63,8 +64,8 @@ class Landscape(Protocol):
         """Return where the data say that each search should start."""
         ...
 
-    def profile(self) -> Profile:
-        """Return what evaluates each criterion at many factors at once."""
+    def profile(self) -> Profile | None:
+        """Return what evaluates each criterion at many factors at once; None without sums."""
         ...
 
 
@@ -187,8 +188,11 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
 
 def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
     """Search from every valley of the profile that may be lower, and keep the lowest."""
+    profile = landscape.profile()
+    if profile is None:
+        return best
     best = best.take(np.arange(len(landscape)))
-    for start, which in landscape.profile().starts(best.points.criterion, best.points.factors):
+    for start, which in profile.starts(best.points.criterion, best.points.factors):
         others = optimise_many(landscape.take(which), start, control)
         evaluations = best.evaluations[which] + others.evaluations
         keep_better(best, others, which)
@@ -349,33 +353,29 @@ class _Search(Ground[Points]):
 
 
 def optimise(
-    solver: ExactSolver, start: Sequence[np.ndarray], control: Control | None = None
+    solver: Solver, start: Sequence[np.ndarray], control: Control | None = None
 ) -> Optimum:
     """Minimise the solver's criterion from `start`, one relative factor per term."""
     factors = tuple(factor[None] for factor in start)
-    return _single(optimise_many(_OneResponse(solver), factors, control))
+    landscape = _OneResponse(solver)
+    return landscape.optimum(optimise_many(landscape, factors, control))
 
 
 def find_optimum(
-    solver: ExactSolver,
+    solver: Solver,
     control: Control | None = None,
     start: Sequence[np.ndarray] | None = None,
 ) -> Optimum:
     """Minimise the solver's criterion as `find_optima` does."""
-    return _single(find_optima(_OneResponse(solver), control, start))
-
-
-def _single(optima: Optima) -> Optimum:
-    points = optima.points
-    factors = [factor[0] for factor in points.factors]
-    return Optimum(factors, points.answers[0][0], optima.convergence(0))
+    landscape = _OneResponse(solver)
+    return landscape.optimum(find_optima(landscape, control, start))
 
 
 @dataclass(frozen=True, eq=False)
 class _OneResponse:
     """The landscape of a solver's one response; its answers are `Evaluation`s."""
 
-    solver: ExactSolver
+    solver: Solver
 
     @property
     def gram(self) -> Bases:
@@ -395,8 +395,30 @@ class _OneResponse:
     def start(self) -> Factors:
         return tuple(factor[None] for factor in moment_start(self.gram, reml=self.solver.reml))
 
-    def profile(self) -> Profile:
-        return Profile.of(self.solver.sums, self.without_effects, reml=self.solver.reml)
+    def optimum(self, optima: Optima) -> Optimum:
+        """Return where the search ended, and say which variances are not determined there."""
+        points, convergence = optima.points, optima.convergence(0)
+        factors, evaluation = [factor[0] for factor in points.factors], points.answers[0][0]
+        curved = optima.certificates.relative[0] > limits.RIDGE_CURVATURE
+        if not convergence.converged or (curved and not points.singular[0]):
+            return Optimum(factors, evaluation, convergence)
+
+        def rises(moved: list[np.ndarray]) -> bool:
+            gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
+            return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
+
+        ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+        if not ridge:
+            return Optimum(factors, evaluation, convergence)
+        flat = replace(convergence, message=f"{convergence.message}; {ridge}")
+        known = any(SHARED in message for message in self.gram.model.messages)
+        return Optimum(factors, evaluation, flat, () if known else (ridge,))
+
+    def profile(self) -> Profile | None:
+        exact = self.solver.exact(0)
+        if exact is None:
+            return None
+        return Profile.of(exact.sums, self.without_effects, reml=exact.reml)
 
     def evaluate(self, factors: Factors) -> Values:
         answer = np.empty(1, dtype=object)
