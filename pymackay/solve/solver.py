@@ -54,6 +54,8 @@ class Evaluation:
         element standing for both its places.
     exact : bool
         Whether `curvature` is the observed one; otherwise the average information.
+    cancelled : bool
+        Whether `sigma2` is what is left of sums of the response's size, and has lost digits.
     """
 
     criterion: float
@@ -65,6 +67,7 @@ class Evaluation:
     squares: tuple[np.ndarray, ...]
     curvature: np.ndarray
     exact: bool
+    cancelled: bool = True
 
     @property
     def score(self) -> tuple[np.ndarray, ...]:

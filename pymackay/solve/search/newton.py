@@ -430,6 +430,6 @@ class _OneResponse:
             one, curvature = np.ones(1), np.zeros((1, m, m))
             return Values(np.inf * one, one, one, score, curvature, (answer,))
         criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
-        own = rounding(criterion, sigma2, self.gram.n)
+        own = rounding(criterion, sigma2 if at.cancelled else np.ones(1), self.gram.n)
         score = tuple(part[None] for part in at.score)
         return Values(criterion, sigma2, own, score, at.curvature[None], (answer,), at.exact)
