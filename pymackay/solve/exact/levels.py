@@ -8,9 +8,9 @@ Notation, per level j of the leading block (q effects, relative factor Λ, G = �
 
 Nothing divides by Λ unless it is safe, so that a variance may be exactly zero.
 
-With few levels, or many effects, TensorFlow's batched kernels are quick. They start anew for each
-level, though: where levels have one or two effects that costs several times the arithmetic, so the
-levels go last there, and a product is a few operations on long contiguous vectors.
+With few levels, or many effects per level, TensorFlow's batched kernels are fast. They have a fixed
+cost per level, which for one or two effects is several times that of the arithmetic. The levels are
+the last axis then, and a product is a few operations on long contiguous vectors.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ class Graph:
 
 
 def batch_spec(*shape: int | None) -> tf.TensorSpec:
-    """Return what a graph is told of a float64 argument."""
+    """Return the signature of a float64 argument of a graph."""
     return tf.TensorSpec(shape, tf.float64)
 
 

@@ -137,8 +137,8 @@ class ManySolver:
             _Together(self.kinds, self.kinds.sums(responses)), _CONTROL, self.start
         )
         answers = self._together(responses, optima)
-        known = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
-        doubtful = np.flatnonzero(~(optima.certified & known))
+        accurate = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
+        doubtful = np.flatnonzero(~(optima.certified & accurate))
         if len(doubtful):
             for name, values in self._one_by_one(responses, doubtful).items():
                 answers[name][doubtful] = values

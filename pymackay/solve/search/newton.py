@@ -78,7 +78,7 @@ class Optima(Batch):
     points : Points
     certificates : Certificates
     iterations, evaluations : numpy.ndarray of int, each (B,)
-        Steps of the search that ended there; evaluations of all searches for it.
+        Steps of the search that ended there; evaluations of all searches for the response.
     n : int
         Rows.
     scope : str
@@ -230,7 +230,7 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
 
 @dataclass(frozen=True, eq=False)
 class _Search(Ground[Points]):
-    """The ground of some descents: evaluates points, and counts what is paid.
+    """The ground of some descents: evaluates points, and counts the evaluations.
 
     Attributes
     ----------
@@ -340,12 +340,12 @@ class _Search(Ground[Points]):
     def snap(self, points: Points) -> Points:
         """Set what is zero but for rounding along its axis to zero, if the criterion agrees."""
         factors, changed = points.snapped(limits.DEAD)
-        some = np.flatnonzero(changed)
-        if len(some):
-            old = points.take(some)
-            trial = self.take(some).points(tuple(factor[some] for factor in factors))
+        which = np.flatnonzero(changed)
+        if len(which):
+            old = points.take(which)
+            trial = self.take(which).points(tuple(factor[which] for factor in factors))
             agrees = trial.criterion <= old.criterion + limits.LEVEL * old.rounding
-            points.put(some[agrees], trial.take(agrees))
+            points.put(which[agrees], trial.take(agrees))
         return points
 
 
@@ -411,8 +411,8 @@ class _OneResponse:
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
-        known = any(SHARED in message for message in self.gram.model.messages)
-        return Optimum(factors, evaluation, flat, () if known else (ridge,))
+        already_named = any(SHARED in message for message in self.gram.model.messages)
+        return Optimum(factors, evaluation, flat, () if already_named else (ridge,))
 
     def profile(self) -> Profile | None:
         exact = self.solver.exact(0)
@@ -430,6 +430,6 @@ class _OneResponse:
             one, curvature = np.ones(1), np.zeros((1, m, m))
             return Values(np.inf * one, one, one, score, curvature, (answer,))
         criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
-        own = rounding(criterion, sigma2 if at.cancelled else np.ones(1), self.gram.n)
+        error = rounding(criterion, sigma2 if at.cancelled else np.ones(1), self.gram.n)
         score = tuple(part[None] for part in at.score)
-        return Values(criterion, sigma2, own, score, at.curvature[None], (answer,), at.exact)
+        return Values(criterion, sigma2, error, score, at.curvature[None], (answer,), at.exact)

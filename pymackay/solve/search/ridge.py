@@ -113,11 +113,11 @@ def _message(bases: Bases, elements: list[tuple[int, int, int]], *, others: bool
     names = []
     for term, layout in enumerate(bases.layouts):
         effects, name = terms[term].effects, terms[term].name
-        own = [(row, column) for which, row, column in elements if which == term]
-        if len(own) == len(layout.rows) > 1:
+        places = [(row, column) for which, row, column in elements if which == term]
+        if len(places) == len(layout.rows) > 1:
             names.append(f"the variances and covariances of {', '.join(effects)} ({name})")
             continue
-        for row, column in own:
+        for row, column in places:
             pair = effects[row] if row == column else f"{effects[column]} and {effects[row]}"
             kind = "variance" if row == column else "covariance"
             names.append(f"the {kind} of {pair} ({name})")

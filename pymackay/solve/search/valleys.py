@@ -89,7 +89,7 @@ class Profile:
         parts = max(1, limits.SCAN_CELLS // max(size, 1))
         S = len(factors[0])
         slices = [slice(start, start + parts) for start in range(0, S, parts)]
-        return np.concatenate([self._criteria(tuple(f[own] for f in factors)) for own in slices])
+        return np.concatenate([self._criteria(tuple(f[part] for f in factors)) for part in slices])
 
     @np.errstate(all="ignore")
     def _criteria(self, factors: Factors) -> np.ndarray:
