@@ -47,7 +47,8 @@ class WithinLevels:
         if {len(model.X), *map(len, columns)} != {gram.n}:
             return None
         rows = np.column_stack(columns)
-        Z = np.column_stack([model.terms[k].columns @ gram.transforms[k] for k in block.terms])
+        effects = [term.columns for term in model.terms if term.group == block.name]
+        Z = np.column_stack(effects) @ gram.joined(block, gram.transforms)
         if model.weights is not None:
             Z = Z * np.sqrt(model.weights)[:, None]
         codes = model.factors[block.name].codes
