@@ -10,11 +10,11 @@ _NULL = 1e-12  # of the largest: an eigenvalue below it is zero, its direction w
 def metric_roots(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return root, inverse root and null projector of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    known = values > _NULL * max(float(values[-1]), np.finfo(float).tiny)
-    roots = np.sqrt(np.where(known, values, 1.0))
-    half = (vectors * np.where(known, roots, 0.0)) @ vectors.T
-    inverse = (vectors * np.where(known, 1.0 / roots, 0.0)) @ vectors.T
-    return half, inverse, (vectors * ~known) @ vectors.T
+    informative = values > _NULL * max(float(values[-1]), np.finfo(float).tiny)
+    roots = np.sqrt(np.where(informative, values, 1.0))
+    half = (vectors * np.where(informative, roots, 0.0)) @ vectors.T
+    inverse = (vectors * np.where(informative, 1.0 / roots, 0.0)) @ vectors.T
+    return half, inverse, (vectors * ~informative) @ vectors.T
 
 
 def symmetric_power(matrix: np.ndarray, power: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`Structure`: what a term's covariance matrix may be, other than any."""
+"""`Structure`: a restriction of a term's covariance matrix, with what the search needs of it."""
 
 from __future__ import annotations
 

@@ -54,17 +54,17 @@ def factors_from_theta(bases: Bases, theta: np.ndarray) -> list[np.ndarray]:
     if not np.isfinite(theta).all():
         raise ArgumentError(f"theta must be finite, but it is {theta.tolist()}.")
     return [
-        lower_factor(np.linalg.solve(T, layout.factor(theta)))
-        for T, layout in zip(bases.transforms, bases.layouts, strict=True)
+        lower_factor(np.linalg.solve(U, layout.factor(theta)))
+        for U, layout in zip(bases.transforms, bases.layouts, strict=True)
     ]
 
 
 def user_factors(bases: Bases, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return each term's relative factors, (..., q, q), in the user's units, free of rounding."""
     users = []
-    for T, factor in zip(bases.transforms, factors, strict=True):
-        user = lower_factor(T @ factor)
-        rounding = np.linalg.norm(np.abs(T) @ np.abs(factor), axis=-1)
+    for U, factor in zip(bases.transforms, factors, strict=True):
+        user = lower_factor(U @ factor)
+        rounding = np.linalg.norm(np.abs(U) @ np.abs(factor), axis=-1)
         user[np.abs(user) < _ROUNDING * rounding[..., None]] = 0.0
         users.append(user)
     return users
@@ -179,8 +179,8 @@ def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
     usable = 0.0 < evaluation.sigma2 < np.inf and np.isfinite(evaluation.beta).all()
     if not usable or np.isinf(evaluation.criterion):  # nan: not asked for, of the iterative solver
         raise _too_far(theta)
-    given = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
-    return assemble(problem, factors, evaluation, given)
+    as_asked = Convergence(converged=True, message="evaluated at the theta given", evaluations=1)
+    return assemble(problem, factors, evaluation, as_asked)
 
 
 _BY_ROW = ("fitted", "residuals", "rows", "weights", "offset")
@@ -229,9 +229,9 @@ def _fixed_effects(
 
 
 def living_transforms(bases: Bases, factors: list[np.ndarray]) -> list[np.ndarray]:
-    """Return term by term T, (q, q), with zeros for effects that do not vary."""
+    """Return term by term U, (q, q), with zeros in the rows of effects that do not vary."""
     pairs = zip(bases.transforms, user_factors(bases, factors), strict=True)
-    return [_alive(user)[:, None] * T for T, user in pairs]
+    return [_alive(user)[:, None] * U for U, user in pairs]
 
 
 def _alive(user: np.ndarray) -> np.ndarray:
@@ -262,8 +262,8 @@ def _fitted(
             remainder /= np.sqrt(model.weights[rows])
         remainder *= bases.y_scale
         for term, b in zip(model.terms, effects, strict=True):
-            own = b[model.factors[term.group].codes[rows]]
-            remainder -= np.einsum("nq,nq->n", term.columns[rows], own)
+            row_effects = b[model.factors[term.group].codes[rows]]
+            remainder -= np.einsum("nq,nq->n", term.columns[rows], row_effects)
         residuals[rows] = remainder
     return (
         pd.Series(model.y - residuals, index=model.rows, name="fitted", copy=False),
@@ -300,8 +300,8 @@ def _error_variance(
         relative = problem.solver.error_variance(factors, with_beta=with_beta).values
         by_group = {}
         for block, variance in zip(bases.blocks, relative, strict=True):
-            T = bases.joined(block, alive)
-            by_group[block.name] = sigma**2 * (T @ variance @ T.T)
+            U = bases.joined(block, alive)
+            by_group[block.name] = sigma**2 * (U @ variance @ U.T)
         return {name: by_group[name] for name in problem.model.factors}
 
     return source

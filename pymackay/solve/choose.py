@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,19 @@ from pymackay.solve.assemble import Problem, fit_problem
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import IterativeSolver
+from pymackay.solve.memory import free_memory
 from pymackay.solve.search.newton import Control
 from pymackay.solve.solver import Solver
+
+__all__ = [
+    "SOLVERS",
+    "Choice",
+    "choose",
+    "fit_model",
+    "free_memory",
+    "make_problem",
+    "remake_solver",
+]
 
 SOLVERS = ("auto", "exact", "iterative")
 
@@ -156,7 +166,9 @@ def _predicted(model: Model) -> Choice:
     free = free_memory()
     if memory <= _SHARE * free and seconds <= _PATIENCE:
         return Choice(False)
-    reason = f"{memory / 2**30:.3g} GiB" if memory > _SHARE * free else f"{seconds:.0f} s"
+    reason = f"{seconds:.0f} s"
+    if memory > _SHARE * free:
+        reason = f"{memory / 2**30:.3g} GiB of the {free / 2**30:.3g} GiB that are free"
     return Choice(
         True,
         f"fitted by the iterative solver: the exact one would need about {reason} for a dense "
@@ -171,18 +183,3 @@ def _sizes(model: Model) -> list[int]:
         effects = sum(len(term.effects) for term in model.terms if term.group == name)
         sizes.append(effects * len(factor.levels))
     return sorted(sizes, reverse=True)
-
-
-def free_memory() -> float:
-    """Return the bytes of memory that can be used now; what is installed where that is unknown."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return 1024.0 * float(line.split()[1])
-    except OSError:
-        pass
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return 8.0 * 2**30

@@ -1,13 +1,11 @@
-"""The seam every optimiser stands on: what a solver of the mixed-model equations answers.
+"""`Solver`: what optimisers, loops and inference ask of a solver of the mixed-model equations.
 
-All quantities are in the bases of `pymackay.model.sums.gram`: unit-length response, orthonormal X,
-whitened random columns. With P = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ and V = I + ZGZ' (relative to
-sigma²), the criterion's derivatives with respect to an element of G are traces and quadratic
-forms (Patterson & Thompson 1971, Biometrika 58, eq. 10; Gilmour, Thompson & Cullis 1995,
-Biometrics 51, eq. 8), profiled over beta and sigma².
+The symbols are those of `pymackay.solve`. The criterion is profiled over beta and sigma²; its
+derivatives with respect to an element of G are traces and quadratic forms of P (Patterson &
+Thompson 1971, Biometrika 58, eq. 10; Gilmour, Thompson & Cullis 1995, Biometrics 51, eq. 8).
 
-Nobody who holds a solver asks which one it is: what differs between the exact and the iterative one
-is behind the methods of `Solver`.
+Callers do not ask which solver they hold: what differs between the exact and the iterative one is
+behind the methods of `Solver`.
 """
 
 from __future__ import annotations
@@ -45,15 +43,17 @@ class Evaluation:
     b : tuple of numpy.ndarray, each (J, q)
         Random effects, block by block.
     traces : tuple of numpy.ndarray, each (q, q)
-        Term by term, T = Σ_j Z_j'PZ_j (REML) or Σ_j Z_j'V⁻¹Z_j (ML), relative to sigma².
-        Then tr(G T) = γ, and the error variances sum to Σ_j C_j / sigma² = J G − G T G.
+        Term by term, τ = Σ_j Z_j'PZ_j (REML) or Σ_j Z_j'V⁻¹Z_j (ML), relative to sigma².
+        Then tr(G τ) = γ, and the error variances sum to sigma² (J G − G τ G).
     squares : tuple of numpy.ndarray, each (q, q)
-        Term by term, Σ_j a_j a_j' with a = Z'Py, so that B̂'B̂ = G squares G.
+        Term by term, s = Σ_j a_j a_j' with a = Z'Py, so that B̂'B̂ = G s G.
     curvature : numpy.ndarray, shape (m, m)
         Second derivatives with respect to the elements of G in theta's order, an off-diagonal
         element standing for both its places.
     exact : bool
         Whether `curvature` is the observed one; otherwise the average information.
+    cancelled : bool
+        Whether `sigma2` is what is left of sums of the response's size, and has lost digits.
     """
 
     criterion: float
@@ -65,11 +65,15 @@ class Evaluation:
     squares: tuple[np.ndarray, ...]
     curvature: np.ndarray
     exact: bool
+    cancelled: bool = True
 
     @property
     def score(self) -> tuple[np.ndarray, ...]:
-        """Term by term, the symmetric matrix S with d criterion = tr(S dG)."""
-        return tuple(T - aa / self.sigma2 for T, aa in zip(self.traces, self.squares, strict=True))
+        """Term by term, the symmetric matrix τ − s/sigma², with d criterion = tr(score dG)."""
+        return tuple(
+            traces - squares / self.sigma2
+            for traces, squares in zip(self.traces, self.squares, strict=True)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +312,9 @@ class Elements:
     def working(self, a: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return ``E_i a_j`` of each block, (J q, m_k), for a = Z'Py by block, each (J, q)."""
         pairs = zip(self.matrices, a, strict=True)
-        return [np.einsum("iab,jb->jai", E, own).reshape(own.size, len(E)) for E, own in pairs]
+        return [
+            np.einsum("iab,jb->jai", E, block).reshape(block.size, len(E)) for E, block in pairs
+        ]
 
     def average_information(
         self, products: np.ndarray, a: Sequence[np.ndarray], sigma2: float, nu: int
@@ -324,5 +330,5 @@ class Elements:
         a : sequence of numpy.ndarray, each (J, q)
             ``Z'Py``, block by block.
         """
-        squares = self.along([own.T @ own for own in a])
+        squares = self.along([block.T @ block for block in a])
         return products / sigma2 - np.outer(squares, squares) / (nu * sigma2**2)

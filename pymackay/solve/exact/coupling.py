@@ -41,14 +41,14 @@ class DenseCoupling:
         self._flat = C.reshape(-1, C.shape[2])
 
     def schur(self, half: np.ndarray) -> np.ndarray:
-        """Return ``Σ (T_jC_j)'(T_jC_j)``, shape (m + 1, m + 1), for T of shape (J, q, q)."""
+        """Return ``Σ (h_jC_j)'(h_jC_j)``, shape (m + 1, m + 1), for h of shape (J, q, q)."""
         scaled = np.matmul(half, self.C).reshape(self._flat.shape)
         return product(scaled.T, scaled)
 
     def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
         """Return ``C_j Q C_j'``, shape (J, q, q); Q, shape (m, m), leaves the response out.
 
-        With T, shape (J, q, q), ``T_j C_j Q C_j' T_j'``: T and C are multiplied first, because
+        With h, shape (J, q, q), ``h_j C_j Q C_j' h_j'``: h and C are multiplied first, because
         Q may be large where that product cancels.
         """
         m = len(Q)

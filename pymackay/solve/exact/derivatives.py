@@ -65,8 +65,8 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)
     sums = _Lead(gram, factors, rest.F).sums(dense, bases[0])
-    T = rest.K[: rest.size] @ dense.tau
-    V = _turned(rest, bases[1:], T)
+    projected = rest.K[: rest.size] @ dense.mixing
+    V = _turned(rest, bases[1:], projected)
     W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
     traces = [
         np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
@@ -79,7 +79,7 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
         logdet=rest.logdet_v,
         traces=np.concatenate([sums.traces, *traces])[back],
         trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], W)),
-        slopes=np.concatenate([dense.tau.T @ sums.M @ dense.tau, T.T @ V])[back],
+        slopes=np.concatenate([dense.mixing.T @ sums.M @ dense.mixing, projected.T @ V])[back],
         products=elements.in_theta(_products(dense, sums, V)),
     )
 
@@ -93,24 +93,24 @@ class _Dense:
     rest : Eliminated
     Q_trace : numpy.ndarray, shape (m, m)
         The Q̄ that the traces take: of P under REML, of V⁻¹ under ML.
-    tau : numpy.ndarray, shape (m + 1, p + 1)
-        ``t' = V₁⁻¹ [R y] tau``.
+    mixing : numpy.ndarray, shape (m + 1, p + 1)
+        ``t' = V₁⁻¹ [R y] mixing``.
     """
 
     rest: Eliminated
     Q_trace: np.ndarray
-    tau: np.ndarray
+    mixing: np.ndarray
 
     @classmethod
     def of(cls, rest: Eliminated, *, reml: bool) -> _Dense:
         """Return it for these equations."""
         m, size = len(rest.Q), rest.size
         p = m - size
-        tau = np.zeros((m + 1, p + 1))
-        tau[:m, :p] = rest.Q[:, size:]
-        tau[:m, p] = -rest.coefficients
-        tau[m, p] = 1.0
-        return cls(rest, rest.Q if reml else rest.given_beta(), tau)
+        mixing = np.zeros((m + 1, p + 1))
+        mixing[:m, :p] = rest.Q[:, size:]
+        mixing[:m, p] = -rest.coefficients
+        mixing[m, p] = 1.0
+        return cls(rest, rest.Q if reml else rest.given_beta(), mixing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class _Lead:
 
     def sums(self, dense: _Dense, basis: np.ndarray) -> _LeadSums:
         """Sum over the levels what scores, traces and products need."""
-        k, m, w = len(basis), len(dense.rest.Q), dense.tau.shape[1]
+        k, m, w = len(basis), len(dense.rest.Q), dense.mixing.shape[1]
         sums = _LeadSums(
             np.zeros((k, m + 1, m + 1)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k, w, w))
         )
@@ -163,7 +163,7 @@ class _Lead:
             H = self.H[levels]
             E = self.N[levels] @ self.columns(levels)
             S = E[:, :, :m] @ dense.Q_trace @ E[:, :, :m].transpose(0, 2, 1)
-            ET, HE = basis[:, None] @ (E @ dense.tau), H @ basis[:, None]
+            ET, HE = basis[:, None] @ (E @ dense.mixing), H @ basis[:, None]
             SE = S @ basis[:, None]
             for i in range(k):
                 sums.M[i] += np.tensordot(E, basis[i] @ E, axes=([0, 1], [0, 1]))
@@ -177,10 +177,10 @@ class _Lead:
 def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
     """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs, from V̇ⱼt' in the columns of the other blocks."""
     rest = dense.rest
-    k, m, w = len(sums.M), len(rest.Q), dense.tau.shape[1]
+    k, m, w = len(sums.M), len(rest.Q), dense.mixing.shape[1]
     U = rest.projection(rest.Q)
     W = rest.K[: rest.size, :m] @ U
-    h = (dense.tau.T @ sums.M)[:, :, :m]
+    h = (dense.mixing.T @ sums.M)[:, :, :m]
     products = np.empty((k + len(V), k + len(V), w, w))
     products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ rest.Q, h, optimize=True)
     products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ U, V, optimize=True)
@@ -208,12 +208,12 @@ def _trace_products(
     return np.block([[own, crossed], [crossed.T, own_rest]])
 
 
-def _turned(rest: Eliminated, bases: list[np.ndarray], T: np.ndarray) -> np.ndarray:
-    """Return EᵢT of the other blocks' elements, (elements, size, p + 1); T is (size, p + 1)."""
-    parts = [np.zeros((0, *T.shape))]
+def _turned(rest: Eliminated, bases: list[np.ndarray], columns: np.ndarray) -> np.ndarray:
+    """Return Eᵢ times `columns`, (size, p + 1), for other blocks' elements: (m, size, p + 1)."""
+    parts = [np.zeros((0, *columns.shape))]
     for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
-        part = np.zeros((len(basis), *T.shape))
-        levels = T[span].reshape(block.n_levels, block.q, -1)
+        part = np.zeros((len(basis), *columns.shape))
+        levels = columns[span].reshape(block.n_levels, block.q, -1)
         turned = np.einsum("iab,jbc->ijac", basis, levels)
         part[:, span] = turned.reshape(len(basis), block.size, -1)
         parts.append(part)

@@ -102,20 +102,20 @@ class Eliminated:
         logdet_lead: float,
     ) -> Eliminated:
         """Solve what is left, K, (m + 1, m + 1), by one Cholesky factor of B."""
-        own = [bases.joined(block, factors) for block in bases.blocks[1:]]
+        others = [bases.joined(block, factors) for block in bases.blocks[1:]]
         m, size = len(K) - 1, bases.n_others
-        B = _scaled(K[:m, :m], bases, own)
+        B = _scaled(K[:m, :m], bases, others)
         index = np.arange(size)
         B[index, index] += 1.0
         L = blas.cholesky(B)
         logs = 2.0 * np.log(np.diag(L))
-        along = blas.solve_lower(L, _scale_rows(K[:m, m:], bases, own))[:, 0]
-        Q = _scaled(blas.symmetric_inverse(L), bases, [factor.T for factor in own])
+        along = blas.solve_lower(L, _scale_rows(K[:m, m:], bases, others))[:, 0]
+        Q = _scaled(blas.symmetric_inverse(L), bases, [factor.T for factor in others])
         return cls(
             bases=bases,
             half=half,
             F=F,
-            factors=own,
+            factors=others,
             K=K,
             Q=Q,
             coefficients=blas.product(Q, K[:m, m:])[:, 0],
@@ -152,12 +152,12 @@ class Eliminated:
     def given_beta(self) -> np.ndarray:
         """Return Q̄ with beta known, (m, m): that of V⁻¹ in place of P, zero for X's columns."""
         Q, size = self.Q, self.size
-        given = np.zeros_like(Q)
-        given[:size, :size] = Q[:size, :size]
+        known_beta = np.zeros_like(Q)
+        known_beta[:size, :size] = Q[:size, :size]
         if len(Q) > size:
             carried = blas.product(np.linalg.inv(Q[size:, size:]), Q[size:, :size])
-            given[:size, :size] -= blas.product(Q[:size, size:], carried)
-        return given
+            known_beta[:size, :size] -= blas.product(Q[:size, size:], carried)
+        return known_beta
 
     def error_variance(self, coupling: Coupling, *, with_beta: bool) -> ErrorVariance:
         """Return Var(b̂ − b) / sigma²: ``F + F C_j Q̄ C_j' F`` of the leading block, else Q̄'s blocks.
@@ -179,7 +179,7 @@ class Eliminated:
 
     @cached_property
     def large(self) -> LargeEffects:
-        """The directions of the other blocks' effects, told apart by size."""
+        """The directions of the other blocks' effects, separated by size."""
         return LargeEffects.of(self.factors)
 
     def small(self, columns: np.ndarray) -> np.ndarray:
@@ -212,7 +212,7 @@ class Eliminated:
 
 @dataclass(frozen=True, eq=False)
 class LargeEffects:
-    """The directions of some blocks, told apart by size.
+    """The directions of some blocks, separated by size.
 
     Attributes
     ----------
@@ -255,7 +255,7 @@ class LargeEffects:
 
 
 def left_over(gram: Gram, half: np.ndarray) -> np.ndarray:
-    """Return ``K = D − Σ_j (T_jC_j)'(T_jC_j)``, (m + 1, m + 1), for T = `half`, (J, q, q)."""
+    """Return ``K = D − Σ_j (h_jC_j)'(h_jC_j)``, (m + 1, m + 1), h = `half`, (J, q, q)."""
     J, q = half.shape[:2]
     if isinstance(gram.C, np.ndarray):
         dense = (half @ gram.C).reshape(J * q, -1)

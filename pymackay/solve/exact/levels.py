@@ -8,21 +8,27 @@ Notation, per level j of the leading block (q effects, relative factor Λ, G = �
 
 Nothing divides by Λ unless it is safe, so that a variance may be exactly zero.
 
-With few levels, or many effects, TensorFlow's batched kernels are quick. They start anew for each
-level, though: where levels have one or two effects that costs several times the arithmetic, so the
-levels go last there, and a product is a few operations on long contiguous vectors.
+With few levels, or many effects per level, TensorFlow's batched kernels are fast. They have a fixed
+cost per level, which for one or two effects is several times that of the arithmetic. The levels are
+the last axis then, and a product is a few operations on long contiguous vectors.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import os
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from pymackay.errors import PymackayError
+
 _FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
 _REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividing keeps digits
+
+_INLINE = 8000  # elements of all arguments up to which TensorFlow does without its threads
 
 MOMENTS = ("a", "b", "H", "N", "aa", "sum_H", "sum_S")
 
@@ -188,6 +194,20 @@ def choose_layout(n_levels: int, q: int) -> Layout:
     return LEVELS_LAST if q == 1 or (q == 2 and n_levels > _FEW) else LEVELS_FIRST
 
 
+class ForkError(PymackayError, RuntimeError):
+    """TensorFlow cannot work in a fork of a process in which it has worked."""
+
+
+@functools.cache
+def _first_process() -> int:
+    """Return the process in which the first graph was made."""
+    return os.getpid()
+
+
+def _size(array: tf.Tensor | np.ndarray) -> int:
+    return math.prod(array.shape)
+
+
 def is_regular(factor: np.ndarray) -> bool:
     """Say whether Λ, (q, q), can be inverted without losing digits: its columns are whitened."""
     diagonal = np.abs(np.diag(factor))
@@ -215,6 +235,7 @@ class Graph:
     def __init__(
         self, run: Callable[..., tuple[tf.Tensor, ...]], layout: Layout, *signature: tf.TensorSpec
     ) -> None:
+        _first_process()
         graph = tf.function(run, input_signature=signature, autograph=False)
         self._function = graph.get_concrete_function()
         self._types = [output.dtype for output in self._function.outputs]
@@ -227,7 +248,17 @@ class Graph:
         ------
         numpy.linalg.LinAlgError
             If a matrix that must be positive definite is not, to working precision.
+        ForkError
+            In a fork of the process in which TensorFlow has worked, if the arrays are so large
+            that TensorFlow would wait for its threads, which a fork does not have.
         """
+        if os.getpid() != _first_process() and sum(map(_size, arguments)) > _INLINE:
+            raise ForkError(
+                f"TensorFlow has worked in process {_first_process()}, of which this process "
+                f"({os.getpid()}) is a fork, and its threads do not survive a fork: the fit would "
+                f"never end. Start processes with multiprocessing.get_context('spawn'), or fit "
+                f"nothing before the fork."
+            )
         try:
             outputs = tf.raw_ops.PartitionedCall(
                 args=list(arguments),
@@ -241,7 +272,7 @@ class Graph:
 
 
 def batch_spec(*shape: int | None) -> tf.TensorSpec:
-    """Return what a graph is told of a float64 argument."""
+    """Return the signature of a float64 argument of a graph."""
     return tf.TensorSpec(shape, tf.float64)
 
 

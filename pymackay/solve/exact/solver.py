@@ -28,6 +28,7 @@ from pymackay.solve.exact.levels import (
     moments,
     n_matrices,
 )
+from pymackay.solve.exact.within import WithinLevels
 from pymackay.solve.search.newton import Control, find_optimum, optimise
 from pymackay.solve.solver import (
     Elements,
@@ -37,6 +38,8 @@ from pymackay.solve.solver import (
     by_term,
     criterion_value,
 )
+
+_CANCELLED = 1e-6  # share of a column that the levels leave, below which it is summed up by itself
 
 
 class Exact:
@@ -140,12 +143,14 @@ class OneBlock:
         self._D = tf.constant(gram.D)
         self._basis = Elements.of(gram).matrices[0]
 
+    @cached_property
+    def _within(self) -> WithinLevels | None:
+        return WithinLevels.of(self.gram)
+
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
         factor = self.gram.joined(self.block, factors)
-        graph = one_block(self.block.q, is_regular(factor), self._layout)
-        b, packed = graph(self._A, self._C, self._D, factor)
-        sums = OneBlockSums.unpack(packed, self.block.q, self.gram.p)
+        b, sums, cancelled = self._sums(factor)
         K, p = sums.K, self.gram.p
         precision_inverse = np.linalg.inv(K[:p, :p])
         beta = precision_inverse @ K[:p, p]
@@ -170,7 +175,30 @@ class OneBlock:
             squares=by_term(self.gram, [sums.aa]),
             curvature=self._curvature(sums, precision_inverse, sigma2, nu),
             exact=True,
+            cancelled=cancelled,
         )
+
+    def _sums(self, factor: np.ndarray) -> tuple[np.ndarray, OneBlockSums, bool]:
+        """Return effects and sums at a factor, (q, q), and whether K has lost digits there.
+
+        Where K is a small part of D, it is made from the sums within levels, which lose none.
+        """
+        q, regular = self.block.q, is_regular(factor)
+        graph, K = one_block(q, regular, self._layout), self._D
+        for cancelled in (True, False):
+            try:
+                b, packed = graph(self._A, self._C, K, factor)
+                sums = OneBlockSums.unpack(packed, q, self.gram.p)
+                if not cancelled or np.diagonal(sums.K).min() > _CANCELLED:
+                    return b, sums, False
+            except np.linalg.LinAlgError:
+                if self._within is None or not cancelled:
+                    raise
+            if self._within is None:
+                break
+            graph = one_block(q, regular, self._layout, given_K=True)
+            K = tf.constant(self._within.left_over(factor))
+        return b, sums, True
 
     def _curvature(
         self, sums: OneBlockSums, precision_inverse: np.ndarray, sigma2: float, nu: int
@@ -201,7 +229,10 @@ class OneBlock:
             return ErrorVariance.exact([F])
         p = self.gram.p
         FX = half.transpose(0, 2, 1) @ (half @ np.asarray(self.gram.C)[:, :, :p])
-        precision = left_over(self.gram, half)[:p, :p]
+        K = left_over(self.gram, half)
+        if not np.diagonal(K).min() > _CANCELLED and self._within is not None:
+            K = self._within.left_over(self.gram.joined(self.block, factors))
+        precision = K[:p, :p]
         return ErrorVariance.exact([F + FX @ np.linalg.inv(precision) @ FX.transpose(0, 2, 1)])
 
 
@@ -211,8 +242,10 @@ def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
 
 
 @functools.cache
-def one_block(q: int, regular: bool, layout: Layout) -> Graph:
+def one_block(q: int, regular: bool, layout: Layout, *, given_K: bool = False) -> Graph:
     """Return the graph of a whole evaluation when there is one grouping factor.
+
+    With `given_K` it takes K in the place of D.
 
     It takes A, C, D and Λ and returns the effects, shape (J, q, 1), and one vector that
     `OneBlockSums.unpack` cuts up: a call costs less the fewer tensors it returns.
@@ -223,7 +256,7 @@ def one_block(q: int, regular: bool, layout: Layout) -> Graph:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         root, half, logdet = halves(A, factor, q, layout)
         scaled = layout.product(half, C, q)
-        K = D - layout.contract(scaled, scaled)
+        K = D if given_K else D - layout.contract(scaled, scaled)
         precision = tf.linalg.inv(K[:-1, :-1])
         remainder = tf.concat([-tf.matmul(precision, K[:-1, -1:]), [[1.0]]], axis=0)
         X = layout.without_last(C)

@@ -21,11 +21,11 @@ _CLUSTERS = 128  # of each block
 _SMOOTHING = 20  # damped steps that leave slow eigenvectors in a random vector
 _DAMPING = 0.6
 _LEAST = 4  # levels in a cluster on average, or there are fewer clusters
-_SAMPLE = 4096  # levels that the clusters' centres are found from
+_SAMPLE = 4096  # levels from which the clusters' centres are computed
 
 
 class CoarseSpace:
-    """A coarse space, found and solved once, at one theta.
+    """A coarse space, computed and factored once, at one theta.
 
     At other thetas it is still a symmetric part of a preconditioner, and near by a good one.
 

@@ -12,7 +12,7 @@ Operator = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What conjugate gradients found.
+    """The solution by conjugate gradients.
 
     Attributes
     ----------

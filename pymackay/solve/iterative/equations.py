@@ -152,10 +152,10 @@ class Equations:
             q = inverse.shape[1]
             moved = (1.0 + _FAINT) * np.eye(q) - inverse
             for part in range(couplings.parts[k].max() + 1):
-                own = couplings.parts[k] == part
+                members = couplings.parts[k] == part
                 own_moves = np.zeros((couplings.size, q), dtype=np.float32)
-                rows = span.start + np.flatnonzero(np.repeat(own, q))
-                own_moves[rows] = np.linalg.qr(moved[own].reshape(-1, q))[0]
+                rows = span.start + np.flatnonzero(np.repeat(members, q))
+                own_moves[rows] = np.linalg.qr(moved[members].reshape(-1, q))[0]
                 columns.append(own_moves)
         return np.concatenate(columns, axis=1)
 
@@ -277,7 +277,7 @@ def separate_parts(gram: SparseGram) -> list[np.ndarray]:
     -------
     list of numpy.ndarray of int, each (J,)
         Block by block, the leading one left out, each level's part; all zero where parts are too
-        many, or too long drawn out, to be told apart.
+        many, or connected by chains that are too long, to be separated.
     """
     patterns = {
         key: pairs.component(np.ones(len(pairs.indices), dtype=bool))
@@ -291,8 +291,8 @@ def separate_parts(gram: SparseGram) -> list[np.ndarray]:
         reached[0][first] = True
         if not _spread(patterns, reached):
             break
-        for own, there in zip(parts, reached, strict=True):
-            own[there] = part
+        for labels, there in zip(parts, reached, strict=True):
+            labels[there] = part
         if parts[0].min() >= 0:
             return parts[1:]
     return [np.zeros_like(p) for p in parts[1:]]
@@ -300,15 +300,15 @@ def separate_parts(gram: SparseGram) -> list[np.ndarray]:
 
 def _spread(patterns: dict[tuple[int, int], sp.csr_matrix], reached: list[np.ndarray]) -> bool:
     """Mark all levels that are reached, in place; say whether that came to an end."""
-    known = 0
+    before = 0
     for _ in range(_ROUNDS):
         for (k, m), pattern in patterns.items():
             reached[m] |= pattern.T @ reached[k]
             reached[k] |= pattern @ reached[m]
         count = sum(int(r.sum()) for r in reached)
-        if count == known:
+        if count == before:
             return True
-        known = count
+        before = count
     return False
 
 

@@ -5,7 +5,7 @@ against the exact engine (``python -m benchmarks.crossed --calibration``): the m
 the variances is linear to two digits and more at errors of this size, and the average information
 is as good as the observed curvature for it, within 10 % of an error where an effect is well
 determined (a slope whose variance nearly vanishes: up to half). N probes give errors that are
-themselves known to 1/√(2N) only, so that deviations follow Student's distribution with N − 1
+themselves accuracy to 1/√(2N) only, so that deviations follow Student's distribution with N − 1
 degrees of freedom, provided that many directions share what a probe leaves to chance: see
 `pymackay.solve.iterative.traces` for the ones that would not.
 """
@@ -87,15 +87,15 @@ class IterativeSolver(Iterative):
             factors, count = saved
             self.add_probes(max(count, self.probes.count))
         point = search.descend(search.point([f[None] for f in factors], loose=saved is None))
-        point, known = _sharpened(search, _snapped(search, point))
+        point, accuracy = _sharpened(search, _snapped(search, point))
         criterion, error = self.criterion(point.estimate)
         checkpoint.remove()
         left_out = {"criterion": "criterion_probes is 0, so that no log determinant was estimated"}
         return Optimum(
             [factor[0] for factor in point.snapped(_ZERO)[0]],
             replace(point.estimate.evaluation, criterion=criterion),
-            _convergence(search, point, known, error),
-            _notes(self, known, error),
+            _convergence(search, point, accuracy, error),
+            _notes(self, accuracy, error),
             {} if self.control.criterion_probes else left_out,
         )
 
@@ -152,9 +152,9 @@ def _snapped(search: Search, point: Point) -> Point:
 def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
     """Add probes until the Monte-Carlo error is what was asked for, or no more are allowed."""
     solver, control = search.solver, search.solver.control
-    known = monte_carlo(solver, point)
-    while known.relative > control.tolerance and solver.probes.count < control.max_probes:
-        ratio = known.relative / control.tolerance
+    accuracy = monte_carlo(solver, point)
+    while accuracy.relative > control.tolerance and solver.probes.count < control.max_probes:
+        ratio = accuracy.relative / control.tolerance
         count = int(np.ceil(1.3 * ratio**2 * solver.probes.count))
         count = max(count, 2 * solver.probes.count)
         without_units = solver.couplings.size - len(solver.probes.units)
@@ -162,17 +162,17 @@ def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
             count = without_units
         solver.add_probes(min(count, control.max_probes))
         point = search.descend(search.point(point.factors))
-        known = monte_carlo(solver, point)
-    return point, known
+        accuracy = monte_carlo(solver, point)
+    return point, accuracy
 
 
 def _convergence(
-    search: Search, point: Point, known: MonteCarlo, criterion_error: float
+    search: Search, point: Point, accuracy: MonteCarlo, criterion_error: float
 ) -> Convergence:
     """Say how the search ended."""
     certificate = Certificates.of(point)
     problems = certificate.problems(0, decrement=_CERTIFIED, growth=_GROWTH)
-    good = f"optimum found; relative Monte-Carlo error {known.relative:.1g} or less"
+    good = f"optimum found; relative Monte-Carlo error {accuracy.relative:.1g} or less"
     return Convergence(
         converged=not problems,
         message="; ".join(problems) or good,
@@ -181,21 +181,21 @@ def _convergence(
         decrement=point.decrement,
         gradient=float(np.sqrt(2.0 * point.decrement)),
         curvature=float(certificate.curvature[0]),
-        monte_carlo_error={**known.errors, "criterion": criterion_error},
+        monte_carlo_error={**accuracy.errors, "criterion": criterion_error},
         probes=search.solver.probes.count,
         solver_iterations=max(point.estimate.iterations),
     )
 
 
-def _notes(solver: Iterative, known: MonteCarlo, criterion_error: float) -> tuple[str, ...]:
+def _notes(solver: Iterative, accuracy: MonteCarlo, criterion_error: float) -> tuple[str, ...]:
     """Say what was estimated, and how well."""
     notes = []
     if not solver.probes.exact:
         notes.append(
             f"variances by {solver.probes.count} probe vectors: Monte-Carlo standard error at "
-            f"most {100 * known.relative:.2g} % (fit.convergence.monte_carlo_error)"
+            f"most {100 * accuracy.relative:.2g} % (fit.convergence.monte_carlo_error)"
         )
-    if known.relative > solver.control.tolerance:
+    if accuracy.relative > solver.control.tolerance:
         notes.append(
             f"the Monte-Carlo error asked for, {100 * solver.control.tolerance:.2g} %, was not "
             f"reached with max_probes = {solver.control.max_probes}; raise it in IterativeControl"
@@ -254,13 +254,13 @@ def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
     errors: dict[str, float] = {}
     relative = [_spread(noise_moves) / sigma2]
     for k, (term, layout) in enumerate(zip(bases.model.terms, bases.layouts, strict=True)):
-        T, factor = bases.transforms[k], point.factors[k][0]
+        U, factor = bases.transforms[k], point.factors[k][0]
         G = factor @ factor.T
         dG = np.zeros((len(moves), layout.q, layout.q))
         dG[:, layout.rows, layout.columns] = moves[:, layout.start : layout.stop]
         dG[:, layout.columns, layout.rows] = moves[:, layout.start : layout.stop]
-        dV = T @ (sigma2 * dG + noise_moves[:, None, None] * G) @ T.T
-        V = sigma2 * T @ G @ T.T
+        dV = U @ (sigma2 * dG + noise_moves[:, None, None] * G) @ U.T
+        V = sigma2 * U @ G @ U.T
         for i, j in zip(layout.rows, layout.columns, strict=True):
             name = ".".join([term.name, *dict.fromkeys((term.effects[i], term.effects[j]))])
             errors[name] = _error(dV[:, i, j]) * unit
@@ -277,7 +277,7 @@ def _spread(moves: np.ndarray) -> float:
 
 
 def _error(moves: np.ndarray) -> float:
-    """Return the standard error, and the step that the search left, in quadrature."""
+    """Return the standard error, and the last step of the search, in quadrature."""
     return float(np.hypot(_spread(moves), moves[-1]))
 
 

@@ -143,13 +143,13 @@ def quadratic_products(
     lead[:, : counts[0]] += block_times(gram.diagonals[0], working[0])
     rest = couplings.among(f_rest)
     rest[:, : counts[0]] += couplings.from_lead(working[0])
-    own = f_lead.T @ lead + f_rest.T @ rest
+    information = f_lead.T @ lead + f_rest.T @ rest
     fixed = f_lead.T @ gram.dense[0][:, :p] + f_rest.T @ np.concatenate(gram.dense[1:])[:, :p]
     eliminated = equations.eliminate(lead)
     K = rest - couplings.from_lead(eliminated)
     x = equations.solve(equations.scale(K, transposed=True), start, tolerance, most).x
-    own = own - lead.T @ eliminated - K.T @ equations.scale(x)
+    information = information - lead.T @ eliminated - K.T @ equations.scale(x)
     b_fixed = np.concatenate([part[:, :p] for part in means.columns[1:]])
     fixed = fixed - eliminated.T @ gram.dense[0][:, :p] - K.T @ b_fixed
-    own = own - fixed @ means.precision_inverse @ fixed.T
-    return 0.5 * (own + own.T), x
+    information = information - fixed @ means.precision_inverse @ fixed.T
+    return 0.5 * (information + information.T), x

@@ -153,13 +153,13 @@ class Iterative:
 
     def _conditional(self, equations: Equations) -> ErrorVariance:
         """Return condvar; kept, since condvar, pev and their errors ask for the same."""
-        asked = np.concatenate([[self.probes.count], *(f.ravel() for f in equations.factors)])
-        if self._variances is None or not np.allclose(self._variances[0], asked, 1e-12, 0.0):
+        key = np.concatenate([[self.probes.count], *(f.ravel() for f in equations.factors)])
+        if self._variances is None or not np.allclose(self._variances[0], key, 1e-12, 0.0):
             transforms = [
                 self.sums.joined(block, self.sums.transforms) for block in self.sums.blocks
             ]
             variances = conditional_variances(equations, self.probes, self.control, transforms)
-            self._variances = asked, variances
+            self._variances = key, variances
         return self._variances[1]
 
     def estimate(self, factors: list[np.ndarray], *, loose: bool = False) -> Estimate:
@@ -253,7 +253,7 @@ class Iterative:
 
 
 class Point(Points):
-    """One point (a batch of one); its criterion is not known, and said to be zero."""
+    """One point (a batch of one); its criterion is not computed, and is set to zero."""
 
     @property
     def estimate(self) -> Estimate:

@@ -150,9 +150,9 @@ class _Known:
 class _BlockTrace:
     """The trace of one block that is not eliminated, along the axes of its covariance matrix.
 
-    With ``Λ = U s V'``: along axes that the data determine, T = Z'V⁻¹Z follows from
-    ``V'(I − S⁻¹)V = s U'TU s`` with no loss where γ is near J; along the others, which may have
-    s = 0, from ``T = K − KΛS⁻¹Λ'K``; between the two, from ``s U'T = V'S⁻¹Λ'K``.
+    With ``Λ = U s V'``: along axes that the data determine, H = Z'V⁻¹Z follows from
+    ``V'(I − S⁻¹)V = s U'HU s`` with no loss where γ is near J; along the others, which may have
+    s = 0, from ``H = K − KΛS⁻¹Λ'K``; between the two, from ``s U'H = V'S⁻¹Λ'K``.
     """
 
     def __init__(self, factor: np.ndarray, inverse: np.ndarray, kept: np.ndarray) -> None:

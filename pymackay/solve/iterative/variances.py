@@ -30,7 +30,7 @@ def conditional_variances(
         As many are taken, `LEAST_PROBES` at least.
     control : IterativeControl
     bases : list of numpy.ndarray, each (q, q)
-        By block, T: the errors are those of the diagonals of T V T'.
+        By block, U: the errors are those of the diagonals of U C U', C being an error variance.
     """
     if equations.couplings.size <= EXACT_SIZE:
         return ErrorVariance.exact(_exact(equations))
@@ -74,7 +74,7 @@ def _probed(
     common = equations.common_moves(none)
     columns = Probes(none, draw_signs(couplings.size, count, control.seed)).columns(common)
     shapes = [equations.F.shape, *(inverse.shape for inverse in equations.inverse)]
-    sums = [_Sums(shape, T) for shape, T in zip(shapes, bases, strict=True)]
+    sums = [_Sums(shape, U) for shape, U in zip(shapes, bases, strict=True)]
     certain = common.shape[1]
     for span in [slice(0, certain), *_batches(certain, columns.shape[1])]:
         part = columns[:, span]
@@ -84,14 +84,14 @@ def _probed(
         b_part, b_beyond = equations.scale(part), equations.scale(beyond)
         F_part = equations.eliminate(couplings.to_lead(b_part))
         F_x = equations.eliminate(couplings.to_lead(equations.scale(x - v)))
-        pairs = [(F_part, F_x), *((b_part[own], b_beyond[own]) for own in couplings.slices)]
+        pairs = [(F_part, F_x), *((b_part[span], b_beyond[span]) for span in couplings.slices)]
         for total, (a, b) in zip(sums, pairs, strict=True):
             total.add(a, b, random=span.start >= certain)
-    known = [equations.F + _known_lead(equations)]
+    exact_parts = [equations.F + _known_lead(equations)]
     for factor, inverse in zip(equations.factors[1:], equations.inverse, strict=True):
-        known.append(factor @ inverse @ factor.T)
+        exact_parts.append(factor @ inverse @ factor.T)
     return ErrorVariance(
-        tuple(k + total.mean(count) for k, total in zip(known, sums, strict=True)),
+        tuple(part + total.mean(count) for part, total in zip(exact_parts, sums, strict=True)),
         tuple(total.error(count) for total in sums),
     )
 
@@ -118,8 +118,8 @@ class _Sums:
             self.certain += outer
             return
         self.random += outer
-        own, other = (np.einsum("ba,jan->jbn", self.basis, part) for part in (a, b))
-        self.squares += ((own * other) ** 2).sum(axis=2)
+        first, second = (np.einsum("ba,jan->jbn", self.basis, part) for part in (a, b))
+        self.squares += ((first * second) ** 2).sum(axis=2)
 
     def mean(self, count: int) -> np.ndarray:
         """Return the estimate, (J, q, q)."""
@@ -133,8 +133,8 @@ class _Sums:
 
 
 def _known_lead(equations: Equations) -> np.ndarray:
-    known = np.zeros_like(equations.F)
+    inner = np.zeros_like(equations.F)
     for k, inverse in enumerate(equations.inverse):
         factor = equations.factors[k + 1]
-        known += equations.couplings.row_quadratics(k, factor @ inverse @ factor.T)
-    return equations.F @ known @ equations.F
+        inner += equations.couplings.row_quadratics(k, factor @ inverse @ factor.T)
+    return equations.F @ inner @ equations.F

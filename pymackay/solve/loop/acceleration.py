@@ -105,7 +105,7 @@ class Accelerator:
         self.n = n_rows
         self.anderson = Anderson(min(_DEPTH, n_unknowns + 1))
         self.stretch = 1.0
-        self.asked = [_WEAK] * len(levels)
+        self.thresholds = [_WEAK] * len(levels)
 
     def advance(self, current: Round, next_state: State) -> tuple[Round, str]:
         """Return the next round, and what led to it; `next_state` is the rule's own."""
@@ -158,9 +158,9 @@ class Accelerator:
         """Drop a direction that is all but dead, if the likelihood is no worse without it."""
         for k, term in enumerate(current.terms):
             weakest = weakest_direction(term)
-            if weakest is None or weakest.share >= self.asked[k]:
+            if weakest is None or weakest.share >= self.thresholds[k]:
                 continue
-            self.asked[k] = 0.1 * weakest.share
+            self.thresholds[k] = 0.1 * weakest.share
             roots = list(current.state.roots)
             roots[k] = drop_direction(term.root, weakest)
             reduced = self.solve(State(tuple(roots), current.state.noise_var))
@@ -168,7 +168,7 @@ class Accelerator:
             pull = weakest.axis @ (there.traces - there.squares) @ weakest.axis
             if reduced.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
                 self.anderson.reset()
-                self.asked[k] = _WEAK
+                self.thresholds[k] = _WEAK
                 return reduced
         return None
 

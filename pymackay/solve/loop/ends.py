@@ -13,7 +13,7 @@ from pymackay.solve.loop.rounds import Round, State
 
 _PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
 _NEARLY = 1e-6  # distance under which a standstill is put down to rounding
-_SETTLED = 1e-8  # distance at which a loop without a tolerance is said to have settled
+_SETTLED = 1e-8  # distance at which a loop without a tolerance counts as settled
 
 
 @dataclass(frozen=True, eq=False)

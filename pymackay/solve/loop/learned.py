@@ -44,7 +44,7 @@ def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable
     def learn(state: State) -> Learned:
         nonlocal descent
         noise_var = state.noise_var * gram.y_scale**2
-        roots = [T @ root for T, root in zip(gram.transforms, state.roots, strict=True)]
+        roots = [U @ root for U, root in zip(gram.transforms, state.roots, strict=True)]
         covariances = {
             term.name: noise_var * (root @ root.T)
             for term, root in zip(model.terms, roots, strict=True)
@@ -55,8 +55,8 @@ def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable
             descent.set_variances(covariances, noise_var)
         training = descent.train(epochs, rule)
         effects = tuple(
-            np.linalg.solve(T, b.T).T / gram.y_scale
-            for T, b in zip(gram.transforms, descent.ranef().values(), strict=True)
+            np.linalg.solve(U, b.T).T / gram.y_scale
+            for U, b in zip(gram.transforms, descent.ranef().values(), strict=True)
         )
         return Learned(effects, descent.sse() / gram.y_scale**2, training.gradient_norm)
 

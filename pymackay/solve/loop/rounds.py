@@ -133,11 +133,11 @@ def solve_round(
             squares=squares / state.noise_var,
             learned=learned is not None,
             effects=b,
-            transform=T,
+            transform=U,
             noise_var=state.noise_var,
             y_scale=gram.y_scale,
         )
-        for term, root, traces, squares, b, T in zip(
+        for term, root, traces, squares, b, U in zip(
             model.terms,
             state.roots,
             evaluation.traces,

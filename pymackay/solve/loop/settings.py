@@ -172,15 +172,15 @@ def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
 def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
     model, gram = problem.model, problem.solver.bases
     names = [term.name for term in model.terms]
-    given: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
-    if set(given) != set(names) or (given is not start and len(names) > 1):
+    by_term: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
+    if set(by_term) != set(names) or (by_term is not start and len(names) > 1):
         raise ArgumentError(_expected(model, start))
     factors = []
-    for term, T in zip(model.terms, gram.transforms, strict=True):
-        value = given[term.name]
+    for term, U in zip(model.terms, gram.transforms, strict=True):
+        value = by_term[term.name]
         matrix = np.reshape(value, (1, 1)) if np.ndim(value) == 0 else value
         covariance = covariance_matrix(f"start[{term.name!r}]", matrix, term.effects)
-        relative = np.linalg.solve(T, root_of(covariance)) / np.sqrt(noise_var)
+        relative = np.linalg.solve(U, root_of(covariance)) / np.sqrt(noise_var)
         factors.append(lower_factor(relative))
     return factors
 

@@ -63,9 +63,9 @@ class TermRound:
     root : numpy.ndarray, shape (q, q)
         F.
     traces : numpy.ndarray, shape (q, q)
-        T.
+        τ.
     squares : numpy.ndarray, shape (q, q)
-        S/σ², of the effects that solve the equations.
+        s/σ², of the effects that solve the equations.
     learned : bool
         Whether `effects` were learned instead.
     effects : numpy.ndarray, shape (J, q)
@@ -97,7 +97,7 @@ class TermRound:
 
     @property
     def information(self) -> np.ndarray:
-        """F'T F: eigenvalues are the effective numbers of the term's directions, sum γ."""
+        """F'τ F: eigenvalues are the effective numbers of the term's directions, sum γ."""
         return self.root.T @ self.traces @ self.root
 
     @property

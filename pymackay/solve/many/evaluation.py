@@ -110,9 +110,9 @@ def _inverses(A: np.ndarray, F: np.ndarray, inverse: np.ndarray, factor: np.ndar
     eye = np.eye(q)[:, :, None, None]
     diagonal = np.abs(factor[np.arange(q), np.arange(q)])
     regular = diagonal.min(axis=0) > 1e-3 * diagonal.max(axis=0)
-    left = inverse_lower(np.where(regular, factor, eye)).swapaxes(0, 1)
+    inverse_factor = inverse_lower(np.where(regular, factor, eye)).swapaxes(0, 1)
     right = product(inverse.swapaxes(0, 1), product(inverse, factor.swapaxes(0, 1)))
-    return np.where(regular, product(left, right), eye - product(A, F))
+    return np.where(regular, product(inverse_factor, right), eye - product(A, F))
 
 
 def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:

@@ -56,11 +56,11 @@ def fit_many(
     with Progress(asked=progress) as line:
         for Y in portions:
             _refuse_explained(design, Y, names[done : done + Y.shape[1]])
-            for some in _slices(len(Y), Y.shape[1], _LEVEL_CELLS // solver.cells):
-                parts.append(solver.solve(design.responses(Y[:, some])))
+            for columns in _slices(len(Y), Y.shape[1], _LEVEL_CELLS // solver.cells):
+                parts.append(solver.solve(design.responses(Y[:, columns])))
                 done += len(parts[-1]["sigma"])
                 line.tell(f"fitted {done} of {len(names)} responses")
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return ManyFits(
         formula=model.formula,
         reml=reml,
@@ -71,17 +71,17 @@ def fit_many(
         terms=model.summary().terms,
         dropped=model.dropped,
         messages=model.messages,
-        **found,
+        **arrays,
     )
 
 
-def warn_of_uncertified(found: ManyFits, stacklevel: int) -> None:
+def warn_of_uncertified(fits: ManyFits, stacklevel: int) -> None:
     """Warn where the optima of some responses are not certified."""
-    lost = np.flatnonzero(~found.converged)
+    lost = np.flatnonzero(~fits.converged)
     if len(lost):
         warnings.warn(
-            f"the optima of {len(lost)} of {len(found)} responses are not certified, the first of "
-            f"them {found.responses[lost[0]]!r}. See the array `converged`; fit one of them with "
+            f"the optima of {len(lost)} of {len(fits)} responses are not certified, the first of "
+            f"them {fits.responses[lost[0]]!r}. See the array `converged`; fit one of them with "
             f"pymackay.lmer to learn why.",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
@@ -98,12 +98,12 @@ def _slices(n: int, total: int, most: int) -> Iterator[slice]:
 def _refuse_explained(design: Design, Y: np.ndarray, names: pd.Index) -> None:
     """Stop before the long work where X leaves a response no residual."""
     total = Y.shape[1]
-    found = [design.explained(Y[:, some]) for some in _slices(len(Y), total, total)]
-    lost = np.flatnonzero(np.concatenate(found))
+    explained = [design.explained(Y[:, columns]) for columns in _slices(len(Y), total, total)]
+    lost = np.flatnonzero(np.concatenate(explained))
     if len(lost):
-        some = ", ".join(repr(names[k]) for k in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        first = ", ".join(repr(names[k]) for k in lost[:5]) + (", ..." if len(lost) > 5 else "")
         raise DataError(
             f"{len(lost)} of {len(names)} responses are exact linear functions of the fixed "
-            f"effects ({some}): a mixed model needs residual variation. Leave these columns of Y "
+            f"effects ({first}): a mixed model needs residual variation. Leave these columns of Y "
             f"out."
         )

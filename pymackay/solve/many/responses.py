@@ -70,17 +70,17 @@ class Design:
         A constant that X can carry goes first, by exact subtraction: products with Q would leave
         rounding of the response's size in every row.
         """
-        left, length, beta = self._residuals(Y)
-        left /= np.where(length > 0.0, length, 1.0)
+        residual, length, beta = self._residuals(Y)
+        residual /= np.where(length > 0.0, length, 1.0)
         return Responses(
             scale=length,
             beta=beta,
             sums=tuple(
-                (Z @ left).reshape(block.n_levels, block.q, -1)
+                (Z @ residual).reshape(block.n_levels, block.q, -1)
                 for Z, block in zip(self._Z, self.gram.blocks, strict=True)
             ),
-            along=self._Q.T @ left,
-            squares=np.einsum("nb,nb->b", left, left),
+            along=self._Q.T @ residual,
+            squares=np.einsum("nb,nb->b", residual, residual),
         )
 
     def explained(self, Y: np.ndarray) -> np.ndarray:
@@ -89,18 +89,18 @@ class Design:
 
     def _residuals(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return residuals, (n, B), their lengths, (B,), and what was taken off, (B, p)."""
-        left = Y if self.offset is None else Y - self.offset[:, None]
-        size = np.linalg.norm(self._weigh(left), axis=0)
-        center = left.mean(axis=0) if self._carries_one else np.zeros(Y.shape[1])
-        left = self._weigh(left - center)
-        first = self._Q.T @ left
-        left -= self._Q @ first
-        second = self._Q.T @ left
-        left -= self._Q @ second
-        length = np.linalg.norm(left, axis=0)
+        residual = Y if self.offset is None else Y - self.offset[:, None]
+        size = np.linalg.norm(self._weigh(residual), axis=0)
+        center = residual.mean(axis=0) if self._carries_one else np.zeros(Y.shape[1])
+        residual = self._weigh(residual - center)
+        first = self._Q.T @ residual
+        residual -= self._Q @ first
+        second = self._Q.T @ residual
+        residual -= self._Q @ second
+        length = np.linalg.norm(residual, axis=0)
         length[length <= _EXACT * np.maximum(size, np.finfo(float).tiny)] = 0.0
         beta = self.gram.basis.from_basis(first + second) + np.outer(self._one, center)
-        return left, length, np.ascontiguousarray(beta.T)
+        return residual, length, np.ascontiguousarray(beta.T)
 
     def _weigh(self, columns: np.ndarray) -> np.ndarray:
         return columns * (1.0 if self.root is None else self.root[:, None])

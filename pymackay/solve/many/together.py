@@ -18,6 +18,7 @@ from pymackay.solve.many.responses import Responses, gram_of
 from pymackay.solve.search.newton import Control, Optima, find_optima
 from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
+from pymackay.solve.search.valleys import Profile
 from pymackay.solve.solver import Optimum
 
 _CONTROL = Control()
@@ -82,6 +83,22 @@ class _Together:
             for k, place in enumerate(kinds.terms)
         )
 
+    def profile(self) -> Profile:
+        """Return what evaluates each criterion at many factors at once."""
+        kinds, sums = self.kinds, self.sums
+        return Profile(
+            kinds.gram,
+            kinds.reml,
+            kinds.counts,
+            kinds.A.transpose(2, 0, 1),
+            kinds.X.transpose(2, 0, 1),
+            sums.s.transpose(1, 0, 2),
+            sums.M.transpose(2, 0, 1, 3),
+            sums.along,
+            sums.squares,
+            self.without_effects,
+        )
+
 
 class ManySolver:
     """Fits any number of responses to one design.
@@ -120,8 +137,8 @@ class ManySolver:
             _Together(self.kinds, self.kinds.sums(responses)), _CONTROL, self.start
         )
         answers = self._together(responses, optima)
-        known = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
-        doubtful = np.flatnonzero(~(optima.certified & known))
+        accurate = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
+        doubtful = np.flatnonzero(~(optima.certified & accurate))
         if len(doubtful):
             for name, values in self._one_by_one(responses, doubtful).items():
                 answers[name][doubtful] = values

@@ -62,6 +62,15 @@ CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
 CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
 WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave the boundary
 LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
+STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
+VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
+
+# ---- flat ridges: variances that the data do not determine; unit: a variance and its noise
+
+RIDGE_CURVATURE = 1e-9  # of the largest curvature, or of one: below, the criterion may be flat
+RIDGE_STEPS = (0.5, -0.5, 0.02, -0.02)  # moves along a ridge that must leave the criterion as it is
+RIDGE_SLOPE = 1e-6  # criterion units by unit along a ridge that the boundary keeps one from
+RIDGE_SHARE = 1e-5  # of the largest change along a ridge: what changes less has no part in it
 
 # ---- starts
 
@@ -76,3 +85,19 @@ SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its nois
 NEAR_ZERO = 0.1  # the same, where no random effects at all are better
 HIDDEN = 1e-2  # share of a column that the others leave, below which it tells little
 NOTHING = 1e-10  # such a share, below which nothing is left but rounding
+
+# ---- valleys: further minima of the criterion
+
+FEW_ROWS = 80  # up to which several variances are searched from starts all over
+SCAN_CELLS = 2_000_000  # numbers held at a time by a scan: of one, and the most that a level costs
+PROFILE_CELLS = 50_000  # levels by columns squared up to which one variance is scanned: 1 ms
+ALIKE_DIGITS = 12  # to which levels must agree that are summed up as one, by the largest
+VALLEY_LOW, VALLEY_HIGH = 1e-3, 1e5  # relative variance by noise: less is none, more is all
+VALLEY_STEP = 0.25  # of the log of a variance; no feature of a profile is narrower than one
+VALLEY_MARGIN = 1e-3  # criterion units by which a point of a valley may be above its floor, besides
+SPREAD_POINTS, SPREAD_MOST = 64, 512  # points by parameter (and one more), and at most
+SPREAD_SIZES = (-1.5, 2.5)  # log10 of sd by noise level
+VALLEYS = 6  # searches that follow, in the lowest of the valleys
+WAY_POINTS = 12  # on the way from one point to another, to see whether they share a valley
+WAY_FLOOR = 1e-6  # variance by noise level that stands for zero, which has no logarithm
+WAY_RISE = 1e-7  # criterion units: less is rounding

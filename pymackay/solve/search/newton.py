@@ -25,9 +25,16 @@ from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
-from pymackay.solve.search.start import further_starts, moment_start, noise_level
+from pymackay.solve.search.ridge import flat_ridge
+from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
+from pymackay.solve.search.valleys import Profile
 from pymackay.solve.solver import Optimum, Solver, criterion_value
+
+SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
+LOCAL = "a local optimum: other valleys of the criterion were not searched"
+VALLEYS = "a local optimum, the lowest of those that starts all over the parameters lead to"
+GLOBAL = "the global optimum: the whole profile was searched"
 
 
 class Landscape(Protocol):
@@ -57,6 +64,10 @@ class Landscape(Protocol):
         """Return where the data say that each search should start."""
         ...
 
+    def profile(self) -> Profile | None:
+        """Return what evaluates each criterion at many factors at once; None without sums."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Optima(Batch):
@@ -67,9 +78,11 @@ class Optima(Batch):
     points : Points
     certificates : Certificates
     iterations, evaluations : numpy.ndarray of int, each (B,)
-        Steps of the search that ended there; evaluations of all searches for it.
+        Steps of the search that ended there; evaluations of all searches for the response.
     n : int
         Rows.
+    scope : str
+        Where else was searched: how far the certificate of an optimum reaches.
     """
 
     points: Points
@@ -77,6 +90,7 @@ class Optima(Batch):
     iterations: np.ndarray
     evaluations: np.ndarray
     n: int
+    scope: str = LOCAL
 
     @property
     def certified(self) -> np.ndarray:
@@ -93,12 +107,17 @@ class Optima(Batch):
         c = self.certificates
         problems = c.problems(which)
         sigma2 = float(self.points.sigma2[which])
-        if problems and sigma2 < limits.LITTLE:
-            problems.append(
-                f"hardly anything is left over, {np.sqrt(sigma2 * self.n):.1g} of what the fixed "
-                f"effects leave, and float64 keeps few digits of that"
-            )
-        message = "; ".join(problems) or "optimum certified: gradient, curvature and boundary"
+        if problems and sigma2 < limits.VANISHING:
+            remainder = f"{np.sqrt(sigma2 * self.n):.1g} of what the fixed effects leave"
+            few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
+            problems.append(f"hardly anything is left over, {remainder}{few}")
+            if c.decrement[which] > limits.STILL_FALLING:
+                problems.append(
+                    "the criterion falls as sigma goes to zero, without end as far as float64 can "
+                    "tell, so that there is no optimum: take random effects out"
+                )
+        certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
+        message = "; ".join(problems) or certified
         return Convergence(
             converged=not problems,
             message=message,
@@ -163,7 +182,22 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
         evaluations[todo] += other.evaluations
         moved[todo[keep_better(best, other, todo)]] = True
         done = moved & best.sure
-    return replace(best, evaluations=evaluations)
+    best = replace(best, evaluations=evaluations)
+    return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
+
+
+def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
+    """Search from every valley of the profile that may be lower, and keep the lowest."""
+    profile = landscape.profile()
+    if profile is None:
+        return best
+    best = best.take(np.arange(len(landscape)))
+    for start, which in profile.starts(best.points.criterion, best.points.factors):
+        others = optimise_many(landscape.take(which), start, control)
+        evaluations = best.evaluations[which] + others.evaluations
+        keep_better(best, others, which)
+        best.evaluations[which] = evaluations
+    return replace(best, scope=GLOBAL if landscape.gram.n_theta == 1 else VALLEYS)
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
@@ -196,7 +230,7 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
 
 @dataclass(frozen=True, eq=False)
 class _Search(Ground[Points]):
-    """The ground of some descents: evaluates points, and counts what is paid.
+    """The ground of some descents: evaluates points, and counts the evaluations.
 
     Attributes
     ----------
@@ -306,12 +340,12 @@ class _Search(Ground[Points]):
     def snap(self, points: Points) -> Points:
         """Set what is zero but for rounding along its axis to zero, if the criterion agrees."""
         factors, changed = points.snapped(limits.DEAD)
-        some = np.flatnonzero(changed)
-        if len(some):
-            old = points.take(some)
-            trial = self.take(some).points(tuple(factor[some] for factor in factors))
+        which = np.flatnonzero(changed)
+        if len(which):
+            old = points.take(which)
+            trial = self.take(which).points(tuple(factor[which] for factor in factors))
             agrees = trial.criterion <= old.criterion + limits.LEVEL * old.rounding
-            points.put(some[agrees], trial.take(agrees))
+            points.put(which[agrees], trial.take(agrees))
         return points
 
 
@@ -323,7 +357,8 @@ def optimise(
 ) -> Optimum:
     """Minimise the solver's criterion from `start`, one relative factor per term."""
     factors = tuple(factor[None] for factor in start)
-    return _single(optimise_many(_OneResponse(solver), factors, control))
+    landscape = _OneResponse(solver)
+    return landscape.optimum(optimise_many(landscape, factors, control))
 
 
 def find_optimum(
@@ -332,13 +367,8 @@ def find_optimum(
     start: Sequence[np.ndarray] | None = None,
 ) -> Optimum:
     """Minimise the solver's criterion as `find_optima` does."""
-    return _single(find_optima(_OneResponse(solver), control, start))
-
-
-def _single(optima: Optima) -> Optimum:
-    points = optima.points
-    factors = [factor[0] for factor in points.factors]
-    return Optimum(factors, points.answers[0][0], optima.convergence(0))
+    landscape = _OneResponse(solver)
+    return landscape.optimum(find_optima(landscape, control, start))
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,6 +395,31 @@ class _OneResponse:
     def start(self) -> Factors:
         return tuple(factor[None] for factor in moment_start(self.gram, reml=self.solver.reml))
 
+    def optimum(self, optima: Optima) -> Optimum:
+        """Return where the search ended, and say which variances are not determined there."""
+        points, convergence = optima.points, optima.convergence(0)
+        factors, evaluation = [factor[0] for factor in points.factors], points.answers[0][0]
+        curved = optima.certificates.relative[0] > limits.RIDGE_CURVATURE
+        if not convergence.converged or (curved and not points.singular[0]):
+            return Optimum(factors, evaluation, convergence)
+
+        def rises(moved: list[np.ndarray]) -> bool:
+            gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
+            return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
+
+        ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+        if not ridge:
+            return Optimum(factors, evaluation, convergence)
+        flat = replace(convergence, message=f"{convergence.message}; {ridge}")
+        already_named = any(SHARED in message for message in self.gram.model.messages)
+        return Optimum(factors, evaluation, flat, () if already_named else (ridge,))
+
+    def profile(self) -> Profile | None:
+        exact = self.solver.exact(0)
+        if exact is None:
+            return None
+        return Profile.of(exact.sums, self.without_effects, reml=exact.reml)
+
     def evaluate(self, factors: Factors) -> Values:
         answer = np.empty(1, dtype=object)
         try:
@@ -375,6 +430,6 @@ class _OneResponse:
             one, curvature = np.ones(1), np.zeros((1, m, m))
             return Values(np.inf * one, one, one, score, curvature, (answer,))
         criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
-        own = rounding(criterion, sigma2, self.gram.n)
+        error = rounding(criterion, sigma2 if at.cancelled else np.ones(1), self.gram.n)
         score = tuple(part[None] for part in at.score)
-        return Values(criterion, sigma2, own, score, at.curvature[None], (answer,), at.exact)
+        return Values(criterion, sigma2, error, score, at.curvature[None], (answer,), at.exact)

@@ -25,7 +25,7 @@ Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q,
 
 @dataclass(frozen=True, eq=False)
 class Axes(Batch):
-    """The axes of one term: all that the search knows of what shape its covariance has.
+    """The axes of one term: what the search needs of the shape of its covariance.
 
     Attributes
     ----------
@@ -202,8 +202,8 @@ class Points(Modelled):
             gradient[lost], curvature[lost] = 0.0, np.eye(curvature.shape[1])
             score = tuple(np.where(lost[:, None, None], 0.0, S) for S in score)
             criterion = np.where(lost, np.inf, criterion)
-        known = (criterion, values.sigma2, values.rounding, score, values.answers, values.exact)
-        return cls(Quadratics.of(gradient, curvature), factors, axes, noise, *known, unit)
+        unchanged = (criterion, values.sigma2, values.rounding, score, values.answers, values.exact)
+        return cls(Quadratics.of(gradient, curvature), factors, axes, noise, *unchanged, unit)
 
     @property
     def singular(self) -> np.ndarray:

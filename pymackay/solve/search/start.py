@@ -27,11 +27,11 @@ def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     moments = [_moments(*gram.level_moments(k), gram, reml) for k in range(len(gram.blocks))]
     sigma2 = moments[0].noise_alone() if len(moments) == 1 else _unexplained(moments, gram)
-    for block, known in zip(gram.blocks, moments, strict=True):
-        G = known.relative_covariance(sigma2)
+    for block, estimates in zip(gram.blocks, moments, strict=True):
+        G = estimates.relative_covariance(sigma2)
         for term, columns in gram.block_slices(block):
-            own = _project(G[columns, columns], gram.layouts[term])
-            factors[term] = inside(own, noise_level(gram, term))
+            covariance = _project(G[columns, columns], gram.layouts[term])
+            factors[term] = inside(covariance, noise_level(gram, term))
     return factors
 
 
@@ -49,7 +49,7 @@ def inside(G: np.ndarray, noise: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """What one block says by itself.
+    """Moment estimates from one block, with the other blocks left out.
 
     Attributes
     ----------
@@ -85,12 +85,12 @@ def _moments(A: np.ndarray, C: np.ndarray, gram: Bases, reml: bool) -> _Moments:
 def _unexplained(moments: list[_Moments], gram: Bases) -> float:
     """Return σ²: what all blocks leave where they are orthogonal, else what the best one leaves."""
     total = gram.n - gram.p
-    freedoms = [own.equations.freedom for own in moments]
+    freedoms = [block.equations.freedom for block in moments]
     least = min(
-        max(own.remainder, limits.LEFT) / max(freedom, 1.0)
-        for own, freedom in zip(moments, freedoms, strict=True)
+        max(block.remainder, limits.LEFT) / max(freedom, 1.0)
+        for block, freedom in zip(moments, freedoms, strict=True)
     )
-    remainder = 1.0 - sum(1.0 - own.remainder for own in moments)
+    remainder = 1.0 - sum(1.0 - block.remainder for block in moments)
     still_free = total - sum(total - freedom for freedom in freedoms)
     if remainder <= 0.0 or still_free <= 0.0:
         return least
@@ -172,8 +172,8 @@ class MomentEquations:
         carried = np.einsum("aman->mn", _pairs(X, F, counts) + ridge * FF)
         seen = np.einsum("j,jab->ab", weights, B) - ridge * squared
         DE = _pairs(D, E, counts)
-        own = _pairs(D, D, counts) - DE - DE.transpose(2, 3, 0, 1)
-        inverse = _inverse(own.transpose(0, 2, 1, 3) + _through(FF, XX))
+        direct = _pairs(D, D, counts) - DE - DE.transpose(2, 3, 0, 1)
+        inverse = _inverse(direct.transpose(0, 2, 1, 3) + _through(FF, XX))
         left_out = np.eye(len(carried)) - carried
         leak = ridge**2 * (seen - turned - turned.T) + np.einsum("ambn,mn->ab", XX, left_out)
         spent = levels * q - ridge**2 * float(np.trace(squared)) - float(np.trace(carried))
@@ -194,10 +194,12 @@ class MomentEquations:
         covariance : numpy.ndarray, shape (..., q, q)
             As `covariance` returns it.
         """
-        own = remainder - np.einsum("ab,...ab->...", self.leak, covariance)
+        residual = remainder - np.einsum("ab,...ab->...", self.leak, covariance)
         freedom = self.freedom - float((self.leak * self.noise).sum())
         alone = np.maximum(remainder, limits.LEFT) / max(self.freedom, 1.0)
-        return np.where((own > limits.LEFT) & (freedom > 0.5), own / max(freedom, 0.5), alone)
+        return np.where(
+            (residual > limits.LEFT) & (freedom > 0.5), residual / max(freedom, 0.5), alone
+        )
 
 
 def _pairs(M: np.ndarray, N: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
@@ -246,6 +248,13 @@ def _ridged_inverse(A: np.ndarray, ridge: float) -> np.ndarray:
     return inverse.reshape(-1, 2, 2)
 
 
+def may_scan(gram: Bases) -> bool:
+    """Say whether the criterion's other valleys can be looked for (`search.valleys`) cheaply."""
+    if gram.n_theta > 1:
+        return gram.n <= limits.FEW_ROWS
+    return gram.blocks[0].n_levels * (gram.p + 1) ** 2 <= limits.PROFILE_CELLS
+
+
 def further_starts(
     gram: Bases, factors: Factors, *, sure: np.ndarray, worse_than_none: np.ndarray
 ) -> Iterator[tuple[Factors, np.ndarray]]:
@@ -292,11 +301,11 @@ def further_starts(
 
 
 def _hidden(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
-    """Yield, alone, the terms with an effect that the fixed ones nearly carry, and a factor for it.
+    """Yield terms with an effect that the fixed effects nearly span, one at a time, and a factor.
 
-    The levels' common part of such an effect tells of another variance than their differences do,
-    with so much less weight that the criterion can have an optimum for either. The factor is
-    larger than the noise by as much as the weight is less.
+    The mean of such an effect over the levels can suggest another variance than the differences
+    between levels do. It has much less weight, so that the criterion can have one optimum for
+    each. The factor exceeds the noise level in inverse proportion to that weight.
     """
     if not gram.p:
         return
@@ -319,10 +328,11 @@ def _hidden(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
 
 
 def _entangled(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
-    """Yield the terms of a factor together whose columns are nearly one, with factors for them.
+    """Yield the terms of a factor whose columns are nearly collinear together, with their factors.
 
-    ``(x || g)`` with x far off zero: what such effects do by themselves tells of small variances,
-    and what is left where they cancel of others, larger by as much as less is left.
+    An example is ``(x || g)`` with x far from zero. Each effect by itself suggests a small
+    variance; the part in which the effects cancel suggests larger ones, in inverse proportion to
+    the share of the columns that this part has.
     """
     for k, block in enumerate(gram.blocks):
         if len(block.terms) == 1 and gram.layouts[block.terms[0]].structure is None:

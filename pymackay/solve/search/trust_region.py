@@ -176,7 +176,7 @@ class Ground(ABC, Generic[P]):
 
     @abstractmethod
     def gain(self, before: P, after: P) -> np.ndarray:
-        """Return by how much the criterion falls, (B,); not finite where it cannot be said."""
+        """Return by how much the criterion falls, (B,); not finite where it is not known."""
 
     def rounding(self, points: P) -> np.ndarray:
         """Return the size of the criterion's own rounding error, (B,); by default there is none."""

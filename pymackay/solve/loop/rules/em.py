@@ -13,7 +13,7 @@ from pymackay.solve.loop.terms import TermRound
 def _em_root(term: TermRound) -> np.ndarray:
     """Return EM's update V ← (B̂'B̂ + Σ C)/J as the next root, F K, shape (q, q).
 
-    ``K² = 1 + (Û'Û/σ² − F'T F)/J`` with B̂ = Û F'; K is the positive root.
+    ``K² = 1 + (Û'Û/σ² − F'τ F)/J`` with B̂ = Û F'; K is the positive root.
 
     References
     ----------

@@ -12,13 +12,13 @@ from pymackay.solve.loop.terms import TermRound
 def gamma_root(term: TermRound) -> np.ndarray:
     """Return MacKay's update V ← Σ b̂²/γ for a matrix: the next root, A F, shape (q, q).
 
-    ``A = T^(-1/2) R^(1/2) T^(1/2)`` with ``R = T^(-1/2) (S/σ²) T^(-1/2)``, so that
-    ``M = T^(1/2) G T^(1/2)`` becomes ``R^(1/2) M R^(1/2)``. For one effect this is
-    ``g ← g S / (σ² T)``, which is Σ b̂²/γ. V stays positive semidefinite whatever the numbers,
+    ``A = τ^(-1/2) R^(1/2) τ^(1/2)`` with ``R = τ^(-1/2) (s/σ²) τ^(-1/2)``, so that
+    ``M = τ^(1/2) G τ^(1/2)`` becomes ``R^(1/2) M R^(1/2)``. For one effect this is
+    ``g ← g s / (σ² τ)``, which is Σ b̂²/γ. V stays positive semidefinite whatever the numbers,
     and does not depend on the basis of the effects. A fixed point has R F = F: if
     K = R^(1/2) and K M K = M, then K F = F O with O orthogonal, F'K F = F'F O is symmetric and
     positive, so that O = 1 by the uniqueness of the polar decomposition. That is
-    ``(T − S/σ²) G = 0``, also where V is singular. (The MM update of Zhou et al. 2019,
+    ``(τ − s/σ²) G = 0``, also where V is singular. (The MM update of Zhou et al. 2019,
     `majorised_root`, moves half as far, and once V is singular it cannot turn V's range.)
 
     References
@@ -26,7 +26,7 @@ def gamma_root(term: TermRound) -> np.ndarray:
     MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4(3): for one variance.
     """
     root, traces, squares = term.root, term.traces, term.squares
-    if term.learned:  # learned predictions tell of S within the range of V only
+    if term.learned:  # learned predictions determine s within the range of V only
         return _within_range(root, term.information, term.shown)
     if len(root) == 1:
         known = traces[0, 0] > 0.0

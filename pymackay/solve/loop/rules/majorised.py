@@ -11,7 +11,7 @@ from pymackay.solve.loop.terms import TermRound
 def majorised_root(term: TermRound) -> np.ndarray:
     """Return the next root of the MM update, (q, q), which never raises the criterion.
 
-    ``G⁺ T G⁺ = G (S/σ²) G``: in the metric of T, ``M⁺ = (M R M)^(1/2)``.
+    ``G⁺ τ G⁺ = G (s/σ²) G``: in the metric of τ, ``M⁺ = (M R M)^(1/2)``.
 
     References
     ----------

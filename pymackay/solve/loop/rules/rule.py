@@ -1,10 +1,10 @@
 """`Rule`: an update rule of MacKay's loop, from what a round shows to a term's next covariance.
 
 Every term's covariance matrix is held as ``V = σ² F F'`` with F of shape (q, q), any root: no
-rule can leave the covariance matrices. T and S stand for `Evaluation.traces` and
-`Evaluation.squares`: with G = F F', the effective number of effects is tr(G T), the
-predictions' sum of squares B̂'B̂ = G S G, and the criterion is stationary where
-(T − S/σ²) G = 0.
+rule can leave the covariance matrices. τ and s stand for `Evaluation.traces` and
+`Evaluation.squares`: with G = F F', the effective number of effects is tr(G τ), the
+predictions' sum of squares B̂'B̂ = G s G, and the criterion is stationary where
+(τ − s/σ²) G = 0.
 
 A file of this folder that has a tuple `RULES` adds its rules to those that
 `pymackay.solve.loop.rules.registry` knows.

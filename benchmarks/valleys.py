@@ -1,0 +1,97 @@
+"""Whether `lmer` ends in the lowest valley of the criterion, on random models of few rows.
+
+    python -m benchmarks.valleys [--models 2000] [--seed 0] [--starts 24]
+
+Every model has at most 40 rows, one or two grouping factors and one to three variances. Printed is
+each certified fit that a search from one of many random starts undercuts by more than 1e-6 with a
+certificate of its own; and how many fits were not certified, because the criterion falls without
+end or float64 runs out of digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+
+import pymackay as pm
+from pymackay.covariance.layout import lower_factor
+from pymackay.solve.search.start import noise_level
+from pymackay.solve.solver import Solver
+
+FORMULAS = (
+    "y ~ x + (1 | g)",
+    "y ~ 1 + (1 | g)",
+    "y ~ x + z + (1 | g)",
+    "y ~ 1 + (0 + x | g)",
+    "y ~ x + (x || g)",
+    "y ~ x + (x | g)",
+    "y ~ 1 + (1 | g) + (1 | h)",
+    "y ~ x + (x || g) + (1 | h)",
+)
+LOWER = 1e-6  # criterion units
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--starts", type=int, default=24)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    fitted = uncertified = undercut = 0
+    for number in range(arguments.models):
+        rng = np.random.default_rng([arguments.seed, number])
+        formula, reml, data = random_model(rng)
+        try:
+            fit = pm.lmer(formula, data, reml=reml)
+        except pm.PymackayError:
+            continue
+        fitted += 1
+        if not fit.convergence.converged:
+            uncertified += 1
+            continue
+        lowest = lowest_from_many_starts(fit.problem.solver, rng, arguments.starts)
+        if lowest < fit.criterion - LOWER:
+            undercut += 1
+            gap = fit.criterion - lowest
+            print(
+                f"model {number}: {formula}, reml={reml}, {len(data)} rows: {gap:.3g}", flush=True
+            )
+    print(f"{fitted} models: {undercut} undercut, {uncertified} not certified")
+
+
+def random_model(rng: np.random.Generator) -> tuple[str, bool, pd.DataFrame]:
+    """Return a formula, whether REML, and a table of 8 to 40 rows."""
+    formula, reml = FORMULAS[rng.integers(len(FORMULAS))], bool(rng.integers(2))
+    n = int(rng.integers(8, 41))
+    levels = int(rng.integers(2, max(3, n // 3)))
+    g, h = rng.integers(0, levels, n), rng.integers(0, 4, n)
+    x, z = rng.normal(size=(2, n)) * rng.choice([1.0, 1.0, 0.1]) + rng.choice([0.0, 0.0, 3.0])
+    sizes = rng.choice([0.0, 0.3, 1.0, 5.0], size=3)
+    heavy = rng.standard_t(2, size=n) if rng.integers(2) else rng.normal(size=n)
+    y = sizes[0] * rng.normal(size=levels)[g] + sizes[1] * rng.normal(size=levels)[g] * x
+    y += sizes[2] * rng.normal(size=4)[h] + heavy
+    table = {"y": y, "x": x, "z": z, "g": g.astype(str), "h": h.astype(str)}
+    return formula, reml, pd.DataFrame(table)
+
+
+def lowest_from_many_starts(solver: Solver, rng: np.random.Generator, starts: int) -> float:
+    """Return the lowest certified criterion that searches from random factors reach."""
+    lowest = np.inf
+    for _ in range(starts):
+        start = []
+        for term, layout in enumerate(solver.bases.layouts):
+            axes = np.linalg.qr(rng.normal(size=(layout.q, layout.q)))[0]
+            sizes = 10.0 ** rng.uniform(-1.5, 2.0, size=layout.q)
+            start.append(lower_factor(axes * sizes * np.sqrt(noise_level(solver.bases, term))))
+        end = solver.find_optimum(start, start_only=True)
+        if end.convergence.converged:
+            lowest = min(lowest, end.evaluation.criterion)
+    return lowest
+
+
+if __name__ == "__main__":
+    main()
