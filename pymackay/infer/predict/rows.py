@@ -11,10 +11,11 @@ import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.infer.estimable import Aliases
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
 from pymackay.model.design.frame import Evaluator, read_extra
-from pymackay.model.design.new_data import NewDesign, build_new
+from pymackay.model.design.new_data import NewDesign, build_new, build_term
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
@@ -87,9 +88,18 @@ def own_rows(model: Model, re_form: Any = None) -> Rows:
 
 
 def make_rows(
-    model: Model, newdata: Any, re_form: Any, *, allow_new_levels: bool, offset: Any
+    model: Model,
+    newdata: Any,
+    re_form: Any,
+    *,
+    allow_new_levels: bool,
+    offset: Any,
+    fixed: bool = True,
 ) -> Rows:
     """Make the rows of new data; columns of random terms that are not used are not needed.
+
+    Where the data do not determine the fixed part of a row, its X is nan, with a warning; `fixed`
+    False says that the fixed part is not used.
 
     Raises
     ------
@@ -105,8 +115,10 @@ def make_rows(
             "this fit does not know how to make the model's columns for new data; fit a data frame "
             "with pymackay.lmer"
         )
+    aliases = Aliases.of(model) if fixed else None
     part = replace(
         blueprint,
+        kept=blueprint.kept if aliases is None else np.arange(len(blueprint.fixed.assign)),
         bars=tuple(blueprint.bars[k] for k in used),
         random=tuple(blueprint.random[k] for k in used),
     )
@@ -115,7 +127,7 @@ def make_rows(
         _refuse_new_levels(new, model)
     return Rows(
         index=new.rows,
-        X=new.X,
+        X=new.X if aliases is None else _determined(new.X, new.rows, aliases),
         offset=new.offset,
         terms=used,
         columns=tuple(
@@ -124,6 +136,46 @@ def make_rows(
         ),
         codes=tuple(new.codes[model.terms[k].group] for k in used),
     )
+
+
+def _determined(full: np.ndarray, index: pd.Index, aliases: Aliases) -> np.ndarray:
+    """Return the kept columns of a full design, (m, p), nan in rows that are not estimable."""
+    X = full[:, aliases.kept]
+    flags = aliases.undetermined(X, full[:, aliases.dropped])
+    if flags.any():
+        aliases.warn("the mean of row(s)", index, flags, stacklevel=5)
+        X[flags.any(axis=1)] = np.nan
+    return X
+
+
+def left_out_variances(
+    fit: Fit, model: Model, newdata: Any, re_form: Any, rows: Rows
+) -> np.ndarray | float:
+    """Return the variance that the effects left out by `re_form` give each row, shape (m,).
+
+    For term t with columns z, of which c are chosen, it is ``z'V_t z`` of the columns that are not
+    chosen; for a level that the model does not have, where the chosen effects are not predicted
+    either, ``z'V_t z − z_c'V_t z_c``.
+    """
+    chosen = chosen_effects(model, re_form)
+    codes = dict(zip(rows.terms, rows.codes, strict=True))
+    variance: np.ndarray | float = 0.0
+    for k, (term, mask) in enumerate(zip(model.terms, chosen, strict=True)):
+        if mask.all():
+            continue
+        columns = term.columns if newdata is None else build_term(model.blueprint, k, newdata)
+        V = fit.varcorr[term.name].to_numpy()
+        own = _quadratic(columns * ~mask, V)
+        if k in codes:
+            new = codes[k] < 0
+            own[new] = _quadratic(columns[new], V) - _quadratic(columns[new] * mask, V)
+        variance = variance + own
+    return variance
+
+
+def _quadratic(columns: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """Return ``z'Vz`` of each row z of `columns`."""
+    return np.asarray(np.einsum("na,ab,nb->n", columns, V, columns))
 
 
 def _refuse_new_levels(new: NewDesign, model: Model) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
-from pymackay.infer.significance.precision import FTest, inverse_where_known
+from pymackay.infer.significance.precision import FTest, independent_rows, inverse_where_known
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -48,6 +48,7 @@ class Satterthwaite:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test along the principal axes of ``L V L'``, their degrees of freedom put together."""
+        L, difference = independent_rows(L, difference)
         values, vectors = np.linalg.eigh(L @ self.vcov @ L.T)
         kept = values > _RANK * values.max()
         axes = vectors[:, kept].T

@@ -129,6 +129,31 @@ def build_new(
     )
 
 
+def build_term(
+    blueprint: Blueprint, place: int, newdata: pd.DataFrame | Mapping[str, Any]
+) -> np.ndarray:
+    """Make the columns of one random term, (m, q), which do not need its grouping factor.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    place : int
+        Position of the term among `Blueprint.bars`.
+    newdata : pandas.DataFrame or mapping of str to array-like
+
+    Raises
+    ------
+    DataError
+        As `build_new`.
+    """
+    table = Table(newdata)
+    evaluator = Evaluator(
+        blueprint.specification.formula, table, dict(blueprint.memory), is_new=True
+    )
+    complete = np.ones(table.n, dtype=bool)
+    return _new_side(blueprint.random[place], blueprint.bars[place], evaluator, complete)
+
+
 def _new_side(
     side: SideBlueprint, bar: Bar | None, evaluator: Evaluator, complete: np.ndarray
 ) -> np.ndarray:
