@@ -12,11 +12,14 @@ from scipy import stats
 
 from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
+from pymackay.infer.estimable import Aliases
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.coefficients import t_columns
 from pymackay.infer.significance.ddf import Known, known
+from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
 
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
@@ -38,8 +41,8 @@ def contrast(
     L : mapping, pandas.Series, pandas.DataFrame, array-like of shape (p,) or (k, p), or sequence
         One linear function of the coefficients, or k of them as rows. By coefficient name in a
         mapping (``{"recipeB": 1, "recipeC": -1}``), a Series or a DataFrame's columns, names left
-        out being 0; a sequence of mappings or Series makes several rows. In arrays in the order of
-        ``fit.beta``.
+        out being 0; a sequence of mappings or Series makes several rows. Columns that were dropped
+        for rank may be named too. In arrays in the order of ``fit.beta``.
     ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
         As in `coefficients`.
     rhs : float or array-like of shape (k,)
@@ -55,12 +58,26 @@ def contrast(
     HeadedTable
         t tests: ``Estimate``, ``Std. Error``, ``df``, ``t value``, ``lower``, ``upper``,
         ``Pr(>|t|)``, one row for each function. F test: ``Sum Sq``, ``Mean Sq``, ``NumDF``,
-        ``DenDF``, ``F value``, ``Pr(>F)``, one row.
+        ``DenDF``, ``F value``, ``Pr(>F)``, one row. A function that the data do not determine, and
+        an F test that contains one, is nan.
 
     Raises
     ------
     PymackayError
         If `L` or `rhs` does not fit the coefficients, or `rhs` contradicts itself.
+
+    Warns
+    -----
+    PymackayWarning
+        When the data do not determine a function, because columns of the fixed part were dropped.
+
+    Notes
+    -----
+    Satterthwaite's degrees of freedom of an F test are put together from those of single functions,
+    which must be chosen. They are chosen from orthonormal rows that span those of `L`, so that the
+    test does not depend on how its hypothesis is written: ``A @ L`` gives the same numbers for any
+    invertible A. lmerTest's ``contest`` takes the rows as they are, and gives other degrees of
+    freedom when one row is multiplied by 100; on orthonormal rows the two agree.
 
     References
     ----------
@@ -79,15 +96,18 @@ def contrast(
     """
     check_fit(fit, "contrast")
     level = probability("level", level, 0.95)
-    hypothesis = _hypothesis(L, rhs, fit.beta.index)
+    hypothesis = _hypothesis(L, rhs, fit)
+    unknown = _not_estimable(fit, hypothesis)
     found = known(fit, ddf)
     columns: Mapping[str, Sequence[float] | np.ndarray]
     if joint and len(hypothesis.L) > 1:
-        columns = f_columns(found, hypothesis.L, hypothesis.rhs)
+        columns = {name: [np.nan] for name in F_COLUMNS}
+        if not unknown.any():
+            columns = f_columns(found, *independent_rows(hypothesis.L, hypothesis.rhs))
         heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"
         index = None
     else:
-        columns = _t_tests(found, hypothesis, level)
+        columns = _t_tests(found, hypothesis, level, unknown)
         heading, index = "Linear functions of the coefficients", hypothesis.names
     if found.method == "none":
         gone = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)")
@@ -115,11 +135,22 @@ def f_columns(found: Known, L: np.ndarray, rhs: np.ndarray | float = 0.0) -> dic
     return {name: [value] for name, value in zip(F_COLUMNS, values, strict=True)}
 
 
-def _t_tests(found: Known, hypothesis: _Hypothesis, level: float) -> dict[str, np.ndarray]:
+def _t_tests(
+    found: Known, hypothesis: _Hypothesis, level: float, unknown: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the columns of the t tests, each (k,); nan where `unknown`, (k,), says so."""
     L = hypothesis.L
-    std_error = np.sqrt(np.einsum("ka,ab,kb->k", L, found.precision.vcov, L))
-    df = np.array([found.precision.t_df(row) for row in L])
-    columns = t_columns(L @ found.fit.beta.to_numpy(), std_error, df, hypothesis.rhs)
+    std_error = np.where(
+        unknown, np.nan, np.sqrt(np.einsum("ka,ab,kb->k", L, found.precision.vcov, L))
+    )
+    df = np.array(
+        [
+            np.nan if not_estimable else found.precision.t_df(row)
+            for row, not_estimable in zip(L, unknown, strict=True)
+        ]
+    )
+    estimate = np.where(unknown, np.nan, L @ found.fit.beta.to_numpy())
+    columns = t_columns(estimate, std_error, df, hypothesis.rhs)
     p = columns.pop("Pr(>|t|)")
     reach = stats.t.ppf(0.5 + 0.5 * level, df) * std_error
     columns["lower"] = columns["Estimate"] - reach
@@ -129,14 +160,31 @@ def _t_tests(found: Known, hypothesis: _Hypothesis, level: float) -> dict[str, n
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
-    """``L beta = rhs``: L (k, p), rhs (k,), and what the rows are called."""
+    """``L beta = rhs``: L (k, p), rhs (k,), and what the rows are called.
+
+    `dropped`, (k, d), has the weights of the columns that were dropped.
+    """
 
     L: np.ndarray
     rhs: np.ndarray
     names: list[str]
+    dropped: np.ndarray
 
 
-def _hypothesis(given: Any, rhs: Any, coefficients: pd.Index) -> _Hypothesis:
+def _not_estimable(fit: Fit, hypothesis: _Hypothesis) -> np.ndarray:
+    """Say which functions the data do not determine, shape (k,), and warn of them."""
+    model = fit.problem.model if isinstance(fit.problem, Problem) else None
+    aliases = None if model is None else Aliases.of(model)
+    if aliases is None:
+        return hypothesis.dropped.any(axis=1)
+    flags = aliases.undetermined(hypothesis.L, hypothesis.dropped)
+    if flags.any():
+        aliases.warn("the function(s)", hypothesis.names, flags, stacklevel=3)
+    return flags.any(axis=1)
+
+
+def _hypothesis(given: Any, rhs: Any, fit: Fit) -> _Hypothesis:
+    p, coefficients = len(fit.beta), fit.beta.index.append(pd.Index(fit.dropped, dtype=object))
     if isinstance(given, pd.DataFrame):
         rows = [_by_name(row, coefficients) for _, row in given.iterrows()]
         L, names = np.array(rows), [str(name) for name in given.index]
@@ -145,14 +193,16 @@ def _hypothesis(given: Any, rhs: Any, coefficients: pd.Index) -> _Hypothesis:
     elif isinstance(given, Sequence) and any(isinstance(r, Mapping | pd.Series) for r in given):
         L, names = np.array([_by_name(row, coefficients) for row in given]), []
     else:
-        L, names = _by_position(given, coefficients), []
+        L, names = _by_position(given, fit.beta.index), []
+        L = np.hstack([L, np.zeros((len(L), len(fit.dropped)))])
     if not L.any(axis=1).all():
         raise ArgumentError(
             f"L: row {int(np.argmin(L.any(axis=1))) + 1} is zero, so that it says nothing about "
             f"the coefficients; leave it out."
         )
     values = _right_side(rhs, L)
-    return _Hypothesis(L, values, names or [_describe(row, coefficients) for row in L])
+    names = names or [_describe(row, coefficients) for row in L]
+    return _Hypothesis(L[:, :p], values, names, L[:, p:])
 
 
 def _by_name(row: Any, coefficients: pd.Index) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pymackay.errors import PymackayError
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Term, Terms
+from pymackay.infer.estimable import Aliases
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.columns.column import Column, Factor, Numeric
 from pymackay.model.columns.contrasts import make_contrasts
@@ -49,6 +50,35 @@ def hypotheses(model: Model, kind: int) -> dict[str, np.ndarray]:
     if kind == 2:
         return _type_two(model, terms, blueprint)
     return _type_three(model, terms, blueprint)
+
+
+def untestable(
+    model: Model, kind: int, tests: Mapping[str, np.ndarray], aliases: Aliases
+) -> np.ndarray:
+    """Say which hypotheses of `hypotheses` the data do not determine, shape (terms, d).
+
+    A term is tested against the model without it and those that contain it. Where a dropped column
+    of another term depends on its columns, what is left depends on which column was dropped.
+    Sequential tests compare models that do not depend on it.
+
+    Parameters
+    ----------
+    model : Model
+    kind : {1, 2, 3}
+    tests : mapping of str to numpy.ndarray, each (k, p)
+        As `hypotheses` returns them.
+    aliases : Aliases
+        Of `model`.
+    """
+    blueprint = model.blueprint
+    terms = _Terms(blueprint, model.columns)
+    dropped = np.array(blueprint.fixed.assign)[aliases.dropped]
+    flags = np.zeros((len(tests), len(dropped)), dtype=bool)
+    if kind != 1:
+        for k, (label, L) in enumerate(tests.items()):
+            inside = [terms.labels.index(t) + 1 for t in (label, *terms.containing(label))]
+            flags[k] = aliases.undetermined(L).any(axis=0) & ~np.isin(dropped, inside)
+    return flags
 
 
 class _Terms:

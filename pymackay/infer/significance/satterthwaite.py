@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
-from pymackay.infer.significance.precision import FTest, independent_rows, inverse_where_known
+from pymackay.infer.significance.precision import FTest, inverse_where_known
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -47,8 +47,12 @@ class Satterthwaite:
         return 2.0 * variance**2 / spread if spread > 0.0 else float("inf")
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
-        """Test along the principal axes of ``L V L'``, their degrees of freedom put together."""
-        L, difference = independent_rows(L, difference)
+        """Test along the principal axes of ``L V L'``, their degrees of freedom put together.
+
+        The axes, and with them the denominator degrees of freedom, depend on how L is written:
+        rows of other lengths or angles that state the same hypothesis have other axes. lmerTest's
+        tables of terms take the rows as they are. `contrast` takes orthonormal rows.
+        """
         values, vectors = np.linalg.eigh(L @ self.vcov @ L.T)
         kept = values > _RANK * values.max()
         axes = vectors[:, kept].T
