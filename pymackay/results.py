@@ -193,6 +193,7 @@ class Fit:
     anova = LateMethod("pymackay.infer.significance.anova", "anova")
     augment = LateMethod("pymackay.infer.predict.augment", "augment")
     bootstrap = LateMethod("pymackay.infer.intervals.bootstrap", "bootstrap")
+    coef = LateMethod("pymackay.infer.predict.coef", "coef")
     coefficients = LateMethod("pymackay.infer.significance.coefficients", "coefficients")
     condvar_error = LateMethod("pymackay.infer.predict.condvar_error", "condvar_error")
     confint = LateMethod("pymackay.infer.intervals.confint", "confint")

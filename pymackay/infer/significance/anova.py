@@ -35,7 +35,8 @@ def anova(
     ----------
     fit : Fit
     *others : Fit
-        Fits of other models to the same response; with any, the models are compared.
+        Fits of other models to the same rows; with any, the models are compared. Each must be a
+        special case of the next larger one.
     type : {3, 2, 1, "III", "II", "I"}
         Of one fit's tests: marginal; each term after those that do not contain it; sequential.
     ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
@@ -59,8 +60,8 @@ def anova(
     Raises
     ------
     PymackayError
-        If an argument is not known, the fits are of different data, or a fit that must be
-        refitted, or whose terms are tested, does not hold its model.
+        If an argument is not known, the fits are of different data or not nested, or a fit that
+        must be refitted, or whose terms are tested, does not hold its model.
 
     Warns
     -----

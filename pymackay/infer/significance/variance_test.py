@@ -9,7 +9,7 @@ from scipy import stats
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.refit import refit_by
-from pymackay.infer.significance.likelihood_ratio import check_same_data
+from pymackay.infer.significance.comparable import check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
