@@ -124,7 +124,7 @@ def make_rows(
     )
     new = build_new(part, newdata, offset=offset)
     if not allow_new_levels:
-        _refuse_new_levels(new, model)
+        refuse_new_levels(new, model)
     return Rows(
         index=new.rows,
         X=new.X if aliases is None else _determined(new.X, new.rows, aliases),
@@ -178,7 +178,13 @@ def _quadratic(columns: np.ndarray, V: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("na,ab,nb->n", columns, V, columns))
 
 
-def _refuse_new_levels(new: NewDesign, model: Model) -> None:
+def refuse_new_levels(new: NewDesign, model: Model) -> None:
+    """Refuse rows whose level of a grouping factor is missing or unknown to the model.
+
+    Raises
+    ------
+    DataError
+    """
     cure = (
         "pass allow_new_levels=True to predict at the population's mean there, or leave the term "
         "out with re_form"
