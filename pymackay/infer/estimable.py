@@ -53,11 +53,11 @@ class Aliases:
             return None
         full = blueprint.fixed.matrix(model.columns, len(model.y)).values
         dropped = np.setdiff1d(np.arange(full.shape[1]), blueprint.kept)
-        X, lost = full[:, blueprint.kept], full[:, dropped]
+        X, X_dropped = full[:, blueprint.kept], full[:, dropped]
         basis = fixed_basis(X)
-        A = basis.from_basis(basis.Q.T @ lost)
+        A = basis.from_basis(basis.Q.T @ X_dropped)
         part = np.abs(A) * np.linalg.norm(X, axis=0)[:, None]
-        A[part <= _ZERO * np.linalg.norm(lost, axis=0)] = 0.0
+        A[part <= _ZERO * np.linalg.norm(X_dropped, axis=0)] = 0.0
         return cls(blueprint.kept, dropped, model.dropped, A)
 
     def undetermined(self, kept: np.ndarray, dropped: np.ndarray | None = None) -> np.ndarray:
@@ -71,9 +71,9 @@ class Aliases:
             l_d of each; zeros by default.
         """
         expected = kept @ self.A
-        given = np.zeros_like(expected) if dropped is None else dropped
-        sizes = np.abs(kept) @ np.abs(self.A) + np.abs(given)
-        return np.asarray(np.abs(given - expected) > _DEPARTURE * sizes)
+        actual = np.zeros_like(expected) if dropped is None else dropped
+        sizes = np.abs(kept) @ np.abs(self.A) + np.abs(actual)
+        return np.asarray(np.abs(actual - expected) > _DEPARTURE * sizes)
 
     def warn(self, what: str, names: Sequence[object], flags: np.ndarray, stacklevel: int) -> None:
         """Warn that functions are not estimable.

@@ -13,7 +13,7 @@ import pymackay as pm
 from pymackay.infer.intervals.deviance import Deviance
 from pymackay.infer.significance.chain import bend, jacobian
 from pymackay.infer.significance.contrast import f_columns
-from pymackay.infer.significance.ddf import known
+from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import factors_from_theta
@@ -55,7 +55,7 @@ def test_contrasts_are_those_of_lmerTest(data: str, name: str, criterion: str) -
         one = pm.contrast(fit, L[0], rhs=1.5, ddf=method)
         assert_tables_agree(one, read_table(theirs["contest_rhs"]), rtol)
         if len(L) > 1:  # contest takes the rows as they are, as the tables of terms do
-            both = pd.DataFrame(f_columns(known(fit, method), L))
+            both = pd.DataFrame(f_columns(fixed_effects(fit, method), L))
             assert_tables_agree(both, read_table(theirs["contest"]), rtol)
 
 
@@ -129,7 +129,9 @@ def test_an_f_test_does_not_depend_on_how_its_hypothesis_is_written(method: str)
     thrice = np.vstack([rows, rows.sum(axis=0)])
     other = pm.contrast(fit, thrice, ddf=method, rhs=[1.0, 2.0, 3.0])
     np.testing.assert_allclose(other, wanted, rtol=tol("oracle"))
-    as_they_are = pd.DataFrame(f_columns(known(fit, method), rows))  # lmerTest's: orthonormal here
+    as_they_are = pd.DataFrame(
+        f_columns(fixed_effects(fit, method), rows)
+    )  # lmerTest's: orthonormal here
     plain = pm.contrast(fit, rows, ddf=method)
     np.testing.assert_allclose(plain, as_they_are, rtol=tol("oracle"))
 

@@ -85,8 +85,8 @@ class JointCovariance:
         ]
         rest = np.hstack([*designs, fixed])
         rest = rest - sparse_design(carried, place, len(levels)) @ self._lead_products(levels)
-        own = np.einsum("nq,nq->n", carried, lead)
-        return own + np.einsum("nm,nm->n", rest @ self.Q, rest)
+        of_lead = np.einsum("nq,nq->n", carried, lead)
+        return of_lead + np.einsum("nm,nm->n", rest @ self.Q, rest)
 
     def _lead_products(self, levels: np.ndarray) -> np.ndarray:
         """Return C of these levels of the leading block, shape (levels q, m)."""

@@ -46,8 +46,8 @@ def predict(
     fit : Fit
         Made by this package.
     newdata : pandas.DataFrame or mapping of str to array-like, optional
-        The rows; by default those the model was fitted to. The response is not needed. What
-        ``poly``, ``scale``, ``ns``, ``bs`` and the like found in the model's data is kept.
+        The rows; by default those the model was fitted to. The response is not needed. ``poly``,
+        ``scale``, ``ns``, ``bs`` and the like use the constants of the model's own data.
     re_form : None, False, NA or str
         The random effects to include. None (default): all. ``"~0"``, False or NA: none, the
         population's mean. A formula such as ``"~ (1 | g)"``: those it names.

@@ -165,11 +165,11 @@ def left_out_variances(
             continue
         columns = term.columns if newdata is None else build_term(model.blueprint, k, newdata)
         V = fit.varcorr[term.name].to_numpy()
-        own = _quadratic(columns * ~mask, V)
+        of_term = _quadratic(columns * ~mask, V)
         if k in codes:
             new = codes[k] < 0
-            own[new] = _quadratic(columns[new], V) - _quadratic(columns[new] * mask, V)
-        variance = variance + own
+            of_term[new] = _quadratic(columns[new], V) - _quadratic(columns[new] * mask, V)
+        variance = variance + of_term
     return variance
 
 
@@ -193,7 +193,7 @@ def refuse_new_levels(new: NewDesign, model: Model) -> None:
         known = model.factors[name].levels
         raise DataError(
             f"newdata have levels of '{name}' that the model was not fitted to: "
-            f"{_some(levels)}; it knows {_some(known)}; {cure}"
+            f"{_shown(levels)}; it knows {_shown(known)}; {cure}"
         )
     for name, codes in new.codes.items():
         if (codes < 0).any():
@@ -203,7 +203,7 @@ def refuse_new_levels(new: NewDesign, model: Model) -> None:
             )
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _shown(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 

@@ -11,7 +11,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
-from pymackay.infer.significance.ddf import Known, known
+from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.hypotheses import hypotheses, untestable
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
@@ -90,9 +90,9 @@ def anova(
     if kind is None:
         raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
     model = problem_of(fit, "the tests of terms").model
-    found = known(fit, ddf)
+    effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, kind)
-    rows = {label: _row(found, L) for label, L in tests.items()}
+    rows = {label: _row(effects, L) for label, L in tests.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(F_COLUMNS))
     aliases = Aliases.of(model)
     if aliases is not None:
@@ -100,13 +100,13 @@ def anova(
         if flags.any():
             aliases.warn("the test(s) of", list(tests), flags, stacklevel=2)
             table[flags.any(axis=1)] = np.nan
-    if found.method == "none":
+    if effects.method == "none":
         table = table.drop(columns=["DenDF", "Pr(>F)"])
-    heading = f"Type {_ROMAN[kind]} analysis of variance{found.by}"
-    return HeadedTable(table, heading=heading, messages=found.messages)
+    heading = f"Type {_ROMAN[kind]} analysis of variance{effects.heading}"
+    return HeadedTable(table, heading=heading, messages=effects.messages)
 
 
-def _row(found: Known, L: np.ndarray) -> list[float]:
+def _row(effects: FixedEffects, L: np.ndarray) -> list[float]:
     if not len(L):
         return [float("nan")] * len(F_COLUMNS)
-    return [values[0] for values in f_columns(found, L).values()]
+    return [values[0] for values in f_columns(effects, L).values()]

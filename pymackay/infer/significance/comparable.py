@@ -39,7 +39,7 @@ def check_same_data(first: Fit, second: Fit) -> None:
         return
     if not np.abs(one - other).max() <= _SAME * np.abs(one).max():
         raise _different("responses", first, second)
-    if not _equal(_or(first.model.weights, 1.0), _or(second.model.weights, 1.0)):
+    if not _equal(_filled(first.model.weights, 1.0), _filled(second.model.weights, 1.0)):
         raise _different("prior weights", first, second)
 
 
@@ -54,7 +54,7 @@ def _response(fit: Fit) -> np.ndarray:
     return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
 
 
-def _or(values: np.ndarray | None, default: float) -> np.ndarray:
+def _filled(values: np.ndarray | None, default: float) -> np.ndarray:
     return np.asarray(default if values is None else values)
 
 
@@ -81,8 +81,8 @@ def _check_same_sums(first: Fit, second: Fit) -> None:
         )
     bases = [problem.solver.bases for problem in problems]
     shared = [name for name in first.beta.index if name in second.beta.index]
-    sums = [_sums(own, shared) for own in bases]
-    counts = [_level_sums(own) for own in bases]
+    sums = [_sums(one, shared) for one in bases]
+    counts = [_level_sums(one) for one in bases]
     both = counts[0].keys() & counts[1].keys()
     differ = [what for what in sums[0] if not _near(*sums[0][what], sums[1][what][0])]
     differ += [f"levels of {key[0]}" for key in both if not _near_levels(*(c[key] for c in counts))]
@@ -182,7 +182,7 @@ def check_nested(small: Fit, large: Fit) -> None:
 
 def _fixed_inside(small: Model, large: Model) -> bool:
     """Whether X of `small`, and the difference of the offsets, lie in the space of X of `large`."""
-    shift = _or(small.offset, 0.0) - _or(large.offset, 0.0) + np.zeros(len(small.y))
+    shift = _filled(small.offset, 0.0) - _filled(large.offset, 0.0) + np.zeros(len(small.y))
     return _spanned(np.column_stack([small.X, shift]), large.X)
 
 
@@ -206,11 +206,11 @@ def _term_inside(small: Model, term: RandomTerm, large: Model, other: RandomTerm
     With the same levels its columns must be combinations of the other's. With finer levels, as of
     ``(1 | g:f)`` beside ``(f | g)``, it is taken for one where the other has several effects.
     """
-    own, wider = small.factors[term.group], large.factors[other.group]
-    pairs = len(np.unique(own.codes.astype(np.int64) * len(wider.levels) + wider.codes))
-    if pairs != len(own.levels):
+    finer, coarser = small.factors[term.group], large.factors[other.group]
+    pairs = len(np.unique(finer.codes.astype(np.int64) * len(coarser.levels) + coarser.codes))
+    if pairs != len(finer.levels):
         return False
-    if pairs != len(wider.levels):
+    if pairs != len(coarser.levels):
         return len(other.effects) > 1
     kept = independent_columns(other.columns)
     return _spanned(term.columns, other.columns[:, kept])

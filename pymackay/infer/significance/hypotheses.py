@@ -95,8 +95,8 @@ class _Terms:
         A variable counts where its contrasts enter, and a matrix such as ``poly(x, 2)`` counts as
         a factor, as in lmerTest.
         """
-        own = self._variables(label)
-        return [other for other in self.labels if self._inside(own, self._variables(other))]
+        variables = self._variables(label)
+        return [other for other in self.labels if self._inside(variables, self._variables(other))]
 
     def _variables(self, label: str) -> frozenset[int]:
         term = self.terms.terms[self.labels.index(label)]
@@ -133,22 +133,22 @@ def _sequential(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
 
 def _type_two(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, np.ndarray]:
     """Put a term and those that contain it last; a term that nothing contains is marginal."""
-    found, p = {}, model.X.shape[1]
+    tests, p = {}, model.X.shape[1]
     for label in terms.labels:
-        own = _rows_of(terms.labels, blueprint.assign, label)
+        places = _rows_of(terms.labels, blueprint.assign, label)
         containing = terms.containing(label)
         if not containing:
-            found[label] = np.eye(p)[own]
+            tests[label] = np.eye(p)[places]
             continue
         last = np.concatenate(
-            [own, *(_rows_of(terms.labels, blueprint.assign, other) for other in containing)]
+            [places, *(_rows_of(terms.labels, blueprint.assign, other) for other in containing)]
         )
         order = np.concatenate([np.setdiff1d(np.arange(p), last), last])
-        L = np.empty((len(own), p))
-        place = p - len(last)
-        L[:, order] = _unit_upper(model.X[:, order])[place : place + len(own)]
-        found[label] = L
-    return found
+        L = np.empty((len(places), p))
+        start = p - len(last)
+        L[:, order] = _unit_upper(model.X[:, order])[start : start + len(places)]
+        tests[label] = L
+    return tests
 
 
 def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, np.ndarray]:
@@ -163,18 +163,18 @@ def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
     for label in by_order:
         containing = terms.containing(label)
         if containing:
-            own = _rows_of(terms.labels, assign, label)
+            places = _rows_of(terms.labels, assign, label)
             others = np.concatenate(
                 [_rows_of(terms.labels, assign, other) for other in containing]
             ).astype(int)
-            fitted = L[:, others] @ np.linalg.lstsq(L[:, others], L[:, own], rcond=1e-10)[0]
-            L[:, own] = _rounded(L[:, own] - fitted)
+            fitted = L[:, others] @ np.linalg.lstsq(L[:, others], L[:, places], rcond=1e-10)[0]
+            L[:, places] = _rounded(L[:, places] - fitted)
     back = np.eye(len(names)) if X is model.X else _rounded(_solve(X, model.X))
-    found = {}
+    tests = {}
     for label in terms.labels:
-        own = L[kept][:, _rows_of(terms.labels, assign, label)].T
-        found[label] = own[np.abs(own).sum(axis=1) > _ZERO] @ back
-    return found
+        rows_of_term = L[kept][:, _rows_of(terms.labels, assign, label)].T
+        tests[label] = rows_of_term[np.abs(rows_of_term).sum(axis=1) > _ZERO] @ back
+    return tests
 
 
 def _order(terms: _Terms, label: str) -> int:

@@ -31,9 +31,9 @@ def likelihood_ratio(
     for fit in fits[1:]:
         check_fit(fit, "anova")
         check_same_data(fits[0], fit)
-    called = _names(names, fits)
+    labels = _names(names, fits)
     messages = tuple(
-        f"{name}: {ML_MESSAGE}" for name, fit in zip(called, fits, strict=True) if fit.reml
+        f"{name}: {ML_MESSAGE}" for name, fit in zip(labels, fits, strict=True) if fit.reml
     )
     if refit:
         fits = [refit_by(fit, reml=False) if fit.reml else fit for fit in fits]
@@ -43,8 +43,8 @@ def likelihood_ratio(
     for small, large in pairwise(order):
         check_nested(fits[small], fits[large])
     heading = "Models, each against the one above it:"
-    heading += "".join(f"\n{called[k]}: {fits[k].formula}" for k in order)
-    table = pd.DataFrame(_columns([fits[k] for k in order]), index=[called[k] for k in order])
+    heading += "".join(f"\n{labels[k]}: {fits[k].formula}" for k in order)
+    table = pd.DataFrame(_columns([fits[k] for k in order]), index=[labels[k] for k in order])
     return HeadedTable(table, heading=heading, messages=messages)
 
 
@@ -84,9 +84,9 @@ def _check_one_criterion(fits: Sequence[Fit]) -> tuple[str, ...]:
 def _names(names: Sequence[str] | None, fits: Sequence[Fit]) -> list[str]:
     if names is None:
         return [f"fit{k + 1}" for k in range(len(fits))]
-    called = [names] if isinstance(names, str) else [str(name) for name in names]
-    if len(called) != len(fits) or len(set(called)) != len(called):
+    labels = [names] if isinstance(names, str) else [str(name) for name in names]
+    if len(labels) != len(fits) or len(set(labels)) != len(labels):
         raise ArgumentError(
-            f"names must be {len(fits)} different names, one for each fit, but they are {called}."
+            f"names must be {len(fits)} different names, one for each fit, but they are {labels}."
         )
-    return called
+    return labels

@@ -103,24 +103,24 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
     relative = sigma / gram.y_scale
     chained = _theta_jacobian(gram, theta)
     curvature = _curvature(gram, chained, local, relative, gram.n - gram.p * reml)
-    inverse, lost = inverse_where_known(curvature)
+    inverse, n_omitted = inverse_where_known(curvature)
     root = np.linalg.inv(gram.basis.R)
     by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
     by_sigma = 2.0 / relative * local.precision_inverse
-    turned = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
-    messages = () if not lost else (_flat_message(lost),)
+    slopes = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
+    messages = () if not n_omitted else (_flat_message(n_omitted),)
     return Satterthwaite(
         vcov=sigma**2 * (root @ local.precision_inverse @ root.T),
-        slopes=sigma**2 * turned,
+        slopes=sigma**2 * slopes,
         parameter_vcov=2.0 * inverse,
         messages=messages,
     )
 
 
-def _flat_message(lost: int) -> str:
+def _flat_message(n_omitted: int) -> str:
     return (
-        f"the curvature of the deviance is not positive in {lost} direction(s) of the covariance "
-        f"parameters, which Satterthwaite's method leaves out"
+        f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
+        f"covariance parameters, which Satterthwaite's method leaves out"
     )
 
 
