@@ -209,6 +209,13 @@ def test_models_that_are_not_nested_are_refused(small: str, large: str, part: st
         pm.anova(*fits)
 
 
+def test_a_variance_is_not_tested_against_another_offset() -> None:
+    sleep = pm.load_data("sleepstudy").assign(z=np.arange(180.0) % 7)
+    small = pm.lmer("Reaction ~ offset(z) + Days + (1 | Subject)", sleep)
+    with pytest.raises(pm.ArgumentError, match="not nested: the fixed part"):
+        pm.variance_test(pm.lmer(SLEEP, sleep), small)
+
+
 def test_nested_models_are_compared_whatever_their_columns_are_called() -> None:
     machines, sleep = pm.load_data("Machines"), pm.load_data("sleepstudy")
     for small, large, data, df in (

@@ -9,7 +9,7 @@ from scipy import stats
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.refit import refit_by
-from pymackay.infer.significance.comparable import check_same_data
+from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
@@ -114,6 +114,7 @@ def _without_by_fit(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
             "left out, or one effect of a term. The random terms are "
             f"{_terms_text(fit)} and {_terms_text(reduced)}. Test one effect after the other."
         )
+    check_nested(reduced, fit)
     if fit.reml != reduced.reml:
         reduced = refit_by(reduced, reml=fit.reml)
     return unmatched[0], reduced.criterion
