@@ -137,7 +137,8 @@ class Fit:
     varcorr : dict of str to pandas.DataFrame, each (q, q)
         Term name to the covariance matrix of its effects, absolute scale (sigma² Λ Λᵀ).
     ranef : dict of str to pandas.DataFrame, each (levels, q)
-        Grouping factor to predicted random effects; terms of one group joined.
+        Grouping factor to predicted random effects; terms of one group joined. The levels have R's
+        names, which are text whatever the data hold: `effects_of` looks up the rows of a table.
     condvar : dict of str to numpy.ndarray, each (levels, q, q)
         Var(b | y, beta): what ``ranef(condVar=TRUE)`` gives in R. Absolute scale.
     pev : dict of str to numpy.ndarray, each (levels, q, q)
@@ -193,10 +194,12 @@ class Fit:
     anova = LateMethod("pymackay.infer.significance.anova", "anova")
     augment = LateMethod("pymackay.infer.predict.augment", "augment")
     bootstrap = LateMethod("pymackay.infer.intervals.bootstrap", "bootstrap")
+    coef = LateMethod("pymackay.infer.predict.coef", "coef")
     coefficients = LateMethod("pymackay.infer.significance.coefficients", "coefficients")
     condvar_error = LateMethod("pymackay.infer.predict.condvar_error", "condvar_error")
     confint = LateMethod("pymackay.infer.intervals.confint", "confint")
     contrast = LateMethod("pymackay.infer.significance.contrast", "contrast")
+    effects_of = LateMethod("pymackay.infer.predict.effects_of", "effects_of")
     glance = LateMethod("pymackay.infer.tables.tidy", "glance")
     power = LateMethod("pymackay.infer.intervals.power", "power")
     predict = LateMethod("pymackay.infer.predict.predict", "predict")

@@ -14,7 +14,7 @@ from pymackay.infer.problem import exact_solver, model_of, problem_of
 from pymackay.model.columns.column import Numeric
 from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, fit_problem
+from pymackay.solve.assemble import Problem, fit_problem, without_rows
 
 ML_MESSAGE = "refitted by ML (instead of REML)"
 REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
@@ -104,6 +104,8 @@ def refit_by(fit: Fit, *, reml: bool) -> Fit:
     given = problem_of(fit, f"a refit by {name}")
     solver = exact_solver(given, f"a refit by {name}").by(reml=reml)
     again = fit_problem(Problem(given.model, solver))
+    if not len(given.model.y):
+        again = without_rows(again, fit.n_obs)
     if not again.convergence.converged:
         warnings.warn(
             f"the {name} optimum of {fit.formula!r} is not certified: "

@@ -1,4 +1,4 @@
-"""`shaken`: what a fit's numbers become when the sums that they rest on round another way."""
+"""`shaken`: how rounding of the cross-products changes the numbers of a fit."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
 
 _DRAWS = 3
-_MOST = 2000  # columns beside the leading block's, of which a dense matrix is made
+_MOST = 2000  # columns beside those of the leading block; with more, nothing is computed
 
 
 def shaken(fit: Fit) -> Iterator[Fit]:
-    """Yield what its problem gives at a fit's theta, as it is and with changed cross-products.
+    """Yield fits of the same problem at the same theta, with perturbed cross-products.
 
-    A sum of n products is good to about √n roundings: every one is changed by a random share of
-    its own, and all else is computed anew, three times. An ill-conditioned model magnifies that,
-    in any engine that eliminates the random effects.
+    The first is computed from the cross-products as they are. For three more, each cross-product is
+    multiplied by ``1 + eps √n u`` with its own random u in (−1, 1), which is about the rounding
+    error of a sum of n products. An ill-conditioned model magnifies these errors, in any engine
+    that eliminates the random effects.
 
     Parameters
     ----------
     fit : Fit
-        Made by this package's exact solver, of moderate size; of others nothing is yielded.
+        Made by this package. Nothing is yielded for fits of other engines, of the iterative solver,
+        or of large models.
 
     Raises
     ------
     PymackayError
-        If no digits are left.
+        If float64 has no digits for the perturbed problem.
     """
     solver = None if fit.problem is None else fit.problem.solver.exact(0)
     if solver is None or len(solver.sums.D) > _MOST:
@@ -45,26 +47,30 @@ def shaken(fit: Fit) -> Iterator[Fit]:
 
 
 def _shaken_gram(gram: Gram, rng: np.random.Generator) -> Gram:
-    """Change the cross-products of the user's own columns, which other engines compute with."""
+    """Return sums of which the cross-products of the user's columns are perturbed.
+
+    A, (J, q, q), C, (J, q, m + 1), and D, (m + 1, m + 1), are transformed to the user's units,
+    perturbed, and transformed back.
+    """
     size = np.finfo(np.float64).eps * np.sqrt(gram.n)
 
-    def moved(values: np.ndarray) -> np.ndarray:
+    def perturbed(values: np.ndarray) -> np.ndarray:
         return values * (1.0 + size * rng.uniform(-1.0, 1.0, values.shape))
 
     C = gram.C if isinstance(gram.C, np.ndarray) else gram.C.toarray()
     C = C.reshape(len(gram.A), -1, len(gram.D))
     lead, rest = gram.joined(gram.blocks[0], gram.transforms), _rest_from_users(gram)
-    own, others = np.linalg.inv(lead), np.linalg.inv(rest)
-    A = lead.T @ _symmetric(moved(own.T @ gram.A @ own)) @ lead
-    D = rest.T @ _symmetric(moved(others.T @ gram.D @ others)) @ rest
-    C = lead.T @ moved(own.T @ C @ others) @ rest
+    from_lead, from_rest = np.linalg.inv(lead), np.linalg.inv(rest)
+    A = lead.T @ _symmetric(perturbed(from_lead.T @ gram.A @ from_lead)) @ lead
+    D = rest.T @ _symmetric(perturbed(from_rest.T @ gram.D @ from_rest)) @ rest
+    C = lead.T @ perturbed(from_lead.T @ C @ from_rest) @ rest
     if isinstance(gram.C, np.ndarray):
         return replace(gram, A=A, C=C, D=D)
     return replace(gram, A=A, C=sp.csr_matrix(C.reshape(-1, len(gram.D))), D=D)
 
 
 def _rest_from_users(gram: Gram) -> np.ndarray:
-    """Return what takes all other columns from the user's units; the response stays as it is."""
+    """Return the matrix, (m + 1, m + 1), from the user's units to the bases; 1 for the response."""
     blocks = [
         np.kron(np.eye(block.n_levels), gram.joined(block, gram.transforms))
         for block in gram.blocks[1:]
@@ -73,5 +79,5 @@ def _rest_from_users(gram: Gram) -> np.ndarray:
 
 
 def _symmetric(matrices: np.ndarray) -> np.ndarray:
-    """Copy what stands under the diagonal to above it."""
+    """Return symmetric matrices with the lower triangles of `matrices`, (..., k, k)."""
     return np.tril(matrices) + np.swapaxes(np.tril(matrices, -1), -1, -2)

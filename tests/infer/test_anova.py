@@ -94,10 +94,13 @@ def test_sequential_hypotheses_are_the_columns_in_turn() -> None:
 def test_a_term_without_columns_has_no_test() -> None:
     sleep = pm.load_data("sleepstudy").assign(twice=lambda d: 2.0 * d["Days"])
     fit = pm.lmer("Reaction ~ Days + twice + (1 | Subject)", sleep)
-    found = pm.anova(fit)
+    found = pm.anova(fit, type=1)
     assert fit.dropped == ("twice",)
     assert found.loc["twice"].isna().all()
     assert found.loc["Days"].notna().all()
+    for kind in (2, 3):  # which of the two is dropped depends on their order alone
+        with pytest.warns(pm.PymackayWarning, match=r"test\(s\) of Days: .* \(twice\)"):
+            assert pm.anova(fit, type=kind).isna().all(axis=None)
     assert not len(pm.anova(pm.lmer("Reaction ~ 1 + (1 | Subject)", sleep)))
 
 
@@ -172,6 +175,94 @@ def test_models_of_different_data_are_refused() -> None:
         pm.anova(fit, fit, names=["a", "a"])
     with pytest.raises(pm.ArgumentError, match="Fit"):
         pm.anova(fit, SLEEP)
+
+
+def test_models_with_other_weights_are_refused() -> None:
+    sleep = pm.load_data("sleepstudy").assign(w=lambda d: 1.0 + d["Days"])
+    plain, weighted = pm.lmer(SLEEP, sleep), pm.lmer(SLEEP, sleep, weights="w")
+    with pytest.raises(pm.DataError, match="different prior weights"):
+        pm.anova(plain, weighted)
+    with pytest.raises(pm.DataError, match="different prior weights"):
+        pm.variance_test(weighted, pm.lmer("Reaction ~ Days + (1 | Subject)", sleep))
+    one = pm.lmer("Reaction ~ 1 + (Days | Subject)", sleep.assign(w=1.0), weights="w")
+    assert pm.anova(plain, one)["Df"].iloc[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "part"),
+    [
+        ("Reaction ~ z + (1 | Subject)", "Reaction ~ Days + I(Days^2) + (1 | Subject)", "fixed"),
+        ("Reaction ~ z + (1 | Subject)", "Reaction ~ Days + (1 | Subject)", "fixed"),
+        ("Reaction ~ offset(z) + (1 | Subject)", "Reaction ~ Days + (1 | Subject)", "fixed"),
+        ("Reaction ~ 1 + (1 | half)", "Reaction ~ 1 + (Days | Subject)", "random"),
+        ("Reaction ~ 1 + (0 + z | Subject)", "Reaction ~ 1 + (Days | Subject)", "random"),
+        ("Reaction ~ 1 + (Days | Subject)", "Reaction ~ z * half + (Days || Subject)", "random"),
+        ("Reaction ~ 1 + (1 | Subject:half)", "Reaction ~ z + (1 | Subject)", "random"),
+    ],
+)
+def test_models_that_are_not_nested_are_refused(small: str, large: str, part: str) -> None:
+    sleep = pm.load_data("sleepstudy")
+    sleep["z"] = np.random.default_rng(3).normal(size=len(sleep))
+    sleep["half"] = [f"h{k % 6}" for k in range(len(sleep))]
+    fits = pm.lmer(large, sleep, reml=False), pm.lmer(small, sleep, reml=False)
+    with pytest.raises(pm.ArgumentError, match=rf"not nested: the {part} part .* fit\.aic"):
+        pm.anova(*fits)
+
+
+def test_a_variance_is_not_tested_against_another_offset() -> None:
+    sleep = pm.load_data("sleepstudy").assign(z=np.arange(180.0) % 7)
+    small = pm.lmer("Reaction ~ offset(z) + Days + (1 | Subject)", sleep)
+    with pytest.raises(pm.ArgumentError, match="not nested: the fixed part"):
+        pm.variance_test(pm.lmer(SLEEP, sleep), small)
+
+
+def test_nested_models_are_compared_whatever_their_columns_are_called() -> None:
+    machines, sleep = pm.load_data("Machines"), pm.load_data("sleepstudy")
+    for small, large, data, df in (
+        ("score ~ 1 + (1 | Worker)", "score ~ 0 + Machine + (1 | Worker)", machines, 2),
+        ("score ~ 1 + (1 | Worker)", "score ~ 1 + (0 + Machine | Worker)", machines, 5),
+        ("score ~ 1 + (1 | Worker/Machine)", "score ~ 1 + (Machine | Worker)", machines, 4),
+        ("Reaction ~ Days + (1 | Subject)", "Reaction ~ poly(Days, 2) + (1 | Subject)", sleep, 1),
+        ("Reaction ~ offset(Days) + (1 | Subject)", "Reaction ~ Days + (1 | Subject)", sleep, 1),
+        ("Reaction ~ 1 + (Days || Subject)", "Reaction ~ 1 + (Days | Subject)", sleep, 1),
+    ):
+        assert pm.anova(pm.lmer(large, data), pm.lmer(small, data))["Df"].iloc[1] == df
+
+
+def test_fits_that_kept_no_rows_are_compared_by_their_sums() -> None:
+    sleep = pm.load_data("sleepstudy").assign(Reaction=lambda d: d["Reaction"].round())
+    sleep["z"] = np.random.default_rng(3).normal(size=len(sleep))
+    small = "Reaction ~ Days + (1 | Subject)"
+
+    def parts(data: pd.DataFrame) -> list[pd.DataFrame]:
+        return [data.iloc[:70], data.iloc[70:]]
+
+    wanted = pm.anova(pm.lmer(small, sleep), pm.lmer(SLEEP, sleep))
+    streamed = pm.lmer(small, parts(sleep))
+    for other in (parts(sleep), sleep):
+        found = pm.anova(streamed, pm.lmer(SLEEP, other))
+        np.testing.assert_allclose(found, wanted, rtol=tol("optimum"))
+    again = pm.lmer(small, parts(sleep.iloc[::-1]))  # the same rows in other parts
+    np.testing.assert_allclose(pm.anova(streamed, again)["Chisq"].iloc[1], 0.0, atol=1e-6)
+    with pytest.raises(pm.ArgumentError, match="not nested"):
+        pm.anova(streamed, pm.lmer("Reaction ~ z + (1 | Subject)", parts(sleep)))
+    with pytest.raises(pm.DataError, match="cannot be shown"):
+        pm.anova(streamed, streamed.replace(problem=None))
+
+    swapped = sleep["Reaction"].to_numpy()[np.r_[1, 0, 2:180]]
+    for changed in (
+        {"Reaction": swapped},
+        {"Reaction": 2.0 * sleep["Reaction"]},
+        {"Subject": sleep["Subject"].to_numpy()[np.r_[100, 1:100, 0, 101:180]]},
+    ):
+        other = pm.lmer("Reaction ~ Days + z + (1 | Subject)", parts(sleep.assign(**changed)))
+        with pytest.raises(pm.DataError, match="their sums differ"):
+            pm.anova(streamed, other)
+    row = np.arange(180)
+    holes = sleep.assign(z=sleep["z"].where(row != 7), Days=sleep["Days"].where(row != 8))
+    one, other = (pm.lmer(f"Reaction ~ {x} + (1 | Subject)", parts(holes)) for x in ("z", "Days"))
+    with pytest.raises(pm.DataError, match="their sums differ"):
+        pm.anova(one, other)
 
 
 # ---- a variance on the boundary ------------------------------------------------------------------

@@ -290,11 +290,39 @@ def test_power_is_the_share_of_single_studies(test: str) -> None:
     assert 0 < found["significant"].iloc[0] < found["significant"].iloc[1] <= nsim
 
 
+def test_power_by_default_is_that_of_the_exact_test() -> None:
+    # wards within arms, balanced: the t test of the ward means has 8 degrees of freedom
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(10), 6)
+    data = pd.DataFrame({"g": [f"g{k}" for k in g], "x": np.where(g < 5, 0.0, 1.0)})
+    data["y"] = 3.0 * rng.normal(size=10)[g] + rng.normal(size=60)
+    fit, nsim = pm.evaluate("y ~ x + (1 | g)", data, [3.0]), 1000
+    sizes = np.array([0.0, 5.0])
+    found = pm.power(fit.replace(sigma=1.0), "x", sizes, nsim=nsim, seed=3)
+    critical = stats.t.isf(0.025, 8)
+    shift = sizes / np.sqrt(2.0 * (9.0 + 1.0 / 6.0) / 5.0)
+    true = stats.nct.sf(critical, 8, shift) + stats.nct.cdf(-critical, 8, shift)
+    within = SIX_SIGMA * np.sqrt(true * (1.0 - true) / nsim)
+    assert (np.abs(found["power"] - true) < within).all()
+
+
+def test_power_by_satterthwaite_is_the_share_of_single_studies() -> None:
+    fit, nsim = _trial(), 12
+    found = fit.power("x", [0.1, 0.35], nsim=nsim, seed=9, alpha=0.1)
+    for size, hits in zip(found["size"], found["significant"], strict=True):
+        planned = fit.replace(beta=fit.beta.copy().where(fit.beta.index != "x", size))
+        Y = planned.simulate(nsim, seed=np.random.default_rng(9))
+        p = [fit.refit(Y[name]).coefficients().loc["x", "Pr(>|t|)"] for name in Y]
+        assert hits == np.count_nonzero(np.array(p) < 0.1)
+    assert found["significant"].nunique() == 2
+
+
 def test_power_of_the_estimate(fit: pm.Fit) -> None:
     found = pm.power(fit, "Days", nsim=50, seed=1)
     assert found["size"].tolist() == [fit.beta["Days"]]
     assert found["effect"].tolist() == ["Days"]
-    assert "Wald z test at level 0.05" in repr(found)
+    assert "Satterthwaite t test at level 0.05" in repr(found)
+    assert "Wald z test at level 0.05" in repr(pm.power(fit, "Days", nsim=2, test="z"))
     pd.testing.assert_frame_equal(found, pm.power(fit, "Days", nsim=50, seed=1))
 
 
@@ -306,7 +334,7 @@ def test_power_of_the_estimate(fit: pm.Fit) -> None:
         ({"sizes": []}, "sizes is"),
         ({"sizes": [1.0, np.nan]}, "sizes is"),
         ({"alpha": 5}, r"alpha must be a number between 0 and 1.*5"),
-        ({"test": "F"}, "test must be one of 'z', 't', 'lr'"),
+        ({"test": "F"}, "test must be one of 'satterthwaite', 'z', 't', 'lr'"),
         ({"test": "t"}, "give degrees of freedom with test='t'"),
         ({"df": 17}, "and only then"),
         ({"test": "t", "df": -1}, "a positive number"),

@@ -12,6 +12,8 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.infer.intervals.deviance import Deviance
 from pymackay.infer.significance.chain import bend, jacobian
+from pymackay.infer.significance.contrast import f_columns
+from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import factors_from_theta
@@ -52,8 +54,8 @@ def test_contrasts_are_those_of_lmerTest(data: str, name: str, criterion: str) -
     for method, theirs, rtol in answers(data, name, criterion):
         one = pm.contrast(fit, L[0], rhs=1.5, ddf=method)
         assert_tables_agree(one, read_table(theirs["contest_rhs"]), rtol)
-        if len(L) > 1:
-            both = pm.contrast(fit, L, ddf=method)
+        if len(L) > 1:  # contest takes the rows as they are, as the tables of terms do
+            both = pd.DataFrame(f_columns(fixed_effects(fit, method), L))
             assert_tables_agree(both, read_table(theirs["contest"]), rtol)
 
 
@@ -114,6 +116,24 @@ def test_units_do_not_matter() -> None:
         np.testing.assert_allclose(
             other.coefficients(method)["df"], plain.coefficients(method)["df"], rtol=1e-6
         )
+
+
+@pytest.mark.parametrize("method", [*METHODS, "normal"])
+def test_an_f_test_does_not_depend_on_how_its_hypothesis_is_written(method: str) -> None:
+    fit = fit_at_theirs("Machines", "unbalanced", "reml")
+    rows = np.eye(len(fit.beta))[1:]
+    wanted = pm.contrast(fit, rows, ddf=method, rhs=[1.0, 2.0])
+    for A in ([[100.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 1.0]], [[2.0, 3.0], [1e-4, 5.0]]):
+        other = pm.contrast(fit, A @ rows, ddf=method, rhs=A @ np.array([1.0, 2.0]))
+        np.testing.assert_allclose(other, wanted, rtol=tol("oracle"))
+    thrice = np.vstack([rows, rows.sum(axis=0)])
+    other = pm.contrast(fit, thrice, ddf=method, rhs=[1.0, 2.0, 3.0])
+    np.testing.assert_allclose(other, wanted, rtol=tol("oracle"))
+    as_they_are = pd.DataFrame(
+        f_columns(fixed_effects(fit, method), rows)
+    )  # lmerTest's: orthonormal here
+    plain = pm.contrast(fit, rows, ddf=method)
+    np.testing.assert_allclose(plain, as_they_are, rtol=tol("oracle"))
 
 
 def test_one_weight_for_all_rows_changes_nothing() -> None:

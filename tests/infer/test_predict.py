@@ -137,6 +137,33 @@ def test_intervals(fit: pm.Fit, data: pd.DataFrame) -> None:
     np.testing.assert_allclose(wide["upper"] - wide["fit"], reach, rtol=tol("design"))
 
 
+@pytest.mark.parametrize("form", ["~0", "~ (1 | h)", "~ (x | g)", "~ (1 | g) + (1 | h)"])
+def test_a_new_observation_has_the_variance_of_effects_left_out(
+    fit: pm.Fit, data: pd.DataFrame, form: str
+) -> None:
+    mean = fit.predict(data, re_form=form, se_fit=True, interval="confidence")
+    wide = fit.predict(data, re_form=form, interval="prediction")
+    pd.testing.assert_frame_equal(wide, fit.predict(re_form=form, interval="prediction"))
+    z = np.column_stack([np.ones(len(data)), data["x"]])
+    left_out = z * ["(1 | g)" not in form and "(x | g)" not in form, "(x | g)" not in form]
+    variance = np.einsum("na,ab,nb->n", left_out, fit.varcorr["g"].to_numpy(), left_out)
+    variance += 0.0 if "h" in form else fit.varcorr["h"].to_numpy()[0, 0]
+    reach = norm.ppf(0.975) * np.sqrt(mean["se"] ** 2 + variance + fit.sigma**2)
+    np.testing.assert_allclose(wide["upper"] - wide["fit"], reach, rtol=tol("design"))
+    narrow = norm.ppf(0.975) * mean["se"]
+    np.testing.assert_allclose(mean["upper"] - mean["fit"], narrow, rtol=tol("design"))
+
+
+@pytest.mark.parametrize("form", ["~0", "~ (1 | g)", "~ (1 | h)", None])
+def test_a_new_level_has_the_limits_of_the_population(
+    fit: pm.Fit, data: pd.DataFrame, form: str | None
+) -> None:
+    new = data.iloc[:9].assign(g="nobody", h="nowhere")
+    found = fit.predict(new, re_form=form, allow_new_levels=True, interval="prediction")
+    wanted = fit.predict(new.drop(columns=["g", "h"]), re_form="~0", interval="prediction")
+    np.testing.assert_allclose(found, wanted, rtol=tol("oracle"))
+
+
 def test_prediction_intervals_know_the_weights(data: pd.DataFrame) -> None:
     fit = pm.lmer("y ~ x + (1 | g)", data, weights="w")
     own = fit.predict(interval="prediction")
@@ -228,7 +255,7 @@ def test_fits_by_the_iterative_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(found.predict(se_fit=True)["se"], wanted, rtol=tol("oracle"))
     monkeypatch.setattr("pymackay.infer.problem._DENSE", 3)
     with pytest.raises(pm.PymackayError, match=r"dense matrix of 7 rows, .* solver='exact'"):
-        found.predict(se_fit=True)
+        found.replace().predict(se_fit=True)
     assert found.predict(re_form="~0", se_fit=True)["se"].iloc[0] == found.std_error.iloc[0]
 
 

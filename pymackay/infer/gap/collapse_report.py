@@ -1,4 +1,4 @@
-"""The error that tells where MacKay's literal loop broke, which direction died, and why."""
+"""`collapse_error`: the error for a loop that has lost a direction of random effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VANISHED = 1e-7  # share of a direction that its data determine, on its way to 
 
 
 def boundary_messages(last: Round) -> tuple[str, ...]:
-    """Name what a loop has set to zero, or has all but brought there."""
+    """Return messages that name the variances which a loop has set to zero or is driving there."""
     messages = []
     for term in last.terms:
         dead, weakest = dead_combinations(term), weakest_direction(term)
@@ -37,7 +37,7 @@ def boundary_messages(last: Round) -> tuple[str, ...]:
 
 
 def describe_collapse(model: Model, collapse: Collapse) -> str:
-    """Say in one sentence which direction died, and when."""
+    """Return a sentence that names the direction lost, and the iteration."""
     term = model.terms[collapse.term]
     return (
         f"the loop lost a direction of {term.name!r} in iteration {collapse.iteration}: "
@@ -57,7 +57,7 @@ def collapse_error(
     trace : pandas.DataFrame
         The loop's trace up to the collapse.
     rule : Rule
-        The loop's.
+        The update rule of the loop.
     """
     term = model.terms[collapse.term]
     path = _correlations(trace, term.name)
@@ -88,7 +88,7 @@ def _correlations(trace: pd.DataFrame, name: str) -> list[float]:
 
 
 def _forecast(model: Model, rule: Rule) -> list[str]:
-    """Say what was to be expected, if the rule is empirical and the model can be fitted by REML."""
+    """Return lines with the forecast for an empirical rule, if the model can be fitted by REML."""
     if rule.empirical is None:
         return []
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.results import Fit, TermSummary
 
-_NULL = 1e-10  # of a correlation matrix: eigenvalue of a direction that is not there
+_NULL = 1e-10  # eigenvalues of a correlation matrix below it count as zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class TermView:
     live : slice
         Its columns among the group's live directions.
     root : numpy.ndarray, shape (q, r)
-        R with R R' = V, only the r directions in which V is not null.
+        R with R R' = V, restricted to the r directions in which V is not zero.
     inverse : numpy.ndarray, shape (r, q)
         Its pseudo-inverse: u = inverse b has covariance 1.
     null : numpy.ndarray, shape (q, q - r)
@@ -86,6 +86,7 @@ def view_group(fit: Fit, name: str) -> GroupView:
 
 
 def _view_term(fit: Fit, summary: TermSummary, start: int) -> TermView:
+    """Factor the covariance V of one term, (q, q), as RR'; its columns begin at `start`."""
     V = fit.varcorr[summary.name].to_numpy()
     sd = np.sqrt(np.diag(V))
     unit = np.where(sd > 0.0, sd, 1.0)

@@ -30,7 +30,7 @@ from pymackay.solve.loop.rules.rule import Empirical, Rule
 
 FORECAST_COLUMNS = ("term", "direction", "s", "survives", "kept", "theory", "error", "exact")
 
-_GONE = 1e-6  # share of its variance under which a direction is dead
+_DEAD = 1e-6  # share of its REML variance below which a direction counts as dead
 
 
 def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
@@ -41,7 +41,7 @@ def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
     s : array-like
         Sample variance of the effects over their sampling variance.
     scale : float
-        What the loop's variances are multiplied by in every round.
+        Factor by which the loop multiplies its variances in every round.
 
     Examples
     --------
@@ -49,9 +49,9 @@ def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
     [0.0, 1.0, 22.956]
     """
     ratio = np.asarray(s, dtype=np.float64) * scale
-    alive = ratio >= SURVIVAL
-    root = np.sqrt(np.where(alive, ratio * (ratio - SURVIVAL), 0.0))
-    return np.where(alive, 0.5 * (ratio - 2.0 + root), 0.0)
+    survives = ratio >= SURVIVAL
+    root = np.sqrt(np.where(survives, ratio * (ratio - SURVIVAL), 0.0))
+    return np.where(survives, 0.5 * (ratio - 2.0 + root), 0.0)
 
 
 def forecast_collapse(
@@ -70,7 +70,7 @@ def forecast_collapse(
     update : {"raw", "diagonal"}
         The rule of the loop.
     scale : float or mapping of term to float
-        What the loop's variances are multiplied by in every round.
+        Factor by which the loop multiplies its variances in every round.
 
     Returns
     -------
@@ -131,7 +131,13 @@ def forecast_collapse(
 
 
 def _empirical(update: object) -> Empirical:
-    """Return how a rule sees the predicted effects; one that sees their errors too is refused."""
+    """Return the empirical part of a rule that uses the predicted effects alone.
+
+    Raises
+    ------
+    ArgumentError
+        If the rule is unknown, or uses the error variances of the effects.
+    """
     rules = known_rules()
     rule = rules.get(update) if isinstance(update, str) else update
     if not isinstance(rule, Rule) or rule.empirical is None:
@@ -154,9 +160,9 @@ class _TermForecast:
     kept : numpy.ndarray, shape (r, r)
         The loop's covariance of them.
     crude : numpy.ndarray, shape (r, r)
-        The same from a cruder forecast.
+        The same from a simpler forecast, whose distance from `kept` estimates the error.
     unequal : numpy.ndarray, shape (r, r)
-        What it leaves out: how levels of unequal information change it.
+        How far levels of unequal information move `kept`, a further part of the error.
     null_s : numpy.ndarray
         s of the directions whose estimate is zero.
     exact : bool
@@ -173,18 +179,19 @@ class _TermForecast:
 
 
 def _one_group(fit: Fit, rule: Empirical, scales: Sequence[float]) -> Iterator[dict[str, object]]:
+    """Yield the rows of a fit whose terms share one grouping factor, by the reduced loop."""
     reml = view = view_group(fit, next(iter(fit.model.levels)))
     if rule.by_effect and any(term.null.size for term in view.terms):
-        # the rule leaves the range of a singular V: seen from its diagonal, all of it is there
+        # the rule leaves the range of a singular V; the diagonal of V has full range
         fit = fit.evaluate(_diagonal_theta(fit))
         view = view_group(fit, view.name)
     end, crude = _ends(fit, view, rule, scales)
     balanced = is_balanced(view)
-    for term, own, scale in zip(view.terms, reml.terms, scales, strict=True):
+    for term, reml_term, scale in zip(view.terms, reml.terms, scales, strict=True):
         here = (term.live, term.live)
         forecast = _TermForecast(
             view=term,
-            reml_var=np.einsum("ia,ia->i", own.root, own.root),
+            reml_var=np.einsum("ia,ia->i", reml_term.root, reml_term.root),
             hidden=view.hidden.mean(axis=0)[here],
             kept=end[here],
             crude=crude[here],
@@ -216,12 +223,13 @@ def _null_ratios(fit: Fit, term: TermView, balanced: bool) -> np.ndarray:
 def _several_groups(
     fit: Fit, rule: Empirical, scales: Sequence[float]
 ) -> Iterator[dict[str, object]]:
+    """Yield the rows of a fit with several grouping factors, by strata and the reduced loop."""
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
     scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
     variances, _ = run_strata(fit, strata, scales)
-    alone = {  # the loop of one factor, the others held
+    alone = {  # the loop of each factor with the variances of the others held
         name: _ends(fit, view, rule, [scale_of[term.summary.name] for term in view.terms])
         for name, view in views.items()
     }
@@ -231,14 +239,15 @@ def _several_groups(
         end, average = alone[summary.group]
         kept = crude = (one.axes * v) @ one.axes.T
         if rule.by_effect and len(summary.effects) > 1:
-            kept = end[here]  # the strata know directions, which this rule mixes
+            kept = end[here]  # the strata describe directions, and this rule mixes them
         forecast = _TermForecast(
             view=term,
             reml_var=np.einsum("ia,ia->i", term.root, term.root),
             hidden=(one.axes / one.s) @ one.axes.T,
             kept=kept,
             crude=crude,
-            unequal=2.0 * (end - average)[here],  # levels differ in size and in whom they meet
+            unequal=2.0
+            * (end - average)[here],  # levels differ in size and in the levels they meet
             null_s=np.ones(term.null.shape[1]),
             exact=False,
         )
@@ -248,7 +257,7 @@ def _several_groups(
 def _ends(
     fit: Fit, view: GroupView, rule: Empirical, scales: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return W (r, r) where the reduced loop ends: with its levels, and with average ones."""
+    """Return W, (r, r), where the reduced loop ends: for the levels as they are, and averaged."""
     end = run_reduced(fit, view, rule, scales).covariance
     if is_balanced(view):
         return end, end
@@ -258,7 +267,7 @@ def _ends(
 def _term_rows(
     forecast: _TermForecast, scale: float, rule: Empirical
 ) -> Iterator[dict[str, object]]:
-    """Return the rows of one term, s descending, directions already dead last."""
+    """Return the rows of one term by descending s; directions of variance zero come last."""
     effects = forecast.view.summary.effects
     if rule.by_effect and len(effects) > 1:
         yield from _effect_rows(forecast)
@@ -276,11 +285,11 @@ def _term_rows(
 
 
 def _effect_rows(forecast: _TermForecast) -> Iterator[dict[str, object]]:
-    root, own = forecast.view.root, forecast.reml_var
+    root, reml_var = forecast.view.root, forecast.reml_var
 
     def share(covariance: np.ndarray) -> np.ndarray:
         loop = np.einsum("ia,ab,ib->i", root, covariance, root)
-        return np.divide(loop, own, out=np.full_like(own, np.nan), where=own > 0.0)
+        return np.divide(loop, reml_var, out=np.full_like(reml_var, np.nan), where=reml_var > 0.0)
 
     kept = share(forecast.kept)
     error = np.abs(kept - share(forecast.crude)) + np.abs(share(forecast.unequal))
@@ -295,9 +304,9 @@ def _row(
         "term": forecast.view.summary.name,
         "direction": direction,
         "s": s,
-        "survives": kept > _GONE,
-        "kept": 0.0 if kept <= _GONE else kept,
+        "survives": kept > _DEAD,
+        "kept": 0.0 if kept <= _DEAD else kept,
         "theory": theory,
-        "error": 0.0 if forecast.exact and kept > -_GONE else error,
+        "error": 0.0 if forecast.exact and kept > -_DEAD else error,
         "exact": forecast.exact,
     }

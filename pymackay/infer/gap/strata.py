@@ -1,10 +1,11 @@
 """`Strata`: the information on each term, by stratum, where there are several grouping factors.
 
-The contrasts between the levels of a factor fall into two strata: those that the other factors
-leave alone (within), and those they share (between; all of them for the outer factor of a nested
-pair). In a stratum of ν contrasts with sampling variance m, in units of the term's own variance,
-the effective number at variance v is ν v / (v + m), so that a fit's effective numbers at a few
-other variances tell ν and m. Exact for nested and crossed balanced designs.
+The contrasts between the levels of a factor fall into two strata: those that do not depend on the
+other factors' effects (within), and those that do (between; all contrasts of the outer factor of a
+nested pair). In a stratum of ν contrasts with sampling variance m, in units of the term's own
+variance, the effective number at variance v is ν v / (v + m). The effective numbers of a fit,
+computed at a few other variances, therefore determine ν and m. This is exact for nested and crossed
+balanced designs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pymackay.results import Fit
 
 _LARGE = 1e2  # a multiple of a term's sd that stands for infinity
 _LARGER = 1e5  # one that stands for infinity even beside _LARGE
-_FEW = 1e-2  # share of the contrasts that is taken for rounding
+_FEW = 1e-2  # share of the contrasts, or of γ, that counts as none
 _ROUNDS = 20_000
-_DONE = 1e-12
+_DONE = 1e-12  # change of a variance in one round
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Strata:
     axes : numpy.ndarray, shape (r, r)
         The directions, as columns, in the standardised effects.
     contrasts : numpy.ndarray, shape (r,)
-        All that can be told apart from the fixed effects.
+        Number of contrasts that are not confounded with the fixed effects.
     gamma : numpy.ndarray, shape (r,)
         Effective number at the fit.
     within, between : numpy.ndarray, shape (r,)
@@ -42,9 +43,9 @@ class Strata:
     within_noise : numpy.ndarray, shape (r,)
         Sampling variance within: a multiple of σ².
     between_noise : numpy.ndarray, shape (r,)
-        That of the between stratum, as far as σ² makes it.
+        The part of the sampling variance of the between stratum that comes from σ².
     shared : numpy.ndarray, shape (terms, r)
-        What each other term's variance adds to it.
+        The part that comes from the variance of each other term.
     """
 
     n_levels: int
@@ -87,10 +88,10 @@ def find_strata(fit: Fit) -> list[Strata]:
 
 
 def _effective_numbers(fit: Fit) -> Numbers:
-    """Return a function of multipliers of the terms' sds: each term's effective numbers.
+    """Return a function from multipliers of the terms' sds, (terms,), to their effective numbers.
 
-    As matrices in the directions that are live in `fit`: J − Σ_j Var(û_j − u_j), the u being
-    standardised at the multiplied variances.
+    These are matrices, (r, r), in the directions that vary in `fit`: J − Σ_j Var(û_j − u_j), with
+    the effects u standardised at the multiplied variances.
     """
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
@@ -122,6 +123,18 @@ def _strata_of(
     rest_unlimited: np.ndarray,
     all_unlimited: np.ndarray,
 ) -> Strata:
+    """Compute the strata of one term from its effective numbers, each (r, r).
+
+    Parameters
+    ----------
+    levels : int
+    here : numpy.ndarray
+        At the fit.
+    without : list of numpy.ndarray
+        With the variance of each other term set to zero.
+    unlimited, rest_unlimited, all_unlimited : numpy.ndarray
+        With a very large variance of this term, of all other terms, and of both.
+    """
     axes = np.linalg.eigh(here)[1]
 
     def along(matrix: np.ndarray) -> np.ndarray:
@@ -156,7 +169,7 @@ def _noise(contrasts: np.ndarray, gamma: np.ndarray) -> np.ndarray:
 def run_strata(
     fit: Fit, strata: list[Strata], scale: Sequence[float]
 ) -> tuple[list[np.ndarray], float]:
-    """Run the literal loop on the strata, from the fit's own variances to the end.
+    """Run the literal loop on the strata, from the fit's own variances until nothing changes.
 
     Returns
     -------
@@ -174,14 +187,14 @@ def run_strata(
             inner, outer = _shrinkage(one, v, ratio, means)
             divisor = one.contrasts * (one.n_levels - 1)
             divisor = divisor / np.minimum(one.contrasts, one.n_levels - 1)
-            seen = one.within * inner**2 * (1.0 + one.within_noise)
+            squares = one.within * inner**2 * (1.0 + one.within_noise)
             full_noise = one.between_noise + one.shared.sum(axis=0)
-            seen = seen + one.between * outer**2 * (1.0 + full_noise)
-            following.append(factor * seen / divisor)
+            squares = squares + one.between * outer**2 * (1.0 + full_noise)
+            following.append(factor * squares / divisor)
             excess = np.where(one.within > 0.0, 1.0 + 1.0 / np.maximum(one.within_noise, 1e-300), 0)
             sse += float(np.sum(one.within * excess * (1.0 - inner) ** 2))
             df += float(np.sum(one.within * (1.0 - inner)))
-        moved = max(
+        change = max(
             [abs(sse / df - ratio)]
             + [
                 float(np.abs(a - b).max(initial=0.0))
@@ -189,7 +202,7 @@ def run_strata(
             ]
         )
         variances, ratio = following, sse / df
-        if moved < _DONE:
+        if change < _DONE:
             break
     return variances, ratio
 

@@ -101,17 +101,17 @@ def variance_gap(
     if _source(fit) is not None:
         errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
     elif data is not None:
-        given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
-        errors = _computed(fit, data, given)
+        options = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+        errors = _computed(fit, data, options)
     else:
-        raise _nothing_offered(fit)
+        raise _no_error_variances(fit)
     rows = [row for part in _term_parts(fit, errors) for row in _effect_rows(part)]
     return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
 class _TermPart:
-    """One term's share of what a group holds.
+    """What the variance gap of one term is computed from.
 
     Attributes
     ----------
@@ -129,11 +129,11 @@ class _TermPart:
 
 
 def _source(fit: Fit) -> object:
-    """Return what offers pev under REML, condvar under ML: the ones that close the gap."""
+    """Return the source of the error variances: pev under REML, condvar under ML."""
     return fit.pev_source if fit.reml else fit.condvar_source
 
 
-def _nothing_offered(fit: Fit) -> PymackayError:
+def _no_error_variances(fit: Fit) -> PymackayError:
     kind, what = ("a REML", "pev") if fit.reml else ("an ML", "condvar")
     return PymackayError(
         f"fit: the variance gap of {kind} fit needs {what}, which this fit, made by "
@@ -142,7 +142,7 @@ def _nothing_offered(fit: Fit) -> PymackayError:
     )
 
 
-def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _computed(fit: Fit, data: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the error variances, term by term (J, q), from the model at the fit's theta."""
     # the solvers load TensorFlow, which other fits do not need here
     from pymackay.covariance.layout import theta_names
@@ -150,7 +150,7 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
     from pymackay.solve.assemble import evaluate_at
     from pymackay.solve.choose import make_problem
 
-    model = build_model(fit.formula, data, **given)
+    model = build_model(fit.formula, data, **options)
     terms = {term.name: term.effects for term in model.terms}
     names = theta_names([(term.group, term.effects) for term in model.terms])
     if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
@@ -174,7 +174,7 @@ def _computed(fit: Fit, data: pd.DataFrame, given: Mapping[str, Any]) -> dict[st
 def _diagonals(
     terms: Sequence[TermSummary], blocks: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Cut each group's covariances, where its terms are joined, into diagonals (J, q) by term."""
+    """Return the diagonals of the covariances of each term, (J, q), from those of its group."""
     return {
         term.name: np.diagonal(np.asarray(blocks[term.group]), axis1=1, axis2=2)[:, columns]
         for term, columns in zip(terms, columns_in_group(terms), strict=True)

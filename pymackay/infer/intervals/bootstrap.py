@@ -249,14 +249,14 @@ def _tables(
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Return estimates and replicates of the parameters, and of the statistic."""
     table = refits.to_frame()
-    own = [p.estimate for p in list_parameters(fit)]
-    names = table.columns[: len(own)]
-    replicates = table.iloc[:, : len(own)].rename_axis("refit")
-    estimate = pd.Series(own, index=names, name="estimate")
+    estimates = [p.estimate for p in list_parameters(fit)]
+    names = table.columns[: len(estimates)]
+    replicates = table.iloc[:, : len(estimates)].rename_axis("refit")
+    estimate = pd.Series(estimates, index=names, name="estimate")
     if statistic is None:
         return estimate, replicates
     rest = [fit.criterion, fit.convergence.converged, fit.singular]
-    one = pd.DataFrame([[*own, *rest]], columns=table.columns)
+    one = pd.DataFrame([[*estimates, *rest]], columns=table.columns)
     more = _statistic(statistic, table)
     single = _statistic(statistic, one).iloc[0]
     if list(single.index) != list(more.columns) or more.columns.isin(names).any():

@@ -28,13 +28,18 @@ def drawn_portions(
 
 
 def parametric_draws(fit: Fit, *, use_u: bool) -> Draw:
-    """Draw from the model; `use_u`: with the random effects as predicted."""
+    """Return a function that draws responses from the model.
+
+    `use_u` keeps the predicted random effects; otherwise new ones are drawn.
+    """
     re_form = None if use_u else "~0"
     return lambda count, draw: simulate(fit, count, draw, re_form=re_form).to_numpy()
 
 
 def residual_draws(fit: Fit, *, use_u: bool) -> Draw:
-    """Resample residuals and predicted effects, rescaled to the variances of the fit.
+    """Return a function that draws responses by resampling residuals and predicted effects.
+
+    Both are rescaled to the variances of the fit. `use_u` keeps the predicted effects.
 
     See `pymackay.bootstrap` for the formula.
     """
@@ -87,32 +92,32 @@ def _rescaled_residuals(fit: Fit) -> np.ndarray:
 def _rescaled_effects(fit: Fit, group: str, effects: list[np.ndarray]) -> np.ndarray:
     """Return the predicted effects of a factor, centred, with the covariance of the fit, (J, q).
 
-    Carpenter, Goldstein & Rasbash (2003), section 3: U* = U (L_R L_S⁻¹)', S = U'U / J. Where R is
-    singular, in the directions that it spans.
+    Carpenter, Goldstein & Rasbash (2003), section 3: U* = U (L_R L_S⁻¹)', with S = U'U / J and
+    Cholesky factors L. A singular R is restricted to the directions that it spans.
     """
     terms = fit.problem.model.terms
-    own = [k for k, term in enumerate(terms) if term.group == group]
-    R = scipy.linalg.block_diag(*(fit.varcorr[terms[k].name].to_numpy() for k in own))
-    U = np.column_stack([effects[k] for k in own])
+    places = [k for k, term in enumerate(terms) if term.group == group]
+    R = scipy.linalg.block_diag(*(fit.varcorr[terms[k].name].to_numpy() for k in places))
+    U = np.column_stack([effects[k] for k in places])
     U = U - U.mean(axis=0)
     scale = np.sqrt(np.diag(R))
     scale = np.where(scale > 0.0, scale, 1.0)
     V = _range(R / np.outer(scale, scale))
-    inside = (U / scale) @ V
+    coordinates = (U / scale) @ V
     try:
         LR = np.linalg.cholesky(V.T @ (R / np.outer(scale, scale)) @ V)
-        LS = np.linalg.cholesky(inside.T @ inside / len(U))
+        LS = np.linalg.cholesky(coordinates.T @ coordinates / len(U))
     except np.linalg.LinAlgError:
         raise PymackayError(
             f"the predicted effects of '{group}' ({len(U)} levels) do not vary in every direction "
             f"in which the model lets them vary, so that they cannot be rescaled to its variances; "
             f"use kind='parametric'."
         ) from None
-    return np.asarray(inside @ np.linalg.solve(LS.T, LR.T) @ V.T * scale)
+    return np.asarray(coordinates @ np.linalg.solve(LS.T, LR.T) @ V.T * scale)
 
 
 def _range(R: np.ndarray) -> np.ndarray:
-    """Return a basis of the directions in which R varies: the identity where that is all."""
+    """Return a basis of the range of R, (q, r); the identity where R has full rank."""
     values, vectors = np.linalg.eigh(R)
-    alive = values > _NULL * max(float(values[-1]), np.finfo(float).tiny)
-    return np.eye(len(R)) if alive.all() else vectors[:, alive]
+    varies = values > _NULL * max(float(values[-1]), np.finfo(float).tiny)
+    return np.eye(len(R)) if varies.all() else vectors[:, varies]

@@ -15,7 +15,7 @@ from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
-_HOW = {
+_METHODS = {
     "profile": "profile likelihood",
     "wald": "normal, by standard errors",
     "boot": "parametric bootstrap",
@@ -38,8 +38,9 @@ def confint(
     ----------
     fit : Fit
     method : {"profile", "wald", "boot"}
-        ``"profile"``: where −2 log likelihood, all other parameters at their best, has risen by
-        the quantile of χ²(1); maximum likelihood, so that a REML fit is refitted. ``"wald"``:
+        ``"profile"``: the values at which −2 log likelihood, minimised over all other parameters,
+        lies above its minimum by the quantile of χ²(1). It needs maximum likelihood, so that a REML
+        fit is refitted. ``"wald"``:
         coefficients ± a normal quantile of standard errors, nan for the others. ``"boot"``:
         quantiles of a parametric bootstrap; see `bootstrap` for other kinds.
     level : float
@@ -51,7 +52,7 @@ def confint(
         Rows called ``"sd_(Intercept)|Subject"``, ``"cor_Days.(Intercept)|Subject"``, ``"sigma"``,
         R's ``oldNames = FALSE``, instead of ``".sig01"``, ``".sig02"``, ``".sigma"``.
     nsim, seed : int
-        Of the bootstrap: number of refits, and where its random numbers start.
+        Number of refits and seed of the random numbers of the bootstrap.
 
     Returns
     -------
@@ -81,9 +82,9 @@ def confint(
     """
     check_fit(fit, "confint")
     tail = 0.5 * (1.0 - probability("level", level, 0.95))
-    if method not in _HOW:
+    if method not in _METHODS:
         raise ArgumentError(f"method must be 'profile', 'wald' or 'boot', but it is {method!r}.")
-    choose(list_parameters(fit), parm)  # a wrong name is said before anything is fitted
+    choose(list_parameters(fit), parm)  # refuses wrong names before anything is fitted
     messages: tuple[str, ...] = ()
     if method == "profile":
         fit, messages = ml_optimum(fit)
@@ -102,7 +103,7 @@ def confint(
         np.array(ends).reshape(-1, 2),
         index=[p.label if long_names else p.name for p in chosen],
         columns=[f"{100.0 * share:.3g} %" for share in (tail, 1.0 - tail)],
-        heading=f"Confidence intervals, {_HOW[method]}",
+        heading=f"Confidence intervals, {_METHODS[method]}",
         messages=messages,
     )
 
@@ -115,9 +116,12 @@ def _wald_ends(fit: Fit, parameter: Parameter, quantile: float) -> tuple[float, 
 
 
 def _profile_ends(curve: Curve, quantile: float) -> tuple[float, float]:
-    """Return where zeta is ∓ the quantile; the bound where the profile does not rise so far."""
+    """Return the values at which zeta is −quantile and +quantile.
+
+    Where the profile reaches a bound of the parameter first, that bound is the end.
+    """
     ends = []
     for sign, bound in zip((-1.0, 1.0), curve.path.bounds, strict=True):
-        found = curve.solve(sign * quantile)
-        ends.append(curve.path.outside(bound if found is None else found.held))
+        point = curve.solve(sign * quantile)
+        ends.append(curve.path.outside(bound if point is None else point.held))
     return ends[0], ends[1]

@@ -1,4 +1,4 @@
-"""A model's parameters as intervals know them: standard deviations, correlations, sigma, beta."""
+"""`list_parameters`: the parameters for which there are confidence intervals."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from pymackay.arguments import one_of, probability, random_generator, whole_numb
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
 from pymackay.infer.problem import dense_gram, model_of
+from pymackay.infer.significance.satterthwaite import satterthwaite_at
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
@@ -21,7 +23,13 @@ from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
-_TESTS = {"z": "Wald z", "t": "Wald t", "lr": "likelihood-ratio"}
+_TESTS = {
+    "satterthwaite": "Satterthwaite t",
+    "z": "Wald z",
+    "t": "Wald t",
+    "lr": "likelihood-ratio",
+}
+_DENSE = 500  # columns left beside the largest grouping factor: with more, a df takes too long
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 
 
@@ -32,7 +40,7 @@ def power(
     *,
     nsim: int = 1000,
     alpha: float = 0.05,
-    test: str = "z",
+    test: str | None = None,
     df: float | None = None,
     seed: int | np.random.Generator | None = None,
     progress: bool | None = None,
@@ -57,10 +65,16 @@ def power(
         Number of simulated data sets.
     alpha : float
         Level of the test.
-    test : {"z", "t", "lr"}
-        ``"z"``: estimate over standard error, against the normal distribution, by REML or ML as
-        `fit` is. ``"t"``: the same against Student's t with `df` degrees of freedom. ``"lr"``: the
-        likelihood ratio against the model without the effect, both by ML, against χ²(1).
+    test : {"satterthwaite", "z", "t", "lr"}, optional
+        ``"satterthwaite"``: estimate over standard error, by REML or ML as `fit` is, against
+        Student's t with Satterthwaite's degrees of freedom of each simulated data set, as
+        `fit.coefficients` does it. It is the default, except for designs with more than 500 columns
+        beside the random effects of the largest grouping factor, where it takes long: there the
+        default is ``"z"``. The heading of the table names the test.
+        ``"z"``: the same against the normal distribution, which rejects too often where the degrees
+        of freedom are few. ``"t"``: the same against Student's t with `df` degrees of freedom.
+        ``"lr"``: the likelihood ratio against the model without the effect, both by ML, against
+        χ²(1).
     df : float, optional
         Degrees of freedom for ``"t"``, such as Satterthwaite's of `fit.coefficients`.
     seed : int, numpy.random.Generator or None
@@ -97,14 +111,16 @@ def power(
     place = _place(fit, effect)
     values = _sizes(sizes, float(fit.beta.iloc[place]))
     count, level = whole_number("nsim", nsim, 2), probability("alpha", alpha, 0.05)
-    _check_test(test, df)
+    chosen = _choose_test(test, df, fit)
     study = _Study(fit, model, place, count, random_generator(seed), progress)
-    if test == "lr":
+    if chosen == "lr":
         significant = study.by_likelihood(values, float(stats.chi2.isf(level, 1)))
+    elif chosen == "satterthwaite":
+        significant = study.by_satterthwaite(values, level)
     else:
-        tail = stats.norm.isf(level / 2) if test == "z" else stats.t.isf(level / 2, df)
+        tail = stats.norm.isf(level / 2) if chosen == "z" else stats.t.isf(level / 2, df)
         significant = study.by_estimate(values, float(tail))
-    return _table(effect, values, significant, count, level, test)
+    return _table(effect, values, significant, count, level, chosen)
 
 
 class _Study:
@@ -136,6 +152,27 @@ class _Study:
         moved = refits.beta[:, self.place] - self.estimate
         error = refits.std_error[:, self.place]
         return [int(np.count_nonzero(np.abs(moved + s) > critical * error)) for s in sizes]
+
+    def by_satterthwaite(self, sizes: list[float], alpha: float) -> list[int]:
+        """Count the t tests with Satterthwaite's degrees of freedom that find the effect.
+
+        They are computed only for draws in which the z test, which has the lowest critical value,
+        finds the effect at some size.
+        """
+        again = copy.deepcopy(self.seeds)
+        refits = self._fitted(self.model, self.gram, self._drawn(0.0, self.seeds), self.fit.reml)
+        moved = refits.beta[:, self.place] - self.estimate
+        t = np.abs(moved[:, None] + np.array(sizes)) / refits.std_error[:, [self.place]]
+        critical = np.full(len(t), np.inf)
+        row = np.eye(len(self.fit.beta))[self.place]
+        responses = (y for portion in self._drawn(0.0, again) for y in portion.T)
+        for k, y in enumerate(responses):
+            if t[k].max() > stats.norm.isf(alpha / 2):
+                precision = satterthwaite_at(
+                    self.gram.with_response(y), refits.theta[k], refits.sigma[k], reml=refits.reml
+                )
+                critical[k] = stats.t.isf(alpha / 2, precision.t_df(row))
+        return np.count_nonzero(t > critical[:, None], axis=0).tolist()
 
     def by_likelihood(self, sizes: list[float], critical: float) -> list[int]:
         """Count the likelihood-ratio tests that find the effect; the larger model as above."""
@@ -219,11 +256,17 @@ def _sizes(sizes: Any, estimate: float) -> list[float]:
     return [float(value) for value in values]
 
 
-def _check_test(test: Any, df: Any) -> None:
-    one_of("test", test, _TESTS)
+def _choose_test(test: Any, df: Any, fit: Fit) -> str:
+    """Return the name of the test, the default where none is asked for."""
+    if test is not None:
+        one_of("test", test, _TESTS)
     if (test == "t") != (df is not None):
         raise ArgumentError(
             f"df is {df!r} with test={test!r}: give degrees of freedom with test='t', and only then"
         )
     if df is not None and not (isinstance(df, int | float) and df > 0):
         raise ArgumentError(f"df is {df!r}, but degrees of freedom are a positive number")
+    if test is None:
+        bases = fit.problem.solver.bases
+        return "satterthwaite" if bases.n_others + bases.p <= _DENSE else "z"
+    return str(test)

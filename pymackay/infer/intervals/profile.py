@@ -103,7 +103,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
 
 
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
-    """Return the fit at the maximum of the likelihood, and what was done to get there."""
+    """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
     if fit.reml:
         return refit_by(fit, reml=False), (ML_MESSAGE,)
@@ -120,6 +120,7 @@ def curve_of(fit: Fit, parameter: Parameter) -> Curve:
 
 
 def _targets(max_zeta: object, points: object) -> np.ndarray:
+    """Return the positive values of zeta at which a profile is computed, ascending."""
     if not (isinstance(max_zeta, int | float) and 0.0 < max_zeta < 10.0):
         raise ArgumentError(f"max_zeta must be between 0 and 10, such as 3, but it is {max_zeta!r}")
     if not (isinstance(points, int) and points >= 3 and points % 2):
@@ -130,37 +131,38 @@ def _targets(max_zeta: object, points: object) -> np.ndarray:
 def _rows(
     curve: Curve, targets: np.ndarray, everything: list[Parameter]
 ) -> Iterator[dict[str, object]]:
-    below = list(_side(curve, -targets))
-    for place in (*reversed(below), curve.peak, *_side(curve, targets)):
+    """Yield the rows of the table of one profile, by increasing value of the parameter."""
+    lower_side = list(_side(curve, -targets))
+    for point in (*reversed(lower_side), curve.peak, *_side(curve, targets)):
         parameter = curve.path.parameter
-        value = curve.path.outside(place.held)
+        value = curve.path.outside(point.held)
         yield {
             "parameter": parameter.name,
             "value": value,
-            "zeta": place.zeta,
-            **_conditional(curve.path, place, everything),
+            "zeta": point.zeta,
+            **_conditional(curve.path, point, everything),
             parameter.name: value,
         }
 
 
 def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
-    """Yield the points of one side, outwards; the bound ends it."""
+    """Yield the points on one side of the optimum, outwards, up to the bound of the parameter."""
     near = curve.peak
     for target in targets:
-        place = curve.solve(float(target), near)
-        if place is None:
+        point = curve.solve(float(target), near)
+        if point is None:
             if curve.path.held != curve.path.bounds[int(target > 0)]:
                 yield curve.at_bound(float(np.sign(target)))
             return
-        yield place
-        near = place
+        yield point
+        near = point
 
 
-def _conditional(path: Path, place: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
+def _conditional(path: Path, point: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
     """Return all parameters at a point of a profile, by name."""
-    gram, x = path.gram, place.point.x
+    gram, x = path.gram, point.point.x
     covariances = path.covariances(x)
-    beta = gram.response.beta + gram.basis.from_basis(place.point.local.beta) * gram.y_scale
+    beta = gram.response.beta + gram.basis.from_basis(point.point.local.beta) * gram.y_scale
     values = {}
     for p in everything:
         if p.kind == "sigma":

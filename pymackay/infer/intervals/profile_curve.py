@@ -1,4 +1,4 @@
-"""The profile of one parameter: the deviance, all else minimised out, and where it has risen."""
+"""`Curve`: the deviance as a function of one parameter, minimised over all others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pymackay.solve.search.limits import Control
 from pymackay.solve.search.trust_region import Ground, Modelled, Quadratics, descend
 
 _STEPS = 100
-_CONTROL = Control(max_iterations=_STEPS, spent=1e-11)  # what is left to gain, of the deviance
-_FLAT = 1e-6  # of the largest curvature: a coordinate's unit counts no less
-_NEAR = 1e-9  # of zeta: how near a solution is brought to its target
+_CONTROL = Control(max_iterations=_STEPS, spent=1e-11)  # stop when the deviance can fall no more
+_FLAT = 1e-6  # of the largest curvature: the least that sets a coordinate's unit
+_NEAR = 1e-9  # of zeta: largest distance between a solution and its target
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class CurvePoint:
     slope : float
         Derivative of the profiled deviance by the held coordinate.
     free : numpy.ndarray
-        The other coordinates, at their best.
+        The other coordinates, where they minimise the deviance.
     point : PathPoint
     """
 
@@ -58,7 +58,7 @@ class Curve:
         self.peak = replace(self.point(path.held, path.start), zeta=0.0)
 
     def point(self, held: float, free: np.ndarray) -> CurvePoint:
-        """Minimise over the free coordinates, from these."""
+        """Minimise over the free coordinates, shape (k,), starting at `free`, with `held` fixed."""
         start = _Places.of(self.path.at(held, free), free)
         best, arrived = descend(_Free(self.path, held), start, _CONTROL)
         if not arrived[0]:
@@ -72,11 +72,11 @@ class Curve:
         return CurvePoint(held, float(zeta), float(point.gradient[0]), best.free[0], point)
 
     def solve(self, target: float, near: CurvePoint | None = None) -> CurvePoint | None:
-        """Return the point where zeta is `target`; None where the bound comes first.
+        """Return the point where zeta is `target`, or None if the bound is reached first.
 
-        Newton's method on zeta, within a bracket; the slope is the deviance's own derivative,
-        because the free coordinates are at their best. `near` is a point on the way, by default
-        the optimum.
+        Newton's method on zeta within a bracket. The derivative of the profiled deviance is the
+        partial derivative by the held coordinate, because the derivatives by the free ones are
+        zero. `near` is a point between the optimum and the target, by default the optimum.
         """
         sign = float(np.sign(target))
         bound = self.path.bounds[int(sign > 0)]
@@ -110,7 +110,7 @@ class Curve:
         return self.point(bound, self._predict(self.peak, bound))
 
     def _first_step(self, target: float) -> float:
-        """Go as far as the curvature at the optimum says."""
+        """Return the held value where the quadratic model at the optimum reaches the target."""
         curvature = _profiled(self.peak.point.hessian)
         held, floor = self.path.held, 1e-8 * abs(self.peak.point.hessian[0, 0])
         if curvature > floor:
@@ -122,7 +122,12 @@ class Curve:
     def _next(
         self, near: CurvePoint, far: CurvePoint | None, last: CurvePoint, target: float
     ) -> float:
-        """Take Newton's step on zeta; the middle of the bracket, or a longer step, if it leaves."""
+        """Return the next value of the held coordinate.
+
+        It is Newton's step on zeta. If that leaves the bracket of `near` (short of the target) and
+        `far` (beyond it, None if not known), it is the middle of the bracket, or four times the
+        step so far.
+        """
         steep = 0.5 * last.slope / last.zeta if last.zeta else 0.0
         guess = last.held + (target - last.zeta) / steep if steep else np.nan
         if far is not None:
@@ -130,13 +135,16 @@ class Curve:
             return guess if low < guess < high else 0.5 * (low + high)
         step = near.held - self.path.held
         longest = near.held + 4.0 * step
-        ahead = (guess - near.held) * np.sign(target) > 0.0
-        if ahead and abs(guess - near.held) <= abs(4.0 * step):
+        is_forward = (guess - near.held) * np.sign(target) > 0.0
+        if is_forward and abs(guess - near.held) <= abs(4.0 * step):
             return float(guess)
         return longest if step else near.held + self._first_step(target) - self.path.held
 
     def _predict(self, near: CurvePoint, held: float) -> np.ndarray:
-        """Return where the free coordinates go when the held one moves, to first order."""
+        """Return the free coordinates, (k,), for another held value, to first order.
+
+        With H the Hessian, they move by ``−H_ff⁻¹ H_fh`` for each unit of the held coordinate.
+        """
         H = near.point.hessian
         values, vectors = np.linalg.eigh(H[1:, 1:])
         kept = values > 1e-10 * max(float(values[-1]), 1e-300)
@@ -147,16 +155,16 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Places(Modelled):
-    """Where the free coordinates stand: a batch of one.
+    """The free coordinates of a descent, as a batch of one.
 
     Attributes
     ----------
     model : Quadratics
         In steps of `unit`.
     free, unit : numpy.ndarray, each (1, k)
-        The coordinates, and what a step of one is in each: its standard error, nearly.
+        The coordinates, and the length of a unit step in each, about its standard error.
     points : numpy.ndarray of PathPoint, shape (1,)
-        Or of None, where that is too far out for float64.
+        None where the deviance cannot be computed in float64.
     """
 
     free: np.ndarray
@@ -189,7 +197,7 @@ class _Places(Modelled):
 
 @dataclass(frozen=True, eq=False)
 class _Free(Ground[_Places]):
-    """The free coordinates of a path with its parameter held: ground of a descent."""
+    """What a descent over the free coordinates asks for, with the parameter held."""
 
     path: Path
     held: float

@@ -1,8 +1,9 @@
-"""The coordinates in which one parameter is held and the others are free.
+"""`Path`: coordinates of the deviance in which one parameter is held and the others are free.
 
-The free coordinates are the elements of each term's lower-triangular relative factor M, its effects
-put in an order that makes the held parameter simple, and log sigma. They are smooth, and need no
-bounds, also where a variance is zero or a correlation ±1.
+The free coordinates are log sigma and the elements of each term's lower-triangular relative factor
+M. The effects of a term are ordered such that the held standard deviation or correlation depends on
+the first one or two rows of M. The coordinates need no bounds, even where a variance is zero or a
+correlation is ±1.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class PathPoint:
 
 
 class Path:
-    """Where a parameter stands, and what is free when it is held.
+    """Coordinates in which one parameter is held.
 
     The held coordinate ω is, in units of a response of unit length: a standard deviation itself
     (``M₁₁ = ω / sigma``); the angle whose sine is a correlation (``M₂₁ = t sin ω``,
@@ -82,7 +83,7 @@ class Path:
         return kinds.get(self.parameter.kind, (-np.inf, np.inf))
 
     def outside(self, held: float) -> float:
-        """Turn the held coordinate into the parameter, user's units."""
+        """Return the parameter in the user's units at a value of the held coordinate."""
         kind = self.parameter.kind
         if kind == "cor":
             return float(np.sin(held))
@@ -181,7 +182,7 @@ class Path:
         return x, J
 
     def _bend(self, held: float, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Return what the second derivatives of x add to the Hessian."""
+        """Return ``Σ_i gradient_i d²x_i``, the part of the Hessian from second derivatives of x."""
         kind, k = self.parameter.kind, self.first
         size = 1 + self.m + (kind == "beta")
         added = np.zeros((size, size))
@@ -198,6 +199,6 @@ class Path:
 
 
 def _order(parameter: Parameter, q: int) -> np.ndarray:
-    """Put the held effects first."""
+    """Return an order of the q effects in which those of the held parameter come first."""
     chosen = [parameter.second] if parameter.kind == "sd" else [parameter.second, parameter.first]
     return np.array(chosen + [k for k in range(q) if k not in chosen])

@@ -1,4 +1,4 @@
-"""`augment`: the rows of a model with what the fit says of each, broom.mixed's columns."""
+"""`augment`: the rows of a model with fitted values, residuals and influence, as broom.mixed."""
 
 from __future__ import annotations
 

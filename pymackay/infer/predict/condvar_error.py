@@ -1,4 +1,4 @@
-"""`condvar_error`: how well a fit knows its error variances."""
+"""`condvar_error`: Monte-Carlo standard errors of the conditional variances of a fit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pymackay.solve.assemble import Problem, factors_from_theta
 def condvar_error(fit: Fit) -> dict[str, np.ndarray]:
     """Return the Monte-Carlo standard errors of the diagonals of `fit.condvar` and `fit.pev`.
 
-    The iterative solver estimates them by probe vectors where more than 2,048 effects are left
-    beside the eliminated factor's: 64 probes, or as many as the fit took. What the uncertainty of
-    beta adds to pev is exact. An error is known to a tenth of itself with 64 probes; a level's
-    deviations are nearly normal.
+    The iterative solver estimates the variances with random probe vectors where the model has more
+    than 2,048 random effects beside those of the factor that is eliminated. It uses 64 probes, or
+    as many as the fit did. The part of pev that comes from the uncertainty of beta is exact. With
+    64 probes the standard errors themselves are known to about a tenth.
 
     Parameters
     ----------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
@@ -14,7 +14,7 @@ from pymackay.model.bases.scaling import chunks
 from pymackay.model.sums.gram import Block, Gram, sparse_design
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta, living_transforms
-from pymackay.solve.exact.eliminated import Eliminated
+from pymackay.solve.exact.eliminated import Eliminated, eliminate_levels
 
 _CELLS = 4_000_000  # of a dense intermediate: rows are taken in chunks of this size
 
@@ -23,17 +23,15 @@ _CELLS = 4_000_000  # of a dense intermediate: rows are taken in chunks of this 
 class JointCovariance:
     """Covariance of (b̂ − b, β̂), relative to sigma², as quadratic forms of rows need it.
 
-    It is the inverse of the mixed-model equations' matrix (Henderson 1975, Biometrics 31), with
-    theta taken as known. It is never written out: the leading block is eliminated level by level,
-    and only the inverse of what remains is held.
+    It is the inverse of the matrix of the mixed-model equations (Henderson 1975, Biometrics 31),
+    with theta taken as known. The whole inverse is never formed: the leading block is eliminated
+    for the levels that the rows have, and only the inverse of the remaining equations is held.
 
     Attributes
     ----------
     gram : Gram
-    F : numpy.ndarray, shape (J, q, q)
-        Of the leading block: ``Λ (I + Λ'Z_j'Z_jΛ)⁻¹ Λ'``.
-    C : scipy.sparse.csr_matrix, shape (J q, m)
-        The leading block's cross-products with all other columns but the response.
+    factors : list of numpy.ndarray, each (q, q)
+        Relative factors of the terms.
     Q : numpy.ndarray, shape (m, m)
         Covariance of the other blocks' errors and of beta-hat.
     transforms : tuple of numpy.ndarray, each (q, q)
@@ -42,26 +40,20 @@ class JointCovariance:
     """
 
     gram: Gram
-    F: np.ndarray
-    C: sp.csr_matrix
+    factors: list[np.ndarray]
     Q: np.ndarray
     transforms: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, fit: Fit) -> JointCovariance:
-        """Compute it at the theta of `fit`."""
-        what = "a standard error of prediction, or a leverage,"
-        gram = dense_gram(problem_of(fit, what), what)
-        factors = factors_from_theta(gram, fit.theta.to_numpy())
-        equations = Eliminated.at(gram, factors)
-        C = sp.csr_matrix(gram.C.reshape(gram.blocks[0].size, -1))
-        return cls(
-            gram=gram,
-            F=equations.F,
-            C=C[:, :-1],
-            Q=equations.Q,
-            transforms=tuple(living_transforms(gram, factors)),
-        )
+        """Compute it at the theta of `fit`, once for each fit."""
+        if fit not in _COMPUTED:
+            what = "a standard error of prediction, or a leverage,"
+            gram = dense_gram(problem_of(fit, what), what)
+            factors = factors_from_theta(gram, fit.theta.to_numpy())
+            transforms = tuple(living_transforms(gram, factors))
+            _COMPUTED[fit] = cls(gram, factors, Eliminated.at(gram, factors).Q, transforms)
+        return _COMPUTED[fit]
 
     def variances(self, rows: Rows) -> np.ndarray:
         """Return the relative variance of ``x'β̂ + z'(b̂ − b)`` of each row, shape (m,).
@@ -75,27 +67,50 @@ class JointCovariance:
         return relative
 
     def _variances(self, rows: Rows, part: slice) -> np.ndarray:
+        """Return ``z₁'F_j z₁ + r'Qr``, shape (rows,), with ``r = [z₂ x] − C_j'F_j z₁``.
+
+        F_j, (q, q), and C_j, (q, m), belong to the row's level j of the leading block.
+        """
         gram = self.gram
         X = rows.X[part]
-        designs = [self._block_design(block, rows, part) for block in gram.blocks]
-        lead = designs[0]
-        carried = lead @ sp.bsr_matrix(
-            (self.F, np.arange(len(self.F)), np.arange(len(self.F) + 1)), shape=(lead.shape[1],) * 2
-        )
+        lead, codes = self._block_columns(gram.blocks[0], rows, part)
+        levels, place = np.unique(codes, return_inverse=True)
+        _, F, _ = eliminate_levels(replace(gram, A=gram.A[levels]), self.factors)
+        carried = np.einsum("nq,nqr->nr", lead, F[place])
         fixed = scipy.linalg.solve_triangular(gram.basis.R, X.T, trans="T").T if gram.p else X
-        rest = np.hstack([*(Z.toarray() for Z in designs[1:]), fixed])
-        rest = rest - (carried @ self.C).toarray()
-        own = np.asarray(carried.multiply(lead).sum(axis=1)).ravel()
-        return own + np.einsum("nm,nm->n", rest @ self.Q, rest)
+        others = (self._block_columns(block, rows, part) for block in gram.blocks[1:])
+        designs = [
+            sparse_design(columns, code, block.n_levels).toarray()
+            for block, (columns, code) in zip(gram.blocks[1:], others, strict=True)
+        ]
+        rest = np.hstack([*designs, fixed])
+        rest = rest - sparse_design(carried, place, len(levels)) @ self._lead_products(levels)
+        of_lead = np.einsum("nq,nq->n", carried, lead)
+        return of_lead + np.einsum("nm,nm->n", rest @ self.Q, rest)
 
-    def _block_design(self, block: Block, rows: Rows, part: slice) -> sp.csr_matrix:
-        """Return Z of one block in the bases of `gram`, shape (rows, J q)."""
+    def _lead_products(self, levels: np.ndarray) -> np.ndarray:
+        """Return C of these levels of the leading block, shape (levels q, m)."""
+        C, q = self.gram.C, self.gram.blocks[0].q
+        if isinstance(C, np.ndarray):
+            return C[levels].reshape(len(levels) * q, -1)[:, :-1]
+        return C[(levels[:, None] * q + np.arange(q)).ravel(), :-1].toarray()
+
+    def _block_columns(
+        self, block: Block, rows: Rows, part: slice
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns of one block in the bases of `gram`, (rows, q), and codes, (rows,).
+
+        A level that the model does not have gets zeros, and the code 0.
+        """
         columns = np.zeros((len(rows.X[part]), block.q))
         level = np.full(len(columns), -1)
         slices = dict(self.gram.block_slices(block))
-        for term, own, codes in rows.parts():
+        for term, values, codes in rows.parts():
             if term in slices:
-                columns[:, slices[term]] = own[part] @ self.transforms[term]
+                columns[:, slices[term]] = values[part] @ self.transforms[term]
                 level = codes[part]
         columns[level < 0] = 0.0
-        return sparse_design(columns, np.maximum(level, 0), block.n_levels)
+        return columns, np.maximum(level, 0)
+
+
+_COMPUTED: WeakKeyDictionary[Fit, JointCovariance] = WeakKeyDictionary()

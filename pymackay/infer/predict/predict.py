@@ -11,9 +11,15 @@ from scipy.special import ndtri
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.joint import JointCovariance
-from pymackay.infer.predict.rows import Rows, effects_of_terms, make_rows, own_rows, weights_of_rows
+from pymackay.infer.predict.rows import (
+    Rows,
+    effects_of_terms,
+    left_out_variances,
+    make_rows,
+    own_rows,
+    weights_of_rows,
+)
 from pymackay.infer.problem import check_fit, model_of, problem_of
-from pymackay.model.model import Model
 from pymackay.results import Fit
 
 INTERVALS = ("confidence", "prediction")
@@ -40,8 +46,8 @@ def predict(
     fit : Fit
         Made by this package.
     newdata : pandas.DataFrame or mapping of str to array-like, optional
-        The rows; by default those the model was fitted to. The response is not needed. What
-        ``poly``, ``scale``, ``ns``, ``bs`` and the like found in the model's data is kept.
+        The rows; by default those the model was fitted to. The response is not needed. ``poly``,
+        ``scale``, ``ns``, ``bs`` and the like use the constants of the model's own data.
     re_form : None, False, NA or str
         The random effects to include. None (default): all. ``"~0"``, False or NA: none, the
         population's mean. A formula such as ``"~ (1 | g)"``: those it names.
@@ -65,18 +71,26 @@ def predict(
     Returns
     -------
     pandas.Series or pandas.DataFrame
-        Indexed as `newdata`; rows with a missing value are nan. A frame, with the columns ``fit``,
-        ``se``, ``lower`` and ``upper`` as far as asked for, where standard errors or limits are.
+        Indexed as `newdata`; rows with a missing value are nan, and so are rows whose mean the data
+        do not determine, because it depends on a column that was dropped. A frame, with the columns
+        ``fit``, ``se``, ``lower`` and ``upper`` as far as asked for, where standard errors or
+        limits are.
 
     Raises
     ------
     DataError
-        If a column is missing or of another kind, or has a level that the model does not know.
+        If a column that is used is missing or of another kind, or has a level that the model does
+        not know.
     ArgumentError
         If another argument is wrong.
     PymackayError
         If another engine made the fit; or if there is no `newdata`, and the model's own rows came
         in partitions that were not kept.
+
+    Warns
+    -----
+    PymackayWarning
+        When the data do not determine the mean of some rows.
 
     Notes
     -----
@@ -86,10 +100,13 @@ def predict(
     of both. Theta and sigma are taken as known. Where every level is known this is how lme4
     defines ``se.fit=TRUE`` (1.1-36 has it, 1.1-31 has not). For a level that the model does not
     have, ``z'b`` is predicted by zero and its variance ``z'Vz`` is added (lme4 takes it for known
-    to be zero). Effects that `re_form` leaves out belong to neither side: with ``"~0"`` the
-    standard error is that of the population's mean, ``x'β``.
+    to be zero). Standard errors and confidence intervals do not count the effects that `re_form`
+    leaves out: with ``"~0"`` they are those of the population's mean, ``x'β``.
 
-    A prediction interval adds the residual variance, sigma² / weight.
+    A prediction interval is for a new observation. It adds the residual variance, sigma² / weight,
+    and ``z'Vz`` of the effects that `re_form` leaves out: with ``"~0"`` they are those of a level
+    drawn anew from the population, with the same limits as for a level that the model does not
+    have. The variables on the left of the bars that are left out are needed for this.
 
     References
     ----------
@@ -117,7 +134,19 @@ def predict(
         model = model_of(fit, "predict without newdata", _NEWDATA)
     else:
         model = problem_of(fit, "predict").model
-    rows = _rows(model, newdata, re_form, bool(allow_new_levels), offset)
+    if newdata is not None:
+        rows = make_rows(
+            model,
+            newdata,
+            re_form,
+            allow_new_levels=bool(allow_new_levels),
+            offset=offset,
+            fixed=not random_only,
+        )
+    elif offset is not None:
+        raise ArgumentError("offset goes with newdata; the model's own rows have their own")
+    else:
+        rows = own_rows(model, re_form)
     missing = rows.incomplete()
     mean = fit.fitted.to_numpy(copy=True) if is_fitted else _mean(fit, rows, random_only)
     mean[missing] = np.nan
@@ -132,6 +161,7 @@ def predict(
         if interval == "prediction":
             _refuse_random_only(random_only)
             variance = variance + fit.sigma**2 / weights_of_rows(model, newdata, weights)
+            variance = variance + left_out_variances(fit, model, newdata, re_form, rows)
         reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(variance)
         table["lower"], table["upper"] = mean - reach, mean + reach
     return table
@@ -155,14 +185,6 @@ def _refuse_random_only(random_only: bool) -> None:
             "a prediction interval is for a new observation, but random_only leaves the fixed "
             "effects out; ask for interval='confidence', or for random_only=False"
         )
-
-
-def _rows(model: Model, newdata: Any, re_form: Any, allow_new_levels: bool, offset: Any) -> Rows:
-    if newdata is not None:
-        return make_rows(model, newdata, re_form, allow_new_levels=allow_new_levels, offset=offset)
-    if offset is not None:
-        raise ArgumentError("offset goes with newdata; the model's own rows have their own")
-    return own_rows(model, re_form)
 
 
 def _mean(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`re_form`: which random effects a prediction or a simulation is given, as in lme4's re.form."""
+"""`chosen_effects`: the random effects that the argument `re_form` selects, as lme4's re.form."""
 
 from __future__ import annotations
 
@@ -99,19 +99,19 @@ def _choose(
     """Mark the effects of one bar of `re_form` in the terms of its grouping factor."""
     blueprint = model.blueprint
     for label, coding in _labels(bar.effects, _factor_names(blueprint.random, places)).items():
-        found = False
+        is_matched = False
         for k in places:
-            own = _labels(blueprint.bars[k].effects, set(blueprint.random[k].levels))
-            if label not in own:
+            codings = _labels(blueprint.bars[k].effects, set(blueprint.random[k].levels))
+            if label not in codings:
                 continue
-            if own[label] != coding:
+            if codings[label] != coding:
                 raise ArgumentError(
                     f"re_form {re_form!r} codes the factor in '{label}' otherwise than the model's "
                     f"term ({blueprint.bars[k].text}); name that term as it stands in the model"
                 )
             chosen[k][_columns(blueprint.random[k], blueprint.bars[k].effects, label)] = True
-            found = True
-        if not found:
+            is_matched = True
+        if not is_matched:
             effects = [effect for k in places for effect in model.terms[k].effects]
             raise ArgumentError(
                 f"re_form {re_form!r} asks for '{label}' within '{bar.group_name}', but the model "
@@ -125,16 +125,18 @@ def _factor_names(sides: tuple[SideBlueprint, ...], places: Iterable[int]) -> se
 
 def _labels(terms: Terms, factors: set[str]) -> dict[str, tuple[int, ...]]:
     """Return the labels of one side with the coding of the factors in each."""
-    found: dict[str, tuple[int, ...]] = {_INTERCEPT: ()} if terms.intercept else {}
-    waiting = not terms.intercept  # without an intercept, the first factor is coded by dummies
+    codings: dict[str, tuple[int, ...]] = {_INTERCEPT: ()} if terms.intercept else {}
+    needs_dummies = (
+        not terms.intercept
+    )  # without an intercept, the first factor is coded by dummies
     for term in terms.terms:
         codes = []
         for place, code in zip(term.variables, term.coding, strict=True):
             if terms.variables[place].name in factors:
-                codes.append(DUMMIES if waiting else code)
-                waiting = False
-        found[terms.label(term)] = tuple(codes)
-    return found
+                codes.append(DUMMIES if needs_dummies else code)
+                needs_dummies = False
+        codings[terms.label(term)] = tuple(codes)
+    return codings
 
 
 def _columns(side: SideBlueprint, terms: Terms, label: str) -> np.ndarray:

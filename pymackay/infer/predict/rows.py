@@ -11,10 +11,11 @@ import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.infer.estimable import Aliases
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
 from pymackay.model.design.frame import Evaluator, read_extra
-from pymackay.model.design.new_data import NewDesign, build_new
+from pymackay.model.design.new_data import NewDesign, build_new, build_term
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
@@ -87,9 +88,18 @@ def own_rows(model: Model, re_form: Any = None) -> Rows:
 
 
 def make_rows(
-    model: Model, newdata: Any, re_form: Any, *, allow_new_levels: bool, offset: Any
+    model: Model,
+    newdata: Any,
+    re_form: Any,
+    *,
+    allow_new_levels: bool,
+    offset: Any,
+    fixed: bool = True,
 ) -> Rows:
     """Make the rows of new data; columns of random terms that are not used are not needed.
+
+    Where the data do not determine the fixed part of a row, its X is nan, with a warning; `fixed`
+    False says that the fixed part is not used.
 
     Raises
     ------
@@ -105,17 +115,19 @@ def make_rows(
             "this fit does not know how to make the model's columns for new data; fit a data frame "
             "with pymackay.lmer"
         )
+    aliases = Aliases.of(model) if fixed else None
     part = replace(
         blueprint,
+        kept=blueprint.kept if aliases is None else np.arange(len(blueprint.fixed.assign)),
         bars=tuple(blueprint.bars[k] for k in used),
         random=tuple(blueprint.random[k] for k in used),
     )
     new = build_new(part, newdata, offset=offset)
     if not allow_new_levels:
-        _refuse_new_levels(new, model)
+        refuse_new_levels(new, model)
     return Rows(
         index=new.rows,
-        X=new.X,
+        X=new.X if aliases is None else _determined(new.X, new.rows, aliases),
         offset=new.offset,
         terms=used,
         columns=tuple(
@@ -126,7 +138,53 @@ def make_rows(
     )
 
 
-def _refuse_new_levels(new: NewDesign, model: Model) -> None:
+def _determined(full: np.ndarray, index: pd.Index, aliases: Aliases) -> np.ndarray:
+    """Return the kept columns of a full design, (m, p), nan in rows that are not estimable."""
+    X = full[:, aliases.kept]
+    flags = aliases.undetermined(X, full[:, aliases.dropped])
+    if flags.any():
+        aliases.warn("the mean of row(s)", index, flags, stacklevel=5)
+        X[flags.any(axis=1)] = np.nan
+    return X
+
+
+def left_out_variances(
+    fit: Fit, model: Model, newdata: Any, re_form: Any, rows: Rows
+) -> np.ndarray | float:
+    """Return the variance that the effects left out by `re_form` give each row, shape (m,).
+
+    For term t with columns z, of which c are chosen, it is ``z'V_t z`` of the columns that are not
+    chosen; for a level that the model does not have, where the chosen effects are not predicted
+    either, ``z'V_t z − z_c'V_t z_c``.
+    """
+    chosen = chosen_effects(model, re_form)
+    codes = dict(zip(rows.terms, rows.codes, strict=True))
+    variance: np.ndarray | float = 0.0
+    for k, (term, mask) in enumerate(zip(model.terms, chosen, strict=True)):
+        if mask.all():
+            continue
+        columns = term.columns if newdata is None else build_term(model.blueprint, k, newdata)
+        V = fit.varcorr[term.name].to_numpy()
+        of_term = _quadratic(columns * ~mask, V)
+        if k in codes:
+            new = codes[k] < 0
+            of_term[new] = _quadratic(columns[new], V) - _quadratic(columns[new] * mask, V)
+        variance = variance + of_term
+    return variance
+
+
+def _quadratic(columns: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """Return ``z'Vz`` of each row z of `columns`."""
+    return np.asarray(np.einsum("na,ab,nb->n", columns, V, columns))
+
+
+def refuse_new_levels(new: NewDesign, model: Model) -> None:
+    """Refuse rows whose level of a grouping factor is missing or unknown to the model.
+
+    Raises
+    ------
+    DataError
+    """
     cure = (
         "pass allow_new_levels=True to predict at the population's mean there, or leave the term "
         "out with re_form"
@@ -135,7 +193,7 @@ def _refuse_new_levels(new: NewDesign, model: Model) -> None:
         known = model.factors[name].levels
         raise DataError(
             f"newdata have levels of '{name}' that the model was not fitted to: "
-            f"{_some(levels)}; it knows {_some(known)}; {cure}"
+            f"{_shown(levels)}; it knows {_shown(known)}; {cure}"
         )
     for name, codes in new.codes.items():
         if (codes < 0).any():
@@ -145,7 +203,7 @@ def _refuse_new_levels(new: NewDesign, model: Model) -> None:
             )
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _shown(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 

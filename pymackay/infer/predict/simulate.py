@@ -61,15 +61,15 @@ def simulate(
     ((180, 2), True)
     """
     model = model_of(fit, "simulate")
-    given = _given_terms(model, re_form)
+    kept = _kept_terms(model, re_form)
     count, draw = whole_number("nsim", nsim), random_generator(seed)
     mean = model.X @ fit.beta.to_numpy()
     if model.offset is not None:
         mean = mean + model.offset
     predicted = effects_of_terms(fit)
     drawn = np.repeat(mean[:, None], count, axis=1)
-    for k, effects in enumerate(_new_effects(fit, given, count, draw)):
-        b = predicted[k][:, :, None] if given[k] else effects
+    for k, effects in enumerate(_new_effects(fit, kept, count, draw)):
+        b = predicted[k][:, :, None] if kept[k] else effects
         term = model.terms[k]
         codes = model.factors[term.group].codes
         for i in range(len(term.effects)):
@@ -81,29 +81,30 @@ def simulate(
     )
 
 
-def _given_terms(model: Model, re_form: Any) -> list[bool]:
+def _kept_terms(model: Model, re_form: Any) -> list[bool]:
+    """Say which terms keep their predicted effects; the others are drawn."""
     chosen = chosen_effects(model, re_form)
     for term, mask in zip(model.terms, chosen, strict=True):
         if mask.any() and not mask.all():
-            some = ", ".join(term.effects)
+            effects = ", ".join(term.effects)
             raise ArgumentError(
                 f"re_form {re_form!r} takes some effects of the term '{term.name}' as given and "
-                f"not others, but its effects ({some}) are correlated; name the whole term"
+                f"not others, but its effects ({effects}) are correlated; name the whole term"
             )
     return [bool(mask.all()) for mask in chosen]
 
 
 def _new_effects(
-    fit: Fit, given: list[bool], count: int, draw: np.random.Generator
+    fit: Fit, kept: list[bool], count: int, draw: np.random.Generator
 ) -> list[np.ndarray]:
-    """Draw the effects of each term, (levels, q, count); nothing for those that are given."""
+    """Draw the effects of each term, (levels, q, count); no levels for those that are kept."""
     terms = fit.model.terms
     theta = fit.theta.to_numpy()
     drawn = []
-    for term, layout, is_given in zip(
-        terms, split_theta([len(t.effects) for t in terms]), given, strict=True
+    for term, layout, is_kept in zip(
+        terms, split_theta([len(t.effects) for t in terms]), kept, strict=True
     ):
-        levels = 0 if is_given else len(fit.model.levels[term.group])
+        levels = 0 if is_kept else len(fit.model.levels[term.group])
         spherical = draw.standard_normal((levels, layout.q, count))
         drawn.append(fit.sigma * np.einsum("ab,jbs->jas", layout.factor(theta), spherical))
     return drawn

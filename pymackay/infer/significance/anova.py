@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.estimable import Aliases
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
-from pymackay.infer.significance.ddf import Known, known
-from pymackay.infer.significance.hypotheses import hypotheses
+from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
+from pymackay.infer.significance.hypotheses import hypotheses, untestable
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
@@ -34,7 +35,8 @@ def anova(
     ----------
     fit : Fit
     *others : Fit
-        Fits of other models to the same response; with any, the models are compared.
+        Fits of other models to the same rows; with any, the models are compared. Each must be a
+        special case of the next larger one.
     type : {3, 2, 1, "III", "II", "I"}
         Of one fit's tests: marginal; each term after those that do not contain it; sequential.
     ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
@@ -49,15 +51,22 @@ def anova(
     -------
     HeadedTable
         For one fit, by term: ``Sum Sq``, ``Mean Sq``, ``NumDF``, ``DenDF``, ``F value``,
-        ``Pr(>F)``, as lmerTest. A term whose columns were all left out for rank has nan.
+        ``Pr(>F)``, as lmerTest. A term whose columns were all left out for rank has nan, and so,
+        in types II and III, has one on which dropped columns of other terms depend, with a warning:
+        which of the two is dropped decides what the test says.
         For several, ordered by their number of parameters: ``npar``, ``AIC``, ``BIC``, ``logLik``,
         ``deviance``, ``Chisq``, ``Df``, ``Pr(>Chisq)``, each against the one before, as lme4.
 
     Raises
     ------
     PymackayError
-        If an argument is not known, the fits are of different data, or a fit that must be
-        refitted, or whose terms are tested, does not hold its model.
+        If an argument is not known, the fits are of different data or not nested, or a fit that
+        must be refitted, or whose terms are tested, does not hold its model.
+
+    Warns
+    -----
+    PymackayWarning
+        When the data do not determine the test of a term.
 
     References
     ----------
@@ -81,16 +90,23 @@ def anova(
     if kind is None:
         raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
     model = problem_of(fit, "the tests of terms").model
-    found = known(fit, ddf)
-    rows = {label: _row(found, L) for label, L in hypotheses(model, kind).items()}
+    effects = fixed_effects(fit, ddf)
+    tests = hypotheses(model, kind)
+    rows = {label: _row(effects, L) for label, L in tests.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(F_COLUMNS))
-    if found.method == "none":
+    aliases = Aliases.of(model)
+    if aliases is not None:
+        flags = untestable(model, kind, tests, aliases)
+        if flags.any():
+            aliases.warn("the test(s) of", list(tests), flags, stacklevel=2)
+            table[flags.any(axis=1)] = np.nan
+    if effects.method == "none":
         table = table.drop(columns=["DenDF", "Pr(>F)"])
-    heading = f"Type {_ROMAN[kind]} analysis of variance{found.by}"
-    return HeadedTable(table, heading=heading, messages=found.messages)
+    heading = f"Type {_ROMAN[kind]} analysis of variance{effects.heading}"
+    return HeadedTable(table, heading=heading, messages=effects.messages)
 
 
-def _row(found: Known, L: np.ndarray) -> list[float]:
+def _row(effects: FixedEffects, L: np.ndarray) -> list[float]:
     if not len(L):
         return [float("nan")] * len(F_COLUMNS)
-    return [values[0] for values in f_columns(found, L).values()]
+    return [values[0] for values in f_columns(effects, L).values()]

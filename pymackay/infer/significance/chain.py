@@ -19,16 +19,17 @@ def jacobian(inverse: np.ndarray, factor: np.ndarray, layout: TermLayout) -> np.
     layout : TermLayout
         Rows and columns of the elements, of G as of M.
     """
-    left = inverse[:, layout.rows]
-    right = (inverse @ factor)[:, layout.columns]
-    return left[layout.rows] * right[layout.columns] + left[layout.columns] * right[layout.rows]
+    of_row = inverse[:, layout.rows]  # dG = T⁻¹ (dM M' + M dM') T⁻ᵀ, dM one element
+    of_column = (inverse @ factor)[:, layout.columns]
+    i, j = layout.rows, layout.columns
+    return of_row[i] * of_column[j] + of_row[j] * of_column[i]
 
 
 def bend(inverse: np.ndarray, score: np.ndarray, layout: TermLayout) -> np.ndarray:
-    """Return what the second derivatives of G by M's elements add to a curvature, (m, m).
+    """Return ``Σ_e score_e d²G_e``, by pairs of elements of M, (m, m): a part of a curvature.
 
-    Elements of one column of M share a second derivative. The score is that of G's elements, an
-    off-diagonal one standing for both its places.
+    It is zero for elements of different columns of M. `score`, (m,), holds the derivatives by the
+    elements of G; that of an off-diagonal element stands for both of its places.
     """
     S = np.zeros((layout.q, layout.q))
     S[layout.rows, layout.columns] = 0.5 * score

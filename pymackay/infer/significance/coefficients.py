@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.infer.problem import check_fit
-from pymackay.infer.significance.ddf import known
+from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
@@ -49,19 +49,19 @@ def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     [10.4673, 17.0, 6.7715]
     """
     check_fit(fit, "coefficients")
-    found = known(fit, ddf)
+    effects = fixed_effects(fit, ddf)
     columns = t_columns(
-        found.fit.beta.to_numpy(),
-        np.sqrt(np.diag(found.precision.vcov)),
-        np.array([found.precision.t_df(row) for row in np.eye(len(found.fit.beta))]),
+        effects.fit.beta.to_numpy(),
+        np.sqrt(np.diag(effects.precision.vcov)),
+        np.array([effects.precision.t_df(row) for row in np.eye(len(effects.fit.beta))]),
     )
-    if found.method == "none":
+    if effects.method == "none":
         columns = {name: columns[name] for name in ("Estimate", "Std. Error", "t value")}
     return HeadedTable(
         columns,
-        index=found.fit.beta.index,
-        heading=f"Fixed effects{found.by}",
-        messages=found.messages,
+        index=effects.fit.beta.index,
+        heading=f"Fixed effects{effects.heading}",
+        messages=effects.messages,
     )
 
 

@@ -12,11 +12,14 @@ from scipy import stats
 
 from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
+from pymackay.infer.estimable import Aliases
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.coefficients import t_columns
-from pymackay.infer.significance.ddf import Known, known
+from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
+from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
 
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
@@ -38,8 +41,8 @@ def contrast(
     L : mapping, pandas.Series, pandas.DataFrame, array-like of shape (p,) or (k, p), or sequence
         One linear function of the coefficients, or k of them as rows. By coefficient name in a
         mapping (``{"recipeB": 1, "recipeC": -1}``), a Series or a DataFrame's columns, names left
-        out being 0; a sequence of mappings or Series makes several rows. In arrays in the order of
-        ``fit.beta``.
+        out being 0; a sequence of mappings or Series makes several rows. Columns that were dropped
+        for rank may be named too. In arrays in the order of ``fit.beta``.
     ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
         As in `coefficients`.
     rhs : float or array-like of shape (k,)
@@ -55,12 +58,26 @@ def contrast(
     HeadedTable
         t tests: ``Estimate``, ``Std. Error``, ``df``, ``t value``, ``lower``, ``upper``,
         ``Pr(>|t|)``, one row for each function. F test: ``Sum Sq``, ``Mean Sq``, ``NumDF``,
-        ``DenDF``, ``F value``, ``Pr(>F)``, one row.
+        ``DenDF``, ``F value``, ``Pr(>F)``, one row. A function that the data do not determine, and
+        an F test that contains one, is nan.
 
     Raises
     ------
     PymackayError
         If `L` or `rhs` does not fit the coefficients, or `rhs` contradicts itself.
+
+    Warns
+    -----
+    PymackayWarning
+        When the data do not determine a function, because columns of the fixed part were dropped.
+
+    Notes
+    -----
+    Satterthwaite's degrees of freedom of an F test are put together from those of single functions,
+    which must be chosen. They are chosen from orthonormal rows that span those of `L`, so that the
+    test does not depend on how its hypothesis is written: ``A @ L`` gives the same numbers for any
+    invertible A. lmerTest's ``contest`` takes the rows as they are, and gives other degrees of
+    freedom when one row is multiplied by 100; on orthonormal rows the two agree.
 
     References
     ----------
@@ -79,47 +96,65 @@ def contrast(
     """
     check_fit(fit, "contrast")
     level = probability("level", level, 0.95)
-    hypothesis = _hypothesis(L, rhs, fit.beta.index)
-    found = known(fit, ddf)
+    hypothesis = _hypothesis(L, rhs, fit)
+    inestimable = _not_estimable(fit, hypothesis)
+    effects = fixed_effects(fit, ddf)
     columns: Mapping[str, Sequence[float] | np.ndarray]
     if joint and len(hypothesis.L) > 1:
-        columns = f_columns(found, hypothesis.L, hypothesis.rhs)
+        columns = {name: [np.nan] for name in F_COLUMNS}
+        if not inestimable.any():
+            columns = f_columns(effects, *independent_rows(hypothesis.L, hypothesis.rhs))
         heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"
         index = None
     else:
-        columns = _t_tests(found, hypothesis, level)
+        columns = _t_tests(effects, hypothesis, level, inestimable)
         heading, index = "Linear functions of the coefficients", hypothesis.names
-    if found.method == "none":
-        gone = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)")
-        columns = {name: column for name, column in columns.items() if name not in gone}
+    if effects.method == "none":
+        need_df = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)")
+        columns = {name: column for name, column in columns.items() if name not in need_df}
     return HeadedTable(
-        pd.DataFrame(columns, index=index), heading=heading + found.by, messages=found.messages
+        pd.DataFrame(columns, index=index),
+        heading=heading + effects.heading,
+        messages=effects.messages,
     )
 
 
-def f_columns(found: Known, L: np.ndarray, rhs: np.ndarray | float = 0.0) -> dict[str, list[float]]:
+def f_columns(
+    effects: FixedEffects, L: np.ndarray, rhs: np.ndarray | float = 0.0
+) -> dict[str, list[float]]:
     """Return the columns of an F test of ``L beta = rhs``, by lmerTest's names.
 
     The mean square is that of the unscaled Wald statistic times sigma².
     """
-    difference = L @ found.fit.beta.to_numpy() - rhs
+    difference = L @ effects.fit.beta.to_numpy() - rhs
     if len(L) == 1:
-        wald = float(difference[0] ** 2 / (L[0] @ found.precision.vcov @ L[0]))
-        f, num_df, den_df = wald, 1, found.precision.t_df(L[0])
+        wald = float(difference[0] ** 2 / (L[0] @ effects.precision.vcov @ L[0]))
+        f, num_df, den_df = wald, 1, effects.precision.t_df(L[0])
     else:
-        test = found.precision.f_test(L, difference)
+        test = effects.precision.f_test(L, difference)
         wald, f, num_df, den_df = test.wald, test.f, test.num_df, test.den_df
-    mean_square = wald * found.fit.sigma**2
+    mean_square = wald * effects.fit.sigma**2
     p = stats.f.sf(f, num_df, den_df) if np.isfinite(den_df) else stats.chi2.sf(f * num_df, num_df)
     values = (mean_square * num_df, mean_square, num_df, den_df, f, p)
     return {name: [value] for name, value in zip(F_COLUMNS, values, strict=True)}
 
 
-def _t_tests(found: Known, hypothesis: _Hypothesis, level: float) -> dict[str, np.ndarray]:
+def _t_tests(
+    effects: FixedEffects, hypothesis: _Hypothesis, level: float, inestimable: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the columns of the t tests, each (k,); nan where `inestimable`, (k,), is true."""
     L = hypothesis.L
-    std_error = np.sqrt(np.einsum("ka,ab,kb->k", L, found.precision.vcov, L))
-    df = np.array([found.precision.t_df(row) for row in L])
-    columns = t_columns(L @ found.fit.beta.to_numpy(), std_error, df, hypothesis.rhs)
+    std_error = np.where(
+        inestimable, np.nan, np.sqrt(np.einsum("ka,ab,kb->k", L, effects.precision.vcov, L))
+    )
+    df = np.array(
+        [
+            np.nan if is_inestimable else effects.precision.t_df(row)
+            for row, is_inestimable in zip(L, inestimable, strict=True)
+        ]
+    )
+    estimate = np.where(inestimable, np.nan, L @ effects.fit.beta.to_numpy())
+    columns = t_columns(estimate, std_error, df, hypothesis.rhs)
     p = columns.pop("Pr(>|t|)")
     reach = stats.t.ppf(0.5 + 0.5 * level, df) * std_error
     columns["lower"] = columns["Estimate"] - reach
@@ -129,30 +164,57 @@ def _t_tests(found: Known, hypothesis: _Hypothesis, level: float) -> dict[str, n
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
-    """``L beta = rhs``: L (k, p), rhs (k,), and what the rows are called."""
+    """``L beta = rhs``: L (k, p), rhs (k,), and what the rows are called.
+
+    `dropped`, (k, d), has the weights of the columns that were dropped.
+    """
 
     L: np.ndarray
     rhs: np.ndarray
     names: list[str]
+    dropped: np.ndarray
 
 
-def _hypothesis(given: Any, rhs: Any, coefficients: pd.Index) -> _Hypothesis:
-    if isinstance(given, pd.DataFrame):
-        rows = [_by_name(row, coefficients) for _, row in given.iterrows()]
-        L, names = np.array(rows), [str(name) for name in given.index]
-    elif isinstance(given, Mapping | pd.Series):
-        L, names = _by_name(given, coefficients)[None], []
-    elif isinstance(given, Sequence) and any(isinstance(r, Mapping | pd.Series) for r in given):
-        L, names = np.array([_by_name(row, coefficients) for row in given]), []
+def _not_estimable(fit: Fit, hypothesis: _Hypothesis) -> np.ndarray:
+    """Say which functions the data do not determine, shape (k,), and warn of them."""
+    model = fit.problem.model if isinstance(fit.problem, Problem) else None
+    aliases = None if model is None else Aliases.of(model)
+    if aliases is None:
+        return np.asarray(hypothesis.dropped.any(axis=1))
+    flags = aliases.undetermined(hypothesis.L, hypothesis.dropped)
+    if flags.any():
+        aliases.warn("the function(s)", hypothesis.names, flags, stacklevel=3)
+    return np.asarray(flags.any(axis=1))
+
+
+def _hypothesis(functions: Any, rhs: Any, fit: Fit) -> _Hypothesis:
+    """Read the arguments `L` and `rhs` of `contrast`.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    p, coefficients = len(fit.beta), fit.beta.index.append(pd.Index(fit.dropped, dtype=object))
+    if isinstance(functions, pd.DataFrame):
+        rows = [_by_name(row, coefficients) for _, row in functions.iterrows()]
+        L, names = np.array(rows), [str(name) for name in functions.index]
+    elif isinstance(functions, Mapping | pd.Series):
+        L, names = _by_name(functions, coefficients)[None], []
+    elif isinstance(functions, Sequence) and any(
+        isinstance(r, Mapping | pd.Series) for r in functions
+    ):
+        L, names = np.array([_by_name(row, coefficients) for row in functions]), []
     else:
-        L, names = _by_position(given, coefficients), []
+        L, names = _by_position(functions, fit.beta.index), []
+        L = np.hstack([L, np.zeros((len(L), len(fit.dropped)))])
     if not L.any(axis=1).all():
         raise ArgumentError(
             f"L: row {int(np.argmin(L.any(axis=1))) + 1} is zero, so that it says nothing about "
             f"the coefficients; leave it out."
         )
     values = _right_side(rhs, L)
-    return _Hypothesis(L, values, names or [_describe(row, coefficients) for row in L])
+    names = names or [_describe(row, coefficients) for row in L]
+    return _Hypothesis(L[:, :p], values, names, L[:, p:])
 
 
 def _by_name(row: Any, coefficients: pd.Index) -> np.ndarray:
@@ -166,31 +228,39 @@ def _by_name(row: Any, coefficients: pd.Index) -> np.ndarray:
         raise ArgumentError(
             f"L names {', '.join(unknown)}, but the coefficients are {', '.join(coefficients)}."
         )
-    given = dict(row)
-    return _numbers([given.get(name, 0.0) for name in coefficients], "L")
+    weights = dict(row)
+    return _numbers([weights.get(name, 0.0) for name in coefficients], "L")
 
 
-def _by_position(given: Any, coefficients: pd.Index) -> np.ndarray:
-    L = np.atleast_2d(_numbers(given, "L"))
+def _by_position(argument: Any, coefficients: pd.Index) -> np.ndarray:
+    L = np.atleast_2d(_numbers(argument, "L"))
     if L.ndim != 2 or L.shape[1] != len(coefficients) or not len(L):
         raise ArgumentError(
-            f"L has shape {np.shape(given)}, but the fit has {len(coefficients)} coefficients "
+            f"L has shape {np.shape(argument)}, but the fit has {len(coefficients)} coefficients "
             f"({', '.join(coefficients)}); give one number for each, or a mapping by name."
         )
     return L
 
 
-def _numbers(given: Any, name: str) -> np.ndarray:
+def _numbers(argument: Any, name: str) -> np.ndarray:
     try:
-        values = np.asarray(given, dtype=np.float64)
+        values = np.asarray(argument, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} must hold numbers, but it is {given!r}.") from error
+        raise ArgumentError(f"{name} must hold numbers, but it is {argument!r}.") from error
     if not np.isfinite(values).all():
-        raise ArgumentError(f"{name} must be finite, but it is {given!r}.")
+        raise ArgumentError(f"{name} must be finite, but it is {argument!r}.")
     return values
 
 
 def _right_side(rhs: Any, L: np.ndarray) -> np.ndarray:
+    """Return the right side of ``L beta = rhs``, (k,), if the equations have a solution.
+
+    L has the shape (k, p + d), with the dropped columns last.
+
+    Raises
+    ------
+    ArgumentError
+    """
     values = _numbers(rhs, "rhs")
     if values.ndim > 1 or values.size not in (1, len(L)):
         raise ArgumentError(
@@ -198,8 +268,8 @@ def _right_side(rhs: Any, L: np.ndarray) -> np.ndarray:
             f"for each row."
         )
     values = np.broadcast_to(values.ravel(), len(L)).copy()
-    solved = np.linalg.pinv(L) @ values
-    if np.abs(L @ solved - values).max() > 1e-8 * max(np.abs(values).max(), 1e-300):
+    solution = np.linalg.pinv(L) @ values
+    if np.abs(L @ solution - values).max() > 1e-8 * max(np.abs(values).max(), 1e-300):
         raise ArgumentError(
             f"rhs {values.tolist()} contradicts itself: rows of L depend on each other, and no "
             f"coefficients meet them all; leave the dependent rows out."

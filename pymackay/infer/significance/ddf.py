@@ -1,4 +1,4 @@
-"""Which method gives the degrees of freedom: by name."""
+"""`fixed_effects`: the fixed effects with the precision and degrees of freedom of a method."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _METHODS = ("Satterthwaite", "Kenward-Roger", "normal", "none")
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class FixedEffects:
     """A fit's fixed effects with the precision that a method gives them.
 
     Attributes
     ----------
     fit : Fit
-        The one given, or its refit by REML where the method needs it.
+        The fit that was passed, or its refit by REML where the method needs it.
     method : str
         ``"Satterthwaite"``, ``"Kenward-Roger"``, ``"normal"`` or ``"none"``.
     precision : Precision
@@ -34,8 +34,8 @@ class Known:
     messages: tuple[str, ...]
 
     @property
-    def by(self) -> str:
-        """How the method is named in a heading."""
+    def heading(self) -> str:
+        """The words that name the method in the heading of a table."""
         return {
             "Satterthwaite": " with Satterthwaite's method",
             "Kenward-Roger": " with Kenward-Roger's method",
@@ -44,7 +44,7 @@ class Known:
         }[self.method]
 
 
-def known(fit: Fit, ddf: str) -> Known:
+def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
     """Return the fixed effects of `fit` with the precision that `ddf` gives them.
 
     Raises
@@ -56,13 +56,13 @@ def known(fit: Fit, ddf: str) -> Known:
     """
     method = _method(ddf)
     if method in ("normal", "none"):
-        return Known(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
+        return FixedEffects(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
     if method == "Satterthwaite":
-        found = satterthwaite(fit)
-        return Known(fit, method, found, found.messages)
+        precision = satterthwaite(fit)
+        return FixedEffects(fit, method, precision, precision.messages)
     messages = () if fit.reml else (REML_MESSAGE,)
     fit = fit if fit.reml else refit_by(fit, reml=True)
-    return Known(fit, method, kenward_roger(fit), messages)
+    return FixedEffects(fit, method, kenward_roger(fit), messages)
 
 
 def _method(ddf: object) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pymackay.errors import PymackayError
 from pymackay.formula.terms import CONTRASTS, DUMMIES, Term, Terms
+from pymackay.infer.estimable import Aliases
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.columns.column import Column, Factor, Numeric
 from pymackay.model.columns.contrasts import make_contrasts
@@ -51,6 +52,35 @@ def hypotheses(model: Model, kind: int) -> dict[str, np.ndarray]:
     return _type_three(model, terms, blueprint)
 
 
+def untestable(
+    model: Model, kind: int, tests: Mapping[str, np.ndarray], aliases: Aliases
+) -> np.ndarray:
+    """Say which hypotheses of `hypotheses` the data do not determine, shape (terms, d).
+
+    A term is tested against the model without it and those that contain it. Where a dropped column
+    of another term depends on its columns, what is left depends on which column was dropped.
+    Sequential tests compare models that do not depend on it.
+
+    Parameters
+    ----------
+    model : Model
+    kind : {1, 2, 3}
+    tests : mapping of str to numpy.ndarray, each (k, p)
+        As `hypotheses` returns them.
+    aliases : Aliases
+        Of `model`.
+    """
+    blueprint = model.blueprint
+    terms = _Terms(blueprint, model.columns)
+    dropped = np.array(blueprint.fixed.assign)[aliases.dropped]
+    flags = np.zeros((len(tests), len(dropped)), dtype=bool)
+    if kind != 1:
+        for k, (label, L) in enumerate(tests.items()):
+            inside = [terms.labels.index(t) + 1 for t in (label, *terms.containing(label))]
+            flags[k] = aliases.undetermined(L).any(axis=0) & ~np.isin(dropped, inside)
+    return flags
+
+
 class _Terms:
     """The terms of the fixed part: their labels, and which contains which."""
 
@@ -65,8 +95,8 @@ class _Terms:
         A variable counts where its contrasts enter, and a matrix such as ``poly(x, 2)`` counts as
         a factor, as in lmerTest.
         """
-        own = self._variables(label)
-        return [other for other in self.labels if self._inside(own, self._variables(other))]
+        variables = self._variables(label)
+        return [other for other in self.labels if self._inside(variables, self._variables(other))]
 
     def _variables(self, label: str) -> frozenset[int]:
         term = self.terms.terms[self.labels.index(label)]
@@ -103,22 +133,22 @@ def _sequential(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
 
 def _type_two(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, np.ndarray]:
     """Put a term and those that contain it last; a term that nothing contains is marginal."""
-    found, p = {}, model.X.shape[1]
+    tests, p = {}, model.X.shape[1]
     for label in terms.labels:
-        own = _rows_of(terms.labels, blueprint.assign, label)
+        places = _rows_of(terms.labels, blueprint.assign, label)
         containing = terms.containing(label)
         if not containing:
-            found[label] = np.eye(p)[own]
+            tests[label] = np.eye(p)[places]
             continue
         last = np.concatenate(
-            [own, *(_rows_of(terms.labels, blueprint.assign, other) for other in containing)]
+            [places, *(_rows_of(terms.labels, blueprint.assign, other) for other in containing)]
         )
         order = np.concatenate([np.setdiff1d(np.arange(p), last), last])
-        L = np.empty((len(own), p))
-        place = p - len(last)
-        L[:, order] = _unit_upper(model.X[:, order])[place : place + len(own)]
-        found[label] = L
-    return found
+        L = np.empty((len(places), p))
+        start = p - len(last)
+        L[:, order] = _unit_upper(model.X[:, order])[start : start + len(places)]
+        tests[label] = L
+    return tests
 
 
 def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, np.ndarray]:
@@ -133,18 +163,18 @@ def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
     for label in by_order:
         containing = terms.containing(label)
         if containing:
-            own = _rows_of(terms.labels, assign, label)
+            places = _rows_of(terms.labels, assign, label)
             others = np.concatenate(
                 [_rows_of(terms.labels, assign, other) for other in containing]
             ).astype(int)
-            fitted = L[:, others] @ np.linalg.lstsq(L[:, others], L[:, own], rcond=1e-10)[0]
-            L[:, own] = _rounded(L[:, own] - fitted)
+            fitted = L[:, others] @ np.linalg.lstsq(L[:, others], L[:, places], rcond=1e-10)[0]
+            L[:, places] = _rounded(L[:, places] - fitted)
     back = np.eye(len(names)) if X is model.X else _rounded(_solve(X, model.X))
-    found = {}
+    tests = {}
     for label in terms.labels:
-        own = L[kept][:, _rows_of(terms.labels, assign, label)].T
-        found[label] = own[np.abs(own).sum(axis=1) > _ZERO] @ back
-    return found
+        rows_of_term = L[kept][:, _rows_of(terms.labels, assign, label)].T
+        tests[label] = rows_of_term[np.abs(rows_of_term).sum(axis=1) > _ZERO] @ back
+    return tests
 
 
 def _order(terms: _Terms, label: str) -> int:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.refit import ML_MESSAGE, refit_by
+from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
-
-_SAME = 1e-9  # of the response's size: fitted + residual gives it back but for rounding
 
 
 def likelihood_ratio(
@@ -25,23 +25,26 @@ def likelihood_ratio(
     Raises
     ------
     PymackayError
-        If the fits are of different data, or the names do not fit them.
+        If the fits are of different data, or cannot be shown to be of the same; if a model is no
+        special case of the next larger one; or if the names do not fit them.
     """
     for fit in fits[1:]:
         check_fit(fit, "anova")
         check_same_data(fits[0], fit)
-    called = _names(names, fits)
+    labels = _names(names, fits)
     messages = tuple(
-        f"{name}: {ML_MESSAGE}" for name, fit in zip(called, fits, strict=True) if fit.reml
+        f"{name}: {ML_MESSAGE}" for name, fit in zip(labels, fits, strict=True) if fit.reml
     )
     if refit:
         fits = [refit_by(fit, reml=False) if fit.reml else fit for fit in fits]
     else:
         messages = _check_one_criterion(fits)
     order = sorted(range(len(fits)), key=lambda k: fits[k].df)
+    for small, large in pairwise(order):
+        check_nested(fits[small], fits[large])
     heading = "Models, each against the one above it:"
-    heading += "".join(f"\n{called[k]}: {fits[k].formula}" for k in order)
-    table = pd.DataFrame(_columns([fits[k] for k in order]), index=[called[k] for k in order])
+    heading += "".join(f"\n{labels[k]}: {fits[k].formula}" for k in order)
+    table = pd.DataFrame(_columns([fits[k] for k in order]), index=[labels[k] for k in order])
     return HeadedTable(table, heading=heading, messages=messages)
 
 
@@ -69,10 +72,11 @@ def _check_one_criterion(fits: Sequence[Fit]) -> tuple[str, ...]:
             "refit=False, but some models were fitted by REML and some by ML; leave refit=True, "
             "or fit them all by one."
         )
-    if fits[0].reml and len({fit.model.fixed for fit in fits}) > 1:
+    fixed = {(fit.model.fixed, *sorted(fit.model.contrasts.items())) for fit in fits}
+    if fits[0].reml and len(fixed) > 1:
         raise ArgumentError(
             "refit=False, but REML criteria of models with different fixed parts cannot be "
-            "compared; leave refit=True."
+            "compared, nor of models with different contrasts; leave refit=True."
         )
     return ()
 
@@ -80,38 +84,9 @@ def _check_one_criterion(fits: Sequence[Fit]) -> tuple[str, ...]:
 def _names(names: Sequence[str] | None, fits: Sequence[Fit]) -> list[str]:
     if names is None:
         return [f"fit{k + 1}" for k in range(len(fits))]
-    called = [names] if isinstance(names, str) else [str(name) for name in names]
-    if len(called) != len(fits) or len(set(called)) != len(called):
+    labels = [names] if isinstance(names, str) else [str(name) for name in names]
+    if len(labels) != len(fits) or len(set(labels)) != len(labels):
         raise ArgumentError(
-            f"names must be {len(fits)} different names, one for each fit, but they are {called}."
+            f"names must be {len(fits)} different names, one for each fit, but they are {labels}."
         )
-    return called
-
-
-def check_same_data(first: Fit, second: Fit) -> None:
-    """Refuse to compare fits of different responses.
-
-    Raises
-    ------
-    DataError
-    """
-    if first.n_obs != second.n_obs:
-        raise DataError(
-            f"the models were fitted to different data: {first.n_obs} rows ({first.formula}) and "
-            f"{second.n_obs} rows ({second.formula}). Drop rows with missing values in any "
-            f"variable first, or pass the same subset."
-        )
-    mine, theirs = _response(first), _response(second)
-    differ = not np.abs(mine - theirs).max() <= _SAME * np.abs(mine).max()
-    if first.model.response != second.model.response or (
-        differ and not np.isnan(mine + theirs).any()
-    ):
-        raise DataError(
-            f"the models were fitted to different responses: {first.model.response} "
-            f"({first.formula}) and {second.model.response} ({second.formula}), rows in order. "
-            f"Likelihoods of different data cannot be compared; fit both to the same rows."
-        )
-
-
-def _response(fit: Fit) -> np.ndarray:
-    return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
+    return labels

@@ -40,7 +40,7 @@ class Precision(Protocol):
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What the user should be told."""
+        """What limits the method here, for the user."""
         ...
 
     def t_df(self, row: np.ndarray) -> float:
@@ -84,9 +84,9 @@ def independent_rows(L: np.ndarray, difference: np.ndarray) -> tuple[np.ndarray,
     difference : numpy.ndarray, shape (k,)
         ``L beta − rhs``.
     """
-    left, sizes, right = np.linalg.svd(L, full_matrices=False)
+    U, sizes, Vt = np.linalg.svd(L, full_matrices=False)
     rank = int(np.sum(sizes > _RANK * sizes.max(initial=0.0)))
-    return right[:rank], (left[:, :rank] / sizes[:rank]).T @ difference
+    return Vt[:rank], (U[:, :rank] / sizes[:rank]).T @ difference
 
 
 def inverse_where_known(curvature: np.ndarray) -> tuple[np.ndarray, int]:
@@ -95,7 +95,7 @@ def inverse_where_known(curvature: np.ndarray) -> tuple[np.ndarray, int]:
     Returns
     -------
     inverse : numpy.ndarray, shape (m, m)
-    lost : int
+    n_omitted : int
         Number of directions that were left out.
     """
     diagonal = np.abs(np.diag(curvature))

@@ -47,7 +47,12 @@ class Satterthwaite:
         return 2.0 * variance**2 / spread if spread > 0.0 else float("inf")
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
-        """Test along the principal axes of ``L V L'``, their degrees of freedom put together."""
+        """Test along the principal axes of ``L V L'``, their degrees of freedom put together.
+
+        The axes, and with them the denominator degrees of freedom, depend on how L is written:
+        rows of other lengths or angles that state the same hypothesis have other axes. lmerTest's
+        tables of terms take the rows as they are. `contrast` takes orthonormal rows.
+        """
         values, vectors = np.linalg.eigh(L @ self.vcov @ L.T)
         kept = values > _RANK * values.max()
         axes = vectors[:, kept].T
@@ -79,30 +84,43 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     Giesbrecht, Burns 1985, Biometrics 41.
     """
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
-    reml = fit.reml
-    theta = fit.theta.to_numpy()
+    return satterthwaite_at(gram, fit.theta.to_numpy(), fit.sigma, reml=fit.reml)
+
+
+def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool) -> Satterthwaite:
+    """Return what Satterthwaite's method needs at an optimum of the criterion of these sums.
+
+    Parameters
+    ----------
+    gram : Gram
+    theta : numpy.ndarray, shape (m,)
+        In the user's units.
+    sigma : float
+        Residual standard deviation, in the user's units.
+    reml : bool
+    """
     local = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
-    sigma = fit.sigma / gram.y_scale
+    relative = sigma / gram.y_scale
     chained = _theta_jacobian(gram, theta)
-    curvature = _curvature(gram, chained, local, sigma, gram.n - gram.p * reml)
-    inverse, lost = inverse_where_known(curvature)
+    curvature = _curvature(gram, chained, local, relative, gram.n - gram.p * reml)
+    inverse, n_omitted = inverse_where_known(curvature)
     root = np.linalg.inv(gram.basis.R)
     by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
-    by_sigma = 2.0 / sigma * local.precision_inverse
-    turned = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
-    messages = () if not lost else (_flat_message(lost),)
+    by_sigma = 2.0 / relative * local.precision_inverse
+    slopes = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
+    messages = () if not n_omitted else (_flat_message(n_omitted),)
     return Satterthwaite(
-        vcov=fit.sigma**2 * (root @ local.precision_inverse @ root.T),
-        slopes=fit.sigma**2 * turned,
+        vcov=sigma**2 * (root @ local.precision_inverse @ root.T),
+        slopes=sigma**2 * slopes,
         parameter_vcov=2.0 * inverse,
         messages=messages,
     )
 
 
-def _flat_message(lost: int) -> str:
+def _flat_message(n_omitted: int) -> str:
     return (
-        f"the curvature of the deviance is not positive in {lost} direction(s) of the covariance "
-        f"parameters, which Satterthwaite's method leaves out"
+        f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
+        f"covariance parameters, which Satterthwaite's method leaves out"
     )
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.refit import refit_by
-from pymackay.infer.significance.likelihood_ratio import check_same_data
+from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
@@ -63,17 +63,17 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     """
     check_fit(fit, "variance_test")
     if isinstance(reduced, Fit):
-        left_out, without = _given(fit, reduced)
+        term, criterion_without = _without_by_fit(fit, reduced)
     else:
-        left_out, without = _made(fit, reduced)
-    ratio = without - fit.criterion
+        term, criterion_without = _without_by_name(fit, reduced)
+    ratio = criterion_without - fit.criterion
     ratio = 0.0 if abs(ratio) < _ROUNDING * max(abs(fit.criterion), fit.n_obs) else ratio
     if ratio < 0.0:
         raise ArgumentError(
             f"reduced: its criterion is {-ratio:.3g} below that of the model that contains it, so "
             f"that one of the two is not at its optimum. Look at fit.convergence of both."
         )
-    q = len(left_out.effects) - 1
+    q = len(term.effects) - 1
     below = stats.chi2.sf(ratio, q) if q else float(ratio <= 0.0)
     above = float(stats.chi2.sf(ratio, q + 1))
     row = {
@@ -84,12 +84,15 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
         "Pr(>Chisq)": [above],
     }
     criterion = "REML" if fit.reml else "maximum likelihood"
-    heading = f"Test of a variance on the boundary, by {criterion}: {left_out.name}"
-    return HeadedTable(row, index=[left_out.name], heading=heading)
+    heading = f"Test of a variance on the boundary, by {criterion}: {term.name}"
+    return HeadedTable(row, index=[term.name], heading=heading)
 
 
-def _given(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
-    """Find what a smaller fit leaves out, and its criterion of the same kind."""
+def _without_by_fit(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
+    """Return the term that a smaller fit lacks, whole or in part, and the criterion of that fit.
+
+    A reduced fit by the other criterion (REML or ML) is refitted by that of `fit`.
+    """
     check_same_data(fit, reduced)
     if fit.model.fixed != reduced.model.fixed:
         raise ArgumentError(
@@ -98,22 +101,23 @@ def _given(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
             f"coefficients with anova or contrast."
         )
     smaller = [_key(term) for term in reduced.model.terms]
-    larger = list(fit.model.terms)
+    unmatched = list(fit.model.terms)
     for key in smaller:
-        match = next((term for term in larger if _key(term) == key), None)
+        match = next((term for term in unmatched if _key(term) == key), None)
         if match is not None:
-            larger.remove(match)
+            unmatched.remove(match)
     known = [_key(term) for term in fit.model.terms]
     added = [key for key in smaller if key not in known]
-    if len(larger) != 1 or len(added) > 1 or not _one_less(larger[0], added):
+    if len(unmatched) != 1 or len(added) > 1 or not _one_less(unmatched[0], added):
         raise ArgumentError(
             "reduced: the models must differ in one random effect: a term of one effect that is "
             "left out, or one effect of a term. The random terms are "
-            f"{_list(fit)} and {_list(reduced)}. Test one effect after the other."
+            f"{_terms_text(fit)} and {_terms_text(reduced)}. Test one effect after the other."
         )
+    check_nested(reduced, fit)
     if fit.reml != reduced.reml:
         reduced = refit_by(reduced, reml=fit.reml)
-    return larger[0], reduced.criterion
+    return unmatched[0], reduced.criterion
 
 
 def _key(term: TermSummary) -> tuple[str, frozenset[str]]:
@@ -121,22 +125,23 @@ def _key(term: TermSummary) -> tuple[str, frozenset[str]]:
 
 
 def _one_less(term: TermSummary, added: list[tuple[str, frozenset[str]]]) -> bool:
+    """Whether the terms `added` in its place lack exactly one effect of `term`."""
     if not added:
         return len(term.effects) == 1
     group, effects = added[0]
-    return group == term.group and effects < set(term.effects) and _size(term) == len(effects) + 1
+    return (
+        group == term.group
+        and effects < set(term.effects)
+        and len(term.effects) == len(effects) + 1
+    )
 
 
-def _size(term: TermSummary) -> int:
-    return len(term.effects)
-
-
-def _list(fit: Fit) -> str:
+def _terms_text(fit: Fit) -> str:
     return " + ".join(f"({', '.join(t.effects)} | {t.group})" for t in fit.model.terms)
 
 
-def _made(fit: Fit, what: object) -> tuple[TermSummary, float]:
-    """Leave an effect out of the model and fit what is left by the same criterion."""
+def _without_by_name(fit: Fit, what: object) -> tuple[TermSummary, float]:
+    """Return the term that `what` names, and the criterion of the model without that effect."""
     model = problem_of(fit, "variance_test with a term's name").model
     name, effect = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
     terms = {term.name: term for term in model.terms}
@@ -157,8 +162,8 @@ def _made(fit: Fit, what: object) -> tuple[TermSummary, float]:
             f"reduced: the term {name!r} has no effect {effect!r}; it has "
             f"{', '.join(term.effects)}."
         )
-    whole = TermSummary(term.name, term.group, term.effects)
-    return whole, _criterion_without(model, term.name, effect, fit.reml)
+    summary = TermSummary(term.name, term.group, term.effects)
+    return summary, _criterion_without(model, term.name, effect, fit.reml)
 
 
 def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> float:
@@ -171,7 +176,7 @@ def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> floa
             kept = [k for k, other in enumerate(term.effects) if other != effect]
             effects = tuple(term.effects[k] for k in kept)
             terms.append(dataclasses.replace(term, effects=effects, columns=term.columns[:, kept]))
-    if not terms:  # no random effect is left: the residual is at unit length in the sums' bases
+    if not terms:  # without random effects V = I; the response has unit length in these bases
         gram = cross_products(model)
         return criterion_value(
             gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1])

@@ -1,4 +1,4 @@
-"""`icc` and `r2`: which share of the variance random and fixed effects explain."""
+"""`icc` and `r2`: the shares of the variance that random and fixed effects explain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pymackay.results import Fit
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """The variance of a row, taken apart; absolute.
+    """The parts of the variance of a row, squared units of the response.
 
     Attributes
     ----------

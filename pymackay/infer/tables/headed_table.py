@@ -1,4 +1,4 @@
-"""`HeadedTable`: a data frame that says what it shows, and what was done to make it."""
+"""`HeadedTable`: a data frame that prints a heading above it and messages below it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 
 
 class HeadedTable(pd.DataFrame):
-    """A data frame with a heading and messages, which it prints.
+    """A data frame that prints a heading above it and messages below it.
 
-    Whatever is taken from it or computed with it is a plain data frame.
+    Subsets of it and results of computations with it are plain data frames.
 
     Attributes
     ----------
     heading : str
     messages : tuple of str
-        What the user should be told: a refit by ML, a direction left out.
+        Remarks on the numbers: a refit by ML, a direction that was left out.
     """
 
     _metadata = ["heading", "messages"]  # noqa: RUF012 - the name and kind that pandas asks for

@@ -27,7 +27,7 @@ class TextTable:
     header : tuple of str
     rows : tuple of tuple of str
     numeric : tuple of bool
-        Which columns hold numbers, and stand on the right.
+        Which columns hold numbers, which are aligned on the right.
     note : str
         A line below.
     """
@@ -44,11 +44,11 @@ def html_table(table: TextTable) -> str:
     sides = ["right" if right else "left" for right in table.numeric]
 
     def line(cells: Sequence[str], tag: str) -> str:
-        made = "".join(
+        cells_html = "".join(
             f'<{tag} style="text-align:{side}">{html.escape(cell.strip())}</{tag}>'
             for cell, side in zip(cells, sides, strict=True)
         )
-        return f"<tr>{made}</tr>"
+        return f"<tr>{cells_html}</tr>"
 
     body = "".join(line(row, "td") for row in table.rows)
     note = f"<p>{html.escape(table.note)}</p>" if table.note else ""

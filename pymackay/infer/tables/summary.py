@@ -188,7 +188,7 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
         groups={name: len(levels) for name, levels in fit.model.levels.items()},
         coefficients=coefficient_table(fit, ddf),
         correlation=_correlation(fit) if shown else None,
-        left_out=_left_out(len(fit.beta)) if many else "",
+        left_out=_no_correlations(len(fit.beta)) if many else "",
         messages=fit.messages + fit._remarks,
     )
 
@@ -239,7 +239,8 @@ def _random_table(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
 
 
-def _left_out(p: int) -> str:
+def _no_correlations(p: int) -> str:
+    """Return the remark in place of the correlations of many coefficients."""
     return (
         f"Correlation matrix not shown by default, as p = {p} > {_MOST_CORRELATED}.\n"
         f"Ask for it with summary(correlation=True)."
@@ -266,8 +267,8 @@ def _named_line(names: list[str], cells: list[str]) -> list[str]:
 
 
 def _residual_lines(quantiles: pd.Series) -> list[str]:
-    zapped = zap_small(quantiles.to_numpy(), _DIGITS + 1)
-    return _named_line(list(quantiles.index), format_numbers(zapped, _DIGITS))
+    rounded = zap_small(quantiles.to_numpy(), _DIGITS + 1)
+    return _named_line(list(quantiles.index), format_numbers(rounded, _DIGITS))
 
 
 def _random_cells(random: pd.DataFrame) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -279,15 +280,15 @@ def _random_cells(random: pd.DataFrame) -> tuple[tuple[str, ...], list[list[str]
         format_numbers(random["variance"].to_numpy(), _DIGITS),
         format_numbers(random["sd"].to_numpy(), _DIGITS),
     ]
-    most = max(len(corr) for corr in random["corr"])
-    for k in range(most):
+    n_correlations = max(len(corr) for corr in random["corr"])
+    for k in range(n_correlations):
         columns.append([_correlation_cell(corr, k) for corr in random["corr"]])
     header = (
         "Groups",
         "Name",
         "Variance",
         "Std.Dev.",
-        *("Corr" if k == 0 else "" for k in range(most)),
+        *("Corr" if k == 0 else "" for k in range(n_correlations)),
     )
     return header, columns
 

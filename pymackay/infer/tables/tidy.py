@@ -89,7 +89,7 @@ def tidy(
     5  Residual        sd__Observation    25.592
     """
     check_fit(fit, "tidy")
-    chosen = _wanted(effects)
+    chosen = _selected(effects)
     _check_scale(scales)
     _check_level(conf_level)
     parts = {
@@ -150,7 +150,8 @@ def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:
     return fit._estimates
 
 
-def _wanted(effects: str | Iterable[str]) -> set[str]:
+def _selected(effects: str | Iterable[str]) -> set[str]:
+    """Return the kinds of rows that the argument `effects` asks for."""
     names = [effects] if isinstance(effects, str) else list(effects)
     unknown = [name for name in names if name not in EFFECTS]
     if unknown or not names:
@@ -229,6 +230,7 @@ def _random_values(fit: Fit, level: float | None) -> Iterator[dict[str, Any]]:
 
 
 def _random_coefficients(fit: Fit) -> Iterator[dict[str, Any]]:
+    """Yield the sums of fixed and random effects of each level, as `coef` gives them."""
     effects = effects_of_terms(fit)
     for group, table in fit.ranef.items():
         names = [*fit.beta.index, *(c for c in table.columns if c not in fit.beta.index)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -194,8 +195,14 @@ def codes_among(
     codes: np.ndarray, labels: Iterable[str | None], levels: Sequence[str]
 ) -> np.ndarray:
     """Number codes by where their labels stand among `levels`; -1 where they do not, or missing."""
-    places = {level: i for i, level in enumerate(levels)}
+    places = _places(tuple(levels))
     return np.array([*(places.get(label, -1) for label in labels), -1], dtype=np.int32)[codes]  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=8)
+def _places(levels: tuple[str, ...]) -> dict[str, int]:
+    """Return the position of each level; kept, because predictions look up the same levels."""
+    return {level: i for i, level in enumerate(levels)}
 
 
 def as_factor(column: Column, name: str) -> Factor:
@@ -389,7 +396,7 @@ def recode(factor: Factor, levels: Sequence[str]) -> tuple[np.ndarray, tuple[str
     """
     if factor.levels == tuple(levels):
         return factor.codes, ()
-    known = set(levels)
+    known = _places(tuple(levels))
     used = levels_in_use(factor.codes, len(factor.levels))
     unknown = tuple(factor.levels[i] for i in used if factor.levels[i] not in known)
     return codes_among(factor.codes, factor.levels, levels), unknown

@@ -129,6 +129,66 @@ def build_new(
     )
 
 
+def build_term(
+    blueprint: Blueprint, place: int, newdata: pd.DataFrame | Mapping[str, Any]
+) -> np.ndarray:
+    """Make the columns of one random term, (m, q), which do not need its grouping factor.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    place : int
+        Position of the term among `Blueprint.bars`.
+    newdata : pandas.DataFrame or mapping of str to array-like
+
+    Raises
+    ------
+    DataError
+        As `build_new`.
+    """
+    table = Table(newdata)
+    evaluator = Evaluator(
+        blueprint.specification.formula, table, dict(blueprint.memory), is_new=True
+    )
+    complete = np.ones(table.n, dtype=bool)
+    return _new_side(blueprint.random[place], blueprint.bars[place], evaluator, complete)
+
+
+def build_codes(blueprint: Blueprint, newdata: pd.DataFrame | Mapping[str, Any]) -> NewDesign:
+    """Find the levels of new data's rows; only the grouping columns are needed.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    newdata : pandas.DataFrame or mapping of str to array-like
+
+    Returns
+    -------
+    NewDesign
+        With `codes` and `unseen`, without columns.
+
+    Raises
+    ------
+    DataError
+        If a grouping column is missing.
+    """
+    table = Table(newdata)
+    evaluator = Evaluator(
+        blueprint.specification.formula, table, dict(blueprint.memory), is_new=True
+    )
+    complete = np.ones(table.n, dtype=bool)
+    bars = {bar.group_name: bar for bar in blueprint.bars}
+    looked_up = {g: _new_codes(bar, blueprint, evaluator, complete) for g, bar in bars.items()}
+    return NewDesign(
+        rows=table.index,
+        X=np.zeros((table.n, 0)),
+        offset=None,
+        codes={group: codes for group, (codes, _) in looked_up.items()},
+        unseen={group: levels for group, (_, levels) in looked_up.items() if levels},
+        complete=complete,
+    )
+
+
 def _new_side(
     side: SideBlueprint, bar: Bar | None, evaluator: Evaluator, complete: np.ndarray
 ) -> np.ndarray:

@@ -1,0 +1,224 @@
+"""Whether two fits may be compared by their likelihoods: of the same data, and nested."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.errors import ArgumentError, DataError
+from pymackay.model.bases.scaling import fixed_basis, independent_columns
+from pymackay.model.model import Model, RandomTerm
+from pymackay.model.sums.gram import Bases
+from pymackay.results import Fit, TermSummary
+from pymackay.solve.assemble import Problem
+
+_SAME = 1e-9  # of the sizes that enter: a smaller difference is rounding
+_INSIDE = 1e-7  # of a column's norm: a smaller part outside of a space is rounding
+_CURE = "Likelihoods of different data cannot be compared; fit both to the same rows."
+
+
+def check_same_data(first: Fit, second: Fit) -> None:
+    """Refuse to compare fits of different rows, responses or prior weights.
+
+    Fits whose rows were read part by part and not kept are compared by their sums over rows.
+
+    Raises
+    ------
+    DataError
+    """
+    if first.n_obs != second.n_obs:
+        raise DataError(
+            f"the models were fitted to different data: {first.n_obs} rows ({first.formula}) and "
+            f"{second.n_obs} rows ({second.formula}). Drop rows with missing values in any "
+            f"variable first, or pass the same subset."
+        )
+    if first.model.response != second.model.response:
+        raise _different("responses", first, second)
+    one, other = _response(first), _response(second)
+    if np.isnan(one + other).any():
+        _check_same_sums(first, second)
+        return
+    if not np.abs(one - other).max() <= _SAME * np.abs(one).max():
+        raise _different("responses", first, second)
+    if not _equal(_filled(first.model.weights, 1.0), _filled(second.model.weights, 1.0)):
+        raise _different("prior weights", first, second)
+
+
+def _different(what: str, first: Fit, second: Fit) -> DataError:
+    return DataError(
+        f"the models were fitted to different {what}: {first.model.response} ({first.formula}) and "
+        f"{second.model.response} ({second.formula}), rows in order. {_CURE}"
+    )
+
+
+def _response(fit: Fit) -> np.ndarray:
+    return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
+
+
+def _filled(values: np.ndarray | None, default: float) -> np.ndarray:
+    return np.asarray(default if values is None else values)
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((np.abs(one - other) <= _SAME * np.abs(one).max(initial=0.0)).all())
+
+
+# ---- rows that were not kept ---------------------------------------------------------------------
+
+
+def _check_same_sums(first: Fit, second: Fit) -> None:
+    """Compare what was summed up of the rows: the response, shared columns, shared levels.
+
+    Raises
+    ------
+    DataError
+        If a sum differs, or if one of the fits holds no sums.
+    """
+    problems = first.problem, second.problem
+    if not all(isinstance(problem, Problem) for problem in problems):
+        raise DataError(
+            f"it cannot be shown that the models were fitted to the same data, because the rows of "
+            f"{first.formula} or {second.formula} were not kept; fit both with pymackay.lmer."
+        )
+    bases = [problem.solver.bases for problem in problems]
+    shared = [name for name in first.beta.index if name in second.beta.index]
+    sums = [_sums(one, shared) for one in bases]
+    counts = [_level_sums(one) for one in bases]
+    both = counts[0].keys() & counts[1].keys()
+    differ = [what for what in sums[0] if not _near(*sums[0][what], sums[1][what][0])]
+    differ += [f"levels of {key[0]}" for key in both if not _near_levels(*(c[key] for c in counts))]
+    if differ:
+        raise DataError(
+            f"the models were fitted to different data, or to other offsets: the rows were not "
+            f"kept, but their sums differ between {first.formula} and {second.formula} "
+            f"({', '.join(differ)}). Drop rows with missing values in any variable first. {_CURE}"
+        )
+
+
+def _sums(bases: Bases, shared: list[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return sums over rows with the size against which each is compared.
+
+    With X = QR and the least-squares coefficients beta: ``y'Wy = scale² + |R beta|²``,
+    ``X'WX = R'R`` and ``X'Wy = R'R beta``, of the columns `shared`.
+    """
+    R, beta = bases.basis.R, bases.response.beta
+    along = R @ beta
+    squares = np.asarray(bases.y_scale**2 + along @ along)
+    columns = R[:, [bases.model.fixed.index(name) for name in shared]]
+    norms = np.linalg.norm(columns, axis=0)
+    logs = np.asarray(bases.log_weights)
+    return {
+        "squared response": (squares, squares),
+        "log weights": (logs, np.abs(logs)),
+        "fixed columns": (columns.T @ columns, np.outer(norms, norms)),
+        "fixed columns times response": (columns.T @ along, norms * np.sqrt(squares)),
+    }
+
+
+def _near(one: np.ndarray, size: np.ndarray, other: np.ndarray) -> bool:
+    return bool((np.abs(one - other) <= _SAME * size).all())
+
+
+LevelSums = tuple[tuple[str, ...], np.ndarray, np.ndarray]
+
+
+def _level_sums(bases: Bases) -> dict[tuple[str, str], LevelSums]:
+    """Return, by grouping factor and effect, the levels and ``[z_j'Wz_j, z_j'Wy]``, (2, J).
+
+    Their sizes, (2, 1), come third. Of a term with columns ZT in the bases of the sums,
+    ``Z'Wy = T⁻' (T'Z'Q R beta + T'Z'r scale)``.
+    """
+    sums = {}
+    along = np.append(bases.basis.R @ bases.response.beta, bases.y_scale)
+    for index, block in enumerate(bases.blocks):
+        products, crossed = bases.level_moments(index)
+        levels = bases.model.factors[block.name].levels
+        for term, place in bases.block_slices(block):
+            back = np.linalg.inv(bases.transforms[term])
+            squares = np.einsum("ba,jbc,ca->ja", back, products[:, place, place], back)
+            with_y = crossed[:, place] @ along @ back
+            for k, effect in enumerate(bases.model.terms[term].effects):
+                largest = squares[:, k].max()
+                sizes = np.array([[largest], [np.sqrt(largest) * np.linalg.norm(along)]])
+                sums[block.name, effect] = levels, np.stack([squares[:, k], with_y[:, k]]), sizes
+    return sums
+
+
+def _near_levels(one: LevelSums, other: LevelSums) -> bool:
+    return one[0] == other[0] and _near(one[1], one[2], other[1])
+
+
+# ---- nested models -------------------------------------------------------------------------------
+
+
+def check_nested(small: Fit, large: Fit) -> None:
+    """Refuse models of which the first is not a special case of the second.
+
+    Where the rows are there, the columns decide, whatever they are called; otherwise the names do.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    models = [
+        fit.problem.model if isinstance(fit.problem, Problem) else None for fit in (small, large)
+    ]
+    with_rows = [model for model in models if model is not None and len(model.y)]
+    if len(with_rows) == 2:
+        fixed, random = _fixed_inside(*with_rows), _random_inside(*with_rows)
+    else:
+        fixed = set(small.model.fixed) <= set(large.model.fixed)
+        random = all(
+            any(_named_inside(term, other) for other in large.model.terms)
+            for term in small.model.terms
+        )
+    if not (fixed and random):
+        part = "random" if fixed else "fixed"
+        raise ArgumentError(
+            f"the models are not nested: the {part} part of {small.formula} is no special case of "
+            f"that of {large.formula}, so that the likelihood ratio has no chi-square "
+            f"distribution. Compare such models by fit.aic or fit.bic, fitted by ML."
+        )
+
+
+def _fixed_inside(small: Model, large: Model) -> bool:
+    """Whether X of `small`, and the difference of the offsets, lie in the space of X of `large`."""
+    shift = _filled(small.offset, 0.0) - _filled(large.offset, 0.0) + np.zeros(len(small.y))
+    return _spanned(np.column_stack([small.X, shift]), large.X)
+
+
+def _spanned(columns: np.ndarray, space: np.ndarray) -> bool:
+    """Whether `columns`, (n, k), are combinations of the columns of `space`, (n, p)."""
+    Q = fixed_basis(space).Q
+    outside = np.linalg.norm(columns - Q @ (Q.T @ columns), axis=0)
+    return bool((outside <= _INSIDE * np.linalg.norm(columns, axis=0)).all())
+
+
+def _random_inside(small: Model, large: Model) -> bool:
+    return all(
+        any(_term_inside(small, term, large, other) for other in large.terms)
+        for term in small.terms
+    )
+
+
+def _term_inside(small: Model, term: RandomTerm, large: Model, other: RandomTerm) -> bool:
+    """Whether the covariance of one term can be a special case of that of another.
+
+    With the same levels its columns must be combinations of the other's. With finer levels, as of
+    ``(1 | g:f)`` beside ``(f | g)``, it is taken for one where the other has several effects.
+    """
+    finer, coarser = small.factors[term.group], large.factors[other.group]
+    pairs = len(np.unique(finer.codes.astype(np.int64) * len(coarser.levels) + coarser.codes))
+    if pairs != len(finer.levels):
+        return False
+    if pairs != len(coarser.levels):
+        return len(other.effects) > 1
+    kept = independent_columns(other.columns)
+    return _spanned(term.columns, other.columns[:, kept])
+
+
+def _named_inside(term: TermSummary, other: TermSummary) -> bool:
+    """Whether a term can be a special case of another, as far as names say."""
+    if term.group == other.group:
+        return set(term.effects) <= set(other.effects)
+    finer = set(other.group.split(":")) < set(term.group.split(":"))
+    return finer and len(other.effects) > 1
