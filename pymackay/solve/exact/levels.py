@@ -17,9 +17,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay._tensorflow import tf
 
 _FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
 _REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividing keeps digits
@@ -194,7 +199,7 @@ def is_regular(factor: np.ndarray) -> bool:
     return bool(diagonal.min() > _REGULAR * diagonal.max())
 
 
-Tensors = dict[str, tf.Tensor]
+Tensors = dict[str, "tf.Tensor"]
 
 
 class Graph:

@@ -9,10 +9,9 @@ import functools
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from pymackay.errors import ArgumentError
 from pymackay.model.sums.gram import Gram, cross_products
@@ -37,6 +36,11 @@ from pymackay.solve.solver import (
     by_term,
     criterion_value,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay._tensorflow import tf
 
 
 class Exact:
@@ -64,6 +68,10 @@ class Exact:
         """What evaluates; made when it is first needed."""
         kind = OneBlock if len(self.sums.blocks) == 1 else Crossed
         return kind(self.sums, self.reml)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the kernel holds tensors, and is made again."""
+        return {"sums": self.sums, "reml": self.reml}
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
