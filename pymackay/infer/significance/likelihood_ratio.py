@@ -12,6 +12,7 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.model.stream.digest import digest_response, digest_text, same_response
 from pymackay.results import Fit
 
 _SAME = 1e-9  # of the response's size: fitted + residual gives it back but for rounding
@@ -103,14 +104,22 @@ def check_same_data(first: Fit, second: Fit) -> None:
         )
     mine, theirs = _response(first), _response(second)
     differ = not np.abs(mine - theirs).max() <= _SAME * np.abs(mine).max()
-    if first.model.response != second.model.response or (
-        differ and not np.isnan(mine + theirs).any()
-    ):
+    if np.isnan(mine + theirs).any():  # rows that were not kept
+        differ = not same_response(_digest(first), _digest(second))
+    if differ or first.model.response != second.model.response:
         raise DataError(
             f"the models were fitted to different responses: {first.model.response} "
             f"({first.formula}) and {second.model.response} ({second.formula}), rows in order. "
             f"Likelihoods of different data cannot be compared; fit both to the same rows."
         )
+
+
+def _digest(fit: Fit) -> tuple[str, ...]:
+    """Return the fingerprint of the response; empty where there is none."""
+    model = getattr(fit.problem, "model", None)
+    if model is None or not len(model.y):
+        return () if model is None else tuple(model.digest)
+    return digest_text(digest_response(model.y))
 
 
 def _response(fit: Fit) -> np.ndarray:

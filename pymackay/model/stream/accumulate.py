@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,10 +14,26 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis, Response, basis_of_sums, chunks
-from pymackay.model.design.build import Built, RandomPart, make_model
+from pymackay.model.bases.scaling import (
+    Basis,
+    Response,
+    basis_of_sums,
+    chunks,
+    independent_columns,
+)
+from pymackay.model.design.arguments import fixed_contrasts
+from pymackay.model.design.build import (
+    Built,
+    FixedPart,
+    RandomPart,
+    contrast_labels,
+    describe_fixed_part,
+    make_model,
+)
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
+from pymackay.model.stream.digest import digest_text
+from pymackay.model.stream.growing_side import FinalSide, GrowingSide
 from pymackay.model.stream.level_keys import LevelKeys
 from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
 from pymackay.model.sums.gram import order_blocks
@@ -22,7 +41,8 @@ from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
 
 _CHUNK = 1_000_000
-_TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram")
+_TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram", "digest")
+_DEPENDENT = 1e-6  # of a column's norm: what others leave of it, below which it is dropped
 _EXPLAINED = 1e-13  # of the response's size: a residual that is rounding
 
 
@@ -96,47 +116,104 @@ class Accumulator:
         self.dropped = 0
         self.log_weights = 0.0
         self.squared_response = 0.0
-        size = len(plan.names) + 1
+        self.digest = np.zeros(3, dtype=np.uint64)
+        size = plan.p + 1
         self.dense_gram = np.zeros((size, size))
         self._groups = {name: LevelSums() for name in plan.groups}
         self._pairs: dict[tuple[str, str], GrowingPairs] = {}
 
     def add(self, part: PartitionSums) -> None:
-        """Add a partition's sums."""
+        """Add a partition's sums; its new levels get columns of their own."""
+        mine = self.plan.sides
+        self._grow([side.joined(other) for side, other in zip(mine, part.sides, strict=True)])
+        maps = self._maps(part.sides, self.plan.sides)
         self.n += part.n
         self.dropped += part.dropped
         self.log_weights += part.log_weights
         self.squared_response += part.squared_response
-        self.dense_gram += part.dense_gram
-        codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
+        self.dense_gram += _spread(part.dense_gram, {0: maps[""], 1: maps[""]})
+        self.digest += part.digest
+        codes = {}
+        for name, sums in part.groups.items():
+            diagonal = _spread(sums.diagonal, {1: maps[name], 2: maps[name]})
+            dense = _spread(sums.dense, {1: maps[name], 2: maps[""]})
+            codes[name] = self._groups[name].add(replace(sums, diagonal=diagonal, dense=dense))
         for key, pairs in part.pairs.items():
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
             rows, columns = pairs.in_rows(codes[key[0]]), codes[key[1]][pairs.indices]
-            self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
+            values = _spread(pairs.values, {1: maps[key[0]], 2: maps[key[1]]})
+            self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, values, shape)
+
+    def _grow(self, sides: list[GrowingSide]) -> None:
+        """Give all sums columns for the levels that `sides` have besides; these are zero so far."""
+        plan = self.plan.with_sides(sides)
+        if plan is self.plan:
+            return
+        maps = self._maps(self.plan.sides, plan.sides)
+        self.plan = plan
+        self.dense_gram = _spread(self.dense_gram, {0: maps[""], 1: maps[""]})
+        for name, group in self._groups.items():
+            if len(group.keys):
+                group.diagonal = _spread(group.diagonal, {1: maps[name], 2: maps[name]})
+                group.dense = _spread(group.dense, {1: maps[name], 2: maps[""]})
+        for (a, b), held in self._pairs.items():
+            if not (maps[a].same and maps[b].same):
+                spread = partial(_spread, maps={1: maps[a], 2: maps[b]})
+                self._pairs[a, b] = self._mapped(held, (a, b), spread)
+
+    def _mapped(
+        self, held: GrowingPairs, names: tuple[str, str], change: Callable[[np.ndarray], np.ndarray]
+    ) -> GrowingPairs:
+        """Return the same pairs of levels with their matrices, (pairs, q_k, q_l), changed."""
+        pairs, made = held.compressed(), GrowingPairs()
+        rows = pairs.in_rows(np.arange(pairs.n_rows))
+        shape = (len(self._groups[names[0]].keys), len(self._groups[names[1]].keys))
+        made.add(rows, pairs.indices, change(pairs.values), shape)
+        return made
+
+    def _maps(
+        self, old: Sequence[GrowingSide], new: Sequence[GrowingSide]
+    ) -> dict[str, _ColumnMap]:
+        """Say where columns go when sides grow: X's with the response last, by ``""``, and each
+        grouping factor's.
+        """
+        places = [a.places_in(b) for a, b in zip(old, new, strict=True)]
+        p = len(new[0].labels)
+        maps = {"": _ColumnMap(np.append(places[0], p), p + 1)}
+        for name, own in self.plan.groups.items():
+            widths = [len(new[i + 1].labels) for i in own]
+            starts = np.cumsum([0, *widths[:-1]])
+            joined = [start + places[i + 1] for start, i in zip(starts, own, strict=True)]
+            maps[name] = _ColumnMap(np.concatenate(joined), sum(widths))
+        return maps
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all sums as arrays."""
-        found = {name: np.array(getattr(self, name)) for name in _TOTALS}
-        found |= {"rotation": self.plan.rotation, "center": self.plan.center}
+        arrays = {name: np.array(getattr(self, name)) for name in _TOTALS}
+        arrays |= {"rotation": self.plan.rotation, "center": self.plan.center}
+        arrays["levels"] = np.array(json.dumps([side.state() for side in self.plan.sides]))
         for i, group in enumerate(self._groups.values()):
-            found |= {f"group{i}.{name}": array for name, array in group.state().items()}
+            arrays |= {f"group{i}.{name}": array for name, array in group.state().items()}
         for i, pairs in enumerate(self._pairs.values()):
-            found |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
+            arrays |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
         keys = [list(key) for key in self._pairs]
-        return {**found, "pairs": np.array(keys, dtype=np.str_).reshape(-1, 2)}
+        return {**arrays, "pairs": np.array(keys, dtype=np.str_).reshape(-1, 2)}
 
     @classmethod
     def from_state(cls, plan: Plan, state: Mapping[str, np.ndarray]) -> Accumulator:
         """Make the sums that `state` was taken of; they go on in the bases that they have."""
-        own = cls(replace(plan, rotation=state["rotation"], center=state["center"]))
+        levels = json.loads(str(state["levels"]))
+        sides = [side.with_state(held) for side, held in zip(plan.sides, levels, strict=True)]
+        plan = replace(plan, sides=tuple(sides))
+        sums = cls(replace(plan, rotation=state["rotation"], center=state["center"]))
         for name in _TOTALS:
             value = state[name]
-            setattr(own, name, value if value.ndim else value.item())
-        for i, name in enumerate(own._groups):
-            own._groups[name] = LevelSums.from_state(_part(state, f"group{i}."))
+            setattr(sums, name, value if value.ndim else value.item())
+        for i, name in enumerate(sums._groups):
+            sums._groups[name] = LevelSums.from_state(_part(state, f"group{i}."))
         for i, (a, b) in enumerate(state["pairs"].tolist()):
-            own._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
-        return own
+            sums._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
+        return sums
 
     def finish(self) -> Built:
         """Return model and cross-products; the accumulator is spent.
@@ -147,16 +224,88 @@ class Accumulator:
             If the rows cannot carry the model.
         """
         if self.n == 0:
-            raise DataError("the source has no rows; a model needs some.")
+            raise DataError(
+                "no row is complete: every one has a missing value in some variable; leave the "
+                "emptiest variable out of the formula, or fill it"
+            )
+        fixed, sides = self._final_columns()
         ordered = {
             name: group.keys.order(self.plan.categories.get(name))
             for name, group in self._groups.items()
         }
-        model = self._model({name: tuple(levels) for name, (levels, _) in ordered.items()})
+        levels = {name: tuple(levels) for name, (levels, _) in ordered.items()}
+        model = self._model(levels, fixed, sides)
         gram = self._gram(model, {name: place for name, (_, place) in ordered.items()})
         return Built(model, self.n, gram)
 
-    def _model(self, levels: dict[str, tuple[str, ...]]) -> Model:
+    def _final_columns(self) -> tuple[FixedPart, list[FinalSide]]:
+        """Change all sums to the columns that the formula asks for, now that levels are known."""
+        plan, specification = self.plan, self.plan.specification
+        columns = plan.sides[0].final_columns(plan.categories)
+        contrasts = plan.arguments.contrasts
+        asked, notes = fixed_contrasts(contrasts, specification.fixed, columns, list(plan.known))
+        side, names, T = plan.sides[0].final_side(columns, asked)
+        kept = self._independent(T)
+        self._turn_fixed(T[:, kept])
+        labels = contrast_labels(specification.fixed, columns, side.contrasts)
+        nothing = np.zeros((0, len(kept)))
+        fixed = describe_fixed_part(side, names, kept, nothing, self.n, labels, notes)
+        sides = [
+            side.final_side(side.final_columns(plan.categories), {}) for side in plan.sides[1:]
+        ]
+        self._turn_random([side.T for side in sides])
+        return fixed, sides
+
+    def _independent(self, T: np.ndarray) -> np.ndarray:
+        """Return which of the columns ``X T``, T (p, p'), do not depend on columns before them.
+
+        A matrix with the same cross-products takes the place of the rows.
+        """
+        values, vectors = np.linalg.eigh(self.dense_gram[:-1, :-1])
+        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        return independent_columns(root @ np.linalg.solve(self.plan.rotation, T), _DEPENDENT)
+
+    def _turn_fixed(self, T: np.ndarray) -> None:
+        """Take the columns ``X T``, T (p, p'), in place of X.
+
+        With W = X rotation, ``X T R⁻¹ = W Q`` where ``rotation⁻¹ T = Q R``. A square T leaves the
+        sums as they are.
+        """
+        rotation, center = self.plan.rotation, self.plan.center
+        if T.shape[0] == T.shape[1]:
+            if not np.array_equal(T, np.eye(len(T))):
+                rotation, center = np.linalg.solve(T, rotation), np.linalg.solve(T, center)
+        else:
+            Q, R = np.linalg.qr(np.linalg.solve(rotation, T))
+            moved = np.linalg.lstsq(T, center, rcond=None)[0]
+            M = np.zeros((len(T) + 1, T.shape[1] + 1))
+            M[:-1, :-1], M[-1, -1] = Q, 1.0
+            M[:-1, -1] = np.linalg.solve(rotation, center - T @ moved)
+            self.dense_gram = M.T @ self.dense_gram @ M
+            for group in self._groups.values():
+                group.dense = group.dense @ M
+            rotation, center = np.linalg.inv(R), moved
+        self.plan = replace(self.plan, rotation=rotation, center=center)
+
+    def _turn_random(self, Ts: Sequence[np.ndarray]) -> None:
+        """Take the columns ``Z T`` of each bar in place of Z."""
+        turns = {
+            name: scipy.linalg.block_diag(*(Ts[i] for i in own))
+            for name, own in self.plan.groups.items()
+        }
+        plain = {name for name, T in turns.items() if np.array_equal(T, np.eye(len(T)))}
+        for name in turns.keys() - plain:
+            group, T = self._groups[name], turns[name]
+            group.diagonal = T.T @ group.diagonal @ T
+            group.dense = T.T @ group.dense
+        for (a, b), held in self._pairs.items():
+            if not {a, b} <= plain:
+                turn = partial(_turned, T=turns[a], U=turns[b])
+                self._pairs[a, b] = self._mapped(held, (a, b), turn)
+
+    def _model(
+        self, levels: dict[str, tuple[str, ...]], fixed: FixedPart, sides: list[FinalSide]
+    ) -> Model:
         """Return the model without rows, given each grouping factor's levels."""
         plan, y, no_codes = self.plan, np.zeros(0), np.zeros(0, dtype=np.int32)
         total = self.n + self.dropped
@@ -171,18 +320,19 @@ class Accumulator:
         )
         random = RandomPart(
             factors={name: GroupingFactor(name, own, no_codes) for name, own in levels.items()},
-            sides=plan.sides,
-            columns=[(effects, np.zeros((0, len(effects)))) for effects in plan.effects],
+            sides=[side.side for side in sides],
+            columns=[(side.names, np.zeros((0, len(side.names)))) for side in sides],
             n=self.n,
         )
-        return make_model(plan.specification, plan.arguments, frame, plan.fixed, random, y)
+        model = make_model(plan.specification, plan.arguments, frame, fixed, random, y)
+        return replace(model, digest=digest_text(self.digest))
 
     def _gram(self, model: Model, levels: dict[str, np.ndarray]) -> SparseGram:
         """Change to the bases of `bases.scaling`, and to the final order of levels.
 
         `levels` has, for each grouping factor, the place of each code in that order.
         """
-        plan, p = self.plan, len(self.plan.names)
+        plan, p = self.plan, len(model.fixed)
         blocks = order_blocks(
             {name: len(factor.levels) for name, factor in model.factors.items()},
             [(term.group, len(term.effects)) for term in model.terms],
@@ -190,7 +340,8 @@ class Accumulator:
         bars = plan.specification.bars
         places = [i for own in model.blueprint.bars for i, bar in enumerate(bars) if bar is own]
         to_basis, basis, response = self._bases(model.response)
-        columns = {name: self._columns_of(own, places) for name, own in plan.groups.items()}
+        widths = dict(zip(places, (len(term.effects) for term in model.terms), strict=True))
+        columns = {name: _columns_of(own, places, widths) for name, own in plan.groups.items()}
         diagonals, dense, spans = [], [], {}
         transforms: list[np.ndarray] = [np.zeros((0, 0))] * len(places)
         for block in blocks:
@@ -236,18 +387,10 @@ class Accumulator:
             transforms=tuple(transforms),
         )
 
-    def _columns_of(self, own: tuple[int, ...], places: list[int]) -> np.ndarray:
-        """Return the columns of a grouping factor's bars, in the order of the model's terms."""
-        sizes = [len(self.plan.effects[i]) for i in own]
-        starts = dict(zip(own, np.cumsum([0, *sizes[:-1]]), strict=True))
-        return np.concatenate(
-            [starts[i] + np.arange(len(self.plan.effects[i])) for i in places if i in starts]
-        )
-
     def _bases(self, response: str) -> tuple[np.ndarray, Basis, Response]:
         """Return what turns the summed columns into [Q, y], X's basis, and the response."""
-        p = len(self.plan.names)
         G = self.dense_gram
+        p = len(G) - 1
         try:
             R = scipy.linalg.cholesky(G[:p, :p]) if p else np.zeros((0, 0))
         except np.linalg.LinAlgError:
@@ -256,19 +399,21 @@ class Accumulator:
             ) from None
         inverse = np.linalg.inv(R)
         along = inverse.T @ G[:p, p]
-        left = float(G[p, p] - along @ along)
-        if not left > (_EXPLAINED**2) * self.squared_response:
+        squared = float(G[p, p] - along @ along)
+        if not squared > (_EXPLAINED**2) * self.squared_response:
             raise DataError(
                 f"the response {response!r} is an exact linear function of the fixed effects: a "
                 f"mixed model needs residual variation; check the response and the formula."
             )
-        length = float(np.sqrt(left))
+        length = float(np.sqrt(squared))
         to_basis = np.zeros((p + 1, p + 1))
         to_basis[:p, :p] = inverse
         to_basis[:p, p] = -(inverse @ along) / length
         to_basis[p, p] = 1.0 / length
         beta = self.plan.center + self.plan.rotation @ (inverse @ along)
-        basis = Basis(np.zeros((0, p)), R @ np.linalg.inv(self.plan.rotation))
+        turn, R = _triangular(R @ np.linalg.inv(self.plan.rotation))
+        to_basis[:p, :p] = to_basis[:p, :p] @ turn
+        basis = Basis(np.zeros((0, p)), R)
         return to_basis, basis, Response(np.zeros(0), length, beta)
 
     def _take_pairs(self, first: str, second: str, levels: dict[str, np.ndarray]) -> LevelPairs:
@@ -285,6 +430,42 @@ class Accumulator:
         at, to = (to, at) if turned else (at, to)
         ordered.add(at, to, values, (len(levels[first]), len(levels[second])))
         return ordered.compressed()
+
+
+def _columns_of(own: tuple[int, ...], places: list[int], widths: dict[int, int]) -> np.ndarray:
+    """Return the columns of a grouping factor's bars, in the order of the model's terms."""
+    starts = dict(zip(own, np.cumsum([0, *(widths[i] for i in own[:-1])]), strict=True))
+    return np.concatenate([starts[i] + np.arange(widths[i]) for i in places if i in starts])
+
+
+def _triangular(R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Q and an upper triangular matrix with ``Q @ it = R``, shape (p, p)."""
+    if np.abs(np.tril(R, -1)).max(initial=0.0) == 0.0:
+        return np.eye(len(R)), R
+    return np.linalg.qr(R)
+
+
+class _ColumnMap(NamedTuple):
+    """Where columns stand among more columns."""
+
+    places: np.ndarray
+    size: int
+
+    @property
+    def same(self) -> bool:
+        """Whether there are no more, and each stands where it stood."""
+        return len(self.places) == self.size and np.array_equal(self.places, np.arange(self.size))
+
+
+def _spread(values: np.ndarray, maps: dict[int, _ColumnMap]) -> np.ndarray:
+    """Return an array with zeros for new columns along some of its axes."""
+    for axis, columns in maps.items():
+        if not columns.same:
+            shape = (*values.shape[:axis], columns.size, *values.shape[axis + 1 :])
+            spread = np.zeros(shape, dtype=values.dtype)
+            spread[(slice(None),) * axis + (columns.places,)] = values
+            values = spread
+    return values
 
 
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from pymackay.covariance.layout import split_theta
 from pymackay.errors import RecordingError
 from pymackay.model.bases.scaling import Basis, Response
 from pymackay.model.model import Model
+from pymackay.model.stream.digest import digest_response, digest_text
 from pymackay.model.sums.gram import Bases, Block, Gram, order_blocks
 from pymackay.model.sums.level_pairs import LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
@@ -34,6 +35,7 @@ def drop_rows(model: Model) -> Model:
         rows=pd.RangeIndex(0),
         weights=None if model.weights is None else nothing,
         offset=None,
+        digest=digest_text(digest_response(model.y)) if len(model.y) else model.digest,
         columns={},
         given={},
     )
