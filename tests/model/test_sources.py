@@ -236,11 +236,12 @@ LATE = {
     "sorted by the factor": ("y ~ x + f + (1 | u)", "f", {}),
     "numbers as levels": ("y ~ x + factor(v) + (1 | i)", "v", {}),
     "sum contrasts": ("y ~ f * x + (1 | u)", "f", {"contrasts": {"f": "contr.sum"}}),
-    "C()": ("y ~ C(f, helmert) + (1 | u)", "f", {}),
+    "C()": ("y ~ C(f, helmert) + (1 | u)", "u", {}),
     "interaction": ("y ~ f * i2 + x:f + (1 | u)", "f", {}),
     "no intercept, dummies": ("y ~ 0 + f + f:x + (1 | u)", "f", {}),
     "random effects": ("y ~ x + (0 + f | u) + (x | i)", "f", {"weights": "w"}),
     "random effects, two factors": ("y ~ f + (f | i2) + (1 | u)", "f", {}),
+    "large numbers": ("y ~ f + f:big + (1 | u)", "f", {}),
     "sorted by a number": ("y ~ x + z + (1 | u)", "z", {}),
     "dependent columns": ("y ~ x + I(2 * x) + f + (1 | u)", "f", {}),
     "a factor without a term": ("y ~ x + f - f + (1 | u)", "f", {}),
@@ -258,6 +259,7 @@ def sorted_table(table: pd.DataFrame) -> pd.DataFrame:
         v=v,
         i2=np.array(["p", "q", "r"])[rng.integers(0, 3, 900)],
         z=np.floor(v / 6.0),
+        big=1e5 + rng.normal(size=900),
         m=np.where(v > 5, rng.normal(size=900), np.nan),
         backwards=-v,
     )
@@ -311,6 +313,10 @@ def test_what_is_wrong_with_the_whole_is_told_of_the_whole(table):
         pm.lmer("y ~ x + (1 | u)", late)
     with pytest.raises(pm.DataError, match=r"'x' holds text .* give the column one type"):
         pm.lmer("y ~ 1 + (x | u)", late)
+    one = [part.assign(f="ab"[k > 0]) for k, part in enumerate(parts)]
+    for late in (one, [part.astype({"f": pd.CategoricalDtype(["a", "b"])}) for part in one]):
+        with pytest.raises(pm.DataError, match="by the argument contrasts"):
+            pm.lmer("y ~ C(f, sum) + (1 | u)", late)
     matrix = np.array([[0.0], [1.0]])
     late = [parts[0].assign(f="b"), parts[1].assign(f="c"), parts[2].assign(f="a")]
     with pytest.raises(pm.ArgumentError, match="one row for each"):

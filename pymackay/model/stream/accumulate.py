@@ -33,7 +33,7 @@ from pymackay.model.design.build import (
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
 from pymackay.model.stream.digest import digest_text
-from pymackay.model.stream.growing_side import FinalSide, GrowingSide
+from pymackay.model.stream.growing_side import FinalSide
 from pymackay.model.stream.level_keys import LevelKeys
 from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
 from pymackay.model.sums.gram import order_blocks
@@ -124,19 +124,18 @@ class Accumulator:
 
     def add(self, part: PartitionSums) -> None:
         """Add a partition's sums; its new levels get columns of their own."""
-        mine = self.plan.sides
-        self._grow([side.joined(other) for side, other in zip(mine, part.sides, strict=True)])
-        maps = self._maps(part.sides, self.plan.sides)
+        self._grow(self.plan.joined(part.plan))
+        maps, M = self._maps(part.plan, self.plan), _change(part.plan, self.plan)
         self.n += part.n
         self.dropped += part.dropped
         self.log_weights += part.log_weights
         self.squared_response += part.squared_response
-        self.dense_gram += _spread(part.dense_gram, {0: maps[""], 1: maps[""]})
+        self.dense_gram += part.dense_gram if M is None else M.T @ part.dense_gram @ M
         self.digest += part.digest
         codes = {}
         for name, sums in part.groups.items():
             diagonal = _spread(sums.diagonal, {1: maps[name], 2: maps[name]})
-            dense = _spread(sums.dense, {1: maps[name], 2: maps[""]})
+            dense = _spread(sums.dense if M is None else sums.dense @ M, {1: maps[name]})
             codes[name] = self._groups[name].add(replace(sums, diagonal=diagonal, dense=dense))
         for key, pairs in part.pairs.items():
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
@@ -144,18 +143,18 @@ class Accumulator:
             values = _spread(pairs.values, {1: maps[key[0]], 2: maps[key[1]]})
             self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, values, shape)
 
-    def _grow(self, sides: list[GrowingSide]) -> None:
-        """Give all sums columns for the levels that `sides` have besides; these are zero so far."""
-        plan = self.plan.with_sides(sides)
+    def _grow(self, plan: Plan) -> None:
+        """Give all sums the columns that `plan` has besides; these are zero so far."""
         if plan is self.plan:
             return
-        maps = self._maps(self.plan.sides, plan.sides)
+        maps, M = self._maps(self.plan, plan), _change(self.plan, plan)
         self.plan = plan
-        self.dense_gram = _spread(self.dense_gram, {0: maps[""], 1: maps[""]})
+        self.dense_gram = self.dense_gram if M is None else M.T @ self.dense_gram @ M
         for name, group in self._groups.items():
             if len(group.keys):
                 group.diagonal = _spread(group.diagonal, {1: maps[name], 2: maps[name]})
-                group.dense = _spread(group.dense, {1: maps[name], 2: maps[""]})
+                dense = group.dense if M is None else group.dense @ M
+                group.dense = _spread(dense, {1: maps[name]})
         for (a, b), held in self._pairs.items():
             if not (maps[a].same and maps[b].same):
                 spread = partial(_spread, maps={1: maps[a], 2: maps[b]})
@@ -171,20 +170,17 @@ class Accumulator:
         made.add(rows, pairs.indices, change(pairs.values), shape)
         return made
 
-    def _maps(
-        self, old: Sequence[GrowingSide], new: Sequence[GrowingSide]
-    ) -> dict[str, _ColumnMap]:
-        """Say where columns go when sides grow: X's with the response last, by ``""``, and each
-        grouping factor's.
-        """
-        places = [a.places_in(b) for a, b in zip(old, new, strict=True)]
-        p = len(new[0].labels)
-        maps = {"": _ColumnMap(np.append(places[0], p), p + 1)}
-        for name, own in self.plan.groups.items():
-            widths = [len(new[i + 1].labels) for i in own]
+    def _maps(self, old: Plan, new: Plan) -> dict[str, _ColumnMap]:
+        """Say where each grouping factor's columns go when a plan grows."""
+        maps = {}
+        for name, own in old.groups.items():
+            widths = [new.q(i) for i in own]
             starts = np.cumsum([0, *widths[:-1]])
-            joined = [start + places[i + 1] for start, i in zip(starts, own, strict=True)]
-            maps[name] = _ColumnMap(np.concatenate(joined), sum(widths))
+            places = [
+                start + old.sides[i + 1].places_in(new.sides[i + 1])
+                for start, i in zip(starts, own, strict=True)
+            ]
+            maps[name] = _ColumnMap(np.concatenate(places), sum(widths))
         return maps
 
     def state(self) -> dict[str, np.ndarray]:
@@ -455,6 +451,27 @@ class _ColumnMap(NamedTuple):
     def same(self) -> bool:
         """Whether there are no more, and each stands where it stood."""
         return len(self.places) == self.size and np.array_equal(self.places, np.arange(self.size))
+
+
+def _change(old: Plan, new: Plan) -> np.ndarray | None:
+    """Return M, (p + 1, p' + 1), with ``[W e] M = [W' e']``; None where that is the identity.
+
+    W = X rotation and e = y − X center by the old plan; X' has zeros in its other columns, so that
+    ``W' = W rotation⁻¹ rotation'`` and ``e' = e + W rotation⁻¹ (center − center')``, the new plan's
+    rows of the old columns being taken.
+    """
+    if old is new or (
+        old.sides[0].labels == new.sides[0].labels
+        and np.array_equal(old.rotation, new.rotation)
+        and np.array_equal(old.center, new.center)
+    ):
+        return None
+    places, p = old.sides[0].places_in(new.sides[0]), new.p
+    M = np.zeros((old.p + 1, p + 1))
+    M[:-1, :-1] = np.linalg.solve(old.rotation, new.rotation[places])
+    M[:-1, -1] = np.linalg.solve(old.rotation, old.center - new.center[places])
+    M[-1, -1] = 1.0
+    return M
 
 
 def _spread(values: np.ndarray, maps: dict[int, _ColumnMap]) -> np.ndarray:

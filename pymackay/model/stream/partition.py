@@ -7,7 +7,7 @@ again if need be. Levels that the plan lacks get columns of their own (see `Grow
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,7 +16,9 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Call
 from pymackay.formula.specification import Specification
+from pymackay.formula.terms import Variable
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.columns.column import Factor, Numeric, number_labels, number_levels
 from pymackay.model.columns.table import Table, category_labels
@@ -28,6 +30,11 @@ from pymackay.model.stream.digest import digest_response
 from pymackay.model.stream.growing_side import GrowingSide
 from pymackay.model.stream.level_keys import Levels
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
+
+_CONTRASTS = (
+    "C() makes the contrasts of one partition's levels; where the rows come in partitions, give "
+    "those of the whole by the argument contrasts, such as contrasts={'f': 'contr.sum'}."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +75,46 @@ class Plan:
         """Return the number of columns of a bar so far."""
         return len(self.sides[bar + 1].labels)
 
-    def with_sides(self, sides: Iterable[GrowingSide]) -> Plan:
-        """Return the plan with sides that have grown; itself where none has.
+    def grown(self, sides: Sequence[GrowingSide], X: np.ndarray, y: np.ndarray) -> Plan:
+        """Return the plan with sides that have grown by a partition's levels.
 
-        New columns of the fixed part are as they are in the rotated columns, and no part of the
-        centre.
+        Parameters
+        ----------
+        sides : sequence of GrowingSide
+        X : numpy.ndarray, shape (n, p)
+            The partition's fixed columns, the new ones included.
+        y : numpy.ndarray, shape (n,)
+            Its response, without the offset.
         """
-        sides = tuple(sides)
+        plan, new = self._extended(sides)
+        rotation, plan.center[new] = _conditioning(X[:, new], y - X @ plan.center)
+        plan.rotation[np.ix_(new, new)] = rotation
+        return plan
+
+    def joined(self, other: Plan) -> Plan:
+        """Return the plan with the columns that another one has besides; itself where none."""
+        sides = [mine.joined(its) for mine, its in zip(self.sides, other.sides, strict=True)]
         if all(new is old for new, old in zip(sides, self.sides, strict=True)):
             return self
+        plan, new = self._extended(sides)
+        its = other.sides[0].places_in(sides[0])
+        places = np.flatnonzero(np.isin(its, new))
+        plan.center[its[places]] = other.center[places]
+        block = other.rotation[np.ix_(places, places)]
+        plan.rotation[np.ix_(its[places], its[places])] = block
+        return plan
+
+    def _extended(self, sides: Sequence[GrowingSide]) -> tuple[Plan, np.ndarray]:
+        """Return the plan with other sides, and the places of the new fixed columns.
+
+        These are not rotated, and have no part in the centre.
+        """
         places, p = self.sides[0].places_in(sides[0]), len(sides[0].labels)
         rotation, center = np.eye(p), np.zeros(p)
         rotation[np.ix_(places, places)] = self.rotation
         center[places] = self.center
-        return replace(self, sides=sides, rotation=rotation, center=center)
+        plan = replace(self, sides=tuple(sides), rotation=rotation, center=center)
+        return plan, np.setdiff1d(np.arange(p), places)
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
@@ -130,8 +163,8 @@ class PartitionSums:
         By the places of the levels in `GroupSums`.
     digest : numpy.ndarray of uint64, shape (3,)
         Of the response (see `digest_response`).
-    sides : tuple of GrowingSide
-        Those whose columns are summed: the plan's, with the partition's new levels.
+    plan : Plan
+        By which the columns were made: the given one, with the partition's new levels.
     """
 
     n: int
@@ -142,7 +175,7 @@ class PartitionSums:
     groups: dict[str, GroupSums]
     pairs: dict[tuple[str, str], LevelPairs]
     digest: np.ndarray
-    sides: tuple[GrowingSide, ...]
+    plan: Plan
 
 
 class _OwnLevels(NamedTuple):
@@ -205,9 +238,23 @@ def _complete_frame(
     if not table.n:
         return None
     try:
-        return make_frame(specification, table, arguments)
+        frame = make_frame(specification, table, arguments)
     except NoCompleteRow:
         return None
+    except DataError as error:
+        if any(map(_sets_contrasts, specification.variables)):
+            raise DataError(f"{error}. {_CONTRASTS}") from error
+        raise
+    for variable in filter(_sets_contrasts, specification.variables):
+        column = frame.columns[variable.name]
+        if isinstance(column, Factor) and column.contrasts is None:
+            raise DataError(f"'{variable.name}' lacks levels in a partition. {_CONTRASTS}")
+    return frame
+
+
+def _sets_contrasts(variable: Variable) -> bool:
+    node = variable.node
+    return isinstance(node, Call) and node.function == "C" and len(node.arguments) > 1
 
 
 def _conditioning(X: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,16 +279,15 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         return no_rows(plan, table.n)
     bars = plan.specification.bars
     by_side = [frame.columns, *(effect_columns(bar, frame.columns) for bar in bars)]
-    plan = plan.with_sides(
-        side.grown(columns) for side, columns in zip(plan.sides, by_side, strict=True)
-    )
+    sides = [side.grown(columns) for side, columns in zip(plan.sides, by_side, strict=True)]
     root = None if frame.weights is None else np.sqrt(frame.weights)
     X, *of_bars = (
-        side.matrix(columns, frame.n).values
-        for side, columns in zip(plan.sides, by_side, strict=True)
+        side.matrix(columns, frame.n).values for side, columns in zip(sides, by_side, strict=True)
     )
     response = _response(plan.specification, frame)
     y = response if frame.offset is None else response - frame.offset
+    if any(new is not old for new, old in zip(sides, plan.sides, strict=True)):
+        plan = plan.grown(sides, X, y)
     size = float(y @ y if frame.weights is None else y @ (frame.weights * y))
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
@@ -268,7 +314,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
             for a in names[:i]
         },
         digest=digest_response(response, np.asarray(frame.rows), table.n),
-        sides=plan.sides,
+        plan=plan,
     )
 
 
@@ -276,7 +322,7 @@ def no_rows(plan: Plan, dropped: int) -> PartitionSums:
     """Return the sums of a partition none of whose rows is complete."""
     empty = np.zeros((plan.p + 1,) * 2)
     digest = digest_response(np.zeros(0), np.zeros(0, dtype=np.intp), dropped)
-    return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan.sides)
+    return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan)
 
 
 def _refuse_memory(frame: Frame) -> None:
