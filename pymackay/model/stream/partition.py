@@ -86,35 +86,35 @@ class Plan:
         y : numpy.ndarray, shape (n,)
             Its response, without the offset.
         """
-        plan, new = self._extended(sides)
-        rotation, plan.center[new] = _conditioning(X[:, new], y - X @ plan.center)
-        plan.rotation[np.ix_(new, new)] = rotation
-        return plan
+        center, new = self._center_among(sides)
+        center[new] = _least_squares(X[:, new], y - X @ center)
+        rows = np.vstack([self._like_rows(sides[0]), X / np.sqrt(len(X))])
+        return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
 
     def joined(self, other: Plan) -> Plan:
         """Return the plan with the columns that another one has besides; itself where none."""
         sides = [mine.joined(its) for mine, its in zip(self.sides, other.sides, strict=True)]
         if all(new is old for new, old in zip(sides, self.sides, strict=True)):
             return self
-        plan, new = self._extended(sides)
+        center, new = self._center_among(sides)
         its = other.sides[0].places_in(sides[0])
-        places = np.flatnonzero(np.isin(its, new))
-        plan.center[its[places]] = other.center[places]
-        block = other.rotation[np.ix_(places, places)]
-        plan.rotation[np.ix_(its[places], its[places])] = block
-        return plan
+        added = np.isin(its, new)
+        center[its[added]] = other.center[added]
+        rows = np.vstack([self._like_rows(sides[0]), other._like_rows(sides[0])])
+        return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
 
-    def _extended(self, sides: Sequence[GrowingSide]) -> tuple[Plan, np.ndarray]:
-        """Return the plan with other sides, and the places of the new fixed columns.
-
-        These are not rotated, and have no part in the centre.
-        """
-        places, p = self.sides[0].places_in(sides[0]), len(sides[0].labels)
-        rotation, center = np.eye(p), np.zeros(p)
-        rotation[np.ix_(places, places)] = self.rotation
+    def _center_among(self, sides: Sequence[GrowingSide]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the centre, with zeros for the new columns of the fixed part; and their places."""
+        places = self.sides[0].places_in(sides[0])
+        center = np.zeros(len(sides[0].labels))
         center[places] = self.center
-        plan = replace(self, sides=tuple(sides), rotation=rotation, center=center)
-        return plan, np.setdiff1d(np.arange(p), places)
+        return center, np.setdiff1d(np.arange(len(center)), places)
+
+    def _like_rows(self, fixed: GrowingSide) -> np.ndarray:
+        """Return rows, (p, p'), with the cross-products, by row, of those that `rotation` is of."""
+        rows = np.zeros((self.p, len(fixed.labels)))
+        rows[:, self.sides[0].places_in(fixed)] = np.linalg.inv(self.rotation)
+        return rows
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
@@ -219,15 +219,15 @@ def make_plan(
         sides.append(GrowingSide.of(bar.effects, effect_columns(bar, frame.columns)))
     y = _response(specification, frame)
     X = sides[0].matrix(frame.columns, frame.n).values
-    rotation, center = _conditioning(X, y if frame.offset is None else y - frame.offset)
+    y = y if frame.offset is None else y - frame.offset
     return Plan(
         specification=specification,
         arguments=arguments,
         sides=tuple(sides),
         known=tuple(table.names),
         categories=_categories(first),
-        rotation=rotation,
-        center=center,
+        rotation=_rotation(X) * np.sqrt(frame.n),
+        center=_least_squares(X, y),
     )
 
 
@@ -257,18 +257,25 @@ def _sets_contrasts(variable: Variable) -> bool:
     return isinstance(node, Call) and node.function == "C" and len(node.arguments) > 1
 
 
-def _conditioning(X: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `rotation`, (p, p), and `center`, (p,), from the first rows: X (n, p), y (n,).
+def _rotation(X: np.ndarray) -> np.ndarray:
+    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p); columns that depend on others stay as they are.
 
-    Columns that depend on others in these rows stay as they are.
+    A rotation says how to make columns that are well conditioned in all rows that it was made of.
     """
     kept = independent_columns(X)
+    rotation = np.eye(X.shape[1])
     basis = fixed_basis(X[:, kept] if len(kept) < X.shape[1] else X)
-    inverse = np.linalg.inv(basis.R)
-    rotation, center = np.eye(X.shape[1]), np.zeros(X.shape[1])
-    rotation[np.ix_(kept, kept)] = inverse * np.sqrt(len(X))
-    center[kept] = inverse @ (basis.Q.T @ target)
-    return rotation, center
+    rotation[np.ix_(kept, kept)] = np.linalg.inv(basis.R)
+    return rotation
+
+
+def _least_squares(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the coefficients of y, (n,), on X, (n, p); zero for columns that depend on others."""
+    kept = independent_columns(X)
+    coefficients = np.zeros(X.shape[1])
+    basis = fixed_basis(X[:, kept] if len(kept) < X.shape[1] else X)
+    coefficients[kept] = basis.from_basis(basis.Q.T @ y)
+    return coefficients
 
 
 def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
