@@ -81,7 +81,7 @@ def _show_warning(
 def _load_engine() -> None:
     """Import TensorFlow and what stands on it, before data are read: an error comes at once."""
     importlib.import_module("pymackay.api.lmer")
-    importlib.import_module("pymackay._tensorflow").load_tensorflow()
+    importlib.import_module("pymackay.late").load_tensorflow()
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
+_SOURCES = ("condvar_source", "pev_source", "evaluate_source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,11 +285,11 @@ class Fit:
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled.
 
-        A fit of another engine has sources that cannot leave the process: its error variances are
-        computed now, and `evaluate` is not offered after that.
+        A source that is a function of this process, as those of R are, cannot be pickled: error
+        variances are computed now then, and `evaluate` is not offered after that.
         """
         state = dict(self.__dict__)
-        if self.problem is not None:
+        if self._sources_travel:
             return state
         for name in ("condvar", "pev"):
             try:
@@ -301,10 +302,15 @@ class Fit:
         state["not_offered"] = {"evaluate": reason, **self.not_offered}
         return state
 
+    @property
+    def _sources_travel(self) -> bool:
+        """Whether the sources are functions of modules, with arguments that can be pickled."""
+        kinds = (partial, HeldArrays, type(None))
+        return all(isinstance(getattr(self, name), kinds) for name in _SOURCES)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Fit:
         """Return a copy of all parts; the sources of another engine stay the same."""
-        sources = ("condvar_source", "pev_source", "evaluate_source")
-        kept = sources if self.problem is None else ()
+        kept = () if self._sources_travel else _SOURCES
         made = object.__new__(type(self))
         for name, value in self.__dict__.items():
             made.__dict__[name] = value if name in kept else copy.deepcopy(value, memo)

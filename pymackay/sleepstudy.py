@@ -20,7 +20,7 @@ from pymackay.solve.loop.collapse import explain_collapse, reliabilities
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    from pymackay._tensorflow import tf
+    from pymackay.late import tf
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 _COLUMNS = ("Reaction", "Days", "Subject")

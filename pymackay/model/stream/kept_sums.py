@@ -19,6 +19,8 @@ from pymackay.model.sums.gram import Bases, Block, Gram, order_blocks
 from pymackay.model.sums.level_pairs import LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
 
+_FORMS = {"dense": ("A", "C", "D"), "sparse": ("diagonals", "pairs", "dense", "dense_gram")}
+
 
 def drop_rows(model: Model) -> Model:
     """Return the model without its rows, as if they had been summed up part by part."""
@@ -51,16 +53,20 @@ def encode_sums(sums: Bases) -> dict[str, Any]:
         "beta": sums.response.beta,
         "transforms": sums.transforms,
     }
-    if isinstance(sums, Gram):
-        C = sums.C if isinstance(sums.C, np.ndarray) else sums.C.tocsr()
-        C = C if isinstance(C, np.ndarray) else (C.data, C.indices, C.indptr)
-        return values | {"A": sums.A, "C": C, "D": sums.D}
-    assert isinstance(sums, SparseGram)
-    pairs = tuple(
-        (k, m, part.indptr, part.indices, part.values) for (k, m), part in sums.pairs.items()
-    )
-    names = ("diagonals", "dense", "dense_gram")
-    return values | {name: getattr(sums, name) for name in names} | {"pairs": pairs}
+    for name in _FORMS["dense"] + _FORMS["sparse"]:
+        if hasattr(sums, name):
+            values[name] = _plain(getattr(sums, name))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays as they are; a sparse matrix, or pairs of levels, as a tuple of arrays."""
+    if sp.issparse(value):
+        rows = value.tocsr()
+        return rows.data, rows.indices, rows.indptr
+    if isinstance(value, dict):
+        return tuple((k, m, v.indptr, v.indices, v.values) for (k, m), v in value.items())
+    return value
 
 
 def decode_sums(values: Mapping[str, Any], model: Model) -> Gram | SparseGram:

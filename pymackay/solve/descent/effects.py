@@ -19,7 +19,7 @@ from pymackay.solve.descent.step_rules import Point, Sgd, Slots, StepRule
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    from pymackay._tensorflow import tf
+    from pymackay.late import tf
 
 
 @dataclass(frozen=True)

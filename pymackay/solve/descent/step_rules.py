@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    from pymackay._tensorflow import tf
+    from pymackay.late import tf
 
 
 Point = list[tf.Tensor]

@@ -24,7 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    from pymackay._tensorflow import tf
+    from pymackay.late import tf
 
 _FEW = 30  # levels of two effects up to which batched kernels win; of one effect they never do
 _REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividing keeps digits

@@ -40,7 +40,7 @@ from pymackay.solve.solver import (
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    from pymackay._tensorflow import tf
+    from pymackay.late import tf
 
 
 class Exact:
