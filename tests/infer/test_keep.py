@@ -136,6 +136,45 @@ def test_a_fit_that_keeps_no_rows(data: pd.DataFrame, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.pev["g"], fit.pev["g"])
 
 
+@pytest.mark.parametrize("solver", ["exact", "iterative"])
+def test_a_fit_saved_without_rows(data: pd.DataFrame, tmp_path: Path, solver: str) -> None:
+    fit = pm.lmer("y ~ x + f + (x | g) + (1 | h)", data, weights="w", offset="z", solver=solver)
+    path = fit.save(tmp_path / "short", rows=False)
+    again = pm.load_fit(path)
+    assert path.stat().st_size < 0.7 * fit.save(tmp_path / "whole").stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read(MANIFEST))["version"] == 2
+        lengths = [len(np.load(archive.open(n))) for n in archive.namelist() if n != MANIFEST]
+    assert fit.n_obs not in lengths
+    assert again.n_obs == fit.n_obs and again.bic == fit.bic
+    for name in ("beta", "vcov", "theta", "varcorr", "ranef", "convergence"):
+        _same(getattr(fit, name), getattr(again, name), name)
+    for ours, theirs in ((fit.pev, again.pev), (fit.condvar, again.condvar)):
+        np.testing.assert_allclose(ours["g"], theirs["g"], rtol=tol("oracle"))
+    pd.testing.assert_series_equal(fit.predict(data.head(7)), again.predict(data.head(7)))
+    pd.testing.assert_frame_equal(fit.coefficients(), again.coefficients())
+    with pytest.raises(pm.PymackayError, match=r"not kept\. Pass newdata"):
+        again.predict()
+    _same_fit(again, pm.load_fit(again.save(tmp_path / "second")))
+
+
+def test_a_fit_without_cross_products_cannot_leave_its_rows_out(saved: Path) -> None:
+    foreign = pm.load_fit(saved).replace(problem=None)
+    with pytest.raises(pm.ArgumentError, match="save it with rows=True"):
+        foreign.save(saved, rows=False)
+
+
+@pytest.mark.parametrize("name", ["R", "beta", "A", "C", "D"])
+def test_cross_products_of_other_shapes_are_refused(
+    data: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    fit = pm.lmer("y ~ x + (x | g)", data)
+    path = fit.save(tmp_path / "fit", rows=False)
+    change = lambda m: m["sums"]["dict"].update({name: m["sums"]["dict"]["transforms"]})
+    with pytest.raises(pm.RecordingError):
+        pm.load_fit(_changed(path, change))
+
+
 def test_a_recorded_fit_of_lme4(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
