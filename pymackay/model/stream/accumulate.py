@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,8 +33,8 @@ from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
 from pymackay.model.stream.digest import digest_text
 from pymackay.model.stream.growing_side import FinalSide
-from pymackay.model.stream.level_keys import LevelKeys
-from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
+from pymackay.model.stream.level_sums import ColumnMap, LevelSums, spread
+from pymackay.model.stream.partition import PartitionSums, Plan
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
@@ -44,55 +43,6 @@ _CHUNK = 1_000_000
 _TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram", "digest")
 _DEPENDENT = 1e-6  # of a column's norm: what others leave of it, below which it is dropped
 _EXPLAINED = 1e-13  # of the response's size: a residual that is rounding
-
-
-class LevelSums:
-    """One grouping factor so far.
-
-    Attributes
-    ----------
-    keys : LevelKeys
-    diagonal : numpy.ndarray, shape (J or more, q, q)
-    dense : numpy.ndarray, shape (J or more, q, p + 1)
-        As in `GroupSums`, by the levels' codes; there may be room for levels to come.
-    """
-
-    def __init__(self) -> None:
-        self.keys = LevelKeys()
-        self.diagonal = np.zeros((0, 0, 0))
-        self.dense = np.zeros((0, 0, 0))
-
-    def add(self, part: GroupSums) -> np.ndarray:
-        """Add a partition's sums; return the code of each of its levels."""
-        places = self.keys.add(part.levels, part.integer)
-        self.diagonal = _grown(self.diagonal, len(self.keys), part.diagonal.shape[1:])
-        self.dense = _grown(self.dense, len(self.keys), part.dense.shape[1:])
-        self.diagonal[places] += part.diagonal
-        self.dense[places] += part.dense
-        return places
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all sums as arrays."""
-        count = len(self.keys)
-        sums = {"diagonal": self.diagonal[:count], "dense": self.dense[:count]}
-        return {**sums, **self.keys.state()}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelSums:
-        """Make the sums that `state` was taken of."""
-        own = cls()
-        own.keys = LevelKeys.from_state(state)
-        own.diagonal, own.dense = state["diagonal"], state["dense"]
-        return own
-
-
-def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the array with room for `levels`, doubled so that growing stays cheap."""
-    if len(array) >= levels:
-        return array
-    grown = np.zeros((max(levels, 2 * len(array)), *shape))
-    grown[: len(array)] = array.reshape(len(array), *shape)
-    return grown
 
 
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -134,13 +84,13 @@ class Accumulator:
         self.digest += part.digest
         codes = {}
         for name, sums in part.groups.items():
-            diagonal = _spread(sums.diagonal, {1: maps[name], 2: maps[name]})
-            dense = _spread(sums.dense if M is None else sums.dense @ M, {1: maps[name]})
+            diagonal = spread(sums.diagonal, {1: maps[name], 2: maps[name]})
+            dense = spread(sums.dense if M is None else sums.dense @ M, {1: maps[name]})
             codes[name] = self._groups[name].add(replace(sums, diagonal=diagonal, dense=dense))
         for key, pairs in part.pairs.items():
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
             rows, columns = pairs.in_rows(codes[key[0]]), codes[key[1]][pairs.indices]
-            values = _spread(pairs.values, {1: maps[key[0]], 2: maps[key[1]]})
+            values = spread(pairs.values, {1: maps[key[0]], 2: maps[key[1]]})
             self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, values, shape)
 
     def _grow(self, plan: Plan) -> None:
@@ -152,13 +102,13 @@ class Accumulator:
         self.dense_gram = self.dense_gram if M is None else M.T @ self.dense_gram @ M
         for name, group in self._groups.items():
             if len(group.keys):
-                group.diagonal = _spread(group.diagonal, {1: maps[name], 2: maps[name]})
+                group.diagonal = spread(group.diagonal, {1: maps[name], 2: maps[name]})
                 dense = group.dense if M is None else group.dense @ M
-                group.dense = _spread(dense, {1: maps[name]})
+                group.dense = spread(dense, {1: maps[name]})
         for (a, b), held in self._pairs.items():
             if not (maps[a].same and maps[b].same):
-                spread = partial(_spread, maps={1: maps[a], 2: maps[b]})
-                self._pairs[a, b] = self._mapped(held, (a, b), spread)
+                widen = partial(spread, maps={1: maps[a], 2: maps[b]})
+                self._pairs[a, b] = self._mapped(held, (a, b), widen)
 
     def _mapped(
         self, held: GrowingPairs, names: tuple[str, str], change: Callable[[np.ndarray], np.ndarray]
@@ -170,17 +120,17 @@ class Accumulator:
         made.add(rows, pairs.indices, change(pairs.values), shape)
         return made
 
-    def _maps(self, old: Plan, new: Plan) -> dict[str, _ColumnMap]:
+    def _maps(self, old: Plan, new: Plan) -> dict[str, ColumnMap]:
         """Say where each grouping factor's columns go when a plan grows."""
         maps = {}
-        for name, own in old.groups.items():
-            widths = [new.q(i) for i in own]
+        for name, bars in old.groups.items():
+            widths = [new.q(i) for i in bars]
             starts = np.cumsum([0, *widths[:-1]])
             places = [
                 start + old.sides[i + 1].places_in(new.sides[i + 1])
-                for start, i in zip(starts, own, strict=True)
+                for start, i in zip(starts, bars, strict=True)
             ]
-            maps[name] = _ColumnMap(np.concatenate(places), sum(widths))
+            maps[name] = ColumnMap(np.concatenate(places), sum(widths))
         return maps
 
     def state(self) -> dict[str, np.ndarray]:
@@ -286,8 +236,8 @@ class Accumulator:
     def _turn_random(self, Ts: Sequence[np.ndarray]) -> None:
         """Take the columns ``Z T`` of each bar in place of Z."""
         turns = {
-            name: scipy.linalg.block_diag(*(Ts[i] for i in own))
-            for name, own in self.plan.groups.items()
+            name: scipy.linalg.block_diag(*(Ts[i] for i in bars))
+            for name, bars in self.plan.groups.items()
         }
         plain = {name for name, T in turns.items() if np.array_equal(T, np.eye(len(T)))}
         for name in turns.keys() - plain:
@@ -315,7 +265,9 @@ class Accumulator:
             messages=dropped if self.dropped else (),
         )
         random = RandomPart(
-            factors={name: GroupingFactor(name, own, no_codes) for name, own in levels.items()},
+            factors={
+                name: GroupingFactor(name, labels, no_codes) for name, labels in levels.items()
+            },
             sides=[side.side for side in sides],
             columns=[(side.names, np.zeros((0, len(side.names)))) for side in sides],
             n=self.n,
@@ -334,10 +286,13 @@ class Accumulator:
             [(term.group, len(term.effects)) for term in model.terms],
         )
         bars = plan.specification.bars
-        places = [i for own in model.blueprint.bars for i, bar in enumerate(bars) if bar is own]
+        places = [i for term in model.blueprint.bars for i, bar in enumerate(bars) if bar is term]
         to_basis, basis, response = self._bases(model.response)
         widths = dict(zip(places, (len(term.effects) for term in model.terms), strict=True))
-        columns = {name: _columns_of(own, places, widths) for name, own in plan.groups.items()}
+        columns = {
+            name: _columns_of(group_bars, places, widths)
+            for name, group_bars in plan.groups.items()
+        }
         diagonals, dense, spans = [], [], {}
         transforms: list[np.ndarray] = [np.zeros((0, 0))] * len(places)
         for block in blocks:
@@ -361,12 +316,12 @@ class Accumulator:
         for m, second in enumerate(blocks):
             for k, first in enumerate(blocks[:m]):
                 names = (first.name, second.name)
-                found = self._take_pairs(*names, levels)
-                values = found.values
+                ordered_pairs = self._take_pairs(*names, levels)
+                values = ordered_pairs.values
                 if values.shape[1:] != (1, 1):
                     values = values[:, columns[names[0]]][:, :, columns[names[1]]]
                 values = _turned(values, spans[names[0]], spans[names[1]])
-                pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
+                pairs[k, m] = replace(ordered_pairs, values=values)
         return SparseGram(
             model=model,
             blocks=blocks,
@@ -428,9 +383,9 @@ class Accumulator:
         return ordered.compressed()
 
 
-def _columns_of(own: tuple[int, ...], places: list[int], widths: dict[int, int]) -> np.ndarray:
+def _columns_of(bars: tuple[int, ...], places: list[int], widths: dict[int, int]) -> np.ndarray:
     """Return the columns of a grouping factor's bars, in the order of the model's terms."""
-    starts = dict(zip(own, np.cumsum([0, *(widths[i] for i in own[:-1])]), strict=True))
+    starts = dict(zip(bars, np.cumsum([0, *(widths[i] for i in bars[:-1])]), strict=True))
     return np.concatenate([starts[i] + np.arange(widths[i]) for i in places if i in starts])
 
 
@@ -439,18 +394,6 @@ def _triangular(R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if np.abs(np.tril(R, -1)).max(initial=0.0) == 0.0:
         return np.eye(len(R)), R
     return np.linalg.qr(R)
-
-
-class _ColumnMap(NamedTuple):
-    """Where columns stand among more columns."""
-
-    places: np.ndarray
-    size: int
-
-    @property
-    def same(self) -> bool:
-        """Whether there are no more, and each stands where it stood."""
-        return len(self.places) == self.size and np.array_equal(self.places, np.arange(self.size))
 
 
 def _change(old: Plan, new: Plan) -> np.ndarray | None:
@@ -474,17 +417,6 @@ def _change(old: Plan, new: Plan) -> np.ndarray | None:
     return M
 
 
-def _spread(values: np.ndarray, maps: dict[int, _ColumnMap]) -> np.ndarray:
-    """Return an array with zeros for new columns along some of its axes."""
-    for axis, columns in maps.items():
-        if not columns.same:
-            shape = (*values.shape[:axis], columns.size, *values.shape[axis + 1 :])
-            spread = np.zeros(shape, dtype=values.dtype)
-            spread[(slice(None),) * axis + (columns.places,)] = values
-            values = spread
-    return values
-
-
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
     """Return ``T' values U``; as it is where both are one."""
     if T.size == U.size == 1:
@@ -494,9 +426,10 @@ def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
 
 
 def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    found = np.empty_like(values)
-    found[place] = values
-    return found
+    """Return values, (J, ...), in the final order of levels, where `place`, (J,), puts each."""
+    ordered = np.empty_like(values)
+    ordered[place] = values
+    return ordered
 
 
 def _scalar_pairs(

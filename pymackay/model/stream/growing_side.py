@@ -168,7 +168,8 @@ class GrowingSide:
         """Each column's term and name, no two alike."""
         nothing = np.zeros(0, dtype=np.intp)
         columns: dict[str, Column] = {
-            name: Factor(nothing, own.levels) for name, own in self.factors.items()
+            name: Factor(nothing, known_levels.levels)
+            for name, known_levels in self.factors.items()
         }
         made = make_matrix(self.terms, {**columns, **self.numeric}, self._coding, 0)
         return tuple(zip(made.assign.tolist(), made.names, strict=True))
@@ -176,8 +177,10 @@ class GrowingSide:
     @cached_property
     def _coding(self) -> dict[str, Contrasts]:
         return {
-            name: Contrasts(np.eye(len(own.levels))[:, 1:], own.levels[1:], "growing")
-            for name, own in self.factors.items()
+            name: Contrasts(
+                np.eye(len(known_levels.levels))[:, 1:], known_levels.levels[1:], "growing"
+            )
+            for name, known_levels in self.factors.items()
         }
 
     def grown(self, columns: Mapping[str, Column]) -> GrowingSide:
@@ -189,10 +192,10 @@ class GrowingSide:
             If a variable holds text here and numbers before.
         """
         factors = {}
-        for name, own in self.factors.items():
+        for name, known_levels in self.factors.items():
             column = columns[name]
             factor = column if isinstance(column, Factor) else as_factor(column, name)
-            factors[name] = own.joined(GrowingLevels.of(factor))
+            factors[name] = known_levels.joined(GrowingLevels.of(factor))
         for name in self.numeric:
             if isinstance(columns[name], Factor):
                 raise DataError(
@@ -204,19 +207,27 @@ class GrowingSide:
     def joined(self, other: GrowingSide) -> GrowingSide:
         """Return the side with the levels of another one too; itself where there is none new."""
         return self._with(
-            {name: own.joined(other.factors[name]) for name, own in self.factors.items()}
+            {
+                name: known_levels.joined(other.factors[name])
+                for name, known_levels in self.factors.items()
+            }
         )
 
     def _with(self, factors: dict[str, GrowingLevels]) -> GrowingSide:
-        if all(own is self.factors[name] for name, own in factors.items()):
+        if all(known_levels is self.factors[name] for name, known_levels in factors.items()):
             return self
         return replace(self, factors=factors)
 
     def state(self) -> dict[str, Any]:
         """Return the levels as what JSON holds."""
         return {
-            name: [own.levels, own.order, own.by_text, own.by_number]
-            for name, own in self.factors.items()
+            name: [
+                known_levels.levels,
+                known_levels.order,
+                known_levels.by_text,
+                known_levels.by_number,
+            ]
+            for name, known_levels in self.factors.items()
         }
 
     def with_state(self, state: Mapping[str, Any]) -> GrowingSide:
@@ -241,8 +252,8 @@ class GrowingSide:
     def matrix(self, columns: Mapping[str, Column], n: int) -> ModelMatrix:
         """Make the columns of n rows, all of whose levels are known."""
         known = {
-            name: with_levels(columns[name], own.levels, name, "{unknown}")
-            for name, own in self.factors.items()
+            name: with_levels(columns[name], known_levels.levels, name, "{unknown}")
+            for name, known_levels in self.factors.items()
         }
         return make_matrix(self.terms, {**columns, **known}, self._coding, n)
 
@@ -261,12 +272,12 @@ class GrowingSide:
             codes.append(dict(zip(factors, np.repeat(cells, repeats, axis=1), strict=True)))
             codes[-1][""] = np.zeros(cells.shape[1] * repeats, dtype=np.intp)
         columns: dict[str, Column] = {}
-        for name, own in self.factors.items():
+        for name, known_levels in self.factors.items():
             rows = np.concatenate([part.get(name, part[""]) for part in codes])
-            levels = own.final(categories.get(name))
-            place = np.array([levels.index(level) for level in own.levels], dtype=np.intp)
-            contrasts = own.final_contrasts(levels, name)
-            columns[name] = Factor(place[rows], levels, own.kind, contrasts)
+            levels = known_levels.final(categories.get(name))
+            place = np.array([levels.index(level) for level in known_levels.levels], dtype=np.intp)
+            contrasts = known_levels.final_contrasts(levels, name)
+            columns[name] = Factor(place[rows], levels, known_levels.kind, contrasts)
         n = sum(len(part[""]) for part in codes)
         rng = np.random.default_rng(1)
         for name, column in self.numeric.items():
@@ -306,9 +317,9 @@ class GrowingSide:
     def _is_final(self, side: SideBlueprint) -> bool:
         """Say whether the columns of `side` are those that sums are made in."""
         return all(
-            own.levels == side.levels[name]
+            known_levels.levels == side.levels[name]
             and np.array_equal(side.contrasts[name].matrix, self._coding[name].matrix)
-            for name, own in self.factors.items()
+            for name, known_levels in self.factors.items()
             if name in side.levels
         )
 

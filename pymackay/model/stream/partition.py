@@ -164,7 +164,7 @@ class PartitionSums:
     digest : numpy.ndarray of uint64, shape (3,)
         Of the response (see `digest_response`).
     plan : Plan
-        By which the columns were made: the given one, with the partition's new levels.
+        By which the columns were made: the one that was passed, with the partition's new levels.
     """
 
     n: int
@@ -300,9 +300,9 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     if root is not None:
         dense *= root[:, None]
     groups, coded, columns = {}, {}, {}
-    for name, own in plan.groups.items():
-        coded[name] = codes, levels, integer = _own_levels(bars[own[0]], frame)
-        Z = np.column_stack([of_bars[i] for i in own])
+    for name, positions in plan.groups.items():
+        coded[name] = codes, levels, integer = _own_levels(bars[positions[0]], frame)
+        Z = np.column_stack([of_bars[i] for i in positions])
         columns[name] = Z = Z if root is None else Z * root[:, None]
         diagonal = level_gram(codes, Z, len(levels))
         sums = level_products(codes, Z, dense, len(levels))

@@ -146,9 +146,10 @@ def _names_used(
 ) -> set[str]:
     """Return every column that formula, weights and offset mention."""
     names = {name for variable in specification.variables for name in all_names(variable.node)}
-    for what, given in (("weights", arguments.weights), ("offset", arguments.offset)):
-        if isinstance(given, str):
-            names.update([given] if given in columns else all_names(parse_expression(given, what)))
+    for what, argument in (("weights", arguments.weights), ("offset", arguments.offset)):
+        if isinstance(argument, str):
+            node = None if argument in columns else parse_expression(argument, what)
+            names.update([argument] if node is None else all_names(node))
     return names
 
 
