@@ -138,14 +138,14 @@ def _lock(file: IO[bytes] | int, *, wait: bool) -> bool:
 def _in_place(path: str | os.PathLike[str]) -> str | os.PathLike[str] | int | None:
     """Return what to open where no other file may take the place of this one; None where it may."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
     for stream in (1, 2):
         with contextlib.suppress(OSError):
-            if os.path.samestat(found, os.fstat(stream)):
+            if os.path.samestat(status, os.fstat(stream)):
                 return os.dup(stream)  # which writes on where the stream has come to
-    return None if stat.S_ISREG(found.st_mode) else path
+    return None if stat.S_ISREG(status.st_mode) else path
 
 
 def _temporary(folder: Path) -> BinaryIO:

@@ -99,7 +99,8 @@ def check_shapes(fit: Fit) -> None:
     pairs["the names of theta"] = ({type(name) for name in fit.theta.index} - {str}, set())
     for name in ("weights", "offset"):
         values = getattr(model, name)
-        pairs[f"the shape of the {name}"] = (None if values is None else values.shape, (n,))
+        expected = (len(fit.fitted),)  # none where the rows were not kept
+        pairs[f"the shape of the {name}"] = (None if values is None else values.shape, expected)
     for term, covariance in zip(model.terms, fit.varcorr.values(), strict=False):
         effects = list(term.effects)
         pairs[f"the rows of varcorr, {term.name}"] = (list(covariance.index), effects)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
 import pkgutil
 import secrets
-import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -80,33 +78,10 @@ def _show_warning(
     click.echo(f"warning: {message}", err=True)
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep TensorFlow's C++ side quiet while it is loaded.
-
-    It writes to file descriptor 2 before it reads ``TF_CPP_MIN_LOG_LEVEL``.
-    """
-    sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
 def _load_engine() -> None:
-    """Import TensorFlow and what stands on it."""
-    debug = click.get_current_context().find_root().params["debug"]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with contextlib.nullcontext() if debug else _silence():
-        importlib.import_module("pymackay.api.lmer")
+    """Import TensorFlow and what stands on it, before data are read: an error comes at once."""
+    importlib.import_module("pymackay.api.lmer")
+    importlib.import_module("pymackay.late").load_tensorflow()
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,11 +1,20 @@
-"""`LateMethod`: a method whose code lives in a module above its class."""
+"""What is imported late: `LateMethod`, whose code lives in a module above its class; and `tf`.
+
+`tf` is TensorFlow, imported when one of its names is first used, without lines on stderr: reading
+a saved fit, predicting and making tables do not need it, and importing it takes seconds.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 class LateMethod:
@@ -38,3 +47,44 @@ class LateMethod:
         bound = partial(function, instance)
         bound.__doc__ = function.__doc__
         return bound
+
+
+class _LateTensorFlow:
+    """Stands for the module; a name that was used is kept, so that it is looked up once."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by tools that inspect objects
+            raise AttributeError(name)
+        value = getattr(load_tensorflow(), name)
+        setattr(self, name, value)
+        return value
+
+
+tf: Any = _LateTensorFlow()
+
+
+def load_tensorflow() -> Any:
+    """Import TensorFlow; it writes nothing unless the user's own setting asks for messages."""
+    if "tensorflow" in sys.modules or os.environ.setdefault(_LEVEL, "3") == "0":
+        return importlib.import_module("tensorflow")
+    with _silence():
+        return importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Send file descriptor 2 nowhere: TensorFlow writes to it before it reads its log level."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

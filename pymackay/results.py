@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
+_SOURCES = ("condvar_source", "pev_source", "evaluate_source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,17 @@ class Engine:
     def __str__(self) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return f"{self.name} ({'; '.join(part for part in (self.source, versions) if part)})"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldArrays:
+    """A source of error variances that were computed before."""
+
+    arrays: GroupArrays
+
+    def __call__(self) -> GroupArrays:
+        """Return them."""
+        return self.arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,6 +284,44 @@ class Fit:
     def replace(self, **changes: object) -> Fit:
         """Return a copy with some attributes changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled.
+
+        A source that is a function of this process, as those of R are, cannot be pickled: error
+        variances are computed now then, and `evaluate` is not offered after that.
+        """
+        state = dict(self.__dict__)
+        if self._sources_travel:
+            return state
+        for name in ("condvar", "pev"):
+            try:
+                held = HeldArrays(getattr(self, name))
+            except PymackayError:
+                held = None
+            state[f"{name}_source"] = held
+        reason = "it was made in another process"
+        state["evaluate_source"] = None
+        state["not_offered"] = {"evaluate": reason, **self.not_offered}
+        return state
+
+    @property
+    def _sources_travel(self) -> bool:
+        """Whether the sources are functions of modules, with arguments that can be pickled."""
+        kinds = (partial, HeldArrays, type(None))
+        return all(isinstance(getattr(self, name), kinds) for name in _SOURCES)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fit:
+        """Return a copy of all parts; the sources of another engine stay the same."""
+        kept = () if self._sources_travel else _SOURCES
+        made = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            made.__dict__[name] = value if name in kept else copy.deepcopy(value, memo)
+        return made
+
+    def __copy__(self) -> Fit:
+        """Return a copy that shares all parts."""
+        return self.replace()
 
     @property
     def _estimates(self) -> pd.DataFrame:

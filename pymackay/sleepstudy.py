@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 import pymackay as pm
 from pymackay.arguments import covariance_matrix, positive_number
@@ -17,6 +16,11 @@ from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
 from pymackay.solve.descent.effects import EffectsDescent, Training
 from pymackay.solve.descent.step_rules import Adam, Sgd, StepRule
 from pymackay.solve.loop.collapse import explain_collapse, reliabilities
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay.late import tf
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 _COLUMNS = ("Reaction", "Days", "Subject")

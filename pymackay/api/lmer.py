@@ -18,7 +18,7 @@ from pymackay.model.design.build import Built, build_model, build_rows
 from pymackay.model.model import Model
 from pymackay.model.stream.sources import sum_source
 from pymackay.results import Fit
-from pymackay.solve.assemble import evaluate_at, without_rows
+from pymackay.solve.assemble import evaluate_at
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.search.newton import Control
@@ -100,7 +100,7 @@ def lmer(
     choice = choose(built.model, solver, control)
     theta = None if start is None else _theta_values(start, built.model)
     fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
-    return _certified(fit if built.gram is None else without_rows(fit, built.n))
+    return _certified(fit)
 
 
 def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built:

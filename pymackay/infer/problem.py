@@ -76,8 +76,8 @@ def model_of(fit: object, what: str, cure: str = "") -> Model:
     model = problem_of(fit, what).model
     if not len(model.y):
         raise PymackayError(
-            f"{what} needs the rows that the model was fitted to, but they were read part by part "
-            f"and not kept. {cure or _ROWS}"
+            f"{what} needs the rows that the model was fitted to, but they were summed up and not "
+            f"kept. {cure or _ROWS}"
         )
     return model
 

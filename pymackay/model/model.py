@@ -86,6 +86,9 @@ class Model:
         Factor of the fixed part to the name of its contrasts.
     messages : tuple of str
         What the user should be told (dropped columns, dropped rows).
+    digest : tuple of str
+        Fingerprints of the response of rows that were not kept (see
+        `pymackay.model.stream.digest`); empty where they were.
     blueprint : object
         What is needed to build the same columns for new data.
     columns : dict of str to pymackay.model.columns.column.Column
@@ -108,6 +111,7 @@ class Model:
     dropped: tuple[str, ...] = ()
     contrasts: dict[str, str] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    digest: tuple[str, ...] = ()
     blueprint: Any = None
     columns: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from pymackay._version import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
@@ -133,7 +133,8 @@ def assemble(
     effects = _term_effects(bases, evaluation, users)
     fitted, residuals = _fitted(model, bases, evaluation, effects)
     names = theta_names([(term.group, term.effects) for term in model.terms])
-    return Fit(
+    sources = functools.partial(_error_variance, problem, factors, sigma)
+    fit = Fit(
         formula=model.formula,
         reml=reml,
         beta=beta,
@@ -153,14 +154,20 @@ def assemble(
         dropped=model.dropped,
         messages=model.messages + messages,
         convergence=convergence,
-        engine=Engine("pymackay", {"pymackay": __version__, "tensorflow": tf.__version__}),
+        engine=Engine("pymackay", _versions()),
         model=model.summary(),
         trace=trace,
-        condvar_source=_error_variance(problem, factors, sigma, with_beta=False),
-        pev_source=_error_variance(problem, factors, sigma, with_beta=True),
-        evaluate_source=lambda theta: evaluate_at(problem, theta),
+        condvar_source=functools.partial(sources, with_beta=False),
+        pev_source=functools.partial(sources, with_beta=True),
+        evaluate_source=functools.partial(evaluate_at, problem),
         problem=problem,
     )
+    return fit if len(model.y) else without_rows(fit, bases.n)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"pymackay": __version__, "tensorflow": importlib.metadata.version("tensorflow")}
 
 
 def evaluate_at(problem: Problem, theta: np.ndarray) -> Fit:
@@ -187,8 +194,8 @@ _BY_ROW = ("fitted", "residuals", "rows", "weights", "offset")
 
 
 def without_rows(fit: Fit, n: int) -> Fit:
-    """Return the fit of a model whose `n` rows were summed up and let go."""
-    reason = "the rows came in partitions and were not kept"
+    """Return the fit of a model whose `n` rows were summed up and not kept."""
+    reason = "the rows were summed up and not kept"
     rows = pd.RangeIndex(n)
     nothing = np.broadcast_to(np.float64("nan"), n)
     return fit.replace(
@@ -196,7 +203,6 @@ def without_rows(fit: Fit, n: int) -> Fit:
         residuals=pd.Series(nothing, index=rows, name="residuals", copy=False),
         model=replace(fit.model, rows=rows),
         not_offered={**fit.not_offered, **dict.fromkeys(_BY_ROW, reason)},
-        evaluate_source=lambda theta: without_rows(fit.evaluate(theta), n),
     )
 
 
@@ -293,15 +299,13 @@ def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
 
 def _error_variance(
     problem: Problem, factors: list[np.ndarray], sigma: float, *, with_beta: bool
-) -> Callable[[], dict[str, np.ndarray]]:
-    def source() -> dict[str, np.ndarray]:
-        bases = problem.solver.bases
-        alive = living_transforms(bases, factors)
-        relative = problem.solver.error_variance(factors, with_beta=with_beta).values
-        by_group = {}
-        for block, variance in zip(bases.blocks, relative, strict=True):
-            U = bases.joined(block, alive)
-            by_group[block.name] = sigma**2 * (U @ variance @ U.T)
-        return {name: by_group[name] for name in problem.model.factors}
-
-    return source
+) -> dict[str, np.ndarray]:
+    """Return Var(b̂ − b) of each grouping factor, (J, q, q): T times the solver's times T'."""
+    bases = problem.solver.bases
+    alive = living_transforms(bases, factors)
+    relative = problem.solver.error_variance(factors, with_beta=with_beta).values
+    by_group = {}
+    for block, variance in zip(bases.blocks, relative, strict=True):
+        T = bases.joined(block, alive)
+        by_group[block.name] = sigma**2 * (T @ variance @ T.T)
+    return {name: by_group[name] for name in problem.model.factors}

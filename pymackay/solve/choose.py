@@ -109,8 +109,10 @@ def make_problem(
     return Problem(model, IterativeSolver(sparse, reml, choice.control))
 
 
-def remake_solver(model: Model, recipe: Mapping[str, Any], *, reml: bool) -> Solver:
-    """Return the solver of a model whose `Solver.recipe` was kept.
+def remake_solver(
+    model: Model, recipe: Mapping[str, Any], *, reml: bool, sums: Any = None
+) -> Solver:
+    """Return the solver of a model whose `Solver.recipe` was kept; of `sums`, if these were too.
 
     Raises
     ------
@@ -118,10 +120,11 @@ def remake_solver(model: Model, recipe: Mapping[str, Any], *, reml: bool) -> Sol
         If the recipe is of an unknown kind.
     """
     if recipe["kind"] == "exact":
-        return Exact(cross_products(model), reml)
+        return Exact(cross_products(model) if sums is None else sums, reml)
     if recipe["kind"] != "iterative":
         raise RecordingError(f"it was made by the unknown solver {recipe['kind']!r}")
-    solver = IterativeSolver(sparse_cross_products(model), reml, recipe["control"])
+    sums = sparse_cross_products(model) if sums is None else sums
+    solver = IterativeSolver(sums, reml, recipe["control"])
     solver.add_probes(recipe["probes"])
     return solver
 

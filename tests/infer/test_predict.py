@@ -263,7 +263,7 @@ def test_fits_that_keep_no_rows_say_so(data: pd.DataFrame) -> None:
     parts = [data.iloc[:70], data.iloc[70:]]
     fit = pm.lmer("y ~ x + (1 | g) + (1 | h)", parts)
     for ask in (fit.predict, fit.simulate, fit.augment, lambda: fit.refit(data["y"])):
-        with pytest.raises(pm.PymackayError, match=r"needs the rows .* read part by part"):
+        with pytest.raises(pm.PymackayError, match=r"needs the rows .* summed up and not kept"):
             ask()
     assert fit.tidy()["estimate"].notna().all()
     assert "Scaled residuals" not in str(fit.summary())

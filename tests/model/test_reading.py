@@ -79,6 +79,24 @@ def test_an_interrupted_pass_goes_on_with_the_next_partition(stop, tmp_path, sum
     assert_equal(found, sum_source(FORMULA, pieces(data)))
 
 
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_levels_of_later_partitions_survive_an_interruption(stop, tmp_path, summed):
+    formula = "y ~ f * x + (0 + f | u) + (1 | i)"
+    data = table().assign(f=np.repeat(["c", "b", "a"], 300))
+    data.loc[:149, "x"] = np.nan
+    path = tmp_path / "fit.npz"
+    with pytest.raises(Interrupted):
+        sum_source(formula, pieces(data, stop), checkpoint=path)
+    again = sum_source(formula, pieces(data), checkpoint=path)
+    whole = sum_source(formula, pieces(data))
+    assert_equal(again, whole)
+    assert (
+        again.model.fixed == whole.model.fixed == ("(Intercept)", "fb", "fc", "x", "fb:x", "fc:x")
+    )
+    assert again.model.messages == ("dropped 150 of 900 rows with missing values",)
+    np.testing.assert_array_equal(again.gram.dense_gram, whole.gram.dense_gram)
+
+
 def test_a_fit_goes_on_and_cleans_up(tmp_path, summed):
     data = table()
     control = IterativeControl(checkpoint=tmp_path / "fit.npz")

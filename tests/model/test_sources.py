@@ -225,19 +225,140 @@ def test_what_partitions_cannot_do_is_told_with_the_cure(table, tmp_path):
         pm.lmer(formula, iter([1]))
     with pytest.raises(pm.ArgumentError, match="does not exist"):
         pm.lmer(formula, tmp_path / "nothing.parquet")
-    with pytest.raises(pm.DataError, match="depend on the others"):
-        pm.lmer("y ~ x + I(2 * x) + (1 | u)", parts)
-    late = [part.assign(f="a" if k == 0 else "b") for k, part in enumerate(parts)]
-    with pytest.raises(pm.DataError, match="has only the level"):
-        pm.lmer("y ~ f + (1 | u)", late)
-    late[0] = late[0].assign(f=np.where(np.arange(len(late[0])) < 50, "a", "c"))
-    with pytest.raises(pm.DataError, match="the first partition has not: b"):
-        pm.lmer("y ~ f + (1 | u)", late)
     exact = [part.assign(y=2.0 * part["x"]) for part in parts]
     with pytest.raises(pm.DataError, match="exact linear function"):
         pm.lmer(formula, exact)
     with pytest.raises(pm.DataError, match="only the level"):
         pm.lmer("y ~ x + (1 | g)", [part.assign(g=1) for part in parts])
+
+
+LATE = {
+    "sorted by the factor": ("y ~ x + f + (1 | u)", "f", {}),
+    "numbers as levels": ("y ~ x + factor(v) + (1 | i)", "v", {}),
+    "sum contrasts": ("y ~ f * x + (1 | u)", "f", {"contrasts": {"f": "contr.sum"}}),
+    "C()": ("y ~ C(f, helmert) + (1 | u)", "u", {}),
+    "interaction": ("y ~ f * i2 + x:f + (1 | u)", "f", {}),
+    "no intercept, dummies": ("y ~ 0 + f + f:x + (1 | u)", "f", {}),
+    "random effects": ("y ~ x + (0 + f | u) + (x | i)", "f", {"weights": "w"}),
+    "random effects, two factors": ("y ~ f + (f | i2) + (1 | u)", "f", {}),
+    "large numbers": ("y ~ f + f:big + (1 | u)", "f", {}),
+    "sorted by a number": ("y ~ x + z + (1 | u)", "z", {}),
+    "dependent columns": ("y ~ x + I(2 * x) + f + (1 | u)", "f", {}),
+    "a factor without a term": ("y ~ x + f - f + (1 | u)", "f", {}),
+    "missing in the first rows": ("y ~ x + m + f + (1 | u)", "v", {}),
+    "missing in the last rows": ("y ~ x + m + (1 | u)", "backwards", {}),
+}
+
+
+def sorted_table(table: pd.DataFrame) -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    first = {"a": "c", "b": "a", "c": "b"}  # so that the first level comes last
+    v = rng.permutation(np.arange(900) % 12) + 1
+    return table.assign(
+        f=table["f"].map(first),
+        v=v,
+        i2=np.array(["p", "q", "r"])[rng.integers(0, 3, 900)],
+        z=np.floor(v / 6.0),
+        big=1e5 + rng.normal(size=900),
+        m=np.where(v > 5, rng.normal(size=900), np.nan),
+        backwards=-v,
+    )
+
+
+@pytest.mark.parametrize("dtype", [None, "category"])
+@pytest.mark.parametrize("name", LATE)
+def test_levels_may_appear_in_any_partition(table, name, dtype):
+    formula, by, more = LATE[name]
+    data = sorted_table(table)
+    data = data.sort_values(by, ascending=by != "f", kind="stable", ignore_index=True)
+    if dtype:
+        data["f"] = pd.Categorical(data["f"], categories=["b", "c", "a"])
+    whole = pm.lmer(formula, data, **more)
+    parts = pm.lmer(formula, pieces(data, 90), **more)
+    assert_same(whole, parts)
+    assert parts.dropped == whole.dropped
+    assert parts.messages == whole.messages
+    assert parts.model.contrasts == whole.model.contrasts
+    new = data.iloc[::70]
+    np.testing.assert_allclose(
+        parts.predict(new, re_form="~0"), whole.predict(new, re_form="~0"), atol=tol("partitions")
+    )
+
+
+def test_dask_and_parquet_take_levels_from_any_partition(table, tmp_path, monkeypatch):
+    import dask.dataframe as dask
+
+    monkeypatch.setattr("pymackay.model.stream.sources._BATCH", 128)
+    data = sorted_table(table).sort_values("v", ignore_index=True)
+    data["year"] = (2000 + data["v"]).astype(str)
+    formula = "y ~ x + m + year + (1 | u) + (1 | i)"
+    whole = pm.lmer(formula, data)
+    assert_same(whole, pm.lmer(formula, dask.from_pandas(data, npartitions=9)))
+    data.to_parquet(tmp_path / "plain.parquet")
+    assert_same(whole, pm.lmer(formula, tmp_path / "plain.parquet"))
+    data.assign(year=data["year"].astype("category")).to_parquet(tmp_path / "coded.parquet")
+    assert_same(whole, pm.lmer(formula, tmp_path / "coded.parquet"))
+
+
+def test_what_is_wrong_with_the_whole_is_told_of_the_whole(table):
+    parts = pieces(table)
+    with pytest.raises(pm.DataError, match="has only the level 'a' in the rows that are used"):
+        pm.lmer("y ~ f + (1 | u)", [part.assign(f="a") for part in parts])
+    with pytest.raises(pm.DataError, match=r"no row is complete in the whole source.* 900 rows"):
+        pm.lmer("y ~ x + (1 | u)", [part.assign(x=np.nan) for part in parts])
+    with pytest.raises(pm.ArgumentError, match="neither a variable of the fixed part"):
+        pm.lmer("y ~ x + (1 | u)", iter(parts), contrasts={"g": "contr.sum"})
+    late = [*parts[:3], parts[3].assign(x="high"), parts[4]]
+    with pytest.raises(pm.DataError, match=r"'x' holds text .* give the column one type"):
+        pm.lmer("y ~ x + (1 | u)", late)
+    with pytest.raises(pm.DataError, match=r"'x' holds text .* give the column one type"):
+        pm.lmer("y ~ 1 + (x | u)", late)
+    one = [part.assign(f="ab"[k > 0]) for k, part in enumerate(parts)]
+    for late in (one, [part.astype({"f": pd.CategoricalDtype(["a", "b"])}) for part in one]):
+        with pytest.raises(pm.DataError, match="by the argument contrasts"):
+            pm.lmer("y ~ C(f, sum) + (1 | u)", late)
+    matrix = np.array([[0.0], [1.0]])
+    late = [parts[0].assign(f="b"), parts[1].assign(f="c"), parts[2].assign(f="a")]
+    with pytest.raises(pm.ArgumentError, match="one row for each"):
+        pm.lmer("y ~ f + (1 | u)", late, contrasts={"f": matrix})
+
+
+def test_fits_of_other_rows_are_not_tested_against_each_other(table, tmp_path):
+    data = table.assign(a=table["x"].where(table.index != 7), b=table["w"].where(table.index != 8))
+    formulas = ("y ~ a + (1 | u)", "y ~ a + b + (1 | u)", "y ~ b + (1 | u)")
+    first, both, second = (pm.lmer(formula, pieces(data)) for formula in formulas)
+    with pytest.raises(pm.DataError, match="different responses"):
+        pm.anova(first, second)
+    with pytest.raises(pm.DataError, match="different data"):
+        pm.anova(first, both)
+    with pytest.raises(pm.DataError, match="different responses"):
+        pm.anova(first, pm.lmer(formulas[2], data))
+    other = data.assign(y=data["y"] * 3.0)
+    with pytest.raises(pm.DataError, match="different responses"):
+        pm.anova(first, pm.lmer("y ~ a + f + (1 | u)", pieces(other)))
+    more = "y ~ a + f + (1 | u)"
+    expected = pm.anova(pm.lmer(formulas[0], data), pm.lmer(more, data))
+    for fits in (
+        (first, pm.lmer(more, pieces(data))),
+        (first, pm.lmer(more, pieces(data, 77))),
+        (first, pm.lmer(more, data)),
+        (first, pm.load_fit(pm.lmer(more, pieces(data)).save(tmp_path / "fit"))),
+        (first, pm.load_fit(pm.lmer(more, data).save(tmp_path / "fit", rows=False))),
+    ):
+        tested = pm.anova(*fits)
+        np.testing.assert_allclose(
+            tested.to_numpy(float), expected.to_numpy(float), atol=tol("partitions")
+        )
+
+
+def test_swapped_rows_of_equal_responses_are_seen(table):
+    data = table.dropna().assign(y=np.round(np.sin(np.arange(899.0))))
+    rows = np.flatnonzero(data["y"] == 1.0)[:2]
+    with_gaps = [data["x"].where(np.arange(899) != row) for row in rows]
+    data = data.assign(a=with_gaps[0], b=with_gaps[1])
+    fits = [pm.lmer(f"y ~ {name} + (1 | u)", pieces(data)) for name in "ab"]
+    with pytest.raises(pm.DataError, match="different responses"):
+        pm.anova(*fits)
 
 
 def test_text_that_is_no_parquet_is_told(tmp_path):

@@ -8,25 +8,28 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 
 from pymackay._files import refused, whole_file
 from pymackay._parts import check_shapes, check_type, content_sha256
 from pymackay._version import __version__
-from pymackay.errors import RecordingError
+from pymackay.arguments import flag
+from pymackay.errors import ArgumentError, RecordingError
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
-from pymackay.results import Fit
-from pymackay.solve.assemble import Problem, evaluate_at
+from pymackay.model.stream.kept_sums import decode_sums, drop_rows, encode_sums
+from pymackay.results import Fit, HeldArrays
+from pymackay.solve.assemble import Problem, evaluate_at, without_rows
 from pymackay.solve.choose import free_memory, remake_solver
 
 FORMAT = "pymackay fit"
-VERSION = 1
+VERSION = 2  # 1 where the rows are in the file, so that earlier versions read it
 MANIFEST = "manifest.json"
 _CHANGED = (
     "is damaged, or was changed after it was saved: it does not match its checksum; save the fit "
@@ -40,22 +43,26 @@ _FIELDS = tuple(
 )
 
 
-def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
+def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
     """Save a fit, with all that its methods need.
 
     The file is a zip archive: ``manifest.json`` holds the format's name and version and every
     number, name and table, with a checksum of all that and the CRC-32 of every other member; each
-    array is a member ``arrays/<name>.npy``, which the manifest refers to. It holds the response
-    and the model's columns, and so the data. It is there whole or not at all, whatever interrupts
-    the writing.
+    array is a member ``arrays/<name>.npy``, which the manifest refers to. With `rows` it holds the
+    response and the model's columns, and so the data. It is there whole or not at all, whatever
+    interrupts the writing.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine. What `condvar` and `pev` cost is paid now for a fit that does not hold its
-        rows, such as one of another engine; else after loading, when first asked for.
+        Of any engine. What `condvar` and `pev` cost is paid now for a fit of another engine; else
+        after loading, when first asked for.
     path : path-like
         An existing file is replaced.
+    rows : bool
+        False leaves the rows out, and keeps how columns are made and the cross-products: the file
+        is smaller and holds no data. The loaded fit is as one of a Parquet file: predictions for
+        new rows, tests and intervals are the same; what needs the rows raises an error.
 
     Returns
     -------
@@ -80,16 +87,24 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     (True, True)
     """
     check_fit(fit, "save")
+    rows = flag("rows", rows)
     encoder = Encoder()
+    problem = fit.problem if isinstance(fit.problem, Problem) else None
+    if problem is None or not (rows and len(problem.model.y)):
+        fit = _shortened(fit, problem, rows=rows)
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 1 if problem is None or (rows and len(problem.model.y)) else VERSION,
         "pymackay": __version__,
         "fit": {name: encoder.encode(getattr(fit, name)) for name in _FIELDS},
     }
-    if isinstance(fit.problem, Problem) and len(fit.problem.model.y):
-        manifest["model"] = encode_model(fit.problem.model, encoder)
-        manifest["solver"] = encoder.encode(fit.problem.solver.recipe())
+    if problem is not None:
+        kept = rows and len(problem.model.y)
+        model = problem.model if kept else drop_rows(problem.model)
+        manifest["model"] = encode_model(model, encoder)
+        manifest["solver"] = encoder.encode(problem.solver.recipe())
+        if not kept:
+            manifest["sums"] = encoder.encode(encode_sums(problem.solver.bases))
     else:
         manifest["variances"] = {
             name: encoder.encode(dict(source()))
@@ -97,6 +112,20 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
             if source is not None
         }
     return _write(Path(path), manifest, encoder.arrays)
+
+
+def _shortened(fit: Fit, problem: Problem | None, *, rows: bool) -> Fit:
+    """Return the fit without what it has for each row, where the rows are not to be saved."""
+    if problem is None and rows:
+        return fit
+    if problem is None:
+        raise ArgumentError(
+            f"rows=False needs the model's cross-products, but this fit was made by {fit.engine} "
+            f"and does not hold them; save it with rows=True."
+        )
+    nothing = pd.Series(np.zeros(0), index=pd.RangeIndex(0))
+    summary = drop_rows(problem.model).summary()
+    return fit.replace(fitted=nothing, residuals=nothing, model=summary)
 
 
 def load_fit(path: str | os.PathLike[str]) -> Fit:
@@ -172,8 +201,8 @@ def _member(name: str) -> str:
 
 def _read(archive: zipfile.ZipFile) -> Fit:
     manifest = _manifest(archive)
-    sums = manifest.get("members", {})
-    decoder = Decoder(lambda name: _read_array(archive, _member(name), sums))
+    checksums = manifest.get("members", {})
+    decoder = Decoder(lambda name: _read_array(archive, _member(name), checksums))
     values = {name: decoder.decode(item) for name, item in manifest["fit"].items()}
     unknown = set(values) - set(_FIELDS)
     if unknown:
@@ -185,11 +214,17 @@ def _read(archive: zipfile.ZipFile) -> Fit:
     else:
         model = decode_model(manifest["model"], decoder)
         check_shapes(Fit(**{**values, "model": model.summary()}))
-        solver = remake_solver(model, decoder.decode(manifest["solver"]), reml=values["reml"])
+        sums = None
+        if "sums" in manifest:
+            sums = decode_sums(decoder.decode(manifest["sums"]), model)
+        recipe = decoder.decode(manifest["solver"])
+        solver = remake_solver(model, recipe, reml=values["reml"], sums=sums)
         problem = Problem(model, solver)
         fit = Fit(**values, **_computed(problem, values["theta"].to_numpy(), values["sigma"]))
         check_type(fit, Fit, "the fit")
         check_shapes(fit)
+        if sums is not None:
+            fit = without_rows(fit, sums.n)
     _check_sum(manifest)
     return fit
 
@@ -274,24 +309,21 @@ def _what_else(path: Path) -> str:
 
 def _given(variances: dict[str, Any]) -> dict[str, Any]:
     """Return the sources of error variances that the file holds."""
-    return {f"{name}_source": _constant(arrays) for name, arrays in variances.items()}
-
-
-def _constant(arrays: dict[str, np.ndarray]) -> Callable[[], dict[str, np.ndarray]]:
-    return lambda: arrays
+    return {f"{name}_source": HeldArrays(arrays) for name, arrays in variances.items()}
 
 
 def _computed(problem: Problem, theta: np.ndarray, sigma: float) -> dict[str, Any]:
     """Return the problem, and the sources that compute from it at the fit's own variances."""
-
-    def errors(name: str) -> dict[str, np.ndarray]:
-        here = evaluate_at(problem, theta)
-        scale = (sigma / here.sigma) ** 2
-        return {group: scale * array for group, array in getattr(here, name).items()}
-
     return {
-        "condvar_source": lambda: errors("condvar"),
-        "pev_source": lambda: errors("pev"),
-        "evaluate_source": lambda at: evaluate_at(problem, at),
+        "condvar_source": partial(_errors, problem, theta, sigma, "condvar"),
+        "pev_source": partial(_errors, problem, theta, sigma, "pev"),
+        "evaluate_source": partial(evaluate_at, problem),
         "problem": problem,
     }
+
+
+def _errors(problem: Problem, theta: np.ndarray, sigma: float, name: str) -> dict[str, np.ndarray]:
+    """Return `condvar` or `pev` at a fit's own `theta` and `sigma`."""
+    here = evaluate_at(problem, theta)
+    scale = (sigma / here.sigma) ** 2
+    return {group: scale * array for group, array in getattr(here, name).items()}

@@ -39,6 +39,12 @@ def hypotheses(model: Model, kind: int) -> dict[str, np.ndarray]:
         If the model does not remember its formula or its variables.
     """
     blueprint = model.blueprint
+    if not len(model.y):
+        raise PymackayError(
+            "fit: the tests of terms need the rows that the model was fitted to, but they were "
+            "summed up and not kept. Fit a smaller model to the same data and pass both to anova, "
+            "test coefficients with contrast, or fit a data frame of the rows."
+        )
     if not isinstance(blueprint, Blueprint) or not model.columns:
         raise PymackayError(
             "fit: the tests of terms need the formula in parts and the data behind the columns, "

@@ -7,7 +7,7 @@ import dataclasses
 from scipy import stats
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
@@ -17,6 +17,7 @@ from pymackay.results import Fit, TermSummary
 from pymackay.solve.choose import fit_model
 from pymackay.solve.solver import criterion_value
 
+_SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_test(smaller)."
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
@@ -142,7 +143,7 @@ def _terms_text(fit: Fit) -> str:
 
 def _without_by_name(fit: Fit, what: object) -> tuple[TermSummary, float]:
     """Return the term that `what` names, and the criterion of the model without that effect."""
-    model = problem_of(fit, "variance_test with a term's name").model
+    model = model_of(fit, "variance_test with a term's name", _SMALLER)
     name, effect = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
     terms = {term.name: term for term in model.terms}
     if name not in terms:

@@ -261,18 +261,42 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         asked, notes = fixed_contrasts(contrasts, terms, frame.columns, known)
     side, full = make_side(terms, frame.columns, asked, frame.n)
     kept = independent_columns(full.values)
+    values = full.values if len(kept) == len(full.names) else full.values[:, kept]
+    labels = contrast_labels(terms, frame.columns, side.contrasts)
     advice = advice_on_text([terms], frame.columns)
-    _check_size(len(kept), frame.n, advice)
+    return describe_fixed_part(
+        side, full.names, kept, values, frame.n, labels, (*notes, *advice), advice
+    )
+
+
+def describe_fixed_part(
+    side: SideBlueprint,
+    names: tuple[str, ...],
+    kept: np.ndarray,
+    values: np.ndarray,
+    n: int,
+    contrasts: dict[str, str],
+    notes: Sequence[str],
+    advice: Sequence[str] = (),
+) -> FixedPart:
+    """Put a fixed part together: which of its columns, `names`, are `kept`, and their `values`.
+
+    Raises
+    ------
+    DataError
+        If no row of the `n` is left for the residual.
+    """
+    _check_size(len(kept), n, advice)
     inside = set(kept.tolist())
-    dropped = tuple(name for j, name in enumerate(full.names) if j not in inside)
+    dropped = tuple(name for j, name in enumerate(names) if j not in inside)
     return FixedPart(
-        X=np.asfortranarray(full.values[:, kept]) if dropped else full.values,
-        names=tuple(full.names[j] for j in kept),
+        X=np.asfortranarray(values) if dropped else values,
+        names=tuple(names[j] for j in kept),
         dropped=dropped,
         kept=kept,
         side=side,
-        contrasts=_contrast_labels(terms, frame.columns, side.contrasts),
-        messages=(*notes, *_rank_message(dropped), *advice),
+        contrasts=contrasts,
+        messages=(*notes, *_rank_message(dropped)),
     )
 
 
@@ -295,7 +319,7 @@ def _check_size(p: int, n: int, advice: Sequence[str]) -> None:
         )
 
 
-def _contrast_labels(
+def contrast_labels(
     terms: Terms, columns: Mapping[str, Column], chosen: Mapping[str, Contrasts]
 ) -> dict[str, str]:
     """Name the contrasts of every factor of the fixed part, those without a term included."""

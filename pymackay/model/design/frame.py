@@ -225,6 +225,10 @@ class _CallContext:
         return self.evaluator.remember(compute, f"{deparse(self.call)} {key}")
 
 
+class NoCompleteRow(DataError):
+    """Every row has a missing value."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """Variables evaluated, rows chosen, unused levels dropped.
@@ -370,7 +374,7 @@ def _complete_rows(
         raise DataError("subset chooses no row; loosen it")
     kept = int(np.count_nonzero(keep))
     if kept == 0:
-        raise DataError(_all_missing(columns, chosen))
+        raise NoCompleteRow(_all_missing(columns, chosen))
     dropped = asked - kept
     message = f"dropped {dropped} of {asked} rows with missing values"
     return keep, (message,) if dropped else ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,68 +13,36 @@ import scipy.linalg
 
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import DataError
-from pymackay.model.bases.scaling import Basis, Response, basis_of_sums, chunks
-from pymackay.model.design.build import Built, RandomPart, make_model
+from pymackay.model.bases.scaling import (
+    Basis,
+    Response,
+    basis_of_sums,
+    chunks,
+    independent_columns,
+)
+from pymackay.model.design.arguments import fixed_contrasts
+from pymackay.model.design.build import (
+    Built,
+    FixedPart,
+    RandomPart,
+    contrast_labels,
+    describe_fixed_part,
+    make_model,
+)
 from pymackay.model.design.frame import Frame
 from pymackay.model.model import GroupingFactor, Model
-from pymackay.model.stream.level_keys import LevelKeys
-from pymackay.model.stream.partition import GroupSums, PartitionSums, Plan
+from pymackay.model.stream.digest import digest_text
+from pymackay.model.stream.growing_side import FinalSide
+from pymackay.model.stream.level_sums import ColumnMap, LevelSums, spread
+from pymackay.model.stream.partition import PartitionSums, Plan
 from pymackay.model.sums.gram import order_blocks
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 from pymackay.model.sums.sparse_gram import SparseGram
 
 _CHUNK = 1_000_000
-_TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram")
+_TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram", "digest")
+_DEPENDENT = 1e-6  # of a column's norm: what others leave of it, below which it is dropped
 _EXPLAINED = 1e-13  # of the response's size: a residual that is rounding
-
-
-class LevelSums:
-    """One grouping factor so far.
-
-    Attributes
-    ----------
-    keys : LevelKeys
-    diagonal : numpy.ndarray, shape (J or more, q, q)
-    dense : numpy.ndarray, shape (J or more, q, p + 1)
-        As in `GroupSums`, by the levels' codes; there may be room for levels to come.
-    """
-
-    def __init__(self) -> None:
-        self.keys = LevelKeys()
-        self.diagonal = np.zeros((0, 0, 0))
-        self.dense = np.zeros((0, 0, 0))
-
-    def add(self, part: GroupSums) -> np.ndarray:
-        """Add a partition's sums; return the code of each of its levels."""
-        places = self.keys.add(part.levels, part.integer)
-        self.diagonal = _grown(self.diagonal, len(self.keys), part.diagonal.shape[1:])
-        self.dense = _grown(self.dense, len(self.keys), part.dense.shape[1:])
-        self.diagonal[places] += part.diagonal
-        self.dense[places] += part.dense
-        return places
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all sums as arrays."""
-        count = len(self.keys)
-        sums = {"diagonal": self.diagonal[:count], "dense": self.dense[:count]}
-        return {**sums, **self.keys.state()}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelSums:
-        """Make the sums that `state` was taken of."""
-        own = cls()
-        own.keys = LevelKeys.from_state(state)
-        own.diagonal, own.dense = state["diagonal"], state["dense"]
-        return own
-
-
-def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the array with room for `levels`, doubled so that growing stays cheap."""
-    if len(array) >= levels:
-        return array
-    grown = np.zeros((max(levels, 2 * len(array)), *shape))
-    grown[: len(array)] = array.reshape(len(array), *shape)
-    return grown
 
 
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -96,47 +66,100 @@ class Accumulator:
         self.dropped = 0
         self.log_weights = 0.0
         self.squared_response = 0.0
-        size = len(plan.names) + 1
+        self.digest = np.zeros(3, dtype=np.uint64)
+        size = plan.p + 1
         self.dense_gram = np.zeros((size, size))
         self._groups = {name: LevelSums() for name in plan.groups}
         self._pairs: dict[tuple[str, str], GrowingPairs] = {}
 
     def add(self, part: PartitionSums) -> None:
-        """Add a partition's sums."""
+        """Add a partition's sums; its new levels get columns of their own."""
+        self._grow(self.plan.joined(part.plan))
+        maps, M = self._maps(part.plan, self.plan), _change(part.plan, self.plan)
         self.n += part.n
         self.dropped += part.dropped
         self.log_weights += part.log_weights
         self.squared_response += part.squared_response
-        self.dense_gram += part.dense_gram
-        codes = {name: self._groups[name].add(sums) for name, sums in part.groups.items()}
+        self.dense_gram += part.dense_gram if M is None else M.T @ part.dense_gram @ M
+        self.digest += part.digest
+        codes = {}
+        for name, sums in part.groups.items():
+            diagonal = spread(sums.diagonal, {1: maps[name], 2: maps[name]})
+            dense = spread(sums.dense if M is None else sums.dense @ M, {1: maps[name]})
+            codes[name] = self._groups[name].add(replace(sums, diagonal=diagonal, dense=dense))
         for key, pairs in part.pairs.items():
             shape = (len(self._groups[key[0]].keys), len(self._groups[key[1]].keys))
             rows, columns = pairs.in_rows(codes[key[0]]), codes[key[1]][pairs.indices]
-            self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, pairs.values, shape)
+            values = spread(pairs.values, {1: maps[key[0]], 2: maps[key[1]]})
+            self._pairs.setdefault(key, GrowingPairs()).add(rows, columns, values, shape)
+
+    def _grow(self, plan: Plan) -> None:
+        """Give all sums the columns that `plan` has besides; these are zero so far."""
+        if plan is self.plan:
+            return
+        maps, M = self._maps(self.plan, plan), _change(self.plan, plan)
+        self.plan = plan
+        self.dense_gram = self.dense_gram if M is None else M.T @ self.dense_gram @ M
+        for name, group in self._groups.items():
+            if len(group.keys):
+                group.diagonal = spread(group.diagonal, {1: maps[name], 2: maps[name]})
+                dense = group.dense if M is None else group.dense @ M
+                group.dense = spread(dense, {1: maps[name]})
+        for (a, b), held in self._pairs.items():
+            if not (maps[a].same and maps[b].same):
+                widen = partial(spread, maps={1: maps[a], 2: maps[b]})
+                self._pairs[a, b] = self._mapped(held, (a, b), widen)
+
+    def _mapped(
+        self, held: GrowingPairs, names: tuple[str, str], change: Callable[[np.ndarray], np.ndarray]
+    ) -> GrowingPairs:
+        """Return the same pairs of levels with their matrices, (pairs, q_k, q_l), changed."""
+        pairs, made = held.compressed(), GrowingPairs()
+        rows = pairs.in_rows(np.arange(pairs.n_rows))
+        shape = (len(self._groups[names[0]].keys), len(self._groups[names[1]].keys))
+        made.add(rows, pairs.indices, change(pairs.values), shape)
+        return made
+
+    def _maps(self, old: Plan, new: Plan) -> dict[str, ColumnMap]:
+        """Say where each grouping factor's columns go when a plan grows."""
+        maps = {}
+        for name, bars in old.groups.items():
+            widths = [new.q(i) for i in bars]
+            starts = np.cumsum([0, *widths[:-1]])
+            places = [
+                start + old.sides[i + 1].places_in(new.sides[i + 1])
+                for start, i in zip(starts, bars, strict=True)
+            ]
+            maps[name] = ColumnMap(np.concatenate(places), sum(widths))
+        return maps
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all sums as arrays."""
-        found = {name: np.array(getattr(self, name)) for name in _TOTALS}
-        found |= {"rotation": self.plan.rotation, "center": self.plan.center}
+        arrays = {name: np.array(getattr(self, name)) for name in _TOTALS}
+        arrays |= {"rotation": self.plan.rotation, "center": self.plan.center}
+        arrays["levels"] = np.array(json.dumps([side.state() for side in self.plan.sides]))
         for i, group in enumerate(self._groups.values()):
-            found |= {f"group{i}.{name}": array for name, array in group.state().items()}
+            arrays |= {f"group{i}.{name}": array for name, array in group.state().items()}
         for i, pairs in enumerate(self._pairs.values()):
-            found |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
+            arrays |= {f"pairs{i}.{name}": array for name, array in pairs.state().items()}
         keys = [list(key) for key in self._pairs]
-        return {**found, "pairs": np.array(keys, dtype=np.str_).reshape(-1, 2)}
+        return {**arrays, "pairs": np.array(keys, dtype=np.str_).reshape(-1, 2)}
 
     @classmethod
     def from_state(cls, plan: Plan, state: Mapping[str, np.ndarray]) -> Accumulator:
         """Make the sums that `state` was taken of; they go on in the bases that they have."""
-        own = cls(replace(plan, rotation=state["rotation"], center=state["center"]))
+        levels = json.loads(str(state["levels"]))
+        sides = [side.with_state(held) for side, held in zip(plan.sides, levels, strict=True)]
+        plan = replace(plan, sides=tuple(sides))
+        sums = cls(replace(plan, rotation=state["rotation"], center=state["center"]))
         for name in _TOTALS:
             value = state[name]
-            setattr(own, name, value if value.ndim else value.item())
-        for i, name in enumerate(own._groups):
-            own._groups[name] = LevelSums.from_state(_part(state, f"group{i}."))
+            setattr(sums, name, value if value.ndim else value.item())
+        for i, name in enumerate(sums._groups):
+            sums._groups[name] = LevelSums.from_state(_part(state, f"group{i}."))
         for i, (a, b) in enumerate(state["pairs"].tolist()):
-            own._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
-        return own
+            sums._pairs[a, b] = GrowingPairs.from_state(_part(state, f"pairs{i}."))
+        return sums
 
     def finish(self) -> Built:
         """Return model and cross-products; the accumulator is spent.
@@ -147,16 +170,88 @@ class Accumulator:
             If the rows cannot carry the model.
         """
         if self.n == 0:
-            raise DataError("the source has no rows; a model needs some.")
+            raise DataError(
+                "no row is complete: every one has a missing value in some variable; leave the "
+                "emptiest variable out of the formula, or fill it"
+            )
+        fixed, sides = self._final_columns()
         ordered = {
             name: group.keys.order(self.plan.categories.get(name))
             for name, group in self._groups.items()
         }
-        model = self._model({name: tuple(levels) for name, (levels, _) in ordered.items()})
+        levels = {name: tuple(levels) for name, (levels, _) in ordered.items()}
+        model = self._model(levels, fixed, sides)
         gram = self._gram(model, {name: place for name, (_, place) in ordered.items()})
         return Built(model, self.n, gram)
 
-    def _model(self, levels: dict[str, tuple[str, ...]]) -> Model:
+    def _final_columns(self) -> tuple[FixedPart, list[FinalSide]]:
+        """Change all sums to the columns that the formula asks for, now that levels are known."""
+        plan, specification = self.plan, self.plan.specification
+        columns = plan.sides[0].final_columns(plan.categories)
+        contrasts = plan.arguments.contrasts
+        asked, notes = fixed_contrasts(contrasts, specification.fixed, columns, list(plan.known))
+        side, names, T = plan.sides[0].final_side(columns, asked)
+        kept = self._independent(T)
+        self._turn_fixed(T[:, kept])
+        labels = contrast_labels(specification.fixed, columns, side.contrasts)
+        nothing = np.zeros((0, len(kept)))
+        fixed = describe_fixed_part(side, names, kept, nothing, self.n, labels, notes)
+        sides = [
+            side.final_side(side.final_columns(plan.categories), {}) for side in plan.sides[1:]
+        ]
+        self._turn_random([side.T for side in sides])
+        return fixed, sides
+
+    def _independent(self, T: np.ndarray) -> np.ndarray:
+        """Return which of the columns ``X T``, T (p, p'), do not depend on columns before them.
+
+        A matrix with the same cross-products takes the place of the rows.
+        """
+        values, vectors = np.linalg.eigh(self.dense_gram[:-1, :-1])
+        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        return independent_columns(root @ np.linalg.solve(self.plan.rotation, T), _DEPENDENT)
+
+    def _turn_fixed(self, T: np.ndarray) -> None:
+        """Take the columns ``X T``, T (p, p'), in place of X.
+
+        With W = X rotation, ``X T R⁻¹ = W Q`` where ``rotation⁻¹ T = Q R``. A square T leaves the
+        sums as they are.
+        """
+        rotation, center = self.plan.rotation, self.plan.center
+        if T.shape[0] == T.shape[1]:
+            if not np.array_equal(T, np.eye(len(T))):
+                rotation, center = np.linalg.solve(T, rotation), np.linalg.solve(T, center)
+        else:
+            Q, R = np.linalg.qr(np.linalg.solve(rotation, T))
+            moved = np.linalg.lstsq(T, center, rcond=None)[0]
+            M = np.zeros((len(T) + 1, T.shape[1] + 1))
+            M[:-1, :-1], M[-1, -1] = Q, 1.0
+            M[:-1, -1] = np.linalg.solve(rotation, center - T @ moved)
+            self.dense_gram = M.T @ self.dense_gram @ M
+            for group in self._groups.values():
+                group.dense = group.dense @ M
+            rotation, center = np.linalg.inv(R), moved
+        self.plan = replace(self.plan, rotation=rotation, center=center)
+
+    def _turn_random(self, Ts: Sequence[np.ndarray]) -> None:
+        """Take the columns ``Z T`` of each bar in place of Z."""
+        turns = {
+            name: scipy.linalg.block_diag(*(Ts[i] for i in bars))
+            for name, bars in self.plan.groups.items()
+        }
+        plain = {name for name, T in turns.items() if np.array_equal(T, np.eye(len(T)))}
+        for name in turns.keys() - plain:
+            group, T = self._groups[name], turns[name]
+            group.diagonal = T.T @ group.diagonal @ T
+            group.dense = T.T @ group.dense
+        for (a, b), held in self._pairs.items():
+            if not {a, b} <= plain:
+                turn = partial(_turned, T=turns[a], U=turns[b])
+                self._pairs[a, b] = self._mapped(held, (a, b), turn)
+
+    def _model(
+        self, levels: dict[str, tuple[str, ...]], fixed: FixedPart, sides: list[FinalSide]
+    ) -> Model:
         """Return the model without rows, given each grouping factor's levels."""
         plan, y, no_codes = self.plan, np.zeros(0), np.zeros(0, dtype=np.int32)
         total = self.n + self.dropped
@@ -170,27 +265,34 @@ class Accumulator:
             messages=dropped if self.dropped else (),
         )
         random = RandomPart(
-            factors={name: GroupingFactor(name, own, no_codes) for name, own in levels.items()},
-            sides=plan.sides,
-            columns=[(effects, np.zeros((0, len(effects)))) for effects in plan.effects],
+            factors={
+                name: GroupingFactor(name, labels, no_codes) for name, labels in levels.items()
+            },
+            sides=[side.side for side in sides],
+            columns=[(side.names, np.zeros((0, len(side.names)))) for side in sides],
             n=self.n,
         )
-        return make_model(plan.specification, plan.arguments, frame, plan.fixed, random, y)
+        model = make_model(plan.specification, plan.arguments, frame, fixed, random, y)
+        return replace(model, digest=digest_text(self.digest))
 
     def _gram(self, model: Model, levels: dict[str, np.ndarray]) -> SparseGram:
         """Change to the bases of `bases.scaling`, and to the final order of levels.
 
         `levels` has, for each grouping factor, the place of each code in that order.
         """
-        plan, p = self.plan, len(self.plan.names)
+        plan, p = self.plan, len(model.fixed)
         blocks = order_blocks(
             {name: len(factor.levels) for name, factor in model.factors.items()},
             [(term.group, len(term.effects)) for term in model.terms],
         )
         bars = plan.specification.bars
-        places = [i for own in model.blueprint.bars for i, bar in enumerate(bars) if bar is own]
+        places = [i for term in model.blueprint.bars for i, bar in enumerate(bars) if bar is term]
         to_basis, basis, response = self._bases(model.response)
-        columns = {name: self._columns_of(own, places) for name, own in plan.groups.items()}
+        widths = dict(zip(places, (len(term.effects) for term in model.terms), strict=True))
+        columns = {
+            name: _columns_of(group_bars, places, widths)
+            for name, group_bars in plan.groups.items()
+        }
         diagonals, dense, spans = [], [], {}
         transforms: list[np.ndarray] = [np.zeros((0, 0))] * len(places)
         for block in blocks:
@@ -214,12 +316,12 @@ class Accumulator:
         for m, second in enumerate(blocks):
             for k, first in enumerate(blocks[:m]):
                 names = (first.name, second.name)
-                found = self._take_pairs(*names, levels)
-                values = found.values
+                ordered_pairs = self._take_pairs(*names, levels)
+                values = ordered_pairs.values
                 if values.shape[1:] != (1, 1):
                     values = values[:, columns[names[0]]][:, :, columns[names[1]]]
                 values = _turned(values, spans[names[0]], spans[names[1]])
-                pairs[k, m] = LevelPairs(found.indptr, found.indices, values, found.n_columns)
+                pairs[k, m] = replace(ordered_pairs, values=values)
         return SparseGram(
             model=model,
             blocks=blocks,
@@ -236,18 +338,10 @@ class Accumulator:
             transforms=tuple(transforms),
         )
 
-    def _columns_of(self, own: tuple[int, ...], places: list[int]) -> np.ndarray:
-        """Return the columns of a grouping factor's bars, in the order of the model's terms."""
-        sizes = [len(self.plan.effects[i]) for i in own]
-        starts = dict(zip(own, np.cumsum([0, *sizes[:-1]]), strict=True))
-        return np.concatenate(
-            [starts[i] + np.arange(len(self.plan.effects[i])) for i in places if i in starts]
-        )
-
     def _bases(self, response: str) -> tuple[np.ndarray, Basis, Response]:
         """Return what turns the summed columns into [Q, y], X's basis, and the response."""
-        p = len(self.plan.names)
         G = self.dense_gram
+        p = len(G) - 1
         try:
             R = scipy.linalg.cholesky(G[:p, :p]) if p else np.zeros((0, 0))
         except np.linalg.LinAlgError:
@@ -256,19 +350,21 @@ class Accumulator:
             ) from None
         inverse = np.linalg.inv(R)
         along = inverse.T @ G[:p, p]
-        left = float(G[p, p] - along @ along)
-        if not left > (_EXPLAINED**2) * self.squared_response:
+        squared = float(G[p, p] - along @ along)
+        if not squared > (_EXPLAINED**2) * self.squared_response:
             raise DataError(
                 f"the response {response!r} is an exact linear function of the fixed effects: a "
                 f"mixed model needs residual variation; check the response and the formula."
             )
-        length = float(np.sqrt(left))
+        length = float(np.sqrt(squared))
         to_basis = np.zeros((p + 1, p + 1))
         to_basis[:p, :p] = inverse
         to_basis[:p, p] = -(inverse @ along) / length
         to_basis[p, p] = 1.0 / length
         beta = self.plan.center + self.plan.rotation @ (inverse @ along)
-        basis = Basis(np.zeros((0, p)), R @ np.linalg.inv(self.plan.rotation))
+        turn, R = _triangular(R @ np.linalg.inv(self.plan.rotation))
+        to_basis[:p, :p] = to_basis[:p, :p] @ turn
+        basis = Basis(np.zeros((0, p)), R)
         return to_basis, basis, Response(np.zeros(0), length, beta)
 
     def _take_pairs(self, first: str, second: str, levels: dict[str, np.ndarray]) -> LevelPairs:
@@ -287,6 +383,40 @@ class Accumulator:
         return ordered.compressed()
 
 
+def _columns_of(bars: tuple[int, ...], places: list[int], widths: dict[int, int]) -> np.ndarray:
+    """Return the columns of a grouping factor's bars, in the order of the model's terms."""
+    starts = dict(zip(bars, np.cumsum([0, *(widths[i] for i in bars[:-1])]), strict=True))
+    return np.concatenate([starts[i] + np.arange(widths[i]) for i in places if i in starts])
+
+
+def _triangular(R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Q and an upper triangular matrix with ``Q @ it = R``, shape (p, p)."""
+    if np.abs(np.tril(R, -1)).max(initial=0.0) == 0.0:
+        return np.eye(len(R)), R
+    return np.linalg.qr(R)
+
+
+def _change(old: Plan, new: Plan) -> np.ndarray | None:
+    """Return M, (p + 1, p' + 1), with ``[W e] M = [W' e']``; None where that is the identity.
+
+    W = X rotation and e = y − X center by the old plan; X' has zeros in its other columns, so that
+    ``W' = W rotation⁻¹ rotation'`` and ``e' = e + W rotation⁻¹ (center − center')``, the new plan's
+    rows of the old columns being taken.
+    """
+    if old is new or (
+        old.sides[0].labels == new.sides[0].labels
+        and np.array_equal(old.rotation, new.rotation)
+        and np.array_equal(old.center, new.center)
+    ):
+        return None
+    places, p = old.sides[0].places_in(new.sides[0]), new.p
+    M = np.zeros((old.p + 1, p + 1))
+    M[:-1, :-1] = np.linalg.solve(old.rotation, new.rotation[places])
+    M[:-1, -1] = np.linalg.solve(old.rotation, old.center - new.center[places])
+    M[-1, -1] = 1.0
+    return M
+
+
 def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
     """Return ``T' values U``; as it is where both are one."""
     if T.size == U.size == 1:
@@ -296,9 +426,10 @@ def _turned(values: np.ndarray, T: np.ndarray, U: np.ndarray) -> np.ndarray:
 
 
 def _placed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    found = np.empty_like(values)
-    found[place] = values
-    return found
+    """Return values, (J, ...), in the final order of levels, where `place`, (J,), puts each."""
+    ordered = np.empty_like(values)
+    ordered[place] = values
+    return ordered
 
 
 def _scalar_pairs(

@@ -1,7 +1,8 @@
 """What one partition of the rows adds to the cross-products, with levels of its own.
 
-A `Plan`, made from the first partition, says how columns are made; `sum_partition` needs nothing
-else, so that partitions may be summed anywhere, in any order, and again if need be.
+A `Plan`, made from the first partition with a complete row, says how columns are made;
+`sum_partition` needs nothing else, so that partitions may be summed anywhere, in any order, and
+again if need be. Levels that the plan lacks get columns of their own (see `GrowingSide`).
 """
 
 from __future__ import annotations
@@ -15,27 +16,24 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
+from pymackay.formula.expression import Call
 from pymackay.formula.specification import Specification
-from pymackay.model.bases.scaling import fixed_basis
-from pymackay.model.columns.column import Column, Factor, Numeric, number_labels, number_levels
-from pymackay.model.columns.table import Table
-from pymackay.model.design.arguments import Arguments
-from pymackay.model.design.build import FixedPart, build_fixed_part
-from pymackay.model.design.frame import Frame, make_frame
-from pymackay.model.design.side import (
-    SideBlueprint,
-    effect_columns,
-    group_rows,
-    make_side,
-    with_levels,
-)
+from pymackay.formula.terms import Variable
+from pymackay.model.bases.scaling import fixed_basis, independent_columns
+from pymackay.model.columns.column import Factor, Numeric, number_labels, number_levels
+from pymackay.model.columns.table import Table, category_labels
+from pymackay.model.design.arguments import Arguments, fixed_contrasts
+from pymackay.model.design.frame import Frame, NoCompleteRow, make_frame
+from pymackay.model.design.side import effect_columns, group_rows
 from pymackay.model.model import level_gram, level_products
+from pymackay.model.stream.digest import digest_response
+from pymackay.model.stream.growing_side import GrowingSide
 from pymackay.model.stream.level_keys import Levels
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
 
-_UNKNOWN_LEVELS = (
-    "'{name}' has levels that the first partition has not: {unknown}; put a row of every level "
-    "into the first partition."
+_CONTRASTS = (
+    "C() makes the contrasts of one partition's levels; where the rows come in partitions, give "
+    "those of the whole by the argument contrasts, such as contrasts={'f': 'contr.sum'}."
 )
 
 
@@ -48,14 +46,12 @@ class Plan:
     specification : Specification
     arguments : Arguments
         Weights and offset are columns or expressions.
-    fixed : FixedPart
-        Without rows.
-    sides : tuple of SideBlueprint
-        Left side of each bar.
-    effects : tuple of tuple of str
-        Names of each bar's columns.
+    sides : tuple of GrowingSide
+        The fixed part, and the left side of each bar.
+    known : tuple of str
+        Columns of the data.
     categories : dict of str to tuple of str
-        Grouping factors that are categorical columns: all their categories, in order.
+        Categorical columns: all their categories, in order.
     rotation : numpy.ndarray, shape (p, p)
         ``X @ rotation`` is well conditioned, judged by the first partition.
     center : numpy.ndarray, shape (p,)
@@ -64,17 +60,61 @@ class Plan:
 
     specification: Specification
     arguments: Arguments
-    fixed: FixedPart
-    sides: tuple[SideBlueprint, ...]
-    effects: tuple[tuple[str, ...], ...]
+    sides: tuple[GrowingSide, ...]
+    known: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
     rotation: np.ndarray
     center: np.ndarray
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the fixed columns, length p."""
-        return self.fixed.names
+    def p(self) -> int:
+        """Number of fixed columns so far."""
+        return len(self.sides[0].labels)
+
+    def q(self, bar: int) -> int:
+        """Return the number of columns of a bar so far."""
+        return len(self.sides[bar + 1].labels)
+
+    def grown(self, sides: Sequence[GrowingSide], X: np.ndarray, y: np.ndarray) -> Plan:
+        """Return the plan with sides that have grown by a partition's levels.
+
+        Parameters
+        ----------
+        sides : sequence of GrowingSide
+        X : numpy.ndarray, shape (n, p)
+            The partition's fixed columns, the new ones included.
+        y : numpy.ndarray, shape (n,)
+            Its response, without the offset.
+        """
+        center, new = self._center_among(sides)
+        center[new] = _least_squares(X[:, new], y - X @ center)
+        rows = np.vstack([self._like_rows(sides[0]), X / np.sqrt(len(X))])
+        return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
+
+    def joined(self, other: Plan) -> Plan:
+        """Return the plan with the columns that another one has besides; itself where none."""
+        sides = [mine.joined(its) for mine, its in zip(self.sides, other.sides, strict=True)]
+        if all(new is old for new, old in zip(sides, self.sides, strict=True)):
+            return self
+        center, new = self._center_among(sides)
+        its = other.sides[0].places_in(sides[0])
+        added = np.isin(its, new)
+        center[its[added]] = other.center[added]
+        rows = np.vstack([self._like_rows(sides[0]), other._like_rows(sides[0])])
+        return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
+
+    def _center_among(self, sides: Sequence[GrowingSide]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the centre, with zeros for the new columns of the fixed part; and their places."""
+        places = self.sides[0].places_in(sides[0])
+        center = np.zeros(len(sides[0].labels))
+        center[places] = self.center
+        return center, np.setdiff1d(np.arange(len(center)), places)
+
+    def _like_rows(self, fixed: GrowingSide) -> np.ndarray:
+        """Return rows, (p, p'), with the cross-products, by row, of those that `rotation` is of."""
+        rows = np.zeros((self.p, len(fixed.labels)))
+        rows[:, self.sides[0].places_in(fixed)] = np.linalg.inv(self.rotation)
+        return rows
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
@@ -121,6 +161,10 @@ class PartitionSums:
     groups : dict of str to GroupSums
     pairs : dict of (str, str) to LevelPairs
         By the places of the levels in `GroupSums`.
+    digest : numpy.ndarray of uint64, shape (3,)
+        Of the response (see `digest_response`).
+    plan : Plan
+        By which the columns were made: the one that was passed, with the partition's new levels.
     """
 
     n: int
@@ -130,6 +174,8 @@ class PartitionSums:
     dense_gram: np.ndarray
     groups: dict[str, GroupSums]
     pairs: dict[tuple[str, str], LevelPairs]
+    digest: np.ndarray
+    plan: Plan
 
 
 class _OwnLevels(NamedTuple):
@@ -140,63 +186,123 @@ class _OwnLevels(NamedTuple):
     integer: bool
 
 
-def make_plan(specification: Specification, first: pd.DataFrame, arguments: Arguments) -> Plan:
+def make_plan(
+    specification: Specification, first: pd.DataFrame, arguments: Arguments
+) -> Plan | None:
     """Learn from the first partition what the columns of a formula are.
+
+    Returns
+    -------
+    Plan or None
+        None where the partition has no complete row.
 
     Raises
     ------
     FormulaError, DataError, ArgumentError
-        As `build_model`; and if the formula needs all rows at once.
+        If the formula needs all rows at once, or an argument is wrong. What is asked of the whole
+        table, such as whether a factor has two levels, is asked when all rows are summed.
     """
-    for name, given in (("weights", arguments.weights), ("offset", arguments.offset)):
-        if given is not None and not isinstance(given, str):
+    for name, value in (("weights", arguments.weights), ("offset", arguments.offset)):
+        if value is not None and not isinstance(value, str):
             raise ArgumentError(
                 f"{name} must be the name of a column where the rows come in partitions, not "
-                f"{type(given).__name__}; put the numbers into a column of the source."
+                f"{type(value).__name__}; put the numbers into a column of the source."
             )
     table = Table(first)
-    frame = make_frame(specification, table, arguments)
+    frame = _complete_frame(specification, table, arguments)
+    if frame is None:
+        return None
     _refuse_memory(frame)
-    fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
-    if fixed.dropped:
-        raise DataError(
-            f"in the first partition the columns {', '.join(fixed.dropped)} depend on the others; "
-            f"make the first partition larger, or take them out of the formula."
-        )
-    made = [
-        make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n)
-        for bar in specification.bars
-    ]
-    basis = fixed_basis(fixed.X)
-    rotation = np.linalg.inv(basis.R)
-    target = _target(specification, frame)
+    fixed_contrasts(arguments.contrasts, specification.fixed, frame.columns, table.names)
+    sides = [GrowingSide.of(specification.fixed, frame.columns)]
+    for bar in specification.bars:
+        sides.append(GrowingSide.of(bar.effects, effect_columns(bar, frame.columns)))
+    y = _response(specification, frame)
+    X = sides[0].matrix(frame.columns, frame.n).values
+    y = y if frame.offset is None else y - frame.offset
     return Plan(
         specification=specification,
         arguments=arguments,
-        fixed=replace(fixed, X=np.zeros((0, len(fixed.names)))),
-        sides=tuple(side for side, _ in made),
-        effects=tuple(matrix.names for _, matrix in made),
-        categories=_categories(specification.bars, first),
-        rotation=rotation * np.sqrt(frame.n),
-        center=rotation @ (basis.Q.T @ target),
+        sides=tuple(sides),
+        known=tuple(table.names),
+        categories=_categories(first),
+        rotation=_rotation(X) * np.sqrt(frame.n),
+        center=_least_squares(X, y),
     )
+
+
+def _complete_frame(
+    specification: Specification, table: Table, arguments: Arguments
+) -> Frame | None:
+    """Return the frame of a partition; None where no row is complete."""
+    if not table.n:
+        return None
+    try:
+        frame = make_frame(specification, table, arguments)
+    except NoCompleteRow:
+        return None
+    except DataError as error:
+        if any(map(_sets_contrasts, specification.variables)):
+            raise DataError(f"{error}. {_CONTRASTS}") from error
+        raise
+    for variable in filter(_sets_contrasts, specification.variables):
+        column = frame.columns[variable.name]
+        if isinstance(column, Factor) and column.contrasts is None:
+            raise DataError(f"'{variable.name}' lacks levels in a partition. {_CONTRASTS}")
+    return frame
+
+
+def _sets_contrasts(variable: Variable) -> bool:
+    node = variable.node
+    return isinstance(node, Call) and node.function == "C" and len(node.arguments) > 1
+
+
+def _rotation(X: np.ndarray) -> np.ndarray:
+    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p); columns that depend on others stay as they are.
+
+    A rotation says how to make columns that are well conditioned in all rows that it was made of.
+    """
+    kept = independent_columns(X)
+    rotation = np.eye(X.shape[1])
+    basis = fixed_basis(X[:, kept] if len(kept) < X.shape[1] else X)
+    rotation[np.ix_(kept, kept)] = np.linalg.inv(basis.R)
+    return rotation
+
+
+def _least_squares(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the coefficients of y, (n,), on X, (n, p); zero for columns that depend on others."""
+    kept = independent_columns(X)
+    coefficients = np.zeros(X.shape[1])
+    basis = fixed_basis(X[:, kept] if len(kept) < X.shape[1] else X)
+    coefficients[kept] = basis.from_basis(basis.Q.T @ y)
+    return coefficients
 
 
 def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     """Sum the rows of one partition up."""
-    table = Table(data)
-    frame = make_frame(plan.specification, table, plan.arguments)
+    table = Table(data.set_axis(pd.RangeIndex(len(data)), axis=0))
+    frame = _complete_frame(plan.specification, table, plan.arguments)
+    if frame is None:
+        return no_rows(plan, table.n)
+    bars = plan.specification.bars
+    by_side = [frame.columns, *(effect_columns(bar, frame.columns) for bar in bars)]
+    sides = [side.grown(columns) for side, columns in zip(plan.sides, by_side, strict=True)]
     root = None if frame.weights is None else np.sqrt(frame.weights)
-    X = _columns_again(plan.fixed.side, frame.columns, frame.n)
-    y = _target(plan.specification, frame)
+    X, *of_bars = (
+        side.matrix(columns, frame.n).values for side, columns in zip(sides, by_side, strict=True)
+    )
+    response = _response(plan.specification, frame)
+    y = response if frame.offset is None else response - frame.offset
+    if any(new is not old for new, old in zip(sides, plan.sides, strict=True)):
+        plan = plan.grown(sides, X, y)
     size = float(y @ y if frame.weights is None else y @ (frame.weights * y))
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
         dense *= root[:, None]
     groups, coded, columns = {}, {}, {}
-    for name, own in plan.groups.items():
-        coded[name] = codes, levels, integer = _own_levels(plan.specification.bars[own[0]], frame)
-        Z = np.column_stack([_effects_again(plan, i, frame) for i in own])
+    for name, positions in plan.groups.items():
+        coded[name] = codes, levels, integer = _own_levels(bars[positions[0]], frame)
+        Z = np.column_stack([of_bars[i] for i in positions])
         columns[name] = Z = Z if root is None else Z * root[:, None]
         diagonal = level_gram(codes, Z, len(levels))
         sums = level_products(codes, Z, dense, len(levels))
@@ -214,22 +320,16 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
             for i, b in enumerate(names)
             for a in names[:i]
         },
+        digest=digest_response(response, np.asarray(frame.rows), table.n),
+        plan=plan,
     )
 
 
-def _columns_again(side: SideBlueprint, columns: dict[str, Column], n: int) -> np.ndarray:
-    """Return a side's columns for the `n` rows of a partition, by the first partition's levels."""
-    known = {
-        name: with_levels(columns[name], levels, name, _UNKNOWN_LEVELS)
-        for name, levels in side.levels.items()
-    }
-    return side.matrix({**columns, **known}, n).values
-
-
-def _effects_again(plan: Plan, i: int, frame: Frame) -> np.ndarray:
-    """Return the columns of the i-th bar for a partition, shape (n, q)."""
-    bar = plan.specification.bars[i]
-    return _columns_again(plan.sides[i], effect_columns(bar, frame.columns), frame.n)
+def no_rows(plan: Plan, dropped: int) -> PartitionSums:
+    """Return the sums of a partition none of whose rows is complete."""
+    empty = np.zeros((plan.p + 1,) * 2)
+    digest = digest_response(np.zeros(0), np.zeros(0, dtype=np.intp), dropped)
+    return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan)
 
 
 def _refuse_memory(frame: Frame) -> None:
@@ -240,14 +340,13 @@ def _refuse_memory(frame: Frame) -> None:
         )
 
 
-def _target(specification: Specification, frame: Frame) -> np.ndarray:
+def _response(specification: Specification, frame: Frame) -> np.ndarray:
     column = frame.columns[specification.response.name]
     if isinstance(column, Factor) or column.values.ndim != 1:
         raise DataError(
             f"the response '{specification.response.name}' must be one column of numbers."
         )
-    y = column.floats
-    return y if frame.offset is None else y - frame.offset
+    return column.floats
 
 
 def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
@@ -262,21 +361,21 @@ def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
     return _OwnLevels(codes, numbers, column.integer)
 
 
-def _categories(bars: Sequence[Bar], first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for bar in bars:
-        column = first.get(bar.group_name)
-        if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
-            found[bar.group_name] = tuple(map(str, column.cat.categories))
-    return found
+def _categories(first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the categories of the categorical columns, in order, as R writes levels."""
+    return {
+        str(name): tuple(category_labels(first[name].cat.categories, str(name)))
+        for name in first.columns
+        if isinstance(first[name].dtype, pd.CategoricalDtype)
+    }
 
 
 def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> LevelPairs:
     shape = (len(first.levels), len(second.levels))
-    found = [
+    sums = [
         sum_pairs(first.codes, second.codes, a[:, i] * b[:, j], shape)
         for i in range(a.shape[1])
         for j in range(b.shape[1])
     ]
-    joined = np.stack([part.data for part in found], axis=1) if len(found) > 1 else found[0].data
-    return LevelPairs.of(found[0], compact(joined).reshape(-1, a.shape[1], b.shape[1]))
+    joined = np.stack([part.data for part in sums], axis=1) if len(sums) > 1 else sums[0].data
+    return LevelPairs.of(sums[0], compact(joined).reshape(-1, a.shape[1], b.shape[1]))

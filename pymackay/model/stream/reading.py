@@ -6,36 +6,21 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pymackay._files import write_arrays
 from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
 
-_FORMAT = 1  # of the file; another one is refused
+_FORMAT = 2  # of the file; another one is refused
 _EVERY = 15.0  # seconds between savings, at least
 _SHARE = 0.05  # of the time that saving may take
-
-
-def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
-    """Return a fingerprint of some columns of a partition; those it lacks are passed over."""
-    found = hashlib.blake2b(str(len(frame)).encode(), digest_size=16)
-    for name in sorted(set(names) & set(frame.columns)):
-        column = frame[name]
-        found.update(f" {name} {column.dtype} ".encode())
-        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
-            found.update(np.ascontiguousarray(column.to_numpy()).data)
-        else:
-            found.update(pd.util.hash_pandas_object(column, index=False).to_numpy().data)
-    return found.hexdigest()
 
 
 class Reading(AbstractContextManager["Reading"]):
@@ -101,11 +86,10 @@ class Reading(AbstractContextManager["Reading"]):
         if len(self.done) > count:
             raise self._of_other(f"of {len(self.done)} partitions, but the source has {count}")
 
-    def add(self, number: int, digest: str, part: PartitionSums | None) -> None:
-        """Add a partition's sums (None: it has no rows); save, where it is time to."""
+    def add(self, number: int, digest: str, part: PartitionSums) -> None:
+        """Add a partition's sums; save, where it is time to."""
         self._whole = False
-        if part is not None:
-            self.sums.add(part)
+        self.sums.add(part)
         self.done[number] = digest
         self._whole = True
         waited = time.monotonic() - self._saved

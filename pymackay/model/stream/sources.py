@@ -18,8 +18,15 @@ from pymackay.formula.specification import Specification, specify
 from pymackay.model.columns.table import Table, is_dask
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built
-from pymackay.model.stream.partition import PartitionSums, Plan, make_plan, sum_partition
-from pymackay.model.stream.reading import Reading, digest_frame
+from pymackay.model.stream.digest import digest_frame
+from pymackay.model.stream.partition import (
+    PartitionSums,
+    Plan,
+    make_plan,
+    no_rows,
+    sum_partition,
+)
+from pymackay.model.stream.reading import Reading
 
 _BATCH = 1_000_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again when its worker was lost
@@ -82,23 +89,48 @@ def _sum_frames(
     specification: Specification, frames: Iterator[Any], arguments: Arguments, path: Path | None
 ) -> Built:
     """Sum frames one after the other; those that were summed before are passed over."""
-    first = _frame(next(frames))
-    plan = make_plan(specification, first, arguments)
-    used = _names_used(specification, arguments, first.columns)
+    used = None
+    skipped = []  # fingerprint and number of rows of the partitions before the plan
+    for frame in frames:
+        first = _frame(frame)
+        used = used or _names_used(specification, arguments, first.columns)
+        plan = make_plan(specification, first, arguments)
+        if plan is not None:
+            break
+        skipped.append((_digest(first, used, path), len(first)))
+    else:
+        raise DataError(_nothing_to_use(sum(rows for _, rows in skipped)))
     with Reading(plan, path, _question(plan)) as reading:
-        for number, frame in enumerate(chain([first], frames)):
-            digest = "" if path is None else digest_frame(_frame(frame), used)
+        for number, (digest, rows) in enumerate(skipped):
             if not reading.holds(number, digest):
-                reading.add(number, digest, _sum_some(reading.plan, _frame(frame)))
+                reading.add(number, digest, no_rows(reading.plan, rows))
+        for number, frame in enumerate(chain([first], frames), len(skipped)):
+            digest = _digest(_frame(frame), used, path)
+            if not reading.holds(number, digest):
+                reading.add(number, digest, sum_partition(reading.plan, frame))
         reading.refuse_more_than(number + 1)
     return reading.sums.finish()
+
+
+def _digest(frame: pd.DataFrame, used: set[str], path: Path | None) -> str:
+    """Return a partition's fingerprint where sums are saved."""
+    return "" if path is None else digest_frame(frame, used)
+
+
+def _nothing_to_use(rows: int) -> str:
+    if not rows:
+        return "the source has no rows; a model needs some."
+    return (
+        f"no row is complete in the whole source: each of its {rows} rows has a missing value in "
+        f"some variable; leave the emptiest variable out of the formula, or fill it."
+    )
 
 
 def _question(plan: Plan) -> str:
     """Write down what the sums depend on besides the rows."""
     arguments = {name: getattr(plan.arguments, name) for name in ("weights", "offset", "contrasts")}
     formula = plan.specification.formula
-    return f"{formula} {sorted(arguments.items())} {plan.names} {plan.effects}"
+    return f"{formula} {sorted(arguments.items())} {[side.labels for side in plan.sides]}"
 
 
 def _frame(part: Any) -> pd.DataFrame:
@@ -114,9 +146,10 @@ def _names_used(
 ) -> set[str]:
     """Return every column that formula, weights and offset mention."""
     names = {name for variable in specification.variables for name in all_names(variable.node)}
-    for what, given in (("weights", arguments.weights), ("offset", arguments.offset)):
-        if isinstance(given, str):
-            names.update([given] if given in columns else all_names(parse_expression(given, what)))
+    for what, argument in (("weights", arguments.weights), ("offset", arguments.offset)):
+        if isinstance(argument, str):
+            node = None if argument in columns else parse_expression(argument, what)
+            names.update([argument] if node is None else all_names(node))
     return names
 
 
@@ -182,31 +215,29 @@ def _dask_plan(
     """Make the plan, where it is, of the first partition that has rows; with number and digest."""
     import dask
 
+    seen = 0
     for i, part in enumerate(parts):
-        made = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
+        made, rows = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
         if made is not None:
             return i, *made
-    raise DataError("the source has no rows; a model needs some.")
+        seen += rows
+    raise DataError(_nothing_to_use(seen))
 
 
 def _plan_of(
     specification: Specification, frame: pd.DataFrame, arguments: Arguments, used: set[str]
-) -> tuple[Plan, str] | None:
-    if not len(frame):
-        return None
-    return make_plan(specification, frame, arguments), digest_frame(frame, used)
+) -> tuple[tuple[Plan, str] | None, int]:
+    """Return a partition's plan, if it has one, with its fingerprint; and its number of rows."""
+    plan = make_plan(specification, frame, arguments)
+    return (None if plan is None else (plan, digest_frame(frame, used))), len(frame)
 
 
-_Result = tuple[int, str, PartitionSums | None]
+_Result = tuple[int, str, PartitionSums]
 
 
 def _sum_one(number: int, plan: Plan, frame: pd.DataFrame, used: set[str] | None) -> _Result:
     """Sum one partition where it is; with its number and, where that is wanted, its digest."""
-    return number, "" if used is None else digest_frame(frame, used), _sum_some(plan, frame)
-
-
-def _sum_some(plan: Plan, frame: pd.DataFrame) -> PartitionSums | None:
-    return sum_partition(plan, frame) if len(frame) else None
+    return number, "" if used is None else digest_frame(frame, used), sum_partition(plan, frame)
 
 
 def _dask_results(parts: Mapping[int, Any], plan: Plan, used: set[str] | None) -> Iterator[_Result]:

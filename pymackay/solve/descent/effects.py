@@ -6,16 +6,20 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from pymackay.arguments import positive_number, whole_number
 from pymackay.errors import ConvergenceError
 from pymackay.model.model import Model, RandomTerm
 from pymackay.solve.descent.coordinates import choose_coordinates, weight_arrays
 from pymackay.solve.descent.step_rules import Point, Sgd, Slots, StepRule
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay.late import tf
 
 
 @dataclass(frozen=True)

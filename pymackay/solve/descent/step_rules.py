@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import tensorflow as tf
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay.late import tf
+
 
 Point = list[tf.Tensor]
 Slots = list[Point]

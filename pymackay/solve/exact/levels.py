@@ -19,9 +19,14 @@ import functools
 import math
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay.late import tf
 
 from pymackay.errors import PymackayError
 
@@ -214,7 +219,7 @@ def is_regular(factor: np.ndarray) -> bool:
     return bool(diagonal.min() > _REGULAR * diagonal.max())
 
 
-Tensors = dict[str, tf.Tensor]
+Tensors = dict[str, "tf.Tensor"]
 
 
 class Graph:

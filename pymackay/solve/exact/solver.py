@@ -9,10 +9,9 @@ import functools
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from pymackay.errors import ArgumentError
 from pymackay.model.sums.gram import Gram, cross_products
@@ -40,6 +39,10 @@ from pymackay.solve.solver import (
 )
 
 _CANCELLED = 1e-6  # share of a column that the levels leave, below which it is summed up by itself
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    from pymackay.late import tf
 
 
 class Exact:
@@ -67,6 +70,10 @@ class Exact:
         """What evaluates; made when it is first needed."""
         kind = OneBlock if len(self.sums.blocks) == 1 else Crossed
         return kind(self.sums, self.reml)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the kernel holds tensors, and is made again."""
+        return {"sums": self.sums, "reml": self.reml}
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
