@@ -201,7 +201,7 @@ class Parity:
         base = config.inipath.parent if config.inipath else config.rootpath
         return base / configured
 
-    def _name(self, own: str = "") -> Asker:
+    def _name(self, label: str = "") -> Asker:
         """Return by what this test's recordings are called: file, test, and the check's own name.
 
         Not by the test's node id, into which xdist writes groups with ``--dist=loadgroup``.
@@ -213,7 +213,7 @@ class Parity:
         common = self._item.config.getini("lme4_recordings")
         file = chain[place].nodeid if common else self._item.path.name
         test = "::".join(node.name for node in chain[place + 1 :])
-        return Asker.of(file.removesuffix(".py"), test, own=own)
+        return Asker.of(file.removesuffix(".py"), test, label=label)
 
     def _tolerances(self) -> dict[str, float]:
         """Return the configuration's tolerances, and over them those of the markers."""
