@@ -30,14 +30,14 @@ def content_sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def as_json(value: Any) -> Any:
+def json_types(value: Any) -> Any:
     """Return a value in JSON's types: arrays as lists, numbers that are not finite as null."""
     if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
+        return {str(key): json_types(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
+        return [json_types(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -270,7 +270,6 @@ def _exact_criterion(built: Model, theta: np.ndarray, reml: bool) -> tuple[float
 
 def _in_words(rows: list[Row]) -> str:
     return "\n".join(
-        f"{' '.join(part for part in (row.quantity, row.term, row.name) if part)}: "
-        f"ours {row.ours!r}, oracle {row.theirs!r}, {row.distance:.3g} {row.unit}"
+        f"{row.label()}: ours {row.ours!r}, oracle {row.theirs!r}, {row.distance:.3g} {row.unit}"
         for row in rows
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pymackay._files import refused, whole_file
-from pymackay._parts import as_json, content_sha256
+from pymackay._parts import content_sha256, json_types
 from pymackay._resources import r_reference_path
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
@@ -92,7 +92,7 @@ def _content(question: Question) -> dict[str, Any]:
         answers = {how: answer_of(question, how) for how in _OPTIMA}
     else:
         answers = {"evaluate": answer_of(question, question.theta)}
-    models = [as_json(answer.pop("model")) for answer in answers.values()]
+    models = [json_types(answer.pop("model")) for answer in answers.values()]
     if models[0] != models[-1]:
         raise PymackayError(
             f"lmer and lFormula build two different models from {question.formula!r}."
@@ -104,7 +104,7 @@ def _content(question: Question) -> dict[str, Any]:
         "data": _data(question),
         "made_by": {"versions": dict(session().versions), "scripts": script_hashes()},
         "model": models[0],
-        "answers": {how: as_json(_shortened(a, left_out)) for how, a in answers.items()},
+        "answers": {how: json_types(_shortened(a, left_out)) for how, a in answers.items()},
         "not_recorded": left_out,
     }
     content["content_sha256"] = content_sha256(content)

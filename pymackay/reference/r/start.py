@@ -137,8 +137,7 @@ def _read_profile(interface: Any, profile: Path | None) -> None:
         (stopped,) = functions["read_profile"](text([str(profile)]))
         if stopped:
             warnings.warn(
-                f"{profile} stops with an error: {' '.join(stopped.split())} "
-                "The rest of it is skipped.",
+                f"{profile} stops: {' '.join(stopped.split())} The rest of it is skipped.",
                 RWarning,
                 stacklevel=2,
             )
