@@ -1,4 +1,4 @@
-"""`caterpillar`: predicted random effects with their intervals, level by level."""
+"""`caterpillar`: plot of the predicted effects of all levels with intervals."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from pymackay.arguments import probability
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
     axes_for,
     check_fit,
-    check_level,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -24,7 +24,7 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MANY = 200  # levels, from which on intervals make a band
+_MANY = 200  # with more levels, intervals are drawn as a band
 
 
 def caterpillar(
@@ -37,20 +37,20 @@ def caterpillar(
 ) -> Axes:
     """Draw the predicted effects of each level with their intervals, sorted.
 
-    The intervals are b̂ ± z √condvar, given beta, as in R's ``dotplot(ranef(fit))``. Those that do
-    not reach zero are filled.
+    The intervals are b̂ ± z √condvar, given beta, as in R's ``dotplot(ranef(fit))``. Points whose
+    interval excludes zero are filled.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine that offers `condvar`.
+        A fit by any engine that offers `condvar`.
     group : str, optional
         Grouping factor; the first by default.
     effect : str or int, optional
-        One of its effects; the first by default. Where two terms of the group have an effect of
-        one name, its position among the columns of ``fit.ranef[group]``.
+        One of its effects; the first by default. If two terms of the group have effects with one
+        name, give the position among the columns of ``fit.ranef[group]``.
     level : float
-        Of the intervals.
+        Level of the intervals.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -61,7 +61,7 @@ def caterpillar(
     Raises
     ------
     ArgumentError
-        If an argument names what the fit does not have.
+        If the fit does not have this group or effect.
     PymackayError
         If matplotlib is missing, or the fit does not offer `condvar`.
 
@@ -74,7 +74,7 @@ def caterpillar(
     '308'
     """
     check_fit(fit)
-    check_level(level)
+    probability("level", level, 0.95)
     group = choose_group(fit, group)
     k = choose_effect(fit, group, effect)
     table = fit.ranef[group]

@@ -1,4 +1,4 @@
-"""`trace`, the way of MacKay's loop, and `collapse`, which directions its literal form kills."""
+"""`trace`: plot of the iterations of MacKay's loop; `collapse`: plot of its forecast."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
-_LEAST = 1e-2  # a smaller s is drawn there
+_LEAST = 1e-2  # a smaller s is drawn at this value
 _LINES = ("-", "--", "-.", ":")
 _SHOW = ("variances", "criterion")
 
 
 def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
-    """Draw the way of MacKay's loop, round by round.
+    """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
-        A fit of `pymackay.mackay`, or its ``trace``.
+        A fit from `pymackay.mackay`, or its ``trace``.
     what : {"variances", "criterion"}
-        The variances, σ² included, each in its own squared unit, on a logarithmic axis; or by how
-        much the criterion is above the lowest that was reached.
+        The variances, including σ², each in its squared unit, on a logarithmic axis; or the
+        difference of the criterion from its lowest value.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -49,7 +49,7 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     Raises
     ------
     ArgumentError
-        If there is no trace, or `what` is something else.
+        If there is no trace, or `what` has another value.
     PymackayError
         If matplotlib is missing.
 
@@ -79,7 +79,9 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     names = [name for name in table.columns if name.endswith(".var")]
     for k, column in enumerate([*names, "sigma_var"]):
         label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
-        values = table[column].where(table[column] > 0.0)  # a dead one ends its line
+        values = table[column].where(
+            table[column] > 0.0
+        )  # the line ends where the variance is zero
         ax.plot(
             table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
             linestyle=_LINES[k % len(_LINES)], marker=MARKERS[k % len(MARKERS)], markersize=4,
@@ -92,7 +94,7 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
 
 
 def _tick_short_decades(ax: Axes) -> None:
-    """Give an axis of few decades ticks at 1, 2 and 5, written out."""
+    """Set ticks at 1, 2 and 5, without exponents, if the axis has less than three decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     low, high = ax.get_ylim()
@@ -103,17 +105,16 @@ def _tick_short_decades(ax: Axes) -> None:
 
 
 def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw which directions MacKay's literal loop keeps and which it kills.
+    """Draw the forecast of which directions survive MacKay's literal loop.
 
-    A direction survives from s = 4 on (see `pymackay.forecast_collapse`); beside each stands how
-    much of its REML variance the loop would keep. The threshold is that of a σ² which stays where
-    it is. The loop's σ² moves, so that a direction near the threshold may end on its other side.
+    A direction survives if s ≥ 4 (see `pymackay.forecast_collapse`). Each point's label is the share
+    of its REML variance that the loop keeps. The threshold holds for a constant σ². The loop
+    changes σ², so that a direction near the threshold may end on the other side.
 
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
-        A REML fit of pymackay, or what `pymackay.forecast_collapse` has returned for
-        ``update="raw"``.
+        A REML fit by pymackay, or a table from `pymackay.forecast_collapse` for ``update="raw"``.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -124,7 +125,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ArgumentError
-        If `fit` is not a REML fit, or its table has no s.
+        If `fit` is not a REML fit, or the table has no column s.
     PymackayError
         If matplotlib is missing, or the fit does not offer what the forecast needs.
 
