@@ -1,4 +1,4 @@
-"""`FuzzModel`: a random small data set, a formula and its arguments, all from one seed."""
+"""`generate`: makes a random `FuzzModel`, a small data set with formula and arguments."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ _RESPONSES = ("y", "y", "y", "y", "y", "y", "I(y * 2)", "sqrt(abs(y))", "log(abs
 
 @dataclass(frozen=True, eq=False)
 class FuzzModel:
-    """A model to fit by several engines.
+    """A model to be fitted by several engines.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class FuzzModel:
     data : pandas.DataFrame
     reml : bool
     arguments : dict
-        ``weights``, ``offset``, ``subset``, ``contrasts``, where drawn.
+        Any of ``weights``, ``offset``, ``subset`` and ``contrasts``.
     response : str
     """
 
@@ -126,7 +126,7 @@ class FuzzModel:
 
     @property
     def formula(self) -> str:
-        """The formula of all parts."""
+        """The formula, composed of its parts."""
         return f"{self.response} ~ {' + '.join((self.fixed, *self.random))}"
 
     def __str__(self) -> str:
@@ -136,12 +136,12 @@ class FuzzModel:
 
 
 def generate(seed: int) -> FuzzModel:
-    """Draw a model.
+    """Generate a random model.
 
     Parameters
     ----------
     seed : int
-        The same model comes from the same seed.
+        The same seed gives the same model.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def generate(seed: int) -> FuzzModel:
 
 
 def _rows(rng: np.random.Generator) -> int:
-    """Mostly a few dozen; now and then hardly enough, or some hundred."""
+    """Return a number of rows: mostly 24 to 160, sometimes fewer or up to 400."""
     low, high = rng.choice([(8, 24), (24, 160), (24, 160), (24, 160), (160, 400)])
     return int(rng.integers(low, high))
 
@@ -171,7 +171,7 @@ def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
     g, m = rng.integers(0, groups, n), rng.integers(0, others, n)
     if rng.random() < 0.3:  # balanced
         g = np.arange(n) % groups
-    if rng.random() < 0.2:  # m lies in g
+    if rng.random() < 0.2:  # m is nested in g
         m = g % others
     data = pd.DataFrame(
         {
@@ -194,20 +194,20 @@ def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
     data["twin"] = 2.0 * data["x"] - 1.0
     data["a b"] = rng.exponential(size=n)
     data["größe"] = rng.choice(["α", "b b", "c:d", "e|f", "10"], n)
-    data["big"] = 2**53 - rng.integers(0, 6, n)  # where a float has no next integer but one
+    data["big"] = 2**53 - rng.integers(0, 6, n)  # beyond this, a float64 skips integers
     return data
 
 
 def _scaled(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A covariate of any size, and off zero by up to a hundred of its standard deviations.
+    """Return a covariate, shape (n,), of any scale, with a mean of up to 100 standard deviations.
 
-    Further off, lme4 itself keeps fewer digits than the comparison asks for.
+    With a larger mean, lme4 itself has fewer correct digits than the comparison requires.
     """
     return (rng.normal(size=n) + rng.choice([0.0, 1.0, 100.0])) * 10.0 ** rng.integers(-4, 5)
 
 
 def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Of one size or over many orders of magnitude; now and then some are zero."""
+    """Return weights, shape (n,), sometimes over many orders of magnitude or with zeros."""
     kind = rng.random()
     if kind < 0.3:
         reach = rng.choice([2.0, 4.0])
@@ -245,7 +245,7 @@ def _arguments(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _spoil(rng: np.random.Generator, data: pd.DataFrame) -> None:
-    """Make values missing: a few, or a quarter."""
+    """Replace some values by missing ones: a few, or up to a quarter of a column."""
     for column in ("x", "z", "y", "s", "f", "g"):
         if rng.random() < 0.1:
             most = rng.choice([5, max(6, len(data) // 4)])
