@@ -1,4 +1,4 @@
-"""`LateMethod`: a method whose code lives in a module above its class."""
+"""`LateMethod`: a method that is defined in a module of a higher layer than its class."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 class LateMethod:
     """A method that is a function of another module, imported when the method is first used.
 
-    So a class of a low layer has the methods that users expect of it, and imports nothing above.
+    With it, a class of a low layer has methods of higher layers without importing them.
 
     Parameters
     ----------
     module, name : str
-        The home of a function whose first argument is the instance.
+        Module and name of a function whose first argument is the instance.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class LateMethod:
         self.name = name
 
     def __get__(self, instance: object | None, owner: type) -> Callable[..., Any]:
-        """Return the function, bound to an instance where there is one."""
+        """Return the function, bound to the instance if there is one."""
         function = getattr(importlib.import_module(self.module), self.name)
         if instance is None:
             return function
