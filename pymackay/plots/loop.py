@@ -107,8 +107,8 @@ def _tick_short_decades(ax: Axes) -> None:
 def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the forecast of which directions survive MacKay's literal loop.
 
-    A direction survives if s ≥ 4 (see `pymackay.forecast_collapse`). Each point's label is the share
-    of its REML variance that the loop keeps. The threshold holds for a constant σ². The loop
+    A direction survives if s ≥ 4 (see `pymackay.forecast_collapse`). Each point's label is the
+    share of its REML variance that the loop keeps. The threshold holds for a constant σ². The loop
     changes σ², so that a direction near the threshold may end on the other side.
 
     Parameters
