@@ -354,11 +354,11 @@ def _check(
             raise ArgumentError(f"{side.name}_tail is {side.tail}, but must be 0 or more.")
         if side.sd < 0.0 or side.slope_sd < 0.0:
             raise ArgumentError(f"standard deviations of {side.name}s must be 0 or more.")
-    if not noise_sd > 0.0:
-        raise ArgumentError(f"noise_sd is {noise_sd}, but must be positive.")
-    if not -1.0 <= correlation <= 1.0:
-        raise ArgumentError(f"correlation is {correlation}, but must be between -1 and 1.")
-    if not 0.0 <= assortativity <= 1.0:
-        raise ArgumentError(f"assortativity is {assortativity}, but must be between 0 and 1.")
-    if not 0.0 < neighbourhood <= 1.0:
-        raise ArgumentError(f"neighbourhood is {neighbourhood}, but must be above 0 and at most 1.")
+    for name, value, right, expected in (
+        ("noise_sd", noise_sd, noise_sd > 0.0, "positive"),
+        ("correlation", correlation, abs(correlation) <= 1.0, "between -1 and 1"),
+        ("assortativity", assortativity, 0.0 <= assortativity <= 1.0, "between 0 and 1"),
+        ("neighbourhood", neighbourhood, 0.0 < neighbourhood <= 1.0, "above 0 and at most 1"),
+    ):
+        if not right:
+            raise ArgumentError(f"{name} is {value}, but must be {expected}.")

@@ -17,6 +17,10 @@ import pandas as pd
 
 from pymackay.errors import DataError
 
+WORKSPACE = (
+    "is an R workspace, which may hold many objects. In R: saveRDS(data, file) for the one data "
+    "frame."
+)
 _NOT_RDS = "is not a file that R's saveRDS wrote"
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
@@ -80,7 +84,7 @@ def read_rds(path: Path) -> pd.DataFrame:
     encoding = parsed.extra.encoding or "utf-8"
     columns = parsed.object.value
     names = [text if isinstance(text, str) else "" for text in _texts(top.get("names"), encoding)]
-    _check_names(names, len(columns), path)
+    check_names(names, len(columns), path)
     read = [_column(name, item, path, encoding) for name, item in zip(names, columns, strict=True)]
     return _frame(names, read, top.get("row.names"), path)
 
@@ -98,10 +102,7 @@ def _content(path: Path) -> bytes:
                 ) from error
             break
     if content[:3] == b"RDX":
-        raise DataError(
-            f"data: {path} is an R workspace, which may hold many objects. In R: "
-            f"saveRDS(data, file) for the one data frame."
-        )
+        raise DataError(f"data: {path} {WORKSPACE}")
     if content[:2] not in (*_TOP, b"A\n"):
         raise DataError(
             f"data: {path} {_NOT_RDS}. In R: saveRDS(d, file) for the data frame d, or save it as "
@@ -138,7 +139,8 @@ _KINDS = {"VEC": "a list", "S4": "an S4 object", "CLO": "a function", "ENV": "an
 _KINDS |= {"NILVALUE": "NULL", "REAL": "numbers", "INT": "numbers", "STR": "texts"}
 
 
-def _check_names(names: list[str], count: int, path: Path) -> None:
+def check_names(names: list[str], count: int, path: Path) -> None:
+    """Raise a `DataError` unless the columns of a file have names that differ."""
     if len(names) != count:
         raise DataError(f"data: {path} is damaged: {count} columns have {len(names)} names.")
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.commands.rds import read_rds
+from pymackay.commands.rds import WORKSPACE, check_names, read_rds
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
 
@@ -187,10 +187,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _read_rdata(path: Path) -> pd.DataFrame:
-    raise ArgumentError(
-        f"data: {path} is an R workspace, which may hold many objects. In R: saveRDS(data, file) "
-        f"for the one data frame."
-    )
+    raise DataError(f"data: {path} {WORKSPACE}")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -198,11 +195,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     names = header.iloc[0].tolist()
     if any("\0" in name for name in names):
         raise DataError(f"data: {path} is a binary file; a CSV file is expected.")
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
-    if twice:
-        raise DataError(
-            f"data: {path} has more than one column named {', '.join(twice)}; give each its name."
-        )
+    named = [name for name in names if name]
+    check_names(named, len(named), path)
     how = {"keep_default_na": False, "na_values": _MISSING, "encoding": "utf-8", "index_col": False}
     table = pd.read_csv(path, low_memory=False, **how, **_EXACT)
 

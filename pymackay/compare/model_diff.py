@@ -82,12 +82,14 @@ def _dropped(fit: Fit, reference: Fit) -> Iterator[Difference]:
         yield from _names("dropped columns", fit.dropped, reference.dropped)
 
 
-def _names(aspect: str, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Difference]:
+def _names(
+    aspect: str, ours: Sequence[str], theirs: Sequence[str], item: str = ""
+) -> Iterator[Difference]:
     """Compare names as sets; the difference shows what each side has in addition."""
     only_ours = [name for name in ours if name not in set(theirs)]
     only_theirs = [name for name in theirs if name not in set(ours)]
     if only_ours or only_theirs:
-        yield Difference(aspect, "", _only(only_ours), _only(only_theirs))
+        yield Difference(aspect, item, _only(only_ours), _only(only_theirs))
 
 
 def _contrasts(fit: Fit, reference: Fit) -> Iterator[Difference]:
@@ -126,12 +128,7 @@ def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:
         if set(levels) == set(theirs[group]) and len(levels) == len(theirs[group]):
             yield Difference("order of levels", group, *_first_apart(levels, theirs[group]))
         else:
-            yield from _renamed(_names("levels", levels, theirs[group]), group)
-
-
-def _renamed(differences: Iterable[Difference], item: str) -> Iterator[Difference]:
-    for difference in differences:
-        yield Difference(difference.aspect, item, difference.ours, difference.theirs)
+            yield from _names("levels", levels, theirs[group], group)
 
 
 def _first_apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
@@ -157,7 +154,7 @@ def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
     if len(ours) != len(theirs) or (known and set(ours) != set(theirs)):
         yield Difference("rows", "number", str(len(ours)), str(len(theirs)))
         if known:
-            yield from _renamed(_names("rows", list(ours), list(theirs)), "labels")
+            yield from _names("rows", list(ours), list(theirs), "labels")
         return
     order = ours if known and ours.is_unique else None
     if both_offer("response", fit, reference):

@@ -230,37 +230,31 @@ def _group_arrays(model: Model, whole: np.ndarray) -> dict[str, np.ndarray]:
 
     The effects of a group are those of all its terms.
     """
-    starts = np.cumsum(
-        [0] + [len(t.effects) * len(model.factors[t.group].levels) for t in model.terms]
-    )
-    out = {}
-    for group, factor in model.factors.items():
-        mine = [(s, t) for s, t in zip(starts, model.terms, strict=False) if t.group == group]
-        index = np.array(
-            [
-                [s + j * len(t.effects) + i for s, t in mine for i in range(len(t.effects))]
-                for j in range(len(factor.levels))
-            ]
-        )
-        out[group] = whole[index[:, :, None], index[:, None, :]]
-    return out
+    return {g: whole[k[:, :, None], k[:, None, :]] for g, k in _positions(model).items()}
 
 
 def _ranef(model: Model, b: np.ndarray) -> dict[str, pd.DataFrame]:
     """Return b, shape (q,), as a table levels x effects per group, with its terms joined."""
-    tables: dict[str, list[pd.DataFrame]] = {}
+    return {
+        group: pd.DataFrame(
+            b[positions],
+            index=list(model.factors[group].levels),
+            columns=[e for term in model.terms if term.group == group for e in term.effects],
+        )
+        for group, positions in _positions(model).items()
+    }
+
+
+def _positions(model: Model) -> dict[str, np.ndarray]:
+    """Return, per group, the positions in b of its levels' effects, shape (levels, effects)."""
+    tables: dict[str, list[np.ndarray]] = {}
     start = 0
     for term in model.terms:
-        levels = model.factors[term.group].levels
-        stop = start + len(levels) * len(term.effects)
-        table = pd.DataFrame(
-            b[start:stop].reshape(len(levels), -1),
-            index=list(levels),
-            columns=list(term.effects),
-        )
+        shape = (len(model.factors[term.group].levels), len(term.effects))
+        table = start + np.arange(shape[0] * shape[1]).reshape(shape)
         tables.setdefault(term.group, []).append(table)
-        start = stop
-    return {group: pd.concat(parts, axis=1) for group, parts in tables.items()}
+        start += table.size
+    return {group: np.hstack(parts) for group, parts in tables.items()}
 
 
 def dense_as_fit(
