@@ -279,9 +279,9 @@ class _Summary:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the outcomes of a test after its teardown; a repeated test replaces them."""
-        mine = [str(value) for name, value in report.user_properties if name == _EVENT]
-        if report.when == "teardown" and mine:
-            events = [{**json.loads(event), "test": report.nodeid} for event in mine]
+        outcomes = [str(value) for name, value in report.user_properties if name == _EVENT]
+        if report.when == "teardown" and outcomes:
+            events = [{**json.loads(event), "test": report.nodeid} for event in outcomes]
             self.tests[getattr(report, "node", None), report.nodeid] = events
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

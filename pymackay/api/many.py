@@ -41,13 +41,13 @@ def lmer_many(
     data : pandas.DataFrame
         One row per observation.
     Y : array-like or pandas.DataFrame, shape (rows of `data`, B)
-        The responses, transformed as they are to be fitted. A table whose index is not that of
-        `data` is aligned by its labels.
+        The responses, already transformed. A data frame with another index than `data` is aligned
+        by its labels.
     reml, weights, offset, subset, contrasts
         As for `lmer`; weights and offset are shared by all responses.
     start : array-like of shape (m,), optional
-        Theta to start every search from, in lme4's order; by default each response's moments tell.
-        A boundary is left, and further starts are tried, as without it.
+        Theta to start every search from, in lme4's order; by default computed from the moments of
+        each response. As without it, the search can leave a boundary and tries further starts.
     progress : bool, optional
         Whether to show progress on stderr: by default on a terminal, after two seconds.
 

@@ -50,7 +50,7 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
             "It is a defect of our fit. Start ours from their theta, and report the model.",
         ),
         "flat ridge": Meaning(
-            "The criteria are equal and the variances are not: the data do not tell them apart. "
+            "The criteria are equal and the variances are not: the data do not determine them. "
             "Beta and the fitted values are judged, the variances and predictions are not.",
             "Do not interpret these variances one by one; simplify the random-effects part.",
         ),

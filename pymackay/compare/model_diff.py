@@ -116,8 +116,8 @@ def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 
 def _written(group: str, terms: Sequence[TermSummary]) -> str:
-    mine = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
-    return " + ".join(mine) or "none"
+    texts = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
+    return " + ".join(texts) or "none"
 
 
 def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:

@@ -73,10 +73,10 @@ def _as_polars(data: pd.DataFrame) -> Any:
 def _terms(rows: _Rows) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
     """Yield group, effects and covariance (q, q); correlated effects form one term."""
     for group in dict.fromkeys(row[0] for row in rows):
-        mine = [row for row in rows if row[0] == group]
-        for effects in _connected(mine):
+        of_group = [row for row in rows if row[0] == group]
+        for effects in _connected(of_group):
             table = pd.DataFrame(0.0, index=effects, columns=effects)
-            for _, first, second, value, _ in mine:
+            for _, first, second, value, _ in of_group:
                 if first in effects:
                     table.loc[first, second] = table.loc[second, first] = value
             yield group, effects, table

@@ -111,9 +111,13 @@ class _Block:
             self.group, place = match
             levels = model.factors[self.group].levels
             self.levels = [levels[i] for i in place]
-        mine = [term for term in model.terms if term.group == self.group]
-        names = [effect for term in mine for effect in term.effects]
-        ours = np.column_stack([t.columns for t in mine]) if mine else np.zeros((len(columns), 0))
+        of_group = [term for term in model.terms if term.group == self.group]
+        names = [effect for term in of_group for effect in term.effects]
+        ours = (
+            np.column_stack([t.columns for t in of_group])
+            if of_group
+            else np.zeros((len(columns), 0))
+        )
         self.effects = renamed(structure.term_names, columns, names, ours)
 
 
@@ -130,11 +134,11 @@ def _predictions(blocks: list[_Block]) -> dict[str, Any]:
     """Return predictions and their variances, with the structures of a group joined."""
     ranef, condvar = {}, {}
     for group in dict.fromkeys(block.group for block in blocks):
-        mine = [block for block in blocks if block.group == group]
+        of_group = [block for block in blocks if block.group == group]
         ranef[group] = pd.concat(
-            [pd.DataFrame(b.values, index=b.levels, columns=b.effects) for b in mine], axis=1
+            [pd.DataFrame(b.values, index=b.levels, columns=b.effects) for b in of_group], axis=1
         )
-        variances = [b.variances for b in mine]
+        variances = [b.variances for b in of_group]
         if all(v is not None for v in variances):
             condvar[group] = _diagonals(np.column_stack(variances))  # type: ignore[arg-type]
     if len(condvar) < len(ranef):

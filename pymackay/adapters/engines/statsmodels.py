@@ -190,18 +190,18 @@ def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
         return {}
     ranef, condvar = {}, {}
     for group in dict.fromkeys(effect.group for effect in effects):
-        mine = [effect for effect in effects if effect.group == group]
-        by_level = [dict(zip(e.levels, e.places, strict=True)) for e in mine]
+        of_group = [effect for effect in effects if effect.group == group]
+        by_level = [dict(zip(e.levels, e.places, strict=True)) for e in of_group]
         values = [
-            [predicted[e[level][0]][e[level][1]] for e in by_level] for level in mine[0].levels
+            [predicted[e[level][0]][e[level][1]] for e in by_level] for level in of_group[0].levels
         ]
         ranef[group] = pd.DataFrame(
-            values, index=mine[0].levels, columns=[effect.name for effect in mine]
+            values, index=of_group[0].levels, columns=[effect.name for effect in of_group]
         )
         condvar[group] = np.array(
             [
                 spread[by_level[0][level][0]][np.ix_(*[[e[level][1] for e in by_level]] * 2)]
-                for level in mine[0].levels
+                for level in of_group[0].levels
             ]
         )
     fitted = np.asarray(obj.fittedvalues)
@@ -237,8 +237,8 @@ def _arranged(model: Model) -> tuple[np.ndarray, RandomTerm | None, list[RandomT
     """
     top = next((name for name in model.factors if _holds_all(model, name)), None)
     groups = np.zeros(len(model.y), dtype=int) if top is None else model.factors[top].codes
-    mine = [term for term in model.terms if term.group == top]
-    inside = max(mine, key=lambda term: len(term.effects)) if mine else None
+    of_group = [term for term in model.terms if term.group == top]
+    inside = max(of_group, key=lambda term: len(term.effects)) if of_group else None
     components = [term for term in model.terms if term is not inside]
     for term in components:
         if len(term.effects) > 1:

@@ -256,12 +256,14 @@ def _estimate(value: float, se: float) -> str:
 def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
     """Yield standard deviations and correlations, with the distances of the (co)variances."""
     for term in comparison.fit.model.terms:
-        mine = [r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")]
-        if not all(row.name for row in mine):
-            yield _line(mine[0], f"sd   {term.name}", "-", "-")
+        of_term = [
+            r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")
+        ]
+        if not all(row.name for row in of_term):
+            yield _line(of_term[0], f"sd   {term.name}", "-", "-")
             continue
         places = np.column_stack(np.tril_indices(len(term.effects))).tolist()
-        for row, (i, j) in zip(mine, places, strict=True):
+        for row, (i, j) in zip(of_term, places, strict=True):
             label = f"sd   {term.name} {term.effects[i]}"
             if i != j:
                 label = f"corr {term.name} {term.effects[j]}, {term.effects[i]}"

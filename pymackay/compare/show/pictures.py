@@ -112,14 +112,14 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
 
     fit, table = comparison.fit, comparison.table
     yield _Plan(
-        "How far the two fits are apart, of each quantity the most, over what is allowed",
+        "Largest distance of each quantity between the two fits, divided by its tolerance",
         lambda: _say_distances(comparison),
         partial(plots.distances, table),
     )
     gap = comparison.variance_gap[comparison.variance_gap["fit"] == "ours"]
     if len(gap):
         yield _Plan(
-            "The variance gap: what the predictions show of each variance, what shrinkage hid",
+            "The variance gap: parts of each variance in the predictions and hidden by shrinkage",
             lambda: "; ".join(
                 f"{e.term} {e.effect}: {100 * e.hidden_share:.0f} % hidden"
                 for e in gap.itertuples()
@@ -144,7 +144,7 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
     if fit.trace is not None:
         trace = fit.trace
         yield _Plan(
-            "The way of MacKay's loop",
+            "The iterations of MacKay's loop",
             lambda: f"{len(trace)} rounds",
             partial(plots.trace, trace),
         )
@@ -182,7 +182,7 @@ def _say_shrinkage(fit: Fit, group: str) -> str:
 def _say_distances(comparison: Comparison) -> str:
     judged = [row for row in comparison.rows if row.stage == "optimum" and row.ok is not None]
     bad = sum(row.ok is False for row in judged)
-    return f"{len(judged)} numbers are judged, {bad} of them beyond what is allowed"
+    return f"{len(judged)} numbers are judged, {bad} of them beyond their tolerances"
 
 
 def _say_effects(fit: Fit, group: str, k: int) -> str:
