@@ -344,6 +344,7 @@ def _check(
     assortativity: float,
     neighbourhood: float,
 ) -> None:
+    """Raise an `ArgumentError` if an argument of `simulate_crossed` is out of range."""
     for side in sides:
         if side.levels < 2 or side.levels > n:
             raise ArgumentError(

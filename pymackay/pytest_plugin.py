@@ -321,6 +321,7 @@ class _Summary:
             yield f"against {source}: {count}"
 
     def _recordings(self) -> Iterator[str]:
+        """Yield lines about the recordings: new and changed ones, overwritten and unused ones."""
         if not self.recording:
             return
         written: dict[str, tuple[str, list[str]]] = {}

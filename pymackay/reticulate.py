@@ -59,6 +59,7 @@ def _with_missing_integers(values: Any, name: str) -> Any:
 
 
 def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
+    """Warn if a logical or text column may contain missing values of R."""
     if dtype == np.bool_:
         lost = "holds truth values, of which R's NA arrives as True"
     elif pd.api.types.is_string_dtype(dtype) and _holds_text_na(values):

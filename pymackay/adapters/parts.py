@@ -166,6 +166,7 @@ def _theta(
     terms: tuple[TermSummary, ...],
     sigma: float,
 ) -> pd.Series:
+    """Return theta, shape (m,): as given, else the relative factors of `varcorr`, else NaN."""
     names = theta_names([(term.group, term.effects) for term in terms])
     if "theta" in parts:
         values = shapes.vector(parts["theta"], "theta", len(names))

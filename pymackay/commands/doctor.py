@@ -156,6 +156,7 @@ def _library(name: str) -> Finding:
 
 
 def _tensorflow() -> Finding:
+    """Return the finding for TensorFlow, which is not imported."""
     versions = [(name, _version(name)) for name in _TENSORFLOWS]
     present = [(name, version) for name, version in versions if version]
     if importlib.util.find_spec("tensorflow") is not None:
@@ -219,6 +220,7 @@ def _install_cure() -> str:
 
 
 def _r(r: Mapping[str, str] | None) -> Finding:
+    """Return the finding for R, from the answers of the R script."""
     if r is None:
         home = os.environ.get("R_HOME")
         problem = (
@@ -244,6 +246,7 @@ def _lme4(r: Mapping[str, str] | None) -> Finding:
 
 
 def _blas(r: Mapping[str, str] | None) -> Finding:
+    """Return the finding for R's BLAS, judged by the name of its file."""
     if not r or "problem" in r:
         return Finding("BLAS of R", "", problem="It needs R, which is not available.")
     path = r["blas"]

@@ -196,6 +196,7 @@ def _integer64(doubles: np.ndarray) -> Any:
 def _factor(
     values: np.ndarray, levels: list[Any], ordered: bool, refusal: Callable[[str, str], DataError]
 ) -> pd.Categorical:
+    """Return a factor from R's 1-based codes, shape (n,), and its levels."""
     codes = np.ma.filled(values, 0).astype(np.int64) - 1
     if codes.size and not -1 <= codes.min() <= codes.max() < len(levels):
         raise refusal(

@@ -191,6 +191,7 @@ def _read_rdata(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file with R's missing values and exact integers; check the names of columns."""
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
     names = header.iloc[0].tolist()
     if any("\0" in name for name in names):

@@ -137,6 +137,7 @@ def _row_order(theirs: pd.Index, ours: pd.Index) -> list[int]:
 def _aligned_source(
     reference: Fit, quantity: str, levels: Mapping[str, list[int]], columns: Mapping[str, list[int]]
 ) -> Callable[[], Mapping[str, np.ndarray]] | None:
+    """Return a source of condvar or pev, (levels, q, q) by group, in the order of our fit."""
     if getattr(reference, f"{quantity}_source") is None:
         return None
 

@@ -152,6 +152,7 @@ def decide(
 def _by_the_rows(
     rows: tuple[Row, ...], excess: float, tolerance: float, *, checked: bool, singular: bool
 ) -> Decision:
+    """Return the verdict from excess and tolerances, without the resolution of criteria."""
     if excess > tolerance:
         return Decision("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
     if excess < -tolerance:

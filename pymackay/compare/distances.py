@@ -118,6 +118,7 @@ def _worst(rows: list[Row]) -> Row:
 
 
 def _beta_rows(ruler: Ruler) -> Iterator[Row]:
+    """Yield the rows of beta and its standard errors, and at one theta of vcov, (p, p)."""
     ours, theirs = ruler.fits
     measured = first_offering("std_error", ours, theirs)
     if measured is None:
@@ -153,6 +154,7 @@ def _sigma_rows(ruler: Ruler) -> Iterator[Row]:
 
 
 def _variance_rows(ruler: Ruler, boundary: bool) -> Iterator[Row]:
+    """Yield the rows of the lower triangle of each term's covariance matrix, (q, q)."""
     prefix = "boundary_" if boundary else ""
     for term in ruler.ours.model.terms:
         lacking = ruler.lacking("variance", term.name)
@@ -234,6 +236,7 @@ def _error_variance_rows(ruler: Ruler, what: str) -> Iterator[Row]:
 
 
 def _error_variance_row(ruler: Ruler, what: str, group: str, whole: bool) -> Row:
+    """Return the worst element of one group's condvar or pev, shape (levels, q, q)."""
     a, b = (getattr(fit, what)[group] for fit in ruler.fits)
     sd = np.sqrt(np.maximum(*(np.diagonal(x, axis1=1, axis2=2) for x in (a, b))))
     scale = sd[:, :, None] * sd[:, None, :]

@@ -72,8 +72,8 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             10.0,
             "of the effect of rounding in the cross-products",
             "added to the tolerances at one theta where they are exceeded. Effects 1e5 times the "
-            "residuals, or nearly collinear columns, magnify rounding errors beyond 1e-7. The size is "
-            "measured by fits with cross-products that are changed in their last digits; an engine "
+            "residuals, or nearly collinear columns, magnify rounding errors beyond 1e-7. How much "
+            "is measured by fits with cross-products changed in their last digits; an engine "
             "that sums in another order may differ by a few times as much",
         ),
         "criterion": Tolerance(

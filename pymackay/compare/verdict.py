@@ -149,6 +149,7 @@ def _different(
     table: Mapping[str, Tolerance],
     rows: list[Row] | None = None,
 ) -> Comparison:
+    """Return the comparison of two fits whose models, or numbers at one theta, differ."""
     return Comparison(
         verdict="different model",
         ok=False,
@@ -170,6 +171,7 @@ def _by_numbers(
     theta_rows: list[Row],
     table: Mapping[str, Tolerance],
 ) -> Comparison:
+    """Return the comparison of two fits of the same model, judged at their optima."""
     excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
     # a rounding error of more than a standard error makes the check meaningless
     blurred = max([rounding(fit), *(row.tolerance for row in theta_rows if row.ok)])

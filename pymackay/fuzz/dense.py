@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from pymackay.model.model import Model, RandomTerm
 from pymackay.results import Convergence, Engine, Fit
@@ -105,13 +106,7 @@ def _relative_covariance(model: Model, theta: np.ndarray, dtype: Any) -> np.ndar
         np.kron(np.eye(levels, dtype=dtype), block @ block.T)
         for levels, block in zip(sizes, blocks, strict=True)
     ]
-    total = sum(len(piece) for piece in pieces)
-    out, start = np.zeros((total, total), dtype=dtype), 0
-    for piece in pieces:
-        stop = start + len(piece)
-        out[start:stop, start:stop] = piece
-        start = stop
-    return out
+    return block_diag(*pieces) if pieces else np.zeros((0, 0), dtype=dtype)
 
 
 def dense_fit(model: Model, theta: np.ndarray, reml: bool, *, dtype: Any = np.float64) -> DenseFit:

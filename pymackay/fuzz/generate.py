@@ -97,6 +97,7 @@ def _rows(rng: np.random.Generator) -> int:
 
 
 def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
+    """Return a table of n rows with covariates of all kinds and grouping factors."""
     groups, others = int(rng.integers(2, 14)), int(rng.integers(2, 8))
     g, m = rng.integers(0, groups, n), rng.integers(0, others, n)
     if rng.random() < 0.3:  # balanced
@@ -158,6 +159,7 @@ def _response(rng: np.random.Generator, data: pd.DataFrame) -> np.ndarray:
 
 
 def _arguments(rng: np.random.Generator) -> dict[str, Any]:
+    """Return random arguments of `pymackay.lmer`, most often none."""
     arguments: dict[str, Any] = {}
     if rng.random() < 0.2:
         arguments["weights"] = "w"

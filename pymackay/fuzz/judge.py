@@ -82,6 +82,7 @@ def judge_model(
 
 
 def _judge(model: FuzzModel, ours: Callable[..., pm.Fit], with_r: bool) -> Outcome:
+    """Return the outcome of fitting a model, compared with the oracle, then with lme4."""
     fit = _answer(ours, model)
     if isinstance(fit, pm.PymackayError):
         return _ours_refuses(fit, model, with_r)
@@ -222,6 +223,7 @@ def _units(built: Model, theta: np.ndarray) -> list[float]:
 
 
 def _against_lme4(fit: pm.Fit, reference: pm.Fit) -> Outcome:
+    """Return the outcome of a comparison with lme4; lost digits of lme4 are no disagreement."""
     if not np.isfinite([reference.criterion, *reference.fitted]).all():
         return Outcome("lme4 gives no number")
     if _exact(reference):

@@ -105,6 +105,7 @@ def _kind(column: pd.Series) -> dict[str, Any]:
 
 
 def _column(text: pd.Series, kind: dict[str, Any]) -> pd.Series:
+    """Return a column, shape (n,), converted from text to the type that `_kind` has stored."""
     missing = text == ""
     if kind["kind"] in ("factor", "ordered"):
         values = pd.Categorical(

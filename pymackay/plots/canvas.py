@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.results import Fit
@@ -12,6 +13,8 @@ from pymackay.results import Fit
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+
+P = ParamSpec("P")
 
 # Okabe, M., Ito, K. (2008). Color universal design.
 BLUE, SKY, GREEN, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#D55E00"
@@ -27,6 +30,23 @@ _LETTER = 0.56  # average width of a letter, relative to the text size
 _HANDLE = 3.2  # width of a legend's mark and the space beside it, relative to the text size
 _LINE = 0.6  # height of a text line, relative to a row; the rest is spacing and the legend
 _LABELS = 0.34  # largest width of row labels, relative to the width of the plot
+
+
+_SHARED = """
+ax : matplotlib.axes.Axes, optional
+    Axes to draw on; by default those of a new figure.
+
+Returns
+-------
+matplotlib.axes.Axes
+"""
+
+
+def picture(draw: Callable[P, Axes]) -> Callable[P, Axes]:
+    """Insert the argument `ax` and the section Returns, before Raises, in a plot's docstring."""
+    before, raises, after = inspect.cleandoc(draw.__doc__ or "").partition("\nRaises\n")
+    draw.__doc__ = before.rstrip() + _SHARED + raises + after
+    return draw
 
 
 def axes_for(ax: Axes | None, height: float) -> Axes:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above, picture
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _BINS = 20
 _FEWEST = 8  # rows in a bin, at least
 
 
+@picture
 def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against the fitted values.
 
@@ -30,12 +31,6 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     fit : Fit
         A fit by any engine that offers `fitted` and `residuals`. Residuals are scaled as in R,
         ``√weight · residual / sigma``.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -68,6 +63,7 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@picture
 def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the quantiles of the scaled residuals against those of the normal distribution.
 
@@ -78,12 +74,6 @@ def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     fit : Fit
         As in `residuals`. With more than 2,000 rows, the 100 most extreme at either end are drawn,
         and between them a part with even spacing.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.gap.variance_gap import variance_gap as gap_table
-from pymackay.plots.canvas import BLUE, GREY, axes_for, key_above, label_bars, plain
+from pymackay.plots.canvas import BLUE, GREY, axes_for, key_above, label_bars, picture, plain
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _LIGHT, _DARK = "#E69F00", "#1a1a1a"
 _NARROW = 0.09  # share of the variance; narrower bars have no space for a number
 
 
+@picture
 def variance_gap(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the two parts of each estimated variance, as shares of the variance.
 
@@ -29,12 +30,6 @@ def variance_gap(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     fit : Fit or pandas.DataFrame
         A fit, or a table from `pymackay.variance_gap`.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------

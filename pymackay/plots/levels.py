@@ -18,6 +18,7 @@ from pymackay.plots.canvas import (
     coefficient_label,
     key_above,
     label_rows,
+    picture,
 )
 from pymackay.results import Fit
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _MANY = 200  # with more levels, intervals are drawn as a band
 
 
+@picture
 def caterpillar(
     fit: Fit,
     group: str | None = None,
@@ -51,12 +53,6 @@ def caterpillar(
         name, give the position among the columns of ``fit.ranef[group]``.
     level : float
         Level of the intervals.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -91,6 +87,7 @@ def caterpillar(
 
 
 def _draw_each(ax: Axes, effects: np.ndarray, half: np.ndarray, what: str) -> None:
+    """Draw each level's effect with its interval, effect ± half, both of shape (levels,)."""
     rows = np.arange(len(effects))
     clear = np.abs(effects) > half
     for chosen, face, name in (

@@ -16,6 +16,7 @@ from pymackay.plots.canvas import (
     VERMILION,
     axes_for,
     key_above,
+    picture,
     plain,
     shorten,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pymackay.infer.intervals.profile import Profile
 
 
+@picture
 def zeta(
     profile: Profile, parm: str | None = None, *, level: float = 0.95, ax: Axes | None = None
 ) -> Axes:
@@ -43,12 +45,6 @@ def zeta(
         first by default.
     level : float
         Level of the interval that is marked.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------

@@ -16,6 +16,7 @@ from pymackay.plots.canvas import (
     axes_for,
     key_above,
     label_bars,
+    picture,
     shorten,
 )
 from pymackay.results import Fit
@@ -29,6 +30,7 @@ _LINES = ("-", "--", "-.", ":")
 _SHOW = ("variances", "criterion")
 
 
+@picture
 def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
@@ -39,12 +41,6 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     what : {"variances", "criterion"}
         The variances, including σ², each in its squared unit, on a logarithmic axis; or the
         difference of the criterion from its lowest value.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -104,6 +100,7 @@ def _tick_short_decades(ax: Axes) -> None:
         ax.minorticks_off()
 
 
+@picture
 def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the forecast of which directions survive MacKay's literal loop.
 
@@ -115,12 +112,6 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     fit : Fit or pandas.DataFrame
         A REML fit by pymackay, or a table from `pymackay.forecast_collapse` for ``update="raw"``.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -166,6 +157,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> None:
+    """Set labels, limits and ticks; `s` and `rows`, (directions,), are the places of the points."""
     several = table["term"].nunique() > 1
     names = [
         f"{entry.term}: {entry.direction}" if several else str(entry.direction)
@@ -192,6 +184,7 @@ def _trace_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
 
 
 def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the forecast, and check that every direction has its s."""
     if isinstance(fit, pd.DataFrame):
         table = fit
     else:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, label_bars
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, label_bars, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,7 @@ _NAMES = {
 }
 
 
+@picture
 def distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the largest distance of each quantity, divided by its tolerance.
 
@@ -38,12 +39,6 @@ def distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table : pandas.DataFrame
         A comparison's ``table``; the numbers at the two optima are drawn. Quantities that are not
         judged have open marks.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------

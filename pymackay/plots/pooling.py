@@ -21,6 +21,7 @@ from pymackay.plots.canvas import (
     coefficient_label,
     key_above,
     label_rows,
+    picture,
 )
 from pymackay.results import Fit
 
@@ -56,6 +57,7 @@ class _Pooling:
     population: np.ndarray
 
 
+@picture
 def shrinkage(
     fit: Fit,
     group: str | None = None,
@@ -78,12 +80,6 @@ def shrinkage(
         Grouping factor; the first by default.
     effects : str or sequence of one or two str, optional
         By default the group's first two effects, or its only one.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -181,6 +177,7 @@ def _chosen(fit: Fit, group: str, effects: str | Sequence[str] | None) -> list[i
 
 
 def _pooling(fit: Fit, group: str, chosen: list[int]) -> _Pooling:
+    """Return both estimates of the effects at the positions `chosen`, plus the fixed part."""
     table = fit.ranef[group]
     names = tuple(str(table.columns[k]) for k in chosen)
     population = np.array([float(fit.beta.get(name, 0.0)) for name in names])
@@ -201,6 +198,7 @@ def _pooling(fit: Fit, group: str, chosen: list[int]) -> _Pooling:
 
 
 def _draw_plane(ax: Axes, pooling: _Pooling) -> Axes:
+    """Draw two effects: a line for each level from no pooling to partial pooling."""
     separate, pooled = pooling.separate, pooling.pooled
     many = len(separate) > _MANY
     size, thin = (3.0, 0.4) if many else (5.0, 0.9)
@@ -232,6 +230,7 @@ def _draw_rows(ax: Axes, pooling: _Pooling) -> Axes:
 
 
 def _draw_points(ax: Axes, pooling: _Pooling) -> Axes:
+    """Draw partial pooling against no pooling of one effect, one point for each level."""
     ax.plot(
         pooling.separate[:, 0], pooling.pooled[:, 0], "o", color=BLUE, markersize=2.5, alpha=0.5,
         rasterized=True, label="a level",

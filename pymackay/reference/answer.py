@@ -154,6 +154,7 @@ def _model(
 
 
 def _convergence(raw: Mapping[str, Any]) -> Convergence:
+    """Return the state of lme4's optimiser; what lme4 did not compute is NaN."""
     decrement, gradient, curvature = (
         float("nan") if raw[name] is None else raw[name]
         for name in ("decrement", "gradient", "curvature")

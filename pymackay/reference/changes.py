@@ -43,6 +43,7 @@ def changes(path: Path, old: Recording | None, new: Recording) -> Change:
 
 
 def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a description of each difference between two contents."""
     yield from _data(old["data"], new["data"])
     if old["model"] != new["model"]:
         parts = [k for k in new["model"] if old["model"].get(k) != new["model"][k]]

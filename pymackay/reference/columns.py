@@ -209,6 +209,7 @@ def _encode_double(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _encode_integer(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return integers, shape (n,), as int32, or as doubles if they exceed R's integers."""
     missing = series.isna().to_numpy()
     present = series[~missing] if missing.any() else series
     low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)

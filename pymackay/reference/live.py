@@ -166,6 +166,7 @@ def _call(question: Question, how: Any) -> Outcome:
 def _fit(
     formula: str, reml: bool, index: pd.Index, outcome: Outcome, question: Question | None
 ) -> Fit:
+    """Return the `Fit` of R's answer, which computes condvar, pev and other thetas in R."""
     model = LiveModel(formula, reml, index, _kept(outcome), question)
     return fit_from_answer(
         plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index)),

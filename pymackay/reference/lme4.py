@@ -296,6 +296,7 @@ def _stored_arguments(fit: Fit) -> Mapping[str, Any] | None:
 
 
 def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
+    """Return the merMod of a fit, from the arguments, or else from what a live fit stores."""
     model = live_model(fit)
     if arguments is not None:
         question = Question(fit.formula, reml=fit.reml, **arguments)

@@ -94,6 +94,7 @@ class Lme4:
             return self._live(question, name)
 
     def _live(self, question: Question, name: Asker) -> Fit:
+        """Return lme4's fit from R; without R, in modes auto and tight, from a recording."""
         from pymackay.reference import lme4
         from pymackay.reference.r.session import why_unavailable
 
@@ -134,6 +135,7 @@ class Lme4:
         return f" Recorded under this name: {'; '.join(others)}." if others else ""
 
     def _record(self, question: Question, name: Asker) -> Fit:
+        """Run lme4, write the recording, and return the fit that is read back from it."""
         from pymackay.reference.record import record_to, recordings_written
 
         with contextlib.ExitStack() as until_written:

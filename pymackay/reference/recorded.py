@@ -108,6 +108,7 @@ class Recording:
         return fit
 
     def _build(self, question: Question, answer: Mapping[str, Any]) -> Fit:
+        """Return the `Fit` of an answer, before its checks."""
         left_out = dict(self.content["not_recorded"])
         left_out["evaluate"] = "a recording holds one theta only"
         return fit_from_answer(

@@ -78,6 +78,7 @@ def as_body(comparison: Comparison, headline: str) -> str:
 
 
 def _engine(fit: Fit) -> dict[str, object]:
+    """Return the description of one fit for JSON."""
     return {
         "engine": fit.engine.name,
         "versions": dict(fit.engine.versions),
@@ -135,6 +136,7 @@ def _marked(column: int, text_from: int) -> str:
 
 
 def _numbers(parts: Iterable[Section]) -> str:
+    """Return the table of numbers, with a title row for each section."""
     head = ("", "ours", "theirs", "distance", "allowed", "in")
 
     def body() -> Iterator[str]:

@@ -162,6 +162,7 @@ def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
 
 
 def _checked(comparison: Comparison) -> str:
+    """Return a summary of the numbers at one theta: whether they agree, and their distances."""
     rows = [row for row in comparison.rows if row.stage == "same theta"]
     if not comparison.rows:
         return "no numbers, because the models differ"

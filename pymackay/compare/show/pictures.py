@@ -108,6 +108,7 @@ def draw_album(comparison: Comparison) -> Album:
 
 
 def _plans(comparison: Comparison) -> Iterator[_Plan]:
+    """Yield the pictures for which the fits offer the data."""
     from pymackay import plots
 
     fit, table = comparison.fit, comparison.table
@@ -151,6 +152,7 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
 
 
 def _effect_plans(fit: Fit) -> Iterator[_Plan]:
+    """Yield the pictures of predicted effects, up to four, and of shrinkage, up to two."""
     from pymackay import plots
 
     effects = [(group, k) for group, table in fit.ranef.items() for k in range(table.shape[1])]

@@ -66,6 +66,7 @@ def as_failure(comparison: Comparison) -> str:
 
 
 def _advice(comparison: Comparison) -> list[str]:
+    """Return the advice for a comparison that fails, wrapped."""
     advice = VERDICTS[comparison.verdict].advice
     if comparison.verdict == "ours lower":
         advice = (
@@ -126,6 +127,7 @@ def _theta_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def _number_lines(comparison: Comparison, bad_first: bool = False) -> Iterator[str]:
+    """Yield the table of numbers; lines of quantities that are not offered come last."""
     yield _columns("", "ours", "theirs", "distance", "allowed", "in")
     parts = sections(comparison)
     if bad_first:
@@ -162,6 +164,7 @@ def _cut(label: str, width: int) -> str:
 
 
 def _gap_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the table of our variance gap, and the residues of both fits."""
     gap = comparison.variance_gap
     ours = gap_lines(gap, "ours")
     if not ours:

@@ -118,6 +118,7 @@ def _column_to_r(column: Column) -> Any:
 
 
 def _column_to_pandas(column: Any) -> Any:
+    """Return one column of R, of length n, as an array or list that pandas accepts."""
     interface = rinterface()
     if isinstance(column, interface.StrSexpVector):
         return strings_to_python(column)

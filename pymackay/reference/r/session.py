@@ -232,7 +232,7 @@ class RSession:
     def _wait(self, job: _Job) -> None:
         try:
             job.done.wait()
-        except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+        except BaseException:  # Ctrl-C, or an error from another signal handler
             self._interrupt(job)
             job.done.wait(INTERRUPT_SECONDS)
             raise

@@ -103,6 +103,7 @@ def _sequence(value: Sequence[Any], names: Sequence[str] | None) -> Any:
 
 
 def _numbers(array: np.ndarray) -> Any:
+    """Return an array of numbers or bool, of any shape, as an R vector or array."""
     interface = rinterface()
     kind: Any
     cast: type
