@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError
 from pymackay.plots.canvas import (
     BLUE,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
 _LEAST = 1e-2  # a smaller s is drawn at this value
 _LINES = ("-", "--", "-.", ":")
-_SHOW = ("variances", "criterion")
 
 
 @picture
@@ -59,8 +59,7 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     ['Subject.(Intercept)', 'Subject.Days', 'σ²']
     """
     table = _trace_of(fit)
-    if what not in _SHOW:
-        raise ArgumentError(f"what is {what!r}; expected one of {', '.join(_SHOW)}.")
+    one_of("what", what, ("variances", "criterion"))
     ax = axes_for(ax, 4.0)
     from matplotlib.ticker import MaxNLocator
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymackay._resources import r_reference_path
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
 from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
@@ -313,8 +314,7 @@ def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
 
 
 def _live(source: Source) -> bool:
-    if source not in ("auto", "live", "recorded"):
-        raise ArgumentError(f"source: 'auto', 'live' or 'recorded' is expected, not {source!r}.")
+    one_of("source", source, get_args(Source))
     if source == "live":
         session()
     return source == "live" or (source == "auto" and available())

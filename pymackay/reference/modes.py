@@ -10,6 +10,7 @@ from typing import Any
 
 from pymackay._files import alone_in
 from pymackay._resources import r_reference_path
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
 from pymackay.reference.asker import Asker
 from pymackay.reference.changes import Change, changes
@@ -51,8 +52,7 @@ class Lme4:
     tight: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ArgumentError(f"lme4: one of {', '.join(MODES)} is expected, not {self.mode!r}.")
+        one_of("lme4", self.mode, MODES)
         if self.mode == "record" and self.folder is None:
             raise ArgumentError("recordings: give the folder that is to be recorded into.")
         self.tight = self.tight or self.mode == "tight"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.arguments import check_labels
+from pymackay.arguments import check_labels, flag
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.formula.rtext import NAME
@@ -65,8 +65,7 @@ class Question:
             raise ArgumentError(
                 f"formula: a string is expected, not {type(self.formula).__name__}."
             )
-        if not isinstance(self.reml, bool | np.bool_):
-            raise ArgumentError(f"reml: True or False is expected, not {self.reml!r}.")
+        flag("reml", self.reml)
         for name in ("contrasts", "control"):
             value = getattr(self, name)
             if not isinstance(value, Mapping | None):
