@@ -10,11 +10,7 @@ import pandas as pd
 
 from pymackay.arguments import flag
 from pymackay.errors import ArgumentError, ConvergenceWarning
-from pymackay.infer.gap.collapse_report import (
-    boundary_messages,
-    collapse_error,
-    describe_collapse,
-)
+from pymackay.infer.gap.collapse_report import boundary_messages, collapse_error, describe_collapse
 from pymackay.model.design.build import build_model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem

@@ -70,9 +70,7 @@ def completed(fit: Fit, other: Fit) -> Fit:
         return fit
     model = dataclasses.replace(fit.model, **changes)
     return fit.replace(
-        model=model,
-        fitted=_on(fit.fitted, model.rows),
-        residuals=_on(fit.residuals, model.rows),
+        model=model, fitted=_on(fit.fitted, model.rows), residuals=_on(fit.residuals, model.rows)
     )
 
 

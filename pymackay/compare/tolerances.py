@@ -117,9 +117,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "condvar": Tolerance(1e-3, "relative", _MILLI_SE),
         "pev": Tolerance(1e-3, "relative", _MILLI_SE),
         "fitted": Tolerance(
-            1e-2,
-            "residual standard deviations",
-            "fitted values move as the predictions do",
+            1e-2, "residual standard deviations", "fitted values move as the predictions do"
         ),
     }
 )

@@ -253,12 +253,7 @@ def _positions(model: Model) -> dict[str, np.ndarray]:
 
 
 def dense_as_fit(
-    model: Model,
-    theta: np.ndarray,
-    reml: bool,
-    *,
-    singular: bool = False,
-    dtype: Any = np.float64,
+    model: Model, theta: np.ndarray, reml: bool, *, singular: bool = False, dtype: Any = np.float64
 ) -> Fit:
     """Return the dense solution as a `Fit` with all quantities of a live engine."""
     theta = np.asarray(theta, dtype=np.float64)

@@ -134,12 +134,7 @@ def sections(comparison: Comparison) -> list[Section]:
 def theta_lines(comparison: Comparison) -> list[Line]:
     """Return the lines of the numbers at one theta, the worst element of each quantity."""
     return [
-        _line(
-            row,
-            row.label(),
-            number(row.ours, 9),
-            number(row.theirs, 9),
-        )
+        _line(row, row.label(), number(row.ours, 9), number(row.theirs, 9))
         for row in comparison.rows
         if row.stage == "same theta"
     ]

@@ -133,14 +133,10 @@ def _plans(comparison: Comparison) -> Iterator[_Plan]:
         span = f"from {scaled.min():.1f} to {scaled.max():.1f}"
         spoken = f"{fit.n_obs} residuals, scaled by sigma, {span}"
         yield _Plan(
-            "Residuals against fitted values",
-            lambda: spoken,
-            partial(plots.residuals, fit),
+            "Residuals against fitted values", lambda: spoken, partial(plots.residuals, fit)
         )
         yield _Plan(
-            "Quantiles of the residuals against normal ones",
-            lambda: spoken,
-            partial(plots.qq, fit),
+            "Quantiles of the residuals against normal ones", lambda: spoken, partial(plots.qq, fit)
         )
     if fit.trace is not None:
         trace = fit.trace

@@ -19,13 +19,7 @@ from typing import Any, NoReturn
 
 from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
-from pymackay.reference.r.bridge import (
-    GET_R,
-    r_calls_us,
-    r_library,
-    r_lock,
-    rinterface,
-)
+from pymackay.reference.r.bridge import GET_R, r_calls_us, r_library, r_lock, rinterface
 from pymackay.reference.r.start import start_r
 from pymackay.reference.r.values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS

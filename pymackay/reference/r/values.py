@@ -14,12 +14,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
 from pymackay.reference.r.bridge import rinterface
-from pymackay.reference.r.frame import (
-    frame_to_pandas,
-    strings_to_python,
-    strings_to_r,
-    table_to_r,
-)
+from pymackay.reference.r.frame import frame_to_pandas, strings_to_python, strings_to_r, table_to_r
 
 
 def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
