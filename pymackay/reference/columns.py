@@ -90,10 +90,10 @@ class Table:
 def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
     """Convert columns of a data frame to R's representation.
 
-    Integers within R's range become integers, other numbers and decimals become doubles; bool
-    becomes logical; a categorical becomes a factor (ordered if it is ordered) with the same levels
-    in the same order; strings, including those of an Arrow dictionary, become a factor whose
-    levels are sorted by code point. None, NaN, NA and NaT become R's NA.
+    Numbers become doubles, or integers where they are integers within R's range; bool becomes
+    logical; a categorical becomes a factor with the same levels in the same order, ordered where
+    it is ordered; strings, also those of an Arrow dictionary, become a factor whose levels are
+    sorted by code point; decimals become doubles. None, NaN, NA and NaT become R's NA.
 
     Parameters
     ----------
