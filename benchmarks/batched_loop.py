@@ -53,7 +53,7 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the loop needs of D responses of one design, with c_j = Z_j' y_j.
+    """Sums of D responses of one design, which the loop needs; c_j = Z_j' y_j.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What one round shows, D responses at once, relative to the round's σ².
+    """The moments of one round for D responses, relative to the round's σ².
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class BatchEnd:
-    """Where the loops ended.
+    """The final state of the loops.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ Rule = Callable[[Moments], np.ndarray]
 def run_batch(
     batch: Batch, V: np.ndarray, noise_var: np.ndarray, rule: Rule, rounds: int = 3000
 ) -> BatchEnd:
-    """Run the loop, REML flavour, on every response until it settles.
+    """Run the loop with REML error variances on every response until it converges.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def run_batch(
 
 
 def _round(batch: Batch, V: np.ndarray, noise_var: np.ndarray) -> tuple[Moments, np.ndarray]:
-    """Return what the round shows, and the next σ²."""
+    """Return the moments of the round, and the next σ², shape (D,)."""
     A, count = batch.design.information, np.array(batch.design.counts, dtype=np.float64)
     J, n, q = batch.design.levels, batch.design.n, V.shape[1]
     G = V / noise_var[:, None, None]
@@ -190,7 +190,7 @@ def _round(batch: Batch, V: np.ndarray, noise_var: np.ndarray) -> tuple[Moments,
 
 
 def _symmetric(matrices: np.ndarray) -> np.ndarray:
-    """Take off what rounding adds: the literal loop would amplify it in a dying direction."""
+    """Return symmetric matrices; the literal loop would amplify asymmetry from rounding."""
     return 0.5 * (matrices + matrices.swapaxes(-1, -2))
 
 

@@ -32,7 +32,7 @@ _LIMIT = 3600.0  # seconds that one round of refits may take
 
 @dataclass(frozen=True)
 class Case:
-    """A model whose responses are drawn from its fit.
+    """A model, whose responses are simulated from its fit.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Case:
     responses : int
     reml : bool
     without : int
-        Every so-manieth row is left out, so that no two levels need be alike; 0 for none.
+        Every row whose number is a multiple of this is left out, to unbalance the levels; 0: none.
     """
 
     title: str
@@ -71,7 +71,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds for all responses of a case, every repeat, and how the answers compare."""
+    """Seconds for all responses of a case, for every repeat, and differences of the results."""
 
     case: Case
     ours: list[float]
@@ -103,7 +103,7 @@ class Result:
         return f"| {' | '.join(cells)} |"
 
     def excesses(self) -> list[str]:
-        """Return how far lme4's criteria are above and below ours at most."""
+        """Return the largest amounts by which lme4's criteria are above and below ours."""
         if not self.comparable:
             return ["–", "–"]
         above, below = self.excess.max(), -self.excess.min()
@@ -111,7 +111,7 @@ class Result:
 
 
 def measure(case: Case, repeats: int) -> tuple[Result, dict[str, str]]:
-    """Let both refit the responses of a case by turns."""
+    """Let both packages refit the responses of a case in turn."""
     data = case.table()
     fit = pm.lmer(case.formula, data, reml=case.reml)
     Y = fit.simulate(case.responses, seed=1)
@@ -124,12 +124,10 @@ def measure(case: Case, repeats: int) -> tuple[Result, dict[str, str]]:
         worker = Worker(["Rscript", "--vanilla", script, str(folder), case.formula, kind])
         ours, ours_cpu, lme4, lme4_cpu = [], [], [], []
         try:
-            found = pm.lmer_many(
-                case.formula, data, Y, reml=case.reml
-            )  # the first pays for imports
+            many = pm.lmer_many(case.formula, data, Y, reml=case.reml)  # the first pays for imports
             for _ in range(repeats):
                 wall, cpu = time.perf_counter(), time.process_time()
-                found = pm.lmer_many(case.formula, data, Y, reml=case.reml)
+                many = pm.lmer_many(case.formula, data, Y, reml=case.reml)
                 ours.append(time.perf_counter() - wall)
                 ours_cpu.append(time.process_time() - cpu)
                 answer = worker.ask("refit", _LIMIT)
@@ -144,9 +142,9 @@ def measure(case: Case, repeats: int) -> tuple[Result, dict[str, str]]:
         ours_cpu=ours_cpu,
         lme4=lme4,
         lme4_cpu=lme4_cpu,
-        singular=int(np.count_nonzero(found.singular)),
-        uncertified=int(np.count_nonzero(~found.converged)),
-        excess=theirs - found.criterion,
+        singular=int(np.count_nonzero(many.singular)),
+        uncertified=int(np.count_nonzero(~many.converged)),
+        excess=theirs - many.criterion,
         comparable=not case.reml or len(fit.beta) == 1,
     ), worker.hello
 
@@ -187,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         result, versions = measure(case, options.repeats)
         rows.append(result.row())
         print(rows[-1], flush=True)
-    own = {
+    ours = {
         "pymackay": pm.__version__,
         "numpy": np.__version__,
         "tensorflow": tf.__version__,
@@ -198,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows="\n".join(rows),
         cores=os.cpu_count(),
         load=load,
-        versions=", ".join(f"{name} {version}" for name, version in {**own, **versions}.items()),
+        versions=", ".join(f"{name} {version}" for name, version in {**ours, **versions}.items()),
     )
     options.page.write_text(page, encoding="utf-8")
     return 0

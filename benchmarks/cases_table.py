@@ -1,4 +1,4 @@
-"""How exact: ``python -m benchmarks.cases_table`` compares every fit with lme4's best answer.
+"""Accuracy table: ``python -m benchmarks.cases_table`` compares fits with lme4's best answers.
 
 The recorded references of the bundled data sets go into `ACCURACY.md`. Parity cases on disk, where
 there are any (``PYMACKAY_CASES``, or ``../shared/cases`` beside the checkout), are printed.
@@ -31,12 +31,12 @@ from deviations import Deviation, Truth, deviations, truth_of_fit  # noqa: E402
 __all__ = ["main"]
 
 _UNIDENTIFIED = ("distance ~ age + (0 + Sex | Subject)",)
-_WORSE = 1e-8  # criterion units: ten times what rounding does
+_WORSE = 1e-8  # criterion units: ten times the rounding error
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One model: our fit, its deviations, and what lme4 says with its default settings.
+    """One model: our fit, its deviations, and lme4's default answer.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Result:
 
     @property
     def excess(self) -> float:
-        """By how much lme4's default criterion lies above ours."""
+        """Difference of lme4's default criterion from ours."""
         return self.default_criterion - self.fit.criterion
 
     @property
@@ -164,7 +164,7 @@ def _sds(fit: pm.Fit) -> np.ndarray:
 def _truth_of_case(case: Case) -> Truth:
     truth, tags = case.expected["lme4"], set(case.meta["tags"])
     names = truth["beta"]["names"]
-    found = Truth(
+    truth = Truth(
         criterion=truth["criterion"]["value"],
         sigma=truth["sigma"],
         beta=pd.Series(truth["beta"]["estimate"], index=names, dtype=float),
@@ -177,11 +177,11 @@ def _truth_of_case(case: Case) -> Truth:
         identified=not tags & {"criterion-only", "nonidentifiable"},
         loose=10.0 if tags & {"numerical", "hard"} else 1.0,
     )
-    return _exact(found, case.expected["exact"]["binary64"]) if "exact" in case.expected else found
+    return _exact(truth, case.expected["exact"]["binary64"]) if "exact" in case.expected else truth
 
 
 def _exact(truth: Truth, exact: dict[str, str]) -> Truth:
-    """Replace what rational arithmetic gives for a one-way layout."""
+    """Return the truth with the results of rational arithmetic for a one-way layout."""
     group, name = next(iter(truth.varcorr)), truth.beta.index[0]
     covariance = truth.varcorr[group].copy()
     covariance.iloc[0, 0] = float(exact["var_group"])
@@ -215,14 +215,14 @@ def _effects(entry: dict[str, Any]) -> pd.DataFrame:
 
 
 def _condvar(entry: dict[str, Any]) -> tuple[list[str], np.ndarray]:
-    """Return one block a level; what stands between two terms of a group is not known."""
+    """Return one block per level; covariances between terms of a group are not known (nan)."""
     levels, effects = _as_list(entry["condvar_levels"]), _as_list(entry["terms"])
-    found = np.full((len(levels), len(effects), len(effects)), np.nan)
+    blocks = np.full((len(levels), len(effects), len(effects)), np.nan)
     for effect, blocks in entry["condvar"].items():
         kept = range(len(effects)) if effect == "all" else [effects.index(effect)]
         block = np.array(blocks, dtype=float).reshape(len(levels), len(kept), len(kept))
-        found[np.ix_(range(len(levels)), list(kept), list(kept))] = block
-    return levels, found
+        blocks[np.ix_(range(len(levels)), list(kept), list(kept))] = block
+    return levels, blocks
 
 
 def _as_list(value: Any) -> list[Any]:

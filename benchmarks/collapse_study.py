@@ -1,4 +1,4 @@
-"""Measured against predicted: when MacKay's literal loop collapses, and what it keeps.
+"""Compares measured and predicted results of MacKay's literal loop: collapse and shares kept.
 
 ``python -m benchmarks.collapse_study --out FOLDER`` simulates data sets over a range of
 signal-to-noise ratios, fits each by REML (MacKay's own divisor), runs the literal loop from there,
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 SNR = tuple(np.geomspace(0.25, 20.0, 15).round(4).tolist())
-_DEAD = 1e-9  # relative: a variance that REML estimates as zero
-_GONE = 1e-3  # share of its variance under which the loop has killed a direction
+_DEAD = 1e-9  # relative: a smaller REML variance counts as zero
+_GONE = 1e-3  # a direction that keeps a smaller share of its variance has collapsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def _powers(matrices: np.ndarray, power: float) -> np.ndarray:
 
 
 def _rows(study: Study, snr: np.ndarray, reml: BatchEnd, literal: BatchEnd) -> pd.DataFrame:
-    """Lay the ends out along each data set's own directions at the REML estimate."""
+    """Return one row per data set and direction; the directions are those of the REML fit."""
     values, vectors = np.linalg.eigh(reml.V / reml.noise_var[:, None, None])
     live = values > _DEAD * values[:, -1:]
     roots = np.sqrt(np.where(live, values, 1.0))
@@ -173,35 +173,35 @@ def _rows(study: Study, snr: np.ndarray, reml: BatchEnd, literal: BatchEnd) -> p
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Return measured against predicted for each study and signal-to-noise ratio.
+    """Return measured and predicted results for each study and signal-to-noise ratio.
 
-    Predicted from each data set's s, at the loop's own σ²; ``error`` is the largest difference of
-    the share kept, and ``chance`` what the F distribution says before any data are seen (balanced
-    designs of one effect).
+    The prediction uses each data set's s, at the loop's σ². ``error`` is the largest difference of
+    the share kept, and ``chance`` the probability of survival by the F distribution (for balanced
+    designs with one effect).
     """
     ratio = table["s"] / table["noise_ratio"]
     signal = np.where(table["s"] > 1.0 + _DEAD, table["s"] - 1.0, 1.0)
     predicted = fixed_point(ratio) * table["noise_ratio"] / signal
-    told = table.assign(
+    compared = table.assign(
         predicted=predicted,
-        told=ratio >= SURVIVAL,
+        survival_predicted=ratio >= SURVIVAL,
         error=(table["kept"] - predicted).abs(),
     )
-    groups = told.groupby(["study", "snr"], sort=False)
-    found = groups.agg(
+    groups = compared.groupby(["study", "snr"], sort=False)
+    summary = groups.agg(
         directions=("s", "size"),
         survive=("survives", "mean"),
-        survive_predicted=("told", "mean"),
+        survive_predicted=("survival_predicted", "mean"),
         kept=("kept", "mean"),
         kept_predicted=("predicted", "mean"),
         error=("error", "max"),
     ).reset_index()
     simple = {s.name: s for s in STUDIES if s.balanced and len(s.weights) == 1}
-    found["chance"] = [
+    summary["chance"] = [
         float(survival_chance(simple[name], snr)) if name in simple else np.nan
-        for name, snr in zip(found["study"], found["snr"], strict=True)
+        for name, snr in zip(summary["study"], summary["snr"], strict=True)
     ]
-    return found
+    return summary
 
 
 def threshold(study: Study) -> float:

@@ -26,7 +26,7 @@ from pymackay._files import write_whole
 
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "crossed.json"
-# The exact solver's dense matrix of all items: up to here it fits and ends within minutes.
+# The exact solver needs a dense matrix of all items; up to this size it takes minutes at most.
 EXACT = ("1k", "3k", "10k", "30k", "100k", "300k", "1M")
 FROM_PARQUET = ("1M", "32M")
 LME4 = ("1k", "3k", "10k", "30k", "100k", "1M")
@@ -35,7 +35,7 @@ _LIMIT = 1800.0  # seconds for one fit
 
 
 class Failed(Exception):
-    """A worker that ended without an answer; the message says why."""
+    """A worker ended without a result; the message says why."""
 
 
 def runs_of(name: str) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ def runs_of(name: str) -> list[tuple[str, str]]:
         runs.append(("exact", "frame"))
     if name in LME4 and shutil.which("Rscript"):
         runs.append(("lme4", "frame"))
-    if name in GPBOOST:  # GPBoost has ML only, so ML is what it is compared with
+    if name in GPBOOST:  # GPBoost fits by ML only, and is compared with ML fits
         runs += [("gpboost", "frame"), ("exact-ml", "frame")]
     return runs
 
@@ -95,19 +95,19 @@ def fit(path: Path, engine: str, source: str, peers: str) -> dict[str, Any]:
     return work([peers, str(_HERE / "crossed_peers.py"), engine, str(folder)])
 
 
-def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
-    """Run what is to be run of one problem and keep it."""
+def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
+    """Make the runs of one problem that have no result yet, and store their results."""
     path = folder / f"{name}.parquet"
     for engine, source in runs_of(name):
         key = "/".join((name, engine, source))
-        wanted = given.again or key not in stored()
-        if not wanted or (given.engine and engine not in given.engine):
+        needed = options.again or key not in stored()
+        if not needed or (options.engine and engine not in options.engine):
             continue
         try:
             if not path.exists():
                 ours("make", name, str(path))
             load = os.getloadavg()[0]
-            record = fit(path, engine, source, given.peers)
+            record = fit(path, engine, source, options.peers)
         except Failed as error:
             print(key, "failed:", error)
             continue
@@ -122,7 +122,7 @@ def stored() -> dict[str, Any]:
 
 
 def keep(key: str, record: dict[str, Any]) -> None:
-    """Put one result to the others; the file is there whole or not at all."""
+    """Store a result; the file is replaced as a whole."""
     write_whole(RESULTS, json.dumps({**stored(), key: record}, indent=1) + "\n")
 
 
@@ -147,15 +147,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where Parquet files are kept between runs")
     peers = os.environ.get("PYMACKAY_PEERS", sys.executable)
     parser.add_argument("--peers", default=peers, help="the Python of the peers ($PYMACKAY_PEERS)")
-    given = parser.parse_args()
-    if given.calibration:
+    options = parser.parse_args()
+    if options.calibration:
         from benchmarks.crossed_calibration import calibration
 
-        keep("calibration", calibration(given.calibration))
-    elif not given.page:
+        keep("calibration", calibration(options.calibration))
+    elif not options.page:
         with tempfile.TemporaryDirectory() as scratch:
-            for name in given.only:
-                measure(name, given, given.folder or Path(scratch))
+            for name in options.only:
+                measure(name, options, options.folder or Path(scratch))
     write_page(stored())
 
 

@@ -1,4 +1,4 @@
-"""Are the iterative solver's error bars as long as they say? Many small data sets, both engines."""
+"""Checks the iterative solver's standard errors on many small data sets against exact fits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _simulated(**more: float) -> Callable[[int], pd.DataFrame]:
 
 
 def _nearly_nested(seed: int) -> pd.DataFrame:
-    """Three users to an item, but for one row in fifty."""
+    """Three users for each item, except in one row of fifty."""
     rng = np.random.default_rng((seed, 1))
     user = rng.integers(0, _USERS, _ROWS)
     stray = rng.random(_ROWS) < 0.02
@@ -32,7 +32,7 @@ def _nearly_nested(seed: int) -> pd.DataFrame:
 
 
 def _two_blocks(seed: int) -> pd.DataFrame:
-    """Half of the users rate one half of the items only, the others the other."""
+    """Half of the users rate only one half of the items, the others only the other half."""
     rng = np.random.default_rng((seed, 2))
     user = rng.integers(0, _USERS, _ROWS)
     half = _ITEMS // 2
@@ -61,27 +61,27 @@ _DESIGNS: dict[str, tuple[str, Callable[[int], pd.DataFrame]]] = {
 def calibration(seeds: int) -> dict[str, Any]:
     """Return, by design, the shares of variances within 1 and 1.96 standard errors of exact.
 
-    Every seed has data and probes of its own. A variance that both engines find to be zero is
-    left out.
+    Every seed has its own data and probe vectors. A variance that both engines estimate as zero
+    is left out.
     """
-    found: dict[str, Any] = {"seeds": seeds, "probes": _PROBES}
+    coverage: dict[str, Any] = {"seeds": seeds, "probes": _PROBES}
     t = stats.t(_PROBES - 1)
-    found["expected"] = [float(t.cdf(k) - t.cdf(-k)) for k in (1.0, 1.96)]
-    found["expected rms"] = float(t.std())
+    coverage["expected"] = [float(t.cdf(k) - t.cdf(-k)) for k in (1.0, 1.96)]
+    coverage["expected rms"] = float(t.std())
     for name, (formula, simulate) in _DESIGNS.items():
         parts = [_scores(formula, simulate(seed), seed) for seed in range(seeds)]
         scores, shares = np.concatenate(parts, axis=1)
-        found[name] = {
+        coverage[name] = {
             "n": len(scores),
             "within": [float(np.mean(np.abs(scores) < k)) for k in (1.0, 1.96)],
             "rms": float(np.sqrt(np.mean(scores**2))),
             "error": float(np.median(shares)),
         }
-    return found
+    return coverage
 
 
 def _scores(formula: str, data: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return how far each variance is from the exact one, in its stated standard errors.
+    """Return the deviation of each variance from the exact one, in its standard errors.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def _scores(formula: str, data: pd.DataFrame, seed: int) -> np.ndarray:
 
 
 def _variances(fit: pm.Fit) -> dict[str, float]:
-    found = {
+    variances = {
         f"{term}.{effect}": float(V.loc[effect, effect])
         for term, V in fit.varcorr.items()
         for effect in V.columns
     }
-    return {**found, "Residual": fit.sigma**2}
+    return {**variances, "Residual": fit.sigma**2}

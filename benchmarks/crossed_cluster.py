@@ -45,7 +45,7 @@ def note(line: str) -> None:
 
 
 class _Kept(logging.Handler):
-    """Keeps what the scheduler says of lost workers, without its tasks' long names."""
+    """Logs the scheduler's messages about lost workers, without the long names of tasks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage().partition(": {")[0].partition(" (stimulus")[0]
@@ -89,7 +89,7 @@ def cluster(workers: int, folder: Path) -> Iterator[Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
-    """Do some work; return what it took, and its result."""
+    """Run a function; return its time and memory, and its value."""
     load = os.getloadavg()[0]
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
@@ -98,7 +98,7 @@ def timed(work: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
 
 
 def kill_when_busy(client: Any, after: float) -> threading.Timer:
-    """Kill one worker process when it has been at work for a while."""
+    """Kill one worker process some seconds after it has started to work."""
     victim = next(iter(client.run(os.getpid).values()))
 
     def kill() -> None:
@@ -111,7 +111,7 @@ def kill_when_busy(client: Any, after: float) -> threading.Timer:
 
 
 def steps(folder: Path) -> dict[str, float]:
-    """Time what is done for one partition, and weigh what it sends."""
+    """Measure the time of each step for one partition, and the size of what it sends."""
     import pandas as pd
 
     from pymackay.formula.specification import specify
@@ -134,25 +134,25 @@ def steps(folder: Path) -> dict[str, float]:
     sums.add(part)
     clock.append(time.process_time())
     spent = [b - a for a, b in pairwise(clock)]
-    found = dict(zip(("read", "plan", "sum", "pickle", "add"), spent, strict=True))
-    found["add"] /= 2.0
-    return found | {"rows": float(len(frame)), "megabytes": len(sent) / 1e6}
+    measured = dict(zip(("read", "plan", "sum", "pickle", "add"), spent, strict=True))
+    measured["add"] /= 2.0
+    return measured | {"rows": float(len(frame)), "megabytes": len(sent) / 1e6}
 
 
 def on_cluster(source: Any, workers: int, folder: Path) -> tuple[dict[str, Any], Any]:
-    """Sum a source up on a warm cluster."""
+    """Compute the sums of a source on a warm cluster."""
     from pymackay.model.stream.sources import sum_source
 
     with cluster(workers, folder) as client:
         before = client.run(time.process_time)
-        found, sums = timed(lambda: sum_source(FORMULA, source))
+        measured, sums = timed(lambda: sum_source(FORMULA, source))
         after = client.run(time.process_time)
-    found["workers_cpu"] = sum(after[worker] - before[worker] for worker in after)
-    return found, sums
+    measured["workers_cpu"] = sum(after[worker] - before[worker] for worker in after)
+    return measured, sums
 
 
 def with_a_death(source: Any, after: float, folder: Path) -> dict[str, Any]:
-    """Sum a source up on two workers of which one is killed; compare with this process's sums."""
+    """Compute sums on two workers, one of which is killed; compare with sums of this process."""
     from pymackay.model.stream.sources import sum_source
 
     _LOG.unlink(missing_ok=True)
@@ -163,19 +163,19 @@ def with_a_death(source: Any, after: float, folder: Path) -> dict[str, Any]:
             logger.addHandler(kept)
         note(f"two workers, {source.npartitions} partitions")
         killer = kill_when_busy(client, after)
-        found, sums = timed(lambda: sum_source(FORMULA, source))
+        measured, sums = timed(lambda: sum_source(FORMULA, source))
         killer.join()
-        note(f"summed in {found['seconds']:.1f} s")
+        note(f"summed in {measured['seconds']:.1f} s")
         for logger in loggers:
             logger.removeHandler(kept)
     here = sum_source(FORMULA, folder)
-    found["same"] = sums.n == here.n and abs(sums.gram.y_scale / here.gram.y_scale - 1.0) < 1e-9
-    note(f"rows {sums.n:,}; the sums are those without a cluster: {found['same']}")
-    return found
+    measured["same"] = sums.n == here.n and abs(sums.gram.y_scale / here.gram.y_scale - 1.0) < 1e-9
+    note(f"rows {sums.n:,}; the sums are those without a cluster: {measured['same']}")
+    return measured
 
 
-def measure(folder: Path, only: list[str], found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run the parts that are wanted; yield what is known after each."""
+def measure(folder: Path, only: list[str], measured: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the selected parts; yield all results after each."""
     import dask.dataframe as dd
 
     from pymackay.model.stream.sources import sum_source
@@ -183,27 +183,27 @@ def measure(folder: Path, only: list[str], found: dict[str, Any]) -> Iterator[di
     source = dd.read_parquet(folder)
     for part in only:
         if part == "steps":
-            found[part] = steps(folder)
+            measured[part] = steps(folder)
         elif part == "here":
-            found[part], sums = timed(lambda: sum_source(FORMULA, folder))
-            found["rows"] = sums.n
+            measured[part], sums = timed(lambda: sum_source(FORMULA, folder))
+            measured["rows"] = sums.n
         elif part == "killed":
-            usual = found.get("two", {}).get("seconds", 5.0)
-            found[part] = with_a_death(source, 0.4 * usual, folder)
+            usual = measured.get("two", {}).get("seconds", 5.0)
+            measured[part] = with_a_death(source, 0.4 * usual, folder)
         else:
-            found[part], _ = on_cluster(source, {"one": 1, "two": 2}[part], folder)
-        print(part, {name: round(value, 3) for name, value in found[part].items()}, flush=True)
-        yield found
+            measured[part], _ = on_cluster(source, {"one": 1, "two": 2}[part], folder)
+        print(part, {name: round(value, 3) for name, value in measured[part].items()}, flush=True)
+        yield measured
 
 
 def cluster_words() -> list[str]:
-    """Say for the page what was measured."""
+    """Return the text of the page about the measurements."""
     if not _FOUND.exists():
         return []
-    found = json.loads(_FOUND.read_text(encoding="utf-8"))
+    measured = json.loads(_FOUND.read_text(encoding="utf-8"))
     lines = [
         f"`pymackay` reads data in partitions and keeps only sums over the rows. This table shows "
-        f"the time to read {found.get('rows', 0):,} rows from Parquet files, one partition per "
+        f"the time to read {measured.get('rows', 0):,} rows from Parquet files, one partition per "
         f"file: in one process, and on Dask workers with one thread each. The workers were started "
         f"and had read a small data set before. The workers, the scheduler and the process that "
         f"adds the sums share two cores. The optimisation that follows is the same in all cases "
@@ -219,16 +219,16 @@ def cluster_words() -> list[str]:
         "killed": "two workers, one killed during the run",
     }
     for part, words in names.items():
-        if part in found:
-            r = found[part]
+        if part in measured:
+            r = measured[part]
             workers = f"{r['workers_cpu']:.1f}" if "workers_cpu" in r else ""
             numbers = f"{r['seconds']:.1f} | {r['cpu']:.1f} | {workers} | {r['load']:.1f}"
             lines.append(f"| {words} | {numbers} |")
-    if "one" in found and "two" in found:
-        share = found["two"]["seconds"] / found["one"]["seconds"]
+    if "one" in measured and "two" in measured:
+        share = measured["two"]["seconds"] / measured["one"]["seconds"]
         lines += ["", f"Two workers need {100 * share:.0f} % of the time of one worker."]
-    if "steps" in found:
-        s = found["steps"]
+    if "steps" in measured:
+        s = measured["steps"]
         lines += [
             "",
             f"For a partition of {s['rows']:,.0f} rows, a worker needs {s['read']:.2f} CPU seconds "
@@ -247,14 +247,14 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--folder", type=Path, help="where the files are kept between runs")
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
-    given = parser.parse_args()
+    options = parser.parse_args()
     known = json.loads(_FOUND.read_text(encoding="utf-8")) if _FOUND.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = given.folder or Path(scratch)
+        folder = options.folder or Path(scratch)
         if not list(folder.glob("*.parquet")):
-            make(folder, given.rows, given.files)
-        for found in measure(folder, given.only, known):
-            _FOUND.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            make(folder, options.rows, options.files)
+        for measured in measure(folder, options.only, known):
+            _FOUND.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -89,17 +89,17 @@ def crossing(results: dict[str, Any]) -> float:
 def _draw(axes: Axes, results: dict[str, Any], measure: str, quantity: str) -> None:
     size = _SIZES[measure]
     for run, (label, colour, marker, line) in _SERIES.items():
-        found = [
+        points = [
             (size(sizes), results[f"{name}/{run}"][quantity])
             for name, sizes in PROBLEMS.items()
             if f"{name}/{run}" in results
         ]
         hollow = {"markerfacecolor": "white"} if run.endswith("parquet") else {}
         axes.plot(
-            *zip(*found, strict=True), line, color=colour, marker=marker, label=label, **hollow
+            *zip(*points, strict=True), line, color=colour, marker=marker, label=label, **hollow
         )
     place = list(_QUANTITIES).index(quantity)
-    published = [(size(PROBLEMS[name]), told[place]) for name, told in _PUBLISHED.items()]
+    published = [(size(PROBLEMS[name]), numbers[place]) for name, numbers in _PUBLISHED.items()]
     label = "MixedModels.jl, 32 threads (published)"
     axes.plot(*zip(*published, strict=True), "*", color="0.2", markersize=10, label=label)
     axes.set(xscale="log", yscale="log", xlabel=measure, ylabel=_QUANTITIES[quantity])

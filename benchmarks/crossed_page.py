@@ -123,10 +123,12 @@ def _targets(results: dict[str, Any]) -> list[str]:
     lines = ["| rows | published elsewhere | target | measured |", "|---|---|---|---|"]
     for name, peer in _ELSEWHERE.items():
         record = results.get(f"{name}/iterative/{'parquet' if name == '32M' else 'frame'}")
-        found = ""
+        measured = ""
         if record:
-            found = f"{record['seconds']:.3g} s (CPU {record['cpu']:.3g} s), {_gigabytes(record)}"
-        lines.append(f"| {name} | {peer} | {_TARGETS[name]} | {found} |")
+            measured = (
+                f"{record['seconds']:.3g} s (CPU {record['cpu']:.3g} s), {_gigabytes(record)}"
+            )
+        lines.append(f"| {name} | {peer} | {_TARGETS[name]} | {measured} |")
     return lines
 
 
@@ -152,12 +154,12 @@ def _peers(results: dict[str, Any]) -> list[str]:
     rows = []
     for name, sizes in PROBLEMS.items():
         keys = [key.split("/") for key in results if key.startswith(f"{name}/")]
-        found = {k[1]: results["/".join(k)] for k in keys if k[2] == "frame"}
-        if not found.keys() & {"lme4", "gpboost"}:
+        measured = {k[1]: results["/".join(k)] for k in keys if k[2] == "frame"}
+        if not measured.keys() & {"lme4", "gpboost"}:
             continue
         for engine in ("iterative", "exact", "lme4", "gpboost", "exact-ml"):
-            if engine in found:
-                rows.append(_peer_row(int(sizes["n"]), engine, found))
+            if engine in measured:
+                rows.append(_peer_row(int(sizes["n"]), engine, measured))
     if not rows:
         return []
     versions = {r["versions"] for r in results.values() if isinstance(r, dict) and "versions" in r}
@@ -167,9 +169,9 @@ def _peers(results: dict[str, Any]) -> list[str]:
     return ["## Comparison with other engines", "", *words, *head, *rows, ""]
 
 
-def _peer_row(n: int, engine: str, found: dict[str, dict[str, Any]]) -> str:
-    record = found[engine]
-    exact = found.get("exact-ml" if engine in ("gpboost", "exact-ml") else "exact")
+def _peer_row(n: int, engine: str, measured: dict[str, dict[str, Any]]) -> str:
+    record = measured[engine]
+    exact = measured.get("exact-ml" if engine in ("gpboost", "exact-ml") else "exact")
     same = exact is None or exact is record
     cells = [
         f"{n:,}",
@@ -183,24 +185,24 @@ def _peer_row(n: int, engine: str, found: dict[str, dict[str, Any]]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _calibration(found: dict[str, Any]) -> list[str]:
-    expected = found["expected"]
+def _calibration(measured: dict[str, Any]) -> list[str]:
+    expected = measured["expected"]
     lines = [
         "## Calibration of the standard errors",
         "",
-        f"For each design, {found['seeds']} data sets of 2,000 rows with 300 × 100 levels were "
-        f"fitted with {found['probes']} probe vectors and compared with the exact solver. If the "
-        f"Monte-Carlo standard errors are right, a deviation divided by its standard error has "
+        f"For each design, {measured['seeds']} data sets of 2,000 rows with 300 × 100 levels were "
+        f"fitted with {measured['probes']} probe vectors and compared with the exact solver. If "
+        f"the Monte-Carlo standard errors are right, a deviation divided by its standard error has "
         f"Student's distribution: {100 * expected[0]:.0f} % of the deviations are within one "
         f"standard error, {100 * expected[1]:.0f} % within 1.96, and their root mean square is "
-        f"{found['expected rms']:.2f}. The column *error* is the median standard error relative to "
-        "the variance. For tiny variances, most of the standard error is the distance that the "
+        f"{measured['expected rms']:.2f}. The column *error* is the median standard error relative "
+        "to the variance. For tiny variances, most of the standard error is the distance that the "
         "search still had to go when it stopped, and a deviation is about as large as it.",
         "",
         "| design | variances | within 1 | within 1.96 | root mean square | error |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, record in found.items():
+    for name, record in measured.items():
         if isinstance(record, dict):
             one, two = (f"{100 * share:.0f} %" for share in record["within"])
             cells = [name, str(record["n"]), one, two, f"{record['rms']:.2f}"]

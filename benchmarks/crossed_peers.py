@@ -1,4 +1,4 @@
-"""A peer on crossed factors: one fit in a process of its own, one line of JSON.
+"""A fit of crossed factors by another package in a separate process; prints a line of JSON.
 
 ``python crossed_peers.py gpboost <folder of the table>``, in the Python that has the peer; it
 imports nothing of this project but the reader of tables. GPBoost's iterative solver runs with its

@@ -1,4 +1,4 @@
-"""One fit of crossed factors in a process of its own: time by the wall and the CPU, peak memory.
+"""One fit of crossed factors in a separate process: wall time, CPU time, and peak memory.
 
 ``python -m benchmarks.crossed_worker make <problem> <file>`` simulates and writes Parquet;
 ``... fit <file> <engine> <source>`` reads (source "frame": all rows first, outside the clock;
@@ -59,7 +59,7 @@ def table(path: Path, folder: Path) -> None:
 
 
 def memory(what: str) -> float:
-    """Return what this process holds ("VmRSS"), or held at most ("VmHWM"), in GiB."""
+    """Return the current ("VmRSS") or peak ("VmHWM") memory of this process, in GiB."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith(what):
@@ -70,13 +70,13 @@ def memory(what: str) -> float:
 
 
 def forget_peak() -> None:
-    """Let the peak begin anew, where the system allows it."""
+    """Reset the peak memory, if the system allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def load(path: Path) -> object:
-    """Read all rows, and give back what reading alone needed."""
+    """Read all rows, and release the memory that only reading needed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -86,7 +86,7 @@ def load(path: Path) -> object:
 
 
 def fit(path: Path, engine: str, source: str) -> dict[str, object]:
-    """Fit one problem and say what it took."""
+    """Fit one problem; return its result, time and memory."""
     import pymackay as pm
     import pymackay.api.lmer
     from pymackay.model.stream import sources
@@ -99,36 +99,36 @@ def fit(path: Path, engine: str, source: str) -> dict[str, object]:
 
     def watched(*args: object, **more: object) -> object:
         start, held = (time.perf_counter(), time.process_time()), memory("VmRSS")
-        found = sum_source(*args, **more)  # type: ignore[arg-type]
+        sums = sum_source(*args, **more)  # type: ignore[arg-type]
         read["read_seconds"] = time.perf_counter() - start[0]
         read["read_cpu"] = time.process_time() - start[1]
         read["read_peak"] = memory("VmHWM")
-        coded = found.n * _ROW / 2**30  # type: ignore[attr-defined]
+        coded = sums.n * _ROW / 2**30  # type: ignore[attr-defined]
         read["read_share"] = (read["read_peak"] - held) / coded
-        return found
+        return sums
 
     pymackay.api.lmer.sum_source = watched  # type: ignore[assignment]
     wall, cpu = time.perf_counter(), time.process_time()
-    found = pm.lmer(FORMULA, data, solver=engine.removesuffix("-ml"), reml=engine != "exact-ml")
+    fitted = pm.lmer(FORMULA, data, solver=engine.removesuffix("-ml"), reml=engine != "exact-ml")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    ended = found.convergence
+    ended = fitted.convergence
     return {
         "seconds": wall,
         "cpu": cpu,
         "before": before,
         "peak": memory("VmHWM"),
         **read,
-        "rows": found.n_obs,
+        "rows": fitted.n_obs,
         "variances": {
-            **{name: float(V.iloc[0, 0]) for name, V in found.varcorr.items()},
-            "Residual": found.sigma**2,
+            **{name: float(V.iloc[0, 0]) for name, V in fitted.varcorr.items()},
+            "Residual": fitted.sigma**2,
         },
         "errors": dict(ended.monte_carlo_error),
         "evaluations": ended.evaluations,
         "probes": ended.probes,
         "iterations": ended.solver_iterations,
         "converged": ended.converged,
-        "criterion": found.criterion,
+        "criterion": fitted.criterion,
     }
 
 

@@ -1,4 +1,4 @@
-"""`Finding`: one quantity in which two engines differ on one model, measured on one scale."""
+"""`Finding`: a difference between two engines in one quantity of one model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Finding:
     size : float or None
     unit : str
     said : str
-        What the engine said, where it did not fit.
+        The engine's message, if it did not fit.
     singular : bool
         Whether either fit has a singular covariance matrix.
     """
@@ -67,14 +67,14 @@ def case_name(data: str, question: Question) -> str:
 
 
 def declined(engine: str, version: str, case: str, said: str) -> Finding:
-    """Return the finding of an engine that gave no fit."""
+    """Return the finding for an engine that did not fit."""
     return Finding(engine, version, case, "fit", "", None, "", " ".join(said.split()))
 
 
 def findings(
     comparison: Comparison, engine: str, version: str, case: str, *, loose: float = 1.0
 ) -> Iterator[Finding]:
-    """Yield everything in which a reference differs from ours beyond the tolerances.
+    """Yield all differences of a reference from our fit beyond the tolerances.
 
     Whether the verdict rests on a number or not, it is listed: a reader of two outputs sees it.
     All tolerances are multiplied by `loose`.
@@ -104,7 +104,7 @@ def _found(comparison: Comparison, about: tuple[str, str, str], loose: float) ->
 
 
 def _worst(rows: Iterable[Row], loose: float) -> dict[str, Row]:
-    """Return of each quantity the worst element, if it is beyond what an optimum is judged by."""
+    """Return the worst element of each quantity, if it exceeds the tolerance at an optimum."""
     worst: dict[str, Row] = {}
     for row in rows:
         rule = TOLERANCES.get(row.quantity, TOLERANCES["std_error"])  # vcov is judged as those
@@ -135,16 +135,16 @@ def _criteria(
     about: tuple[str, str, str],
     loose: float,
 ) -> Iterator[Finding]:
-    """Yield how far their theta lies above our optimum, and what they say of it themselves."""
+    """Yield the excess of the criterion at their theta, and the error of their own criterion."""
     if there is None:
         return
     excess = there.criterion - ours.criterion
     if abs(excess) > loose * ABOVE:
         yield Finding(*about, "criterion", "", float(excess), "criterion units above ours")
-    said = theirs.criterion - there.criterion
-    if abs(said) > loose * max(ABOVE, _RELATIVE * abs(there.criterion)):
+    error = theirs.criterion - there.criterion
+    if abs(error) > loose * max(ABOVE, _RELATIVE * abs(there.criterion)):
         yield Finding(
-            *about, "criterion value", "", float(said), "criterion units, theirs minus ours"
+            *about, "criterion value", "", float(error), "criterion units, theirs minus ours"
         )
 
 

@@ -1,4 +1,4 @@
-"""The register as a page: what each engine was asked, where it differs, by how much, and why."""
+"""Writes the register as a page: per engine the models, the differences and the reasons."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ difference from lme4 is missing in the register, or if a registered difference n
 def as_page(
     rows: Iterable[Row],
     asked: Mapping[str, int],
-    found: Iterable[Row],
+    examples: Iterable[Row],
     campaigns: Iterable[Row],
     most_rows: int,
 ) -> str:
@@ -65,22 +65,22 @@ def as_page(
     rows = list(rows)
     engines = [engine for engine in asked if any(row["engine"] == engine for row in rows)]
     head = _HEAD.format(models=max(asked.values()), most_rows=most_rows)
-    parts = [head, _summary(rows, asked), _reasons(rows), _found(found), _campaigns(campaigns)]
+    parts = [head, _summary(rows, asked), _reasons(rows), _found(examples), _campaigns(campaigns)]
     return "\n".join([*parts, *(_engine(engine, rows) for engine in engines)])
 
 
 def _summary(rows: list[Row], asked: Mapping[str, int]) -> str:
     lines = []
     for engine, models in asked.items():
-        mine = [row for row in rows if row["engine"] == engine]
-        why = {row["case"]: row["reason"] for row in mine if row["quantity"] == "fit"}
-        differ = {row["case"] for row in mine} - set(why)
-        above = [row["size"] for row in mine if row["quantity"] == "criterion"]
+        of_engine = [row for row in rows if row["engine"] == engine]
+        why = {row["case"]: row["reason"] for row in of_engine if row["quantity"] == "fit"}
+        differ = {row["case"] for row in of_engine} - set(why)
+        above = [row["size"] for row in of_engine if row["quantity"] == "criterion"]
         counts = Counter(why.values())
         lines.append(
             (
                 engine,
-                ", ".join(sorted({row["version"] for row in mine})),
+                ", ".join(sorted({row["version"] for row in of_engine})),
                 str(models),
                 str(counts["cannot"]),
                 str(counts["fails"]),
@@ -108,7 +108,7 @@ def _reasons(rows: list[Row]) -> str:
     return "## Reasons\n\n" + _table(("reason", "differences", "meaning"), lines)
 
 
-def _found(found: Iterable[Row]) -> str:
+def _found(examples: Iterable[Row]) -> str:
     lines = [
         (
             f"[{row['file']}](found/{row['file']})",
@@ -116,7 +116,7 @@ def _found(found: Iterable[Row]) -> str:
             row["verdict"],
             row["reason"],
         )
-        for row in found
+        for row in examples
     ]
     if not lines:
         return ""

@@ -1,4 +1,4 @@
-"""Why engines differ: the reasons of the register, and the rule that gives each finding its own."""
+"""The reasons why engines differ, and the rules that assign one to each finding."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ _OF_BETA = ("std_error", "vcov")
 _OF_THETA = ("sigma", "variance", "covariance", "b", "condvar", "pev", "fitted", "beta")
 
 
-def reasons(found: Iterable[Finding]) -> dict[Finding, str]:
+def reasons(findings: Iterable[Finding]) -> dict[Finding, str]:
     """Return the reason of every finding of one engine on one model.
 
-    What is left over is `UNEXPLAINED`, which the register does not take.
+    A finding without a reason is `UNEXPLAINED`, which the register does not accept.
     """
-    found = list(found)
-    sizes = {f.quantity: f.size for f in found if f.size is not None}
+    findings = list(findings)
+    sizes = {f.quantity: f.size for f in findings if f.size is not None}
     above = sizes.get("criterion", 0.0)
-    if any(f.engine == "lme4 refit" and f.quantity == "criterion value" for f in found):
-        return dict.fromkeys(found, "one degree of freedom")
-    return {finding: _reason(finding, above) for finding in found}
+    if any(f.engine == "lme4 refit" and f.quantity == "criterion value" for f in findings):
+        return dict.fromkeys(findings, "one degree of freedom")
+    return {finding: _reason(finding, above) for finding in findings}
 
 
 def _reason(finding: Finding, above: float) -> str:

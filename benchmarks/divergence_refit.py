@@ -1,4 +1,4 @@
-"""lme4's `refit` as an engine: a fit of ours as a merMod, refitted in R to the response it has."""
+"""lme4's `refit` as an engine: our fit as a merMod, refitted in R to the same response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCRIPT = Path(__file__).with_name("refitted.R")
 
 
 def refitted(ours: Fit) -> Fit | str:
-    """Return what `refit` makes of a fit, or what it says."""
+    """Return the fit by `refit`, or its error message."""
     _load()
     try:
         return pm.lme4.from_r(session().call("refitted", pm.lme4.to_r(ours)).value)
@@ -25,7 +25,7 @@ def refitted(ours: Fit) -> Fit | str:
 
 
 def lme4_version() -> str:
-    """Return the version of lme4 that is asked."""
+    """Return the version of lme4."""
     _load()
     return str(session().call("lme4_version").value[0])
 

@@ -50,7 +50,7 @@ __all__ = [
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "divergences"
 ENGINES = [engine.name for engine in engines() if engine.fits is not None]
-_MOST_ROWS = 1500  # of a model that the slow engines are asked for
+_MOST_ROWS = 1500  # the slow engines fit only models with at most so many rows
 _ARGUMENTS = ("reml", "weights", "offset", "subset", "contrasts")
 
 Cases = Mapping[int, tuple[str, Question]]
@@ -64,17 +64,17 @@ def main(arguments: list[str] | None = None) -> int:
     cases = dict(enumerate(listed_questions(r_reference_path("models.toml"))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(_all_findings(cases, options.only))
-    rows = [*_kept(options.only), *entries(found)]
+        findings = list(_all_findings(cases, options.only))
+    rows = [*_kept(options.only), *entries(findings)]
     rows.sort(key=lambda row: (row["engine"], row["case"], row["quantity"]))
     FOLDER.mkdir(parents=True, exist_ok=True)
     write_whole(FOLDER / "register.json", register_text(rows))
     write_whole(FOLDER / "README.md", page_text(rows, cases))
-    left = [row for row in rows if row["reason"] == UNEXPLAINED]
-    for row in left:
+    unexplained = [row for row in rows if row["reason"] == UNEXPLAINED]
+    for row in unexplained:
         print(f"unexplained: {row}", file=sys.stderr)
-    print(f"{len(rows)} differences, {len(left)} unexplained: {FOLDER}")
-    return int(bool(left))
+    print(f"{len(rows)} differences, {len(unexplained)} unexplained: {FOLDER}")
+    return int(bool(unexplained))
 
 
 def page_text(rows: list[dict[str, Any]], cases: Cases) -> str:
@@ -87,7 +87,7 @@ def page_text(rows: list[dict[str, Any]], cases: Cases) -> str:
 
 
 def found_by_the_fuzzer() -> list[dict[str, Any]]:
-    """Return what is said of each small data set in ``found/``."""
+    """Return the descriptions of the small data sets in ``found/``."""
     rows = []
     for path in sorted((FOLDER / "found").glob("*.json")):
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -97,19 +97,19 @@ def found_by_the_fuzzer() -> list[dict[str, Any]]:
 
 
 def register_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the register as JSON, a difference a line."""
+    """Return the register as JSON, with one difference per line."""
     lines = ",\n".join(" " + json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"
 
 
-def entries(found: Iterable[Finding]) -> list[dict[str, Any]]:
+def entries(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Return findings as rows of the register, each with its reason."""
     by_model: dict[tuple[str, str], list[Finding]] = {}
-    for finding in found:
+    for finding in findings:
         by_model.setdefault((finding.engine, finding.case), []).append(finding)
     rows = []
-    for mine in by_model.values():
-        for finding, reason in reasons(mine).items():
+    for of_model in by_model.values():
+        for finding, reason in reasons(of_model).items():
             row = {**asdict(finding), "reason": reason}
             del row["singular"]
             if finding.size is not None:
@@ -119,7 +119,7 @@ def entries(found: Iterable[Finding]) -> list[dict[str, Any]]:
 
 
 def _kept(only: str | None) -> list[dict[str, Any]]:
-    """Return the rows of the engines that are not asked again."""
+    """Return the rows of the engines that are not run again."""
     path = FOLDER / "register.json"
     if only is None or not path.exists():
         return []
@@ -178,7 +178,7 @@ def _python_engine(engine: str, cases: Cases, ours: Mapping[int, Fit]) -> Iterat
 
 
 def _asked(engine: str, question: Question, ours: Fit) -> Fit | str:
-    """Return another Python package's fit, or what it said. Its user chooses the rows by hand."""
+    """Return another Python package's fit of the model's rows, or its error message."""
     if question.contrasts is not None:
         return "cannot: it has no contrasts as an argument"
     how = {name: getattr(question, name) for name in ("reml", "weights", "offset")}

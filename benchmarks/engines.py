@@ -1,4 +1,4 @@
-"""The engines, and the worker process that each of them runs in."""
+"""The engines, and the worker processes in which they run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Engine:
     limit: float = 60.0
 
     def cannot(self, problem: Problem) -> str:
-        """Say why the engine is not asked; empty when it is."""
+        """Return why the engine is not run; empty if it is."""
         if self.name == "statsmodels" and not problem.statsmodels:
             return "crossed factors only as one dense group of all rows"
         if self.name == "lme4" and shutil.which("Rscript") is None:
@@ -48,9 +48,9 @@ class Engine:
         if self.name == "lme4":
             script = str(_HERE / "lme4_worker.R")
             return ["Rscript", "--vanilla", script, str(table), problem.formula]
-        own = self.name == "pymackay"
+        is_ours = self.name == "pymackay"
         script = str(_HERE / "python_worker.py")
-        command = [sys.executable if own else python, script, self.name, str(table)]
+        command = [sys.executable if is_ours else python, script, self.name, str(table)]
         return [*command, problem.formula, json.dumps(problem.statsmodels)]
 
 
@@ -73,7 +73,7 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """A process that answers lines with lines of JSON, and is idle in between."""
+    """A process that answers each line with a line of JSON, and is idle otherwise."""
 
     def __init__(self, command: list[str], *, start_limit: float = 120.0) -> None:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -135,7 +135,7 @@ class Worker:
 
 
 def _drain(pipe: Any, keep: Any) -> None:
-    """Hand on every line; an empty one says that the pipe is closed."""
+    """Pass on every line; an empty one marks the end of the pipe."""
     for line in pipe:
         keep(line)
     keep("")

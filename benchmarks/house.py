@@ -1,4 +1,4 @@
-"""The shape of the package in numbers: files that a fit visits, chains of imports, fullest folder.
+"""Measures of the package's structure: files that a fit visits, import chains, folder sizes.
 
     python -m benchmarks.house
 
@@ -93,7 +93,7 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
 
 
 def first_look() -> dict[str, int]:
-    """Return how many files each folder shows, `__init__.py` left out."""
+    """Return the number of files in each folder, without `__init__.py`."""
     folders: dict[str, int] = {}
     for path in PACKAGE.rglob("*.py"):
         if path.name != "__init__.py":
@@ -108,7 +108,7 @@ def lines() -> int:
 
 
 def casts() -> list[str]:
-    """Return the places where a solver or its cross-products are asked what they are."""
+    """Return the places that check the type of a solver or its cross-products."""
     pattern = re.compile(
         r"as_gram\(|cast\(.*(Gram|Solver|Iterative)|"
         r"isinstance\([^()]*(\([^()]*\))?[^()]*(Gram|Iterative\b|Solver|Crossed|OneBlock|OneTerm)"

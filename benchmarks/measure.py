@@ -1,4 +1,4 @@
-"""Times engines on one problem: in alternating processes, warm, or in fresh ones."""
+"""Measures the time of engines on one problem, in warm or in fresh processes, in turn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def measure(
     budget: float,
     say: Callable[[str], None],
 ) -> Record:
-    """Return what every engine took for `problem`.
+    """Return the times of every engine for `problem`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class _Trial:
         self.stages: dict[str, float] = {}
 
     def alternate(self, engines: Iterable[Engine]) -> dict[str, Record]:
-        """Start every engine once, then let them take turns until the budget is spent."""
+        """Start every engine once, then time them in turn until the time limit."""
         records: dict[str, Record] = {}
         running: list[tuple[Engine, Worker]] = []
         try:
@@ -89,7 +89,7 @@ class _Trial:
         return {name: _summary(record, warm=True) for name, record in records.items()}
 
     def fresh(self, engines: Iterable[Engine]) -> dict[str, Record]:
-        """Take the first fit of new processes, the engines by turns."""
+        """Time the first fit in new processes, with the engines in turn."""
         records: dict[str, Record] = {}
         engines = tuple(engines)
         for _ in range(FRESH_ROUNDS):
@@ -131,7 +131,7 @@ class _Trial:
         self.say(f"  {engine.name}: {answer['seconds']:.4f} s")
 
     def _turn(self, engine: Engine, worker: Worker, record: Record) -> bool:
-        """Let the worker fit once more if its budget allows; say whether to ask it again."""
+        """Let the worker fit once more within its time limit; return whether to go on."""
         seconds = [run["seconds"] for run in record["runs"]]
         if sum(seconds[1:]) + min(seconds) > self.budget:
             worker.close()
@@ -145,7 +145,7 @@ class _Trial:
 
 
 def _summary(record: Record, *, warm: bool) -> Record:
-    """Add medians. The first of several warm runs is left out: it pays for tracing and caches."""
+    """Add medians, without the first of several warm runs, which includes tracing."""
     runs = record.pop("runs")
     if not runs:
         return record

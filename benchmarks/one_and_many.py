@@ -1,4 +1,4 @@
-"""Whether `lmer_many` ends where `lmer` does, on random designs.
+"""Checks on random designs that `lmer_many` and `lmer` reach the same optimum.
 
     python -m benchmarks.one_and_many [--designs 1000] [--seed 0]
 
@@ -74,8 +74,8 @@ def compare(rng: np.random.Generator) -> tuple[list[str], int]:
         gap = many.criterion[k] - one.criterion
         certified = bool(many.converged[k]), one.convergence.converged
         lost += not any(certified)
-        apart = abs(gap) > CLOSE * max(1.0, abs(one.criterion))
-        if certified[0] != certified[1] or (all(certified) and apart):
+        differ = abs(gap) > CLOSE * max(1.0, abs(one.criterion))
+        if certified[0] != certified[1] or (all(certified) and differ):
             lines.append(
                 f"{formula}, reml={reml}, {levels} x {rows}, x about {off_zero:g}, "
                 f"sd {sd}: lmer_many {gap:+.3g}, certified {certified}"

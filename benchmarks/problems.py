@@ -1,4 +1,4 @@
-"""The problems that engines are timed on: data, formula, and the ratios that are aimed at."""
+"""The problems for timing engines: data, formula, and target ratios."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _N_SLOPES = 4
 
 @dataclass(frozen=True)
 class Target:
-    """What is aimed at.
+    """The targets of a problem.
 
     Attributes
     ----------

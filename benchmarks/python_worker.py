@@ -109,7 +109,7 @@ class Mixedlm:
 
 
 class LmePython:
-    """Takes a polars table, its native one."""
+    """lme-python, which takes a polars data frame."""
 
     packages = ("lme_python", "polars")
 
@@ -170,16 +170,19 @@ ENGINES: dict[str, Any] = {
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return what `work` returns, the seconds by the wall, and those of all its threads."""
+    """Return the value of `work`, wall seconds, and CPU seconds of all threads."""
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - wall, time.process_time() - cpu
+    value = work()
+    return value, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def main() -> None:
     engine = ENGINES[sys.argv[1]]
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not be an answer
+    answers, sys.stdout = (
+        sys.stdout,
+        sys.stderr,
+    )  # so that output of a library is not taken for an answer
 
     def say(answer: Answer) -> None:
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,4 +1,4 @@
-"""nlme and glmmTMB: one R process fits all models; its answers as `Fit`s, or as what it said."""
+"""nlme and glmmTMB: one R process fits all models; returns `Fit`s or error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCRIPT = Path(__file__).resolve().parent / "other_r_engines.R"
 
 @dataclass(frozen=True)
 class Answer:
-    """What an engine answered.
+    """The answer of an engine.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Answer:
 
 
 def answers(engine: str, questions: Mapping[int, Question]) -> Iterator[tuple[int, Answer]]:
-    """Ask one engine all questions; yield each one's number and answer."""
+    """Fit all models by one engine; yield the number and answer of each."""
     with tempfile.TemporaryDirectory() as folder:
         models, lines = Path(folder) / "models.json", Path(folder) / "answers.jsonl"
         models.write_text(json.dumps([_plain(i, q) for i, q in questions.items()]))
@@ -53,7 +53,7 @@ def answers(engine: str, questions: Mapping[int, Question]) -> Iterator[tuple[in
 
 
 def _plain(number: int, question: Question) -> dict[str, Any]:
-    """Return a model as JSON's own types."""
+    """Return a model in JSON's types."""
     return {
         "id": number,
         "formula": question.formula,

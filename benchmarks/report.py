@@ -1,4 +1,4 @@
-"""The Markdown table of what was measured."""
+"""Writes the measurements as a Markdown table."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def as_markdown(results: Record) -> str:
 
 
 def _versions(problems: list[tuple[Problem, Record]]) -> str:
-    found = {
+    versions = {
         name: f"{name} {record['version']} ({record['libraries']})"
         for _, problem in problems
         for name, record in problem["engines"].items()
         if "version" in record
     }
-    return f"Engines: {'; '.join(found.values())}.\n"
+    return f"Engines: {'; '.join(versions.values())}.\n"
 
 
 def _overview(problems: list[tuple[Problem, Record]]) -> str:

@@ -76,7 +76,7 @@ def _load(path: Path) -> dict:
 
 
 def _merge(problems: dict, name: str, record: dict, *, whole: bool) -> None:
-    """Replace a problem's record; where only some engines were asked, theirs."""
+    """Replace the record of a problem, or of those engines that were run."""
     if whole or name not in problems:
         problems[name] = record
         return

@@ -1,4 +1,4 @@
-"""Tables on disk that Python and R read alike: one binary file a column, exact to the bit."""
+"""Tables in files for Python and R: one binary file per column, without rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a table of 1M rows and 6 columns takes to R and back: ``python -m benchmarks.transfer``.
+"""Times the transfer of 1M rows and 6 columns to R and back: ``python -m benchmarks.transfer``.
 
 Measured is all that a user waits for: pandas to R's data frame, and R's data frame to pandas, the
 best of some rounds, and what it costs the processor, which says more on a busy machine. R is

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections import abc
@@ -27,6 +28,17 @@ def content_sha256(content: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in content.items() if key != "content_sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def json_types(value: Any) -> Any:
+    """Return a value in JSON's types: arrays as lists, numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): json_types(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [json_types(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_type(value: Any, kind: Any, what: str) -> None:

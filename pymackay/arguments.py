@@ -1,4 +1,4 @@
-"""Checks of what users pass: flags, words, numbers, seeds and covariance matrices."""
+"""Checks of users' arguments: flags, words, numbers, seeds and covariance matrices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 
-# A correlation matrix computed in float64 has eigenvalues down to about -q eps where the exact
-# one has 0; what is further below is not rounding.
+# In float64, an eigenvalue 0 of a correlation matrix may come out as about -q eps; an eigenvalue
+# further below zero is not due to rounding.
 _NEGATIVE = 64 * float(np.finfo(np.float64).eps)
 
 
 def positive_number(name: str, value: object) -> float:
-    """Return `value`, one positive finite number (an array of one element will do), as float.
+    """Return `value`, one positive finite number (or an array with one), as float.
 
     Raises
     ------
@@ -30,18 +30,18 @@ def positive_number(name: str, value: object) -> float:
 
 
 def positive_by_name(name: str, value: object, keys: Sequence[str]) -> list[float]:
-    """Return one positive number for each of `keys`: `value` itself, or its entry, 1 if missing.
+    """Return a positive number for each of `keys`: `value`, or its entry in a mapping, or 1.
 
     Raises
     ------
     ArgumentError
         If a mapping has other keys, or a number is not positive.
     """
-    given = value if isinstance(value, Mapping) else dict.fromkeys(keys, value)
-    unknown = sorted(set(given) - set(keys))
+    numbers = value if isinstance(value, Mapping) else dict.fromkeys(keys, value)
+    unknown = sorted(set(numbers) - set(keys))
     if unknown:
         raise ArgumentError(f"{name} names {unknown}, but the model's terms are {list(keys)}.")
-    return [positive_number(name, given.get(key, 1.0)) for key in keys]
+    return [positive_number(name, numbers.get(key, 1.0)) for key in keys]
 
 
 def whole_number(name: str, value: object, least: int = 1) -> int:
@@ -86,7 +86,7 @@ def flag(name: str, value: object) -> bool:
 
 
 def one_of(name: str, value: object, words: Iterable[str]) -> str:
-    """Return `value`, one of some words.
+    """Return `value`, one of the given words.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def covariance_matrix(name: str, value: object, effects: Sequence[str]) -> np.nd
     Parameters
     ----------
     name : str
-        What messages call the matrix.
+        Name of the matrix in messages.
     value : array-like, shape (q, q)
     effects : sequence of str, length q
         Names of the rows and columns.
@@ -165,15 +165,15 @@ def _numbers(name: str, value: object) -> np.ndarray:
         raise ArgumentError(f"{name} is {value!r}; it must hold numbers.") from error
 
 
-def check_labels(given: Any, labels: pd.Index, what: str) -> None:
-    """Refuse a Series with other labels than the table, or the same in another order.
+def check_labels(values: Any, labels: pd.Index, what: str) -> None:
+    """Check that a Series has the index of the table, in the same order.
 
     Raises
     ------
     ArgumentError
-        Taken by position, its values would go to other rows.
+        If not, because by position its values would be assigned to wrong rows.
     """
-    if isinstance(given, pd.Series) and not given.index.equals(labels):
+    if isinstance(values, pd.Series) and not values.index.equals(labels):
         raise ArgumentError(
             f"{what} is a Series with another index than the data; align it, or pass "
             f"{what}.to_numpy() to go by position"

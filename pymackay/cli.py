@@ -300,7 +300,8 @@ def fuzz(
         progress.say(f"seed {first}")
         tally = fuzzer.run(
             seconds, first, keep=None if keep is None else Path(keep), with_r=not without_r,
-            progress=lambda tally: progress.milestone(str(tally).replace("\n", ": ")), found=show,
+            progress=lambda tally: progress.milestone(str(tally).replace("\n", ": ")),
+            on_disagreement=show,
         )  # fmt: skip
     click.echo(str(tally))
     if tally.disagreements:

@@ -1,4 +1,4 @@
-"""The data sets that come along, as R has them: levels in R's order, every digit of a double."""
+"""The bundled data sets, with R's levels and exact numbers; simulated crossed ratings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DataColumn:
     ----------
     name : str
     type : str
-        What it is in R: ``"numeric"``, ``"integer"``, ``"factor"`` or ``"ordered"``.
+        Its type in R: ``"numeric"``, ``"integer"``, ``"factor"`` or ``"ordered"``.
     levels : tuple of str
         The factor's levels in R's order; empty for numbers.
     """
@@ -35,7 +35,7 @@ class DataColumn:
 
     @property
     def dtype(self) -> np.dtype | pd.CategoricalDtype:
-        """The pandas type that says the same."""
+        """The corresponding pandas type."""
         if self.type in ("factor", "ordered"):
             return pd.CategoricalDtype(list(self.levels), ordered=self.type == "ordered")
         return np.dtype(np.int64 if self.type == "integer" else np.float64)
@@ -43,15 +43,15 @@ class DataColumn:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What is known of one data set.
+    """Description of one data set.
 
     Attributes
     ----------
     name, description : str
     package, version : str
-        The R package that it was exported from.
+        The R package that it is from.
     licence : str
-        The licence of that package, which the data keep.
+        The licence of that package, which also holds for the data.
     rows : int
     columns : tuple of DataColumn
     file : str
@@ -72,7 +72,7 @@ class DataInfo:
 
 
 def list_data() -> list[str]:
-    """Return the names that `load_data` knows.
+    """Return the names of the data sets.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def _read(info: DataInfo) -> pd.DataFrame:
     return pd.read_csv(
         data_path(info.file),
         dtype={column.name: column.dtype for column in info.columns if column.name not in numeric},
-        # Python's own float: pandas' default reader was off by an ulp before its version 3
+        # Python's float is exact; before version 3, pandas' default reader was off by an ulp
         converters=dict.fromkeys(numeric, float),
         keep_default_na=False,
         encoding="utf-8",
@@ -170,7 +170,7 @@ def _unknown(name: object, known: list[str]) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two factors: its size, how its rows are spread, and the sd of its effects."""
+    """One of the two factors: number of levels, distribution of rows, and sds of effects."""
 
     name: str
     levels: int
@@ -198,47 +198,47 @@ def simulate_crossed(
     neighbourhood: float = 0.02,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Simulate ratings of `items` by `users`: crossed, unbalanced, perhaps assortative.
+    """Simulate ratings of `items` by `users`: crossed and unbalanced, optionally assortative.
 
     ``rating = intercept + slope x + user + x user_slope + item + x item_slope + noise``. The
-    column x, standard normal, is there when a slope varies.
+    column x, standard normal, exists only if a slope varies.
 
     Parameters
     ----------
     n : int
-        Rows.
+        Number of rows.
     users, items : int
-        Levels. Each has a row at least.
+        Numbers of levels. Each level has at least one row.
     user_sd, item_sd, noise_sd : float
         Standard deviations of intercepts and of the residual.
     user_slope_sd, item_slope_sd : float
         Standard deviations of the slopes of x.
     correlation : float
-        Of intercept and slope within a level.
+        Correlation of intercept and slope within a level.
     intercept, slope : float
         Fixed effects.
     user_tail, item_tail : float
-        The level of rank r is drawn in proportion to ``r ** -tail``; 0 spreads rows evenly.
+        The level of rank r is drawn in proportion to ``r ** -tail``; with 0, all equally often.
     assortativity : float
-        Share of rows in which a user rates in the neighbourhood only: users and items stand on a
-        ring.
+        Share of rows in which a user rates only items of the own neighbourhood; users and items
+        are placed on a ring.
     neighbourhood : float
-        Share of the ring, by the items' popularity, that a neighbourhood takes up.
+        Size of a neighbourhood as a share of the ring, weighted by the items' popularity.
     seed : int
 
     Returns
     -------
     pandas.DataFrame
-        ``rating`` (float64), ``user`` and ``item`` (int32), perhaps ``x``. Its ``attrs["truth"]``
-        has the variances asked for, and ``attrs["realised"]`` those of the effects that were
-        drawn: mean squares and products about zero by name (``"user.(Intercept)"``, ``"user.x"``,
-        ``"user.x.(Intercept)"``, ``"Residual"``), which an estimate from many rows must come
-        near to.
+        ``rating`` (float64), ``user`` and ``item`` (int32), and ``x`` if a slope varies.
+        ``attrs["truth"]`` has the variances of the distributions, and ``attrs["realised"]`` those
+        of the drawn effects, mean squares and products about zero by name
+        (``"user.(Intercept)"``, ``"user.x"``, ``"user.x.(Intercept)"``, ``"Residual"``), to which
+        estimates from many rows must be close.
 
     Raises
     ------
     ArgumentError
-        If a size or a share is out of range; the message says what fits.
+        If a size or a share is out of range.
 
     Examples
     --------
@@ -265,13 +265,13 @@ def simulate_crossed(
     rating += intercept
     if x is not None:
         rating += slope * x
-    for side, own in zip(sides, codes, strict=True):
+    for side, levels in zip(sides, codes, strict=True):
         effects = _draw_effects(rng, side, correlation)
         realised |= _moments(side, effects.T @ effects / side.levels)
         truth |= _moments(side, _covariance(side, correlation))
-        rating += effects[own, 0]
+        rating += effects[levels, 0]
         if x is not None:
-            rating += effects[own, 1] * x
+            rating += effects[levels, 1] * x
     data = pd.DataFrame({"rating": rating, "user": codes[0], "item": codes[1]}, copy=False)
     if x is not None:
         data["x"] = x
@@ -286,7 +286,10 @@ def _draw_codes(
     assortativity: float,
     neighbourhood: float,
 ) -> list[np.ndarray]:
-    """Draw user and item of every row; the first rows see to it that every level has one."""
+    """Draw user and item of every row, two arrays of shape (n,).
+
+    The first rows go through all users, and the last through all items, so that no level is empty.
+    """
     shares = [rng.permutation(_popularity(side)) for side in sides]
     edges = [np.cumsum(share) for share in shares]
     user = _pick(edges[0], rng.random(n))
@@ -307,9 +310,9 @@ def _popularity(side: _Side) -> np.ndarray:
 
 
 def _pick(edges: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return which of the intervals that end at `edges` each place lies in."""
-    found = np.searchsorted(edges, places).astype(np.int32)
-    return np.minimum(found, np.int32(len(edges) - 1))
+    """Return the interval of each place, shape (n,); the intervals end at `edges`, (levels,)."""
+    intervals = np.searchsorted(edges, places).astype(np.int32)
+    return np.minimum(intervals, np.int32(len(edges) - 1))
 
 
 def _draw_effects(rng: np.random.Generator, side: _Side, correlation: float) -> np.ndarray:
@@ -325,12 +328,12 @@ def _covariance(side: _Side, correlation: float) -> np.ndarray:
 
 
 def _moments(side: _Side, matrix: np.ndarray) -> dict[str, float]:
-    """Name the elements of a side's covariance matrix; slopes only where they vary."""
-    found = {f"{side.name}.(Intercept)": float(matrix[0, 0])}
+    """Return the elements of a side's covariance matrix, (2, 2), by name; slopes if they vary."""
+    moments = {f"{side.name}.(Intercept)": float(matrix[0, 0])}
     if side.slope_sd > 0.0:
-        found[f"{side.name}.x.(Intercept)"] = float(matrix[1, 0])
-        found[f"{side.name}.x"] = float(matrix[1, 1])
-    return found
+        moments[f"{side.name}.x.(Intercept)"] = float(matrix[1, 0])
+        moments[f"{side.name}.x"] = float(matrix[1, 1])
+    return moments
 
 
 def _check(
@@ -341,6 +344,7 @@ def _check(
     assortativity: float,
     neighbourhood: float,
 ) -> None:
+    """Raise an `ArgumentError` if an argument of `simulate_crossed` is out of range."""
     for side in sides:
         if side.levels < 2 or side.levels > n:
             raise ArgumentError(
@@ -351,11 +355,11 @@ def _check(
             raise ArgumentError(f"{side.name}_tail is {side.tail}, but must be 0 or more.")
         if side.sd < 0.0 or side.slope_sd < 0.0:
             raise ArgumentError(f"standard deviations of {side.name}s must be 0 or more.")
-    if not noise_sd > 0.0:
-        raise ArgumentError(f"noise_sd is {noise_sd}, but must be positive.")
-    if not -1.0 <= correlation <= 1.0:
-        raise ArgumentError(f"correlation is {correlation}, but must be between -1 and 1.")
-    if not 0.0 <= assortativity <= 1.0:
-        raise ArgumentError(f"assortativity is {assortativity}, but must be between 0 and 1.")
-    if not 0.0 < neighbourhood <= 1.0:
-        raise ArgumentError(f"neighbourhood is {neighbourhood}, but must be above 0 and at most 1.")
+    for name, value, right, expected in (
+        ("noise_sd", noise_sd, noise_sd > 0.0, "positive"),
+        ("correlation", correlation, abs(correlation) <= 1.0, "between -1 and 1"),
+        ("assortativity", assortativity, 0.0 <= assortativity <= 1.0, "between 0 and 1"),
+        ("neighbourhood", neighbourhood, 0.0 < neighbourhood <= 1.0, "above 0 and at most 1"),
+    ):
+        if not right:
+            raise ArgumentError(f"{name} is {value}, but must be {expected}.")

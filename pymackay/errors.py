@@ -1,32 +1,32 @@
-"""The tree of errors and warnings: everything a user can cause is a `PymackayError`."""
+"""Errors and warnings; every error that a user can cause is a `PymackayError`."""
 
 from __future__ import annotations
 
 
 class PymackayError(Exception):
-    """Base of every error that a user can cause.
+    """Base class of all errors that a user can cause.
 
-    The message names the argument, what came, what was expected and the cure.
+    The message names the argument, its value, what was expected, and what to do.
     """
 
 
 class ArgumentError(PymackayError, ValueError):
-    """An argument has a value that the function cannot take."""
+    """An argument has a value that the function cannot use."""
 
 
 class DataError(PymackayError, ValueError):
-    """The data cannot carry the model: a missing column, text where numbers belong, one level."""
+    """The data do not suit the model: a missing column, text instead of numbers, one level."""
 
 
 class FormulaError(PymackayError, ValueError):
-    """A formula does not parse, or uses what the formula language does not have.
+    """A formula cannot be parsed, or uses syntax that is not supported.
 
     Attributes
     ----------
     formula : str
-        The formula as it came.
+        The formula.
     position : int or None
-        0-based column of the place that stopped the parser; the message shows a caret under it.
+        0-based position at which parsing failed; the message shows a caret under it.
     """
 
     def __init__(self, message: str, formula: str = "", position: int | None = None) -> None:
@@ -38,22 +38,22 @@ class FormulaError(PymackayError, ValueError):
 
 
 class ConvergenceError(PymackayError, RuntimeError):
-    """An iteration ended without an answer that can be used."""
+    """An iteration ended without a usable result."""
 
 
 class CollapseError(ConvergenceError):
-    """MacKay's literal loop has driven a direction of a covariance matrix to zero.
+    """MacKay's literal loop has reduced the variance of some combination of effects to zero.
 
     Attributes
     ----------
     term : str
         The random-effects term, named as in `Fit.varcorr`.
     iteration : int
-        The 1-based iteration at which the direction was lost.
+        The 1-based iteration in which this happened.
     correlation : float
-        The correlation of largest absolute value that was reached (nan for a scalar term).
+        The correlation with the largest absolute value (nan for a scalar term).
     direction : dict of str to float
-        Effect to its coefficient in the combination that varies no more; empty where unknown.
+        Effect to its coefficient in the combination; empty if unknown.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class CollapseError(ConvergenceError):
 
 
 class RUnavailableError(PymackayError, RuntimeError):
-    """R, lme4 or rpy2 is not there and no recording answers; the message says how to get them."""
+    """R, lme4 or rpy2 is missing and there is no recording; the message says how to get them."""
 
 
 class RError(PymackayError, RuntimeError):
-    """R stopped with an error; the message is R's own."""
+    """R stopped with an error; the message contains R's message."""
 
 
 class RecordingError(PymackayError, RuntimeError):
-    """A recording of lme4's answer cannot be used: other data, other formula, or damaged."""
+    """A recording of lme4's answer is missing, damaged, or of another formula or other data."""
 
 
 class PymackayWarning(UserWarning):
-    """Base of the package's warnings."""
+    """Base class of the package's warnings."""
 
 
 class ConvergenceWarning(PymackayWarning):
-    """The optimiser could not certify its answer; the message says what it saw."""
+    """The optimiser could not certify its optimum; the message says why."""
 
 
 class RWarning(PymackayWarning):
-    """A warning that R raised, passed on."""
+    """A warning from R."""

@@ -20,12 +20,12 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 class LateMethod:
     """A method that is a function of another module, imported when the method is first used.
 
-    So a class of a low layer has the methods that users expect of it, and imports nothing above.
+    With it, a class of a low layer has methods of higher layers without importing them.
 
     Parameters
     ----------
     module, name : str
-        The home of a function whose first argument is the instance.
+        Module and name of a function whose first argument is the instance.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class LateMethod:
         self.name = name
 
     def __get__(self, instance: object | None, owner: type) -> Callable[..., Any]:
-        """Return the function, bound to an instance where there is one."""
+        """Return the function, bound to the instance if there is one."""
         function = getattr(importlib.import_module(self.module), self.name)
         if instance is None:
             return function

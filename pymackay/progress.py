@@ -1,4 +1,4 @@
-"""`Progress`: one line on a terminal that says what takes so long; nothing if nobody watches."""
+"""`Progress`: shows the progress of a computation in one line of the terminal."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-_WIDTH = 30  # of a bar
-_PATIENCE = 2.0  # seconds before progress is shown unasked
-_PAUSE = 0.1  # seconds between two drawings of `tell`
+_WIDTH = 30  # characters of a bar
+_DELAY = 2.0  # seconds before progress is shown by default
+_PAUSE = 0.1  # seconds between two updates by `tell`
 
 
 class Progress:
-    """A line on standard error that is overwritten, and wiped in the end.
+    """A line on standard error that is overwritten, and removed in the end.
 
-    Used as a context manager. Where standard error is no terminal, nothing is written, but for
-    `milestone`, and for `tell` where progress was asked for.
+    Used as a context manager. If standard error is not a terminal, only `milestone` writes, and
+    `tell` if the user has asked for progress.
 
     Parameters
     ----------
     stream : text stream, optional
-        Standard error unless given.
+        By default standard error.
     asked : bool or None
-        What a user gave as ``progress``, which `tell` goes by. None: on a terminal, once the
-        computation has taken two seconds. True: always, and the last text stays.
+        The user's argument ``progress``, for `tell`. None: show progress on a terminal, after two
+        seconds. True: always show it, and keep the last text. False: never.
     every : float
-        Seconds between two milestones at least.
+        Least number of seconds between two milestones.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Progress:
         self._asked = asked
         self._every = every
         self._last = time.monotonic()
-        self._due = self._last + (0.0 if asked else _PATIENCE)
+        self._due = self._last + (0.0 if asked else _DELAY)
         self._text = ""
         self._shown = False
 
@@ -61,21 +61,21 @@ class Progress:
             self._write(f"{self._text}\n")
 
     def say(self, text: str) -> None:
-        """Show `text` in place of what was there."""
+        """Show `text` in place of the last one."""
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
             self._write(f"\r\033[K{text[:width]}")
             self._shown = True
 
     def milestone(self, text: str) -> None:
-        """Show `text`; where nobody watches, write it as a line of its own now and then."""
+        """Show `text`; without a terminal, write it as a line, at most every `every` seconds."""
         self.say(text)
         if not self._terminal and time.monotonic() - self._last >= self._every:
             self._last = time.monotonic()
             self._write(f"{text}\n")
 
     def tell(self, text: str) -> None:
-        """Say how far a computation is, as its user has asked for."""
+        """Show the state of a computation, according to `asked`."""
         self._text = text
         if self._asked is False or time.monotonic() < self._due:
             return
@@ -86,7 +86,7 @@ class Progress:
         self._due = time.monotonic() + _PAUSE
 
     def wipe(self) -> None:
-        """Remove what is shown."""
+        """Remove the line."""
         if self._shown:
             self._write("\r\033[K")
             self._shown = False
@@ -97,7 +97,7 @@ class Progress:
 
 
 def bar(done: int, total: int) -> str:
-    """Return a bar of text, as far filled as `done` is of `total`.
+    """Return a progress bar as text, filled to the share of `done` in `total`.
 
     Examples
     --------

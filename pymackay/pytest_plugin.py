@@ -1,6 +1,7 @@
-"""The pytest plugin: the fixture `lme4_parity`, the option ``--lme4``, and a count of verdicts.
+"""The pytest plugin: the fixture `lme4_parity`, the option ``--lme4``, and a summary of verdicts.
 
-Only pytest and the standard library are imported here; the rest is when a test first asks for it.
+Only pytest and the standard library are imported with this file; other modules are imported when a
+test first uses the fixture.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _CURE = "On a machine with R, record it: pytest --lme4=record"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--lme4`` and what the configuration file may say."""
+    """Add the option ``--lme4`` and the settings of the configuration file."""
     parser.getgroup("lme4", "parity with R's lme4").addoption(
         "--lme4",
         choices=_MODES,
@@ -51,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker, and count verdicts where the summary is written."""
+    """Register the marker and, in the process that writes the summary, the summary."""
     config.addinivalue_line(
         "markers",
         "lme4_tolerance(**quantities): tolerances of lme4_parity.check in this test, in "
@@ -63,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Forget the verdicts of an attempt that is repeated; what it recorded stays recorded."""
+    """Remove the verdicts of an earlier attempt of this test, but keep its recordings."""
     for k, (name, value) in enumerate(item.user_properties):
         if name == _EVENT:
             event = json.loads(str(value))
@@ -73,21 +74,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def lme4_parity(request: pytest.FixtureRequest) -> Iterator[Parity]:
-    """Judge fits against R's lme4: ``lme4_parity.check(fit, formula, data)``."""
+    """Compare fits with R's lme4: ``lme4_parity.check(fit, formula, data)``."""
     with pytest.MonkeyPatch.context() as patch:
         if "tensorflow" not in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-            # what TensorFlow says of the processor when it is loaded would fill a failing test
+            # otherwise TensorFlow's messages about the processor fill the output of a failed test
             patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         yield Parity(request.node)
 
 
 class Parity:
-    """What the fixture `lme4_parity` gives.
+    """The value of the fixture `lme4_parity`.
 
     Parameters
     ----------
     item : pytest.Item
-        The test that asks.
+        The test that uses the fixture.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -95,7 +96,7 @@ class Parity:
 
     @property
     def mode(self) -> str:
-        """What ``--lme4`` says."""
+        """The value of ``--lme4``."""
         return str(self._item.config.getoption("lme4"))
 
     def check(
@@ -117,31 +118,28 @@ class Parity:
         Parameters
         ----------
         fit : object
-            Whatever `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a
-            mapping, anything that has been registered.
+            Anything that `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a
+            mapping, or a result of a registered engine.
         formula : str
             lme4's formula.
-        data : pandas.DataFrame
-        reml : bool, optional
-            By what criterion; as the fit says itself unless given.
-        weights, offset, subset, contrasts : optional
-            As in `pymackay.lme4.lmer`.
+        data, reml, weights, offset, subset, contrasts
+            As in `pymackay.testing.assert_parity`.
         tolerances : mapping of str to float, optional
-            For this check, over those of the marker and of the configuration file.
+            For this check; they override those of the marker and of the configuration file.
         name : str, optional
-            Tells recordings of one test apart that have one formula and different data.
+            Distinguishes the recordings of one test that have one formula and different data.
 
         Returns
         -------
         Comparison
-            Of a fit that agrees.
+            The comparison, if the fit agrees.
 
         Raises
         ------
         ParityFailure
-            An `AssertionError` with verdict, offending numbers, and what to do.
+            If it does not; an `AssertionError` with verdict, failed numbers, and advice.
         PymackayError
-            If lme4's answer cannot be had, or an argument is wrong.
+            If lme4's answer is not available, or an argument is wrong.
         """
         __tracebackhide__ = True
         from pymackay.errors import PymackayError
@@ -159,14 +157,14 @@ class Parity:
             self._report({"verdict": "no verdict", "ok": False, "why": type(error).__name__})
             raise error.with_traceback(
                 None
-            ) from None  # the message says it; the way there does not
+            ) from None  # without the traceback, which would hide the message
         self._report(_outcome(comparison), before)
         if not comparison.ok:
             raise ParityFailure(comparison)
         return comparison
 
     def reference(self, formula: str, data: pd.DataFrame, *, name: str = "", **how: Any) -> pm.Fit:
-        """Return lme4's fit itself, from where ``--lme4`` says.
+        """Return lme4's fit, from the source that ``--lme4`` selects.
 
         Parameters
         ----------
@@ -184,7 +182,7 @@ class Parity:
 
     @property
     def _source(self) -> Lme4:
-        """The one source of this folder in this session."""
+        """The source for this folder, one for the whole session."""
         from pymackay.reference.modes import Lme4
 
         sources = self._item.config.stash.setdefault(_SOURCES, {})
@@ -201,10 +199,10 @@ class Parity:
         base = config.inipath.parent if config.inipath else config.rootpath
         return base / configured
 
-    def _name(self, own: str = "") -> Asker:
-        """Return by what this test's recordings are called: file, test, and the check's own name.
+    def _name(self, label: str = "") -> Asker:
+        """Return the asker for this test's recordings: file, test, and the label of the check.
 
-        Not by the test's node id, into which xdist writes groups with ``--dist=loadgroup``.
+        The test's node id is not used, because xdist changes it with ``--dist=loadgroup``.
         """
         from pymackay.reference.asker import Asker
 
@@ -213,22 +211,22 @@ class Parity:
         common = self._item.config.getini("lme4_recordings")
         file = chain[place].nodeid if common else self._item.path.name
         test = "::".join(node.name for node in chain[place + 1 :])
-        return Asker.of(file.removesuffix(".py"), test, own=own)
+        return Asker.of(file.removesuffix(".py"), test, label=label)
 
     def _tolerances(self) -> dict[str, float]:
-        """Return the configuration's tolerances, and over them those of the markers."""
-        found = dict(map(_tolerance, self._item.config.getini("lme4_tolerances")))
+        """Return the tolerances of the configuration file, overridden by those of the markers."""
+        tolerances = dict(map(_tolerance, self._item.config.getini("lme4_tolerances")))
         markers = list(self._item.iter_markers("lme4_tolerance"))
         for marker in reversed(markers):  # the closest comes last
             if marker.args:
                 raise pytest.UsageError(
                     "lme4_tolerance takes names: @pytest.mark.lme4_tolerance(beta=1e-4)"
                 )
-            found |= marker.kwargs
-        return found
+            tolerances |= marker.kwargs
+        return tolerances
 
     def _report(self, outcome: dict[str, Any], before: int | None = None) -> None:
-        """Attach an outcome to the test's report, which xdist carries to the summary."""
+        """Attach an outcome to the test's report, which xdist passes to the summary."""
         if before is not None:
             outcome["recordings"] = [
                 [str(change.path), change.kind, list(change.lines), change.data]
@@ -256,7 +254,7 @@ def _outcome(comparison: pm.Comparison) -> dict[str, Any]:
 
 
 def _tolerance(entry: str) -> tuple[str, float]:
-    """Read an entry of the configuration file."""
+    """Return name and value of an entry of the configuration file."""
     name, _, value = entry.partition("=")
     try:
         return name.strip(), float(value)
@@ -267,7 +265,7 @@ def _tolerance(entry: str) -> tuple[str, float]:
 
 
 class _Summary:
-    """Counts verdicts and collects what was recorded, for the end of the session."""
+    """Collects verdicts and recordings, and writes the summary at the end of the session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.root = config.rootpath
@@ -276,23 +274,23 @@ class _Summary:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the tests have reported, in the order in which they have ended."""
+        """The outcomes of all tests, in the order in which the tests ended."""
         return [event for events in self.tests.values() for event in events]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test has reported, once its teardown is over; its last attempt counts."""
-        mine = [str(value) for name, value in report.user_properties if name == _EVENT]
-        if report.when == "teardown" and mine:
-            events = [{**json.loads(event), "test": report.nodeid} for event in mine]
+        """Store the outcomes of a test after its teardown; a repeated test replaces them."""
+        outcomes = [str(value) for name, value in report.user_properties if name == _EVENT]
+        if report.when == "teardown" and outcomes:
+            events = [{**json.loads(event), "test": report.nodeid} for event in outcomes]
             self.tests[getattr(report, "node", None), report.nodeid] = events
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Let a session fail that has lost a recording."""
+        """Set the exit status to failure if a recording was overwritten with other data."""
         if self._lost() and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write the section, if any test has asked for lme4."""
+        """Write the section, if any test has used lme4."""
         if not self.tests:
             return
         stats = terminalreporter.stats
@@ -303,7 +301,7 @@ class _Summary:
             terminalreporter.write_line(line)
 
     def _verdicts(self, failed: set[str]) -> Iterator[str]:
-        """Count verdicts; one that is not ok counts as failed where pytest says so of its test."""
+        """Yield the counts of verdicts; one that is not ok counts as failed if its test failed."""
         judged = [event for event in self.events if "verdict" in event]
         bad = [event for event in judged if not event["ok"]]
         failing = [event for event in bad if event["test"] in failed]
@@ -311,27 +309,28 @@ class _Summary:
         kinds = {"": [event for event in judged if event["ok"]]}
         kinds |= {": FAILED": failing, ": not ok, as its test expects": expected}
         counts = [
-            f"{count} {verdict}{said}"
-            for said, events in kinds.items()
+            f"{count} {verdict}{remark}"
+            for remark, events in kinds.items()
             for verdict, count in Counter(event["verdict"] for event in events).most_common()
         ]
         if counts:
             yield ", ".join(counts)
         for event in failing:
             yield f"  {event['test']}: {event.get('sentence') or event['why']}"
-        for answered, count in Counter(e["lme4"] for e in judged if "lme4" in e).most_common():
-            yield f"against {answered}: {count}"
+        for source, count in Counter(e["lme4"] for e in judged if "lme4" in e).most_common():
+            yield f"against {source}: {count}"
 
     def _recordings(self) -> Iterator[str]:
+        """Yield lines about the recordings: new and changed ones, overwritten and unused ones."""
         if not self.recording:
             return
-        found: dict[str, tuple[str, list[str]]] = {}
+        written: dict[str, tuple[str, list[str]]] = {}
         for path, kind, lines, _ in self._written():
-            if found.get(path, ("unchanged", []))[0] == "unchanged":  # two tests may share a file
-                found[path] = (kind, lines)
-        counts = Counter(kind for kind, _ in found.values())
+            if written.get(path, ("unchanged", []))[0] == "unchanged":  # tests may share a file
+                written[path] = (kind, lines)
+        counts = Counter(kind for kind, _ in written.values())
         yield "recordings: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
-        for path, (kind, lines) in sorted(found.items()):
+        for path, (kind, lines) in sorted(written.items()):
             if kind != "unchanged":
                 yield f"  {kind:<8}  {self._shown(Path(path))}"
                 yield from (f"            {line}" for line in lines)
@@ -340,27 +339,29 @@ class _Summary:
                 f"  LOST: {self._shown(Path(path))} was written for two tables, and holds the last "
                 f"one; record again, and give checks of one test names of their own"
             )
-        for path in self._stale({Path(path) for path in found}):
+        for path in self._stale({Path(path) for path in written}):
             yield f"  no test that ran asked for {self._shown(path)}; delete it if none does"
 
     def _written(self) -> Iterator[list[Any]]:
-        """Yield path, kind of change, what has changed, and checksum of the data."""
+        """Yield path, kind of change, descriptions of changes, and checksum of the data."""
         return (written for event in self.events for written in event.get("recordings", ()))
 
     def _lost(self) -> list[str]:
-        """Return the files that several processes have written, for different data."""
+        """Return the files that were written more than once with different data."""
         tables: dict[str, set[str]] = {}
         for path, _, _, data in self._written():
             tables.setdefault(path, set()).add(data)
         return sorted(path for path, data in tables.items() if len(data) > 1)
 
-    def _stale(self, found: set[Path]) -> list[Path]:
-        """Return recordings of tests that ran, which these tests did not ask for."""
+    def _stale(self, written: set[Path]) -> list[Path]:
+        """Return recordings that belong to tests of this session but were not used."""
         from pymackay.reference.asker import Asker
 
         askers = {tuple(event["asked by"]) for event in self.events if "asked by" in event}
-        mine = {path for folder, *name in askers for path in Asker(*name).recordings(Path(folder))}
-        return sorted(mine - found)
+        all_files = {
+            path for folder, *name in askers for path in Asker(*name).recordings(Path(folder))
+        }
+        return sorted(all_files - written)
 
     def _shown(self, path: Path) -> Path:
         return path.relative_to(self.root) if path.is_relative_to(self.root) else path

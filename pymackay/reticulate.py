@@ -1,4 +1,4 @@
-"""Columns that R hands over by reticulate, which loses R's missing values where NumPy has none."""
+"""Restores missing values in columns from reticulate, which NumPy's types cannot hold."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _NA_INTEGER = -(2**31)
 
 
 def started_by_r() -> bool:
-    """Whether R runs this Python, as reticulate has it, and says so in the environment."""
-    said = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
-    return f"PID={os.getpid()}" in said
+    """Whether R runs this Python by reticulate, according to the environment variables."""
+    entries = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
+    return f"PID={os.getpid()}" in entries
 
 
 def with_missing_of_r(values: Any, name: str) -> Any:
-    """Return a column with R's missing integers as missing.
+    """Return a column in which R's missing integers are missing.
 
-    They arrive as the least number of 32 bits, which R itself cannot hold. A missing text arrives
-    as the text ``NA``, a missing truth value as True: in a Python that R has started these are
-    warned of.
+    reticulate passes a missing integer as the smallest 32-bit integer, which is not a valid
+    integer in R. It passes a missing text as ``"NA"`` and a missing logical value as True; these
+    cannot be restored, so that a Python run by R warns of them.
 
     Parameters
     ----------
     values : pandas.Series, array or sequence of length n
     name : str
-        For the warning.
+        Name of the column, for the warning.
 
     Warns
     -----
     PymackayWarning
-        If the column may hold missing values that cannot be told from others.
+        If the column may contain missing values that look like valid ones.
     """
     dtype = getattr(values, "dtype", None)
     from_r = started_by_r() and not getattr(values, "attrs", {}).get(SAFE)
@@ -59,6 +59,7 @@ def _with_missing_integers(values: Any, name: str) -> Any:
 
 
 def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
+    """Warn if a logical or text column may contain missing values of R."""
     if dtype == np.bool_:
         lost = "holds truth values, of which R's NA arrives as True"
     elif pd.api.types.is_string_dtype(dtype) and _holds_text_na(values):

@@ -1,4 +1,4 @@
-"""`SleepReg`, the article's class: sleepstudy by gradient descent, variances set by hand."""
+"""`SleepReg`, the class of the article: fits sleepstudy by gradient descent at given variances."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _COLUMNS = ("Reaction", "Days", "Subject")
 
 _START = np.array([[410.0, 10.0], [10.0, 22.0]])
 
-# The literal loop squares what is left of a dying direction in every round, so every bound
-# between the accuracy of trained effects squared and 1e-9 stops it in the same iteration.
+# In every round, the literal loop squares the variance ratio of a vanishing direction, so that any
+# bound between the squared accuracy of trained effects and 1e-9 stops it in the same iteration.
 _DEAD = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class DirectSolution:
-    """What the mixed-model equations say at given variances.
+    """The solution of the mixed-model equations at given variances.
 
     Attributes
     ----------
@@ -58,13 +58,13 @@ class SleepReg(tf.Module):
     """The mixed model ``Reaction ~ Days + (Days | Subject)``, trained at given variances.
 
     The loss is SSE/σ² + bᵀVb; `train` minimises it by gradient descent over `beta` and `b`, and
-    `reset_variances` changes σ² and V in between: by hand, or as a round of MacKay's loop.
+    `reset_variances` changes σ² and V between trainings, as in a round of MacKay's loop.
 
     Parameters
     ----------
     path : str or path-like, optional
         A CSV file with the columns Reaction, Days and Subject; others are ignored. By default
-        the data set that comes along.
+        the bundled data set.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class SleepReg(tf.Module):
     Raises
     ------
     DataError
-        If the file cannot be read, lacks a column, or Days has one value only.
+        If the file cannot be read, lacks a column, or Days has only one value.
 
     References
     ----------
@@ -178,7 +178,7 @@ class SleepReg(tf.Module):
         Returns
         -------
         Training
-            Epochs taken, loss, and how far from the minimum it may be.
+            Number of epochs, loss, and a bound of the distance from the minimum.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class SleepReg(tf.Module):
         return training
 
     def zero_coefficients(self) -> None:
-        """Set `beta` and `b` to zero, and begin a new loop: its rounds count from 1."""
+        """Set `beta` and `b` to zero, and begin a new loop with round 1."""
         self._descent.zero()
         self._forget_rounds()
 
@@ -219,8 +219,8 @@ class SleepReg(tf.Module):
     def solve(self) -> DirectSolution:
         """Return the exact minimum at the current variances; `beta` and `b` stay as they are.
 
-        It takes the mixed-model equations' Cholesky factor instead of gradient steps: the proof
-        that training arrives.
+        It uses the Cholesky factor of the mixed-model equations instead of gradient steps, and
+        shows that training reaches the minimum.
         """
         fit = self._evaluated()
         return DirectSolution(
@@ -255,7 +255,7 @@ class SleepReg(tf.Module):
         self._correlations: list[float] = []
 
     def _count_round(self, cov: np.ndarray) -> None:
-        """Note the correlation of a round: a training and the variances set after it."""
+        """Store the correlation of a round, which is a training and an update of variances."""
         if self._trained:
             size = float(np.sqrt(cov[0, 0] * cov[1, 1]))
             self._correlations.append(float(cov[0, 1]) / size if size > 0 else 0.0)
@@ -276,13 +276,13 @@ class SleepReg(tf.Module):
         )
 
     def _is_from_effects(self, cov: np.ndarray) -> bool:
-        """Say whether the variances are those of the current effects, scaled or not."""
-        mine, theirs = np.diag(cov), np.diag(self.get_rnd_effs_variance())
-        return bool(np.isclose(mine[0] * theirs[1], mine[1] * theirs[0], rtol=1e-6, atol=0.0))
+        """Whether the variances are proportional to those of the current effects."""
+        new, current = np.diag(cov), np.diag(self.get_rnd_effs_variance())
+        return bool(np.isclose(new[0] * current[1], new[1] * current[0], rtol=1e-6, atol=0.0))
 
 
 def _dense_z(model: Any) -> np.ndarray:
-    """Write Z out, shape (n, 2 · subjects): one subject's columns together."""
+    """Return Z, shape (n, 2 · subjects), with the two columns of a subject side by side."""
     factor, columns = model.factors["Subject"], model.terms[0].columns
     belongs = factor.codes[:, None] == np.arange(len(factor.levels))
     return (belongs[:, :, None] * columns[:, None, :]).reshape(len(columns), -1)
@@ -295,7 +295,7 @@ def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(
             f"path: {os.fspath(path)!r} cannot be read as CSV: {error}. Give the path of a CSV "
-            f"file with the columns {', '.join(_COLUMNS)}, or none for the data that come along."
+            f"file with the columns {', '.join(_COLUMNS)}, or none for the bundled data."
         ) from error
     missing = [name for name in _COLUMNS if name not in table]
     if missing:

@@ -1,4 +1,4 @@
-"""`assert_parity`: any engine's fit judged against lme4, wherever tests are written."""
+"""`assert_parity`: asserts that any engine's fit agrees with lme4's, in any test framework."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pymackay.reference.question import Question
 
 
 class ParityFailure(AssertionError):
-    """A fit that does not agree with its reference; the message says in what, and what to do.
+    """A fit does not agree with its reference; the message has the differences and advice.
 
     Attributes
     ----------
@@ -54,37 +54,37 @@ def assert_parity(
     Parameters
     ----------
     fit : object
-        Whatever `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a mapping.
+        Anything that `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a
+        mapping.
     reference : str or object
-        A formula, which lme4 is asked for; or the fit to compare with.
+        The formula of lme4's fit, or another fit to compare with.
     data : pandas.DataFrame, optional
-        What the model was fitted to; needed with a formula.
+        The data that the model was fitted to; required with a formula.
     reml : bool, optional
-        By what criterion; as `fit` says itself unless given.
+        The criterion; by default that of `fit`.
     weights, offset, subset, contrasts : optional
         As in `pymackay.lme4.lmer`.
     tolerances : mapping of str to float, optional
-        As in `pymackay.compare`: the user's own, by the names of
-        `pymackay.compare.tolerances.TOLERANCES`.
+        As in `pymackay.compare`, with the names of `pymackay.compare.tolerances.TOLERANCES`.
     lme4 : {"auto", "live", "recorded", "record", "tight"}
         Where lme4's answer comes from; see `pymackay.reference.modes.MODES`.
     recordings : path-like, optional
-        Folder of the recordings; those that come along with the package unless given.
+        Folder of the recordings; by default that of the package.
     name : str
-        What the name of a new recording begins with. One name is one table: recorded again with
-        other data, its recording is replaced. Unless given it holds a checksum of the data.
+        Beginning of the file name of a new recording. Use one name for one table: recording it
+        again with other data replaces the file. By default it contains a checksum of the data.
 
     Returns
     -------
     Comparison
-        Of a fit that agrees.
+        The comparison, if the fit agrees.
 
     Raises
     ------
     ParityFailure
         If it does not; an `AssertionError` that carries the comparison.
     PymackayError
-        If lme4's answer cannot be had, or an argument is wrong.
+        If lme4's answer is not available, or an argument is wrong.
 
     Examples
     --------
@@ -123,12 +123,12 @@ def judge(
     reml: bool | None = None,
     **arguments: Any,
 ) -> pm.Comparison:
-    """Compare a fit with lme4's of the same model; the parameters are `assert_parity`'s.
+    """Compare a fit with lme4's fit of the same model; the parameters are as in `assert_parity`.
 
     Raises
     ------
     PymackayError
-        As `assert_parity`; the outcome of the comparison raises nothing.
+        As in `assert_parity`. A fit that does not agree raises nothing.
     """
     if not isinstance(data, pd.DataFrame):
         raise ArgumentError(
@@ -138,21 +138,23 @@ def judge(
     ours = pm.adapters.as_fit(fit, formula, data, reml=reml, **arguments)
     question = Question(formula, data, ours.reml if reml is None else reml, **arguments)
     theirs = source.ask(question, name)
-    somewhere = len(ours.theta) > 0 and bool(np.isfinite(ours.theta).all())
-    if somewhere and ours.evaluate_source is None and theirs.evaluate_source is None:
-        theirs = _with_stand_in(theirs, question)
+    has_theta = len(ours.theta) > 0 and bool(np.isfinite(ours.theta).all())
+    if has_theta and ours.evaluate_source is None and theirs.evaluate_source is None:
+        theirs = _with_evaluation(theirs, question)
     return pm.compare(ours, theirs, tolerances=tolerances)
 
 
-def _with_stand_in(recorded: pm.Fit, question: Question) -> pm.Fit:
-    """Let a recording answer at other thetas by our engine, once that agrees with it at its own.
+def _with_evaluation(recorded: pm.Fit, question: Question) -> pm.Fit:
+    """Return a recorded fit that our engine evaluates at other thetas, if the two agree.
 
-    Neither the recording nor the fit can be evaluated anywhere else. Where our numbers at the
-    recorded theta are lme4's to rounding, ours at another theta are what lme4 would say there.
+    Neither the recording nor the fit can be evaluated elsewhere. If our numbers at the recorded
+    theta equal lme4's to rounding error, ours at another theta stand for lme4's numbers there.
     """
     try:
         ours = _at_theta_of(recorded, question)
-    except PymackayError:  # a model that we do not fit stays unchecked, and is reported so
+    except (
+        PymackayError
+    ):  # our engine cannot fit the model; the report says that it was not checked
         return recorded
     if ours is None or model_diff(ours, recorded):
         return recorded
@@ -167,7 +169,7 @@ def _with_stand_in(recorded: pm.Fit, question: Question) -> pm.Fit:
 
 
 def _at_theta_of(recorded: pm.Fit, question: Question) -> pm.Fit | None:
-    """Return our numbers of the model at the recorded theta, if it is a model of ours."""
+    """Return our fit at the recorded theta; None if our engine has no such model."""
     names = ("weights", "offset", "subset", "contrasts")
     arguments = {name: getattr(question, name) for name in names}
     model = pm.adapters.Context(question.formula, question.data, **arguments).model

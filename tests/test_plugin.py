@@ -652,7 +652,7 @@ def test_one_formula_on_two_tables_needs_names(project):
     write_test(project, _TWINS.format(name=""))
     result = run(project, "--lme4=record")
     result.assert_outcomes(failed=1)
-    assert "Give each a name of its own." in result.stdout.str()
+    assert "Give each of them a different name." in result.stdout.str()
     for path in (project.path / "lme4_recordings").iterdir():
         path.unlink()
     write_test(project, _TWINS.format(name=", name=f'shift {shift}'"))

@@ -147,7 +147,9 @@ def test_terms_in_another_order_are_mapped_for_the_stand_in():
 
 
 def test_modes_and_arguments_that_are_wrong_are_refused(ours, sleep):
-    with pytest.raises(pm.ArgumentError, match="lme4: one of auto, live, recorded, record, tight"):
+    with pytest.raises(
+        pm.ArgumentError, match="lme4 must be one of 'auto', 'live', 'recorded', 'rec"
+    ):
         assert_parity(ours, SLEEP, sleep, lme4="off")
     with pytest.raises(pm.ArgumentError, match="recordings: give the folder"):
         assert_parity(ours, SLEEP, sleep, lme4="record")

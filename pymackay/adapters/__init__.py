@@ -1,4 +1,4 @@
-"""Results of other packages as a `Fit`: `as_fit`, and `register` for engines not known here."""
+"""Converts results of other packages to a `Fit`: `as_fit`, and `register` for new engines."""
 
 from pymackay.adapters.engine import Context, Engine
 from pymackay.adapters.parts import PARTS, fit_from_parts

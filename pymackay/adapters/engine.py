@@ -1,4 +1,4 @@
-"""`Engine`: how results of another package are told, read and made; `Context`: their model."""
+"""`Engine`: recognises, reads and makes results of another package; `Context`: their model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pymackay.results import Fit
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The model that a result is meant to be, as the user describes it.
+    """The user's description of the model that a result belongs to.
 
-    An adapter uses it for names alone: a column, a level or a row of the engine gets R's name when
-    it holds the same values. Nothing is copied from it that the engine has not shown to have.
+    An adapter uses it only for names: a column, a level or a row of the engine gets R's name if
+    it has the same values. No other information is copied from it to the fit.
 
     Attributes
     ----------
@@ -42,10 +42,9 @@ class Context:
 
     @cached_property
     def model(self) -> Model | None:
-        """The arrays of the model, with R's names; None where they cannot be had.
+        """The arrays of the model, with R's names; None if they cannot be built.
 
-        A formula that this package does not understand may still be one that R does; the names
-        are then taken as the engine spells them.
+        This package may not support a formula that R supports. Then the engine's names are kept.
         """
         if self.formula is None or self.data is None:
             return None
@@ -77,20 +76,20 @@ Converter = Callable[[Any, Context], "Fit | Mapping[str, Any]"]
 class Engine:
     """Another package that fits mixed models.
 
-    A file in ``pymackay/adapters/engines/`` that has one as `ENGINE` is all that an engine needs;
-    the file's name is the engine's, ``_`` for ``-``.
+    To add an engine, write a file in ``pymackay/adapters/engines/`` that defines one as `ENGINE`.
+    The file is named after the engine, with ``_`` for ``-``.
 
     Attributes
     ----------
     name : str
     kind : type or callable
-        The class of its results, or a function that tells whether an object is one.
+        The class of its results, or a function that returns whether an object is a result.
     reads : callable
         Takes a result and a `Context`; returns a `Fit`, or a mapping with the keys of
         `pymackay.adapters.PARTS`.
     fits : callable or None
-        Takes formula, data, reml, weights and offset (arrays or None); returns a result, made as
-        the package's own users would make it.
+        Takes formula, data, reml, weights and offset (arrays or None); returns a result, fitted
+        as users of the package would do it.
     """
 
     name: str
@@ -99,26 +98,26 @@ class Engine:
     fits: Callable[[str, pd.DataFrame, bool, Any, Any], Any] | None = None
 
     def made(self, obj: Any) -> bool:
-        """Say whether an object is a result of this engine."""
+        """Return whether an object is a result of this engine."""
         return isinstance(obj, self.kind) if isinstance(self.kind, type) else self.kind(obj)
 
 
 def defined_in(package: str, compiled: Container[str] = ()) -> Callable[[Any], bool]:
-    """Return a function that tells whether an object's class, or a base of it, is a package's.
+    """Return a function that checks whether a package defines an object's class or a base of it.
 
     Parameters
     ----------
     package : str
-        Name of the package that is imported.
+        Name under which the package is imported.
     compiled : container of str
-        Names of its classes that are compiled and say that they are built in.
+        Names of its compiled classes whose module is ``builtins``.
     """
 
-    def tells(obj: Any) -> bool:
+    def is_defined(obj: Any) -> bool:
         return any(
             base.__module__.partition(".")[0] == package
             or (base.__module__ == "builtins" and base.__name__ in compiled)
             for base in type(obj).__mro__
         )
 
-    return tells
+    return is_defined

@@ -1,4 +1,4 @@
-"""`Groups`: grouping factors and levels of an engine under R's names and in R's order."""
+"""`Groups`: gives an engine's grouping factors and levels R's names and order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pymackay.results import TermSummary
 
 
 class Groups:
-    """Gives grouping factors and their levels R's names."""
+    """Gives the grouping factors and levels of an engine R's names and order."""
 
     def __init__(self, model: Model | None) -> None:
         self.model = model
@@ -30,10 +30,10 @@ class Groups:
         factor = self.factors.get(self.name(group))
         return list(levels) if factor is None else r_levels(str(group), levels, factor)
 
-    def ranef(self, given: Mapping[Any, Any]) -> dict[str, pd.DataFrame]:
-        """Return the tables of predicted effects."""
+    def ranef(self, effects: Mapping[Any, Any]) -> dict[str, pd.DataFrame]:
+        """Return the tables of predicted effects, each of shape (levels, q)."""
         tables = {}
-        for group, value in given.items():
+        for group, value in effects.items():
             table = shapes.effects(value, str(group))
             table.index = pd.Index(self.levels(group, list(table.index)), dtype=object)
             table.columns = pd.Index(r_names(table.columns, self.model), dtype=object)
@@ -42,14 +42,14 @@ class Groups:
 
     def terms(
         self,
-        given: Mapping[str, Any],
+        parts: Mapping[str, Any],
         varcorr: dict[str, pd.DataFrame],
         ranef: dict[str, pd.DataFrame],
     ) -> tuple[TermSummary, ...]:
-        """Return the terms as `given` lists them, else by the covariances or the predictions."""
-        listed = given.get("terms")
+        """Return the terms from the part "terms", or else from the covariances or predictions."""
+        listed = parts.get("terms")
         if listed is None and varcorr:
-            known = {*varcorr, *map(str, given.get("ranef", {}))}
+            known = {*varcorr, *map(str, parts.get("ranef", {}))}
             listed = [(name, _group(name, known), table.columns) for name, table in varcorr.items()]
         if listed is None:
             listed = [(group, group, table.columns) for group, table in ranef.items()]
@@ -72,6 +72,6 @@ class Groups:
 
 
 def _group(name: str, known: set[str]) -> str:
-    """Return the group of a term: ``"g.1"`` belongs to ``"g"`` where there is such a group."""
+    """Return the group of a term: ``"g"`` for ``"g.1"`` if there is such a group."""
     stem, _, number = name.rpartition(".")
     return stem if number.isdigit() and stem in known else name

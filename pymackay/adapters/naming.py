@@ -1,4 +1,4 @@
-"""R's names for another engine's columns and levels: by what they hold, else by their spelling."""
+"""R's names for another engine's columns and levels, found by values or by spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymackay.model.model import GroupingFactor, Model
 
-_SAME = 1e-9  # of a column's largest value: another order of summing in a basis of polynomials
+_SAME = 1e-9  # of a column's largest value: rounding error of polynomial bases
 _INTERCEPT = {"intercept", "(intercept)", "const", "1"}
 _SEPARATORS = (":", "_", "/", ".")  # between the levels of crossed factors
 _LEVEL = re.compile(r"^(?P<factor>.+?)\[(?:T\.)?(?P<level>.+)\]$")
@@ -19,7 +19,7 @@ _CATEGORICAL = re.compile(r"^C\((?P<factor>[^,()]+)(?:,.*)?\)$")
 
 
 def r_name(name: str) -> str:
-    """Return R's spelling of a coefficient that patsy, formulaic or statsmodels named.
+    """Return R's spelling of a coefficient's name from patsy, formulaic or statsmodels.
 
     >>> [r_name(x) for x in ("Intercept", "recipe[T.B]", "C(g)[T.2]:x", "np.log(x)")]
     ['(Intercept)', 'recipeB', 'g2:x', 'log(x)']
@@ -42,7 +42,7 @@ def _unwrapped(factor: str) -> str:
 
 
 def match_columns(theirs: np.ndarray, ours: np.ndarray) -> list[int | None]:
-    """Return, for each column of `theirs`, the column of `ours` that holds the same numbers.
+    """Return, for each column of `theirs`, the column of `ours` with the same numbers.
 
     Parameters
     ----------
@@ -52,18 +52,18 @@ def match_columns(theirs: np.ndarray, ours: np.ndarray) -> list[int | None]:
     Returns
     -------
     list of int or None, length a
-        None for a column that `ours` does not have; no column is given twice.
+        None for a column without a match; no column is matched twice.
     """
     if theirs.shape[0] != ours.shape[0]:
         return [None] * theirs.shape[1]
     free = list(range(ours.shape[1]))
-    found: list[int | None] = []
+    matches: list[int | None] = []
     for column in theirs.T:
         match = next((j for j in free if _same(column, ours[:, j])), None)
         if match is not None:
             free.remove(match)
-        found.append(match)
-    return found
+        matches.append(match)
+    return matches
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -74,7 +74,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def renamed(
     spelled: Sequence[str], columns: Any, names: Sequence[str], ours: np.ndarray
 ) -> list[str]:
-    """Name an engine's columns as R does: by their values.
+    """Return R's names of an engine's columns, which are matched by their values.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def renamed(
     names : sequence of str, length b
         R's names.
     ours : numpy.ndarray, shape (n, b)
-        What R's names stand for.
+        The columns with R's names.
     """
     places = match_columns(np.asarray(columns, dtype=np.float64), ours)
     return [
@@ -95,7 +95,7 @@ def renamed(
 
 
 def fixed_names(spelled: Sequence[str], columns: Any, model: Model | None) -> list[str]:
-    """Name an engine's fixed columns as R does: by their values, or without a model by spelling."""
+    """Return R's names of an engine's fixed columns: by values, or without a model by spelling."""
     if model is None:
         return [r_name(name) for name in spelled]
     return renamed(spelled, columns, model.fixed, model.X)
@@ -120,19 +120,19 @@ def terms_by_name(terms: Iterable[tuple[str, Sequence[str], Any]]) -> dict[str, 
 
 
 def _unmatched(name: str, names: Sequence[str]) -> str:
-    """Return the name of a column that R's matrix does not have; the same name tells nothing."""
+    """Return a name for a column without a match, which must differ from R's names."""
     return f"{name} (other values)" if name in names else name
 
 
 def match_factor(
     codes: np.ndarray, factors: Mapping[str, GroupingFactor]
 ) -> tuple[str, np.ndarray] | None:
-    """Find the grouping factor that divides the rows as `codes` do.
+    """Return the grouping factor that groups the rows in the same way as `codes`.
 
     Parameters
     ----------
     codes : numpy.ndarray of int, shape (n,)
-        0-based level of each row, the engine's.
+        The engine's 0-based level of each row.
     factors : mapping of str to GroupingFactor
 
     Returns
@@ -152,7 +152,7 @@ def match_factor(
 
 
 def r_names(names: Iterable[str], model: Model | None) -> list[str]:
-    """Return R's names of fixed or random effects, where another spelling is one of the model's."""
+    """Return R's names of effects whose spelling can be converted to one of the model's names."""
     if model is None:
         return list(names)
     known = {*model.fixed, *model.dropped, *(e for term in model.terms for e in term.effects)}
@@ -160,7 +160,7 @@ def r_names(names: Iterable[str], model: Model | None) -> list[str]:
 
 
 def r_group(group: str, factors: Mapping[str, GroupingFactor]) -> str:
-    """Return R's name of a grouping factor: R writes ``cask:batch`` for what others turn round."""
+    """Return R's name of a grouping factor, such as ``cask:batch`` for ``batch:cask``."""
     if group in factors:
         return group
     parts = sorted(group.split(":"))
@@ -168,14 +168,14 @@ def r_group(group: str, factors: Mapping[str, GroupingFactor]) -> str:
 
 
 def r_levels(group: str, levels: Sequence[str], factor: GroupingFactor) -> list[str]:
-    """Return R's names of an engine's levels, which may order and join their parts otherwise.
+    """Return R's names of an engine's levels, whose parts may be ordered and joined differently.
 
     Parameters
     ----------
     group : str
-        The engine's name of the factor, which tells the order of the parts.
+        The engine's name of the factor, which gives the order of the parts.
     levels : sequence of str
-        The engine's; returned as they are, unless each can be told.
+        The engine's levels; returned unchanged unless every one of them is matched.
     factor : GroupingFactor
         R's factor of the same parts.
     """

@@ -1,4 +1,4 @@
-"""`fit_from_parts`: a `Fit` from a mapping of whatever an engine offers."""
+"""`fit_from_parts`: makes a `Fit` from a mapping with the quantities that an engine offers."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ PARTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_SINGULAR = 1e-8  # smallest eigenvalue of a correlation matrix, and relative variance, of nothing
+_SINGULAR = 1e-8  # a matrix is singular if its correlations have a smaller eigenvalue
 
 
 def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> Fit:
-    """Return a `Fit` of what an engine offers; what it does not is NaN and in ``not_offered``.
+    """Return a `Fit` with an engine's quantities; missing ones are NaN and in ``not_offered``.
 
     Parameters
     ----------
     parts : mapping
-        Any of the keys of `PARTS`; ``"beta"`` is needed.
+        Any of the keys of `PARTS`; ``"beta"`` is required.
     context : Context, optional
-        The model that it is meant to be; levels are put into its order.
+        The model that the result belongs to; levels are put into its order.
 
     Raises
     ------
@@ -74,61 +74,64 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
         If ``beta`` is missing, a key is unknown, or a value has the wrong shape.
     """
     context = context or Context()
-    given = _checked(parts)
-    beta = shapes.series(given["beta"], "beta")
+    parts = _checked(parts)
+    beta = shapes.series(parts["beta"], "beta")
     beta.index = pd.Index(r_names(beta.index, context.model), dtype=object)
     varcorr = {
         str(name): shapes.renamed(shapes.covariance(value, str(name)), context.model)
-        for name, value in given.get("varcorr", {}).items()
+        for name, value in parts.get("varcorr", {}).items()
     }
     groups = Groups(context.model)
-    ranef = groups.ranef(given.get("ranef", {}))
-    terms = groups.terms(given, varcorr, ranef)
-    sigma = float(given.get("sigma", math.nan))
-    rows, fitted, residuals, rows_known = _rows(given, context)
+    ranef = groups.ranef(parts.get("ranef", {}))
+    terms = groups.terms(parts, varcorr, ranef)
+    sigma = float(parts.get("sigma", math.nan))
+    rows, fitted, residuals, rows_known = _rows(parts, context)
     order = groups.orders(ranef)
     arrays = {
         what: {
             groups.name(g): shapes.blocks(v, what, ranef.get(groups.name(g)))
-            for g, v in given[what].items()
+            for g, v in parts[what].items()
         }
         for what in ("condvar", "pev")
-        if what in given
+        if what in parts
     }
     return Fit(
-        formula=str(context.formula or given.get("formula", "")),
-        reml=_reml(given, context),
+        formula=str(context.formula or parts.get("formula", "")),
+        reml=_reml(parts, context),
         beta=beta,
-        vcov=_vcov(given, beta),
+        vcov=_vcov(parts, beta),
         sigma=sigma,
-        theta=_theta(given, varcorr, terms, sigma),
+        theta=_theta(parts, varcorr, terms, sigma),
         varcorr=varcorr,
         ranef={g: table.iloc[order[g]] for g, table in ranef.items()},
-        criterion=_criterion(given),
+        criterion=_criterion(parts),
         fitted=fitted,
         residuals=residuals,
-        singular=bool(given.get("singular", _singular(varcorr, sigma))),
-        dropped=tuple(given.get("dropped", ())),
-        messages=tuple(str(message) for message in given.get("messages", ())),
-        convergence=_convergence(given),
-        engine=Engine(str(given.get("engine", "a dict")), dict(given.get("versions", {}))),
+        singular=bool(parts.get("singular", _singular(varcorr, sigma))),
+        dropped=tuple(parts.get("dropped", ())),
+        messages=tuple(str(message) for message in parts.get("messages", ())),
+        convergence=_convergence(parts),
+        engine=Engine(str(parts.get("engine", "a dict")), dict(parts.get("versions", {}))),
         model=ModelSummary(
             response=context.model.response if context.model else "",
             rows=rows,
             fixed=tuple(beta.index),
             terms=terms,
-            levels=_levels(given, ranef, order, groups),
-            weights=shapes.optional(given.get("weights"), "weights", len(rows)),
-            offset=shapes.optional(given.get("offset"), "offset", len(rows)),
+            levels=_levels(parts, ranef, order, groups),
+            weights=shapes.optional(parts.get("weights"), "weights", len(rows)),
+            offset=shapes.optional(parts.get("offset"), "offset", len(rows)),
         ),
         condvar_source=_source(arrays.get("condvar"), order),
         pev_source=_source(arrays.get("pev"), order),
-        not_offered=_not_offered(given, rows_known),
+        not_offered=_not_offered(parts, rows_known),
     )
 
 
 def _checked(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse unknown keys; a part that is None is not offered, but for weights and offset."""
+    """Return the parts that are offered: not None, except for weights and offset.
+
+    Raises an `ArgumentError` for unknown keys, or without ``"beta"``.
+    """
     for key in parts:
         if key not in PARTS:
             near = difflib.get_close_matches(str(key), PARTS, n=1)
@@ -142,30 +145,31 @@ def _checked(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if value is not None or key in stays}
 
 
-def _reml(given: Mapping[str, Any], context: Context) -> bool:
-    said = given.get("reml", context.reml)
-    return True if said is None else bool(said)
+def _reml(parts: Mapping[str, Any], context: Context) -> bool:
+    reml = parts.get("reml", context.reml)
+    return True if reml is None else bool(reml)
 
 
-def _vcov(given: Mapping[str, Any], beta: pd.Series) -> pd.DataFrame:
-    if "vcov" in given:
-        return shapes.matrix(given["vcov"], "vcov", beta.index)
+def _vcov(parts: Mapping[str, Any], beta: pd.Series) -> pd.DataFrame:
+    if "vcov" in parts:
+        return shapes.matrix(parts["vcov"], "vcov", beta.index)
     values = np.full((len(beta), len(beta)), np.nan)
-    if "std_error" in given:
-        errors = shapes.series(given["std_error"], "std_error", beta.index)
+    if "std_error" in parts:
+        errors = shapes.series(parts["std_error"], "std_error", beta.index)
         np.fill_diagonal(values, errors.to_numpy() ** 2)
     return pd.DataFrame(values, index=beta.index, columns=beta.index)
 
 
 def _theta(
-    given: Mapping[str, Any],
+    parts: Mapping[str, Any],
     varcorr: dict[str, pd.DataFrame],
     terms: tuple[TermSummary, ...],
     sigma: float,
 ) -> pd.Series:
+    """Return theta, shape (m,): as given, else the relative factors of `varcorr`, else NaN."""
     names = theta_names([(term.group, term.effects) for term in terms])
-    if "theta" in given:
-        values = shapes.vector(given["theta"], "theta", len(names))
+    if "theta" in parts:
+        values = shapes.vector(parts["theta"], "theta", len(names))
     elif varcorr and math.isfinite(sigma) and sigma > 0.0:
         values = np.concatenate([shapes.relative_factor(varcorr[t.name], sigma) for t in terms])
     else:
@@ -173,22 +177,22 @@ def _theta(
     return pd.Series(values, index=pd.Index(names, dtype=object), name="theta")
 
 
-def _criterion(given: Mapping[str, Any]) -> float:
-    if "criterion" in given:
-        return float(given["criterion"])
-    return -2.0 * float(given.get("loglik", math.nan))
+def _criterion(parts: Mapping[str, Any]) -> float:
+    if "criterion" in parts:
+        return float(parts["criterion"])
+    return -2.0 * float(parts.get("loglik", math.nan))
 
 
 def _rows(
-    given: Mapping[str, Any], context: Context
+    parts: Mapping[str, Any], context: Context
 ) -> tuple[pd.Index, pd.Series, pd.Series, bool]:
-    """Return the rows that were used, fitted values, residuals, and whether the rows are known."""
-    fitted, residuals = given.get("fitted"), given.get("residuals")
-    labels = given.get("rows")
+    """Return the labels of the rows, fitted values, residuals, and whether the labels are known."""
+    fitted, residuals = parts.get("fitted"), parts.get("residuals")
+    labels = parts.get("rows")
     if labels is None:
         labels = next((v.index for v in (fitted, residuals) if isinstance(v, pd.Series)), None)
     values = [None if v is None else np.asarray(v, dtype=np.float64) for v in (fitted, residuals)]
-    n = next((len(v) for v in values if v is not None), int(given.get("n_obs", 0)))
+    n = next((len(v) for v in values if v is not None), int(parts.get("n_obs", 0)))
     if labels is not None:
         n = n or len(labels)
     elif values[0] is not None and values[1] is not None:
@@ -202,20 +206,20 @@ def _rows(
 
 
 def _rows_by_response(y: np.ndarray, context: Context) -> pd.Index | None:
-    """Tell the rows by the response: the model's own, if it holds the same values in order."""
+    """Return the rows of the model if its response is `y`, shape (n,), in the same order."""
     model = context.model
     return model.rows if model is not None and context.has_response(y) else None
 
 
 def _levels(
-    given: Mapping[str, Any],
+    parts: Mapping[str, Any],
     ranef: dict[str, pd.DataFrame],
     order: dict[str, np.ndarray],
     groups: Groups,
 ) -> dict[str, tuple[str, ...]]:
     listed = {
         groups.name(g): tuple(groups.levels(g, [str(level) for level in levels]))
-        for g, levels in given.get("levels", {}).items()
+        for g, levels in parts.get("levels", {}).items()
     }
     return listed | {g: tuple(table.index[order[g]]) for g, table in ranef.items()}
 
@@ -227,7 +231,7 @@ def _source(arrays: Mapping[str, np.ndarray] | None, order: Mapping[str, np.ndar
 
 
 def _singular(varcorr: dict[str, pd.DataFrame], sigma: float) -> bool:
-    """Say whether a covariance matrix has lost a direction, whatever the units of its effects."""
+    """Return whether a covariance matrix is singular; the units of its effects do not matter."""
     for table in varcorr.values():
         variances = np.diag(table)
         if np.any(variances <= 0.0):
@@ -238,15 +242,15 @@ def _singular(varcorr: dict[str, pd.DataFrame], sigma: float) -> bool:
     return False
 
 
-def _convergence(given: Mapping[str, Any]) -> Convergence:
-    said = given.get("converged")
+def _convergence(parts: Mapping[str, Any]) -> Convergence:
+    converged = parts.get("converged")
     words = {True: "the engine says that it has converged", False: "the engine has not converged"}
-    message = "the engine does not say" if said is None else words[bool(said)]
-    return Convergence(converged=said is None or bool(said), message=message)
+    message = "the engine does not say" if converged is None else words[bool(converged)]
+    return Convergence(converged=converged is None or bool(converged), message=message)
 
 
-def _not_offered(given: Mapping[str, Any], rows_known: bool) -> dict[str, str]:
-    """List what the engine does not have, each with a reason."""
+def _not_offered(parts: Mapping[str, Any], rows_known: bool) -> dict[str, str]:
+    """Return the quantities that are missing, each with a reason."""
     derived = {
         "criterion": ("criterion", "loglik"),
         "vcov": ("vcov",),
@@ -259,9 +263,9 @@ def _not_offered(given: Mapping[str, Any], rows_known: bool) -> dict[str, str]:
     }
     plain = ("sigma", "varcorr", "ranef", "condvar", "pev", "fitted", "residuals")
     needs = derived | {name: (name,) for name in (*plain, "weights", "offset")}
-    missing = {what: "" for what, any_of in needs.items() if not set(any_of) & set(given)}
+    missing = {what: "" for what, any_of in needs.items() if not set(any_of) & set(parts)}
     if not rows_known:
         missing["rows"] = ""
     missing["evaluate"] = ""
     reasons = dict.fromkeys(missing, "the engine does not give it")
-    return reasons | {str(k): str(v) for k, v in given.get("not_offered", {}).items()}
+    return reasons | {str(k): str(v) for k, v in parts.get("not_offered", {}).items()}

@@ -1,4 +1,4 @@
-"""R's own merMod objects, held by rpy2: `pymackay.lme4.from_r` reads them."""
+"""The engine for R's merMod objects in rpy2, which `pymackay.lme4.from_r` reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymackay.results import Fit
 
 
 def _read(obj: Any, context: Context) -> Fit:
-    """Return the fit that R holds, its rows labelled as the data's where the response is theirs."""
+    """Return the fit, with the row labels of the context's data if they have its response."""
     fit = lme4.from_r(obj)
     if context.model is None or not context.has_response((fit.fitted + fit.residuals).to_numpy()):
         return fit

@@ -1,4 +1,4 @@
-"""`as_fit` reads any result, `fit_with` asks an engine for one, `register` adds an engine."""
+"""`as_fit` converts a result, `fit_with` fits with an engine, `register` adds an engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _registered: list[Engine] = []
 
 
 def engines() -> list[Engine]:
-    """Return those registered, last first; then those of the folder ``engines``, and R."""
+    """Return all engines: registered ones, the latest first; the folder ``engines``; R."""
     files = pkgutil.iter_modules(importlib.import_module(_FOLDER).__path__)
     modules = [importlib.import_module(f"{_FOLDER}.{file.name}") for file in files]
     return [*_registered, *(module.ENGINE for module in modules), r.ENGINE]
@@ -44,22 +44,22 @@ def as_fit(
     ----------
     obj : object
         A `Fit`; a result of statsmodels' ``MixedLM``, of ``glmm``, ``mixedlm`` or ``lme-python``;
-        an R merMod object held by rpy2; a mapping with the keys of `pymackay.adapters.PARTS`; or
-        anything that has been registered.
+        an R merMod object in rpy2; a mapping with the keys of `pymackay.adapters.PARTS`; or a
+        result of a registered engine.
     formula : str, optional
-        The model as lme4 would have it. With it and `data`, columns, levels and rows of the engine
-        get R's names by what they hold, however the engine spells them.
+        The model's formula in lme4. With it and `data`, the engine's columns, levels and rows get
+        R's names; they are matched by their values.
     data : pandas.DataFrame, optional
-        What the model was fitted to.
+        The data that the model was fitted to.
     reml : bool, optional
-        For a result that does not say itself by what criterion it was fitted.
+        The criterion, for a result that does not contain it.
     weights, offset, subset, contrasts : optional
-        As in `pymackay.lmer`: part of the model that names are taken from.
+        As in `pymackay.lmer`; with formula and data they define the model for R's names.
 
     Returns
     -------
     Fit
-        What the engine does not offer is listed in ``not_offered``; a comparison shows it so.
+        Quantities that the engine does not offer are listed in ``not_offered``.
 
     Raises
     ------
@@ -89,19 +89,19 @@ def fit_with(
     weights: Any = None,
     offset: Any = None,
 ) -> Any:
-    """Return what another package makes of a formula: its own result, for `as_fit`.
+    """Fit a formula with another package, and return its result, for `as_fit`.
 
     Parameters
     ----------
     engine : str
-        Name of one of `engines` that fits.
+        Name of an engine that can fit.
     formula, data, reml, weights, offset
         As in `pymackay.lmer`.
 
     Raises
     ------
     ArgumentError
-        If the engine is unknown or not installed, or has no way to fit such a model.
+        If the engine is unknown or not installed, or cannot fit such a model.
 
     Examples
     --------
@@ -125,29 +125,29 @@ def fit_with(
 
 
 def _numbers(value: Any, data: pd.DataFrame) -> np.ndarray | None:
-    """Return weights or an offset, a column's name or numbers, as an array."""
+    """Return weights or an offset, which may be a column's name, as an array, shape (n,)."""
     if value is None:
         return None
     return np.asarray(data[value] if isinstance(value, str) else value, dtype=np.float64)
 
 
 def register(kind: Kind | Engine, converter: Converter | None = None) -> None:
-    """Teach `as_fit` another kind of result.
+    """Add an engine whose results `as_fit` can convert.
 
     Parameters
     ----------
     kind : type, callable or Engine
-        The class of the results, or a function that tells whether an object is one. What was
-        registered last is asked first, before the adapters that come along. An `Engine` says all
-        by itself; one that fits is known to `fit_with` and to the command line, too.
+        The class of the results, or a function that returns whether an object is a result. The
+        latest registered engine is tried first, and the package's own engines last. An `Engine`
+        needs no converter; if it can fit, `fit_with` and the command line know it too.
     converter : callable, unless `kind` is an Engine
         Takes the object and a `Context`; returns a `Fit`, or a mapping with the keys of
-        `pymackay.adapters.PARTS`, of which ``"beta"`` alone is needed.
+        `pymackay.adapters.PARTS`, of which only ``"beta"`` is required.
 
     Raises
     ------
     ArgumentError
-        If either cannot be called.
+        If `kind` or `converter` is not callable.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Puts what a mapping holds into shape: series, matrices and tables with names, or a refusal."""
+"""Checks the values of a mapping, and converts them to series, matrices and tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTERCEPT = "(Intercept)"
 
 
 def series(value: Any, name: str, index: pd.Index | None = None) -> pd.Series:
-    """Return named numbers; with `index`, in its order."""
+    """Return named numbers as a Series; with `index`, in its order."""
     if isinstance(value, Mapping):
         value = pd.Series(dict(value), dtype=object)
     if not isinstance(value, pd.Series):
@@ -37,7 +37,7 @@ def series(value: Any, name: str, index: pd.Index | None = None) -> pd.Series:
 
 
 def vector(value: Any, name: str, length: int) -> np.ndarray:
-    """Return numbers in a given order."""
+    """Return numbers as an array, shape (length,)."""
     numbers = _floats(value, name)
     if numbers.shape != (length,):
         raise ArgumentError(
@@ -47,7 +47,7 @@ def vector(value: Any, name: str, length: int) -> np.ndarray:
 
 
 def matrix(value: Any, name: str, index: pd.Index) -> pd.DataFrame:
-    """Return a square matrix by these names; an array is taken to be in their order."""
+    """Return a square matrix in the order of `index`; an array must be in this order already."""
     if isinstance(value, Mapping):
         value = pd.DataFrame(value)
     if isinstance(value, pd.DataFrame):
@@ -88,7 +88,7 @@ def covariance(value: Any, name: str) -> pd.DataFrame:
 
 
 def renamed(cov: pd.DataFrame, model: Model | None) -> pd.DataFrame:
-    """Return a covariance matrix whose effects have R's names."""
+    """Return a covariance matrix, shape (q, q), with R's names of the effects."""
     names = pd.Index(r_names(cov.columns, model), dtype=object)
     return cov.set_axis(names, axis=0).set_axis(names, axis=1)
 
@@ -116,7 +116,7 @@ def blocks(value: Any, name: str, table: pd.DataFrame | None) -> np.ndarray:
     """Return error variances of one group, shape (levels, q, q)."""
     numbers = _floats(value, name)
     if table is None:
-        raise ArgumentError(f"obj: {name} needs ranef of the same group, which tells its order.")
+        raise ArgumentError(f"obj: {name} needs ranef of the same group, which gives its order.")
     levels, q = table.shape
     if q == 1 and numbers.shape in ((levels,), (levels, 1)):
         numbers = numbers.reshape(levels, 1, 1)
@@ -129,22 +129,22 @@ def blocks(value: Any, name: str, table: pd.DataFrame | None) -> np.ndarray:
 
 
 def per_row(values: np.ndarray | None, name: str, rows: pd.Index) -> pd.Series:
-    """Return a column by row; NaN where it is not offered."""
+    """Return a column indexed by row, shape (n,); NaN if it is not offered."""
     if values is None:
         values = np.full(len(rows), np.nan)
     return pd.Series(vector(values, name, len(rows)), index=rows, name=name)
 
 
 def optional(value: Any, name: str, length: int) -> np.ndarray | None:
-    """Return a column, or None."""
+    """Return a column, shape (length,), or None."""
     return None if value is None else vector(value, name, length)
 
 
 def relative_factor(cov: pd.DataFrame, sigma: float) -> np.ndarray:
-    """Return theta's elements of one term: its covariance's factor over sigma, column by column.
+    """Return one term's elements of theta: the factor of its covariance over sigma, by columns.
 
-    A singular matrix has a factor too; it is scaled to correlations first, so that an effect with
-    a large unit does not swallow the digits of one with a small unit.
+    The matrix `cov`, shape (q, q), may be singular. It is scaled to correlations first, so that an
+    effect with a large unit does not cost digits of an effect with a small unit.
     """
     values = cov.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():

@@ -1,1 +1,1 @@
-"""A formula and a table in, a fit out."""
+"""The functions that fit models: each takes a formula and data, and returns a fit."""

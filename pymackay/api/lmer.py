@@ -1,4 +1,4 @@
-"""`lmer` and `evaluate`: a formula and rows in, a `Fit` out."""
+"""`lmer` and `evaluate`: fit a model given by a formula and data, or evaluate it at a theta."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def lmer(
     formula : str
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``.
     data : pandas.DataFrame, or a source of partitions
-        One row per observation. Rows that do not fit in memory come from a Parquet file or folder
-        (its path), an iterator of data frames, or a Dask DataFrame; they are summed up in one
-        pass, so that the fit has no `fitted` and `residuals`.
+        One row per observation. For data larger than the memory, give the path of a Parquet file
+        or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
+        and not kept, so that the fit has no `fitted` and `residuals`.
     reml : bool
         REML (default) or maximum likelihood.
     weights, offset : str or array-like of shape (rows of `data`,), optional
@@ -59,14 +59,15 @@ def lmer(
         Column to ``"contr.treatment"``, ``"contr.sum"``, ``"contr.helmert"``, ``"contr.poly"``,
         ``"contr.SAS"`` or a matrix.
     start : array-like of shape (m,), optional
-        Theta to start from, in lme4's order; by default the data tell.
+        Theta to start from, in lme4's order; by default computed from the data.
     control : Control or IterativeControl, optional
-        Tolerances of the optimiser; of the iterative solver, which it asks for then.
+        Tolerances of the optimiser, or of the iterative solver. An `IterativeControl` also selects
+        the iterative solver.
     solver : {"auto", "exact", "iterative"}
-        With crossed factors the exact solver needs a dense matrix of all levels but those of the
-        largest factor. The iterative one needs none, and leaves a Monte-Carlo error, by default
-        0.1 % of each variance, that ``fit.convergence.monte_carlo_error`` tells. ``"auto"`` takes
-        the exact one unless it would need more than half of the free memory, or over a minute.
+        With crossed factors, the exact solver needs a dense matrix for the levels of all factors
+        except the largest. The iterative solver does not, but has a Monte-Carlo error, by default
+        0.1 % of each variance, given in ``fit.convergence.monte_carlo_error``. ``"auto"`` chooses
+        the exact solver unless it would need more than half of the free memory or over a minute.
 
     Returns
     -------
@@ -75,12 +76,12 @@ def lmer(
     Raises
     ------
     PymackayError
-        When formula or data cannot carry the model; the message names the cure.
+        If formula, data or arguments do not define a model; the message says what to do.
 
     Warns
     -----
     ConvergenceWarning
-        When the optimum could not be certified.
+        If the optimum could not be certified.
 
     References
     ----------
@@ -104,7 +105,7 @@ def lmer(
 
 
 def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built:
-    """Read the formula, and make its model of rows, or of the sums of a source."""
+    """Return the model of a formula, from rows or from the sums of a source of partitions."""
     if is_source(data):
         saved = control.checkpoint if isinstance(control, IterativeControl) else None
         return sum_source(formula, data, arguments, checkpoint=saved)
@@ -122,7 +123,7 @@ def evaluate(
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
 ) -> Fit:
-    """Return everything at a given `theta`: criterion, beta, random effects; no optimisation.
+    """Return the fit at a given `theta`, without optimisation.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def evaluate(
     Raises
     ------
     PymackayError
-        As in `lmer`, and when `theta` has the wrong length or names.
+        As in `lmer`, and if `theta` has the wrong length or names.
 
     Examples
     --------
@@ -168,7 +169,7 @@ def _certified(fit: Fit) -> Fit:
 
 
 def _theta_values(theta: ArrayLike, model: Model) -> np.ndarray:
-    """Return theta's numbers in the model's order; a Series must carry the model's names."""
+    """Return theta in the model's order, shape (m,); a Series must have the model's names."""
     names = theta_names([(term.group, term.effects) for term in model.terms])
     if isinstance(theta, pd.Series) and not isinstance(theta.index, pd.RangeIndex):
         if list(theta.index) == names:

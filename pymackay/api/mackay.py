@@ -1,4 +1,4 @@
-"""`mackay`: a formula and a table in; MacKay's loop, and a `Fit` with its trace, out."""
+"""`mackay`: fits a model by MacKay's loop, and returns a `Fit` with the trace of the loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ import pandas as pd
 
 from pymackay.arguments import flag
 from pymackay.errors import ArgumentError, ConvergenceWarning
-from pymackay.infer.gap.collapse_report import (
-    boundary_messages,
-    collapse_error,
-    describe_collapse,
-)
+from pymackay.infer.gap.collapse_report import boundary_messages, collapse_error, describe_collapse
 from pymackay.model.design.build import build_model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
@@ -49,9 +45,9 @@ def mackay(
     contrasts: Mapping[str, Any] | None = None,
     solver: str = "auto",
 ) -> Fit:
-    """Run MacKay's loop: predict the effects, set the variances from them, again and again.
+    """Run MacKay's loop: alternately predict the effects and update the variances from them.
 
-    The noise follows in every round, σ² ← SSE / (n − tr H), with tr H the effective degrees of
+    Every round also updates the noise, σ² ← SSE / (n − tr H), with tr H the effective degrees of
     freedom of the fit.
 
     Parameters
@@ -62,7 +58,7 @@ def mackay(
         How a term's covariance matrix V follows from its predicted effects B̂ (J levels) and
         their error covariances C_j:
 
-        - ``"raw"``: V ← cov(B̂), divisor J − 1; the loop read literally.
+        - ``"raw"``: V ← cov(B̂), divisor J − 1; the literal loop.
         - ``"diagonal"``: V ← diag(cov(B̂)).
         - ``"gamma"``: v ← Σ b̂² / γ, γ = J − Σ C_j / v: MacKay's divisor. For correlated effects
           its matrix form, in which V stays positive semidefinite.
@@ -71,62 +67,62 @@ def mackay(
 
         ``"gamma"`` and ``"em"`` end at `lmer`'s optimum.
     scale : float or mapping of term to float
-        What the empirical variances of ``"raw"`` and ``"diagonal"`` are multiplied by.
+        Factor of the empirical variances of ``"raw"`` and ``"diagonal"``.
     iterations : int, optional
-        Rounds at most: by default 100, and 1000 for ``"gamma"`` and ``"em"``.
+        Largest number of rounds: by default 100, and 1000 for ``"gamma"`` and ``"em"``.
     tolerance : float, optional
-        The loop has converged when the rule asks for relative changes of no more than this and,
-        for ``"gamma"`` and ``"em"``, the optimum is as near in standard errors. By default 1e-9
-        for these two (1e-7 with ``inner="gradient"``, 1e-6 with the iterative solver), and none for
-        the others: they run through.
+        The loop has converged when the next update changes the variances by no more than this
+        (relative) and, for ``"gamma"`` and ``"em"``, the optimum is as close in standard errors. By
+        default 1e-9 for these two (1e-7 with ``inner="gradient"``, 1e-6 with the iterative solver).
+        The others have no tolerance by default and run all iterations.
     start : mapping, matrix or theta, optional
-        Term to covariance matrix, absolute scale; the matrix itself where there is one term; or
-        theta as in `lmer`. By default the data tell.
+        Mapping from term to covariance matrix, on the absolute scale; the matrix itself if there
+        is one term; or theta as in `lmer`. By default computed from the data.
     start_noise_var : float, optional
         Residual variance to start from.
     inner : {"exact", "gradient"}
-        Whether a round solves the mixed-model equations, or learns for `inner_steps` steps of
-        `optimizer` (``"sgd"``, ``"adam"``), going on from the round before. The fit returned holds
-        the exact effects.
+        Whether a round solves the mixed-model equations exactly, or takes `inner_steps` gradient
+        steps of `optimizer` (``"sgd"``, ``"adam"``) from the effects of the previous round. The
+        returned fit has the exact effects.
     acceleration : bool, optional
-        Anderson acceleration, each step checked against the criterion: by default for ``"gamma"``
-        and ``"em"`` with exact rounds.
+        Whether to use Anderson acceleration, with every step checked by the criterion: by default
+        for ``"gamma"`` and ``"em"`` with exact rounds.
     on_collapse : {"raise", "return", "continue"}
-        What to do when a direction of V has died under any rule but ``"gamma"`` and ``"em"``: raise
-        a `CollapseError`, return the fit of that iteration, or go on without the direction.
+        What to do when a direction of V becomes zero, under rules other than ``"gamma"`` and
+        ``"em"``: raise a `CollapseError`, return the fit of that iteration, or continue without the
+        direction.
     callback : callable, optional
-        Called with each row of the trace; a true answer ends the loop.
+        Called with each row of the trace; the loop ends if it returns a true value.
     progress : bool, optional
-        Whether a bar is drawn on stderr: by default on a terminal, for loops of over two seconds.
-
+        Whether to show a progress bar on stderr: by default on a terminal, after two seconds.
     solver : {"auto", "exact", "iterative"}
-        As in `lmer`. With ``"iterative"``, the fixed probe vectors of its traces leave a
-        Monte-Carlo error, which `lmer` states; rounds are exact ones.
+        As in `lmer`. With ``"iterative"``, traces are estimated with fixed probe vectors, which
+        causes a Monte-Carlo error as in `lmer`; ``inner`` must be ``"exact"``.
 
     Returns
     -------
     Fit
-        At the loop's own variances: `sigma` is the loop's, and `criterion` is evaluated at it
-        (`lmer` and `evaluate` take the best σ² for a theta). But for ``"gamma"`` and ``"em"``,
-        `beta` and the random effects are those that the last update was made from, as in the
-        loop that is written so; at rest there is no difference. ``fit.trace`` has one row per
-        iteration: ``iteration``; variances (``Subject.Days.var``) and correlations
+        At the loop's variances: `sigma` is the loop's, and `criterion` is evaluated at it (`lmer`
+        and `evaluate` use the best σ² for a theta). Under rules other than ``"gamma"`` and
+        ``"em"``, `beta` and the random effects are those from which the last update was computed;
+        at convergence there is no difference. ``fit.trace`` has one row per iteration:
+        ``iteration``; variances (``Subject.Days.var``) and correlations
         (``Subject.(Intercept).Days.corr``); ``sigma_var``; ``Subject.gamma``; ``criterion``;
-        ``distance``, the largest relative change that the rule still asks for; and ``step``, what
-        led here: the rule itself, an accelerated step, a direction set to zero (``boundary``), or
-        the MM step that steps in where the rule would raise the criterion (``majorised``).
+        ``distance``, the largest relative change in the rule's next update; and ``step``, the kind
+        of step: the rule itself, an accelerated step, a direction set to zero (``boundary``), or
+        the MM step that replaces the rule where it would raise the criterion (``majorised``).
 
     Raises
     ------
     CollapseError
-        When a direction of V has died; it names term, direction, iteration, and why.
+        If a direction of V becomes zero; the message names term, direction, iteration and reason.
     PymackayError
-        As in `lmer`, and when an argument cannot be used.
+        As in `lmer`, and if an argument has an invalid value.
 
     Warns
     -----
     ConvergenceWarning
-        When the iterations ran out before the tolerance was met.
+        If the iterations end before the tolerance is met.
 
     References
     ----------
@@ -187,7 +183,7 @@ def mackay(
 
 
 def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings, notes: tuple[str, ...]) -> Fit:
-    """Return the fit of a loop, with what it should say about itself."""
+    """Return the fit of a loop, with its messages."""
     messages = boundary_messages(end.round) if settings.rule.likelihood else ()
     if end.collapse is not None:
         messages = (describe_collapse(problem.model, end.collapse),)
@@ -195,7 +191,7 @@ def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings, notes: tuple[s
 
 
 def _settled(fit: Fit, settings: Settings) -> Fit:
-    """Warn of a loop that was to converge and ran out of iterations."""
+    """Return the fit; warn if the loop reached its last iteration without convergence."""
     ran_out = fit.convergence.iterations >= settings.iterations
     if settings.tolerance is not None and ran_out and not fit.convergence.converged:
         warnings.warn(

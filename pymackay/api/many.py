@@ -1,4 +1,4 @@
-"""`lmer_many`: a formula, a table and thousands of responses in, their `ManyFits` out."""
+"""`lmer_many`: fits one model to many responses, and returns a `ManyFits`."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def lmer_many(
 ) -> ManyFits:
     """Fit one linear mixed model to many responses.
 
-    Every response ends at its own certified optimum, that of `pymackay.lmer`. With one grouping
-    factor (any number of terms on it) all are searched for together: small matrices of all levels
-    and responses in a handful of operations, those that have arrived taken out. With several
-    grouping factors the responses are fitted one by one, from cross-products made once.
+    Every response gets its own certified optimum, the same as by `pymackay.lmer`. With one grouping
+    factor (and any number of terms), all responses are optimised together by operations on batches
+    of small matrices. With several grouping factors, the responses are fitted one after the other,
+    from cross-products that are computed once.
 
     Parameters
     ----------
     formula : str
-        As for `lmer`; `Y` takes the place of the response, which need not be among the data.
+        As for `lmer`; `Y` replaces the response, which need not be a column of the data.
     data : pandas.DataFrame
         One row per observation.
     Y : array-like or pandas.DataFrame, shape (rows of `data`, B)
-        The responses, transformed as they are to be fitted. A table whose index is not that of
-        `data` is aligned by its labels.
+        The responses, already transformed. A data frame with another index than `data` is aligned
+        by its labels.
     reml, weights, offset, subset, contrasts
         As for `lmer`; weights and offset are shared by all responses.
     start : array-like of shape (m,), optional
-        Theta to start every search from, in lme4's order; by default each response's moments tell.
-        A boundary is left, and further starts are tried, as without it.
+        Theta to start every search from, in lme4's order; by default computed from the moments of
+        each response. As without it, the search can leave a boundary and tries further starts.
     progress : bool, optional
-        Whether a line on stderr tells how far it is: by default on a terminal, after two seconds.
+        Whether to show progress on stderr: by default on a terminal, after two seconds.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def lmer_many(
     Raises
     ------
     PymackayError
-        As for `lmer`; when `Y` does not fit the data; when a response is missing in a row that
-        is used, or without residual variation.
+        As for `lmer`; if `Y` does not match the data; if a response is missing in a row that is
+        used, or has no residual variation.
 
     Warns
     -----
     ConvergenceWarning
-        When some optima could not be certified.
+        If some optima could not be certified.
 
     Examples
     --------
@@ -78,8 +78,8 @@ def lmer_many(
     5.9
     """
     reml = flag("reml", reml)
-    given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
-    model, responses, names = build_many(formula, data, Y, given)
+    arguments = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    model, responses, names = build_many(formula, data, Y, arguments)
     gram = cross_products(model)
     fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
     warn_of_uncertified(fits, stacklevel=2)

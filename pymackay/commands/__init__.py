@@ -1,1 +1,1 @@
-"""What the command line reads and says: tables from files, and what is installed."""
+"""Parts of the command line: tables from files, the check of the installation, the article."""

@@ -1,4 +1,4 @@
-"""`ArticleTable`: what the article printed, what we get, what lme4 says, side by side."""
+"""`ArticleTable`: the article's printed numbers beside ours and lme4's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _ROUNDS = 100
 _ONE = "Listing 1: effects at lmer's variances"
 _TWO = "Listing 2: after 100 rounds of the diagonal loop"
 
-# Ogorek, B. (2019). Linear Mixed Models in TensorFlow 2.0 via MacKay's Method. As text: the
-# number of decimals is part of what was printed.
+# Ogorek, B. (2019). Linear Mixed Models in TensorFlow 2.0 via MacKay's Method. As text, to
+# keep the number of decimals.
 _PRINTED: dict[_Key, str] = {
     (_ONE, "beta (Intercept)"): "251.405105",
     (_ONE, "beta Days"): "10.467286",
@@ -58,7 +58,7 @@ class ArticleTable:
     decimals : pandas.Series
         How many decimals the article printed, by the same index.
     notes : tuple of str
-        What stands below the table.
+        Lines below the table.
     """
 
     frame: pd.DataFrame
@@ -67,9 +67,9 @@ class ArticleTable:
 
     @property
     def ok(self) -> bool:
-        """Whether every digit that the article printed comes out."""
+        """Whether our numbers have all digits that the article printed."""
         half_unit = 0.5 * 10.0**-self.decimals
-        # as a printed number is rounded itself, one unit in the 16th digit is granted to it
+        # allows for the rounding of the printed number to float64
         slack = 4.0 * np.spacing(self.frame["article"].abs())
         distance = (self.frame["pymackay"] - self.frame["article"]).abs()
         return bool((distance <= half_unit + slack).all())
@@ -92,12 +92,12 @@ class ArticleTable:
 
 
 def article_table() -> ArticleTable:
-    """Run the article's two listings and set them beside what it printed and what lme4 says.
+    """Run the article's two listings, and return their numbers beside the printed ones and lme4's.
 
     Returns
     -------
     ArticleTable
-        ``print`` it; ``.frame`` has the numbers, ``.ok`` whether every printed digit came out.
+        Can be printed; ``.frame`` has the numbers, ``.ok`` whether all printed digits agree.
 
     Examples
     --------
@@ -108,12 +108,12 @@ def article_table() -> ArticleTable:
 
 
 def run_listings(regression: SleepReg) -> ArticleTable:
-    """Run the article's two listings and set them beside what it printed and what lme4 says.
+    """Run the article's two listings with a given regression; see `article_table`.
 
     Parameters
     ----------
     regression : SleepReg
-        On the article's data; its variances and coefficients are overwritten.
+        With the article's data; its variances and coefficients are overwritten.
     """
     ours = _listing_one(regression)
     theirs, first = _lme4_at(regression.data, regression.solve().theta)
@@ -126,7 +126,7 @@ def run_listings(regression: SleepReg) -> ArticleTable:
 
 
 def _listing_one(regression: SleepReg) -> _Values:
-    """Train at lmer's variances as the article gives them."""
+    """Train at lmer's variances as printed in the article; return the values of listing 1."""
     intercept, slope, noise = 24.7404, 5.9221, 25.5918
     covariance = intercept * slope * 0.066
     regression.reset_variances(
@@ -139,7 +139,7 @@ def _listing_one(regression: SleepReg) -> _Values:
 
 
 def _listing_two(regression: SleepReg) -> _Values:
-    """Run the article's loop from its start."""
+    """Run the article's loop from its starting values; return the values of listing 2."""
     regression.zero_coefficients()
     regression.reset_variances(np.array([[410, 10], [10, 22]]), 0.25 * np.var(regression.y))
     regression.set_optimizer(adam=False)
@@ -153,14 +153,14 @@ def _listing_two(regression: SleepReg) -> _Values:
 
 
 def _trained_values(listing: int, regression: SleepReg) -> _Values:
-    """Name the trained effects as the article's table does, R's names for the columns."""
+    """Return the trained effects by the names of the article's table, with R's column names."""
     beta = pd.Series(regression.beta.numpy()[:, 0], index=["(Intercept)", "Days"])
     effects = regression.get_random_effects().set_axis(list(beta.index), axis=1)
     return _effect_values(listing, beta, effects)
 
 
 def _effect_values(listing: int, beta: pd.Series, effects: pd.DataFrame) -> _Values:
-    """Name the effects that a listing printed.
+    """Return the effects by the names of the article's table.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _effect_values(listing: int, beta: pd.Series, effects: pd.DataFrame) -> _Val
 
 
 def _variance_values(variances: Iterable[float], noise_var: float) -> _Values:
-    """Name the variances that listing 2 printed."""
+    """Return the variances by the names of the article's table."""
     intercept, days = variances
     return {
         (_TWO, "variance of (Intercept)"): float(intercept),
@@ -189,7 +189,7 @@ def _variance_values(variances: Iterable[float], noise_var: float) -> _Values:
 
 
 def _lme4_at(data: pd.DataFrame, theta: pd.Series) -> tuple[_Values, str]:
-    """Return lme4's effects at listing 1's variances, and a note on where they come from."""
+    """Return lme4's effects at listing 1's variances, and a note on their source."""
     try:
         fit = pm.lme4.evaluate(FORMULA, data, theta)
     except (pm.RUnavailableError, pm.RecordingError) as error:
@@ -199,7 +199,7 @@ def _lme4_at(data: pd.DataFrame, theta: pd.Series) -> tuple[_Values, str]:
 
 
 def _lme4_optimum(data: pd.DataFrame) -> tuple[_Values, str]:
-    """Return lme4's REML fit, which listing 2's loop was after, and a note on where it is from."""
+    """Return lme4's REML fit, for comparison with listing 2, and a note on its source."""
     try:
         fit = pm.lme4.lmer(FORMULA, data)
     except (pm.RUnavailableError, pm.RecordingError) as error:
@@ -213,7 +213,7 @@ def _lme4_optimum(data: pd.DataFrame) -> tuple[_Values, str]:
 def _set_table(
     ours: Mapping[_Key, float], theirs: Mapping[_Key, float], *notes: str
 ) -> ArticleTable:
-    """Put what was printed, our values and lme4's side by side."""
+    """Return the printed values, ours and lme4's as one table."""
     index = pd.MultiIndex.from_tuples(list(_PRINTED), names=["listing", "quantity"])
     frame = pd.DataFrame(
         {

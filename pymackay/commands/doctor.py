@@ -27,7 +27,7 @@ _FAST_BLAS = {
     "veclib": "Accelerate",
     "atlas": "ATLAS",
 }
-_R_SAYS = ("R", "home", "lme4", "Matrix", "blas")  # what doctor.R prints a line of
+_R_ANSWERS = ("R", "home", "lme4", "Matrix", "blas")  # what doctor.R prints a line of
 _R_TIMEOUT = 60.0  # seconds; a cold start of R on a slow disk takes a few
 _PIP = f"{Path(sys.executable).name} -m pip install"
 
@@ -156,6 +156,7 @@ def _library(name: str) -> Finding:
 
 
 def _tensorflow() -> Finding:
+    """Return the finding for TensorFlow, which is not imported."""
     versions = [(name, _version(name)) for name in _TENSORFLOWS]
     present = [(name, version) for name, version in versions if version]
     if importlib.util.find_spec("tensorflow") is not None:
@@ -186,16 +187,16 @@ def _ask_r() -> Mapping[str, str] | None:
     if rscript is None:
         return None
     try:
-        said = _run(rscript)
+        output = _run(rscript)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
         return {"path": rscript, "problem": f"{rscript} fails: {last}"}
     except (OSError, subprocess.TimeoutExpired, PymackayError) as error:
         return {"path": rscript, "problem": f"{rscript} fails: {error}"}
-    lines = [line.partition("=") for line in said.splitlines()]
-    answers = {name: value for name, _, value in lines if name in (*_R_SAYS, "profile")}
-    if not answers.keys() >= set(_R_SAYS):
-        first = (said.split("\n") or [""])[0]
+    lines = [line.partition("=") for line in output.splitlines()]
+    answers = {name: value for name, _, value in lines if name in (*_R_ANSWERS, "profile")}
+    if not answers.keys() >= set(_R_ANSWERS):
+        first = (output.split("\n") or [""])[0]
         return {"path": rscript, "problem": f"{rscript} does not answer, but prints: {first!r}"}
     return {"path": rscript, **answers}
 
@@ -219,6 +220,7 @@ def _install_cure() -> str:
 
 
 def _r(r: Mapping[str, str] | None) -> Finding:
+    """Return the finding for R, from the answers of the R script."""
     if r is None:
         home = os.environ.get("R_HOME")
         problem = (
@@ -244,6 +246,7 @@ def _lme4(r: Mapping[str, str] | None) -> Finding:
 
 
 def _blas(r: Mapping[str, str] | None) -> Finding:
+    """Return the finding for R's BLAS, judged by the name of its file."""
     if not r or "problem" in r:
         return Finding("BLAS of R", "", problem="It needs R, which is not available.")
     path = r["blas"]
@@ -274,10 +277,11 @@ def _rpy2(r: Mapping[str, str] | None) -> Finding:
 def _rpy2_cure() -> str:
     """Return the command that installs rpy2; with R hidden, its build needs no compiler."""
     try:
-        wanted = importlib.metadata.requires("pymackay") or []
+        requirements = importlib.metadata.requires("pymackay") or []
     except importlib.metadata.PackageNotFoundError:  # an uninstalled checkout
-        wanted = []
-    named = [f'"{entry.split(";")[0].strip()}"' for entry in wanted if entry.startswith("rpy2")]
+        requirements = []
+    rpy2 = [entry for entry in requirements if entry.startswith("rpy2")]
+    named = [f'"{entry.split(";")[0].strip()}"' for entry in rpy2]
     path = Path(sys.executable).parent
     packages = " ".join(named) or '"pymackay[r]"'
     return f"PATH={path} RPY2_CFFI_MODE=ABI {_PIP} {packages}"

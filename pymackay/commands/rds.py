@@ -1,4 +1,4 @@
-"""`read_rds`: the data frame in a file of R's saveRDS, column by column; R itself is not needed."""
+"""`read_rds`: reads a data frame from a file of R's saveRDS, without R."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ import pandas as pd
 
 from pymackay.errors import DataError
 
+WORKSPACE = (
+    "is an R workspace, which may hold many objects. In R: saveRDS(data, file) for the one data "
+    "frame."
+)
 _NOT_RDS = "is not a file that R's saveRDS wrote"
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
@@ -25,7 +29,7 @@ _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
 }
 _TOP = {b"X\n": "big", b"B\n": "little"}  # byte order of the two binary formats
 
-# classes whose numbers or texts mean what they are without their class, as in R's model.matrix
+# classes whose values can be used without the class, as R's model.matrix does
 _PLAIN = {
     *("numeric", "integer", "double", "character", "logical", "array", "table", "ts", "AsIs"),
     *("noquote", "Date", "IDate", "POSIXct", "POSIXt", "difftime", "hms", "ITime", "yearmon"),
@@ -35,7 +39,7 @@ _PLAIN = {
 _MISSING_INTEGER64 = np.iinfo(np.int64).min
 _S4 = 25  # the type of an S4 object in R's serialization
 
-# how R makes a vector of what holds several values a row; {0} stands for the column
+# R code that converts a column with several values in a row to a vector; {0} is the column
 _TO_VECTOR = {
     "POSIXlt": "{0} <- as.POSIXct({0})",
     "data.frame": "d <- cbind(d, {0})",
@@ -49,24 +53,24 @@ def read_rds(path: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Of numbers as R has them, dates and times as the numbers that R's ``lmer`` would take them
-        for, ``integer64`` as int64 (Int64 where a value is missing), factors with their levels.
-        A level ``NA``, as `addNA` makes it, is the level ``"NA"``.
+        Numbers are unchanged; dates and times become the numbers that R's ``lmer`` would use,
+        ``integer64`` becomes int64 (Int64 with missing values); factors keep their levels. A level
+        ``NA``, made by R's `addNA`, becomes the level ``"NA"``.
 
     Raises
     ------
     DataError
-        If the file is none of saveRDS, is damaged, holds something else than a data frame, or has a
-        column that is no vector of numbers, truth values, text or levels; the message names it.
+        If the file is not from saveRDS, is damaged, does not hold a data frame, or has a column
+        that is not a vector of numbers, logical values, texts or levels; the message names it.
     """
     import rdata
 
     content = _content(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of encodings and of objects that no column needs
+            warnings.simplefilter("ignore")  # about encodings, and objects outside of the columns
             parsed = rdata.parser.parse_data(content, extension=".rds")
-    except Exception as error:  # whatever a wrong byte, or a function's byte code, leads to
+    except Exception as error:  # errors of many types, from wrong bytes or byte code
         _refuse_s4(content, path)
         raise DataError(
             f"data: {path} cannot be read ({type(error).__name__}: {error}). It {_NOT_RDS}, or it "
@@ -80,13 +84,13 @@ def read_rds(path: Path) -> pd.DataFrame:
     encoding = parsed.extra.encoding or "utf-8"
     columns = parsed.object.value
     names = [text if isinstance(text, str) else "" for text in _texts(top.get("names"), encoding)]
-    _check_names(names, len(columns), path)
+    check_names(names, len(columns), path)
     read = [_column(name, item, path, encoding) for name, item in zip(names, columns, strict=True)]
     return _frame(names, read, top.get("row.names"), path)
 
 
 def _content(path: Path) -> bytes:
-    """Return what is in the file, decompressed; refuse what cannot be of saveRDS."""
+    """Return the decompressed content; raise a `DataError` if it is not from saveRDS."""
     content = path.read_bytes()
     for start, decompress in _DECOMPRESS.items():
         if content.startswith(start):
@@ -98,10 +102,7 @@ def _content(path: Path) -> bytes:
                 ) from error
             break
     if content[:3] == b"RDX":
-        raise DataError(
-            f"data: {path} is an R workspace, which may hold many objects. In R: "
-            f"saveRDS(data, file) for the one data frame."
-        )
+        raise DataError(f"data: {path} {WORKSPACE}")
     if content[:2] not in (*_TOP, b"A\n"):
         raise DataError(
             f"data: {path} {_NOT_RDS}. In R: saveRDS(d, file) for the data frame d, or save it as "
@@ -111,10 +112,10 @@ def _content(path: Path) -> bytes:
 
 
 def _refuse_s4(content: bytes, path: Path) -> None:
-    """Name the class of an S4 object, such as a merMod, whose functions cannot be parsed.
+    """Raise an error that names the class if the file holds an S4 object, such as a merMod.
 
-    Its attributes come last in the file and its class last among them: a vector of one text that
-    has an attribute itself, the package.
+    The parser fails on the functions in such an object. Its class is searched in the bytes: it is
+    the last attribute at the end of the file, a vector of one text with the attribute "package".
     """
     order = _TOP.get(content[:2], "")
     if not order:
@@ -138,7 +139,8 @@ _KINDS = {"VEC": "a list", "S4": "an S4 object", "CLO": "a function", "ENV": "an
 _KINDS |= {"NILVALUE": "NULL", "REAL": "numbers", "INT": "numbers", "STR": "texts"}
 
 
-def _check_names(names: list[str], count: int, path: Path) -> None:
+def check_names(names: list[str], count: int, path: Path) -> None:
+    """Raise a `DataError` unless the columns of a file have names that differ."""
     if len(names) != count:
         raise DataError(f"data: {path} is damaged: {count} columns have {len(names)} names.")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -149,7 +151,7 @@ def _check_names(names: list[str], count: int, path: Path) -> None:
 
 
 def _column(name: str, item: Any, path: Path, encoding: str) -> Any:
-    """Return a column of R as an array of pandas or NumPy, shape (n,)."""
+    """Return a parsed column as an array of pandas or NumPy, shape (n,)."""
     attributes = _attributes(item)
     classes = [str(text) for text in _texts(attributes.get("class"))]
     kind = item.info.type.name
@@ -185,7 +187,7 @@ def _column(name: str, item: Any, path: Path, encoding: str) -> Any:
 
 
 def _integer64(doubles: np.ndarray) -> Any:
-    """Return the integers whose bits R's package bit64 keeps in doubles."""
+    """Return 64-bit integers, shape (n,), which R's package bit64 stores in doubles."""
     values = np.asarray(doubles, dtype=np.float64).view(np.int64)
     missing = values == _MISSING_INTEGER64
     return pd.arrays.IntegerArray(values.copy(), missing) if missing.any() else values
@@ -194,12 +196,13 @@ def _integer64(doubles: np.ndarray) -> Any:
 def _factor(
     values: np.ndarray, levels: list[Any], ordered: bool, refusal: Callable[[str, str], DataError]
 ) -> pd.Categorical:
+    """Return a factor from R's 1-based codes, shape (n,), and its levels."""
     codes = np.ma.filled(values, 0).astype(np.int64) - 1
     if codes.size and not -1 <= codes.min() <= codes.max() < len(levels):
         raise refusal(
             f"has codes beyond its {len(levels)} levels", "{0} <- factor(as.character({0}))"
         )
-    if None in levels:  # as addNA makes it
+    if None in levels:  # made by addNA
         used = bool((codes == levels.index(None)).any())
         if used and "NA" in levels:
             raise refusal('has a level NA and a level "NA"', "{0} <- factor({0}, exclude = NA)")
@@ -230,7 +233,7 @@ _READ: Mapping[str, Callable[[np.ndarray], Any]] = {
 
 
 def _frame(names: list[str], columns: list[Any], labels: Any, path: Path) -> pd.DataFrame:
-    """Return the columns with R's names of rows, or 1, 2, ..."""
+    """Return the columns as a data frame with R's row names, or 1, 2, ..., as the index."""
     lengths = sorted({len(column) for column in columns})
     if len(lengths) > 1:
         raise DataError(
@@ -244,7 +247,7 @@ def _frame(names: list[str], columns: list[Any], labels: Any, path: Path) -> pd.
 
 
 def _attributes(item: Any) -> dict[str, Any]:
-    """Return the attributes of a parsed object by name, not converted."""
+    """Return the attributes of a parsed object by name, unconverted."""
     attributes = {}
     node = item.attributes
     while node is not None and node.info.type.name == "LIST":
@@ -255,12 +258,12 @@ def _attributes(item: Any) -> dict[str, Any]:
 
 
 def _texts(item: Any, encoding: str = "utf-8") -> list[Any]:
-    """Return the texts of a parsed vector; none of anything else."""
+    """Return the texts of a parsed vector; an empty list for other objects."""
     return _strings(item, encoding) if item is not None and item.info.type.name == "STR" else []
 
 
 def _strings(item: Any, encoding: str) -> list[Any]:
-    """Return a vector of text: str, None where missing, bytes where R knows no encoding."""
+    """Return the texts of a vector; None if missing, bytes if the encoding is not known."""
     from rdata.conversion import convert_char
 
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Reads the table that a command line names: a data set that comes along, or a file."""
+"""`read_table`: reads the table that a command names, a bundled data set or a file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.commands.rds import read_rds
+from pymackay.commands.rds import WORKSPACE, check_names, read_rds
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
 
-# R's read.csv takes NA and an empty field for missing; a level may well be called "None" or "null"
+# as in R's read.csv, NA and empty fields are missing; "None" and "null" are ordinary texts
 _MISSING = ["", "NA", "NaN", "nan"]
 
-# pandas' default reader of numbers was off by an ulp before its version 3, which has no option
+# before version 3, pandas' default reader of numbers was off by an ulp; later it is exact
 _EXACT: dict[str, Any] = (
     {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
 )
@@ -40,17 +40,17 @@ def read_table(source: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Of a CSV: numbers as they read in R, ``TRUE``/``FALSE`` as booleans, text as plain strings
-        (their levels are in code-point order); an empty field and ``NA`` are missing. The other
-        formats hold the types, factors and their levels too. Whole numbers beyond 2^53 keep their
-        digits, beside missing cells as pandas' Int64.
+        From a CSV file: numbers as R reads them, ``TRUE``/``FALSE`` as booleans, texts as strings
+        (as levels they are in code-point order); an empty field and ``NA`` are missing. The other
+        formats also hold types, factors and levels. Integers beyond 2^53 keep their digits, with
+        missing cells as pandas' Int64.
 
     Raises
     ------
     ArgumentError
         If there is neither such a data set nor such a file, or the file cannot be read.
     DataError
-        If what is in the file is no table.
+        If the file does not hold a table.
 
     Examples
     --------
@@ -83,10 +83,10 @@ def _check_file(path: Path, source: str) -> None:
 
 
 def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame:
-    """Run a reader, and turn whatever it stumbles over into an error that says what to do."""
+    """Run a reader, and convert its errors to errors that say what to do."""
     try:
         with warnings.catch_warnings():
-            # pandas only warns when it throws fields away
+            # pandas only warns if it drops fields
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return reader(path)
     except PymackayError:
@@ -134,10 +134,10 @@ def _read_feather(path: Path) -> pd.DataFrame:
 def _with_exact_integers(
     table: pd.DataFrame, again: Callable[[list[str]], pd.DataFrame], *, typed: bool = True
 ) -> pd.DataFrame:
-    """Give whole numbers beyond 2^53 back the digits that pandas took for a missing cell's sake.
+    """Restore digits of integers beyond 2^53, which pandas rounds in columns with missing cells.
 
-    `again` reads columns of the file as text or as Python's integers; `typed` says whether text
-    is text in the file.
+    `again` reads columns of the file as text or as Python's integers; `typed` is whether the file
+    has types, so that a column of texts cannot be numbers.
     """
     doubtful = [
         str(name)
@@ -158,13 +158,13 @@ def _may_have_lost_digits(column: pd.Series) -> bool:
 
 
 def _may_be_numbers(column: pd.Series) -> bool:
-    """Say whether pandas may have left numbers as text, for their size, and missing cells too."""
+    """Whether pandas may have read large numbers and missing cells as text."""
     first = column.iloc[0] if len(column) else None
     return isinstance(first, str) and (first in _MISSING or _is_whole(first))
 
 
 def _integers(column: pd.Series) -> Any:
-    """Return a column of integers, missing where it is; None if something else stands in it."""
+    """Return a column as integers with missing values; None if it has other values."""
     missing = column.isna().to_numpy()
     present = column[~missing].tolist()
     if not all(map(_is_whole, present)):
@@ -187,22 +187,17 @@ def _is_whole(value: object) -> bool:
 
 
 def _read_rdata(path: Path) -> pd.DataFrame:
-    raise ArgumentError(
-        f"data: {path} is an R workspace, which may hold many objects. In R: saveRDS(data, file) "
-        f"for the one data frame."
-    )
+    raise DataError(f"data: {path} {WORKSPACE}")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file with R's missing values and exact integers; check the names of columns."""
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
     names = header.iloc[0].tolist()
     if any("\0" in name for name in names):
         raise DataError(f"data: {path} is a binary file; a CSV file is expected.")
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
-    if twice:
-        raise DataError(
-            f"data: {path} has more than one column named {', '.join(twice)}; give each its name."
-        )
+    named = [name for name in names if name]
+    check_names(named, len(named), path)
     how = {"keep_default_na": False, "na_values": _MISSING, "encoding": "utf-8", "index_col": False}
     table = pd.read_csv(path, low_memory=False, **how, **_EXACT)
 

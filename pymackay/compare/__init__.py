@@ -1,1 +1,1 @@
-"""How two fits differ."""
+"""Compares two fits of one model: differences of the models, distances, verdict."""

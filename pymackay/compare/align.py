@@ -1,4 +1,4 @@
-"""Lays a reference out in another fit's order: terms by group and effects, columns by name."""
+"""Reorders a reference as another fit: terms by group and effects, columns and rows by name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pymackay.results import Fit, ModelSummary, TermSummary
 
 
 def term_key(term: TermSummary) -> tuple[str, frozenset[str]]:
-    """Return what a term is matched by: its group and the set of its effects."""
+    """Return the key by which terms are matched: the group and the set of effects."""
     return term.group, frozenset(term.effects)
 
 
 def match_terms(
     ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
 ) -> tuple[int | None, ...]:
-    """Return, for each of our terms, the position of theirs; None where they have none.
+    """Return, for each term of `ours`, the position of its match in `theirs`, or None.
 
     Terms that occur twice are matched in their order.
     """
@@ -32,21 +32,21 @@ def match_terms(
 def map_theta(
     theta: np.ndarray, source: Sequence[TermSummary], target: Sequence[TermSummary]
 ) -> np.ndarray:
-    """Rewrite relative covariance parameters for terms, or effects, in another order.
+    """Convert relative covariance parameters to another order of terms and effects.
 
     Parameters
     ----------
     theta : numpy.ndarray, shape (m,)
         Lower triangles of the relative factors of `source`, column by column.
     source, target : sequence of TermSummary
-        The same terms, in whatever order.
+        The same terms, in any order.
 
     Returns
     -------
     numpy.ndarray, shape (m,)
-        Parameters of the same covariances, for `target`. Where only terms have moved, the very
-        same numbers; where effects have moved within a term, those of the factor of the permuted
-        Λ Λᵀ with a diagonal that is not negative.
+        Parameters of the same covariances in the order of `target`. If only the order of terms
+        differs, these are the same numbers. For a term whose effects are in another order, they
+        are those of the factor of the permuted Λ Λᵀ with a nonnegative diagonal.
     """
     values = np.asarray(theta, dtype=np.float64)
     layouts = split_theta([len(term.effects) for term in source])
@@ -62,9 +62,9 @@ def map_theta(
 
 
 def align(reference: Fit, model: ModelSummary) -> Fit:
-    """Return `reference` with everything in the order of `model`.
+    """Return `reference` with all quantities in the order of `model`.
 
-    `model` must be the same model: `model_diff` found no difference.
+    It must be the same model, so that `model_diff` finds no difference.
     """
     terms = reference.model.terms
     positions = _matched(model.terms, terms)
@@ -103,7 +103,7 @@ def _positions(names: Sequence[str], order: Sequence[str]) -> list[int]:
 def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
     layouts = split_theta([len(term.effects) for term in reference.model.terms])
     if len(reference.theta) != sum(len(layout.rows) for layout in layouts):
-        # Another parametrisation (structured covariances): nothing to map, and nothing to check.
+        # another parametrisation (structured covariances), for which there is no mapping
         return reference.theta
     values = map_theta(reference.theta.to_numpy(), reference.model.terms, model.terms)
     return pd.Series(values, name=reference.theta.name)
@@ -112,7 +112,7 @@ def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
 def _group_columns(
     group: str, ours: Sequence[TermSummary], theirs: Sequence[TermSummary]
 ) -> list[int]:
-    """Return where the joined columns of our terms of a group stand in theirs."""
+    """Return the positions in `theirs` of the joined columns of our terms of a group."""
     places = columns_in_group(theirs)
     return [
         places[position].start + within
@@ -127,7 +127,7 @@ def _level_order(reference: Fit, group: str, model: ModelSummary) -> list[int]:
 
 
 def _row_order(theirs: pd.Index, ours: pd.Index) -> list[int]:
-    """Return theirs' positions in our order; labels that repeat are taken as they stand."""
+    """Return positions that put `theirs` into our order; unchanged if labels repeat."""
     labels = [str(label) for label in theirs]
     if len(set(labels)) < len(labels):
         return list(range(len(labels)))
@@ -135,13 +135,14 @@ def _row_order(theirs: pd.Index, ours: pd.Index) -> list[int]:
 
 
 def _aligned_source(
-    reference: Fit, what: str, levels: Mapping[str, list[int]], columns: Mapping[str, list[int]]
+    reference: Fit, quantity: str, levels: Mapping[str, list[int]], columns: Mapping[str, list[int]]
 ) -> Callable[[], Mapping[str, np.ndarray]] | None:
-    if getattr(reference, f"{what}_source") is None:
+    """Return a source of condvar or pev, (levels, q, q) by group, in the order of our fit."""
+    if getattr(reference, f"{quantity}_source") is None:
         return None
 
     def source() -> dict[str, np.ndarray]:
-        arrays = getattr(reference, what)
+        arrays = getattr(reference, quantity)
         return {
             g: np.asarray(a)[np.ix_(levels[g], columns[g], columns[g])] for g, a in arrays.items()
         }

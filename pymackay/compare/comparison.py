@@ -1,4 +1,4 @@
-"""`Comparison`: what two fits have in common, what not, and the verdict."""
+"""`Comparison`: the result of comparing two fits: verdict, distances and differences."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ from pymackay.results import Fit
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """What two fits have in common, what not, and the verdict.
+    """The result of comparing two fits.
 
     Attributes
     ----------
     verdict : str
         One of the six words of `pymackay.compare.decision.VERDICTS`:
 
-        - ``"different model"``: rows, columns, levels, ... differ, or the numbers at one theta do;
+        - ``"different model"``: rows, columns or levels differ, or the numbers at one theta;
         - ``"same optimum"``: equal criteria, and every number agrees in statistical units;
-        - ``"ours lower"``: theirs stopped above the optimum, by more than the tolerance, or by
-          less and its numbers show it;
-        - ``"theirs lower"``: ours did, a defect;
-        - ``"flat ridge"``: equal criteria, different variances: the data cannot tell;
+        - ``"ours lower"``: the reference's criterion is higher than ours, by more than the
+          tolerance, or by less and its numbers differ;
+        - ``"theirs lower"``: our criterion is higher, which is a defect;
+        - ``"flat ridge"``: equal criteria but different variances, which the data do not
+          determine;
         - ``"boundary"``: equal criteria, and a covariance matrix is singular.
     ok : bool
-        Whether the comparison holds. True for ``same optimum``, for ``ours lower`` where the
-        numbers at one theta were checked, for ``flat ridge`` and ``boundary`` where the quantities
-        that are judged there agree; False for the other two.
+        Whether the fit passes. True for ``same optimum``; for ``ours lower`` if the numbers at
+        one theta were checked; for ``flat ridge`` and ``boundary`` if the quantities that are
+        judged there agree. False for the other two.
     rows : tuple of Row
         Every number that was compared.
     differences : tuple of Difference
-        What makes the models different; empty when they are the same.
+        The differences between the models; empty if they are the same.
     variance_gap : pandas.DataFrame
-        `pymackay.variance_gap` of both fits, told apart by the first column, ``fit`` (``"ours"``
-        or ``"theirs"``); without rows for a fit whose error variances cannot be had.
+        `pymackay.variance_gap` of both fits, whose first column, ``fit``, is ``"ours"`` or
+        ``"theirs"``; without rows for a fit whose error variances are not available.
     same_theta : str
         ``"agreed"``, ``"differs"`` or ``"not checked"``: whether both give the same numbers at
-        one theta. A response so large that rounding blurs every number by a standard error cannot
-        be checked.
+        one theta. It cannot be checked if the response is so large that the rounding error of
+        every number exceeds a standard error.
     excess : float
-        Our criterion minus theirs, by one engine's arithmetic where either can evaluate the
-        other's theta; nan when the models differ.
+        Our criterion minus theirs, both computed by one engine if either can evaluate the other's
+        theta; nan if the models differ.
     fit, reference : Fit
-        The reference in the order of the fit, once the models are known to be the same.
+        The reference is in the order of the fit, unless the models differ.
     tolerances : mapping of str to Tolerance
-        What was judged by: `pymackay.compare.tolerances.TOLERANCES`, and the user's own values.
+        The tolerances: `pymackay.compare.tolerances.TOLERANCES`, with the user's values.
     """
 
     verdict: str
@@ -78,7 +79,7 @@ class Comparison:
 
     @property
     def partial(self) -> bool:
-        """Whether one of the fits lacks a number, so that it was not compared."""
+        """Whether some quantity was not compared because a fit does not offer it."""
         return any(row.note.startswith("not offered") for row in self.rows)
 
     @property

@@ -1,4 +1,4 @@
-"""What rounding does to an ill-conditioned model's numbers at one theta, and is forgiven."""
+"""Allowance for rounding error in the numbers of an ill-conditioned model at one theta."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pymackay.compare.tolerances import Tolerance
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
 
-ILL_CONDITIONED = "the model is ill-conditioned: rounding moves the number so far"
+ILL_CONDITIONED = "the model is ill-conditioned: rounding error may be this large"
 
 
 def forgive_rounding(
     rows: list[Row], ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]
 ) -> list[Row]:
-    """Widen the tolerances of rows at one theta by what rounding does to this model's numbers.
+    """Add the effect of rounding on this model's numbers to the tolerances of rows at one theta.
 
-    Two models differ by more. Where neither fit is of an engine whose sums can be changed, the
-    rows stay as they are.
+    Different models differ by more than that. The effect is measured by refitting with perturbed
+    sums; if neither fit supports this, the rows are returned unchanged.
 
     Parameters
     ----------
     rows : list of Row
-        Of `same_theta_rows`.
+        The rows from `same_theta_rows`.
     ours, theirs : Fit
         The two fits, at one theta.
     table : mapping of str to Tolerance
@@ -37,13 +37,13 @@ def forgive_rounding(
 
 
 def criterion_blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> float:
-    """Return by how much rounding may move the criterion of two fits at one theta, absolute."""
+    """Return the possible effect of rounding on the criterion at one theta, absolute."""
     scale = max(abs(theirs.criterion), float(theirs.n_obs))
     return scale * _blur(ours, theirs, table)["criterion"]
 
 
 def _blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> defaultdict[str, float]:
-    """Return by how much rounding may move each quantity, in its unit."""
+    """Return the possible effect of rounding on each quantity, in the quantity's unit."""
     blur: defaultdict[str, float] = defaultdict(float)
     fit = ours if ours.problem is not None else theirs
     if fit.problem is None:
@@ -55,7 +55,7 @@ def _blur(ours: Fit, theirs: Fit, table: Mapping[str, Tolerance]) -> defaultdict
             for row in same_theta_rows(other, plain, table):
                 if row.ok is not None:
                     blur[row.quantity] = max(blur[row.quantity], rule * row.distance)
-    except PymackayError:  # no digit is left of any number
+    except PymackayError:  # rounding leaves no correct digit
         return defaultdict(lambda: inf)
     return blur
 

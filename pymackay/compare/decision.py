@@ -1,4 +1,4 @@
-"""The six verdicts: what each means and what to do about it; `decide`, when which is given."""
+"""The six verdicts, with meaning and advice, and `decide`, which chooses one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Meaning:
     Attributes
     ----------
     means : str
-        What was found.
+        Description of the situation.
     advice : str
-        What to do.
+        What the user should do.
     """
 
     means: str
@@ -50,7 +50,7 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
             "It is a defect of our fit. Start ours from their theta, and report the model.",
         ),
         "flat ridge": Meaning(
-            "The criteria are equal and the variances are not: the data do not tell them apart. "
+            "The criteria are equal and the variances are not: the data do not determine them. "
             "Beta and the fitted values are judged, the variances and predictions are not.",
             "Do not interpret these variances one by one; simplify the random-effects part.",
         ),
@@ -64,7 +64,7 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
 )
 
 _STOPPED = "theirs stopped at a higher criterion"
-_RESTS_ON = {
+_JUDGED = {  # the quantities that count for a verdict
     "flat ridge": ("criterion", "beta", "fitted"),
     "boundary": ("criterion", "beta", "std_error", "sigma", "variance", "covariance", "fitted"),
 }
@@ -72,16 +72,16 @@ _RESTS_ON = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict with the rows it was made from.
+    """A verdict with the rows on which it is based.
 
     Attributes
     ----------
     verdict : str
         One of `VERDICTS`.
     ok : bool
-        Whether the reference is confirmed, or bettered.
+        Whether our fit agrees with the reference or has a lower criterion.
     rows : tuple of Row
-        Rows of the optimum; those that the verdict does not rest on are not judged.
+        Rows at the optimum; those that do not count for the verdict are not judged.
     """
 
     verdict: str
@@ -90,14 +90,14 @@ class Decision:
 
     @property
     def contradicts(self) -> bool:
-        """Whether criterion and variances agree and other numbers do not: two functions."""
+        """Whether criterion and variances agree but other numbers differ."""
         return self.verdict == "different model"
 
 
 def criterion_tolerance(
     criterion: float, checked: bool, table: Mapping[str, Tolerance] = TOLERANCES
 ) -> float:
-    """Return by how much two criteria may differ and still be equal, absolute."""
+    """Return the largest absolute difference at which two criteria count as equal."""
     absolute = table["criterion"].value
     if checked:
         return absolute
@@ -105,7 +105,7 @@ def criterion_tolerance(
 
 
 def criterion_resolution(reference: Fit, table: Mapping[str, Tolerance] = TOLERANCES) -> float:
-    """Return by how much two criteria must differ, by one engine, to be told apart, absolute."""
+    """Return the smallest absolute difference of two criteria that one engine can resolve."""
     size = max(abs(reference.criterion), float(reference.n_obs))
     return table["criterion_resolution"].value * size
 
@@ -119,25 +119,26 @@ def decide(
     singular: bool,
     resolution: float = math.inf,
 ) -> Decision:
-    """Name the verdict of two fits that are the same model.
+    """Return the verdict on two fits of the same model.
 
     Parameters
     ----------
     rows : iterable of Row
-        Every quantity at either fit's own optimum.
+        Every quantity, each fit at its own optimum.
     excess : float
-        Our criterion minus theirs; nan where an engine does not offer its criterion and neither
-        can evaluate the other's theta.
+        Our criterion minus theirs; nan if an engine does not offer its criterion and neither can
+        evaluate the other's theta.
     tolerance : float
         See `criterion_tolerance`.
     checked : bool
-        Whether both gave the same numbers at one theta. Without that a lower criterion proves
-        nothing, because it may be another function's.
+        Whether both gave the same numbers at one theta. If not, a lower criterion proves nothing,
+        because the two criteria may be different functions.
     singular : bool
         Whether either fit is singular.
     resolution : float
-        Where theirs are our numbers at their theta: by how much our criterion must be lower to be
-        called so, where numbers differ. What differs there follows from theta alone.
+        The smallest difference of criteria that counts as ``"ours lower"`` if numbers differ by
+        more than their tolerances. To be given if our engine reproduces their numbers at their
+        theta, so that all differences come from theta alone.
     """
     rows = tuple(rows)
     decision = _by_the_rows(rows, excess, tolerance, checked=checked, singular=singular)
@@ -145,31 +146,33 @@ def decide(
         return decision
     if -tolerance <= excess < -resolution:
         return Decision("ours lower", checked, _unjudged(rows, _STOPPED))
-    return _rest_on("flat ridge", rows) if decision.contradicts else decision
+    return _judged_by_part("flat ridge", rows) if decision.contradicts else decision
 
 
 def _by_the_rows(
     rows: tuple[Row, ...], excess: float, tolerance: float, *, checked: bool, singular: bool
 ) -> Decision:
+    """Return the verdict from excess and tolerances, without the resolution of criteria."""
     if excess > tolerance:
         return Decision("theirs lower", False, _unjudged(rows, "theirs is at a lower criterion"))
     if excess < -tolerance:
         return Decision("ours lower", checked, _unjudged(rows, _STOPPED))
     if singular:
-        at_boundary = _rest_on("boundary", rows)
-        if checked and not at_boundary.ok and _only_spread_differs(at_boundary.rows):
-            return _rest_on("flat ridge", rows)  # one criterion at two thetas: proven flat
+        at_boundary = _judged_by_part("boundary", rows)
+        if checked and not at_boundary.ok and _only_variances_differ(at_boundary.rows):
+            # the same criterion at two thetas proves that it is flat between them
+            return _judged_by_part("flat ridge", rows)
         return at_boundary
     failed = {row.quantity for row in rows if row.ok is False}
     if not failed:
         return Decision("same optimum", True, rows)
     if failed & {"variance", "covariance"} and not math.isnan(excess):
-        return _rest_on("flat ridge", rows)
+        return _judged_by_part("flat ridge", rows)
     return Decision("different model", False, rows)
 
 
-def _only_spread_differs(rows: tuple[Row, ...]) -> bool:
-    """Say whether variances alone fail: singular, and not told apart by the data either."""
+def _only_variances_differ(rows: tuple[Row, ...]) -> bool:
+    """Whether only variances and covariances differ by more than their tolerances."""
     failed = {row.quantity for row in rows if row.ok is False}
     return failed <= {"variance", "covariance"}
 
@@ -178,9 +181,9 @@ def _unjudged(rows: tuple[Row, ...], note: str) -> tuple[Row, ...]:
     return tuple(row if row.quantity == "criterion" else row.unjudged(note) for row in rows)
 
 
-def _rest_on(verdict: str, rows: tuple[Row, ...]) -> Decision:
-    """Judge by the quantities that this verdict rests on, and show the others."""
-    counted = _RESTS_ON[verdict]
+def _judged_by_part(verdict: str, rows: tuple[Row, ...]) -> Decision:
+    """Judge by the quantities that count for this verdict; the others are only shown."""
+    counted = _JUDGED[verdict]
     shown = tuple(
         row if row.quantity in counted else row.unjudged(f"not judged on a {verdict}")
         for row in rows

@@ -1,4 +1,4 @@
-"""Measures how far two fits of one model are apart, in statistical units."""
+"""Computes the distances between two fits of one model, in statistical units."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pymackay.results import Fit
 
 
 def criterion_row(ours: Fit, theirs: Fit, excess: float, tolerance: float) -> Row:
-    """Compare the criteria of two optima: ours may be lower, never higher.
+    """Compare the criteria of two optima; the row fails if ours is higher.
 
     Parameters
     ----------
     ours, theirs : Fit
     excess : float
-        Our criterion minus theirs, by one engine's arithmetic where that could be had; nan where
-        an engine does not offer its criterion.
+        Our criterion minus theirs, both computed by one engine if possible; nan if an engine does
+        not offer its criterion.
     tolerance : float
     """
     row = Row(
@@ -38,7 +38,7 @@ def criterion_row(ours: Fit, theirs: Fit, excess: float, tolerance: float) -> Ro
 
 
 def rounding(fit: Fit) -> float:
-    """Return by how many statistical units the size of the response may blur any number."""
+    """Return the rounding error, in statistical units, that a response of this size may cause."""
     offset = 0.0 if fit.model.offset is None else fit.model.offset
     y = fit.fitted.to_numpy() + fit.residuals.to_numpy() - offset
     if not fit.sigma > 0.0 or not np.isfinite(y).all():
@@ -50,7 +50,7 @@ def rounding(fit: Fit) -> float:
 def same_theta_rows(
     ours: Fit, theirs: Fit, table: Mapping[str, Tolerance] = TOLERANCES
 ) -> list[Row]:
-    """Compare two answers at one theta: of each quantity the worst element.
+    """Compare two fits at one theta; each quantity's row is its worst element.
 
     Parameters
     ----------
@@ -68,16 +68,14 @@ def same_theta_rows(
 def _criterion_at_theta(ours: Fit, theirs: Fit, rule: Tolerance) -> Row:
     scale = max(abs(theirs.criterion), float(theirs.n_obs))
     difference = ours.criterion - theirs.criterion
-    # a blur of so many standard errors moves a sum of squares at its minimum by its square
+    # at its minimum, a sum of squares changes by the square of a shift in standard errors
     tolerance = rule.value + _blur(ours, theirs) ** 2 / scale
     row = Row(
         "same theta", "criterion", "", "", ours.criterion, theirs.criterion, difference,
         abs(difference) / scale, rule.unit, tolerance, bool(abs(difference) <= tolerance * scale),
     )  # fmt: skip
-    return row if offers(ours, "criterion") and offers(theirs, "criterion") else _forgiven(row)
-
-
-def _forgiven(row: Row) -> Row:
+    if offers(ours, "criterion") and offers(theirs, "criterion"):
+        return row
     return replace(row, ok=None, note="an engine does not offer its criterion")
 
 
@@ -89,14 +87,14 @@ def statistics_rows(
     boundary: bool = False,
     table: Mapping[str, Tolerance] = TOLERANCES,
 ) -> Iterator[Row]:
-    """Compare everything but the criterion, element by element or the worst of many.
+    """Compare all quantities except the criterion: each element, or the worst of many.
 
     Parameters
     ----------
     ours, theirs : Fit
         Aligned.
     stage : {"optimum", "same theta"}
-        Which tolerances apply.
+        Selects the tolerances.
     boundary : bool
         Measure variances on an absolute scale instead of relative to themselves.
     table : mapping of str to Tolerance
@@ -120,6 +118,7 @@ def _worst(rows: list[Row]) -> Row:
 
 
 def _beta_rows(ruler: Ruler) -> Iterator[Row]:
+    """Yield the rows of beta and its standard errors, and at one theta of vcov, (p, p)."""
     ours, theirs = ruler.fits
     measured = first_offering("std_error", ours, theirs)
     if measured is None:
@@ -155,6 +154,7 @@ def _sigma_rows(ruler: Ruler) -> Iterator[Row]:
 
 
 def _variance_rows(ruler: Ruler, boundary: bool) -> Iterator[Row]:
+    """Yield the rows of the lower triangle of each term's covariance matrix, (q, q)."""
     prefix = "boundary_" if boundary else ""
     for term in ruler.ours.model.terms:
         lacking = ruler.lacking("variance", term.name)
@@ -173,10 +173,10 @@ def _variance_rows(ruler: Ruler, boundary: bool) -> Iterator[Row]:
 
 
 def _level_estimate_sd(ruler: Ruler, group: str, effects: Iterable[str]) -> np.ndarray:
-    """Return the scale on which an effect's standard deviation matters.
+    """Return the scale of each effect's standard deviation, shape (q,).
 
-    The variance of a fixed effect is about 1/J of the variance that one level's own estimate of it
-    has; an effect without a fixed counterpart is taken for an indicator, whose scale is sigma.
+    It is the standard error of an estimate from one level, √J times the standard error of the fixed
+    effect. An effect without a fixed counterpart is treated as an indicator, with scale sigma.
     """
     fits = ruler.fits
     se = (first_offering("std_error", *fits) or ruler.ours).std_error
@@ -186,7 +186,7 @@ def _level_estimate_sd(ruler: Ruler, group: str, effects: Iterable[str]) -> np.n
 
 
 def _prediction_rows(ruler: Ruler) -> Iterator[Row]:
-    """Per group and effect the level whose predictions are furthest apart."""
+    """Yield, per group and effect, the row of the level with the largest distance."""
     for group in ruler.ours.model.levels:
         lacking = ruler.not_offered("b", group, [group in f.ranef for f in ruler.fits])
         if lacking:
@@ -208,7 +208,7 @@ def _prediction_rows(ruler: Ruler) -> Iterator[Row]:
 def _conditional_sd(ruler: Ruler, group: str) -> np.ndarray | None:
     """Return the larger of the two conditional standard deviations, shape (levels, q).
 
-    The larger, so that a variance that is zero on one side alone still has a unit.
+    The larger is taken so that the unit is positive if only one of the variances is zero.
     """
     sds = []
     for fit in ruler.fits:
@@ -221,7 +221,7 @@ def _conditional_sd(ruler: Ruler, group: str) -> np.ndarray | None:
 
 
 def _error_variance_rows(ruler: Ruler, what: str) -> Iterator[Row]:
-    """Per group the worst element of condvar or pev."""
+    """Yield, per group, the row of the worst element of condvar or pev."""
     for group in ruler.ours.model.levels:
         has = [offers(fit, what) and group in getattr(fit, what) for fit in ruler.fits]
         lacking = ruler.not_offered(what, group, has)
@@ -236,11 +236,12 @@ def _error_variance_rows(ruler: Ruler, what: str) -> Iterator[Row]:
 
 
 def _error_variance_row(ruler: Ruler, what: str, group: str, whole: bool) -> Row:
+    """Return the worst element of one group's condvar or pev, shape (levels, q, q)."""
     a, b = (getattr(fit, what)[group] for fit in ruler.fits)
     sd = np.sqrt(np.maximum(*(np.diagonal(x, axis1=1, axis2=2) for x in (a, b))))
     scale = sd[:, :, None] * sd[:, None, :]
     distance = in_units(a - b, scale)
-    if not whole:  # an engine gives the variances alone
+    if not whole:  # an engine offers only the variances
         distance = np.where(np.eye(a.shape[-1], dtype=bool), distance, 0.0)
     place = _worst_place(distance)
     level, i, j = place

@@ -1,4 +1,4 @@
-"""The variance gaps of a comparison: of both fits, by whichever engine can tell."""
+"""The variance gaps of the two fits of a comparison."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pymackay.results import Fit
 
 
 def gaps(ours: tuple[Fit | None, ...], theirs: tuple[Fit | None, ...]) -> pd.DataFrame:
-    """Return `pymackay.variance_gap` of both sides, told apart by the column ``fit``.
+    """Return `pymackay.variance_gap` of both sides in one table with the column ``fit``.
 
     Parameters
     ----------
     ours, theirs : tuple of Fit or None
-        The fit itself, and after it what stands for it where it does not offer its error
-        variances: the other engine's numbers at the same theta.
+        The fit, and as a substitute, if it does not offer its error variances, the other engine's
+        fit at the same theta.
     """
     tables: list[pd.DataFrame] = []
     for label, candidates in (("ours", ours), ("theirs", theirs)):
-        able = [fit for fit in candidates if fit is not None and _can_tell(fit)]
-        for fit in able[:1]:
+        fit = next((fit for fit in candidates if fit is not None and _has_gap(fit)), None)
+        if fit is not None:
             gap = variance_gap(fit)
             gap.insert(0, "fit", label)
             tables.append(gap)
@@ -33,6 +33,6 @@ def no_gap() -> pd.DataFrame:
     return pd.DataFrame(columns=["fit", *GAP_COLUMNS])
 
 
-def _can_tell(fit: Fit) -> bool:
+def _has_gap(fit: Fit) -> bool:
     what = "pev" if fit.reml else "condvar"
     return all(offers(fit, quantity) for quantity in (what, "variance", "b"))

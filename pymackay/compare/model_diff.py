@@ -1,4 +1,4 @@
-"""Says in what two models differ, before any of their numbers is compared."""
+"""Finds the differences between two models, before their numbers are compared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pymackay.compare.align import match_terms
-from pymackay.compare.offered import offers
+from pymackay.compare.offered import both_offer, offers
 from pymackay.compare.tolerances import TOLERANCES
 from pymackay.results import Fit, TermSummary
 
 _SHOWN = 5
-_EPS = 1e-12  # weights and offsets pass through text and a division at most
+_EPS = 1e-12  # weights and offsets are rounded by a conversion to text and a division at most
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Difference:
     aspect : str
         ``"rows"``, ``"fixed effects"``, ``"levels"``, ...
     item : str
-        Which one: the factor, the column; empty where the aspect says it all.
+        The factor or the column; empty if the aspect has no parts.
     ours, theirs : str
-        What either side has, in words.
+        Description of what each side has.
     """
 
     aspect: str
@@ -36,9 +36,14 @@ class Difference:
     ours: str
     theirs: str
 
+    @property
+    def label(self) -> str:
+        """Aspect and, if there is one, item."""
+        return ", ".join(part for part in (self.aspect, self.item) if part)
+
 
 def diff_table(differences: Iterable[Difference]) -> pd.DataFrame:
-    """Lay differences out as a table with the columns aspect, item, ours, theirs."""
+    """Return differences as a table with the columns aspect, item, ours, theirs."""
     return pd.DataFrame(
         [asdict(difference) for difference in differences],
         columns=["aspect", "item", "ours", "theirs"],
@@ -46,10 +51,10 @@ def diff_table(differences: Iterable[Difference]) -> pd.DataFrame:
 
 
 def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
-    """Return every difference that makes `fit` and `reference` two models; none: the same model.
+    """Return the differences between two models; an empty list if they are the same model.
 
-    Terms are matched by group and effects, columns and rows by name, and only the order of the
-    levels counts, because it decides what a contrast means and which level a number belongs to.
+    Terms are matched by group and effects, columns and rows by name. Order matters only for
+    levels, because the meaning of contrasts depends on it.
     """
     return [
         *_criterion(fit, reference),
@@ -72,26 +77,24 @@ def _criterion(fit: Fit, reference: Fit) -> Iterator[Difference]:
             )
 
 
-def _both_say(what: str, *fits: Fit) -> bool:
-    return all(offers(fit, what) for fit in fits)
-
-
 def _dropped(fit: Fit, reference: Fit) -> Iterator[Difference]:
-    if _both_say("dropped", fit, reference):
+    if both_offer("dropped", fit, reference):
         yield from _names("dropped columns", fit.dropped, reference.dropped)
 
 
-def _names(aspect: str, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Difference]:
-    """Compare names as sets; only what the other side lacks is shown."""
+def _names(
+    aspect: str, ours: Sequence[str], theirs: Sequence[str], item: str = ""
+) -> Iterator[Difference]:
+    """Compare names as sets; the difference shows what each side has in addition."""
     only_ours = [name for name in ours if name not in set(theirs)]
     only_theirs = [name for name in theirs if name not in set(ours)]
     if only_ours or only_theirs:
-        yield Difference(aspect, "", _only(only_ours), _only(only_theirs))
+        yield Difference(aspect, item, _only(only_ours), _only(only_theirs))
 
 
 def _contrasts(fit: Fit, reference: Fit) -> Iterator[Difference]:
     ours, theirs = fit.model.contrasts, reference.model.contrasts
-    if not ours or not theirs:  # an engine that says nothing of contrasts; the columns' names do
+    if not ours or not theirs:  # not known; then the names of the columns are compared
         return
     for factor in dict.fromkeys([*ours, *theirs]):
         if ours.get(factor) != theirs.get(factor):
@@ -101,7 +104,7 @@ def _contrasts(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 
 def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
-    if not _both_say("terms", fit, reference):
+    if not both_offer("terms", fit, reference):
         return
     ours, theirs = fit.model.terms, reference.model.terms
     only_ours = [t for t, k in zip(ours, match_terms(ours, theirs), strict=True) if k is None]
@@ -113,8 +116,8 @@ def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 
 def _written(group: str, terms: Sequence[TermSummary]) -> str:
-    mine = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
-    return " + ".join(mine) or "none"
+    texts = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
+    return " + ".join(texts) or "none"
 
 
 def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:
@@ -125,12 +128,7 @@ def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:
         if set(levels) == set(theirs[group]) and len(levels) == len(theirs[group]):
             yield Difference("order of levels", group, *_first_apart(levels, theirs[group]))
         else:
-            yield from _renamed(_names("levels", levels, theirs[group]), group)
-
-
-def _renamed(differences: Iterable[Difference], item: str) -> Iterator[Difference]:
-    for difference in differences:
-        yield Difference(difference.aspect, item, difference.ours, difference.theirs)
+            yield from _names("levels", levels, theirs[group], group)
 
 
 def _first_apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
@@ -145,26 +143,28 @@ def _from(levels: Sequence[str], place: int) -> str:
 
 
 def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
-    """Compare the rows that were kept, and, where they are the same, what stands in them.
+    """Compare the rows that were used, and if they are the same, their values.
 
-    Of an engine that does not say which rows it used, they are taken to be in the data's order.
+    If an engine does not offer its rows, they are assumed to be in the order of the data.
     """
-    if not _both_say("n_obs", fit, reference):
+    if not both_offer("n_obs", fit, reference):
         return
     ours, theirs = (f.model.rows.map(str) for f in (fit, reference))
-    known = _both_say("rows", fit, reference)
+    known = both_offer("rows", fit, reference)
     if len(ours) != len(theirs) or (known and set(ours) != set(theirs)):
         yield Difference("rows", "number", str(len(ours)), str(len(theirs)))
         if known:
-            yield from _renamed(_names("rows", list(ours), list(theirs)), "labels")
+            yield from _names("rows", list(ours), list(theirs), "labels")
         return
     order = ours if known and ours.is_unique else None
-    if _both_say("response", fit, reference):
-        size = float(np.max(np.abs(fit.fitted.to_numpy()), initial=0.0))  # offsets may dwarf y
+    if both_offer("response", fit, reference):
+        size = float(
+            np.max(np.abs(fit.fitted.to_numpy()), initial=0.0)
+        )  # offsets may be larger than y
         responses = (_response(fit, order), _response(reference, order))
         yield from _values("response", *responses, ours, size)
     for what, absent in (("weights", 1.0), ("offset", 0.0)):
-        if _both_say(what, fit, reference):
+        if both_offer(what, fit, reference):
             a, b = (_column(f, what, absent, order) for f in (fit, reference))
             yield from _values(what, a, b, ours)
 
@@ -186,18 +186,18 @@ def _in_order(values: np.ndarray, fit: Fit, order: pd.Index | None) -> np.ndarra
 def _values(
     what: str, ours: np.ndarray, theirs: np.ndarray, labels: pd.Index, size: float = 0.0
 ) -> Iterator[Difference]:
-    """Compare a column by value; the first row that differs is shown."""
+    """Compare the values of a column, shape (n,); the first row that differs is shown."""
     relative = TOLERANCES["response"].value if what == "response" else _EPS
     scale = float(np.max(np.abs(ours), initial=size))
-    apart = np.flatnonzero(~(np.abs(ours - theirs) <= relative * scale))
-    if len(apart):
-        first = apart[0]
-        where = f"{len(apart)} of {len(ours)} rows, first {labels[first]}"
+    different = np.flatnonzero(~(np.abs(ours - theirs) <= relative * scale))
+    if len(different):
+        first = different[0]
+        where = f"{len(different)} of {len(ours)} rows, first {labels[first]}"
         yield Difference(what, where, f"{ours[first]:.12g}", f"{theirs[first]:.12g}")
 
 
 def _only(names: Sequence[str]) -> str:
-    """Name what the other side lacks, the first few of many."""
+    """Return names as text, at most the first few."""
     if not names:
         return "nothing more"
     shown = ", ".join(names[:_SHOWN])

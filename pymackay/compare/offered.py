@@ -1,4 +1,4 @@
-"""What a fit does not offer, and how a comparison goes on without it."""
+"""Which quantities a fit offers, and how a comparison replaces missing ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymackay.results import Fit
 
-# parts of a model that an engine may keep to itself, in words
+# parts of a model that an engine may not offer, in words
 UNNAMED = {
     "terms": "its random-effects terms",
     "levels": "its levels",
@@ -21,17 +21,22 @@ UNNAMED = {
     "offset": "its offset",
 }
 
-# quantity of a row -> what a fit lists in `not_offered`
+# quantity of a row -> its key in `Fit.not_offered`
 _PARTS = {"variance": "varcorr", "covariance": "varcorr", "b": "ranef"}
 
 
 def offers(fit: Fit, quantity: str) -> bool:
-    """Whether a fit has a quantity: a row's, or a part of its model."""
+    """Whether a fit has a quantity of a row, or a part of its model."""
     if quantity in ("condvar", "pev"):
         return getattr(fit, f"{quantity}_source") is not None
     if quantity == "response":
         return offers(fit, "fitted") and offers(fit, "residuals")
     return _PARTS.get(quantity, quantity) not in fit.not_offered
+
+
+def both_offer(quantity: str, *fits: Fit) -> bool:
+    """Whether all of the fits have a quantity."""
+    return all(offers(fit, quantity) for fit in fits)
 
 
 def first_offering(quantity: str, *fits: Fit) -> Fit | None:
@@ -40,19 +45,19 @@ def first_offering(quantity: str, *fits: Fit) -> Fit | None:
 
 
 def unsaid(fits: Iterable[Fit]) -> str:
-    """Say what the fits do not tell of their models, which was therefore not compared."""
-    said = []
+    """Return which parts of the models the fits do not offer, so that they were not compared."""
+    sentences = []
     for fit in fits:
         parts = [words for part, words in UNNAMED.items() if not offers(fit, part)]
         if parts:
-            said.append(f"{fit.engine.name} does not say {', '.join(parts)}")
-    return "; ".join(said)
+            sentences.append(f"{fit.engine.name} does not say {', '.join(parts)}")
+    return "; ".join(sentences)
 
 
 def completed(fit: Fit, other: Fit) -> Fit:
-    """Return a fit with what it does not say of its model taken from the other.
+    """Return a fit with the missing parts of its model taken from the other fit.
 
-    No difference may have been found in what both say.
+    The parts that both offer must be the same.
     """
     changes: dict[str, Any] = {}
     if not offers(fit, "terms"):
@@ -65,13 +70,11 @@ def completed(fit: Fit, other: Fit) -> Fit:
         return fit
     model = dataclasses.replace(fit.model, **changes)
     return fit.replace(
-        model=model,
-        fitted=_on(fit.fitted, model.rows),
-        residuals=_on(fit.residuals, model.rows),
+        model=model, fitted=_on(fit.fitted, model.rows), residuals=_on(fit.residuals, model.rows)
     )
 
 
 def _on(column: pd.Series, rows: pd.Index) -> pd.Series:
-    """Put a column on these rows, in their order; NaN where there is no column."""
+    """Return a column, shape (n,), with these rows as its index; NaN if its length differs."""
     values = column.to_numpy() if len(column) == len(rows) else np.full(len(rows), np.nan)
     return pd.Series(values, index=rows, name=column.name)

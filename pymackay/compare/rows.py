@@ -1,4 +1,4 @@
-"""`Row`, one number of either fit and how far they are apart; `Ruler`, which makes them."""
+"""`Row`: one number of both fits and their distance; `Ruler`, which makes rows."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from pymackay.results import Fit
 
 @dataclass(frozen=True)
 class Row:
-    """One number of either fit, and how far they are apart.
+    """One number of both fits, and their distance.
 
     Attributes
     ----------
     stage : str
-        ``"same theta"``: ours and theirs at one theta. ``"optimum"``: each at its own.
+        ``"same theta"``: both fits at one theta. ``"optimum"``: each fit at its optimum.
     quantity : str
         ``"criterion"``, ``"beta"``, ``"std_error"``, ``"vcov"``, ``"sigma"``, ``"variance"``,
         ``"covariance"``, ``"b"``, ``"condvar"``, ``"pev"`` or ``"fitted"``.
     term : str
-        Random-effects term or grouping factor; empty for the rest.
+        Random-effects term or grouping factor; empty for other quantities.
     name : str
-        Coefficient, effect, level or row; of many, the worst.
+        Coefficient, effect, level or row. If only the worst of many is compared, its name.
     ours, theirs : float
     difference : float
-        ours - theirs, in the quantity's own unit.
+        ours - theirs, in the unit of the quantity itself.
     distance : float
         Absolute difference in `unit`.
     unit : str
     tolerance : float
         Largest `distance` that counts as agreement.
     ok : bool or None
-        None where there is nothing to judge; `note` says why.
+        Whether the distance is within the tolerance; None if it is not judged.
     note : str
+        Why it is not judged.
     """
 
     stage: str
@@ -54,8 +55,12 @@ class Row:
     ok: bool | None
     note: str = ""
 
+    def label(self, separator: str = " ") -> str:
+        """Return quantity, term and name, as far as they are not empty."""
+        return separator.join(part for part in (self.quantity, self.term, self.name) if part)
+
     def unjudged(self, note: str) -> Row:
-        """Return the row without a judgement, with the reason."""
+        """Return the row with ``ok=None``, and with the reason as its note."""
         return self if self.ok is None else replace(self, ok=None, note=note)
 
 
@@ -63,7 +68,7 @@ TABLE_COLUMNS = tuple(Row.__dataclass_fields__)
 
 
 def rows_table(rows: Iterable[Row]) -> pd.DataFrame:
-    """Lay rows out as a table; `ok` is a nullable boolean."""
+    """Return rows as a table; `ok` is a nullable boolean."""
     table = pd.DataFrame([asdict(row) for row in rows], columns=list(TABLE_COLUMNS))
     return table.astype({"ok": "boolean"})
 
@@ -78,7 +83,7 @@ class Ruler:
         ``"same theta"`` or ``"optimum"``.
     ours, theirs : Fit
     blur : float
-        By how many statistical units rounding may blur any number.
+        Rounding error of any number, in statistical units; it is added to all tolerances.
     table : mapping of str to Tolerance
     """
 
@@ -91,7 +96,7 @@ class Ruler:
     def row(
         self, quantity: str, term: str, name: str, a: float, b: float, scale: float, rule: str
     ) -> Row:
-        """Judge one pair of numbers; `scale` is one statistical unit."""
+        """Judge a pair of numbers; `scale` is the size of one statistical unit."""
         at_theta = self.stage == "same theta"
         tolerance = self.table["number_same_theta" if at_theta else rule].value + self.blur
         distance = float(in_units(a - b, scale))
@@ -101,18 +106,18 @@ class Ruler:
         )  # fmt: skip
 
     def lacking(self, quantity: str, term: str = "") -> Row | None:
-        """Return the row of a quantity that a fit does not offer; None if both do."""
+        """Return a row that says that a quantity is not offered; None if both fits offer it."""
         return self.not_offered(quantity, term, [offers(f, quantity) for f in self.fits])
 
     def not_offered(self, quantity: str, term: str, has: Iterable[bool]) -> Row | None:
-        """Return the row of a quantity that ours, theirs or both do not have."""
+        """Return a row that names the fits without a quantity; None if both have it."""
         names = [f.engine.name for f, there in zip(self.fits, has, strict=True) if not there]
         if not names:
             return None
         return self.empty(quantity, term, f"not offered by {' and '.join(dict.fromkeys(names))}")
 
     def empty(self, quantity: str, term: str, note: str) -> Row:
-        """Return a row without numbers, and say why."""
+        """Return a row without numbers, with the reason as its note."""
         nan = float("nan")
         return Row(self.stage, quantity, term, "", nan, nan, nan, nan, "", nan, None, note)
 
@@ -123,7 +128,7 @@ class Ruler:
 
 
 def in_units(difference: float | np.ndarray, scale: float | np.ndarray) -> np.ndarray:
-    """Return |difference| / scale, with 0 / 0 = 0: equal is equal, whatever the unit."""
+    """Return |difference| / scale, with 0 / 0 = 0: equal numbers have distance 0 in any unit."""
     size = np.abs(difference)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(size == 0.0, 0.0, size / scale)

@@ -1,4 +1,4 @@
-"""The tolerances of a comparison, in one table, each with its unit and its reason."""
+"""The table of tolerances for comparisons, each with its unit and reason."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Tolerance:
     value : float
         Largest distance that still counts as agreement.
     unit : str
-        What one unit of distance is.
+        The unit of distances.
     reason : str
-        Why this value.
+        Reason for this value.
     """
 
     value: float
@@ -30,8 +30,8 @@ class Tolerance:
 
 
 _SAME_THETA = (
-    "at one theta nothing is estimated by search: what differs is rounding, some 1e-12 of a "
-    "statistical unit, and 1e-7 leaves room for badly scaled columns"
+    "at one theta there is no search, so that differences are due to rounding: about 1e-12 "
+    "statistical units, up to 1e-7 with badly scaled columns"
 )
 _MILLI_SE = (
     "a criterion that agrees within 1e-6 puts two answers within 0.001 standard errors of each "
@@ -52,29 +52,29 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "response": Tolerance(
             1e-12,
             "of the largest |y| or fitted value",
-            "fitted + residuals gives y back up to a few roundings of the larger of them",
+            "fitted + residuals equals y up to a few rounding errors of the larger of them",
         ),
         "criterion_same_theta": Tolerance(
             1e-9,
             "relative",
-            "two float64 factors of one matrix, sums over up to 1e8 rows",
+            "rounding error of float64 factors of one matrix and of sums over up to 1e8 rows",
         ),
         "number_same_theta": Tolerance(1e-7, "statistical units", _SAME_THETA),
         "rounding": Tolerance(
             10.0,
             "eps n^(3/2) max|y| / sigma",
             "added to the tolerances of numbers. An engine that does not centre the response sums "
-            "n products as large as max|y|, and what is left after the mean has cancelled is off "
-            "by about so many standard errors. 1e-10 on ordinary data, more than 1 on a response "
-            "such as 1000000000000.4 with a standard deviation of 0.1",
+            "n products as large as max|y|; after the mean has cancelled, the rounding error is "
+            "about this many standard errors. It is 1e-10 for ordinary data, and more than 1 for a "
+            "response such as 1000000000000.4 with a standard deviation of 0.1",
         ),
         "conditioning": Tolerance(
             10.0,
-            "of what the last digits of the cross-products do",
+            "of the effect of rounding in the cross-products",
             "added to the tolerances at one theta where they are exceeded. Effects 1e5 times the "
-            "residuals, or columns that are nearly one, magnify rounding beyond 1e-7: our numbers "
-            "with the cross-products changed by their own rounding say by how much, and another "
-            "order of summing by another engine is worth a few times that",
+            "residuals, or nearly collinear columns, magnify rounding errors beyond 1e-7. How much "
+            "is measured by fits with cross-products changed in their last digits; an engine "
+            "that sums in another order may differ by a few times as much",
         ),
         "criterion": Tolerance(
             1e-6,
@@ -86,9 +86,9 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "criterion_resolution": Tolerance(
             1e-12,
             "relative",
-            "one engine's arithmetic at two thetas tells criteria apart to some ten roundings. "
-            "Where numbers differ by more than their tolerances and the criteria by less than "
-            "theirs, but by more than this, the higher one is where a search stopped early",
+            "one engine computes criteria at two thetas to about ten rounding errors. If numbers "
+            "differ by more than their tolerances, and the criteria by less than theirs but more "
+            "than this, the search with the higher criterion has stopped early",
         ),
         "criterion_unchecked": Tolerance(
             1e-9,
@@ -117,9 +117,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "condvar": Tolerance(1e-3, "relative", _MILLI_SE),
         "pev": Tolerance(1e-3, "relative", _MILLI_SE),
         "fitted": Tolerance(
-            1e-2,
-            "residual standard deviations",
-            "fitted values move as the predictions do",
+            1e-2, "residual standard deviations", "fitted values move as the predictions do"
         ),
     }
 )
@@ -131,12 +129,12 @@ def adjusted(values: Mapping[str, float] | None) -> Mapping[str, Tolerance]:
     Parameters
     ----------
     values : mapping of str to float, or None
-        Name in `TOLERANCES` to the largest distance that counts as agreement, in the same unit.
+        Name in `TOLERANCES` to the largest distance that counts as agreement, in its unit.
 
     Raises
     ------
     ArgumentError
-        If a name is unknown, or a value is no positive number.
+        If a name is unknown, or a value is not a positive number.
     """
     table = dict(TOLERANCES)
     for name, value in (values or {}).items():
@@ -155,7 +153,7 @@ def adjusted(values: Mapping[str, float] | None) -> Mapping[str, Tolerance]:
 
 
 def changes(table: Mapping[str, Tolerance]) -> dict[str, tuple[float, float]]:
-    """Return the values that are not the default: name to (value, default)."""
+    """Return the values that differ from the default: name to (value, default)."""
     return {
         name: (tolerance.value, TOLERANCES[name].value)
         for name, tolerance in table.items()

@@ -1,4 +1,4 @@
-"""`compare`: two fits of one model, judged in a fixed order."""
+"""`compare`: compares two fits of one model in a fixed order of checks."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from pymackay.results import Fit
 def compare(
     fit: Fit, reference: Fit, *, tolerances: Mapping[str, float] | None = None
 ) -> Comparison:
-    """Judge a fit against a reference, in statistical units.
+    """Compare a fit with a reference, in statistical units.
 
-    In this order; the first that fails names the verdict:
+    The checks are made in this order, and the first that fails determines the verdict:
 
-    1. Is it the same model? A difference is shown, and no number is compared.
-    2. Do both give the same numbers at one theta: ours at theirs, or theirs at ours, whichever
-       engine can evaluate? If neither can, it is not checked, and does not count as agreed.
+    1. Is it the same model? If not, the differences are shown and no number is compared.
+    2. Do both give the same numbers at one theta? One of the engines evaluates the model at the
+       other's theta. If neither can, this is not checked, and not taken as agreed.
     3. Are the criteria at the two optima equal?
-    4. How far apart are the numbers?
+    4. What are the distances between the numbers?
 
     Parameters
     ----------
     fit : Fit
-        Ours.
+        Our fit.
     reference : Fit
-        Theirs, usually of `pymackay.lme4.lmer`.
+        Their fit, usually from `pymackay.lme4.lmer`.
     tolerances : mapping of str to float, optional
-        Largest distances that count as agreement, where they are not to be those of
-        `pymackay.compare.tolerances.TOLERANCES`: by the names and in the units given there.
+        Largest distances that count as agreement, to replace those of
+        `pymackay.compare.tolerances.TOLERANCES`, with its names and units.
 
     Returns
     -------
@@ -90,12 +90,12 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Both engines at one theta.
+    """The fits of both engines at one theta.
 
     Attributes
     ----------
     fits : tuple of Fit
-        Ours and theirs.
+        Our fit and theirs.
     theta : str
         Whose theta it is: ``"ours"`` or ``"theirs"``.
     """
@@ -104,14 +104,14 @@ class _Pair:
     theta: str
 
     def excess(self, fit: Fit, reference: Fit) -> float:
-        """Return our criterion minus theirs, both by the engine that evaluated."""
+        """Return our criterion minus theirs, both computed by the evaluating engine."""
         ours, theirs = self.fits
         if self.theta == "theirs":
             return fit.criterion - ours.criterion
         return theirs.criterion - reference.criterion
 
     def at(self, theta: str) -> Fit | None:
-        """Return what the other engine says at this side's theta, if it was asked."""
+        """Return the other engine's fit at this side's theta; None if there is none."""
         if theta != self.theta:
             return None
         return self.fits[1] if theta == "ours" else self.fits[0]
@@ -126,12 +126,12 @@ def _check(argument: object, name: str) -> None:
 
 
 def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
-    """Let either engine evaluate the other's theta; ours first."""
+    """Return the fits at one theta: ours at theirs if possible, else theirs at ours."""
     same_shape = len(fit.theta) == len(reference.theta)
     if not same_shape or not np.isfinite([*fit.theta, *reference.theta]).all():
         return None
     if fit.evaluate_source is not None:
-        with contextlib.suppress(ArgumentError):  # theirs may be too far out for float64
+        with contextlib.suppress(ArgumentError):  # their theta may be too extreme for float64
             return _Pair((fit.evaluate(reference.theta), reference), "theirs")
     if reference.evaluate_source is not None:
         return _Pair((fit, reference.evaluate(fit.theta)), "ours")
@@ -139,8 +139,7 @@ def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
 
 
 def _as_difference(row: Row, aspect: str) -> Difference:
-    item = ", ".join(part for part in (row.quantity, row.term, row.name) if part)
-    return Difference(aspect, item, f"{row.ours:.12g}", f"{row.theirs:.12g}")
+    return Difference(aspect, row.label(", "), f"{row.ours:.12g}", f"{row.theirs:.12g}")
 
 
 def _different(
@@ -150,6 +149,7 @@ def _different(
     table: Mapping[str, Tolerance],
     rows: list[Row] | None = None,
 ) -> Comparison:
+    """Return the comparison of two fits whose models, or numbers at one theta, differ."""
     return Comparison(
         verdict="different model",
         ok=False,
@@ -171,8 +171,9 @@ def _by_numbers(
     theta_rows: list[Row],
     table: Mapping[str, Tolerance],
 ) -> Comparison:
+    """Return the comparison of two fits of the same model, judged at their optima."""
     excess = pair.excess(fit, reference) if pair else fit.criterion - reference.criterion
-    # numbers that are blurred by more than a standard error agree with anything
+    # a rounding error of more than a standard error makes the check meaningless
     blurred = max([rounding(fit), *(row.tolerance for row in theta_rows if row.ok)])
     checked = pair is not None and blurred < 1.0
     tolerance = criterion_tolerance(reference.criterion, pair is not None, table)

@@ -1,4 +1,4 @@
-"""The differential fuzzer: random models, ours against live lme4 and the dense oracle."""
+"""The differential fuzzer: compares fits of random models with lme4 and with dense formulas."""
 
 from pymackay.fuzz.campaign import Disagreement, Tally, run
 from pymackay.fuzz.generate import FuzzModel, generate

@@ -1,4 +1,4 @@
-"""`run`: the differential fuzzer: random models one after the other until time is up."""
+"""`run`: generates and judges random models for a given time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from pymackay.fuzz.generate import FuzzModel, generate
 from pymackay.fuzz.judge import Outcome, judge_model
 from pymackay.fuzz.shrink import shrink
-from pymackay.fuzz.store import made, store
+from pymackay.fuzz.store import make_folder, store
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A model that got two answers.
+    """A model on which the engines disagree.
 
     Attributes
     ----------
     model : FuzzModel
-        As it was drawn.
+        The generated model.
     outcome : Outcome
     kept : pathlib.Path or None
-        Where the shrunk model was stored.
+        File of the reduced model, if it was stored.
     """
 
     model: FuzzModel
@@ -35,12 +35,12 @@ class Disagreement:
 
 @dataclass
 class Tally:
-    """What a run has come to so far.
+    """The results of a run so far.
 
     Attributes
     ----------
     first : int
-        The first seed; they count up.
+        The first seed; each model has the next one.
     verdicts : Counter of str
     disagreements : list of Disagreement
     seconds : float
@@ -55,15 +55,15 @@ class Tally:
 
     @property
     def models(self) -> int:
-        """How many models were judged."""
+        """Number of models that were judged."""
         return sum(self.verdicts.values())
 
     def __str__(self) -> str:
         counts = ", ".join(f"{verdict} {n}" for verdict, n in self.verdicts.most_common())
-        found = len(self.disagreements)
+        count = len(self.disagreements)
         return (
             f"{self.models} models from seed {self.first} in {self.seconds:.0f} s, "
-            f"{found} disagreement{'' if found == 1 else 's'}"
+            f"{count} disagreement{'' if count == 1 else 's'}"
             f"{', interrupted' if self.interrupted else ''}" + (f"\n{counts}" if counts else "")
         )
 
@@ -75,35 +75,35 @@ def run(
     keep: Path | None = None,
     with_r: bool = True,
     progress: Callable[[Tally], None] = lambda tally: None,
-    found: Callable[[Disagreement], None] = lambda disagreement: None,
+    on_disagreement: Callable[[Disagreement], None] = lambda disagreement: None,
 ) -> Tally:
-    """Judge random models for a while.
+    """Judge random models for a given time.
 
     Parameters
     ----------
     seconds : float
-        When to stop; a model that has been begun is finished.
+        Duration; the last model is finished.
     seed : int
         The first seed.
     keep : pathlib.Path, optional
-        Folder that every disagreement is stored in, shrunk.
+        Folder in which every disagreement is stored, reduced to a small model.
     with_r : bool
-        False: judged by the dense oracle alone.
-    progress, found : callable
-        Told of the tally after every model, and of every disagreement.
+        False: models are judged by the dense oracle alone.
+    progress, on_disagreement : callable
+        Called with the tally after every model, and with every disagreement.
 
     Raises
     ------
     ArgumentError
-        If the folder cannot be made.
+        If the folder cannot be created.
 
     Returns
     -------
     Tally
-        Also when Ctrl-C ended the run.
+        Returned also if Ctrl-C ended the run.
     """
     if keep is not None:
-        made(keep)
+        make_folder(keep)
     judge = partial(judge_model, with_r=with_r)
     tally, begin = Tally(seed), time.monotonic()
     try:
@@ -113,7 +113,7 @@ def run(
             tally.verdicts[outcome.verdict] += 1
             if not outcome.agrees:
                 tally.disagreements.append(Disagreement(model, outcome))
-                found(_kept(tally, judge, keep))
+                on_disagreement(_kept(tally, judge, keep))
             tally.seconds = time.monotonic() - begin
             progress(tally)
     except KeyboardInterrupt:
@@ -122,7 +122,7 @@ def run(
 
 
 def _kept(tally: Tally, judge: Callable[[FuzzModel], Outcome], folder: Path | None) -> Disagreement:
-    """Shrink and store the last disagreement, where there is a folder for it."""
+    """Reduce and store the last disagreement if there is a folder, and return it."""
     last = tally.disagreements[-1]
     if folder is None:
         return last

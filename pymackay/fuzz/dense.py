@@ -1,10 +1,10 @@
-"""The plain dense answer: a mixed model solved from its n x n covariance, nothing clever.
+"""The dense oracle: solves a mixed model from its n x n covariance by textbook formulas.
 
 Everything follows from V = sigma² H with H = W⁻¹ + Z Λ Λᵀ Zᵀ: generalised least squares for beta,
 best linear unbiased prediction for b, and the textbook formulas for their covariances
 (Searle, Casella, McCulloch 1992, chapters 6 and 7). It shares no formula with the solver: no
-penalised least squares, no factor of the mixed-model equations, no cross-products. Where float64
-is not enough to tell who is right, it computes in the platform's long double.
+penalised least squares, no factor of the mixed-model equations, no cross-products. If float64 is
+not accurate enough to decide between two answers, it can use the platform's long double.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from pymackay.model.model import Model, RandomTerm
 from pymackay.results import Convergence, Engine, Fit
@@ -21,7 +22,7 @@ from pymackay.results import Convergence, Engine, Fit
 
 @dataclass(frozen=True, eq=False)
 class DenseFit:
-    """What the n x n covariance says about a model at one theta.
+    """The dense solution of a model at one theta.
 
     Attributes
     ----------
@@ -57,7 +58,7 @@ class DenseFit:
 
 
 def relative_blocks(model: Model, theta: np.ndarray) -> list[np.ndarray]:
-    """Cut theta into one lower-triangular relative factor per term, filled column by column."""
+    """Return one lower-triangular relative factor per term, filled from theta by columns."""
     theta = np.asarray(theta, dtype=np.float64)
     blocks, start = [], 0
     for term in model.terms:
@@ -74,7 +75,7 @@ def relative_blocks(model: Model, theta: np.ndarray) -> list[np.ndarray]:
 
 
 def theta_names(model: Model) -> list[str]:
-    """Name theta's elements as ``getME(fit, "theta")`` does."""
+    """Return the names of theta's elements in ``getME(fit, "theta")``."""
     names = []
     for term in model.terms:
         for column, second in enumerate(term.effects):
@@ -84,7 +85,7 @@ def theta_names(model: Model) -> list[str]:
 
 
 def random_design(model: Model) -> np.ndarray:
-    """Write Z out, shape (n, q): term after term, level after level, effects together."""
+    """Return Z, shape (n, q): term after term, level after level, effects together."""
     return np.hstack([_term_design(model, term) for term in model.terms])
 
 
@@ -98,20 +99,14 @@ def _term_design(model: Model, term: RandomTerm) -> np.ndarray:
 
 
 def _relative_covariance(model: Model, theta: np.ndarray, dtype: Any) -> np.ndarray:
-    """Write Λ Λᵀ out, shape (q, q)."""
+    """Return Λ Λᵀ, shape (q, q)."""
     sizes = [len(model.factors[t.group].levels) for t in model.terms]
     blocks = [block.astype(dtype) for block in relative_blocks(model, theta)]
     pieces = [
         np.kron(np.eye(levels, dtype=dtype), block @ block.T)
         for levels, block in zip(sizes, blocks, strict=True)
     ]
-    total = sum(len(piece) for piece in pieces)
-    out, start = np.zeros((total, total), dtype=dtype), 0
-    for piece in pieces:
-        stop = start + len(piece)
-        out[start:stop, start:stop] = piece
-        start = stop
-    return out
+    return block_diag(*pieces) if pieces else np.zeros((0, 0), dtype=dtype)
 
 
 def dense_fit(model: Model, theta: np.ndarray, reml: bool, *, dtype: Any = np.float64) -> DenseFit:
@@ -123,7 +118,7 @@ def dense_fit(model: Model, theta: np.ndarray, reml: bool, *, dtype: Any = np.fl
     theta : array-like, shape (m,)
     reml : bool
     dtype : numpy dtype
-        What to compute in; the answer is rounded to float64.
+        Type for the computation; the result is rounded to float64.
     """
     n = len(model.y)
     Z, D, H_inv, _ = _covariance(model, theta, dtype)
@@ -184,13 +179,13 @@ def _less_offset(model: Model, dtype: Any) -> np.ndarray:
 
 
 def _inverse(matrix: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Return the inverse of a positive definite matrix, and the log of its determinant.
+    """Return the inverse of a positive definite matrix, shape (k, k), and its log-determinant.
 
-    Both are nan where the matrix is singular in its own arithmetic.
+    Both are nan if the matrix is singular in the arithmetic of its type.
     """
     if not len(matrix):
         return matrix, 0.0
-    scale = np.sqrt(np.diag(matrix))  # units of a covariate must not cost digits
+    scale = np.sqrt(np.diag(matrix))  # so that the units of a covariate do not cost digits
     unit = matrix / np.outer(scale, scale)
     if matrix.dtype == np.float64:
         inverse, log = _lapack(unit)
@@ -208,7 +203,10 @@ def _lapack(matrix: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _gauss_jordan(matrix: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Invert in the matrix's own arithmetic, which LAPACK does not have."""
+    """Return inverse and log-determinant of a matrix, (k, k), of a type that LAPACK lacks.
+
+    Gauss-Jordan elimination in place; the determinant is the product of the pivots.
+    """
     a, log = matrix.copy(), matrix.dtype.type(0.0)
     for k in range(len(a)):
         pivot = a[k, k]
@@ -223,49 +221,41 @@ def _gauss_jordan(matrix: np.ndarray) -> tuple[np.ndarray, Any]:
 
 
 def _group_arrays(model: Model, whole: np.ndarray) -> dict[str, np.ndarray]:
-    """Cut a (q, q) matrix into one (levels, effects, effects) array per group, terms joined."""
-    starts = np.cumsum(
-        [0] + [len(t.effects) * len(model.factors[t.group].levels) for t in model.terms]
-    )
-    out = {}
-    for group, factor in model.factors.items():
-        mine = [(s, t) for s, t in zip(starts, model.terms, strict=False) if t.group == group]
-        index = np.array(
-            [
-                [s + j * len(t.effects) + i for s, t in mine for i in range(len(t.effects))]
-                for j in range(len(factor.levels))
-            ]
-        )
-        out[group] = whole[index[:, :, None], index[:, None, :]]
-    return out
+    """Return the diagonal blocks of a (q, q) matrix, (levels, effects, effects) for each group.
+
+    The effects of a group are those of all its terms.
+    """
+    return {g: whole[k[:, :, None], k[:, None, :]] for g, k in _positions(model).items()}
 
 
 def _ranef(model: Model, b: np.ndarray) -> dict[str, pd.DataFrame]:
-    """Lay b out as levels by effects per group, terms of one group joined."""
-    tables: dict[str, list[pd.DataFrame]] = {}
+    """Return b, shape (q,), as a table levels x effects per group, with its terms joined."""
+    return {
+        group: pd.DataFrame(
+            b[positions],
+            index=list(model.factors[group].levels),
+            columns=[e for term in model.terms if term.group == group for e in term.effects],
+        )
+        for group, positions in _positions(model).items()
+    }
+
+
+def _positions(model: Model) -> dict[str, np.ndarray]:
+    """Return, per group, the positions in b of its levels' effects, shape (levels, effects)."""
+    tables: dict[str, list[np.ndarray]] = {}
     start = 0
     for term in model.terms:
-        levels = model.factors[term.group].levels
-        stop = start + len(levels) * len(term.effects)
-        table = pd.DataFrame(
-            b[start:stop].reshape(len(levels), -1),
-            index=list(levels),
-            columns=list(term.effects),
-        )
+        shape = (len(model.factors[term.group].levels), len(term.effects))
+        table = start + np.arange(shape[0] * shape[1]).reshape(shape)
         tables.setdefault(term.group, []).append(table)
-        start = stop
-    return {group: pd.concat(parts, axis=1) for group, parts in tables.items()}
+        start += table.size
+    return {group: np.hstack(parts) for group, parts in tables.items()}
 
 
 def dense_as_fit(
-    model: Model,
-    theta: np.ndarray,
-    reml: bool,
-    *,
-    singular: bool = False,
-    dtype: Any = np.float64,
+    model: Model, theta: np.ndarray, reml: bool, *, singular: bool = False, dtype: Any = np.float64
 ) -> Fit:
-    """Dress a dense answer up as a `Fit`, with everything a live engine offers."""
+    """Return the dense solution as a `Fit` with all quantities of a live engine."""
     theta = np.asarray(theta, dtype=np.float64)
     dense = dense_fit(model, theta, reml, dtype=dtype)
     effects = {t.name: list(t.effects) for t in model.terms}

@@ -1,4 +1,4 @@
-"""`FuzzModel`: a random small data set, a formula and its arguments, all from one seed."""
+"""`generate`: makes a random `FuzzModel`, a small data set with formula and arguments."""
 
 from __future__ import annotations
 
@@ -9,98 +9,28 @@ import numpy as np
 import pandas as pd
 
 _FIXED = (
-    "x",
-    "z",
-    "x + z",
-    "f",
-    "x * f",
-    "x:f",
-    "f:h",
-    "f * h",
-    "h",
-    "I(x^2) + x",
-    "poly(x, 2)",
-    "scale(z) + f",
-    "log(w)",
-    "b",
-    "s",
-    "x + s:b",
-    "0 + f",
-    "0 + x",
-    "f - 1 + z",
-    "ns(x, df = 3)",
-    "exp(z / 10)",
-    "(x + z + f)^2",
-    "x * z - x:z",
-    "k",
-    "factor(k)",
-    "I(z > 0)",
-    "x + twin",
-    "offset(o) + x",
-    "f %in% h + x",
-    "ordered(k) + z",
-    "`a b` + x",
-    "poly(x, 2):f",
-    "f / x",
-    "f:h:b",
-    "bs(z, df = 4)",
-    "größe * b",
-    "offset(o) + offset(2 * z) + f",
-    "cut(z, 3)",
-    "relevel(factor(s), ref = 'mid') + z",
-    "big",
-)
+    "x", "z", "x + z", "f", "x * f", "x:f", "f:h", "f * h", "h", "I(x^2) + x", "poly(x, 2)",
+    "scale(z) + f", "log(w)", "b", "s", "x + s:b", "0 + f", "0 + x", "f - 1 + z", "ns(x, df = 3)",
+    "exp(z / 10)", "(x + z + f)^2", "x * z - x:z", "k", "factor(k)", "I(z > 0)", "x + twin",
+    "offset(o) + x", "f %in% h + x", "ordered(k) + z", "`a b` + x", "poly(x, 2):f", "f / x",
+    "f:h:b", "bs(z, df = 4)", "größe * b", "offset(o) + offset(2 * z) + f", "cut(z, 3)",
+    "relevel(factor(s), ref = 'mid') + z", "big",
+)  # fmt: skip
 _RANDOM = (
-    "(1 | g)",
-    "(x | g)",
-    "(0 + x | g)",
-    "(x || g)",
-    "(z | g)",
-    "(x + z | g)",
-    "(x + z || g)",
-    "(f | g)",
-    "(0 + f | g)",
-    "(f || g)",
-    "(b | g)",
-    "(1 | g / sub)",
-    "(1 | g:f)",
-    "(1 | m)",
-    "(x | m)",
-    "(1 | k)",
-    "(1 | s)",
-    "(1 | f)",
-    "(I(x^2) | g)",
-    "(x - 1 | m)",
-    "(z || m)",
-    "(1 | m / f)",
-    "(0 + b | m)",
-    "(poly(x, 2) | g)",
-    "(scale(x) | m)",
-    "(h | m)",
-    "(x * b | g)",
-    "(1 | g:m)",
-    "(z | g:b)",
-    "(1 | b)",
-    "(ns(x, df = 2) | g)",
-    "(0 + h | g)",
-    "(h || g)",
-    "(0 + f || m)",
-    "(factor(k) || g)",
-    "(`a b` | g)",
-    "(1 | g / m / k)",
-    "(1 | größe)",
-    "(1 | größe:g)",
-    "(1 | big)",
-    "(I(z > 0) | g)",
-    "(f / x | m)",
-    "(1 | o)",
-)
+    "(1 | g)", "(x | g)", "(0 + x | g)", "(x || g)", "(z | g)", "(x + z | g)", "(x + z || g)",
+    "(f | g)", "(0 + f | g)", "(f || g)", "(b | g)", "(1 | g / sub)", "(1 | g:f)", "(1 | m)",
+    "(x | m)", "(1 | k)", "(1 | s)", "(1 | f)", "(I(x^2) | g)", "(x - 1 | m)", "(z || m)",
+    "(1 | m / f)", "(0 + b | m)", "(poly(x, 2) | g)", "(scale(x) | m)", "(h | m)", "(x * b | g)",
+    "(1 | g:m)", "(z | g:b)", "(1 | b)", "(ns(x, df = 2) | g)", "(0 + h | g)", "(h || g)",
+    "(0 + f || m)", "(factor(k) || g)", "(`a b` | g)", "(1 | g / m / k)", "(1 | größe)",
+    "(1 | größe:g)", "(1 | big)", "(I(z > 0) | g)", "(f / x | m)", "(1 | o)",
+)  # fmt: skip
 _RESPONSES = ("y", "y", "y", "y", "y", "y", "I(y * 2)", "sqrt(abs(y))", "log(abs(y))", "scale(y)")
 
 
 @dataclass(frozen=True, eq=False)
 class FuzzModel:
-    """A model to fit by several engines.
+    """A model to be fitted by several engines.
 
     Attributes
     ----------
@@ -112,7 +42,7 @@ class FuzzModel:
     data : pandas.DataFrame
     reml : bool
     arguments : dict
-        ``weights``, ``offset``, ``subset``, ``contrasts``, where drawn.
+        Any of ``weights``, ``offset``, ``subset`` and ``contrasts``.
     response : str
     """
 
@@ -126,7 +56,7 @@ class FuzzModel:
 
     @property
     def formula(self) -> str:
-        """The formula of all parts."""
+        """The formula, composed of its parts."""
         return f"{self.response} ~ {' + '.join((self.fixed, *self.random))}"
 
     def __str__(self) -> str:
@@ -136,12 +66,12 @@ class FuzzModel:
 
 
 def generate(seed: int) -> FuzzModel:
-    """Draw a model.
+    """Generate a random model.
 
     Parameters
     ----------
     seed : int
-        The same model comes from the same seed.
+        The same seed gives the same model.
 
     Examples
     --------
@@ -161,17 +91,18 @@ def generate(seed: int) -> FuzzModel:
 
 
 def _rows(rng: np.random.Generator) -> int:
-    """Mostly a few dozen; now and then hardly enough, or some hundred."""
+    """Return a number of rows: mostly 24 to 160, sometimes fewer or up to 400."""
     low, high = rng.choice([(8, 24), (24, 160), (24, 160), (24, 160), (160, 400)])
     return int(rng.integers(low, high))
 
 
 def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
+    """Return a table of n rows with covariates of all kinds and grouping factors."""
     groups, others = int(rng.integers(2, 14)), int(rng.integers(2, 8))
     g, m = rng.integers(0, groups, n), rng.integers(0, others, n)
     if rng.random() < 0.3:  # balanced
         g = np.arange(n) % groups
-    if rng.random() < 0.2:  # m lies in g
+    if rng.random() < 0.2:  # m is nested in g
         m = g % others
     data = pd.DataFrame(
         {
@@ -194,20 +125,20 @@ def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
     data["twin"] = 2.0 * data["x"] - 1.0
     data["a b"] = rng.exponential(size=n)
     data["größe"] = rng.choice(["α", "b b", "c:d", "e|f", "10"], n)
-    data["big"] = 2**53 - rng.integers(0, 6, n)  # where a float has no next integer but one
+    data["big"] = 2**53 - rng.integers(0, 6, n)  # beyond this, a float64 skips integers
     return data
 
 
 def _scaled(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A covariate of any size, and off zero by up to a hundred of its standard deviations.
+    """Return a covariate, shape (n,), of any scale, with a mean of up to 100 standard deviations.
 
-    Further off, lme4 itself keeps fewer digits than the comparison asks for.
+    With a larger mean, lme4 itself has fewer correct digits than the comparison requires.
     """
     return (rng.normal(size=n) + rng.choice([0.0, 1.0, 100.0])) * 10.0 ** rng.integers(-4, 5)
 
 
 def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Of one size or over many orders of magnitude; now and then some are zero."""
+    """Return weights, shape (n,), sometimes over many orders of magnitude or with zeros."""
     kind = rng.random()
     if kind < 0.3:
         reach = rng.choice([2.0, 4.0])
@@ -228,6 +159,7 @@ def _response(rng: np.random.Generator, data: pd.DataFrame) -> np.ndarray:
 
 
 def _arguments(rng: np.random.Generator) -> dict[str, Any]:
+    """Return random arguments of `pymackay.lmer`, most often none."""
     arguments: dict[str, Any] = {}
     if rng.random() < 0.2:
         arguments["weights"] = "w"
@@ -245,7 +177,7 @@ def _arguments(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _spoil(rng: np.random.Generator, data: pd.DataFrame) -> None:
-    """Make values missing: a few, or a quarter."""
+    """Replace some values by missing ones: a few, or up to a quarter of a column."""
     for column in ("x", "z", "y", "s", "f", "g"):
         if rng.random() < 0.1:
             most = rng.choice([5, max(6, len(data) // 4)])

@@ -1,4 +1,4 @@
-"""`judge_model`: does a model get two answers? Ours, live lme4's twice, and the dense oracle's."""
+"""`judge_model`: fits a model by several engines and decides whether they disagree."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.model.model import Model
 
-_LOWER = 1e-6  # of the criterion: what the optimiser certifies
+_LOWER = 1e-6  # difference of criteria that the optimiser guarantees
 _STEPS = (1e-3, 1e-1)
-_FEW, _SOME = 4, 10  # with more parameters, every tenth model is judged by a tightened lme4 too
-_NOTHING = 1e-4  # residual sd, of the response's: eight digits of a sum of squares cancel
+_FEW, _SOME = (
+    4,
+    10,
+)  # with over 4 parameters, only every tenth model is also judged by a tightened lme4
+_EXACT_FIT = 1e-4  # residual sd / sd of the response: 8 digits of the sum of squares cancel
 _ONE_DIGIT = 10.0
 _FLAT = "equal criteria, other numbers"
 _EXACT = "fits exactly, no optimum"
 _UNSURE = "ours says it is not certified"
-# lme4 stops with these where a column of X is badly scaled, or at a theta of its search
+# lme4's errors for a badly scaled column of X, or at some theta of its search
 _GIVES_UP = ("Downdated VtV is not positive definite",)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of fitting one model by several engines.
+    """The result of fitting one model by several engines.
 
     Attributes
     ----------
     verdict : str
-        `pymackay.compare`'s word, or what else was found, in a few words that can be counted.
+        The verdict of `pymackay.compare`, or another short text, for counting.
     report : str
-        What disagrees; empty where nothing does.
+        Description of the disagreement; empty if there is none.
     """
 
     verdict: str
@@ -45,40 +48,41 @@ class Outcome:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing speaks against our answer."""
+        """Whether there is no disagreement."""
         return not self.report
 
 
 def judge_model(
     model: FuzzModel, *, ours: Callable[..., pm.Fit] | None = None, with_r: bool = True
 ) -> Outcome:
-    """Fit a model by this package, by lme4 as it comes and tightened, and by the dense formulas.
+    """Fit a model by this package, by lme4 with default and tight settings, and by dense formulas.
 
-    Our numbers must be the oracle's at our theta, no theta nearby may have a lower criterion, and
-    both comparisons with lme4 must hold. Where float64 is not enough, the oracle decides in long
-    double: digits that lme4 loses, or that both lose alike, are no disagreement; nor is a model
-    that fits exactly, for which there is no optimum. A fit that says
-    that it is not certified is wrong only where lme4 found something lower.
+    The engines agree if our numbers are the oracle's at our theta, no theta nearby has a lower
+    criterion, and both comparisons with lme4 hold. If float64 is not accurate enough, the oracle
+    decides in long double: it is no disagreement if lme4, or both engines alike, lose digits, or if
+    the model fits exactly and has no optimum. A fit whose optimum is not certified is wrong only if
+    lme4 finds a lower criterion.
 
     Parameters
     ----------
     model : FuzzModel
     ours : callable, optional
-        What fits, called as `pymackay.lmer` is, which it is unless given.
+        The function that fits, with the arguments of `pymackay.lmer`, which is the default.
     with_r : bool
-        False: judged by the oracle alone.
+        False: the model is judged by the oracle alone.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return _judge(model, ours or pm.lmer, with_r)
-        except Exception as error:  # a crash is a finding, not the end of the run
+        except Exception as error:  # a crash is reported as a disagreement
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
             return Outcome("crash", f"{type(error).__name__} at {place}: {error}")
 
 
 def _judge(model: FuzzModel, ours: Callable[..., pm.Fit], with_r: bool) -> Outcome:
+    """Return the outcome of fitting a model, compared with the oracle, then with lme4."""
     fit = _answer(ours, model)
     if isinstance(fit, pm.PymackayError):
         return _ours_refuses(fit, model, with_r)
@@ -94,7 +98,7 @@ def _judge(model: FuzzModel, ours: Callable[..., pm.Fit], with_r: bool) -> Outco
         return _lme4_refuses(theirs)
     outcome = _against_lme4(fit, theirs)
     if not outcome.agrees or (len(fit.theta) > _FEW and model.seed % _SOME):
-        return outcome  # a search that hard takes a minute over many parameters
+        return outcome  # a tight search over many parameters takes a minute
     tight = _answer(pm.lme4.lmer, model, source="live", tight=True)
     if isinstance(tight, pm.PymackayError):
         return outcome
@@ -114,7 +118,7 @@ def _ours_refuses(error: pm.PymackayError, model: FuzzModel, with_r: bool) -> Ou
 
 
 def _lme4_refuses(error: pm.PymackayError) -> Outcome:
-    """Return what comes of it if lme4 alone does not fit, and the oracle confirms our numbers."""
+    """Return the outcome if only lme4 refuses, and the oracle confirms our numbers."""
     if any(words in str(error) for words in _GIVES_UP):
         return Outcome("lme4 gives up")
     return Outcome("lme4 refuses", str(error))
@@ -130,16 +134,16 @@ def _answer(
 
 
 def _exact(fit: pm.Fit) -> bool:
-    """Whether hardly anything is left over: the criterion then falls without end, for everyone."""
+    """Whether the residuals are practically zero, so that the criterion has no minimum."""
     y = fit.fitted + fit.residuals
-    return bool(fit.sigma <= _NOTHING * np.std(y))
+    return bool(fit.sigma <= _EXACT_FIT * np.std(y))
 
 
 # ---- the oracle
 
 
 def _against_oracle(fit: pm.Fit, model: FuzzModel, with_r: bool) -> Outcome | None:
-    """Return what the dense formulas have to say against a fit."""
+    """Return the disagreement of a fit with the dense formulas, or None."""
     built = fit.problem.model
     wrong = _off_oracle(fit, built)
     if wrong and with_r and _lme4_is_no_better(fit, model, built, wrong):
@@ -151,7 +155,7 @@ def _against_oracle(fit: pm.Fit, model: FuzzModel, with_r: bool) -> Outcome | No
 
 
 def _lme4_is_no_better(fit: pm.Fit, model: FuzzModel, built: Model, wrong: list[Row]) -> bool:
-    """Whether lme4 at our theta is as far from the oracle as we are, but for a digit, at worst."""
+    """Whether lme4's worst distance from the oracle at our theta is at least a tenth of ours."""
     theirs = _answer(pm.lme4.evaluate, model, theta=fit.theta)
     if isinstance(theirs, pm.PymackayError):
         return True
@@ -165,11 +169,10 @@ def _excess(row: Row) -> float:
 
 
 def _off_oracle(fit: pm.Fit, built: Model, *, strict: bool = False) -> list[Row]:
-    """Return the numbers of a fit that are not the oracle's at its theta.
+    """Return the numbers of a fit that differ from the oracle's at its theta.
 
-    The oracle's own rounding is ruled out, by long double, before anyone is blamed, or from the
-    outset (`strict`), where two answers are told apart. Where a matrix is singular in that too, it
-    has nothing to say.
+    A difference in float64 is checked in long double, to exclude rounding error of the oracle;
+    with `strict` only long double is used. If a matrix is singular even there, nothing differs.
     """
     for dtype in (np.longdouble,) if strict else (np.float64, np.longdouble):
         oracle = dense_as_fit(built, fit.theta.to_numpy(), fit.reml, dtype=dtype)
@@ -181,7 +184,7 @@ def _off_oracle(fit: pm.Fit, built: Model, *, strict: bool = False) -> list[Row]
 
 
 def _lower_nearby(fit: pm.Fit, built: Model) -> str:
-    """Look along every element of theta, in both directions, for a lower criterion."""
+    """Return a description of a lower criterion after a step in one element of theta, or ""."""
     theta = fit.theta.to_numpy()
     here = dense_criterion(built, theta, fit.reml)
     blur = 1e-9 * max(abs(here), float(fit.n_obs))
@@ -207,7 +210,7 @@ def _below(built: Model, theta: np.ndarray, reml: bool, bound: float) -> bool:
 
 
 def _units(built: Model, theta: np.ndarray) -> list[float]:
-    """Return, for each element of theta, the size of a change that matters."""
+    """Return, for each element of theta, shape (m,), the size of a relevant change."""
     units: list[float] = []
     for term in built.terms:
         size = 1.0 / np.sqrt(np.mean(term.columns**2, axis=0))
@@ -220,6 +223,7 @@ def _units(built: Model, theta: np.ndarray) -> list[float]:
 
 
 def _against_lme4(fit: pm.Fit, reference: pm.Fit) -> Outcome:
+    """Return the outcome of a comparison with lme4; lost digits of lme4 are no disagreement."""
     if not np.isfinite([reference.criterion, *reference.fitted]).all():
         return Outcome("lme4 gives no number")
     if _exact(reference):
@@ -234,12 +238,12 @@ def _against_lme4(fit: pm.Fit, reference: pm.Fit) -> Outcome:
     if comparison.verdict == "theirs lower" and not _lower_by_the_oracle(comparison):
         return Outcome("lme4 loses digits" if sure else _UNSURE)
     if comparison.same_theta == "agreed" and comparison.verdict != "theirs lower":
-        return Outcome(_FLAT)  # the oracle has confirmed our numbers, and lme4's at one theta
+        return Outcome(_FLAT)  # the oracle has confirmed our numbers, and lme4's agree at one theta
     return Outcome(comparison.verdict, str(comparison))
 
 
 def _who_loses_digits(comparison: pm.Comparison) -> str:
-    """Say whose numbers at lme4's theta are not the oracle's; nothing if it is ours alone."""
+    """Return who loses digits at lme4's theta; empty if lme4's numbers are the oracle's."""
     built = comparison.fit.problem.model
     if not _off_oracle(comparison.reference, built, strict=True):
         return ""
@@ -251,7 +255,7 @@ def _who_loses_digits(comparison: pm.Comparison) -> str:
 
 
 def _lower_by_the_oracle(comparison: pm.Comparison) -> bool:
-    """Whether the criterion is lower at lme4's theta in long double, beyond what that may lose."""
+    """Whether the criterion in long double is lower at lme4's theta, beyond rounding error."""
     built, reml = comparison.fit.problem.model, comparison.fit.reml
     (here, _), (there, blur) = (
         _exact_criterion(built, answer.theta.to_numpy(), reml)
@@ -261,7 +265,7 @@ def _lower_by_the_oracle(comparison: pm.Comparison) -> bool:
 
 
 def _exact_criterion(built: Model, theta: np.ndarray, reml: bool) -> tuple[float, float]:
-    """Return the criterion in long double, and its error, which what float64 loses tells."""
+    """Return the criterion in long double, and its error, estimated from that of float64."""
     exact = dense_criterion(built, theta, reml, dtype=np.longdouble)
     lost = abs(dense_criterion(built, theta, reml) - exact)
     digits = np.finfo(np.longdouble).eps / np.finfo(np.float64).eps
@@ -270,7 +274,6 @@ def _exact_criterion(built: Model, theta: np.ndarray, reml: bool) -> tuple[float
 
 def _in_words(rows: list[Row]) -> str:
     return "\n".join(
-        f"{' '.join(part for part in (row.quantity, row.term, row.name) if part)}: "
-        f"ours {row.ours!r}, oracle {row.theirs!r}, {row.distance:.3g} {row.unit}"
+        f"{row.label()}: ours {row.ours!r}, oracle {row.theirs!r}, {row.distance:.3g} {row.unit}"
         for row in rows
     )

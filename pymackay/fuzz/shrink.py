@@ -1,4 +1,4 @@
-"""`shrink`: the smallest model found that still shows the same disagreement."""
+"""`shrink`: reduces a model to a small one with the same disagreement."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def shrink(
     judge: Callable[[FuzzModel], Outcome] = judge_model,
     seconds: float = 120.0,
 ) -> FuzzModel:
-    """Drop arguments, terms, rows and columns while the verdict stays.
+    """Remove arguments, terms, rows and columns as long as the verdict stays the same.
 
     Parameters
     ----------
     model : FuzzModel
     verdict : str
-        What `judge` says of it.
+        Verdict of `judge` on the model.
     judge : callable
     seconds : float
-        When to be content with what has been reached.
+        Time limit; then the smallest model so far is returned.
     """
     end = time.monotonic() + seconds
 
-    def still(candidate: FuzzModel) -> bool:
+    def disagrees(candidate: FuzzModel) -> bool:
         return judge(candidate).verdict == verdict
 
     for step in (_simpler, _fewer_rows, _fewer_columns):
-        model = _descend(model, step, still, end)
+        model = _descend(model, step, disagrees, end)
     return model
 
 
@@ -45,14 +45,14 @@ _Step = Callable[[FuzzModel], Iterator[FuzzModel]]
 
 
 def _descend(
-    model: FuzzModel, step: _Step, still: Callable[[FuzzModel], bool], end: float
+    model: FuzzModel, step: _Step, disagrees: Callable[[FuzzModel], bool], end: float
 ) -> FuzzModel:
-    """Take the first smaller model that passes, until none does or time is up."""
+    """Replace the model by a smaller one that disagrees, until there is none or time is up."""
     while True:
         for candidate in step(model):
             if time.monotonic() > end:
                 return model
-            if still(candidate):
+            if disagrees(candidate):
                 model = candidate
                 break
         else:

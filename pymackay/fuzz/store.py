@@ -1,4 +1,4 @@
-"""A disagreement on disk: data as CSV; JSON with the model, what disagreed, how to rerun."""
+"""`store` and `load`: a disagreement as files, data as CSV and model and report as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pymackay.fuzz.judge import Outcome
 
 
 def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
-    """Write a model and what came of it; return the path of the JSON file.
+    """Write a model and its outcome; return the path of the JSON file.
 
     Parameters
     ----------
     model : FuzzModel
     outcome : Outcome
     folder : pathlib.Path
-        Made if it is not there; the files are named after the seed.
+        Created if it does not exist; the files are named after the seed.
 
     Raises
     ------
@@ -44,19 +44,19 @@ def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
         "columns": {str(name): _kind(column) for name, column in model.data.items()},
         "rerun": f"pymackay fuzz --again {path.name}",
     }
-    made(folder)
+    make_folder(folder)
     write_whole(path.with_suffix(".csv"), model.data.to_csv(index=False))
     write_whole(path, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
 def load(path: Path) -> FuzzModel:
-    """Read a model that `store` wrote, its columns of the types they had.
+    """Read a model that `store` wrote, with the types of its columns.
 
     Raises
     ------
     ArgumentError
-        If it is no such file.
+        If the file was not written by `store`.
     """
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -73,28 +73,27 @@ def load(path: Path) -> FuzzModel:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError(
-            f"again: {path} is no disagreement that `pymackay fuzz` has stored "
+            f"again: {path} is not a disagreement stored by `pymackay fuzz` "
             f"({type(error).__name__}: {error}). Give the path of one of its JSON files."
         ) from error
 
 
-def made(folder: Path) -> Path:
-    """Return the folder, which is made if it is not there.
+def make_folder(folder: Path) -> None:
+    """Create a folder if it does not exist.
 
     Raises
     ------
     ArgumentError
-        If it cannot be made.
+        If it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError(f"keep: {folder} cannot be made ({error.strerror}).") from error
-    return folder
+        raise ArgumentError(f"keep: {folder} cannot be created ({error.strerror}).") from error
 
 
 def _kind(column: pd.Series) -> dict[str, Any]:
-    """Say what a column is, as far as a CSV file does not."""
+    """Return the type of a column, and a factor's levels, which a CSV file does not hold."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = [str(level) for level in column.cat.categories]
         return {"kind": "ordered" if column.cat.ordered else "factor", "levels": levels}
@@ -106,6 +105,7 @@ def _kind(column: pd.Series) -> dict[str, Any]:
 
 
 def _column(text: pd.Series, kind: dict[str, Any]) -> pd.Series:
+    """Return a column, shape (n,), converted from text to the type that `_kind` has stored."""
     missing = text == ""
     if kind["kind"] in ("factor", "ordered"):
         values = pd.Categorical(

@@ -1,8 +1,8 @@
-"""Pictures of fits and comparisons, for matplotlib: each function returns the Axes it has drawn on.
+"""Plots of fits and comparisons with matplotlib; each function returns the Axes with the plot.
 
-They need the extra ``plots``: ``pip install 'pymackay[plots]'``. Without `ax` a figure is made, as
-wide as a page; with `ax` the picture is drawn there. Colours are Okabe and Ito's, which the
-colour-blind can tell apart, and no picture tells anything by colour alone.
+They need the extra ``plots``: ``pip install 'pymackay[plots]'``. With `ax`, the plot is drawn on
+it; without, a new figure of a page's width is made. The colours are those of Okabe and Ito, which
+colour-blind people can distinguish, and markers or line styles repeat what the colours show.
 """
 
 from pymackay.plots.diagnostics import qq, residuals

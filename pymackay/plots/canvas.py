@@ -1,10 +1,11 @@
-"""What all pictures share: the Axes to draw on, the colours, labels that can be read."""
+"""Shared parts of all plots: Axes, colours, checks of arguments, labels and legends."""
 
 from __future__ import annotations
 
+import inspect
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.results import Fit
@@ -13,24 +14,43 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
+P = ParamSpec("P")
+
 # Okabe, M., Ito, K. (2008). Color universal design.
 BLUE, SKY, GREEN, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#D55E00"
-GREY = "#8a8f98"  # seen on white and on black
+GREY = "#8a8f98"  # visible on white and on black
 COLOURS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-WIDTH = 6.5  # inches: the text of a page
+WIDTH = 6.5  # inches: width of the text on a page
 _TALLEST = 9.0
-_SMALLEST = 5.5  # points: text that can still be read
-_LONGEST = 28  # characters of a label
-_LETTER = 0.56  # width of a letter, of its size, on average
-_HANDLE = 3.2  # width of a mark in a key and the space beside it, in letter sizes
-_LINE = 0.6  # of a row's height: a line of its label, beside the lines' distance and the key's room
-_LABELS = 0.34  # of the picture's width: the most that row labels may take
+_SMALLEST = 5.5  # points: the smallest readable text
+_LONGEST = 28  # characters in a label
+_LETTER = 0.56  # average width of a letter, relative to the text size
+_HANDLE = 3.2  # width of a legend's mark and the space beside it, relative to the text size
+_LINE = 0.6  # height of a text line, relative to a row; the rest is spacing and the legend
+_LABELS = 0.34  # largest width of row labels, relative to the width of the plot
+
+
+_SHARED = """
+ax : matplotlib.axes.Axes, optional
+    Axes to draw on; by default those of a new figure.
+
+Returns
+-------
+matplotlib.axes.Axes
+"""
+
+
+def picture(draw: Callable[P, Axes]) -> Callable[P, Axes]:
+    """Insert the argument `ax` and the section Returns, before Raises, in a plot's docstring."""
+    before, raises, after = inspect.cleandoc(draw.__doc__ or "").partition("\nRaises\n")
+    draw.__doc__ = before.rstrip() + _SHARED + raises + after
+    return draw
 
 
 def axes_for(ax: Axes | None, height: float) -> Axes:
-    """Return the Axes to draw on: the given ones, or those of a new figure of this height."""
+    """Return `ax`, or the Axes of a new figure with this height in inches."""
     try:
         from matplotlib.axes import Axes
     except ModuleNotFoundError as error:
@@ -50,7 +70,7 @@ def axes_for(ax: Axes | None, height: float) -> Axes:
 
 
 def check_fit(fit: object) -> Fit:
-    """Return `fit`, or refuse what is no `Fit`."""
+    """Return `fit`; raise an `ArgumentError` if it is not a `Fit`."""
     if not isinstance(fit, Fit):
         raise ArgumentError(
             f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
@@ -59,14 +79,8 @@ def check_fit(fit: object) -> Fit:
     return fit
 
 
-def check_level(level: float) -> None:
-    """Refuse what is no level of an interval."""
-    if not 0.0 < level < 1.0:
-        raise ArgumentError(f"level: expected a number between 0 and 1, got {level!r}.")
-
-
 def choose_group(fit: Fit, group: str | None) -> str:
-    """Return the grouping factor, the first by default."""
+    """Return the name of a grouping factor, by default of the first."""
     known = list(fit.ranef)
     if group is None:
         return known[0]
@@ -76,9 +90,9 @@ def choose_group(fit: Fit, group: str | None) -> str:
 
 
 def choose_effect(fit: Fit, group: str, effect: str | int | None) -> int:
-    """Return the position of an effect among those of a grouping factor, the first by default.
+    """Return the position of an effect among those of a grouping factor, by default 0.
 
-    A number is a position already: two terms of a group may have effects of one name.
+    A number is taken as the position, because two terms of a group may have effects with one name.
     """
     known = list(fit.ranef[group].columns)
     if effect is None:
@@ -91,9 +105,9 @@ def choose_effect(fit: Fit, group: str, effect: str | int | None) -> int:
 
 
 def shorten(text: str, longest: int = _LONGEST) -> str:
-    """Cut the middle out of a long name; names that belong together often differ at the end.
+    """Shorten a long name in the middle, because similar names often differ at the end.
 
-    A dollar sign, which would begin a formula, is marked as one.
+    A dollar sign, which would begin a formula in matplotlib, is escaped.
     """
     if len(text) > longest:
         head = (longest - 1) // 2
@@ -102,14 +116,14 @@ def shorten(text: str, longest: int = _LONGEST) -> str:
 
 
 def label_rows(ax: Axes, names: Sequence[str], kind: str) -> None:
-    """Label the rows 0, 1, ... of a picture where their names can be read, else say what they are.
+    """Label the rows 0, 1, ... of a plot with their names, or, if these are too small, as a whole.
 
     Parameters
     ----------
     names : sequence of str
-        From the bottom up.
+        From bottom to top.
     kind : str
-        What the names are of: the grouping factor.
+        Name of the grouping factor.
     """
     rows = len(names)
     ax.set_ylim(-0.7, rows - 0.3)
@@ -125,7 +139,7 @@ def label_rows(ax: Axes, names: Sequence[str], kind: str) -> None:
 
 
 def label_bars(ax: Axes, places: np.ndarray, names: Sequence[str]) -> None:
-    """Label a few rows; a long name is broken into lines, or shortened where there is no room."""
+    """Label a few rows; long names are broken into lines, or shortened if space is lacking."""
     longest = _label_room(ax, _text_size(ax))
     room = _LINE * _row_room(ax, len(names))
     folded = [fold(name, longest) for name in names]
@@ -138,7 +152,7 @@ def label_bars(ax: Axes, places: np.ndarray, names: Sequence[str]) -> None:
 
 
 def fold(text: str, longest: int) -> str:
-    """Break a text into lines; a word that is too long for one is shortened."""
+    """Break a text into lines; a word that is longer than a line is shortened."""
     lines = []
     for part in text.split("\n"):
         words = " ".join(shorten(word, longest) for word in part.split())
@@ -147,7 +161,7 @@ def fold(text: str, longest: int) -> str:
 
 
 def _width(ax: Axes) -> float:
-    """Return the width of the place that a picture has for itself, in points."""
+    """Return the width of the plot including its labels, in points."""
     figure: Any = ax.get_figure(root=True)
     place = ax.get_subplotspec()
     width = ax.bbox.width if place is None else figure.bbox.width / place.get_gridspec().ncols
@@ -161,7 +175,7 @@ def _row_room(ax: Axes, rows: int) -> float:
 
 
 def _label_room(ax: Axes, size: float) -> int:
-    """Return how many characters of this size the label of a row may have."""
+    """Return the largest number of characters of this size in the label of a row."""
     return max(8, min(_LONGEST, int(_LABELS * _width(ax) / (_LETTER * size))))
 
 
@@ -170,12 +184,12 @@ def _text_size(ax: Axes) -> float:
 
 
 def coefficient_label(effect: str, group: str) -> str:
-    """Name an effect of a group, short enough for an axis."""
+    """Return the axis label for an effect of a group."""
     return f"{shorten(effect)} by {shorten(group)}"
 
 
 def key_above(ax: Axes) -> None:
-    """Put the key above the picture, where it hides nothing, in as many columns as it has room."""
+    """Put the legend above the plot, in as many columns as there is space for."""
     labels = ax.get_legend_handles_labels()[1]
     if not labels:
         return
@@ -189,5 +203,5 @@ def key_above(ax: Axes) -> None:
 
 
 def plain(value: float) -> str:
-    """Write a number of three digits, without an exponent where that is short."""
+    """Return a number with three digits, without an exponent if that is short."""
     return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"

@@ -1,4 +1,4 @@
-"""`residuals` and `qq`: what is left over, against the fitted values and the normal quantiles."""
+"""`residuals` and `qq`: plots of residuals against fitted values and normal quantiles."""
 
 from __future__ import annotations
 
@@ -8,34 +8,29 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above, picture
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MANY = 2000  # rows, from which on points hide one another
+_MANY = 2000  # with more rows, points would overlap
 _BINS = 20
-_FEWEST = 8  # rows of a bin that a mean is worth showing of
+_FEWEST = 8  # rows in a bin, at least
 
 
+@picture
 def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against the fitted values.
 
-    A line joins the means of bins of equally many rows: it stays at zero where the model's mean is
-    right. From 2,000 rows on, hexagons show how many rows they hold.
+    A line connects the means of bins with equal numbers of rows: if the model's mean is right, it
+    is close to zero. With more than 2,000 rows, hexagons show the numbers of rows.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine that offers `fitted` and `residuals`. Residuals are scaled as in R,
+        A fit by any engine that offers `fitted` and `residuals`. Residuals are scaled as in R,
         ``√weight · residual / sigma``.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -68,6 +63,7 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@picture
 def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the quantiles of the scaled residuals against those of the normal distribution.
 
@@ -76,14 +72,8 @@ def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     fit : Fit
-        As in `residuals`. Of more than 2,000 rows, the most extreme 100 at either end are drawn,
-        and evenly spaced ones between.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        As in `residuals`. With more than 2,000 rows, the 100 most extreme at either end are drawn,
+        and between them a part with even spacing.
 
     Raises
     ------
@@ -137,14 +127,14 @@ def _draw_hexagons(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def _binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means of x and y in bins of equally many rows."""
+    """Return the means of x and y, shape (n,), in bins with equal numbers of rows."""
     bins = min(_BINS, len(x) // _FEWEST)
     parts = np.array_split(np.argsort(x, kind="stable"), max(bins, 1))
     return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
 
 
 def _spread(n: int) -> np.ndarray:
-    """Return the positions of the sorted rows that are drawn."""
+    """Return the positions, among n sorted rows, of the rows that are drawn."""
     if n <= _MANY:
         return np.arange(n)
     between = np.linspace(100, n - 101, _MANY - 200).round().astype(int)

@@ -1,4 +1,4 @@
-"""`variance_gap`: of each variance, what the predictions show and what shrinkage hides."""
+"""`variance_gap`: plot of the shares of each variance in the predictions and their errors."""
 
 from __future__ import annotations
 
@@ -9,37 +9,32 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.gap.variance_gap import variance_gap as gap_table
-from pymackay.plots.canvas import BLUE, GREY, axes_for, key_above, label_bars, plain
+from pymackay.plots.canvas import BLUE, GREY, axes_for, key_above, label_bars, picture, plain
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LIGHT, _DARK = "#E69F00", "#1a1a1a"
-_NARROW = 0.09  # of the variance: a part too narrow for its number
+_NARROW = 0.09  # share of the variance; narrower bars have no space for a number
 
 
+@picture
 def variance_gap(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw, for each estimated variance, the shares of what is seen and of what is hidden.
+    """Draw the two parts of each estimated variance, as shares of the variance.
 
     The first part is the mean square of the predicted effects, the second the mean error variance.
-    At the optimum they add up to the variance; elsewhere something is left over or too much.
+    At the optimum their sum is the variance; elsewhere it is smaller or larger.
 
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
-        A fit, or what `pymackay.variance_gap` has returned.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        A fit, or a table from `pymackay.variance_gap`.
 
     Raises
     ------
     ArgumentError
-        If the table is not one of `pymackay.variance_gap`.
+        If the table lacks columns of `pymackay.variance_gap`.
     PymackayError
         If matplotlib is missing, or the fit does not offer its error variances.
 
@@ -85,16 +80,16 @@ def _table(fit: Fit | pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(ax: Axes, rows: np.ndarray, seen: np.ndarray, hidden: np.ndarray) -> None:
-    """Write the shares on the bars, and say where there is no bar."""
+    """Write the shares, shape (terms,), on the bars, and a note in place of missing bars."""
     boxed = {"facecolor": _LIGHT, "edgecolor": "none", "pad": 1.5}
     for row, first, second in zip(rows, seen, hidden, strict=True):
         if np.isnan(first):
             ax.text(1.0, row, "the variance is zero: all is hidden", va="center", fontsize="small")
             continue
-        for share, left, colour, box in (
+        for share, begin, colour, box in (
             (first, 0.0, "white", None),
             (second, first, _DARK, boxed),
         ):
             if share > 100.0 * _NARROW:
-                ax.text(left + 0.5 * share, row, f"{share:.0f} %", ha="center", va="center",
+                ax.text(begin + 0.5 * share, row, f"{share:.0f} %", ha="center", va="center",
                         color=colour, fontsize="small", bbox=box)  # fmt: skip

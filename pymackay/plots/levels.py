@@ -1,4 +1,4 @@
-"""`caterpillar`: predicted random effects with their intervals, level by level."""
+"""`caterpillar`: plot of the predicted effects of all levels with intervals."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from pymackay.arguments import probability
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
     axes_for,
     check_fit,
-    check_level,
     choose_effect,
     choose_group,
     coefficient_label,
     key_above,
     label_rows,
+    picture,
 )
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MANY = 200  # levels, from which on intervals make a band
+_MANY = 200  # with more levels, intervals are drawn as a band
 
 
+@picture
 def caterpillar(
     fit: Fit,
     group: str | None = None,
@@ -37,31 +39,25 @@ def caterpillar(
 ) -> Axes:
     """Draw the predicted effects of each level with their intervals, sorted.
 
-    The intervals are b̂ ± z √condvar, given beta, as in R's ``dotplot(ranef(fit))``. Those that do
-    not reach zero are filled.
+    The intervals are b̂ ± z √condvar, given beta, as in R's ``dotplot(ranef(fit))``. Points whose
+    interval excludes zero are filled.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine that offers `condvar`.
+        A fit by any engine that offers `condvar`.
     group : str, optional
         Grouping factor; the first by default.
     effect : str or int, optional
-        One of its effects; the first by default. Where two terms of the group have an effect of
-        one name, its position among the columns of ``fit.ranef[group]``.
+        One of its effects; the first by default. If two terms of the group have effects with one
+        name, give the position among the columns of ``fit.ranef[group]``.
     level : float
-        Of the intervals.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        Level of the intervals.
 
     Raises
     ------
     ArgumentError
-        If an argument names what the fit does not have.
+        If the fit does not have this group or effect.
     PymackayError
         If matplotlib is missing, or the fit does not offer `condvar`.
 
@@ -74,7 +70,7 @@ def caterpillar(
     '308'
     """
     check_fit(fit)
-    check_level(level)
+    probability("level", level, 0.95)
     group = choose_group(fit, group)
     k = choose_effect(fit, group, effect)
     table = fit.ranef[group]
@@ -91,6 +87,7 @@ def caterpillar(
 
 
 def _draw_each(ax: Axes, effects: np.ndarray, half: np.ndarray, what: str) -> None:
+    """Draw each level's effect with its interval, effect ± half, both of shape (levels,)."""
     rows = np.arange(len(effects))
     clear = np.abs(effects) > half
     for chosen, face, name in (

@@ -1,4 +1,4 @@
-"""`zeta`: the profile of one parameter, and the interval that is read off it."""
+"""`zeta`: plot of the profile of one parameter, with its interval."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
+from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
 from pymackay.plots.canvas import (
     BLUE,
     GREY,
     VERMILION,
     axes_for,
-    check_level,
     key_above,
+    picture,
     plain,
     shorten,
 )
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from pymackay.infer.intervals.profile import Profile
 
 
+@picture
 def zeta(
     profile: Profile, parm: str | None = None, *, level: float = 0.95, ax: Axes | None = None
 ) -> Axes:
     """Draw the profile of one parameter: zeta, the signed root of the rise of −2 log likelihood.
 
-    A straight line is a parameter whose likelihood is normal; the bent ones are those for which
-    standard errors mislead.
+    The line is straight for a parameter whose likelihood is normal. If it is curved, intervals
+    from the standard error are misleading.
 
     Parameters
     ----------
@@ -42,18 +44,12 @@ def zeta(
         One of its parameters, by either name (``".sig01"``, ``"sd_(Intercept)|Subject"``); the
         first by default.
     level : float
-        Of the interval that is marked.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        Level of the interval that is marked.
 
     Raises
     ------
     ArgumentError
-        If an argument names what the profile does not have.
+        If the profile does not have this parameter.
     PymackayError
         If matplotlib is missing.
 
@@ -66,7 +62,7 @@ def zeta(
     ('sigma', 'ζ')
     """
     name = _parameter(profile, parm)
-    check_level(level)
+    probability("level", level, 0.95)
     points = profile.frame[profile.frame["parameter"] == name]
     value, height = (points[column].to_numpy(dtype=np.float64) for column in ("value", "zeta"))
     ax = axes_for(ax, 4.0)
@@ -95,7 +91,10 @@ def _parameter(profile: Profile, parm: str | None) -> str:
 def _mark_interval(
     ax: Axes, value: np.ndarray, height: np.ndarray, quantile: float, level: float
 ) -> None:
-    """Mark where the profile crosses ± the normal quantile, or the bound that comes first."""
+    """Mark the interval: where the profile crosses ± the normal quantile, or its ends.
+
+    `value` and `height`, shape (points,), are the parameter and zeta.
+    """
     inverse = PchipInterpolator(height, value)
     label = f"{100.0 * level:g} % interval"
     ends = []

@@ -1,4 +1,4 @@
-"""`trace`, the way of MacKay's loop, and `collapse`, which directions its literal form kills."""
+"""`trace`: plot of the iterations of MacKay's loop; `collapse`: plot of its forecast."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError
 from pymackay.plots.canvas import (
     BLUE,
@@ -16,6 +17,7 @@ from pymackay.plots.canvas import (
     axes_for,
     key_above,
     label_bars,
+    picture,
     shorten,
 )
 from pymackay.results import Fit
@@ -24,32 +26,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _THRESHOLD = 4.0  # t ← (t / (1 + t))² s has a positive fixed point from s = 4 on
-_LEAST = 1e-2  # a smaller s is drawn there
+_LEAST = 1e-2  # a smaller s is drawn at this value
 _LINES = ("-", "--", "-.", ":")
-_SHOW = ("variances", "criterion")
 
 
+@picture
 def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
-    """Draw the way of MacKay's loop, round by round.
+    """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
-        A fit of `pymackay.mackay`, or its ``trace``.
+        A fit from `pymackay.mackay`, or its ``trace``.
     what : {"variances", "criterion"}
-        The variances, σ² included, each in its own squared unit, on a logarithmic axis; or by how
-        much the criterion is above the lowest that was reached.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        The variances, including σ², each in its squared unit, on a logarithmic axis; or the
+        difference of the criterion from its lowest value.
 
     Raises
     ------
     ArgumentError
-        If there is no trace, or `what` is something else.
+        If there is no trace, or `what` has another value.
     PymackayError
         If matplotlib is missing.
 
@@ -63,8 +59,7 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     ['Subject.(Intercept)', 'Subject.Days', 'σ²']
     """
     table = _trace_of(fit)
-    if what not in _SHOW:
-        raise ArgumentError(f"what is {what!r}; expected one of {', '.join(_SHOW)}.")
+    one_of("what", what, ("variances", "criterion"))
     ax = axes_for(ax, 4.0)
     from matplotlib.ticker import MaxNLocator
 
@@ -79,7 +74,9 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     names = [name for name in table.columns if name.endswith(".var")]
     for k, column in enumerate([*names, "sigma_var"]):
         label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
-        values = table[column].where(table[column] > 0.0)  # a dead one ends its line
+        values = table[column].where(
+            table[column] > 0.0
+        )  # the line ends where the variance is zero
         ax.plot(
             table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
             linestyle=_LINES[k % len(_LINES)], marker=MARKERS[k % len(MARKERS)], markersize=4,
@@ -92,7 +89,7 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
 
 
 def _tick_short_decades(ax: Axes) -> None:
-    """Give an axis of few decades ticks at 1, 2 and 5, written out."""
+    """Set ticks at 1, 2 and 5, without exponents, if the axis has less than three decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     low, high = ax.get_ylim()
@@ -102,29 +99,23 @@ def _tick_short_decades(ax: Axes) -> None:
         ax.minorticks_off()
 
 
+@picture
 def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw which directions MacKay's literal loop keeps and which it kills.
+    """Draw the forecast of which directions survive MacKay's literal loop.
 
-    A direction survives from s = 4 on (see `pymackay.forecast_collapse`); beside each stands how
-    much of its REML variance the loop would keep. The threshold is that of a σ² which stays where
-    it is. The loop's σ² moves, so that a direction near the threshold may end on its other side.
+    A direction survives if s ≥ 4 (see `pymackay.forecast_collapse`). Each point's label is the
+    share of its REML variance that the loop keeps. The threshold holds for a constant σ². The loop
+    changes σ², so that a direction near the threshold may end on the other side.
 
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
-        A REML fit of pymackay, or what `pymackay.forecast_collapse` has returned for
-        ``update="raw"``.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        A REML fit by pymackay, or a table from `pymackay.forecast_collapse` for ``update="raw"``.
 
     Raises
     ------
     ArgumentError
-        If `fit` is not a REML fit, or its table has no s.
+        If `fit` is not a REML fit, or the table has no column s.
     PymackayError
         If matplotlib is missing, or the fit does not offer what the forecast needs.
 
@@ -165,6 +156,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> None:
+    """Set labels, limits and ticks; `s` and `rows`, (directions,), are the places of the points."""
     several = table["term"].nunique() > 1
     names = [
         f"{entry.term}: {entry.direction}" if several else str(entry.direction)
@@ -191,6 +183,7 @@ def _trace_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
 
 
 def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the forecast, and check that every direction has its s."""
     if isinstance(fit, pd.DataFrame):
         table = fit
     else:

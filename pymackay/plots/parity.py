@@ -1,4 +1,4 @@
-"""`distances`: how far two fits are apart, in units of what is allowed."""
+"""`distances`: plot of the distances between two fits, relative to their tolerances."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, label_bars
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, label_bars, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NEEDED = ("stage", "quantity", "term", "distance", "tolerance", "ok")
-_LEAST, _MOST = 1e-12, 1e12  # of the tolerance: what is closer, or further, is drawn there
+_LEAST, _MOST = (
+    1e-12,
+    1e12,
+)  # range of the axis, relative to the tolerance; values beyond are drawn at its ends
 _NAMES = {
     "std_error": "standard errors",
     "sigma": "σ",
@@ -27,25 +30,20 @@ _NAMES = {
 }
 
 
+@picture
 def distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the largest distance of each quantity, over what is allowed.
+    """Draw the largest distance of each quantity, divided by its tolerance.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A comparison's ``table``; the numbers at the two optima are drawn. What is not judged has
-        an open mark.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        A comparison's ``table``; the numbers at the two optima are drawn. Quantities that are not
+        judged have open marks.
 
     Raises
     ------
     ArgumentError
-        If it is not such a table, or no number was compared.
+        If the table lacks columns, or no number was compared.
     PymackayError
         If matplotlib is missing.
 
@@ -53,8 +51,8 @@ def distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
-    >>> found = pm.compare(fit, fit)
-    >>> pm.plots.distances(found.table).get_xlabel()
+    >>> comparison = pm.compare(fit, fit)
+    >>> pm.plots.distances(comparison.table).get_xlabel()
     'distance / allowed'
     """
     worst = _worst(table)

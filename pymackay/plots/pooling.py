@@ -1,4 +1,4 @@
-"""`shrinkage`: from each level's own least-squares effects to the predicted ones."""
+"""`shrinkage`: plot of each level's least-squares effects and predicted effects."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from pymackay.plots.canvas import (
     coefficient_label,
     key_above,
     label_rows,
+    picture,
 )
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MANY = 200  # levels, from which on they are points without names
-_NO_RANK = 1e-10  # of a correlation matrix: a level that cannot tell its effects apart
+_MANY = 200  # more levels are drawn as points without names
+_NO_RANK = 1e-10  # smallest eigenvalue of a level's correlation matrix that determines its effects
 
 
 @dataclass(frozen=True, eq=False)
 class _Pooling:
-    """Both estimates of the chosen effects, fixed part included.
+    """Both estimates of the chosen effects, including the fixed part.
 
     Attributes
     ----------
     group : str
     names : tuple of str
-        Of the c effects.
+        Names of the c effects.
     levels : tuple of str
-    own, pooled : numpy.ndarray, shape (J, c)
-        No pooling and partial pooling; `own` is nan where a level cannot tell its effects apart.
+    separate, pooled : numpy.ndarray, shape (J, c)
+        No pooling and partial pooling; `separate` is nan for a level whose rows do not determine
+        its effects.
     population : numpy.ndarray, shape (c,)
         The fixed part, 0 for an effect that has none.
     """
@@ -50,11 +52,12 @@ class _Pooling:
     group: str
     names: tuple[str, ...]
     levels: tuple[str, ...]
-    own: np.ndarray
+    separate: np.ndarray
     pooled: np.ndarray
     population: np.ndarray
 
 
+@picture
 def shrinkage(
     fit: Fit,
     group: str | None = None,
@@ -62,35 +65,29 @@ def shrinkage(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how far each level's estimates are pulled towards the population.
+    """Draw how far each level's estimates are shrunk towards the population.
 
-    "No pooling" are a level's own least-squares effects, from what the fixed part and the other
-    grouping factors leave of its response; "partial pooling" are the predictions. Both have the
-    fixed part added. Two effects are drawn as a plane, one as a row for each level, or as points
-    from 200 levels on.
+    "No pooling" are the least-squares effects of one level's rows, from the response minus the
+    fixed part and the effects of other grouping factors; "partial pooling" are the predictions.
+    The fixed part is added to both. Two effects are drawn in a plane; one effect is drawn as a row
+    for each level, or as points if there are more than 200 levels.
 
     Parameters
     ----------
     fit : Fit
-        One of pymackay's: the picture needs the model's arrays.
+        A fit by pymackay, because the plot needs the model's arrays.
     group : str, optional
         Grouping factor; the first by default.
     effects : str or sequence of one or two str, optional
-        By default the group's first two, or its only one.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+        By default the group's first two effects, or its only one.
 
     Raises
     ------
     ArgumentError
-        If an argument names what the fit does not have.
+        If the fit does not have this group or effect.
     PymackayError
-        If matplotlib is missing, the fit does not hold its model, or no level can tell the
-        effects apart.
+        If matplotlib is missing, the fit does not contain its model, or no level's rows determine
+        the effects.
 
     Examples
     --------
@@ -115,15 +112,15 @@ def no_pooling(fit: Fit, group: str) -> np.ndarray:
     Parameters
     ----------
     fit : Fit
-        One that holds its model.
+        A fit that contains its model.
     group : str
         Grouping factor.
 
     Returns
     -------
     numpy.ndarray, shape (levels, q)
-        Of all terms of the group, joined as in ``fit.ranef``, the user's units, without the fixed
-        part; nan in a level that cannot tell its effects apart.
+        Effects of all terms of the group, joined as in ``fit.ranef``, in the user's units, without
+        the fixed part; nan for a level whose rows do not determine them.
     """
     # only for fits of pymackay, for which TensorFlow is loaded already
     from pymackay.infer.predict.rows import effects_of_terms
@@ -135,21 +132,25 @@ def no_pooling(fit: Fit, group: str) -> np.ndarray:
             "shrinkage needs the rows of the data, but they came in partitions and were not kept. "
             "Fit the model to a sample of the groups, as one table, to draw it."
         )
-    left = model.y - model.X @ fit.beta.to_numpy()
+    remainder = model.y - model.X @ fit.beta.to_numpy()
     if model.offset is not None:
-        left = left - model.offset
+        remainder = remainder - model.offset
     for term, effects in zip(model.terms, effects_of_terms(fit), strict=True):
         if term.group != group:
             codes = model.factors[term.group].codes
-            left = left - np.einsum("nq,nq->n", term.columns, effects[codes])
+            remainder = remainder - np.einsum("nq,nq->n", term.columns, effects[codes])
     columns = np.column_stack([t.columns for t in model.terms if t.group == group])
-    return _least_squares(columns, left, model.weights, model.factors[group])
+    return _least_squares(columns, remainder, model.weights, model.factors[group])
 
 
 def _least_squares(
     columns: np.ndarray, response: np.ndarray, weights: np.ndarray | None, factor: Any
 ) -> np.ndarray:
-    """Regress the response on the columns, level by level."""
+    """Return the least-squares effects of each level, shape (J, q): (Z'WZ)⁻¹ Z'Wr by level.
+
+    `columns` are Z, shape (n, q); `response` is r and `weights` is W, shape (n,). A level whose
+    columns are collinear has nan.
+    """
     root = np.ones(len(response)) if weights is None else np.sqrt(weights)
     scale = np.sqrt(np.mean(columns**2, axis=0))
     scale = np.where(scale > 0.0, scale, 1.0)
@@ -159,10 +160,11 @@ def _least_squares(
     moments = level_products(factor.codes, Z, r[:, None], levels)
     unit = np.sqrt(np.einsum("jii->ji", grams))
     unit = np.where(unit > 0.0, unit, 1.0)
-    apart = np.linalg.eigvalsh(grams / (unit[:, :, None] * unit[:, None, :]))[:, 0] > _NO_RANK
-    found = np.full((levels, q), np.nan)
-    found[apart] = np.linalg.solve(grams[apart], moments[apart])[:, :, 0] / scale
-    return found
+    determined = np.linalg.eigvalsh(grams / (unit[:, :, None] * unit[:, None, :]))[:, 0] > _NO_RANK
+    effects = np.full((levels, q), np.nan)
+    solutions = np.linalg.solve(grams[determined], moments[determined])
+    effects[determined] = solutions[:, :, 0] / scale
+    return effects
 
 
 def _chosen(fit: Fit, group: str, effects: str | Sequence[str] | None) -> list[int]:
@@ -175,32 +177,34 @@ def _chosen(fit: Fit, group: str, effects: str | Sequence[str] | None) -> list[i
 
 
 def _pooling(fit: Fit, group: str, chosen: list[int]) -> _Pooling:
+    """Return both estimates of the effects at the positions `chosen`, plus the fixed part."""
     table = fit.ranef[group]
     names = tuple(str(table.columns[k]) for k in chosen)
     population = np.array([float(fit.beta.get(name, 0.0)) for name in names])
-    own = no_pooling(fit, group)[:, chosen] + population
-    if np.isnan(own).all():
+    separate = no_pooling(fit, group)[:, chosen] + population
+    if np.isnan(separate).all():
         raise PymackayError(
-            f"shrinkage: no level of {group} has data enough for least-squares effects of its own, "
+            f"shrinkage: no level of {group} has enough rows for least-squares effects, "
             f"so there is nothing to compare the predictions with."
         )
     return _Pooling(
         group=group,
         names=names,
         levels=tuple(map(str, table.index)),
-        own=own,
+        separate=separate,
         pooled=table.to_numpy(dtype=np.float64)[:, chosen] + population,
         population=population,
     )
 
 
 def _draw_plane(ax: Axes, pooling: _Pooling) -> Axes:
-    own, pooled = pooling.own, pooling.pooled
-    many = len(own) > _MANY
+    """Draw two effects: a line for each level from no pooling to partial pooling."""
+    separate, pooled = pooling.separate, pooling.pooled
+    many = len(separate) > _MANY
     size, thin = (3.0, 0.4) if many else (5.0, 0.9)
-    ways = np.stack([own, pooled, np.full_like(own, np.nan)], axis=1).reshape(-1, 2)
+    ways = np.stack([separate, pooled, np.full_like(separate, np.nan)], axis=1).reshape(-1, 2)
     ax.plot(*ways.T, color=GREY, linewidth=thin, zorder=1, rasterized=many)
-    _mark_both(ax, own, pooled, size, rasterized=many)
+    _mark_both(ax, separate, pooled, size, rasterized=many)
     ax.plot(
         *pooling.population, marker="D", color=ax.xaxis.label.get_color(),
         markeredgecolor=ax.get_facecolor(), markersize=8,
@@ -214,11 +218,11 @@ def _draw_plane(ax: Axes, pooling: _Pooling) -> Axes:
 
 def _draw_rows(ax: Axes, pooling: _Pooling) -> Axes:
     order = np.argsort(pooling.pooled[:, 0], kind="stable")
-    own, pooled = pooling.own[order, 0], pooling.pooled[order, 0]
+    separate, pooled = pooling.separate[order, 0], pooling.pooled[order, 0]
     rows = np.arange(len(order))
     ax.axvline(pooling.population[0], color=GREY, linewidth=0.8, zorder=0)
-    ax.hlines(rows, own, pooled, color=GREY, linewidth=1.2, zorder=1)
-    _mark_both(ax, np.column_stack([own, rows]), np.column_stack([pooled, rows]), 5.0)
+    ax.hlines(rows, separate, pooled, color=GREY, linewidth=1.2, zorder=1)
+    _mark_both(ax, np.column_stack([separate, rows]), np.column_stack([pooled, rows]), 5.0)
     label_rows(ax, [pooling.levels[k] for k in order], pooling.group)
     ax.set_xlabel(coefficient_label(pooling.names[0], pooling.group))
     key_above(ax)
@@ -226,8 +230,9 @@ def _draw_rows(ax: Axes, pooling: _Pooling) -> Axes:
 
 
 def _draw_points(ax: Axes, pooling: _Pooling) -> Axes:
+    """Draw partial pooling against no pooling of one effect, one point for each level."""
     ax.plot(
-        pooling.own[:, 0], pooling.pooled[:, 0], "o", color=BLUE, markersize=2.5, alpha=0.5,
+        pooling.separate[:, 0], pooling.pooled[:, 0], "o", color=BLUE, markersize=2.5, alpha=0.5,
         rasterized=True, label="a level",
     )  # fmt: skip
     middle = (pooling.population[0], pooling.population[0])
@@ -243,10 +248,10 @@ def _draw_points(ax: Axes, pooling: _Pooling) -> Axes:
 
 
 def _mark_both(
-    ax: Axes, own: np.ndarray, pooled: np.ndarray, size: float, rasterized: bool = False
+    ax: Axes, separate: np.ndarray, pooled: np.ndarray, size: float, rasterized: bool = False
 ) -> None:
     ax.plot(
-        *own.T, "o", markerfacecolor="none", markeredgecolor=VERMILION, markersize=size,
+        *separate.T, "o", markerfacecolor="none", markeredgecolor=VERMILION, markersize=size,
         rasterized=rasterized, label="no pooling", zorder=2,
     )  # fmt: skip
     ax.plot(

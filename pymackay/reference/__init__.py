@@ -1,1 +1,1 @@
-"""What R says: lme4 asked live over rpy2, or read from recordings of its answers."""
+"""Fits by R's lme4: run live over rpy2, or read from recordings of its answers."""

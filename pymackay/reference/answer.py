@@ -1,4 +1,4 @@
-"""What R answers, as plain JSON-able data, and the `Fit` that it becomes."""
+"""R's answer as data that JSON can hold (`plain_answer`), and as a `Fit` (`fit_from_answer`)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Answer = dict[str, Any]
 def plain_answer(
     raw: Mapping[str, Any], warnings: tuple[str, ...], messages: tuple[str, ...], n_rows: int
 ) -> Answer:
-    """Return what the R function ``answer`` gave as numbers, strings, lists and dicts.
+    """Convert the value of the R function ``answer`` to numbers, strings, lists and dicts.
 
-    Arrays stay arrays. Rows are counted from 0; they are None when all `n_rows` were kept.
+    Arrays stay arrays. Row numbers start at 0; they are None if all `n_rows` were kept.
     """
     convergence = raw["convergence"]
     model = dict(raw["model"])
     if len(model["rows"]) == n_rows:
         model["rows"] = None
-    else:  # R names rows by text once a subset has had missing values
+    else:  # row names are text if the subset expression had missing values
         model["rows"] = np.asarray(model["rows"]).astype(np.int64) - 1
     return {
         "beta": raw["beta"],
@@ -74,21 +74,21 @@ def fit_from_answer(
     pev: Callable[[], dict[str, np.ndarray]] | None = None,
     evaluate: Callable[[np.ndarray], Fit] | None = None,
 ) -> Fit:
-    """Return the `Fit` that an answer describes; R's warnings come as `RWarning`.
+    """Return the `Fit` for an answer, and issue R's warnings as `RWarning`.
 
     Parameters
     ----------
     answer : dict
-        From `plain_answer`, or read from a recording.
+        The value of `plain_answer`, or the content of a recording.
     formula : str
     reml : bool
     index : pandas.Index
-        Labels of all rows of the data, from which those of the kept rows are taken.
+        Labels of all rows of the data, including those that the model leaves out.
     engine : Engine
     not_offered : mapping of str to str, optional
-        Quantities that are missing, with the reason.
+        Name of each missing quantity and the reason.
     condvar, pev, evaluate : callable, optional
-        Computed when first asked for; see `Fit`.
+        Functions that compute these when they are first used; see `Fit`.
     """
     _warn(answer["warnings"])
     model = _model(answer["model"], answer["beta"]["names"], list(answer["varcorr"]), index)
@@ -124,7 +124,7 @@ def fit_from_answer(
 
 
 def _warn(messages: Iterable[str]) -> None:
-    """Raise R's warnings as Python's, at the line of the user's code that asked R."""
+    """Issue R's warnings as Python warnings that point at the user's line of code."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("pymackay."):
@@ -136,7 +136,7 @@ def _warn(messages: Iterable[str]) -> None:
 def _model(
     model: Mapping[str, Any], fixed: list[str], names: list[str], index: pd.Index
 ) -> ModelSummary:
-    """Return the model; `names` are its terms' in VarCorr, which alone are lme4's own."""
+    """Return the model summary; `names` are the names of its terms in lme4's VarCorr."""
     rows = model["rows"]
     return ModelSummary(
         response=model["response"],
@@ -154,17 +154,18 @@ def _model(
 
 
 def _convergence(raw: Mapping[str, Any]) -> Convergence:
-    missing = {
-        name: float("nan") for name in ("decrement", "gradient", "curvature") if raw[name] is None
-    }
-    known = {**raw, **missing}
+    """Return the state of lme4's optimiser; what lme4 did not compute is NaN."""
+    decrement, gradient, curvature = (
+        float("nan") if raw[name] is None else raw[name]
+        for name in ("decrement", "gradient", "curvature")
+    )
     return Convergence(
-        converged=known["converged"],
-        message=f"{known['optimizer']}: {known['message']}",
-        evaluations=known["evaluations"],
-        decrement=known["decrement"],
-        gradient=known["gradient"],
-        curvature=known["curvature"],
+        converged=raw["converged"],
+        message=f"{raw['optimizer']}: {raw['message']}",
+        evaluations=raw["evaluations"],
+        decrement=decrement,
+        gradient=gradient,
+        curvature=curvature,
     )
 
 
@@ -183,7 +184,7 @@ def _frame(values: Any, rows: Any, columns: Any) -> pd.DataFrame:
 
 
 def _rows(values: Any, rows: pd.Index, name: str) -> pd.Series:
-    """Return values by row; what was not recorded is NaN, and `Fit.not_offered` says why."""
+    """Return values indexed by row, shape (n,); NaN if they were not recorded."""
     if values is None:
         values = np.full(len(rows), np.nan)
     return pd.Series(np.asarray(values, dtype=np.float64), index=rows, name=name)
@@ -194,5 +195,5 @@ def _optional(values: Any) -> np.ndarray | None:
 
 
 def _dict(value: Any) -> dict[str, Any]:
-    """Return an R list as a dict: an empty one has no names, and comes as a list."""
+    """Return an R list as a dict; an empty R list, which has no names, arrives as a list."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""`Asker`: who asks lme4, and what the files of its recordings are called."""
+"""`Asker`: the test or script that asks lme4, from which recordings get their file names."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 from pymackay.reference.question import Question
 from pymackay.reference.recorded import file_suffix
 
-# in bytes; together with checksums and suffix a name stays under 255, the limit of file systems
-_LONGEST_NAME, _LONGEST_OWN, _LONGEST_FORMULA = 100, 40, 60
+# in bytes; with checksums and suffix a file name stays below 255, the limit of file systems
+_LONGEST_NAME, _LONGEST_LABEL, _LONGEST_FORMULA = 100, 40, 60
 
 
 @dataclass(frozen=True)
 class Asker:
-    """A name for recordings, made of what a file may be called.
+    """The name of whoever asks lme4, in a form that can begin a file name.
 
-    Names that differ make file names that differ, also where files are told apart by small letters
-    alone: what lost a character, a capital or its end on the way to the stem has a checksum of
-    the whole name in the file's name.
+    Different askers get different file names, also on file systems that ignore case. Where the
+    stem is not the exact name (characters were replaced, it has capitals, or it was cut), the file
+    name also contains a checksum of the whole name.
 
     Attributes
     ----------
     stem : str
-        What the file's name begins with, for readers: no ``-`` in it.
+        Readable beginning of the file name; it contains no ``-``.
     tag : str
-        Checksums of the name and of its last part, 8 hexadecimal digits each; empty where the stem
-        is the name itself.
+        Checksums of the name and, if there is one, of the label, 8 hexadecimal digits each; empty
+        if the stem is the exact name.
     test : str
-        Checksum of the name without the check's own part.
+        Checksum of the name without the label.
     """
 
     stem: str
@@ -38,47 +38,47 @@ class Asker:
     test: str
 
     @classmethod
-    def of(cls, *parts: str, own: str = "") -> Asker:
-        """Return who asks.
+    def of(cls, *parts: str, label: str = "") -> Asker:
+        """Return the asker with a given name.
 
         Parameters
         ----------
         *parts : str
-            Of the name: a file, a test.
-        own : str
-            The name of one of several questions of this asker.
+            Parts of the name, such as the test file and the test.
+        label : str
+            Distinguishes several questions of one asker.
         """
         test = _checksum("\0".join(parts))
         stem = _cut(".".join(map(_legible, parts)), _LONGEST_NAME) or "model"
         tag = test
-        if own:
-            stem += f".{_cut(_legible(own), _LONGEST_OWN)}"
-            tag += _checksum(own)
-        plain = stem == ".".join([*parts, own] if own else parts)
+        if label:
+            stem += f".{_cut(_legible(label), _LONGEST_LABEL)}"
+            tag += _checksum(label)
+        plain = stem == ".".join([*parts, label] if label else parts)
         return cls(stem, "" if plain and re.fullmatch("[a-z0-9_.]+", stem) else tag, test)
 
     def file_name(self, question: Question) -> str:
-        """Return what the recording of a question is called."""
+        """Return the file name for the recording of a question."""
         return file_name(question, self.stem, self.tag)
 
     def recordings(self, folder: Path) -> list[Path]:
-        """Return the recordings in a folder that are this asker's, those of all its parts too.
+        """Return this asker's recordings in a folder, with any label.
 
-        One without a checksum in its name counts where its stem fits: earlier versions gave none.
+        Earlier versions wrote no checksum; a file without one counts if its stem matches.
         """
-        found = {*folder.glob(f"{self.stem}-*.json"), *folder.glob(f"{self.stem}.*-*.json")}
-        return sorted(path for path in found if _tag(path)[:8] in ("", self.test))
+        candidates = {*folder.glob(f"{self.stem}-*.json"), *folder.glob(f"{self.stem}.*-*.json")}
+        return sorted(path for path in candidates if _tag(path)[:8] in ("", self.test))
 
 
 def file_name(question: Question, stem: str, tag: str = "") -> str:
-    """Return the name of a recording's file: who asks, what, and the checksum of what is asked."""
+    """Return a recording's file name: asker, formula, criterion, and checksum of the question."""
     words = _cut(re.sub(r"[^\w.]+", "_", question.formula).strip("_"), _LONGEST_FORMULA)
     how = "reml" if question.reml else "ml"
     return "-".join(filter(None, (stem, words, how, tag))) + file_suffix(question)
 
 
 def _tag(path: Path) -> str:
-    """Return the checksum of the asker in a file's name, empty where there is none."""
+    """Return the asker's checksum in a file name; empty if it has none."""
     before = path.stem.split("-")[-2]
     return before if re.fullmatch("[0-9a-f]{8}|[0-9a-f]{16}", before) else ""
 
@@ -88,7 +88,7 @@ def _legible(part: str) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """Return the beginning of a text, of so many bytes at most."""
+    """Return the beginning of a text, at most `longest` bytes of it."""
     return text.encode()[:longest].decode(errors="ignore")
 
 

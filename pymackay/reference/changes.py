@@ -1,4 +1,4 @@
-"""`Change`: what a recording that was written anew says otherwise than before."""
+"""`Change`: the differences between a new recording and the one that it replaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pymackay.reference.recorded import Recording
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one file.
+    """The difference between the old and the new content of one file.
 
     Attributes
     ----------
@@ -22,9 +22,9 @@ class Change:
     kind : str
         ``"new"``, ``"changed"`` or ``"unchanged"``.
     lines : tuple of str
-        What has changed, in words.
+        A description of each change.
     data : str
-        Checksum of the data that it holds for now.
+        Checksum of the data of the new recording.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class Change:
 
 
 def changes(path: Path, old: Recording | None, new: Recording) -> Change:
-    """Compare a recording with the one it has replaced; None where there was none."""
+    """Compare a recording with the one that it replaces (None for a new file)."""
     data = new.content["data"]["sha256"]
     if old is None:
         return Change(path, "new", (), data)
@@ -43,6 +43,7 @@ def changes(path: Path, old: Recording | None, new: Recording) -> Change:
 
 
 def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a description of each difference between two contents."""
     yield from _data(old["data"], new["data"])
     if old["model"] != new["model"]:
         parts = [k for k in new["model"] if old["model"].get(k) != new["model"][k]]
@@ -54,22 +55,22 @@ def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if old["made_by"]["scripts"] != new["made_by"]["scripts"]:
         yield "the R scripts that ask lme4"
     for how, answer in new["answers"].items():
-        moved = list(_moved(old["answers"].get(how, {}), answer))
-        if moved:
-            yield f"{how} answer: {'; '.join(moved)}"
+        changed = list(_changed_quantities(old["answers"].get(how, {}), answer))
+        if changed:
+            yield f"{how} answer: {'; '.join(changed)}"
 
 
 def _data(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if old["rows"] != new["rows"]:
         yield f"the data: {old['rows']} -> {new['rows']} rows"
     columns = dict.fromkeys([*old["columns"], *new["columns"]])
-    moved = [c for c in columns if old["columns"].get(c) != new["columns"].get(c)]
-    if moved:
-        yield f"the data: column {', '.join(moved)}"
+    changed = [c for c in columns if old["columns"].get(c) != new["columns"].get(c)]
+    if changed:
+        yield f"the data: column {', '.join(changed)}"
 
 
-def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Say of each quantity how its numbers have moved; a single number is shown."""
+def _changed_quantities(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Describe the change of each quantity; a single number is shown before and after."""
     for name in dict.fromkeys([*old, *new]):
         before, after = old.get(name), new.get(name)
         if before == after:
@@ -81,8 +82,8 @@ def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         if a.shape != b.shape or not a.size or np.array_equal(a, b):
             yield name
             continue
-        apart = np.max(np.abs(a - b)) / max(np.max(np.abs(a)), np.finfo(np.float64).tiny)
-        yield f"{name} by up to {apart:.1e} of its largest"
+        change = np.max(np.abs(a - b)) / max(np.max(np.abs(a)), np.finfo(np.float64).tiny)
+        yield f"{name} by up to {change:.1e} of its largest"
 
 
 def _numbers(value: Any) -> Iterator[float]:

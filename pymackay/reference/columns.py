@@ -1,4 +1,4 @@
-"""`Table`: the columns of a data frame as R holds them, made from pandas with NumPy alone."""
+"""`Table`: a pandas data frame's columns in R's representation, made without R."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_EXACT = 2**53
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One column, in R's representation.
+    """One column in R's representation.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Column:
         return "numeric" if self.kind in ("double", "integer") else self.kind
 
     def sha256(self) -> str:
-        """Return a checksum of what the column means.
+        """Return a checksum of the column's content.
 
-        It covers the name, whether it is numbers, truth values, a factor or an ordered factor,
-        the levels in order, and the values. Integers equal the same numbers as doubles, 0.0 equals
-        -0.0, and all missing values are equal. Machine, pandas dtype and index do not matter.
+        It covers the name, whether the column is numeric, logical, a factor or an ordered factor,
+        the levels in order, and the values. Integers and equal doubles have the same checksum, as
+        have 0.0 and -0.0, and all missing values. Machine, pandas dtype and index have no effect.
         """
         values = self.as_doubles() if self.meaning == "numeric" else self.values
         digest = hashlib.sha256()
@@ -61,11 +61,11 @@ class Column:
         return digest.hexdigest()
 
     def as_doubles(self) -> np.ndarray:
-        """Return a column of numbers as float64, with NaN where one is missing."""
+        """Return a numeric column as float64, shape (n,), with NaN for missing values."""
         values = self.values.astype(np.float64)
         missing = np.isnan(values) if self.kind == "double" else self.values == NA_INTEGER
         values[missing] = np.nan
-        return values + 0.0  # which makes -0.0 to 0.0
+        return values + 0.0  # turns -0.0 into 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +82,13 @@ class Table:
     rows: int
 
     def sha256(self) -> str:
-        """Return a checksum over the columns' own; the order of the columns does not matter."""
+        """Return a checksum of all columns, which does not depend on their order."""
         checksums = sorted(column.sha256() for column in self.columns)
         return hashlib.sha256("\n".join([str(self.rows), *checksums]).encode()).hexdigest()
 
 
 def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
-    """Return columns of a data frame as R would hold them.
+    """Convert columns of a data frame to R's representation.
 
     Numbers become doubles, or integers where they are integers within R's range; bool becomes
     logical; a categorical becomes a factor with the same levels in the same order, ordered where
@@ -99,13 +99,13 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
     ----------
     data : pandas.DataFrame
     names : iterable of str, optional
-        The columns that are needed; all of them unless given.
+        The columns that are needed; by default all.
 
     Raises
     ------
     DataError
-        If `data` is not a data frame, has two columns of one name, or has no way into R for a
-        column that is needed.
+        If `data` is not a data frame, has two columns with one name, or has a needed column whose
+        type R does not have.
 
     Examples
     --------
@@ -121,12 +121,12 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
     if data.columns.has_duplicates:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
         raise DataError(f"data: more than one column is called {twice[0]!r}. Rename one of them.")
-    wanted = list(data.columns) if names is None else [n for n in data.columns if n in set(names)]
-    return Table(tuple(_column(name, data[name]) for name in wanted), len(data))
+    needed = data.columns if names is None else [n for n in data.columns if n in set(names)]
+    return Table(tuple(_column(name, data[name]) for name in needed), len(data))
 
 
 def level_name(value: object) -> str:
-    """Return the level's name that R's ``factor`` would give to a category.
+    """Return the name that R's ``factor`` gives to the level of a category.
 
     >>> [level_name(x) for x in ("a", 3, 2.0, 0.1, 100000.0, True)]
     ['a', '3', '2', '0.1', '1e+05', 'TRUE']
@@ -141,7 +141,7 @@ def level_name(value: object) -> str:
 def _column(name: object, series: pd.Series) -> Column:
     if not isinstance(name, str):
         raise DataError(
-            f"data: a column is called {name!r}, which is no string. Rename it with "
+            f"data: a column is called {name!r}, which is not a string. Rename it with "
             "data.rename(columns=str)."
         )
     _check_text(name, [name])
@@ -153,7 +153,7 @@ def _column(name: object, series: pd.Series) -> Column:
 
 
 def _plain(series: pd.Series) -> pd.Series:
-    """Return Arrow's dictionaries and decimals, and a database's decimals, as pandas has others."""
+    """Convert Arrow dictionaries to objects, and decimals to float64."""
     if isinstance(series.dtype, pd.ArrowDtype) and series.dtype.kind == "O":
         values = series.array.__arrow_array__().to_pandas(integer_object_nulls=True)
         series = pd.Series(values.array, index=series.index, name=series.name)
@@ -172,7 +172,7 @@ def _final_kind(kind: str, series: pd.Series, values: np.ndarray) -> str:
 
 
 def _kind(name: str, series: pd.Series) -> str:
-    """Say what a column is to R: its kind, with ``"text"`` for strings."""
+    """Return the kind of a column in R, with ``"text"`` for strings."""
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return "factor"
@@ -196,8 +196,8 @@ def _kind(name: str, series: pd.Series) -> str:
 
 def _unsupported(name: str, what: str) -> DataError:
     return DataError(
-        f"data: column {name!r} {what}, which has no way into R. Numbers, bool, strings and "
-        "categoricals have; convert it, a label with .astype(str), or leave it out of the formula."
+        f"data: column {name!r} {what}, which cannot be passed to R. Numbers, bool, strings and "
+        "categoricals can; convert it (a label with .astype(str)), or remove it from the formula."
     )
 
 
@@ -210,6 +210,7 @@ def _encode_double(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _encode_integer(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return integers, shape (n,), as int32, or as doubles if they exceed R's integers."""
     missing = series.isna().to_numpy()
     present = series[~missing] if missing.any() else series
     low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
@@ -242,9 +243,9 @@ def _encode_factor(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _r_numbers(categories: pd.Index) -> pd.Index:
-    """Return categories that are numbers as R has them: doubles where some are beyond its integers.
+    """Return numeric categories as R holds them: as doubles if some exceed R's integers.
 
-    Those of more digits than a double shows stay whole, so that no two have one name.
+    Numbers with more digits than a double shows stay integers, so that no two get the same name.
     """
     inferred = pd.api.types.infer_dtype(categories)
     if inferred == "decimal":
@@ -255,20 +256,20 @@ def _r_numbers(categories: pd.Index) -> pd.Index:
 
 
 def _encode_text(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    codes, found = pd.factorize(series)
-    order = sorted(range(len(found)), key=lambda i: str(found[i]))
-    rank = np.full(len(found) + 1, -1, dtype=np.int32)  # the last is that of a missing value's −1
-    rank[order] = np.arange(len(found), dtype=np.int32)
-    return _r_codes(rank[codes]), tuple(str(found[i]) for i in order)
+    codes, texts = pd.factorize(series)
+    order = sorted(range(len(texts)), key=lambda i: str(texts[i]))
+    rank = np.full(len(texts) + 1, -1, dtype=np.int32)  # the last entry is for code −1: missing
+    rank[order] = np.arange(len(texts), dtype=np.int32)
+    return _r_codes(rank[codes]), tuple(str(texts[i]) for i in order)
 
 
 def _r_codes(codes: np.ndarray) -> np.ndarray:
-    """Return 1-based codes with R's NA for −1."""
+    """Convert 0-based codes, shape (n,), to 1-based ones with R's NA for −1."""
     return _marked(codes < 0, codes.astype(np.int32) + np.int32(1))
 
 
 def _marked(missing: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return int32 values with R's NA where they are missing."""
+    """Return int32 values, shape (n,), with R's NA where they are missing."""
     return np.where(missing, np.int32(NA_INTEGER), values)
 
 
@@ -283,7 +284,7 @@ _ENCODERS: dict[str, _Encoder] = {
 
 
 def _check_text(name: str, texts: Iterable[str]) -> None:
-    """Refuse text that R cannot hold: a NUL, or half of a surrogate pair."""
+    """Raise a `DataError` for text that R cannot hold: a NUL, or half of a surrogate pair."""
     joined = "".join(texts)
     try:
         joined.encode()

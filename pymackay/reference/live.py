@@ -1,4 +1,4 @@
-"""lme4 asked in R: a `Question` in, a `Fit` out, with what R goes on holding behind it."""
+"""lme4 run in R: takes a `Question` and returns a `Fit` whose merMod stays in R."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_COLUMN = re.compile(
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A fit that R holds, and what can still be asked of it.
+    """A merMod that stays in R, and what it can still compute.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class LiveModel:
     index : pandas.Index
         Labels of all rows of the data.
     kept : RObject
-        The merMod in R, with the question that it answers.
+        Handle of the merMod in R.
     question : Question or None
-        What was asked; None for a merMod that R has made itself.
+        The question that was asked; None for a merMod that was made in R.
     """
 
     formula: str
@@ -54,12 +54,12 @@ class LiveModel:
         return self._variances(uncertain_beta=True)
 
     def evaluate(self, theta: Any) -> Fit:
-        """Return the same model at another theta."""
+        """Return the fit of the same model at another theta."""
         outcome = session().call("ask_again", self.kept, how=theta_for_r(theta))
         return _fit(self.formula, self.reml, self.index, outcome, self.question)
 
     def mermod(self) -> Any:
-        """Return the merMod itself, an rpy2 object."""
+        """Return the merMod as an rpy2 object."""
         return robject(session().call("mermod_behind", self.kept).value)
 
     def _variances(self, *, uncertain_beta: bool) -> dict[str, np.ndarray]:
@@ -68,13 +68,14 @@ class LiveModel:
 
 
 def ask(question: Question, how: Any) -> Fit:
-    """Return lme4's fit, live.
+    """Run lme4 in R and return its fit.
 
     Parameters
     ----------
     question : Question
     how : str or array-like, shape (m,)
-        ``"default"``, as a user of ``lmer`` gets it; ``"tight"``; or theta, without optimisation.
+        ``"default"`` for lmer's default optimiser, ``"tight"`` for a tightened one, or a theta at
+        which the model is evaluated without optimisation.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def ask(question: Question, how: Any) -> Fit:
 
 
 def answer_of(question: Question, how: Any) -> Answer:
-    """Return R's answer as plain data, with condvar and pev: what a recording holds.
+    """Return R's answer as plain data with condvar and pev, as a recording holds it.
 
     Parameters and errors are those of `ask`.
     """
@@ -98,17 +99,17 @@ def answer_of(question: Question, how: Any) -> Answer:
 
 
 def live_model(fit: Fit) -> LiveModel | None:
-    """Return what R holds behind a fit, if it is a live one of lme4."""
+    """Return the `LiveModel` of a live fit by lme4; None for any other fit."""
     model = getattr(fit.condvar_source, "__self__", None)
     return model if isinstance(model, LiveModel) else None
 
 
 def fit_of_mermod(mermod: Any) -> Fit:
-    """Return the `Fit` of a merMod that R has made; see `pymackay.reference.lme4.from_r`."""
+    """Return the `Fit` of a merMod made in R; see `pymackay.reference.lme4.from_r`."""
     if not (isinstance(mermod, str) or session().owns(mermod)):
         raise ArgumentError(
-            f"mermod: an object of rpy2 is expected, not {type(mermod).__name__}; or the name of a "
-            "variable in R."
+            f"mermod: an rpy2 object or the name of a variable in R is expected, "
+            f"not {type(mermod).__name__}."
         )
     outcome = session().call("answer_of_mermod", mermod)
     (formula,), (reml,) = outcome.value["formula"], outcome.value["reml"]
@@ -121,7 +122,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
     Raises
     ------
     ArgumentError
-        If R's criterion at `theta` is not `criterion`: the data or arguments are others.
+        If R's criterion at `theta` is not `criterion`: data or arguments differ from the fit's.
     """
     suffix = hashlib.sha256((question.key + question.table.sha256()).encode()).hexdigest()[:8]
     made = session().call(
@@ -144,7 +145,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
 
 
 def theta_for_r(theta: Any) -> dict[str, Any]:
-    """Return theta for R: numbers, with names where a Series has them."""
+    """Return theta in the form that the R scripts take: values, and names or None."""
     try:
         values = np.asarray(theta, dtype=np.float64).ravel()
     except (TypeError, ValueError):
@@ -165,6 +166,7 @@ def _call(question: Question, how: Any) -> Outcome:
 def _fit(
     formula: str, reml: bool, index: pd.Index, outcome: Outcome, question: Question | None
 ) -> Fit:
+    """Return the `Fit` of R's answer, which computes condvar, pev and other thetas in R."""
     model = LiveModel(formula, reml, index, _kept(outcome), question)
     return fit_from_answer(
         plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index)),
@@ -183,11 +185,11 @@ def _kept(outcome: Outcome) -> RObject:
 
 
 def _with_columns(message: str, data: pd.DataFrame) -> str:
-    """Add what the data have to R's complaint about a name that stands for no column."""
+    """Add the list of columns to R's message about a name that is not a column."""
     missing = _NO_COLUMN.search(message)
     columns = list(map(str, data.columns))
     name = missing and (missing["name"] or missing["other"])
     if name is None or name in columns:
         return message
-    has = f"the data have no column {name!r}; the columns of data are {', '.join(columns)}"
-    return f"{message}: {has}."
+    listed = ", ".join(columns)
+    return f"{message}: the data have no column {name!r}; the columns of data are {listed}."

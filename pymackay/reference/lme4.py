@@ -1,15 +1,16 @@
-"""R's lme4, asked live over rpy2 or answered from recordings: `lmer` and `evaluate`."""
+"""`pymackay.lme4`: lme4 run in R over rpy2, or read from recordings; fits to and from R."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymackay._resources import r_reference_path
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
 from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
@@ -42,41 +43,43 @@ def lmer(
     formula : str
         lme4's formula.
     data : pandas.DataFrame
-        Strings are factors whose levels are sorted by code point; a categorical keeps its levels.
+        Strings become factors with levels sorted by code point; a categorical keeps its levels.
     reml : bool
         REML criterion (True) or maximum likelihood (False).
     weights, offset : str or array of shape (n,), optional
-        A column's name, an R expression of columns, or numbers; a Series has the index of `data`.
+        A column's name, an R expression of columns, or numbers; a Series must have the index of
+        `data`.
     subset : str or array of bool of shape (n,), optional
-        An R expression, or which rows to keep; a Series has the index of `data`.
+        An R expression, or a mask of the rows to keep; a Series must have the index of `data`.
     contrasts : dict, optional
-        Column to the name of R's contrasts (``"contr.sum"``; ``"sum"`` does too), a matrix, or a
-        data frame: its columns name the contrasts, its index the levels.
+        Column to the name of R's contrasts (``"contr.sum"`` or ``"sum"``), a matrix, or a data
+        frame whose columns name the contrasts and whose index names the levels.
     start : array of shape (m,), optional
         Theta to start from.
     control : dict, optional
         Arguments of ``lmerControl``: ``{"optimizer": "bobyqa"}``.
     tight : bool
-        False: as a user gets it. True: lme4's own criterion driven to a tight optimum.
+        False: lmer with its default optimiser. True: the same criterion, minimised to tight
+        tolerances.
     source : {"auto", "live", "recorded"}
-        ``"auto"`` asks R where it is there and else reads a recorded answer; ``"live"`` insists on
-        R; ``"recorded"`` never starts R.
+        ``"auto"`` runs R if it is installed and otherwise reads a recorded answer; ``"live"`` fails
+        without R; ``"recorded"`` never starts R.
 
     Returns
     -------
     Fit
-        R's warnings come as `RWarning`, and are kept with its messages in ``messages``.
+        R's warnings are issued as `RWarning`, and are also part of the fit's ``messages``.
 
     Raises
     ------
     RError
         If R stops with an error.
     RUnavailableError
-        If R is not there and no recording answers.
+        If R is not installed and there is no matching recording.
     RecordingError
-        If recordings are asked and none fits: another formula, or other data.
+        If ``source="recorded"`` and no recording has this formula, these arguments and data.
     DataError, ArgumentError
-        If an argument cannot be handed to R.
+        If an argument cannot be passed to R.
 
     Examples
     --------
@@ -105,23 +108,23 @@ def evaluate(
     control: Mapping[str, Any] | None = None,
     source: Source = "auto",
 ) -> Fit:
-    """Return all that lme4 says of a model at a given `theta`, without optimisation.
+    """Return lme4's fit of a model at a given `theta`, without optimisation.
 
     Parameters
     ----------
     theta : array-like, shape (m,)
         Relative covariance parameters in lme4's order; a Series is matched by lme4's names.
     formula, data, reml, weights, offset, subset, contrasts, control, source
-        As in `lmer`. A recording answers for the theta that it was made at, to 12 digits.
+        As in `lmer`. A recording is found if its theta is the same to 12 digits.
 
     Raises
     ------
     RUnavailableError
-        If R is not there and no recording answers.
+        If R is not installed and there is no matching recording.
     RecordingError
-        If recordings are asked and none is of this model at this theta.
+        If ``source="recorded"`` and no recording is of this model at this theta.
     ArgumentError
-        If `theta` has not as many values as the model, or one is below its bound.
+        If `theta` does not have the model's number of values, or one is below its bound.
     RError, DataError
         As in `lmer`.
 
@@ -150,35 +153,36 @@ def to_r(
     contrasts: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Any:
-    """Return a genuine merMod at the fit's theta, without optimising again.
+    """Return a merMod object of R at the fit's theta, without optimising again.
 
     R's ``summary``, ``predict``, ``simulate``, ``anova``, ``update``, emmeans, lmerTest and
-    pbkrtest work on it. Data, and weights or offset given as arrays, stand in the environment of
-    its formula, where these functions look, under names that begin with ``pymackay_``; in R's
-    global environment stands nothing but what `name` names. Rows are named by the index where it
-    holds text or whole numbers without repetition, and else numbered.
+    pbkrtest work on it. The data, and weights or offset given as arrays, are stored in the
+    environment of its formula, where these functions look them up, under names that begin with
+    ``pymackay_``; R's global environment gets only the variable `name`. Rows are named by the
+    index if it holds unique texts or whole numbers, and otherwise numbered.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine.
+        A fit by any engine.
     data, weights, offset, subset, contrasts
-        What the fit was made with. Not needed for a fit by this package, which remembers it, for a
-        live fit of lme4, nor for one from `from_r`, whose own merMod is given back.
+        The arguments that the fit was made with. They are not needed for a fit by this package or
+        a live fit by lme4, which store them, or for a fit from `from_r`, whose merMod is returned.
     name : str, optional
-        The merMod also becomes a variable of this name in R's global environment.
+        Name of a variable in R's global environment that the merMod is assigned to.
 
     Returns
     -------
     rpy2.robjects.methods.RS4
-        To be used in the way that rpy2 asks for.
+        An object for use with rpy2.
 
     Raises
     ------
     ArgumentError
-        If `data` is needed, R's criterion at this theta is not the fit's, or `name` is no name.
+        If `data` is needed, R's criterion at this theta is not the fit's, or `name` is not a
+        non-empty string.
     RUnavailableError, RError
-        If R is not there, or stops with an error.
+        If R is not installed, or stops with an error.
 
     Examples
     --------
@@ -189,38 +193,39 @@ def to_r(
     """
     if name is not None and not (isinstance(name, str) and name):
         raise ArgumentError(f"name: a name for R's global environment is expected, not {name!r}.")
-    given = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
-    mermod = _mermod(fit, {"data": data, **given} if data is not None else _given(fit))
+    options = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
+    arguments = _stored_arguments(fit) if data is None else {"data": data, **options}
+    mermod = _mermod(fit, arguments)
     if name is not None:
         session().call("name_globally", name, mermod)
     return mermod
 
 
 def frame(name: str) -> pd.DataFrame:
-    """Return a data frame that R holds as a pandas one.
+    """Return a data frame of R as a pandas data frame.
 
-    A factor becomes a categorical with the same levels in the same order; integers and truth
-    values of which some are NA become ``Int64`` and ``boolean``; text is text; dates, times and
-    durations are pandas' own, times in their time zone, or in UTC where they name none. A matrix of
-    one column, as ``scale()`` makes it, is a column. Names of rows become the index; numbers count
-    from 0 here, and from 1 there.
+    A factor becomes a categorical with the same levels in the same order; integer and logical
+    columns with NA become ``Int64`` and ``boolean``; text stays text; dates, times and durations
+    get pandas' types, with the time zone of the times, or UTC if they have none. A matrix of one
+    column, such as ``scale()`` returns, becomes a column. Row names become the index; row numbers
+    are reduced by 1, so that they start at 0.
 
     Parameters
     ----------
     name : str
-        The variable's name in R: of a function that has called Python, or global.
+        Name of a variable in R, in a function that has called Python or in the global environment.
 
     Warns
     -----
     RWarning
-        If a column has no counterpart here (complex numbers, lists, matrices). It is left out.
+        If pandas has no type for a column (complex numbers, lists, matrices). It is left out.
 
     Raises
     ------
     ArgumentError
-        If there is no such data frame, or two of its columns have one name.
+        If there is no such data frame, or two of its columns have the same name.
     RUnavailableError
-        If R is not there.
+        If R is not installed.
 
     Examples
     --------
@@ -231,27 +236,27 @@ def frame(name: str) -> pd.DataFrame:
     outcome = session().call("frame_named", name)
     for message in outcome.warnings:
         warnings.warn(message, RWarning, stacklevel=2)
-    found: pd.DataFrame = outcome.value
-    found.attrs[SAFE] = True
-    return found
+    data: pd.DataFrame = outcome.value
+    data.attrs[SAFE] = True
+    return data
 
 
 def from_r(mermod: Any) -> Fit:
-    """Return the `Fit` of a merMod that R has made.
+    """Return the `Fit` of a merMod that was made in R.
 
-    Rows are labelled as in R's data frame; numbers count from 0 here, and from 1 there. The fit is
-    evaluated on the data that the merMod itself holds, whatever has become of its data frame.
+    Rows are labelled as in R's data frame, with row numbers reduced by 1. The fit is evaluated on
+    the data stored in the merMod, even if the data frame has been changed or removed since.
 
     Parameters
     ----------
     mermod : rpy2 object or str
-        What ``lmer`` gave in R, or the name of the variable in R that holds it: reticulate cannot
-        hand over the object.
+        The value of ``lmer`` in R, or the name of the variable in R that holds it (reticulate
+        cannot pass the object itself).
 
     Raises
     ------
     ArgumentError
-        If it is no fit by ``lmer``, or R has no variable of this name.
+        If it is not a fit by ``lmer``, or R has no variable of this name.
 
     Examples
     --------
@@ -264,7 +269,7 @@ def from_r(mermod: Any) -> Fit:
 
 
 def available() -> bool:
-    """Whether R, lme4 and rpy2 are there. Starts R."""
+    """Whether R, lme4 and rpy2 are installed. Starts R."""
     try:
         session()
     except RUnavailableError:
@@ -273,28 +278,29 @@ def available() -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Return versions of R and of what lme4 uses, and the paths of BLAS and LAPACK. Starts R.
+    """Return versions of R, lme4 and Matrix, and the paths of BLAS and LAPACK. Starts R.
 
     Raises
     ------
     RUnavailableError
-        If R is not there; the message says what is missing and how to get it.
+        If R is not installed; the message says what is missing and how to install it.
     """
     return dict(session().libraries)
 
 
-def _given(fit: Fit) -> Mapping[str, Any] | None:
-    """Return data and arguments that a fit remembers, if it does."""
-    given = getattr(getattr(fit.problem, "model", None), "given", None)
-    if not given or given["data"] is None:
+def _stored_arguments(fit: Fit) -> Mapping[str, Any] | None:
+    """Return the data and arguments stored in a fit, or None if it has none."""
+    arguments = getattr(getattr(fit.problem, "model", None), "given", None)
+    if not arguments or arguments["data"] is None:
         return None
-    return {**given, "data": pd.DataFrame(given["data"])}
+    return {**arguments, "data": pd.DataFrame(arguments["data"])}
 
 
-def _mermod(fit: Fit, given: Mapping[str, Any] | None) -> Any:
+def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
+    """Return the merMod of a fit, from the arguments, or else from what a live fit stores."""
     model = live_model(fit)
-    if given is not None:
-        question = Question(fit.formula, reml=fit.reml, **given)
+    if arguments is not None:
+        question = Question(fit.formula, reml=fit.reml, **arguments)
     elif model is None:
         raise ArgumentError(
             "data: this fit does not hold the data that it was made with, and R needs them. Pass "
@@ -308,8 +314,7 @@ def _mermod(fit: Fit, given: Mapping[str, Any] | None) -> Any:
 
 
 def _live(source: Source) -> bool:
-    if source not in ("auto", "live", "recorded"):
-        raise ArgumentError(f"source: 'auto', 'live' or 'recorded' is expected, not {source!r}.")
+    one_of("source", source, get_args(Source))
     if source == "live":
         session()
     return source == "live" or (source == "auto" and available())
@@ -323,4 +328,6 @@ def _recorded(question: Question, how: str, source: Source) -> Fit:
         if source == "recorded":
             raise
         reason = why_unavailable()
-        raise RUnavailableError(f"{reason} No recording answers either: {error}") from None
+        raise RUnavailableError(
+            f"{reason} There is no matching recording either: {error}"
+        ) from None

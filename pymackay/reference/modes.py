@@ -1,4 +1,4 @@
-"""`Lme4`: lme4's answers in one of five modes, live, recorded or being recorded beside tests."""
+"""`Lme4`: gets lme4's fits in one of five modes: from R, or from recordings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from pymackay._files import alone_in
 from pymackay._resources import r_reference_path
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
 from pymackay.reference.asker import Asker
 from pymackay.reference.changes import Change, changes
@@ -18,30 +19,31 @@ from pymackay.reference.recorded import RecordedStore, Recording, file_suffix
 from pymackay.results import Fit
 
 MODES = {
-    "auto": "R where it is there, else recordings",
-    "live": "R, and a failure where it is missing",
+    "auto": "R if it is installed, else recordings",
+    "live": "R; an error if it is not installed",
     "recorded": "recordings; R is never started",
-    "record": "R, whose answers are written or refreshed, and then used",
-    "tight": "as auto, but lme4's optimiser driven to a tight optimum",
+    "record": "R, and its answers are written to recordings",
+    "tight": "as auto, with lme4's optimiser run to tight tolerances",
 }
 
 
 @dataclass
 class Lme4:
-    """lme4, asked in one mode, with the recordings of one folder.
+    """Asks lme4 in one mode, with the recordings of one folder.
 
     Attributes
     ----------
     mode : str
         One of `MODES`.
     folder : pathlib.Path or None
-        Where recordings are; those that come along with the package unless given.
+        Folder of the recordings; None for those that are part of the package.
     cure : str
-        What to do where a recording is missing or does not fit.
+        Advice in the error for a recording that is missing or does not match.
     tight : bool
-        lme4 driven to a tight optimum in any mode; ``"tight"`` is ``"auto"`` with it.
+        Whether lme4's optimiser is run to tight tolerances. Mode ``"tight"`` is ``"auto"`` with
+        this set.
     changes : list of Change
-        What ``"record"`` has written so far.
+        The recordings that mode ``"record"`` has written so far.
     """
 
     mode: str
@@ -50,8 +52,7 @@ class Lme4:
     tight: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ArgumentError(f"lme4: one of {', '.join(MODES)} is expected, not {self.mode!r}.")
+        one_of("lme4", self.mode, MODES)
         if self.mode == "record" and self.folder is None:
             raise ArgumentError("recordings: give the folder that is to be recorded into.")
         self.tight = self.tight or self.mode == "tight"
@@ -66,26 +67,26 @@ class Lme4:
         ----------
         question : Question
         name : str or Asker
-            Who asks: what the name of a new recording begins with. Unless given it holds a checksum
-            of the data, so that no two tables share a recording.
+            The beginning of the file name of a new recording. By default it contains a checksum of
+            the data, so that two tables never share a recording.
 
         Raises
         ------
         RUnavailableError
-            If R is needed and not there.
+            If R is needed and not available.
         RecordingError
-            If a recording is needed, and none fits: the message says what has changed.
+            If a recording is needed and none matches; the message says what differs.
         RError
             If R stops with an error.
         ArgumentError
-            If a recording cannot be written, or would take the place of one of other data that was
-            made under the same name.
+            If a recording cannot be written, or would overwrite one that was made in this session
+            from other data.
         """
         if isinstance(name, str):
             parts = name.split(".") if name else ["model", question.table.sha256()[:12]]
             name = Asker.of(*parts)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RWarning)  # they stay in the fit's messages
+            warnings.simplefilter("ignore", RWarning)  # the fit's messages contain them
             if self.mode == "record":
                 return self._record(question, name)
             if self.mode == "recorded":
@@ -93,6 +94,7 @@ class Lme4:
             return self._live(question, name)
 
     def _live(self, question: Question, name: Asker) -> Fit:
+        """Return lme4's fit from R; without R, in modes auto and tight, from a recording."""
         from pymackay.reference import lme4
         from pymackay.reference.r.session import why_unavailable
 
@@ -124,15 +126,16 @@ class Lme4:
         return RecordedStore(self._recordings, cure=self.cure)
 
     def _others(self, question: Question, name: Asker) -> str:
-        """Say what else is recorded under this name: the formula may have changed."""
-        said = [
+        """List the other recordings of this asker, because its formula may have changed."""
+        others = [
             f"{path.name} is of {_asked(Recording.read(path))}"
             for path in name.recordings(self._recordings)
             if not path.name.endswith(file_suffix(question))
         ]
-        return f" Recorded under this name: {'; '.join(said)}." if said else ""
+        return f" Recorded under this name: {'; '.join(others)}." if others else ""
 
     def _record(self, question: Question, name: Asker) -> Fit:
+        """Run lme4, write the recording, and return the fit that is read back from it."""
         from pymackay.reference.record import record_to, recordings_written
 
         with contextlib.ExitStack() as until_written:
@@ -147,9 +150,9 @@ class Lme4:
         return new.fit(question, self._how)
 
     def _place(self, question: Question, name: Asker) -> tuple[Path, Recording | None]:
-        """Return the file, and the recording in it that is replaced.
+        """Return the file to write, and the recording that it holds now.
 
-        A model that is recorded already, under whatever name, stays in its file.
+        A model that is already recorded, under any name, stays in its file.
         """
         try:
             old = self._store.find(question)
@@ -159,12 +162,12 @@ class Lme4:
         return old.path, old
 
     def _claim(self, path: Path, question: Question) -> None:
-        """Refuse to write one file twice, for different data."""
+        """Raise an `ArgumentError` if this file was already written for different data."""
         data = question.table.sha256()
         if self._taken.setdefault(path, data) != data:
             raise ArgumentError(
                 f"name: two models with one formula and different data would share the recording "
-                f"{path.name}. Give each a name of its own."
+                f"{path.name}. Give each of them a different name."
             )
 
 
@@ -181,5 +184,5 @@ def _asked(recording: Recording) -> str:
 def _readable(path: Path) -> Recording | None:
     try:
         return Recording.read(path)
-    except RecordingError:  # damaged: it is about to be replaced
+    except RecordingError:  # a damaged file is overwritten
         return None

@@ -1,4 +1,4 @@
-"""`Question`: what is asked of lme4, in a form that can be looked up."""
+"""`Question`: a model, data and arguments for lme4, with a key for recordings of the answer."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.arguments import check_labels
+from pymackay.arguments import check_labels, flag
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.formula.rtext import NAME
 from pymackay.reference.columns import Table, table
 
-_SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # that R's names of contrasts end in
+_SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # accepted without the prefix "contr."
 _PER_ROW = ("weights", "offset", "subset")
 _NUMBERS = (("double", "integer"), "numbers")
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A model, the data it is fitted to, and how `lmer` is to be called.
+    """A model, its data, and the arguments of `lmer`.
 
     Attributes
     ----------
@@ -34,18 +34,19 @@ class Question:
     data : pandas.DataFrame
     reml : bool
     weights, offset : str, array of shape (n,), or None
-        A column's name, an R expression of columns, or numbers; a Series has the data's index.
+        A column's name, an R expression of columns, or numbers; a Series must have the data's
+        index.
     subset : str, array of bool of shape (n,), or None
-        An R expression, or which rows to keep; a Series has the data's index.
+        An R expression, or a mask of the rows to keep; a Series must have the data's index.
     contrasts : mapping of str to str or matrix, or None
-        Column to the name of R's contrasts, or a matrix levels × columns; a data frame names its
-        columns and, unless its index is a range, its levels.
+        Column to the name of R's contrasts, or a matrix levels × columns; a data frame also gives
+        the names of the columns and, unless its index is a range, of the levels.
     start : array of shape (m,) or None
         Theta to start from.
     control : mapping or None
         Arguments of R's ``lmerControl``.
     theta : array of shape (m,) or None
-        Where the model is to be evaluated, in lme4's order; None asks for its optimum.
+        Where to evaluate the model, in lme4's order; None means at its optimum.
     """
 
     formula: str
@@ -64,8 +65,7 @@ class Question:
             raise ArgumentError(
                 f"formula: a string is expected, not {type(self.formula).__name__}."
             )
-        if not isinstance(self.reml, bool | np.bool_):
-            raise ArgumentError(f"reml: True or False is expected, not {self.reml!r}.")
+        flag("reml", self.reml)
         for name in ("contrasts", "control"):
             value = getattr(self, name)
             if not isinstance(value, Mapping | None):
@@ -78,52 +78,53 @@ class Question:
         Raises
         ------
         DataError
-            If one of them has no way into R, or the data have two columns of one name.
+            If R has no type for one of them, or two columns have the same name.
         """
         return table(self.data, self._used)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        """The further arguments of the call, checked, without those that are None.
+        """The other arguments of the call that are not None, checked and converted.
 
         Raises
         ------
         ArgumentError
             If one is of the wrong type or length.
         DataError
-            If one names a column which the data do not have.
+            If one names a column that the data do not have.
         """
-        found: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for name in _PER_ROW:
             value = getattr(self, name)
             if value is not None:
-                found[name] = self._text(name) if isinstance(value, str) else self._values(name)
+                is_text = isinstance(value, str)
+                arguments[name] = self._text(name) if is_text else self._values(name)
         if self.contrasts:
-            found["contrasts"] = {k: self._scheme(k, v) for k, v in self.contrasts.items()}
+            arguments["contrasts"] = {k: self._scheme(k, v) for k, v in self.contrasts.items()}
         if self.start is not None:
-            found["start"] = _floats("start", self.start)
+            arguments["start"] = _floats("start", self.start)
         if self.control:
-            found["control"] = dict(self.control)
-        return found
+            arguments["control"] = dict(self.control)
+        return arguments
 
     @cached_property
     def key(self) -> str:
-        """What identifies the model without its data: a checksum of `asked`."""
+        """Checksum of `asked`, which identifies the question apart from its data."""
         text = json.dumps(self.asked, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """Formula and arguments as they are recorded; long arrays by their checksums."""
+        """Formula and arguments as JSON data; long arrays are replaced by their checksums."""
         asked: dict[str, Any] = {"formula": normal_formula(self.formula), "reml": bool(self.reml)}
         if self._used is None:
-            asked["columns"] = list(self.data.columns)  # their order is that of the dot's terms
+            asked["columns"] = list(self.data.columns)  # the dot's terms are in their order
         for name, value in self.arguments.items():
-            given = getattr(self, name)
-            text = name in _PER_ROW and isinstance(given, str)
-            expression = text and given not in self.data.columns
-            asked[name] = normal_formula(given) if expression else _json(given if text else value)
-        if self.theta is not None:  # to digits that every machine computes alike
+            raw = getattr(self, name)
+            text = name in _PER_ROW and isinstance(raw, str)
+            expression = text and raw not in self.data.columns
+            asked[name] = normal_formula(raw) if expression else _json(raw if text else value)
+        if self.theta is not None:  # rounded to digits that are the same on every machine
             asked["theta"] = [
                 float(f"{value:.12g}") for value in _floats("theta", self.theta).ravel()
             ]
@@ -135,9 +136,9 @@ class Question:
         mentioned = set(named_columns(self.formula))
         if "." in mentioned:
             return None
-        for given in (getattr(self, name) for name in _PER_ROW):
-            if isinstance(given, str):
-                mentioned |= {given} if given in self.data.columns else set(named_columns(given))
+        for text in (getattr(self, name) for name in _PER_ROW):
+            if isinstance(text, str):
+                mentioned |= {text} if text in self.data.columns else set(named_columns(text))
         return sorted(mentioned)
 
     def _text(self, name: str) -> str:
@@ -158,23 +159,23 @@ class Question:
 
         A missing number is NaN, and its row is left out; a missing truth value is False.
         """
-        given = getattr(self, name)
-        if np.shape(given) != (len(self.data),):
+        values = getattr(self, name)
+        if np.shape(values) != (len(self.data),):
             raise ArgumentError(
                 f"{name}: one value for each of the {len(self.data)} rows is expected, "
-                f"not an array of shape {np.shape(given)}."
+                f"not an array of shape {np.shape(values)}."
             )
-        check_labels(given, self.data.index, name)
-        column = table(pd.DataFrame({name: pd.Series(given).array})).columns[0]
-        kinds, said = (("logical",), "True and False") if name == "subset" else _NUMBERS
+        check_labels(values, self.data.index, name)
+        column = table(pd.DataFrame({name: pd.Series(values).array})).columns[0]
+        kinds, words = (("logical",), "True and False") if name == "subset" else _NUMBERS
         if column.kind not in kinds:
-            raise ArgumentError(f"{name}: {said} are expected, not values that are {column.kind}.")
+            raise ArgumentError(f"{name}: {words} are expected, not values that are {column.kind}.")
         return column.values == 1 if name == "subset" else column.as_doubles()
 
     def _scheme(self, column: str, scheme: Any) -> str | np.ndarray | pd.DataFrame:
-        """Return contrasts by R's name, or as a matrix of levels × columns.
+        """Return R's name of the contrasts, or a matrix, shape (levels, columns).
 
-        A data frame's columns name the contrasts; an index that holds the levels sets their order.
+        A data frame is put into the order of the levels if its index names them.
         """
         if column not in self.data.columns:
             raise DataError(f"contrasts: the data have no column {column!r}.")
@@ -191,6 +192,7 @@ class Question:
         return matrix
 
     def _in_level_order(self, column: str, matrix: pd.DataFrame) -> pd.DataFrame:
+        """Return a contrast matrix with its rows, named by levels, in the order of the levels."""
         _floats(f"contrasts of {column}", matrix)
         matrix = matrix.rename(columns=str).astype(np.float64)
         if isinstance(matrix.index, pd.RangeIndex):
@@ -214,7 +216,7 @@ def _floats(name: str, value: Any) -> np.ndarray:
 
 
 def _json(value: Any) -> Any:
-    """Return an argument as JSON can hold it; an array of more than 100 numbers by its checksum."""
+    """Convert an argument to JSON types; a large array (over 100 numbers) to its checksum."""
     if isinstance(value, np.ndarray):
         if value.size <= 100:
             return value.tolist()

@@ -1,4 +1,4 @@
-"""Records lme4's answers: ``python -m pymackay.reference.record``."""
+"""Writes lme4's answers to files: ``python -m pymackay.reference.record``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pymackay._files import refused, whole_file
+from pymackay._parts import content_sha256, json_types
 from pymackay._resources import r_reference_path
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
@@ -23,39 +22,39 @@ from pymackay.reference.asker import file_name
 from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question
 from pymackay.reference.r.session import session
-from pymackay.reference.recorded import FORMAT, content_sha256
+from pymackay.reference.recording_format import FORMAT
 from pymackay.reference.scripts import script_hashes
 
-LONGEST_ROWS = 2000  # fitted values and residuals of more rows are left out
-LONGEST_BLOCKS = 20_000  # and so are condvar and pev of more numbers than these together
+LONGEST_ROWS = 2000  # with more rows, fitted values and residuals are not recorded
+LONGEST_BLOCKS = 20_000  # with more numbers, condvar or pev is not recorded
 _OPTIMA = ("default", "tight")
 
 
 def record(question: Question, folder: str | Path, name: str) -> Path:
-    """Ask lme4, plainly and tightened or at a theta, and write what it answers.
+    """Run lme4 and write its answers: default and tight, or at the question's theta.
 
-    The file holds every number with the shortest decimal that reads back to the same float64, at
-    most 17 digits. What is too long to be recorded is named in it, with the reason.
+    Every number is written as the shortest decimal that reads back to the same float64, at most
+    17 digits. Quantities that are too long to be recorded are listed in the file with the reason.
 
     Parameters
     ----------
     question : Question
     folder : path-like
-        Made if it is not there.
+        Created if it does not exist.
     name : str
-        What the file's name begins with: the data set.
+        Beginning of the file name, such as the name of the data set.
 
     Returns
     -------
     pathlib.Path
-        The file; one that was there is replaced.
+        The file; an existing one is replaced.
 
     Raises
     ------
     ArgumentError
-        If the name is none, or the file cannot be written.
+        If the name has other characters, or the file cannot be written.
     RUnavailableError, RError
-        If R is not there, or stops with an error.
+        If R is not installed, or stops with an error.
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise ArgumentError(f"name: letters, digits, '.', '-' and '_' are expected, not {name!r}.")
@@ -63,7 +62,7 @@ def record(question: Question, folder: str | Path, name: str) -> Path:
 
 
 def record_to(question: Question, path: Path) -> Path:
-    """Do what `record` does, under the name that is given.
+    """Do the same as `record`, with a given path.
 
     Raises
     ------
@@ -81,21 +80,23 @@ def record_to(question: Question, path: Path) -> Path:
 
 
 def recordings_written(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Say which folder of recordings it is that cannot be written, if it cannot."""
+    """Turn a failure to write into an `ArgumentError` that names the folder of recordings."""
     return refused(
         f"recordings: {folder}", "give a folder that you may write to, on a disk with room"
     )
 
 
 def _content(question: Question) -> dict[str, Any]:
-    """Ask lme4, and return what the file holds."""
+    """Run lme4, and return the content of the file."""
     if question.theta is None:
         answers = {how: answer_of(question, how) for how in _OPTIMA}
     else:
         answers = {"evaluate": answer_of(question, question.theta)}
-    models = [_plain(answer.pop("model")) for answer in answers.values()]
+    models = [json_types(answer.pop("model")) for answer in answers.values()]
     if models[0] != models[-1]:
-        raise PymackayError(f"lmer and lFormula see two models in {question.formula!r}.")
+        raise PymackayError(
+            f"lmer and lFormula build two different models from {question.formula!r}."
+        )
     left_out: dict[str, str] = {}
     content = {
         "format": FORMAT,
@@ -103,7 +104,7 @@ def _content(question: Question) -> dict[str, Any]:
         "data": _data(question),
         "made_by": {"versions": dict(session().versions), "scripts": script_hashes()},
         "model": models[0],
-        "answers": {how: _plain(_shortened(a, left_out)) for how, a in answers.items()},
+        "answers": {how: json_types(_shortened(a, left_out)) for how, a in answers.items()},
         "not_recorded": left_out,
     }
     content["content_sha256"] = content_sha256(content)
@@ -111,11 +112,11 @@ def _content(question: Question) -> dict[str, Any]:
 
 
 def listed_questions(models: Path) -> Iterator[tuple[str, Question]]:
-    """Yield the name of the data set and the question, for each model of a list.
+    """Yield the name of the data set and the question for each model of a list.
 
     The list is TOML: a ``[[model]]`` has ``data`` (a name that `pymackay.load_data` knows),
-    ``formula``, and what else `pymackay.lme4.lmer` or, with ``theta``, `pymackay.lme4.evaluate`
-    takes; both criteria are asked unless ``reml`` is given.
+    ``formula``, and any other arguments of `pymackay.lme4.lmer` or, with ``theta``, of
+    `pymackay.lme4.evaluate`; without ``reml`` it stands for two questions, REML and ML.
     """
     for entry in tomllib.loads(models.read_text(encoding="utf-8"))["model"]:
         arguments = {k: v for k, v in entry.items() if k not in ("data", "why")}
@@ -141,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m pymackay.reference.record", description="Record lme4's answers. Needs R."
     )
@@ -165,7 +167,7 @@ def _data(question: Question) -> dict[str, Any]:
 
 
 def _shortened(answer: dict[str, Any], left_out: dict[str, str]) -> dict[str, Any]:
-    """Leave out what is too long, and say so in `left_out`."""
+    """Return an answer without quantities that are too long; `left_out` gets the reasons."""
     kept = dict(answer)
     for name in ("fitted", "residuals"):
         if len(answer[name]) > LONGEST_ROWS:
@@ -179,21 +181,8 @@ def _shortened(answer: dict[str, Any], left_out: dict[str, str]) -> dict[str, An
     return kept
 
 
-def _plain(value: Any) -> Any:
-    """Return JSON's own types; a number that is not finite becomes null."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
 def _layout(value: Any, indent: int = 0) -> str:
-    """Write JSON for a diff: a key a line, a row of a matrix a line, long lists wrapped."""
+    """Write JSON with one key or matrix row per line and long lists wrapped, which diffs well."""
     inner = " " * (indent + 1)
     if isinstance(value, dict) and value:
         lines = [f"{inner}{json.dumps(k)}: {_layout(v, indent + 1)}" for k, v in value.items()]

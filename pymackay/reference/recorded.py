@@ -1,4 +1,4 @@
-"""`RecordedStore`: answers of lme4 read from files, and refused where they do not apply."""
+"""`RecordedStore`: reads lme4's recorded answers, and checks that they match the question."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOW_TO_RECORD = "On a machine with R, make one with: python -m pymackay.referenc
 
 @dataclass(frozen=True)
 class Recording:
-    """One file: a question to lme4 and its answers.
+    """A recording file: a question to lme4 and its answers.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class Recording:
     content : dict
         The file's JSON. ``asked``: formula and arguments; ``data``: rows, and each column's kind
         and checksum; ``made_by``: versions and the checksums of the R scripts; ``model``: names
-        and levels; ``answers``: ``"default"`` (as a user of ``lmer`` gets it) and ``"tight"``, or
-        ``"evaluate"`` where a theta was asked for.
+        and levels; ``answers``: ``"default"`` (lmer's default optimiser) and ``"tight"``, or
+        ``"evaluate"`` if the question has a theta.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read a file and check that it is whole.
+        """Read a file and check that it is complete and unchanged.
 
         Raises
         ------
         RecordingError
-            If it is not JSON, of another format, or was changed after it was made.
+            If it is not JSON, has another format, or was changed after it was written.
         """
         try:
             if path.stat().st_size > LARGEST:
@@ -56,7 +56,7 @@ class Recording:
             raise RecordingError(f"{path}: cannot be read ({error}). Record it again.") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise RecordingError(
-                f"{path}: is no recording of format {FORMAT}. Record it again with this version."
+                f"{path}: is not a recording of format {FORMAT}. Record it again with this version."
             )
         if content.get("content_sha256") != content_sha256(content):
             raise RecordingError(
@@ -70,7 +70,7 @@ class Recording:
         return cls(path, content)
 
     def difference(self, question: Question) -> str:
-        """Say in what the question's data differ from the recorded; empty if in nothing."""
+        """Return how the question's data differ from the recorded data; empty if they do not."""
         recorded = self.content["data"]
         if recorded["rows"] != question.table.rows:
             return f"{question.table.rows} rows here, {recorded['rows']} in the recording"
@@ -87,19 +87,19 @@ class Recording:
         return f"column {added[0]!r} is not in the recording" if added else ""
 
     def fit(self, question: Question, how: str) -> Fit:
-        """Return the recorded answer to `question`, whose data are known to be the same.
+        """Return the recorded answer to `question`, which must have the recorded data.
 
         Raises
         ------
         RecordingError
-            If it holds no such answer, or one whose parts do not go together.
+            If there is no such answer, or its parts are inconsistent.
         """
         answer = self.content["answers"].get(how)
         if answer is None:
             raise RecordingError(f"{self.path}: holds no {how} answer. {HOW_TO_RECORD}.")
         try:
             self._check_presence(answer)
-            fit = self._made(question, answer)
+            fit = self._build(question, answer)
             check_type(fit, Fit, "the fit")
             check_shapes(fit)
             self._check_blocks(answer, fit)
@@ -107,7 +107,8 @@ class Recording:
             raise _damaged(self.path, error) from None
         return fit
 
-    def _made(self, question: Question, answer: Mapping[str, Any]) -> Fit:
+    def _build(self, question: Question, answer: Mapping[str, Any]) -> Fit:
+        """Return the `Fit` of an answer, before its checks."""
         left_out = dict(self.content["not_recorded"])
         left_out["evaluate"] = "a recording holds one theta only"
         return fit_from_answer(
@@ -122,7 +123,7 @@ class Recording:
         )
 
     def _check_presence(self, answer: Mapping[str, Any]) -> None:
-        """Check that what is null, or is not, is so for a reason that the file gives."""
+        """Check that exactly the quantities with a reason in the file are null."""
         model, asked = self.content["model"], self.content["asked"]
         for name in ("fitted", "residuals", "condvar", "pev"):
             if (answer.get(name) is None) != (name in self.content["not_recorded"]):
@@ -137,7 +138,7 @@ class Recording:
             raise RecordingError("the rows of the model are not in their order")
 
     def _check_blocks(self, answer: Mapping[str, Any], fit: Fit) -> None:
-        """Check the shapes of the variances, each (levels, q, q)."""
+        """Check the shapes of condvar and pev, (levels, q, q) for each group."""
         for name in ("condvar", "pev"):
             blocks = answer.get(name)
             if blocks is None:
@@ -154,9 +155,9 @@ class RecordedStore:
     Parameters
     ----------
     *folders : path-like
-        Searched in order; ``r_reference/recorded`` unless given.
+        Searched in this order; by default ``r_reference/recorded``.
     cure : str, optional
-        What a refusal tells the user to do.
+        Advice to the user in the error for a missing recording.
 
     Examples
     --------
@@ -169,13 +170,13 @@ class RecordedStore:
         self.folders = tuple(Path(f) for f in folders) or (r_reference_path("recorded"),)
 
     def find(self, question: Question) -> Recording:
-        """Return the recording of this very formula, these arguments and these data.
+        """Return the recording with the question's formula, arguments and data.
 
         Raises
         ------
         RecordingError
-            If there is none; the message says whether the formula, the arguments or the data
-            differ. A recording that was tampered with is refused.
+            If there is none (the message says whether formula, arguments or data differ), or a
+            matching file was changed after it was written.
         """
         differences = []
         for path in self._paths(f"*{file_suffix(question)}"):
@@ -197,7 +198,7 @@ class RecordedStore:
         )
 
     def fit(self, question: Question, how: str = "default") -> Fit:
-        """Return the recorded answer: ``"default"``, as a user gets it, or ``"tight"``.
+        """Return a recorded answer: ``"default"``, ``"tight"`` or ``"evaluate"``.
 
         Raises
         ------
@@ -214,7 +215,7 @@ class RecordedStore:
         return [path for folder in self.folders for path in sorted(folder.glob(pattern))]
 
     def _near(self, question: Question) -> str:
-        """Name the ways in which the same formula is recorded."""
+        """List the arguments with which the same formula is recorded."""
         formula = question.asked["formula"]
         near = [
             _described(recording.content["asked"])
@@ -225,19 +226,19 @@ class RecordedStore:
 
 
 def file_suffix(question: Question) -> str:
-    """Return the end of the name of a file that may answer `question`."""
+    """Return the suffix of the names of files that may hold the answer to `question`."""
     return f"-{question.key[:12]}.json"
 
 
 def _damaged(path: Path, error: Exception) -> RecordingError:
     return RecordingError(
-        f"{path}: is damaged, or no recording of lme4: {error}. Take the file from version "
+        f"{path}: is damaged, or is not a recording of lme4: {error}. Take the file from version "
         f"control, or record it again."
     )
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _source(blocks: Mapping[str, Any] | None) -> Any:

@@ -1,29 +1,29 @@
-"""`Content`: what the JSON of a recording holds, as types that a file is checked against."""
+"""`Content`: the format of a recording's JSON, as types that files are checked against."""
 
 from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
 FORMAT = 1
-LARGEST = 2**30  # bytes of a file; one of a million levels has a tenth
+LARGEST = 2**30  # bytes of a file; a recording with a million levels has a tenth of it
 
 
 class Asked(TypedDict):
-    """The question; its other arguments are compared and not read."""
+    """The question; further arguments are compared with the question's but not checked here."""
 
     formula: str
     reml: bool
 
 
 class Column(TypedDict):
-    """A column of the data, by what R takes it for."""
+    """A column of the data: its kind in R and its checksum."""
 
     kind: str
     sha256: str
 
 
 class Data(TypedDict):
-    """The data, by checksums."""
+    """The checksums of the data."""
 
     rows: int
     columns: dict[str, Column]
@@ -31,14 +31,17 @@ class Data(TypedDict):
 
 
 class MadeBy(TypedDict):
-    """Who answered."""
+    """The versions and scripts that gave the answers."""
 
     versions: dict[str, str]
     scripts: dict[str, str]
 
 
 class Model(TypedDict):
-    """The model as lme4 saw it; rows from 0, null for all; a term is name, group and effects."""
+    """The model that lme4 built.
+
+    ``rows`` are 0-based, or null if all rows were used; a term is its name, group and effects.
+    """
 
     response: str
     rows: list[int] | None
@@ -58,21 +61,21 @@ class Named(TypedDict):
 
 
 class Covariance(TypedDict):
-    """Of one term, shape (q, q)."""
+    """The covariance matrix of one term, shape (q, q)."""
 
     effects: list[str]
     covariance: list[list[float]]
 
 
 class Effects(TypedDict):
-    """Of one group, shape (levels, q)."""
+    """The predicted effects of one group, shape (levels, q)."""
 
     effects: list[str]
     values: list[list[float]]
 
 
 class Ending(TypedDict):
-    """How the optimiser ended; null where lme4 has not computed it."""
+    """How the optimiser ended; null for what lme4 did not compute."""
 
     converged: bool
     message: str
@@ -84,7 +87,7 @@ class Ending(TypedDict):
 
 
 class Answer(TypedDict):
-    """What R answered, one way of asking."""
+    """One answer of lme4: default, tight, or at a theta."""
 
     beta: Named
     vcov: list[list[float]]
@@ -104,7 +107,7 @@ class Answer(TypedDict):
 
 
 class Content(TypedDict):
-    """A recording."""
+    """The whole file."""
 
     format: int
     asked: Asked

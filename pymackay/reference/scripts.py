@@ -1,4 +1,4 @@
-"""The R scripts that are read into the embedded R, and their checksums."""
+"""The R scripts that are loaded into the embedded R, and their checksums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
 
 @cache
 def script_hashes() -> dict[str, str]:
-    """Return the SHA-256 of each script that a recorded answer of lme4 goes through."""
+    """Return the SHA-256 of each script that computes a recorded answer of lme4."""
     return {
         name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest()
         for name in ANSWER_SCRIPTS

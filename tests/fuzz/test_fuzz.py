@@ -175,12 +175,12 @@ def test_bad_input_of_the_command(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         result = command("--without-r", "--again", str(path))
         assert result.exit_code == 2
-        assert "is no disagreement that `pymackay fuzz` has stored" in result.stderr
+        assert "is not a disagreement stored by `pymackay fuzz`" in result.stderr
     assert command("--seconds", "-1").exit_code == 2
     (tmp_path / "file").write_text("")
     result = command("--without-r", "--keep", str(tmp_path / "file" / "folder"))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "cannot be made" in result.stderr
+    assert "cannot be created" in result.stderr
 
 
 def test_ctrl_c_ends_the_command_with_its_tally(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,7 +327,7 @@ def test_colours_are_okabes_and_itos():
     [
         (lambda fit: pm.plots.caterpillar(fit, "Batch"), "group: the fit has Subject"),
         (lambda fit: pm.plots.caterpillar(fit, effect="x"), "effect: Subject has .*Days"),
-        (lambda fit: pm.plots.caterpillar(fit, level=95), "level: expected"),
+        (lambda fit: pm.plots.caterpillar(fit, level=95), "level must be"),
         (lambda fit: pm.plots.caterpillar("fit"), "fit: expected a Fit"),
         (lambda fit: pm.plots.shrinkage(fit, effects=["Days"] * 3), "effects: expected one or two"),
         (lambda fit: pm.plots.residuals(None), "fit: expected a Fit"),

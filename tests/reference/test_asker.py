@@ -33,7 +33,7 @@ ASKERS = [
 
 @pytest.fixture(scope="module")
 def names() -> list[str]:
-    return [Asker.of(*parts, own=own).file_name(QUESTION) for *parts, own in ASKERS]
+    return [Asker.of(*parts, label=own).file_name(QUESTION) for *parts, own in ASKERS]
 
 
 def test_no_two_share_a_file_where_capitals_do_not_count_either(names: list[str]) -> None:
@@ -46,7 +46,7 @@ def test_any_file_system_takes_them(names: list[str], tmp_path: Path) -> None:
         assert len(os.fsencode(name)) <= 255
         (tmp_path / name).touch()
     long = Question(f"travel ~ {' + '.join(40 * ['日本語'])} + (1 | Rail)", QUESTION.data)
-    (tmp_path / Asker.of(300 * "日", 300 * "本", own=300 * "語").file_name(long)).touch()
+    (tmp_path / Asker.of(300 * "日", 300 * "本", label=300 * "語").file_name(long)).touch()
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_any_file_system_takes_them(names: list[str], tmp_path: Path) -> None:
 )
 def test_what_loses_nothing_keeps_its_name(parts: tuple[str, ...], own: str, name: str) -> None:
     suffix = "-travel_1_1_Rail-reml-5dd0a4773c56.json"
-    assert Asker.of(*parts, own=own).file_name(QUESTION) == name + suffix
+    assert Asker.of(*parts, label=own).file_name(QUESTION) == name + suffix
     assert file_name(QUESTION, "Rail") == "Rail-travel_1_1_Rail-reml-5dd0a4773c56.json"
 
 
 def test_an_asker_knows_its_recordings(tmp_path: Path) -> None:
     one, other = Asker.of("test_m", "test_a[1]"), Asker.of("test_m", "test_a[-1]")
-    fold = Asker.of("test_m", "test_a[1]", own="fold 1")
+    fold = Asker.of("test_m", "test_a[1]", label="fold 1")
     mine = [tmp_path / asker.file_name(QUESTION) for asker in (one, fold)]
     before = tmp_path / "test_m.test_a_1-travel_1_1_Rail-reml-5dd0a4773c56.json"  # had no checksum
     for path in (*mine, before, tmp_path / other.file_name(QUESTION), tmp_path / "a.json"):

@@ -124,7 +124,7 @@ def test_what_r_cannot_hold_is_refused_by_name(values: object, dtype: object) ->
 def test_names_that_r_cannot_hold_are_refused() -> None:
     with pytest.raises(pm.DataError, match="more than one column is called 'x'"):
         table(pd.DataFrame([[1, 2]], columns=["x", "x"]))
-    with pytest.raises(pm.DataError, match="called 0, which is no string"):
+    with pytest.raises(pm.DataError, match="called 0, which is not a string"):
         table(pd.DataFrame([[1]]))
     with pytest.raises(pm.DataError, match="NUL"):
         table(pd.DataFrame({"a\0": [1]}))

@@ -127,7 +127,7 @@ def test_long_weights_differ_in_any_value() -> None:
         ({"contrasts": {"g": [1.0, -1.0]}}, pm.ArgumentError, "matrix levels"),
         ({"control": ["bobyqa"]}, pm.ArgumentError, "control: a dict"),
         ({"start": "x"}, pm.ArgumentError, "start: numbers"),
-        ({"reml": "yes"}, pm.ArgumentError, "reml: True or False"),
+        ({"reml": "yes"}, pm.ArgumentError, "reml must be True or False"),
     ],
 )
 def test_bad_arguments_say_what_is_wrong(arguments: dict, error: type, message: str) -> None:

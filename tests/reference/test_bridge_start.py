@@ -135,7 +135,7 @@ def test_a_start_up_file_of_r(tmp_path: Path, kind: str, named: bool) -> None:
     expected = [f"{CRITERION} {CRITERION}", "{}", str(variables), str(same)]
     assert done.stdout.splitlines() == expected
     assert stopped in done.stderr
-    assert ("R goes on without the rest of it" in done.stderr) == bool(stopped)
+    assert ("The rest of it is skipped" in done.stderr) == bool(stopped)
 
 
 @pytest.mark.parametrize("source", ["auto", "live"])

@@ -440,5 +440,8 @@ def test_what_r_has_fitted_comes_over(frame: str, labels: list) -> None:
 def test_what_is_no_lmer_fit_is_refused() -> None:
     with pytest.raises(pm.ArgumentError, match=r"a fit by lmer.* is expected, not .* class lm"):
         pm.lme4.from_r(probe_object("probe_lm"))
-    with pytest.raises(pm.ArgumentError, match="mermod: an object of rpy2 is expected, not int"):
+    with pytest.raises(
+        pm.ArgumentError,
+        match=r"mermod: an rpy2 object or .* is expected, not int",
+    ):
         pm.lme4.from_r(3)

@@ -514,5 +514,5 @@ print(pm.lme4.available())
 
 
 def test_an_unknown_source_is_refused(sleep: pd.DataFrame) -> None:
-    with pytest.raises(pm.ArgumentError, match="'auto', 'live' or 'recorded'"):
+    with pytest.raises(pm.ArgumentError, match="source must be one of 'auto', 'live', 'recorded'"):
         pm.lme4.lmer(FORMULA, sleep, source="tape")

@@ -1,1 +1,1 @@
-"""Other packages that fit mixed models: one file each."""
+"""Adapters for other packages that fit mixed models, one file for each."""

@@ -1,4 +1,4 @@
-"""Results of the package `glmm`, whose names and criterion are lme4's."""
+"""Adapter for the package `glmm`, which uses lme4's names and criterion."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pymackay.errors import ArgumentError
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
-    """Return the parts of a ``glmm.Fit``; Var(b | y) and the rows' labels are not among them.
+    """Return the parts of a ``glmm.Fit``, which has no Var(b | y) and no labels of rows.
 
     Raises
     ------
     ArgumentError
-        If it is no fit, or not of a Gaussian response.
+        If it is not a fit, or the response is not Gaussian.
     """
     if type(obj).__name__ != "Fit" or obj.family != "gaussian":
         what = getattr(obj, "family", type(obj).__name__)

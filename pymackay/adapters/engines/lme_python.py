@@ -1,4 +1,4 @@
-"""Results of the package `lme-python`, whose interactions are spelled its own way."""
+"""Adapter for the package `lme-python`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Rows = list[tuple[str, str, str, float, float]]
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
-    """Return the parts of a ``PyLmeFit``; Var(b | y), weights and rows are not among them.
+    """Return the parts of a ``PyLmeFit``, which has no Var(b | y), weights or rows.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def _read(obj: Any, context: Context) -> dict[str, Any]:
 
 
 def _fixed_names(obj: Any, context: Context) -> list[str]:
-    """Name the coefficients by their columns, where the data can be handed back to the engine."""
+    """Return R's names of the coefficients, matched by the columns that the engine builds."""
     model = context.model
     if model is None or context.data is None or len(model.rows) != len(context.data):
         return list(obj.fixed_names)
@@ -58,7 +58,7 @@ def _fixed_names(obj: Any, context: Context) -> list[str]:
 
 
 def _as_polars(data: pd.DataFrame) -> Any:
-    """Return the table as polars, which lme-python brings along, holds it: categories as labels."""
+    """Return the table as a polars data frame, with categories as strings."""
     polars = importlib.import_module("polars")
     return polars.DataFrame(
         {
@@ -71,19 +71,19 @@ def _as_polars(data: pd.DataFrame) -> Any:
 
 
 def _terms(rows: _Rows) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
-    """Yield group, effects and covariance; effects that share a covariance are one term."""
+    """Yield group, effects and covariance (q, q); correlated effects form one term."""
     for group in dict.fromkeys(row[0] for row in rows):
-        mine = [row for row in rows if row[0] == group]
-        for effects in _connected(mine):
+        of_group = [row for row in rows if row[0] == group]
+        for effects in _connected(of_group):
             table = pd.DataFrame(0.0, index=effects, columns=effects)
-            for _, first, second, value, _ in mine:
+            for _, first, second, value, _ in of_group:
                 if first in effects:
                     table.loc[first, second] = table.loc[second, first] = value
             yield group, effects, table
 
 
 def _connected(rows: _Rows) -> list[list[str]]:
-    """Group effects by the covariances that are given between them."""
+    """Return the effects in sets between which there are no covariances."""
     sets: list[list[str]] = []
     for _, first, second, _, _ in rows:
         touched = [s for s in sets if first in s or second in s]

@@ -1,4 +1,4 @@
-"""Results of the package `mixedlm`, which shows the matrices that it has fitted."""
+"""Adapter for the package `mixedlm`, whose results contain the model's matrices."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pymackay.adapters.naming import fixed_names, match_factor, r_name, renamed,
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 
-_VARIANCES_ALONE = {"condvar covariances": "mixedlm gives the variances of the effects alone"}
+_VARIANCES_ALONE = {"condvar covariances": "mixedlm gives only the variances of the effects"}
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
-    """Return the parts of a ``LmerResult``; covariances of Var(b | y) are not among them.
+    """Return the parts of a ``LmerResult``; of Var(b | y) it has only the diagonals.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def _read(obj: Any, context: Context) -> dict[str, Any]:
 
 
 class _Block:
-    """One random structure: its group, effects and levels by R's names, and its predictions.
+    """One random structure: group, effects and levels with R's names, and its predictions.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class _Block:
     values, variances : numpy.ndarray, shape (J, q)
         Predicted effects, and their variances given the response.
     correlated : bool
-        False for a structure that R writes as q terms.
+        False for a structure that is q terms in R.
     """
 
     def __init__(self, obj: Any, position: int, model: Model | None) -> None:
@@ -84,7 +84,10 @@ class _Block:
         self._take_names(structure, Z, model)
 
     def _variances(self, obj: Any, structure: Any) -> np.ndarray | None:
-        """Return Var(b | y) of each effect; not where two terms share a name, which adds them."""
+        """Return Var(b | y) of each effect, shape (J, q).
+
+        None if effects of the group have equal names, for which mixedlm adds up the variances.
+        """
         of_group = [
             name
             for s in obj.matrices.random_structures
@@ -97,7 +100,7 @@ class _Block:
         return np.column_stack([np.asarray(by_name[name]) for name in structure.term_names])
 
     def _take_names(self, structure: Any, Z: Any, model: Model | None) -> None:
-        """Name group, levels and effects by what they hold."""
+        """Set R's names of group, levels and effects, matched by the values of Z, (n, J q)."""
         q = structure.n_terms
         columns = np.column_stack([np.asarray(Z[:, k::q].sum(axis=1)).ravel() for k in range(q)])
         if model is None:
@@ -108,14 +111,18 @@ class _Block:
             self.group, place = match
             levels = model.factors[self.group].levels
             self.levels = [levels[i] for i in place]
-        mine = [term for term in model.terms if term.group == self.group]
-        names = [effect for term in mine for effect in term.effects]
-        ours = np.column_stack([t.columns for t in mine]) if mine else np.zeros((len(columns), 0))
+        of_group = [term for term in model.terms if term.group == self.group]
+        names = [effect for term in of_group for effect in term.effects]
+        ours = (
+            np.column_stack([t.columns for t in of_group])
+            if of_group
+            else np.zeros((len(columns), 0))
+        )
         self.effects = renamed(structure.term_names, columns, names, ours)
 
 
 def _terms(blocks: list[_Block], obj: Any) -> Iterator[tuple[str, list[str], np.ndarray]]:
-    """Yield group, effects and covariance of each term; one per effect without correlations."""
+    """Yield group, effects and covariance of each term; an uncorrelated effect is a term."""
     for block, structure in zip(blocks, obj.VarCorr().groups.values(), strict=True):
         q = len(block.effects)
         for part in [list(range(q))] if block.correlated else [[k] for k in range(q)]:
@@ -124,14 +131,14 @@ def _terms(blocks: list[_Block], obj: Any) -> Iterator[tuple[str, list[str], np.
 
 
 def _predictions(blocks: list[_Block]) -> dict[str, Any]:
-    """Join the structures of each group: predictions, and the diagonals of their variances."""
+    """Return predictions and their variances, with the structures of a group joined."""
     ranef, condvar = {}, {}
     for group in dict.fromkeys(block.group for block in blocks):
-        mine = [block for block in blocks if block.group == group]
+        of_group = [block for block in blocks if block.group == group]
         ranef[group] = pd.concat(
-            [pd.DataFrame(b.values, index=b.levels, columns=b.effects) for b in mine], axis=1
+            [pd.DataFrame(b.values, index=b.levels, columns=b.effects) for b in of_group], axis=1
         )
-        variances = [b.variances for b in mine]
+        variances = [b.variances for b in of_group]
         if all(v is not None for v in variances):
             condvar[group] = _diagonals(np.column_stack(variances))  # type: ignore[arg-type]
     if len(condvar) < len(ranef):
@@ -140,7 +147,7 @@ def _predictions(blocks: list[_Block]) -> dict[str, Any]:
 
 
 def _diagonals(variances: np.ndarray) -> np.ndarray:
-    """Return blocks whose covariances are unknown, shape (J, q, q)."""
+    """Return matrices, shape (J, q, q), with the variances, (J, q), and NaN elsewhere."""
     levels, q = variances.shape
     blocks = np.full((levels, q, q), np.nan)
     blocks[:, np.arange(q), np.arange(q)] = variances
@@ -148,7 +155,7 @@ def _diagonals(variances: np.ndarray) -> np.ndarray:
 
 
 def _rows(arrays: Any, context: Context) -> pd.Index | None:
-    """Return the labels of the rows that were not left out."""
+    """Return the labels of the rows that were used; None if they are not known."""
     info = arrays.na_info
     if context.data is None or info is None or info.n_original != len(context.data):
         return None

@@ -1,4 +1,4 @@
-"""Results of statsmodels' `MixedLM`: one top-level group, its effects and variance components."""
+"""Adapter for statsmodels' `MixedLM`: effects of one top-level group, variance components."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pymackay.model.model import Model, RandomTerm
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
-    """Return the parts of a ``MixedLMResults``; pev is not among them.
+    """Return the parts of a ``MixedLMResults``, which has no pev.
 
     Raises
     ------
@@ -55,18 +55,20 @@ def _read(obj: Any, context: Context) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Effect:
-    """One kind of random effect: a column of the top-level groups', or a variance component.
+    """One random effect: a column of ``exog_re`` for the top-level groups, or a component.
 
     Attributes
     ----------
     term : int
-        0 for the columns of the groups, which may correlate; variance components count from 1.
+        0 for the effects of the top-level groups, which may correlate; 1, 2, ... for the variance
+        components.
     group, name : str
     levels : list of str, length J
     places : list of (label, int), length J
-        For each level the top-level group's label and the position among its effects.
+        For each level, the label of its top-level group and its position among that group's
+        effects.
     rows, values : list of numpy.ndarray, length J
-        The level's column of Z: where it is not zero, and what it is there.
+        The level's column of Z: the rows in which it is not zero, and its values there.
     """
 
     term: int
@@ -85,7 +87,7 @@ class _Effect:
         return total
 
     def codes(self, n: int) -> np.ndarray | None:
-        """Return the 0-based level of each row, shape (n,), where every row has just one."""
+        """Return the 0-based level of each row, shape (n,); None unless each row has just one."""
         codes = np.full(n, -1, dtype=np.intp)
         for level, rows in enumerate(self.rows):
             codes[rows] = level
@@ -93,7 +95,10 @@ class _Effect:
         return codes if whole and np.all(codes >= 0) else None
 
     def levels_among(self, codes: np.ndarray) -> list[int] | None:
-        """Return which of a factor's levels each level lies in, if they are one for one."""
+        """Return the level of a factor that each level corresponds to; None unless one to one.
+
+        `codes`, shape (n,), are the 0-based levels of the factor.
+        """
         levels_met = [np.unique(codes[rows]) for rows in self.rows]
         if any(len(levels) != 1 for levels in levels_met):
             return None
@@ -102,7 +107,7 @@ class _Effect:
 
 
 def _effects(obj: Any) -> Iterator[_Effect]:
-    """Yield the random effects as the engine names them."""
+    """Yield the random effects with the engine's names."""
     engine = obj.model
     labels = engine.group_labels
     if engine.k_re:
@@ -124,7 +129,10 @@ def _effects(obj: Any) -> Iterator[_Effect]:
 def _effect(
     engine: Any, term: int, group: str, name: str, matrices: list[np.ndarray], first: Any
 ) -> _Effect:
-    """Collect the columns that the top-level groups have for one effect."""
+    """Return one effect, with the columns of all top-level groups.
+
+    Each of the `matrices` has the shape (rows of the group, levels in the group).
+    """
     effect = _Effect(term, group, name, [], [], [], [])
     starts = np.broadcast_to(first, len(matrices))
     for label, matrix, start in zip(engine.group_labels, matrices, starts, strict=True):
@@ -138,7 +146,7 @@ def _effect(
 
 
 def _named(effect: _Effect, model: Model | None) -> _Effect:
-    """Give an effect R's names, found by what its columns hold."""
+    """Return an effect with R's names, matched by the values of its columns."""
     if model is None:
         return replace(effect, name=r_name(effect.name))
     column, n = effect.column(len(model.y)), len(model.y)
@@ -162,16 +170,19 @@ def _named(effect: _Effect, model: Model | None) -> _Effect:
 def _terms(
     obj: Any, effects: list[_Effect]
 ) -> Iterator[tuple[str, list[str], np.ndarray | list[list[float]]]]:
-    """Yield group, effects and covariance: of the groups' columns, then of each component."""
+    """Yield group, effects and covariance: of the top-level groups, then of each component."""
     components = np.atleast_1d(obj.vcomp)
     for number in dict.fromkeys(effect.term for effect in effects):
-        mine = [effect for effect in effects if effect.term == number]
+        of_term = [effect for effect in effects if effect.term == number]
         values = np.asarray(obj.cov_re) if number == 0 else [[components[number - 1]]]
-        yield mine[0].group, [effect.name for effect in mine], values
+        yield of_term[0].group, [effect.name for effect in of_term], values
 
 
 def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
-    """Return what needs the inverse of the covariance matrix, which a singular fit has not."""
+    """Return predictions, their covariances and fitted values; nothing for a singular fit.
+
+    statsmodels needs the inverse of the covariance matrix for them.
+    """
     try:
         predicted = {g: np.asarray(v) for g, v in obj.random_effects.items()}
         spread = {g: np.asarray(v) for g, v in obj.random_effects_cov.items()}
@@ -179,18 +190,18 @@ def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
         return {}
     ranef, condvar = {}, {}
     for group in dict.fromkeys(effect.group for effect in effects):
-        mine = [effect for effect in effects if effect.group == group]
-        by_level = [dict(zip(e.levels, e.places, strict=True)) for e in mine]
+        of_group = [effect for effect in effects if effect.group == group]
+        by_level = [dict(zip(e.levels, e.places, strict=True)) for e in of_group]
         values = [
-            [predicted[e[level][0]][e[level][1]] for e in by_level] for level in mine[0].levels
+            [predicted[e[level][0]][e[level][1]] for e in by_level] for level in of_group[0].levels
         ]
         ranef[group] = pd.DataFrame(
-            values, index=mine[0].levels, columns=[effect.name for effect in mine]
+            values, index=of_group[0].levels, columns=[effect.name for effect in of_group]
         )
         condvar[group] = np.array(
             [
                 spread[by_level[0][level][0]][np.ix_(*[[e[level][1] for e in by_level]] * 2)]
-                for level in mine[0].levels
+                for level in of_group[0].levels
             ]
         )
     fitted = np.asarray(obj.fittedvalues)
@@ -199,7 +210,7 @@ def _predictions(obj: Any, effects: list[_Effect]) -> dict[str, Any]:
 
 
 def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any) -> Any:
-    """Hand over our matrices: its formulas have no bars, and its groups are its own."""
+    """Fit the matrices that this package builds, because MixedLM does not read R's formulas."""
     mixed = importlib.import_module("statsmodels.regression.mixed_linear_model")
     if weights is not None or offset is not None:
         raise ArgumentError("weights, offset: statsmodels' MixedLM has neither.")
@@ -219,15 +230,15 @@ def _fit(formula: str, data: pd.DataFrame, reml: bool, weights: Any, offset: Any
 
 
 def _arranged(model: Model) -> tuple[np.ndarray, RandomTerm | None, list[RandomTerm]]:
-    """Return top-level groups, the term whose effects are theirs, and the variance components.
+    """Return top-level groups, shape (n,), their correlated term, and the other terms.
 
-    The groups are those of a factor in which all others are nested; crossed factors are variance
-    components of one group that holds all rows.
+    The top level is a factor in which all others are nested. Without one, all rows are one group
+    and every term is a variance component.
     """
     top = next((name for name in model.factors if _holds_all(model, name)), None)
     groups = np.zeros(len(model.y), dtype=int) if top is None else model.factors[top].codes
-    mine = [term for term in model.terms if term.group == top]
-    inside = max(mine, key=lambda term: len(term.effects)) if mine else None
+    of_group = [term for term in model.terms if term.group == top]
+    inside = max(of_group, key=lambda term: len(term.effects)) if of_group else None
     components = [term for term in model.terms if term is not inside]
     for term in components:
         if len(term.effects) > 1:
@@ -248,7 +259,7 @@ def _holds_all(model: Model, name: str) -> bool:
 def _specification(
     mixed: Any, model: Model, groups: np.ndarray, components: list[RandomTerm]
 ) -> Any:
-    """Return the variance components: for each group one column a level, zero elsewhere."""
+    """Return the variance components, each with one matrix per group, shape (rows, levels)."""
     if not components:
         return None
     names, columns, matrices = [], [], []

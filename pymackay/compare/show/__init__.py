@@ -1,1 +1,1 @@
-"""A comparison as text, as a page and as a report."""
+"""Output of a comparison: text, JSON, notebook and HTML report."""

@@ -1,9 +1,8 @@
-"""Writes a comparison as JSON, and as the HTML that notebooks show and the page begins with."""
+"""Writes a comparison as JSON, and as the HTML for notebooks and for the report page."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
@@ -12,17 +11,18 @@ from pathlib import Path
 import pandas as pd
 
 from pymackay._files import write_whole
+from pymackay._parts import json_types
 from pymackay.compare.comparison import Comparison
 from pymackay.compare.decision import VERDICTS
 from pymackay.compare.show.layout import Section, gap_lines, heads, sections
 from pymackay.compare.show.style import STYLE
 from pymackay.results import Fit
 
-_NO_TEXT = 99  # a column that no table has
+_NO_TEXT = 99  # beyond the last column of any table
 
 
 def as_json(comparison: Comparison) -> str:
-    """Write everything a machine may want to know; numbers with 17 digits, nan as null."""
+    """Return the whole comparison as JSON; numbers with 17 digits, nan as null."""
     meaning = VERDICTS[comparison.verdict]
     content = {
         "verdict": comparison.verdict,
@@ -39,7 +39,7 @@ def as_json(comparison: Comparison) -> str:
         "variance_gap": comparison.variance_gap.to_dict("records"),
         "tolerances": {name: asdict(rule) for name, rule in comparison.tolerances.items()},
     }
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_types(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_json(comparison: Comparison, path: str | Path) -> None:
@@ -54,19 +54,19 @@ def to_json(comparison: Comparison, path: str | Path) -> None:
 
 
 def as_fragment(comparison: Comparison) -> str:
-    """Write what a notebook shows, with its style."""
+    """Return the HTML that a notebook shows, with its style sheet."""
     body = as_body(comparison, "b")
     return f'<div class="pymackay"><style>{STYLE}</style>\n{body}\n</div>'
 
 
 def as_body(comparison: Comparison, headline: str) -> str:
-    """Write the comparison: verdict, model, differences or numbers, variance gap.
+    """Return the comparison as HTML: verdict, model, differences or numbers, variance gap.
 
     Parameters
     ----------
     comparison : Comparison
     headline : {"h1", "b"}
-        The verdict's element: a page's headline, or a line among others.
+        The HTML element of the verdict: a headline for a page, or bold text.
     """
     parts = [_verdict(comparison, headline), "<h2>Model</h2>", _heads(heads(comparison))]
     if comparison.differences:
@@ -78,6 +78,7 @@ def as_body(comparison: Comparison, headline: str) -> str:
 
 
 def _engine(fit: Fit) -> dict[str, object]:
+    """Return the description of one fit for JSON."""
     return {
         "engine": fit.engine.name,
         "versions": dict(fit.engine.versions),
@@ -90,17 +91,6 @@ def _engine(fit: Fit) -> dict[str, object]:
         "messages": list(fit.messages),
         "not_offered": sorted(fit.not_offered),
     }
-
-
-def _plain(value: object) -> object:
-    """Turn NumPy numbers into Python's, and what JSON cannot write into null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _verdict(comparison: Comparison, headline: str) -> str:
@@ -118,7 +108,7 @@ def _heads(pairs: dict[str, str]) -> str:
 
 
 def _table(head: Sequence[str], body: Iterable[str], text_from: int = _NO_TEXT) -> str:
-    """Set a table, which a phone shows as cards; columns from `text_from` on hold text."""
+    """Return a table, shown as cards on a phone; columns from `text_from` on hold text."""
     cells = "".join(
         f'<th scope="col"{_marked(k, text_from)}>{escape(name)}</th>' for k, name in enumerate(head)
     )
@@ -131,7 +121,7 @@ def _table(head: Sequence[str], body: Iterable[str], text_from: int = _NO_TEXT) 
 def _row(
     cells: Iterable[str], head: Sequence[str], tone: str = "", text_from: int = _NO_TEXT
 ) -> str:
-    """Set a row; each cell knows its column's name, for where a column has no head."""
+    """Return a row; each cell has its column's name, which cards show beside the value."""
     inner = "".join(
         f'<td{_marked(k, text_from)} data-head="{escape(name)}">{escape(cell)}</td>'
         if name
@@ -146,13 +136,16 @@ def _marked(column: int, text_from: int) -> str:
 
 
 def _numbers(parts: Iterable[Section]) -> str:
+    """Return the table of numbers, with a title row for each section."""
     head = ("", "ours", "theirs", "distance", "allowed", "in")
 
     def body() -> Iterator[str]:
         for section in parts:
             yield f'<tr class="title"><td colspan="6">{escape(section.title)}</td></tr>'
             for line in section.lines:
-                note = line.note if line.distance == "-" else ""  # or else the verdict says it
+                note = (
+                    line.note if line.distance == "-" else ""
+                )  # otherwise the verdict explains it
                 cells = (line.label, line.ours, line.theirs, line.distance, line.allowed)
                 tone = "bad" if line.bad else ""
                 yield _row((*cells, line.unit or note), head, tone, text_from=5)

@@ -1,4 +1,4 @@
-"""What a comparison shows, in which order and with which digits; text and HTML are made from it."""
+"""The content of a comparison's output, formatted: the common basis of text and HTML."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.results import Fit
 
-_FEW = 6  # coefficients that are shown with their standard errors
-_MANY = 12  # coefficients before only those furthest apart are shown
+_FEW = 6  # up to so many coefficients, each is shown with its standard error
+_MANY = 12  # of more coefficients, only those with the largest distances are shown
 
 _SHORT_UNITS = {
     "standard errors": "SE",
@@ -33,19 +33,19 @@ _SHORT_UNITS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of numbers, ready to be set.
+    """One line of numbers, formatted as text.
 
     Attributes
     ----------
     label, ours, theirs, distance : str
     allowed : str
-        The tolerance; empty where the line is not judged.
+        The tolerance; empty if the line is not judged.
     unit : str
-        Of distance and tolerance.
+        Unit of distance and tolerance.
     note : str
         Why it is not judged.
     bad : bool
-        Whether it disagrees.
+        Whether the distance exceeds the tolerance.
     """
 
     label: str
@@ -68,7 +68,7 @@ class Section:
 
 @dataclass(frozen=True)
 class GapLine:
-    """One line of the variance gap, ready to be set."""
+    """One line of the variance gap, formatted as text."""
 
     label: str
     variance: str
@@ -80,7 +80,7 @@ class GapLine:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """Write a number with so many significant digits, without an exponent where that is short."""
+    """Return a number with so many significant digits, without an exponent if that is short."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else str(value)
     if value == 0.0:
@@ -92,7 +92,7 @@ def number(value: float, digits: int = 6) -> str:
 
 
 def size(value: float) -> str:
-    """Write the size of a difference: two digits at most, the rest is noise."""
+    """Return the size of a difference with at most two significant digits."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "infinite"
     if value == 0.0:
@@ -101,7 +101,7 @@ def size(value: float) -> str:
 
 
 def heads(comparison: Comparison) -> dict[str, str]:
-    """Say what was compared: the model, who fitted it, and what was checked."""
+    """Return the entries above the numbers: the model, the engines, and the checks."""
     fit = comparison.fit
     counts = [f"{group}: {len(levels)} levels" for group, levels in fit.model.levels.items()]
     singular = [s for s, f in (("ours", fit), ("theirs", comparison.reference)) if f.singular]
@@ -121,7 +121,7 @@ def heads(comparison: Comparison) -> dict[str, str]:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """Cut the numbers at the two optima into titled sections."""
+    """Return the numbers at the two optima in sections with titles."""
     rows = [row for row in comparison.rows if row.stage == "optimum"]
     return [
         Section("criterion", tuple(_criterion_lines(comparison.fit, rows))),
@@ -132,21 +132,16 @@ def sections(comparison: Comparison) -> list[Section]:
 
 
 def theta_lines(comparison: Comparison) -> list[Line]:
-    """Lay out what both say at one theta, of each quantity the worst element."""
+    """Return the lines of the numbers at one theta, the worst element of each quantity."""
     return [
-        _line(
-            row,
-            " ".join(part for part in (row.quantity, row.term, row.name) if part),
-            number(row.ours, 9),
-            number(row.theirs, 9),
-        )
+        _line(row, row.label(), number(row.ours, 9), number(row.theirs, 9))
         for row in comparison.rows
         if row.stage == "same theta"
     ]
 
 
 def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
-    """Lay the variance gap of one fit out; what is left over is relative to the variance."""
+    """Return the lines of one fit's variance gap; the residue is relative to the variance."""
     return [
         GapLine(
             label=f"{entry.term} {entry.effect}",
@@ -162,6 +157,7 @@ def gap_lines(gap: pd.DataFrame, side: str) -> list[GapLine]:
 
 
 def _checked(comparison: Comparison) -> str:
+    """Return a summary of the numbers at one theta: whether they agree, and their distances."""
     rows = [row for row in comparison.rows if row.stage == "same theta"]
     if not comparison.rows:
         return "no numbers, because the models differ"
@@ -214,9 +210,10 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def _beta_lines(rows: list[Row]) -> Iterator[Line]:
-    """Coefficients with the digits that their standard errors carry.
+    """Yield coefficients, rounded to digits that matter beside their standard errors.
 
-    Of a few, each with its standard error; of many, those furthest apart and one standard error.
+    Up to six, each is followed by its standard error. Of more than twelve, only those with the
+    largest distances are shown, and of the standard errors only the worst.
     """
     beta = [row for row in rows if row.quantity == "beta"]
     errors = {row.name: row for row in rows if row.quantity == "std_error"}
@@ -236,7 +233,7 @@ def _beta_lines(rows: list[Row]) -> Iterator[Line]:
 
 
 def _concern(row: Row) -> tuple[bool, float]:
-    """Return what rows are ranked by: those that disagree first, then the distance."""
+    """Return the sort key of a row: whether it disagrees, then the distance."""
     return row.ok is False, math.inf if math.isnan(row.distance) else row.distance
 
 
@@ -253,14 +250,16 @@ def _estimate(value: float, se: float) -> str:
 
 
 def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
-    """Standard deviations and correlations; their distances are those of the (co)variances."""
+    """Yield standard deviations and correlations, with the distances of the (co)variances."""
     for term in comparison.fit.model.terms:
-        mine = [r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")]
-        if not all(row.name for row in mine):
-            yield _line(mine[0], f"sd   {term.name}", "-", "-")
+        of_term = [
+            r for r in rows if r.term == term.name and r.quantity in ("variance", "covariance")
+        ]
+        if not all(row.name for row in of_term):
+            yield _line(of_term[0], f"sd   {term.name}", "-", "-")
             continue
         places = np.column_stack(np.tril_indices(len(term.effects))).tolist()
-        for row, (i, j) in zip(mine, places, strict=True):
+        for row, (i, j) in zip(of_term, places, strict=True):
             label = f"sd   {term.name} {term.effects[i]}"
             if i != j:
                 label = f"corr {term.name} {term.effects[j]}, {term.effects[i]}"
@@ -280,7 +279,7 @@ def _sd_or_correlation(fit: Fit, term: str, i: int, j: int) -> str:
 
 
 def _worst_lines(rows: list[Row]) -> Iterator[Line]:
-    """Of the predictions, their variances and the fitted values, those furthest apart."""
+    """Yield the worst predictions, variances of predictions, and fitted values."""
     for quantity, label in (
         ("b", "b"),
         ("condvar", "var(b|y)"),

@@ -1,4 +1,4 @@
-"""Writes a comparison as a page of its own: one HTML file, pictures and all."""
+"""Writes a comparison as a report: one HTML file with all pictures and styles inside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 
 
 def as_page(comparison: Comparison) -> str:
-    """Write one HTML file that needs nothing else."""
+    """Return the report as one HTML document without external files."""
     album = draw_album(comparison) if comparison.verdict != "different model" else None
     parts = [
         as_body(comparison, "h1"),
@@ -48,15 +48,16 @@ def as_page(comparison: Comparison) -> str:
 
 
 def to_html(comparison: Comparison, path: str | Path) -> None:
-    """Write the comparison as one HTML file that needs no network and nothing beside it.
+    """Write the comparison as one HTML file that needs no network and no other files.
 
-    Verdict, model, numbers, variance gap, pictures (with the extra ``plots``), versions, and
-    how to do it again; on a screen, light or dark, on a phone and on paper.
+    It contains verdict, model, numbers, variance gap, pictures (with the extra ``plots``),
+    versions, and code to repeat the comparison. Its layout suits screens, light or dark, phones
+    and paper.
 
     Parameters
     ----------
     path : path-like
-        A file that is there is replaced.
+        An existing file is replaced.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def _versions(comparison: Comparison) -> str:
 
 
 def _again(comparison: Comparison) -> str:
-    """Say how to make the same comparison from the same data."""
+    """Return code that makes the same comparison from the same data."""
     fit = comparison.fit
     python = "\n".join(_python_lines(fit, comparison.reference))
     blocks = [("In Python", python)]
@@ -115,21 +116,21 @@ def _python_lines(fit: Fit, reference: Fit) -> Iterator[str]:
     extra = "".join(
         f', {name}="..."' for name in ("weights", "offset") if getattr(fit.model, name) is not None
     )
-    given = f"formula, data{'' if fit.reml else ', reml=False'}{extra}"
+    arguments = f"formula, data{'' if fit.reml else ', reml=False'}{extra}"
     yield "import pymackay as pm"
     yield ""
     yield f"formula = {_quoted(fit.formula)}"
-    yield f"fit = {_call(fit, given)}"
-    yield f"reference = {_call(reference, given)}"
+    yield f"fit = {_call(fit, arguments)}"
+    yield f"reference = {_call(reference, arguments)}"
     yield 'pm.compare(fit, reference).to_html("report.html")'
 
 
-def _call(fit: Fit, given: str) -> str:
+def _call(fit: Fit, arguments: str) -> str:
     name = fit.engine.name
     if name == "pymackay":
-        return f"pm.{'lmer' if fit.trace is None else 'mackay'}({given})"
+        return f"pm.{'lmer' if fit.trace is None else 'mackay'}({arguments})"
     if name == "lme4":
-        return f"pm.lme4.lmer({given})"
+        return f"pm.lme4.lmer({arguments})"
     return f"pm.adapters.as_fit(result)  # the result of {name}"
 
 
@@ -141,5 +142,5 @@ def _r_line(fit: Fit) -> str:
 
 
 def _quoted(formula: str) -> str:
-    """Quote a formula for Python and a shell: in the quotes that it does not hold itself."""
+    """Quote a formula for Python and a shell, with quotes that it does not contain."""
     return f"'{formula}'" if '"' in formula else f'"{formula}"'

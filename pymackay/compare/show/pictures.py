@@ -1,4 +1,4 @@
-"""The report's pictures: inline SVG that takes its colours from the page."""
+"""The report's pictures, as inline SVG with the colours of the page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pymackay.compare.offered import offers
 from pymackay.errors import PymackayError
 from pymackay.results import Fit
 
-_SIZE = (4.3, 3.2)  # inches: at 9 points readable on a phone and in two columns
-_MOST_EFFECTS = 4  # that have a picture each
+_SIZE = (4.3, 3.2)  # inches: text of 9 points is readable on a phone and in two columns
+_MOST_EFFECTS = 4  # effects that get a picture
 
-# What is drawn in these colours follows the page's: ink, paper, and blue, lighter on black.
+# These colours are replaced by CSS variables of the page, which differ in dark mode.
 _INK, _PAPER = "#101418", "#fdfdfe"
 _VARIABLES = {
     _INK: "var(--ink)",
@@ -53,9 +53,9 @@ class Picture:
     Attributes
     ----------
     caption : str
-        What is drawn.
+        Description of the picture.
     spoken : str
-        What is to be seen, for those who do not see it.
+        What the picture shows, for screen readers.
     svg : str
         An ``<svg>`` element.
     """
@@ -73,7 +73,7 @@ class Album:
     ----------
     pictures : tuple of Picture
     left_out : tuple of str
-        What could not be drawn, with the reason.
+        The pictures that could not be drawn, with the reason.
     """
 
     pictures: tuple[Picture, ...]
@@ -82,17 +82,17 @@ class Album:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A picture that is to be drawn on given Axes."""
+    """A picture to be drawn; `draw` takes the keyword ``ax``."""
 
     caption: str
     spoken: Callable[[], str]
-    draw: Callable[[Any], object]
+    draw: Callable[..., object]
 
 
 def draw_album(comparison: Comparison) -> Album:
-    """Draw what the fits offer; without matplotlib nothing, and say so."""
+    """Draw all pictures for which the fits offer the data; none without matplotlib."""
     try:
-        import matplotlib  # noqa: F401 - whether it is there
+        import matplotlib  # noqa: F401 - whether it is installed
     except ModuleNotFoundError:
         reason = "matplotlib is not installed; pip install 'pymackay[plots]' brings it"
         return Album((), (f"all: {reason}",))
@@ -108,49 +108,47 @@ def draw_album(comparison: Comparison) -> Album:
 
 
 def _plans(comparison: Comparison) -> Iterator[_Plan]:
+    """Yield the pictures for which the fits offer the data."""
     from pymackay import plots
 
     fit, table = comparison.fit, comparison.table
     yield _Plan(
-        "How far the two fits are apart, of each quantity the most, over what is allowed",
+        "Largest distance of each quantity between the two fits, divided by its tolerance",
         lambda: _say_distances(comparison),
-        lambda ax: plots.distances(table, ax=ax),
+        partial(plots.distances, table),
     )
     gap = comparison.variance_gap[comparison.variance_gap["fit"] == "ours"]
     if len(gap):
         yield _Plan(
-            "The variance gap: what the predictions show of each variance, what shrinkage hid",
+            "The variance gap: parts of each variance in the predictions and hidden by shrinkage",
             lambda: "; ".join(
                 f"{e.term} {e.effect}: {100 * e.hidden_share:.0f} % hidden"
                 for e in gap.itertuples()
             ),
-            lambda ax: plots.variance_gap(gap, ax=ax),
+            partial(plots.variance_gap, gap),
         )
     yield from _effect_plans(fit)
     if offers(fit, "fitted"):
-        rest = f"{fit.n_obs} residuals, scaled by sigma, from {{:.1f}} to {{:.1f}}"
         scaled = fit.residuals.to_numpy() / fit.sigma
-        spoken = rest.format(scaled.min(), scaled.max())
+        span = f"from {scaled.min():.1f} to {scaled.max():.1f}"
+        spoken = f"{fit.n_obs} residuals, scaled by sigma, {span}"
         yield _Plan(
-            "Residuals against fitted values",
-            lambda: spoken,
-            lambda ax: plots.residuals(fit, ax=ax),
+            "Residuals against fitted values", lambda: spoken, partial(plots.residuals, fit)
         )
         yield _Plan(
-            "Quantiles of the residuals against normal ones",
-            lambda: spoken,
-            lambda ax: plots.qq(fit, ax=ax),
+            "Quantiles of the residuals against normal ones", lambda: spoken, partial(plots.qq, fit)
         )
     if fit.trace is not None:
         trace = fit.trace
         yield _Plan(
-            "The way of MacKay's loop",
+            "The iterations of MacKay's loop",
             lambda: f"{len(trace)} rounds",
-            lambda ax: plots.trace(trace, ax=ax),
+            partial(plots.trace, trace),
         )
 
 
 def _effect_plans(fit: Fit) -> Iterator[_Plan]:
+    """Yield the pictures of predicted effects, up to four, and of shrinkage, up to two."""
     from pymackay import plots
 
     effects = [(group, k) for group, table in fit.ranef.items() for k in range(table.shape[1])]
@@ -158,27 +156,21 @@ def _effect_plans(fit: Fit) -> Iterator[_Plan]:
         yield _Plan(
             f"Predicted effects of {_effect_name(fit, group, k)}, with 95 % intervals given beta",
             partial(_say_effects, fit, group, k),
-            partial(_draw_on, plots.caterpillar, fit, group, k),
+            partial(plots.caterpillar, fit, group, k),
         )
     for group in list(fit.ranef)[:2] if fit.problem is not None else ():
         yield _Plan(
             f"Shrinkage: from the least-squares estimates of each {group} to the predictions",
             partial(_say_shrinkage, fit, group),
-            partial(_draw_on, plots.shrinkage, fit, group),
+            partial(plots.shrinkage, fit, group),
         )
 
 
 def _effect_name(fit: Fit, group: str, k: int) -> str:
-    """Name the effect in column k of a group by the group, or its term where names repeat."""
+    """Return the name of column k of a group's effects, with the term if names repeat."""
     columns = fit.ranef[group].columns
     terms = [t.name for t in fit.model.terms if t.group == group for _ in t.effects]
     return f"{group if columns.is_unique else terms[k]}, {columns[k]}"
-
-
-def _draw_on(draw: Callable[..., object], *arguments: object) -> object:
-    """Draw with the Axes, which come last, by their keyword."""
-    *given, ax = arguments
-    return draw(*given, ax=ax)
 
 
 def _say_shrinkage(fit: Fit, group: str) -> str:
@@ -188,7 +180,7 @@ def _say_shrinkage(fit: Fit, group: str) -> str:
 def _say_distances(comparison: Comparison) -> str:
     judged = [row for row in comparison.rows if row.stage == "optimum" and row.ok is not None]
     bad = sum(row.ok is False for row in judged)
-    return f"{len(judged)} numbers are judged, {bad} of them beyond what is allowed"
+    return f"{len(judged)} numbers are judged, {bad} of them beyond their tolerances"
 
 
 def _say_effects(fit: Fit, group: str, k: int) -> str:
@@ -200,25 +192,25 @@ def _say_effects(fit: Fit, group: str, k: int) -> str:
     )
 
 
-def _as_svg(draw: Callable[[Any], object], prefix: str) -> str:
-    """Draw on a figure of its own, apart from the user's, and cut it out as an element."""
+def _as_svg(draw: Callable[..., object], prefix: str) -> str:
+    """Draw on a new figure with default settings, and return it as an SVG element."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     style: Any = {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE}
     with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has its own fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser uses other fonts
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        draw(ax=figure.add_subplot())
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
     return _inline(out.getvalue(), prefix)
 
 
 def _inline(document: str, prefix: str) -> str:
-    """Make a file of matplotlib's an element among others: own names, the page's colours."""
+    """Turn an SVG file of matplotlib into an element with unique ids and the page's colours."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<[^>]*>", lambda match: _fit_in(match[0], prefix), svg)
@@ -226,7 +218,7 @@ def _inline(document: str, prefix: str) -> str:
 
 
 def _fit_in(tag: str, prefix: str) -> str:
-    """Change one tag; what stands between the tags is the user's."""
+    """Change ids, fonts and colours in one tag; text between tags is not touched."""
     if tag.startswith("<svg"):
         box = re.search(r'viewBox="[^"]*"', tag)
         return f"<svg {box[0] if box else ''}>"

@@ -1,8 +1,8 @@
-"""How a comparison looks in a browser: light and dark, on a phone, on a page of paper."""
+"""The style sheet of a comparison: light and dark screens, phones, and paper."""
 
 from __future__ import annotations
 
-# Colours are the report's variables, so that pictures follow them too (see pictures.py).
+# Colours are CSS variables, which the pictures use too (see pictures.py).
 STYLE = """
 .pymackay{--ink:#1c2430;--soft:#566070;--line:#d9dee5;--paper:#ffffff;--shade:#f4f6f9;
  --good:#0b6e4f;--bad:#a3281b;--blue:#0072b2;

@@ -1,4 +1,4 @@
-"""Sets a comparison as plain text that survives a mail."""
+"""Writes a comparison as plain text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LABEL = 39
 
 
 def as_sentence(comparison: Comparison) -> str:
-    """Say the verdict in one sentence, with the size of what it says."""
+    """Return the verdict in one sentence, with the difference of the criteria."""
     theirs, excess = comparison.reference.engine.name, size(abs(comparison.excess))
     if comparison.verdict == "different model":
         return _difference_sentence(comparison.differences)
@@ -34,7 +34,7 @@ def as_sentence(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison) -> str:
-    """Set the whole comparison: verdict, model, numbers, variance gap, what to do."""
+    """Return the whole comparison as text: verdict, model, numbers, variance gap, advice."""
     lines = [comparison.sentence, ""]
     for name, text in heads(comparison).items():
         lines += _entry("  ", name, text)
@@ -49,7 +49,7 @@ def as_text(comparison: Comparison) -> str:
 
 
 def as_failure(comparison: Comparison) -> str:
-    """Set a comparison that does not hold: verdict, what to do, offending numbers, the rest."""
+    """Return a failed comparison as text: verdict, advice, failed numbers, then the rest."""
     lines = [comparison.sentence, *_advice(comparison)]
     judged = any(row.stage == "optimum" for row in comparison.rows)
     if comparison.same_theta == "differs":
@@ -61,11 +61,12 @@ def as_failure(comparison: Comparison) -> str:
         lines += _entry("  ", name, text)
     if judged:
         lines += ["", *_number_lines(comparison, bad_first=True), *_gap_lines(comparison)]
-    lines += _said(comparison)
+    lines += _messages(comparison)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _advice(comparison: Comparison) -> list[str]:
+    """Return the advice for a comparison that fails, wrapped."""
     advice = VERDICTS[comparison.verdict].advice
     if comparison.verdict == "ours lower":
         advice = (
@@ -82,8 +83,8 @@ def _advice(comparison: Comparison) -> list[str]:
     return _entry("", "To do:", advice)
 
 
-def _said(comparison: Comparison) -> list[str]:
-    """Pass on what the engines said; a reference that did not converge explains much."""
+def _messages(comparison: Comparison) -> list[str]:
+    """Return the messages of the engines, such as a warning that lme4 did not converge."""
     lines: list[str] = []
     for side, fit in (("ours", comparison.fit), ("theirs", comparison.reference)):
         for message in fit.messages:
@@ -92,7 +93,7 @@ def _said(comparison: Comparison) -> list[str]:
 
 
 def _difference_sentence(differences: Sequence[Difference]) -> str:
-    named = [", ".join(part for part in (d.aspect, d.item) if part) for d in differences]
+    named = [difference.label for difference in differences]
     where = "at one theta, "
     at_theta = all(name.startswith(where) for name in named)
     named = [name.removeprefix(where) if at_theta else name for name in named]
@@ -102,7 +103,7 @@ def _difference_sentence(differences: Sequence[Difference]) -> str:
 
 
 def _entry(indent: str, name: str, text: str) -> list[str]:
-    """Set a text beside its name, its further lines below its beginning."""
+    """Return a name and its text, wrapped, with all lines of the text aligned."""
     hanging = indent + " " * 10
     return textwrap.wrap(
         text or "-", _WIDTH, initial_indent=f"{indent}{name:<10}", subsequent_indent=hanging,
@@ -112,13 +113,13 @@ def _entry(indent: str, name: str, text: str) -> list[str]:
 
 def _diff_lines(differences: Iterable[Difference]) -> Iterator[str]:
     for difference in differences:
-        yield "  " + ", ".join(part for part in (difference.aspect, difference.item) if part)
+        yield f"  {difference.label}"
         for side in ("ours", "theirs"):
             yield from _entry("    ", side, getattr(difference, side))
 
 
 def _theta_lines(comparison: Comparison) -> Iterator[str]:
-    """Set the numbers at one theta, of each quantity the worst, the offending ones first."""
+    """Yield the numbers at one theta, the worst of each quantity, the failed ones first."""
     yield _columns("at one theta", "ours", "theirs", "distance", "allowed", "in")
     lines = theta_lines(comparison)
     yield from _section_lines("", [line for line in lines if line.bad])
@@ -126,6 +127,7 @@ def _theta_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def _number_lines(comparison: Comparison, bad_first: bool = False) -> Iterator[str]:
+    """Yield the table of numbers; lines of quantities that are not offered come last."""
     yield _columns("", "ours", "theirs", "distance", "allowed", "in")
     parts = sections(comparison)
     if bad_first:
@@ -162,6 +164,7 @@ def _cut(label: str, width: int) -> str:
 
 
 def _gap_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the table of our variance gap, and the residues of both fits."""
     gap = comparison.variance_gap
     ours = gap_lines(gap, "ours")
     if not ours:

@@ -1,1 +1,1 @@
-"""R in this process: its start, its session, and values that cross to it and back."""
+"""R embedded in this process: start, session, and conversion of values to and from R."""

@@ -1,4 +1,4 @@
-"""rpy2, imported when R is first asked for, and what it has to say of the R that it runs."""
+"""Access to rpy2, which is imported when R is first needed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def r_library() -> Any:
 
 
 def r_lock() -> Any:
-    """Return the lock which whoever else uses rpy2 in this process also takes."""
+    """Return rpy2's lock, which all users of rpy2 in this process take."""
     return importlib.import_module("rpy2.rinterface_lib.openrlib").rlock
 
 
 def robject(value: Any) -> Any:
-    """Return an S4 object in the form in which rpy2 hands such objects to its users.
+    """Return an S4 object as an object of ``rpy2.robjects``.
 
-    The caller's thread must do this: rpy2 has its rules of conversion only in the context in which
-    ``rpy2.robjects`` was first imported.
+    It must be called in the thread of the user: rpy2 has its conversion rules only in the context
+    in which ``rpy2.robjects`` was first imported.
     """
     with r_lock():
         robjects = importlib.import_module("rpy2.robjects")
@@ -43,6 +43,6 @@ def robject(value: Any) -> Any:
 
 
 def r_calls_us() -> bool:
-    """Whether this thread is inside a call from R, where waiting for R would wait for ever."""
+    """Whether this thread is inside a call from R; waiting for R would then be a deadlock."""
     openrlib = sys.modules.get("rpy2.rinterface_lib.openrlib")
     return openrlib is not None and bool(openrlib.rlock._is_owned())

@@ -1,6 +1,6 @@
-"""Data frames between pandas and R, as integer codes, level tables and buffers.
+"""Conversion of data frames between pandas and R, by buffers of numbers and codes.
 
-Every function here must run in R's thread; see `pymackay.reference.r.session`.
+Every function of this file must run in R's thread; see `pymackay.reference.r.session`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import pandas as pd
 from pymackay.reference.columns import NA_INTEGER, Column, Table
 from pymackay.reference.r.bridge import rinterface
 
-_MANY_STRINGS = 1000  # from here on strings cross as one joined text: 4 µs each otherwise
+_MANY_STRINGS = (
+    1000  # from this number on, strings are passed as one joined text; singly each takes 4 µs
+)
 _SEPARATOR = "\x1f"
 
 
@@ -31,11 +33,11 @@ def table_to_r(table: Table) -> Any:
 
 
 def frame_to_pandas(frame: Any) -> pd.DataFrame:
-    """Return R's data frame as a pandas one.
+    """Return R's data frame as a pandas data frame.
 
-    Factors become categoricals with the same levels in the same order; a column of integers or
-    truth values in which some are NA becomes pandas' ``Int64`` or ``boolean``; row names which are
-    numbers count from 0. A matrix among the columns is left out.
+    Factors become categoricals with the same levels in the same order; an integer or logical
+    column with NA becomes ``Int64`` or ``boolean``; row numbers are reduced by 1, to start at 0.
+    Columns that are matrices are left out.
     """
     names = strings_to_python(frame.names)
     rows = frame.do_slot("row.names")
@@ -50,7 +52,7 @@ def frame_to_pandas(frame: Any) -> pd.DataFrame:
 
 
 def labels_from_r(rows: list[str] | np.ndarray) -> pd.Index:
-    """Return R's names of rows as an index: numbers count from 1 there, and from 0 here."""
+    """Return R's row names as an index; row numbers, 1-based in R, become 0-based."""
     if isinstance(rows, list):
         return pd.Index(rows)
     if np.array_equal(rows, np.arange(1, len(rows) + 1)):
@@ -59,7 +61,10 @@ def labels_from_r(rows: list[str] | np.ndarray) -> pd.Index:
 
 
 def labels_to_r(index: pd.Index) -> list[str] | np.ndarray | None:
-    """Return what `labels_from_r` takes for an index; None where R has no such names for rows."""
+    """Return an index as R's row names, the inverse of `labels_from_r`.
+
+    None if R needs none (rows are numbered) or cannot have such row names.
+    """
     if not index.is_unique or index.equals(pd.RangeIndex(len(index))):
         return None
     if pd.api.types.is_integer_dtype(index.dtype):
@@ -72,13 +77,13 @@ def labels_to_r(index: pd.Index) -> list[str] | np.ndarray | None:
 
 
 def strings_to_r(values: Sequence[str]) -> Any:
-    """Return a character vector; many strings cross as one text, which R splits."""
+    """Return a character vector; many strings are passed as one text, which R splits."""
     interface = rinterface()
     joined = _SEPARATOR.join(values)
     if len(values) < _MANY_STRINGS or joined.count(_SEPARATOR) != len(values) - 1:
         return interface.StrSexpVector(list(values))
     base = interface.baseenv
-    # the separator at the end keeps a last string that is empty
+    # without a separator at the end, strsplit would drop an empty last string
     encoded = (joined + _SEPARATOR).encode()
     text = base["rawToChar"](interface.ByteSexpVector.from_memoryview(memoryview(encoded)))
     separator = interface.StrSexpVector([_SEPARATOR])
@@ -87,7 +92,7 @@ def strings_to_r(values: Sequence[str]) -> Any:
 
 
 def strings_to_python(vector: Any) -> list[Any]:
-    """Return a character vector as strings, None for NA; many cross as one text."""
+    """Return a character vector as strings, None for NA; many are passed as one text."""
     interface = rinterface()
     base = interface.baseenv
     if len(vector) >= _MANY_STRINGS and not base["anyNA"](vector)[0]:
@@ -113,6 +118,7 @@ def _column_to_r(column: Column) -> Any:
 
 
 def _column_to_pandas(column: Any) -> Any:
+    """Return one column of R, of length n, as an array or list that pandas accepts."""
     interface = rinterface()
     if isinstance(column, interface.StrSexpVector):
         return strings_to_python(column)
@@ -132,7 +138,10 @@ def _column_to_pandas(column: Any) -> Any:
 
 
 def _numbers_to_pandas(column: Any, values: np.ndarray, classes: set[str]) -> Any:
-    """Return doubles, or the dates, times, durations or 64-bit integers that R keeps as doubles."""
+    """Convert doubles by class: to dates, times, durations or 64-bit integers.
+
+    `values` has shape (n,) and holds the column's doubles.
+    """
     if "integer64" in classes:
         whole = values.view(np.int64)
         missing = whole == np.iinfo(np.int64).min
@@ -148,7 +157,10 @@ def _numbers_to_pandas(column: Any, values: np.ndarray, classes: set[str]) -> An
 
 
 def _moments(values: np.ndarray, ticks: int, dtype: str) -> np.ndarray:
-    """Return moments or durations of `ticks` units of `dtype` to one of `values`; NaT for NaN."""
+    """Convert times or durations, shape (n,), to `dtype`; NaN to NaT.
+
+    One unit of `values` is `ticks` units of `dtype`.
+    """
     known = np.isfinite(values)
     whole = np.round(np.where(known, values, 0.0) * ticks).astype(np.int64)
     return np.where(known, whole.view(dtype), np.array("NaT", dtype=dtype))

@@ -1,4 +1,4 @@
-"""The embedded R: one thread owns it, and every caller hands its work to that thread."""
+"""`RSession`: the embedded R, run by one thread that does the work of all callers."""
 
 from __future__ import annotations
 
@@ -19,32 +19,26 @@ from typing import Any, NoReturn
 
 from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
-from pymackay.reference.r.bridge import (
-    GET_R,
-    r_calls_us,
-    r_library,
-    r_lock,
-    rinterface,
-)
+from pymackay.reference.r.bridge import GET_R, r_calls_us, r_library, r_lock, rinterface
 from pymackay.reference.r.start import start_r
 from pymackay.reference.r.values import to_python, to_r
 from pymackay.reference.scripts import SCRIPTS
 from pymackay.reticulate import started_by_r
 
-STACK_BYTES = 256 * 2**20  # R's recursion limit of 5000 calls needs far more than a thread's 8 MB
-INTERRUPT_SECONDS = 5.0  # how long Ctrl-C waits for R to come to a place where it can stop
+STACK_BYTES = 256 * 2**20  # R's limit of 5000 nested calls needs far more than the usual 8 MB
+INTERRUPT_SECONDS = 5.0  # time that Ctrl-C gives R to reach a point where it can stop
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of an R function gave.
+    """The result of a call of an R function.
 
     Attributes
     ----------
     value : object
         The function's value as Python data; see `pymackay.reference.r.values`.
     warnings, messages : tuple of str
-        What R said on the way, in order.
+        R's warnings and messages during the call, in order.
     """
 
     value: Any
@@ -53,9 +47,9 @@ class Outcome:
 
 
 class RObject:
-    """An object that stays in R, known to Python by a number; R may free it when this is gone.
+    """Handle of an object in R, identified by a number; R frees the object with the handle.
 
-    It can be pickled, but what comes out in another process refuses to be used.
+    A handle can be pickled, but raises an error when it is used in another process.
     """
 
     def __init__(self, owner: RSession | None, number: int) -> None:
@@ -70,7 +64,7 @@ class RObject:
 
 @dataclass
 class _Job:
-    """Work for R's thread, and the way back for what comes of it."""
+    """A function to run in R's thread, and its value or error."""
 
     work: Callable[[], Any]
     done: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +82,7 @@ class _Job:
 
 
 def _without_frames(error: BaseException) -> BaseException:
-    """Return an error that holds no frames: they hold R objects, which only R's thread may free."""
+    """Return an error without frames, whose R objects only R's thread may free."""
     if not isinstance(error, PymackayError):
         error.add_note("".join(traceback.format_exception(error)))
     error.__context__ = error.__cause__ = None
@@ -96,16 +90,16 @@ def _without_frames(error: BaseException) -> BaseException:
 
 
 def _nothing() -> None:
-    """Take the place of work that is done, so that its R objects are freed in R's thread."""
+    """Replace finished work, so that its R objects are freed in R's thread."""
 
 
 class RSession:
-    """R in this process. Safe from any thread; use `session()` to get the one there is.
+    """R in this process, usable from any thread. Get the only instance by `session()`.
 
     Raises
     ------
     RUnavailableError
-        If rpy2, R or lme4 is missing; the message says which, and the cure.
+        If rpy2, R or lme4 is missing; the message says which, and how to install it.
     """
 
     def __init__(self) -> None:
@@ -118,27 +112,27 @@ class RSession:
         _reinstall_sigint()
 
     def call(self, function: str, *arguments: Any, **named: Any) -> Outcome:
-        """Call a function of the scripts in ``r_reference/`` and return what it gave.
+        """Call a function of the scripts in ``r_reference/``.
 
         Parameters
         ----------
         function : str
             Its name.
         *arguments, **named : object
-            Python data, see `pymackay.reference.r.values`; an `RObject` stands for what it names.
+            Python data, see `pymackay.reference.r.values`; an `RObject` for its object in R.
 
         Raises
         ------
         RError
             If R stops with an error; R's message is passed on.
         ArgumentError
-            If R finds that an argument of the user's is wrong.
+            If R reports that an argument of the user is wrong.
         KeyboardInterrupt
-            If Ctrl-C is pressed while R works; R is stopped too. While R only waits (``Sys.sleep``,
-            a connection) it handles Ctrl-C by a jump between threads, which ends the process.
+            If Ctrl-C is pressed while R computes; R stops too. While R waits (``Sys.sleep``, a
+            connection), it handles Ctrl-C by a jump between threads, which ends the process.
         """
-        given = [("", value) for value in arguments] + list(named.items())
-        result = self._submit(lambda: self._call(function, given))
+        pairs = [("", value) for value in arguments] + list(named.items())
+        result = self._submit(lambda: self._call(function, pairs))
         (status,) = result["status"]
         if status == "interrupted":
             raise KeyboardInterrupt
@@ -148,7 +142,7 @@ class RSession:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Package to version; BLAS by its file and the folder that this lies in."""
+        """Package to version; for BLAS the name of its file and of the folder of the file."""
         blas = "/".join(PurePath(self.libraries["BLAS"]).parts[-2:])
         return {**self.libraries, "BLAS": blas}
 
@@ -157,11 +151,11 @@ class RSession:
         return isinstance(value, rinterface().sexp.Sexp)
 
     def kept(self, number: int) -> RObject:
-        """Return the handle of an object that an R function has kept."""
+        """Return the handle of an object that an R function has stored."""
         return RObject(self, number)
 
     def release(self, number: int) -> None:
-        """Let R free a kept object. Never waits: it is called by the garbage collector."""
+        """Let R free a stored object, without waiting: the garbage collector calls this."""
         if self.pid == os.getpid():
             self._jobs.put(_Job(lambda: self._call("forget", [("", number)])))
 
@@ -173,7 +167,7 @@ class RSession:
 
     @contextlib.contextmanager
     def _in_utf8(self) -> Iterator[None]:
-        """Have R read and write UTF-8, and put the process's own locale back at the end."""
+        """Let R use UTF-8, and restore the locale of the process at the end."""
         place = locale.setlocale(locale.LC_CTYPE)
         if "utf" in place.lower():
             yield
@@ -190,13 +184,13 @@ class RSession:
             return value
         if value.owner is not self:
             raise PymackayError(
-                "this fit was made in another process, and what it left in R is not here. "
+                "this fit was made in another process, whose R objects are not available here. "
                 "Fit the model again in this process."
             )
         return self._scripts["recall"](to_r(value.number))
 
     def _submit(self, work: Callable[[], Any]) -> Any:
-        """Have R's thread do `work`, wait for it, and return what it gave."""
+        """Run `work` in R's thread, wait for it, and return its value."""
         if self.pid != os.getpid():
             raise RError(
                 f"R was started in process {self.pid}, of which this process is a fork, and R does "
@@ -232,13 +226,13 @@ class RSession:
     def _wait(self, job: _Job) -> None:
         try:
             job.done.wait()
-        except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+        except BaseException:  # Ctrl-C, or an error from another signal handler
             self._interrupt(job)
             job.done.wait(INTERRUPT_SECONDS)
             raise
 
     def _interrupt(self, job: _Job) -> None:
-        """Ask R to stop, if it is at this job; a job still waiting for its turn is emptied."""
+        """Ask R to stop if it runs this job; a job that has not begun is cancelled."""
         with self._current_lock:
             if self._current is job:
                 r_library().R_interrupts_pending = 1
@@ -246,7 +240,7 @@ class RSession:
                 job.work = _nothing
 
     def _serve(self) -> None:
-        """Do the jobs one after the other, for ever: the life of R's thread."""
+        """Run the jobs one after the other, without end; the main function of R's thread."""
         while True:
             job = self._jobs.get()
             with self._current_lock:
@@ -266,12 +260,12 @@ class RSession:
             base["loadNamespace"](to_r("lme4"))
         except interface.embedded.RRuntimeError as error:
             raise RUnavailableError(f"R cannot load lme4: {_tidy(str(error))}. {GET_R}") from None
-        scripts = base["new.env"](parent=base)  # so that nothing of the user's is in the way
+        scripts = base["new.env"](parent=base)  # so that the user's variables do not interfere
         for name in SCRIPTS:
             base["sys.source"](to_r(str(r_reference_path(name))), scripts)
         self._scripts = scripts
-        found = self._call("versions", [])["value"]
-        self.libraries = {name: values[0] for name, values in found.items()}
+        libraries = self._call("versions", [])["value"]
+        self.libraries = {name: values[0] for name, values in libraries.items()}
 
 
 _session: RSession | None = None
@@ -280,12 +274,12 @@ _session_lock = threading.Lock()
 
 
 def session() -> RSession:
-    """Return this process's R, started when first asked for.
+    """Return the R of this process, which is started on the first call.
 
     Raises
     ------
     RUnavailableError
-        If R cannot be had; the message says what is missing and the cure.
+        If R is not available; the message says what is missing and how to install it.
     """
     global _session, _session_failure
     with _session_lock:
@@ -306,7 +300,7 @@ def why_unavailable() -> str:
 
 
 def _new_lock_after_fork() -> None:
-    """Give a forked child a lock of its own: another thread may have held the parent's."""
+    """Give a forked child a new lock, because a thread of the parent may hold the old one."""
     global _session_lock
     _session_lock = threading.Lock()
 
@@ -326,7 +320,7 @@ def _start_thread(serve: Callable[[], None]) -> threading.Thread:
 
 
 def _reinstall_sigint() -> None:
-    """Put Python's handler of Ctrl-C back, in case that starting R has replaced it."""
+    """Restore Python's handler of Ctrl-C, in case starting R has replaced it."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread() and handler is not None:
         signal.signal(signal.SIGINT, handler)

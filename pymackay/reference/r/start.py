@@ -1,4 +1,4 @@
-"""Starting R: what it needs is looked for, and what it changes in the process is put back."""
+"""Starts R, after checks of its home, and restores what the start changes in the process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pymackay._resources import r_reference_path
 from pymackay.errors import RUnavailableError, RWarning
 from pymackay.reference.r.bridge import GET_R, rinterface
 
-# how the names of variables begin that are R's own, or tell packages of R who runs whom
+# prefixes of environment variables that R sets for itself or for its packages
 _OF_R = ("R_", "_R_", "PYTHON_SESSION_INITIALIZED")
 _LOCALES = ("LC_CTYPE", "LC_COLLATE", "LC_MONETARY", "LC_TIME", "LC_MESSAGES", "LC_NUMERIC")
 
 
 def why_no_home(home: str | None) -> str:
-    """Say why a folder cannot be R's home; empty if it can, or if none is given.
+    """Return why a folder cannot be R's home; empty if it can be, or if none is given.
 
-    R ends the whole process when it does not find its base package.
+    The check is needed because R ends the whole process if it does not find its base package.
     """
     if not home or (Path(home) / "library" / "base").is_dir():
         return ""
@@ -38,10 +38,10 @@ def why_no_home(home: str | None) -> str:
 def start_r() -> Any:
     """Start R, unless it runs already, and return ``rpy2.rinterface``.
 
-    What starting it has put into the environment for R alone stays there. The rest becomes what it
-    was: environment, locale, time zone, working directory. With R's ``LD_LIBRARY_PATH`` a Python
-    that we start may load the library of another Python. What is loaded into this process later is
-    found without it, because the system reads it once, when a process begins.
+    Environment variables that only R uses keep their new values; the rest of the environment,
+    locale, time zone and working directory are restored. ``LD_LIBRARY_PATH`` must be restored
+    because with R's value a Python that we start may load the library of another Python. R does
+    not need it any more: the system reads it only when a process begins.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def start_r() -> Any:
         embedded = interface.embedded
         ours = not (embedded.isinitialized() or embedded.is_r_externally_initialized())
         with warnings.catch_warnings():
-            # rpy2 warns that R is not in the main thread; Ctrl-C is taken care of by `RSession`
+            # rpy2 warns that R is not in the main thread; `RSession` handles Ctrl-C
             warnings.simplefilter("ignore")
             interface.initr()
         if ours:
@@ -65,8 +65,8 @@ def start_r() -> Any:
 
 
 def _load_rpy2() -> Any:
-    """Import ``rpy2.rinterface``, which finds R and does not start it yet."""
-    # rpy2 logs that its compiled mode is not there before it takes the other one
+    """Import ``rpy2.rinterface``, which finds R but does not start it."""
+    # rpy2 logs an error if its compiled mode is missing, although it then uses the other one
     logger = logging.getLogger("rpy2.rinterface_lib.openrlib")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -75,7 +75,7 @@ def _load_rpy2() -> Any:
         home = importlib.import_module("rpy2.rinterface_lib.openrlib").R_HOME
     except ModuleNotFoundError as error:
         raise RUnavailableError(f"rpy2 is not installed ({error}). {GET_R}") from None
-    except Exception as error:  # rpy2 raises many kinds when R is not there
+    except Exception as error:  # rpy2 raises errors of many types if R is missing
         raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
     finally:
         logger.setLevel(level)
@@ -86,7 +86,7 @@ def _load_rpy2() -> Any:
 
 @contextlib.contextmanager
 def _process_put_back() -> Iterator[None]:
-    """Put environment (but for R's own part), locale, time zone and directory back at the end."""
+    """Restore environment (except R's variables), locale, time zone and directory at the end."""
     environment = dict(os.environ)
     numbers = [getattr(locale, name) for name in _LOCALES if hasattr(locale, name)]
     places = {number: locale.setlocale(number) for number in numbers}
@@ -111,25 +111,25 @@ def _process_put_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def profile_set_aside() -> Iterator[Path | None]:
-    """Keep R from reading the user's start-up file, and yield where it is.
+    """Prevent R from reading the user's start-up file, and yield the path of that file.
 
-    R, and each R that rpy2 starts to learn about it, would read the file. One that stops would end
-    R's start halfway; what one prints would appear on our output several times.
+    R, and each R process that rpy2 starts to query it, would read the file. An error in it would
+    end R's start, and its output would be printed several times.
     """
     variable = "R_PROFILE_USER"
-    given = os.environ.get(variable)
-    places = [given] if given is not None else [".Rprofile", os.path.expanduser("~/.Rprofile")]
+    before = os.environ.get(variable)
+    places = [before] if before is not None else [".Rprofile", os.path.expanduser("~/.Rprofile")]
     os.environ[variable] = ""
     try:
         yield next((Path(place).absolute() for place in places if os.path.isfile(place)), None)
     finally:
         del os.environ[variable]
-        if given is not None:
-            os.environ[variable] = given
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _read_profile(interface: Any, profile: Path | None) -> None:
-    """Have R read the user's start-up file, and show Python the environment that R has then."""
+    """Let R read the user's start-up file, and copy R's environment variables to Python."""
     base, text = interface.baseenv, interface.StrSexpVector
     functions = base["new.env"](parent=base)
     base["sys.source"](text([str(r_reference_path("profile.R"))]), functions)
@@ -137,7 +137,7 @@ def _read_profile(interface: Any, profile: Path | None) -> None:
         (stopped,) = functions["read_profile"](text([str(profile)]))
         if stopped:
             warnings.warn(
-                f"{profile} stops: {' '.join(stopped.split())} R goes on without the rest of it.",
+                f"{profile} stops: {' '.join(stopped.split())} The rest of it is skipped.",
                 RWarning,
                 stacklevel=2,
             )

@@ -1,6 +1,6 @@
-"""Python values as R's, and back: buffers are copied whole, never element by element.
+"""Conversion of values between Python and R, by copies of whole buffers.
 
-Every function here must run in R's thread; see `pymackay.reference.r.session`.
+Every function of this file must run in R's thread; see `pymackay.reference.r.session`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
 from pymackay.reference.r.bridge import rinterface
-from pymackay.reference.r.frame import (
-    frame_to_pandas,
-    strings_to_python,
-    strings_to_r,
-    table_to_r,
-)
+from pymackay.reference.r.frame import frame_to_pandas, strings_to_python, strings_to_r, table_to_r
 
 
 def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
@@ -29,15 +24,15 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
     ----------
     value : None, bool, int, float, str, numpy.ndarray, DataFrame, Table, sequence or mapping
         A sequence of strings becomes a character vector, any other sequence or mapping a list,
-        an array a vector or a matrix, a data frame of numbers a matrix whose columns have names, a
-        `Table` a data frame. An R object stays what it is.
+        an array a vector or a matrix, a data frame of numbers a matrix with column names, a
+        `Table` a data frame. An R object is returned unchanged.
     names : sequence of str, optional
-        Names of the elements of a list; an empty string names none.
+        Names of the elements of a list; an empty string for an element without a name.
 
     Raises
     ------
     ArgumentError
-        If R has nothing to hold `value`.
+        If R has no type for `value`.
     """
     interface = rinterface()
     if isinstance(value, interface.sexp.Sexp):
@@ -58,7 +53,7 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
     if isinstance(value, Sequence):
         return _sequence(value, names)
     raise ArgumentError(
-        f"a value of type {type(value).__name__} cannot be handed to R: {value!r}. "
+        f"a value of type {type(value).__name__} cannot be passed to R: {value!r}. "
         "Numbers, strings, arrays, lists and dicts can."
     )
 
@@ -66,10 +61,10 @@ def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
 def to_python(value: Any) -> Any:
     """Return an R object as Python data.
 
-    NULL is None. An atomic vector is an array of its values, or a list of strings, at any length;
-    with dimensions it is an array of that shape. A data frame becomes one of pandas; any other list
-    becomes a dict where it has names, else a list. Anything else, and what has another class, stays
-    an R object.
+    NULL becomes None. An atomic vector of any length becomes an array, in the shape of its
+    dimensions, or a list of strings. A data frame becomes a pandas data frame; another list becomes
+    a dict if it has names, and otherwise a list. Other objects, and lists with another class, stay
+    R objects.
     """
     interface = rinterface()
     if value is interface.NULL:
@@ -103,6 +98,7 @@ def _sequence(value: Sequence[Any], names: Sequence[str] | None) -> Any:
 
 
 def _numbers(array: np.ndarray) -> Any:
+    """Return an array of numbers or bool, of any shape, as an R vector or array."""
     interface = rinterface()
     kind: Any
     cast: type
@@ -114,7 +110,7 @@ def _numbers(array: np.ndarray) -> Any:
         kind, cast = interface.FloatSexpVector, np.float64
     else:
         raise ArgumentError(
-            f"an array of dtype {array.dtype} cannot be handed to R: numbers or bool are expected."
+            f"an array of dtype {array.dtype} cannot be passed to R: numbers or bool are expected."
         )
     flat = np.ascontiguousarray(array.ravel(order="F"), dtype=cast)
     vector = kind.from_memoryview(flat.data) if flat.size else kind([])
@@ -124,7 +120,7 @@ def _numbers(array: np.ndarray) -> Any:
 
 
 def _fits_integer(array: np.ndarray) -> bool:
-    """Whether all values are R integers; an int32 array may hold R's NA."""
+    """Whether all values are R integers; an int32 array may contain R's NA."""
     if array.dtype == np.int32 or array.size == 0:
         return True
     return bool(array.min() > NA_INTEGER and array.max() < 2**31)
