@@ -1,4 +1,4 @@
-"""Values of a fit as JSON and plain arrays, by a closed list of kinds: nothing is ever run."""
+"""Values of a fit as JSON and plain arrays, by a closed list of kinds; no code is stored."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.cluster.vq import kmeans2, vq
 
 from pymackay.solve.iterative.conjugate import Operator
 
@@ -79,6 +78,8 @@ def _columns(
 
 def _clusters(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Number the levels by cluster, shape (J,): no cluster is empty."""
+    from scipy.cluster.vq import kmeans2, vq  # a slow import, that few fits need
+
     count = max(1, min(_CLUSTERS, len(features) // _LEAST))
     sample = features
     if len(features) > _SAMPLE:
