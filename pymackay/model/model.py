@@ -86,7 +86,7 @@ class Model:
         Factor of the fixed part to the name of its contrasts.
     messages : tuple of str
         What the user should be told (dropped columns, dropped rows).
-    digest : tuple of str
+    digest : str
         Fingerprints of the response of rows that were not kept (see
         `pymackay.model.stream.digest`); empty where they were.
     blueprint : object
@@ -111,7 +111,7 @@ class Model:
     dropped: tuple[str, ...] = ()
     contrasts: dict[str, str] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
-    digest: tuple[str, ...] = ()
+    digest: str = ""
     blueprint: Any = None
     columns: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)

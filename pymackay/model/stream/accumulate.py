@@ -66,7 +66,7 @@ class Accumulator:
         self.dropped = 0
         self.log_weights = 0.0
         self.squared_response = 0.0
-        self.digest = np.zeros(3, dtype=np.uint64)
+        self.digest = np.zeros(1, dtype=np.uint64)
         size = plan.p + 1
         self.dense_gram = np.zeros((size, size))
         self._groups = {name: LevelSums() for name in plan.groups}

@@ -22,48 +22,26 @@ def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def digest_response(y: np.ndarray, places: np.ndarray | None = None, rows: int = 0) -> np.ndarray:
-    """Return fingerprints of a response that can be added up over partitions.
+def digest_response(y: np.ndarray) -> np.ndarray:
+    """Return a fingerprint of a response that can be added up over partitions.
 
     Parameters
     ----------
     y : numpy.ndarray, shape (n,)
         The response of the rows that are used.
-    places : numpy.ndarray of int, shape (n,), optional
-        Where they stand in their partition.
-    rows : int
-        Number of rows of the partition, used or not.
 
     Returns
     -------
-    numpy.ndarray of uint64, shape (3,)
-        Sums over rows: of the response's bits, scrambled; of the same with the rows' places, zero
-        where these are not given; and one number for the partition's size.
+    numpy.ndarray of uint64, shape (1,)
+        Sum over rows of the response's bits, scrambled: the order of the rows has no part in it.
     """
-    scrambled = _scrambled((np.asarray(y, dtype=np.float64) + 0.0).view(np.uint64))
-    digest = np.zeros(3, dtype=np.uint64)
-    digest[0] = scrambled.sum(dtype=np.uint64)
-    if places is not None:
-        placed = _scrambled(scrambled ^ _scrambled(places.astype(np.uint64)))
-        digest[1] = placed.sum(dtype=np.uint64)
-        digest[2] = _scrambled(np.array([rows], dtype=np.uint64))[0]
-    return digest
+    bits = (np.asarray(y, dtype=np.float64) + 0.0).view(np.uint64)
+    return _scrambled(bits).sum(dtype=np.uint64, keepdims=True)
 
 
-def digest_text(digest: np.ndarray) -> tuple[str, ...]:
-    """Write fingerprints as `Model.digest` has them."""
-    return tuple(f"{part:016x}" for part in digest.tolist())
-
-
-def same_response(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Say whether two fingerprints, written as text, can be of the same rows.
-
-    The rows' places are compared where both were read in partitions of the same sizes.
-    """
-    if not first or not second:
-        return True
-    same_places = first[2] != second[2] or first[1] == second[1]
-    return first[0] == second[0] and same_places
+def digest_text(digest: np.ndarray) -> str:
+    """Write a fingerprint as `Model.digest` has it."""
+    return f"{digest.item():016x}"
 
 
 def _scrambled(values: np.ndarray) -> np.ndarray:

@@ -161,7 +161,7 @@ class PartitionSums:
     groups : dict of str to GroupSums
     pairs : dict of (str, str) to LevelPairs
         By the places of the levels in `GroupSums`.
-    digest : numpy.ndarray of uint64, shape (3,)
+    digest : numpy.ndarray of uint64, shape (1,)
         Of the response (see `digest_response`).
     plan : Plan
         By which the columns were made: the one that was passed, with the partition's new levels.
@@ -320,7 +320,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
             for i, b in enumerate(names)
             for a in names[:i]
         },
-        digest=digest_response(response, np.asarray(frame.rows), table.n),
+        digest=digest_response(response),
         plan=plan,
     )
 
@@ -328,7 +328,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
 def no_rows(plan: Plan, dropped: int) -> PartitionSums:
     """Return the sums of a partition none of whose rows is complete."""
     empty = np.zeros((plan.p + 1,) * 2)
-    digest = digest_response(np.zeros(0), np.zeros(0, dtype=np.intp), dropped)
+    digest = digest_response(np.zeros(0))
     return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan)
 
 
