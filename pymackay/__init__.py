@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pymackay._version import __version__
+from pymackay._resources import __version__
 from pymackay.errors import (
     ArgumentError,
     CollapseError,

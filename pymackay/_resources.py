@@ -1,10 +1,12 @@
-"""Finds the files that come along, ``data/`` and ``r_reference/``, installed or in a checkout."""
+"""The version of the package, and where the files that come with it are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pymackay.errors import PymackayError
+
+__version__ = "0.1.0"
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -139,7 +139,7 @@ class _Asked:
 
     def table(self, progress: Progress) -> pd.DataFrame:
         """Read the data, before TensorFlow is loaded: a wrong name is reported at once."""
-        from pymackay.commands.tables import read_table
+        from pymackay.tables import read_table
 
         progress.say(f"reading {self.data}")
         return read_table(self.data)
@@ -346,7 +346,7 @@ def data() -> None:
 def article(ctx: click.Context) -> None:
     """Reproduce the numbers of the original article."""
     _load_engine()
-    from pymackay.commands.article import article_table
+    from pymackay.article import article_table
 
     table = article_table()
     click.echo(str(table))
@@ -361,7 +361,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     The exit status is 0 if models can be fitted. R is optional.
     """
-    from pymackay.commands.doctor import diagnose
+    from pymackay.doctor import diagnose
 
     diagnosis = diagnose()
     click.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else str(diagnosis))

@@ -11,7 +11,8 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
-from pymackay.reticulate import with_missing_of_r
+from pymackay.incoming.frames import as_frame
+from pymackay.incoming.reticulate import with_missing_of_r
 
 NA_INTEGER = -(2**31)
 NA_REAL = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]  # R's NA, not a NaN
@@ -114,10 +115,7 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
     ('a', 'b')
     """
     if not isinstance(data, pd.DataFrame):
-        raise DataError(
-            f"data: a pandas DataFrame is expected, not {type(data).__name__}. "
-            "Make one with pandas.DataFrame(...) or pandas.read_csv(...)."
-        )
+        data = as_frame(data)
     if data.columns.has_duplicates:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
         raise DataError(f"data: more than one column is called {twice[0]!r}. Rename one of them.")

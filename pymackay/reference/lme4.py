@@ -12,12 +12,12 @@ import pandas as pd
 from pymackay._resources import r_reference_path
 from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
+from pymackay.incoming.reticulate import SAFE
 from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
 from pymackay.reference.r.session import session, why_unavailable
 from pymackay.reference.recorded import RecordedStore
 from pymackay.results import Fit
-from pymackay.reticulate import SAFE
 
 Source = Literal["auto", "live", "recorded"]
 

@@ -17,6 +17,7 @@ from pymackay.arguments import check_labels, flag
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.formula.rtext import NAME
+from pymackay.incoming.frames import as_frame
 from pymackay.reference.columns import Table, table
 
 _SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # accepted without the prefix "contr."
@@ -65,6 +66,10 @@ class Question:
             raise ArgumentError(
                 f"formula: a string is expected, not {type(self.formula).__name__}."
             )
+        if not isinstance(self.data, pd.DataFrame):
+            mapping = isinstance(self.data, Mapping)
+            frame = pd.DataFrame(dict(self.data)) if mapping else as_frame(self.data)
+            object.__setattr__(self, "data", frame)
         flag("reml", self.reml)
         for name in ("contrasts", "control"):
             value = getattr(self, name)

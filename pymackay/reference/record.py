@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pymackay._files import refused, whole_file
-from pymackay._parts import content_sha256, json_types
 from pymackay._resources import r_reference_path
 from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.incoming.parts import content_sha256, json_types
 from pymackay.reference.asker import file_name
 from pymackay.reference.live import answer_of
 from pymackay.reference.question import Question

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pymackay._parts import check_shapes, check_type, content_sha256
 from pymackay._resources import r_reference_path
 from pymackay.errors import RecordingError
+from pymackay.incoming.parts import check_shapes, check_type, content_sha256
 from pymackay.reference.answer import fit_from_answer
 from pymackay.reference.question import Question
 from pymackay.reference.recording_format import FORMAT, LARGEST, Content

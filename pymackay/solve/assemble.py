@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay._version import __version__
+from pymackay._resources import __version__
 from pymackay.covariance.layout import is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
 from pymackay.model.bases.scaling import chunks

@@ -327,14 +327,14 @@ def test_fits_of_other_rows_are_not_tested_against_each_other(table, tmp_path):
     data = table.assign(a=table["x"].where(table.index != 7), b=table["w"].where(table.index != 8))
     formulas = ("y ~ a + (1 | u)", "y ~ a + b + (1 | u)", "y ~ b + (1 | u)")
     first, both, second = (pm.lmer(formula, pieces(data)) for formula in formulas)
-    with pytest.raises(pm.DataError, match="different (data|responses)"):
+    with pytest.raises(pm.DataError, match=r"different (data|responses)"):
         pm.anova(first, second)
     with pytest.raises(pm.DataError, match="different data"):
         pm.anova(first, both)
-    with pytest.raises(pm.DataError, match="different (data|responses)"):
+    with pytest.raises(pm.DataError, match=r"different (data|responses)"):
         pm.anova(first, pm.lmer(formulas[2], data))
     other = data.assign(y=data["y"] * 3.0)
-    with pytest.raises(pm.DataError, match="different (data|responses)"):
+    with pytest.raises(pm.DataError, match=r"different (data|responses)"):
         pm.anova(first, pm.lmer("y ~ a + f + (1 | u)", pieces(other)))
     more = "y ~ a + f + (1 | u)"
     expected = pm.anova(pm.lmer(formulas[0], data), pm.lmer(more, data))
@@ -357,7 +357,7 @@ def test_swapped_rows_of_equal_responses_are_seen(table):
     with_gaps = [data["x"].where(np.arange(899) != row) for row in rows]
     data = data.assign(a=with_gaps[0], b=with_gaps[1])
     fits = [pm.lmer(f"y ~ {name} + (1 | u)", pieces(data)) for name in "ab"]
-    with pytest.raises(pm.DataError, match="different (data|responses)"):
+    with pytest.raises(pm.DataError, match=r"different (data|responses)"):
         pm.anova(*fits)
 
 

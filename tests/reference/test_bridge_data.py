@@ -9,16 +9,17 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 from pandas import Timestamp
 
 import pymackay as pm
+from pymackay.incoming.reticulate import SAFE
 from pymackay.model.columns.column import Factor
 from pymackay.model.columns.table import Table
 from pymackay.reference.columns import NA_INTEGER, level_name, table
 from pymackay.reference.r.session import session
-from pymackay.reticulate import SAFE
 
 
 def column(values: object, **series: object) -> object:
@@ -369,3 +370,12 @@ def test_a_million_rows_cross_both_ways_exactly() -> None:
     returned = session().call("recall", int(kept[0])).value
     session().call("forget", int(kept[0]))
     pd.testing.assert_frame_equal(returned, data, check_exact=True)
+
+
+@pytest.mark.live
+def test_tables_of_polars_are_taken_on_both_sides() -> None:
+    data = pm.load_data("Dyestuff")
+    table = polars.from_pandas(data)
+    ours = pm.lmer("Yield ~ 1 + (1 | Batch)", table)
+    theirs = pm.lme4.lmer("Yield ~ 1 + (1 | Batch)", table, source="live")
+    assert pm.compare(ours, theirs).verdict == "same optimum"

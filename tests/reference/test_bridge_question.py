@@ -173,8 +173,10 @@ def test_text_is_a_column_before_it_is_an_expression(name: str) -> None:
 def test_bad_formula_and_data() -> None:
     with pytest.raises(pm.ArgumentError, match="formula: a string"):
         Question(3, DATA)
-    with pytest.raises(pm.DataError, match="a pandas DataFrame is expected, not dict"):
-        Question("y ~ x + (1|g)", {"y": [1]}).table  # noqa: B018
+    with pytest.raises(pm.ArgumentError, match=r"must be a pandas DataFrame.*not list"):
+        Question("y ~ x + (1|g)", [1])
+    columns = {name: DATA[name] for name in ("y", "x", "g")}
+    assert Question("y ~ x + (1|g)", columns).table.columns[0].name == "y"
     with pytest.raises(pm.DataError, match="'dates' is of type datetime64"):
         Question("y ~ dates + (1|g)", DATA).table  # noqa: B018
     with pytest.raises(pm.DataError, match="'dates'"):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from pymackay._files import write_whole
-from pymackay._parts import json_types
 from pymackay.compare.comparison import Comparison
 from pymackay.compare.decision import VERDICTS
 from pymackay.compare.show.layout import Section, gap_lines, heads, sections
 from pymackay.compare.show.style import STYLE
+from pymackay.incoming.parts import json_types
 from pymackay.results import Fit
 
 _NO_TEXT = 99  # beyond the last column of any table

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay._parts import check_type
 from pymackay.errors import DataError, RecordingError
+from pymackay.incoming.parts import check_type
 from pymackay.model.bases.polynomial import PolynomialBasis
 from pymackay.model.bases.splines import BSplineBasis, NaturalSplineBasis
 from pymackay.model.columns.column import Contrasts, Factor, Numeric

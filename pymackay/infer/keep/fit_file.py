@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from pymackay._files import refused, whole_file
-from pymackay._parts import check_shapes, check_type, content_sha256
-from pymackay._version import __version__
+from pymackay._resources import __version__
 from pymackay.arguments import flag
 from pymackay.errors import ArgumentError, RecordingError
+from pymackay.incoming.parts import check_shapes, check_type, content_sha256
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit

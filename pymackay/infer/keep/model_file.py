@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from pymackay._parts import check_type
 from pymackay.errors import DataError, RecordingError
 from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specify
 from pymackay.formula.terms import Terms
+from pymackay.incoming.parts import check_type
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.model.design.side import Blueprint, SideBlueprint
 from pymackay.model.model import Model

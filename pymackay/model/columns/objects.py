@@ -5,17 +5,15 @@ Integers stay exact, whatever else the column holds, because they may be the nam
 
 from __future__ import annotations
 
-import datetime
 import decimal
-import ipaddress
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import DataError
+from pymackay.incoming.frames import LABELS, full_name, named_groups, package_of
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Column,
@@ -25,18 +23,6 @@ from pymackay.model.columns.column import (
     integer_column,
     renumber,
 )
-
-_LABELS = (
-    datetime.date,  # a datetime is one, too
-    datetime.time,
-    datetime.timedelta,
-    pd.Period,
-    pd.Interval,
-    uuid.UUID,
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-)
-"""Types whose values are names of groups, in their own order."""
 
 
 def read_text(array: Any) -> Factor:
@@ -85,9 +71,9 @@ def read_objects(array: np.ndarray, name: str) -> Column:
     if inferred in ("floating", "mixed-integer-float", "empty"):
         return Numeric(np.where(absent, np.nan, array).astype(np.float64))
     types = {type(value): None for value in array[~absent].tolist()}
-    if len(types) == 1 and issubclass(next(iter(types)), _LABELS):
+    if len(types) == 1 and issubclass(next(iter(types)), LABELS):
         return read_labels(array, next(iter(types)).__name__)
-    raise refused(name, " and ".join(sorted({_full_name(one) for one in types})[:4]))
+    raise refused(name, " and ".join(sorted({full_name(one) for one in types})[:4]))
 
 
 def _read_logical(array: Any) -> Factor:
@@ -134,14 +120,7 @@ def read_labels(array: Any, kind: str) -> Factor:
     kind : str
         Their type, the `kind` of the factor.
     """
-    codes, distinct = pd.factorize(array)
-    values = list(pd.Index(distinct)) if isinstance(distinct, np.ndarray) else list(distinct)
-    labels = [str(value).removesuffix(" 00:00:00") for value in values]
-    try:
-        order = sorted(range(len(values)), key=values.__getitem__)
-    except TypeError:  # intervals that overlap, times with and without a zone
-        order = sorted(range(len(values)), key=labels.__getitem__)
-    levels = tuple(dict.fromkeys(labels[i] for i in order))
+    codes, labels, levels = named_groups(array)
     return Factor(codes_among(codes, labels, levels), levels, kind)
 
 
@@ -153,10 +132,6 @@ def refused(name: str, held: str) -> DataError:
     )
 
 
-def _full_name(one: type) -> str:
-    return one.__qualname__ if one.__module__ == "builtins" else f"{one.__module__}.{one.__name__}"
-
-
 def without_arrow(values: Any) -> Any:
     """Return a column of polars or pyarrow as pandas has it; Arrow's dictionaries as categories.
 
@@ -166,45 +141,8 @@ def without_arrow(values: Any) -> Any:
         if not hasattr(values.dtype.pyarrow_dtype, "index_type"):
             return values
         values = (values.array if isinstance(values, pd.Series) else values).__arrow_array__()
-    elif _package(values) == "polars":
+    elif package_of(values) == "polars":
         values = values.to_arrow()
-    if _package(values) == "pyarrow":
+    if package_of(values) == "pyarrow":
         return values.to_pandas(integer_object_nulls=True).array
     return values
-
-
-def as_frame(data: Any) -> pd.DataFrame:
-    """Return a table of polars or pyarrow as a data frame; integers keep all digits.
-
-    Raises
-    ------
-    ArgumentError
-        If `data` is no such table, or has a column that pandas does not have.
-    """
-    package = _package(data)
-    try:
-        if package == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
-            data = data.to_arrow()
-        if _package(data) == "pyarrow" and hasattr(data, "to_pandas") and hasattr(data, "schema"):
-            return data.to_pandas(integer_object_nulls=True)
-    except (ImportError, TypeError, ValueError, NotImplementedError) as error:
-        raise ArgumentError(
-            f"data is a {_full_name(type(data))} that cannot be converted to pandas ({error}); "
-            f"pass a pandas DataFrame of the columns that the formula needs"
-        ) from error
-    raise ArgumentError(
-        f"data must be a pandas DataFrame, a table of polars or pyarrow, or a mapping of column "
-        f"names to arrays, not {_full_name(type(data))}; {_cure(data)}"
-    )
-
-
-def _cure(data: Any) -> str:
-    """Say how to make a data frame of what came."""
-    for method in ("to_pandas", "toPandas", "to_dataframe", "to_frame", "collect"):
-        if callable(getattr(data, method, None)):
-            return f"pass data.{method}()"
-    return "make one with pandas.DataFrame(values, columns=names)"
-
-
-def _package(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
+from pymackay.incoming.frames import as_frame
+from pymackay.incoming.reticulate import with_missing_of_r
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Column,
@@ -20,7 +22,6 @@ from pymackay.model.columns.column import (
     number_labels,
 )
 from pymackay.model.columns.objects import (
-    as_frame,
     read_extension,
     read_labels,
     read_objects,
@@ -28,7 +29,6 @@ from pymackay.model.columns.objects import (
     refused,
     without_arrow,
 )
-from pymackay.reticulate import with_missing_of_r
 
 _R = "R_SESSION_INITIALIZED"  # in the environment where R runs this Python
 

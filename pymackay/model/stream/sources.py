@@ -15,6 +15,7 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
 from pymackay.formula.parser import parse_expression
 from pymackay.formula.specification import Specification, specify
+from pymackay.incoming.frames import as_frame
 from pymackay.model.columns.table import Table, is_dask
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built
@@ -134,11 +135,12 @@ def _question(plan: Plan) -> str:
 
 
 def _frame(part: Any) -> pd.DataFrame:
-    if not isinstance(part, pd.DataFrame):
+    try:
+        return part if isinstance(part, pd.DataFrame) else as_frame(part)
+    except ArgumentError as error:
         raise ArgumentError(
-            f"data must be an iterator of pandas DataFrames, but it gave a {type(part).__name__}."
-        )
-    return part
+            f"data must be an iterator of tables, but it gave a {type(part).__name__}: {error}"
+        ) from error
 
 
 def _names_used(
@@ -186,7 +188,7 @@ def _read_parquet(dataset: Any, used: set[str]) -> Iterator[pd.DataFrame]:
     )
     for batch in batches:
         if batch.num_rows:
-            yield batch.to_pandas()
+            yield batch.to_pandas(integer_object_nulls=True)
 
 
 def _sum_dask(

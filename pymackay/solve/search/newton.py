@@ -32,9 +32,9 @@ from pymackay.solve.search.valleys import Profile
 from pymackay.solve.solver import Optimum, Solver, criterion_value
 
 SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
-LOCAL = "a local optimum: other valleys of the criterion were not searched"
-VALLEYS = "a local optimum, the lowest of those that starts all over the parameters lead to"
-GLOBAL = "the global optimum: the whole profile was searched"
+LOCAL = "a local optimum; the criterion was not searched for others"
+VALLEYS = "a local optimum, the lowest that spread starting values lead to"
+GLOBAL = "the global optimum: the whole profile was scanned"
 
 
 class Landscape(Protocol):

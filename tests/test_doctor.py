@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from pymackay.commands import doctor
-from pymackay.commands.doctor import diagnose
+from pymackay import doctor
+from pymackay.doctor import diagnose
 
 HEALTHY = """#!/bin/sh
 echo "R=4.2.2"
@@ -199,7 +199,7 @@ def test_versions_are_read_as_numbers(version, numbers):
 
 def test_nothing_heavy_is_loaded():
     code = (
-        "import sys; from pymackay.commands.doctor import diagnose; diagnose();"
+        "import sys; from pymackay.doctor import diagnose; diagnose();"
         "print([m for m in ('tensorflow', 'rpy2', 'pandas', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run(

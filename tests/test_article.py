@@ -7,8 +7,8 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.commands import article
-from pymackay.commands.article import ArticleTable, article_table
+from pymackay import article
+from pymackay.article import ArticleTable, article_table
 from pymackay.errors import RUnavailableError
 from pymackay.sleepstudy import SleepReg
 

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import pymackay as pm
-from pymackay.commands.tables import read_table
+from pymackay.tables import read_table
 
 
 def test_name_of_a_data_set():

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.commands.rds import WORKSPACE, check_names, read_rds
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.incoming.rds import WORKSPACE, check_names, read_rds
 
 # as in R's read.csv, NA and empty fields are missing; "None" and "null" are ordinary texts
 _MISSING = ["", "NA", "NaN", "nan"]

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pymackay._resources import r_reference_path
-from pymackay._version import __version__
+from pymackay._resources import __version__, r_reference_path
 from pymackay.errors import PymackayError
 from pymackay.reference.r.start import profile_set_aside, why_no_home
 
@@ -117,7 +116,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         (
             _python(),
-            Finding("pymackay", __version__, str(Path(__file__).parents[1])),
+            Finding("pymackay", __version__, str(Path(__file__).parent)),
             *(_library(name) for name in ("NumPy", "pandas", "SciPy")),
             _tensorflow(),
             _r(r),

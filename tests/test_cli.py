@@ -242,7 +242,7 @@ def test_defect_is_told_from_bad_input(monkeypatch):
     def broken(name):
         raise KeyError("something of ours")
 
-    monkeypatch.setattr("pymackay.commands.tables.load_data", broken)
+    monkeypatch.setattr("pymackay.tables.load_data", broken)
     result = run("fit", "sleepstudy", SLEEP)
     assert result.exit_code == 3
     assert "This is a defect in pymackay" in result.stderr
@@ -319,5 +319,5 @@ def test_doctor_prints_words_or_json(monkeypatch):
     assert words.exit_code == 0
     assert words.stdout.startswith("Fitting in TensorFlow: available.")
     assert json.loads(run("doctor", "--json").stdout)["main_job"] is True
-    monkeypatch.setattr("pymackay.commands.doctor.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pymackay.doctor.importlib.util.find_spec", lambda name: None)
     assert run("doctor").exit_code == 1

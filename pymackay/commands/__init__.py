@@ -1,1 +1,0 @@
-"""Parts of the command line: tables from files, the check of the installation, the article."""

@@ -1,0 +1,95 @@
+"""Tables of other packages as data frames, and values that name groups."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import uuid
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymackay.errors import ArgumentError
+
+LABELS = (
+    datetime.date,  # a datetime is one, too
+    datetime.time,
+    datetime.timedelta,
+    pd.Period,
+    pd.Interval,
+    uuid.UUID,
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+)
+"""Types whose values are names of groups, in their own order."""
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """Return a table of polars or pyarrow as a data frame; integers keep all digits.
+
+    Raises
+    ------
+    ArgumentError
+        If `data` is no such table, or has a column that pandas does not have.
+    """
+    package = package_of(data)
+    try:
+        if package == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
+            data = data.to_arrow()
+        if package_of(data) == "pyarrow" and hasattr(data, "to_pandas") and hasattr(data, "schema"):
+            return data.to_pandas(integer_object_nulls=True)
+    except (ImportError, TypeError, ValueError, NotImplementedError) as error:
+        raise ArgumentError(
+            f"data is a {full_name(type(data))} that cannot be converted to pandas ({error}); "
+            f"pass a pandas DataFrame of the columns that the formula needs"
+        ) from error
+    raise ArgumentError(
+        f"data must be a pandas DataFrame, a table of polars or pyarrow, or a mapping of column "
+        f"names to arrays, not {full_name(type(data))}; {_cure(data)}"
+    )
+
+
+def _cure(data: Any) -> str:
+    """Say how to make a data frame of what came."""
+    for method in ("to_pandas", "toPandas", "to_dataframe", "to_frame", "collect"):
+        if callable(getattr(data, method, None)):
+            return f"pass data.{method}()"
+    return "make one with pandas.DataFrame(values, columns=names)"
+
+
+def package_of(value: Any) -> str:
+    """Return the name of the package that the type of a value comes from."""
+    return type(value).__module__.partition(".")[0]
+
+
+def full_name(one: type) -> str:
+    """Return the name of a type with that of its module."""
+    return one.__qualname__ if one.__module__ == "builtins" else f"{one.__module__}.{one.__name__}"
+
+
+def named_groups(array: Any) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
+    """Return what values that name groups stand for.
+
+    Parameters
+    ----------
+    array : array of dates, times, periods, UUIDs, ..., shape (n,)
+
+    Returns
+    -------
+    codes : numpy.ndarray of int, shape (n,)
+        Position of each value's label among `labels`; -1 where it is missing.
+    labels : list of str
+        Of the distinct values, in the order of their first rows.
+    levels : tuple of str
+        The labels in the order of the values.
+    """
+    codes, distinct = pd.factorize(array)
+    values = list(pd.Index(distinct)) if isinstance(distinct, np.ndarray) else list(distinct)
+    labels = [str(value).removesuffix(" 00:00:00") for value in values]
+    try:
+        order = sorted(range(len(values)), key=values.__getitem__)
+    except TypeError:  # intervals that overlap, times with and without a zone
+        order = sorted(range(len(values)), key=labels.__getitem__)
+    levels = tuple(dict.fromkeys(labels[i] for i in order))
+    return codes, labels, levels
