@@ -37,6 +37,7 @@ _EVALUATIONS = 8  # what the exact search takes as a rule
 _RATE = 2.5e10  # multiply-adds a second of dense products on two cores
 _PATIENCE = 60.0  # seconds that exactness may cost before the iterative solver is chosen
 _SHARE = 0.5  # of the memory that is free, at most
+_LITTLE = 2.0**26  # bytes that are there without a look: reading the limits takes a millisecond
 _COPIES = 5  # square matrices that the exact solver holds at once
 
 
@@ -166,6 +167,8 @@ def _predicted(model: Model) -> Choice:
     rest = sum(sizes[1:]) + model.X.shape[1] + 1
     memory = 8.0 * _COPIES * rest**2
     seconds = _EVALUATIONS * rest**3 / _RATE
+    if memory <= _LITTLE and seconds <= _PATIENCE:
+        return Choice(False)
     free = free_memory()
     if memory <= _SHARE * free and seconds <= _PATIENCE:
         return Choice(False)

@@ -419,6 +419,7 @@ def test_auto_takes_the_exact_solver_while_it_is_affordable(monkeypatch):
     data = ratings()
     model = build_model(FORMULA, data)
     assert not choice.choose(model, "auto").iterative
+    monkeypatch.setattr(choice, "_LITTLE", 0.0)  # memory is always looked at
     monkeypatch.setattr(choice, "free_memory", lambda: 1e6)
     chosen = choice.choose(model, "auto")
     assert chosen.iterative
