@@ -12,12 +12,13 @@ import pandas as pd
 from pymackay.errors import PymackayWarning
 
 SAFE = "pymackay.missing_values_are_kept"  # in the `attrs` of a data frame from `lme4.frame`
+R_SESSION = "R_SESSION_INITIALIZED"  # in the environment where R runs this Python
 _NA_INTEGER = -(2**31)
 
 
 def started_by_r() -> bool:
     """Whether R runs this Python by reticulate, according to the environment variables."""
-    entries = os.environ.get("R_SESSION_INITIALIZED", "").split(":")
+    entries = os.environ.get(R_SESSION, "").split(":")
     return f"PID={os.getpid()}" in entries
 
 

@@ -74,8 +74,8 @@ def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     2.0
     """
     former = model_of(fit, "refit")
-    y = _read_response(y, former)
-    problem = Problem(_with_response(former, y), fit.problem.solver.with_response(y))
+    solver = fit.problem.solver.with_response(_read_response(y, former))
+    problem = Problem(_with_column(solver.bases.model), solver)
     again = fit_problem(problem, start=fit.theta.to_numpy(), control=control)
     if not again.convergence.converged:
         warnings.warn(
@@ -152,9 +152,8 @@ def _aligned(y: pd.Series, rows: pd.Index) -> pd.Series:
     return y.loc[rows]
 
 
-def _with_response(model: Model, y: np.ndarray) -> Model:
-    columns = dict(model.columns)
-    if model.response in columns:
-        columns[model.response] = Numeric(y)
-    # the data as they were given hold the former response
-    return dataclasses.replace(model, y=y, columns=columns, given={})
+def _with_column(model: Model) -> Model:
+    """Return the model with its response in the place of the former one among its columns."""
+    if model.response not in model.columns:
+        return model
+    return dataclasses.replace(model, columns={**model.columns, model.response: Numeric(model.y)})

@@ -151,12 +151,13 @@ class Model:
                 "kept; fit a data frame of the rows."
             )
         y = _numbers("response", response, len(self.y))
+        changed = replace(self, y=y, given={})  # the data as given hold the former response
         if weights is None:
-            return replace(self, y=y)
+            return changed
         weights = _numbers("weights", weights, len(y))
         if not (weights > 0.0).all():
             raise ArgumentError("weights must all be positive; leave out rows that have no weight.")
-        return replace(self, y=y, weights=weights)
+        return replace(changed, weights=weights)
 
 
 def arrange_terms(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymackay.errors import DataError
 from pymackay.incoming.frames import as_frame
-from pymackay.incoming.reticulate import with_missing_of_r
+from pymackay.incoming.reticulate import R_SESSION, with_missing_of_r
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
     Column,
@@ -29,8 +29,6 @@ from pymackay.model.columns.objects import (
     refused,
     without_arrow,
 )
-
-_R = "R_SESSION_INITIALIZED"  # in the environment where R runs this Python
 
 
 class Table:
@@ -95,7 +93,7 @@ class Table:
         """
         if name not in self.columns:
             values = self.data[name]
-            if _R in os.environ or getattr(values, "dtype", None) == np.int32:
+            if R_SESSION in os.environ or getattr(values, "dtype", None) == np.int32:
                 values = with_missing_of_r(values, name)
             self.columns[name] = read_column(values, name)
         return self.columns[name]
