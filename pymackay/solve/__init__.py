@@ -6,9 +6,9 @@ there, X here), whitened columns of Z, rows multiplied by the roots of their wei
 Z is one effect of one level of a grouping factor. Covariances are relative to sigma².
 
 **Sizes.** n rows, p fixed columns, m parameters in theta (``bases.n_theta``), J levels of a
-grouping factor with q effects each, B responses (or starting points) side by side, K kinds of
-levels (`solve.many.kinds`). A *block* is all terms of one grouping factor, the *leading* block
-the one with most effects.
+grouping factor with q effects each, B responses (or starting points) side by side. In `many`,
+levels with the same matrices are of one kind (`solve.many.kinds`). A *block* is all terms of one
+grouping factor, the *leading* block the one with most effects.
 
 ====================  ================  ==========================================================
 Symbol                Shape             Meaning, and where it is computed
@@ -21,13 +21,21 @@ A_j = Z_j'Z_j         (J, q, q)         of each level of the leading block (`mod
 C_j = Z_j'R           (J, q, k)         R: all other columns, the response last
 D = R'R               (k, k)            of these columns
 c_j = Z_j'y           (J, q)            the last column of C_j
-L_j                   (J, q, q)         Cholesky factor of I + Λ'A_jΛ (`exact.levels`)
+L_j                   (J, q, q)         Cholesky factor of M_j = I + Λ'A_jΛ (`exact.levels`)
+h_j (``half``)        (J, q, q)         L_j⁻¹Λ', so that F_j = h_j'h_j
 F_j = Λ(L_jL_j')⁻¹Λ'  (J, q, q)         elimination of a level: V₁⁻¹ = I − Z₁ F Z₁'
 N_j = (I + A_jG)⁻¹    (J, q, q)         so that Z_j'V₁⁻¹ = N_j Z_j' (`exact.levels`)
 H_j = N_jA_j          (J, q, q)         Z_j'V₁⁻¹Z_j
 K = R'V₁⁻¹R           (k, k)            what is left after the leading block (`exact.eliminated`)
-Q̄ (``Q``)             (k − 1, k − 1)    inverse of the equations of what is left (same file)
-V = I + ZGZ'          (n, n)            covariance of the response; V₁: the leading block alone
+S                     (k − 1, k − 1)    Λ₊'KΛ₊ + [I 0; 0 0] without the response, the equations of
+                                        what is left; Λ₊ = [Λ₂ 0; 0 I], Λ₂ the factors of the other
+                                        blocks. In `iterative` S is the part of the random effects
+                                        alone, never formed, and S₀ its diagonal blocks
+Q̄ (``Q``)             (k − 1, k − 1)    Λ₊S⁻¹Λ₊' (same file)
+T_j = N_jC_jQ̄C_j'N_j' (J, q, q)         so that Z_j'PZ_j = H_j − T_j, C_j without the response
+V = I + ZGZ'          (n, n)            covariance of the response; V₁: the leading block alone.
+                                        Only in `loop`, as in MacKay's rules and in messages, V is
+                                        the absolute covariance of a term's effects, sigma² G
 P                     (n, n)            V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹, the projection; V⁻¹ in its place
                                         for maximum likelihood's traces
 a = Z'Py              (J, q)            working effects; b = G a are the predicted effects
@@ -35,6 +43,7 @@ a = Z'Py              (J, q)            working effects; b = G a are the predict
 s (``squares``)       (q, q)            Σ_j a_j a_j' of a term
 score                 (q, q)            τ − s/sigma²: d criterion = tr(score dG)
 E_i                   (q, q)            dG/dG_i, the pattern of element i (`solver.Elements`)
+V̇_i = ZE_iZ'          (n, n)            dV/dG_i, never formed
 curvature             (m, m)            second derivatives by the elements of G
 r2                    scalar            y'Py, the penalised residual sum of squares
 ν (``nu``)            scalar            n − p for REML, n for ML; sigma² = r2/ν
@@ -43,7 +52,7 @@ r2                    scalar            y'Py, the penalised residual sum of squa
 **The criterion** (`solver.criterion_value`) is
 ``log|V| + log|X'V⁻¹X| + ν (1 + log(2π r2/ν))`` plus constants of the units; maximum likelihood has
 no second term. Its derivative by G is the score; its observed curvature by elements i and k is
-``−tr(P E_i P E_k) + 2 y'P E_i P E_k P y/sigma² − s_i s_k/(ν sigma⁴)``, with E_i short for ZE_iZ'.
+``−tr(P V̇_i P V̇_k) + 2 y'P V̇_i P V̇_k P y/sigma² − s_i s_k/(ν sigma⁴)``, s_i = y'P V̇_i P y.
 
 **Where things are.** `solver` is the seam that all callers stand on; `choose` takes a solver,
 `assemble` turns its answer into a `Fit`. `exact` and `iterative` are the solvers, `many` evaluates

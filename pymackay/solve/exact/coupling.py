@@ -1,9 +1,9 @@
 """How the leading block's levels couple all other columns: products with C, sparse or dense.
 
-With ``C_j = Z_j'R`` (q × (m + 1), response last) the blocked factor needs three sums over levels:
-``Σ C_j'F_jC_j``, F_j = T_j'T_j, which leaves the Schur complement; ``C_j Q C_j'`` of every level;
-and plain products with C. Where each level meets few of the other columns, the first two are linear
-in (F_j) and in Q with coefficients that never change: one sparse matrix of pairs serves both.
+With ``C_j = Z_j'R`` (q × (m + 1), response last) the blocked factor needs ``Σ_j C_j'F_jC_j`` with
+``F_j = h_j'h_j``, which gives the Schur complement; ``C_j Q C_j'`` of every level; and plain
+products with C. Where each level meets few of the other columns, the first two are linear in (F_j)
+and in Q with coefficients that never change: one sparse matrix of pairs serves both.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class PairCoupling:
         self._transposed = self.sparse.T.tocsr()
 
     def schur(self, half: np.ndarray) -> np.ndarray:
-        """Return ``Σ (T_jC_j)'(T_jC_j)``."""
+        """Return ``Σ (h_jC_j)'(h_jC_j)``."""
         k = self.sparse.shape[1]
         F = half[:, 0] ** 2
         upper = (self.pairs @ F[:, 0]).reshape(k, k)
@@ -99,7 +99,7 @@ class PairCoupling:
         return full
 
     def level_quadratics(self, Q: np.ndarray, half: np.ndarray | None = None) -> np.ndarray:
-        """Return ``C_j Q C_j'`` of every level, or ``T_j C_j Q C_j' T_j'``."""
+        """Return ``C_j Q C_j'`` of every level, or ``h_j C_j Q C_j' h_j'``."""
         k = self.sparse.shape[1]
         X = self.other[:, : len(Q) - k]
         doubled = 2.0 * Q[:k, :k]

@@ -58,7 +58,7 @@ class Crossed:
         remainder = np.append(-dense.coefficients, 1.0)
         a_rest = blas.product(dense.K, remainder[:, None])[: dense.size, 0]
         effects = [lead["b"]]
-        traces = [lead["sum_H"] - lead["sum_S"]]
+        traces = [lead["sum_H"] - lead["sum_T"]]
         a_blocks = [lead["a"]]
         for i, (block, span, factor) in enumerate(
             zip(dense.blocks, dense.slices, dense.factors, strict=True)
@@ -127,9 +127,9 @@ class Crossed:
         """Return tr(PV̇PV̇), block by block."""
         m = len(Q)
         C = self._coupling.dense()[:, :, :m]
-        E = np.matmul(lead["N"], C).reshape(-1, m)
-        W = projected_gram(lead["H"], E, dense.K[:m, :m], Q, dense.projection(Q))
-        return trace_curvature(W, self.gram.blocks, self._elements.matrices)
+        NC = np.matmul(lead["N"], C).reshape(-1, m)
+        ZPZ = projected_gram(lead["H"], NC, dense.K[:m, :m], Q, dense.projection(Q))
+        return trace_curvature(ZPZ, self.gram.blocks, self._elements.matrices)
 
     def _quadratic_products(
         self, dense: Eliminated, lead: dict[str, np.ndarray], a_blocks: list[np.ndarray]
@@ -158,9 +158,9 @@ class Crossed:
         carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
         own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
         K_small = blas.product(dense.K, dense.small(rest))[:m]
-        U_rest = dense.projected(dense.Q, rest[:m], K_small)
-        lead_rest = carried[:m].T @ U_rest
-        products = rest[:m].T @ blas.product(dense.K[:m, :m], U_rest)
+        rest_projected = dense.projected(dense.Q, rest[:m], K_small)
+        lead_rest = carried[:m].T @ rest_projected
+        products = rest[:m].T @ blas.product(dense.K[:m, :m], rest_projected)
         products[:first] += lead_rest
         products[:, :first] += lead_rest.T
         products[:first, :first] += own - carried[:m].T @ blas.product(dense.Q, carried[:m])
@@ -172,7 +172,7 @@ def _level_traces(
 ) -> np.ndarray:
     """Return the sum over a block's levels of the diagonal blocks of ``K − K Q K``, (q, q).
 
-    From the error variances, ``Λ'TΛ = J I − Λ⁻¹ (Σ Q_jj) Λ⁻ᵀ``, where that keeps its digits;
+    From the error variances, ``Λ'τΛ = J I − Λ⁻¹ (Σ Q_jj) Λ⁻ᵀ``, where that keeps its digits;
     else from the definition, which costs a matrix product.
     """
     index = span.start + np.arange(block.size).reshape(block.n_levels, block.q)

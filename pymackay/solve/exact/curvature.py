@@ -1,7 +1,7 @@
-"""The trace part of the criterion's observed curvature, from W = Z'PZ as one dense matrix.
+"""The trace part of the criterion's observed curvature, from Z'PZ as one dense matrix.
 
-For elements i and j of G on blocks g and h, ``tr(P V̇_i P V̇_j) = tr(W_hg E_i W_gh E_j)``
-summed over levels. With W_gh laid out as a matrix of (effects of g × effects of h) by
+For elements i and j of G on blocks g and h, ``tr(P V̇_i P V̇_j) = tr(Z_h'PZ_g E_i Z_g'PZ_h E_j)``
+summed over levels. With Z_g'PZ_h laid out as a matrix of (effects of g × effects of h) by
 (levels of g × levels of h), every pair of elements comes out of one product of it with itself.
 """
 
@@ -14,42 +14,42 @@ from pymackay.solve.linalg.blas import product
 
 
 def projected_gram(
-    lead_H: np.ndarray, lead_E: np.ndarray, K: np.ndarray, Q: np.ndarray, U: np.ndarray
+    H: np.ndarray, NC: np.ndarray, K: np.ndarray, Q: np.ndarray, projection: np.ndarray
 ) -> np.ndarray:
-    """Return W = Z'PZ, all blocks, the leading one first.
+    """Return Z'PZ of all blocks, the leading one first.
 
     Parameters
     ----------
-    lead_H : numpy.ndarray, shape (J, q, q)
+    H : numpy.ndarray, shape (J, q, q)
         ``Z_j'V₁⁻¹Z_j``.
-    lead_E : numpy.ndarray, shape (J q, m)
+    NC : numpy.ndarray, shape (J q, m)
         ``Z_1'V₁⁻¹R``.
     K : numpy.ndarray, shape (m, m)
         ``R'V₁⁻¹R``.
     Q : numpy.ndarray, shape (m, m)
-    U : numpy.ndarray, shape (m, size)
+    projection : numpy.ndarray, shape (m, size)
         ``I − Q K``, its columns of random effects, which come first.
     """
-    J, q = lead_H.shape[:2]
-    first, size = J * q, U.shape[1]
-    W = np.empty((first + size, first + size))
-    W[:first, first:] = product(lead_E, U)
-    W[first:, :first] = W[:first, first:].T
-    W[first:, first:] = product(K[:size], U)
-    W[:first, :first] = product(product(lead_E, -Q), lead_E.T)
+    J, q = H.shape[:2]
+    first, size = J * q, projection.shape[1]
+    ZPZ = np.empty((first + size, first + size))
+    ZPZ[:first, first:] = product(NC, projection)
+    ZPZ[first:, :first] = ZPZ[:first, first:].T
+    ZPZ[first:, first:] = product(K[:size], projection)
+    ZPZ[:first, :first] = product(product(NC, -Q), NC.T)
     rows = np.arange(first).reshape(J, q)
-    W[rows[:, :, None], rows[:, None, :]] += lead_H
-    return W
+    ZPZ[rows[:, :, None], rows[:, None, :]] += H
+    return ZPZ
 
 
 def trace_curvature(
-    W: np.ndarray, blocks: tuple[Block, ...], bases: list[np.ndarray]
+    ZPZ: np.ndarray, blocks: tuple[Block, ...], bases: list[np.ndarray]
 ) -> np.ndarray:
     """Return ``tr(P V̇_i P V̇_j)`` for all elements, ordered block by block.
 
     Parameters
     ----------
-    W : numpy.ndarray
+    ZPZ : numpy.ndarray
         From `projected_gram`.
     blocks : tuple of Block
     bases : list of numpy.ndarray, each (m_g, q_g, q_g)
@@ -60,7 +60,7 @@ def trace_curvature(
     curvature = np.empty((counts[-1], counts[-1]))
     for g, (block_g, basis_g) in enumerate(zip(blocks, bases, strict=True)):
         for h, (block_h, basis_h) in enumerate(zip(blocks[: g + 1], bases[: g + 1], strict=True)):
-            part = W[starts[g] : starts[g + 1], starts[h] : starts[h + 1]]
+            part = ZPZ[starts[g] : starts[g + 1], starts[h] : starts[h + 1]]
             pair = _pair(part, block_g, block_h, basis_g, basis_h)
             curvature[counts[g] : counts[g + 1], counts[h] : counts[h + 1]] = pair
             curvature[counts[h] : counts[h + 1], counts[g] : counts[g + 1]] = pair.T

@@ -66,10 +66,10 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     dense = _Dense.of(rest, reml=reml)
     sums = _Lead(gram, factors, rest.F).sums(dense, bases[0])
     projected = rest.K[: rest.size] @ dense.mixing
-    V = _turned(rest, bases[1:], projected)
-    W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
+    moved = _moved(rest, bases[1:], projected)
+    ZPZ = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
     traces = [
-        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
+        np.einsum("iab,ab->i", basis, _diagonal_sum(ZPZ[span, span], block))
         for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
     ]
     return Derivatives(
@@ -78,9 +78,11 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
         r2=rest.r2,
         logdet=rest.logdet_v,
         traces=np.concatenate([sums.traces, *traces])[back],
-        trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], W)),
-        slopes=np.concatenate([dense.mixing.T @ sums.M @ dense.mixing, projected.T @ V])[back],
-        products=elements.in_theta(_products(dense, sums, V)),
+        trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], ZPZ)),
+        slopes=np.concatenate([dense.mixing.T @ sums.inner @ dense.mixing, projected.T @ moved])[
+            back
+        ],
+        products=elements.in_theta(_products(dense, sums, moved)),
     )
 
 
@@ -119,7 +121,7 @@ class _LeadSums:
 
     Attributes
     ----------
-    M : numpy.ndarray, shape (k, m + 1, m + 1)
+    inner : numpy.ndarray, shape (k, m + 1, m + 1)
         ``R'V₁⁻¹V̇ᵢV₁⁻¹R``, response last.
     traces : numpy.ndarray, shape (k,)
     trace_products : numpy.ndarray, shape (k, k)
@@ -128,7 +130,7 @@ class _LeadSums:
         ``t V̇ᵢV₁⁻¹V̇ⱼ t'``.
     """
 
-    M: np.ndarray
+    inner: np.ndarray
     traces: np.ndarray
     trace_products: np.ndarray
     products: np.ndarray
@@ -161,31 +163,34 @@ class _Lead:
         )
         for levels in chunks(len(self.gram.A), _CHUNK):
             H = self.H[levels]
-            E = self.N[levels] @ self.columns(levels)
-            S = E[:, :, :m] @ dense.Q_trace @ E[:, :, :m].transpose(0, 2, 1)
-            ET, HE = basis[:, None] @ (E @ dense.mixing), H @ basis[:, None]
-            SE = S @ basis[:, None]
+            NC = self.N[levels] @ self.columns(levels)
+            T = NC[:, :, :m] @ dense.Q_trace @ NC[:, :, :m].transpose(0, 2, 1)
+            Et, HE = basis[:, None] @ (NC @ dense.mixing), H @ basis[:, None]
+            TE = T @ basis[:, None]
             for i in range(k):
-                sums.M[i] += np.tensordot(E, basis[i] @ E, axes=([0, 1], [0, 1]))
-            cross = np.einsum("ilab,jlba->ij", HE, SE)
-            sums.traces[:] += np.einsum("ilaa->i", HE - SE)
+                sums.inner[i] += np.tensordot(NC, basis[i] @ NC, axes=([0, 1], [0, 1]))
+            cross = np.einsum("ilab,jlba->ij", HE, TE)
+            sums.traces[:] += np.einsum("ilaa->i", HE - TE)
             sums.trace_products[:] += np.einsum("ilab,jlba->ij", HE, HE) - cross - cross.T
-            sums.products[:] += np.einsum("ilau,jlav->ijuv", ET, H @ ET, optimize=True)
+            sums.products[:] += np.einsum("ilau,jlav->ijuv", Et, H @ Et, optimize=True)
         return sums
 
 
-def _products(dense: _Dense, sums: _LeadSums, V: np.ndarray) -> np.ndarray:
-    """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs, from V̇ⱼt' in the columns of the other blocks."""
+def _products(dense: _Dense, sums: _LeadSums, moved: np.ndarray) -> np.ndarray:
+    """Return ``t V̇ᵢPV̇ⱼ t'`` of all pairs of elements, (m, m, p + 1, p + 1).
+
+    `moved`, (m₂, size, p + 1), is ``E_i Z₂'t'`` of the other blocks' m₂ elements (`_moved`).
+    """
     rest = dense.rest
-    k, m, w = len(sums.M), len(rest.Q), dense.mixing.shape[1]
-    U = rest.projection(rest.Q)
-    W = rest.K[: rest.size, :m] @ U
-    h = (dense.mixing.T @ sums.M)[:, :, :m]
-    products = np.empty((k + len(V), k + len(V), w, w))
+    k, m, w = len(sums.inner), len(rest.Q), dense.mixing.shape[1]
+    projection = rest.projection(rest.Q)
+    ZPZ = rest.K[: rest.size, :m] @ projection
+    h = (dense.mixing.T @ sums.inner)[:, :, :m]
+    products = np.empty((k + len(moved), k + len(moved), w, w))
     products[:k, :k] = sums.products - np.einsum("ium,jvm->ijuv", h @ rest.Q, h, optimize=True)
-    products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ U, V, optimize=True)
+    products[:k, k:] = np.einsum("ius,jsv->ijuv", h @ projection, moved, optimize=True)
     products[k:, :k] = products[:k, k:].transpose(1, 0, 3, 2)
-    products[k:, k:] = np.einsum("isu,jsv->ijuv", V, W @ V, optimize=True)
+    products[k:, k:] = np.einsum("isu,jsv->ijuv", moved, ZPZ @ moved, optimize=True)
     return products
 
 
@@ -193,47 +198,57 @@ def _trace_products(
     dense: _Dense,
     sums: _LeadSums,
     bases: list[np.ndarray],
-    W: np.ndarray,
+    ZPZ: np.ndarray,
 ) -> np.ndarray:
-    """Return tr(PV̇ᵢPV̇ⱼ) of all pairs; W = Z₂'PZ₂ of the other blocks."""
+    """Return tr(PV̇ᵢPV̇ⱼ) of all pairs, (m, m); ZPZ = Z₂'PZ₂, (size, size), of other blocks."""
     rest = dense.rest
     m = len(rest.Q)
-    QM = dense.Q_trace @ sums.M[:, :m, :m]
-    own = sums.trace_products + np.einsum("iab,jba->ij", QM, QM)
+    Q_inner = dense.Q_trace @ sums.inner[:, :m, :m]
+    own = sums.trace_products + np.einsum("iab,jba->ij", Q_inner, Q_inner)
     if not rest.blocks:
         return own
-    U = rest.projection(dense.Q_trace)
-    crossed = np.array([_lead_other(M[:m, :m], U, rest, bases) for M in sums.M])
-    own_rest = trace_curvature(W, rest.blocks, bases)
-    return np.block([[own, crossed], [crossed.T, own_rest]])
+    projection = rest.projection(dense.Q_trace)
+    crossed = [_lead_other(inner[:m, :m], projection, rest, bases) for inner in sums.inner]
+    own_rest = trace_curvature(ZPZ, rest.blocks, bases)
+    return np.block([[own, np.array(crossed)], [np.array(crossed).T, own_rest]])
 
 
-def _turned(rest: Eliminated, bases: list[np.ndarray], columns: np.ndarray) -> np.ndarray:
+def _moved(rest: Eliminated, bases: list[np.ndarray], columns: np.ndarray) -> np.ndarray:
     """Return Eᵢ times `columns`, (size, p + 1), for other blocks' elements: (m, size, p + 1)."""
     parts = [np.zeros((0, *columns.shape))]
     for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
         part = np.zeros((len(basis), *columns.shape))
         levels = columns[span].reshape(block.n_levels, block.q, -1)
-        turned = np.einsum("iab,jbc->ijac", basis, levels)
-        part[:, span] = turned.reshape(len(basis), block.size, -1)
+        moved = np.einsum("iab,jbc->ijac", basis, levels)
+        part[:, span] = moved.reshape(len(basis), block.size, -1)
         parts.append(part)
     return np.concatenate(parts)
 
 
-def _diagonal_sum(W: np.ndarray, block: Block) -> np.ndarray:
-    """Sum the (q, q) blocks on the diagonal of W over a block's levels."""
-    levels = W.reshape(block.n_levels, block.q, block.n_levels, block.q)
+def _diagonal_sum(ZPZ: np.ndarray, block: Block) -> np.ndarray:
+    """Sum the (q, q) blocks on the diagonal of Z'PZ over a block's levels."""
+    levels = ZPZ.reshape(block.n_levels, block.q, block.n_levels, block.q)
     return np.einsum("jajb->ab", levels)
 
 
 def _lead_other(
-    M: np.ndarray, U: np.ndarray, rest: Eliminated, bases: list[np.ndarray]
+    inner: np.ndarray, projection: np.ndarray, rest: Eliminated, bases: list[np.ndarray]
 ) -> np.ndarray:
-    """Return tr(PV̇ᵢPV̇ⱼ) of one element of the leading block with all those of the others."""
-    MU = M @ U
+    """Return tr(PV̇ᵢPV̇ⱼ) of one element of the leading block with all those of the others.
+
+    Parameters
+    ----------
+    inner : numpy.ndarray, shape (m, m)
+        ``R'V₁⁻¹V̇ᵢV₁⁻¹R`` of the leading block's element.
+    projection : numpy.ndarray, shape (m, size)
+        ``I − Q̄K``, the columns of the other blocks' effects.
+    """
+    inner_projected = inner @ projection
     crossed = []
     for block, basis, span in zip(rest.blocks, bases, rest.slices, strict=True):
-        shape = (len(M), block.n_levels, block.q)
-        sums = np.einsum("mja,mjb->ab", U[:, span].reshape(shape), MU[:, span].reshape(shape))
+        shape, columns = (len(inner), block.n_levels, block.q), projection[:, span]
+        sums = np.einsum(
+            "mja,mjb->ab", columns.reshape(shape), inner_projected[:, span].reshape(shape)
+        )
         crossed.append(np.einsum("iab,ab->i", basis, sums))
     return np.concatenate(crossed)

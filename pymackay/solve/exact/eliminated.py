@@ -1,8 +1,8 @@
 """`Eliminated`: the leading block of random effects taken out of the mixed-model equations.
 
 With V₁ the covariance when only the leading block is random, ``K = R'V₁⁻¹R`` is what is left of all
-other columns R = [Z₂ X y]. With Λ₂ the factors of the other blocks, S = [Λ₂ 0; 0 I] and K without
-the response, ``B = S'KS + [I 0; 0 0]``. The matrix ``Q̄ = S B⁻¹ S'`` carries everything:
+other columns R = [Z₂ X y]. With Λ₂ the factors of the other blocks, ``Λ₊ = [Λ₂ 0; 0 I]`` and K
+without the response, ``S = Λ₊'KΛ₊ + [I 0; 0 0]``. The matrix ``Q̄ = Λ₊ S⁻¹ Λ₊'`` carries everything:
 ``P = V₁⁻¹ − V₁⁻¹ [Z₂ X] Q̄ [Z₂ X]' V₁⁻¹``. With no other block, Q̄ is (X'V⁻¹X)⁻¹.
 
 Where effects are large beside the residuals, a projection ``I − Q̄K`` on their columns is what is
@@ -101,13 +101,13 @@ class Eliminated:
         F: np.ndarray,
         logdet_lead: float,
     ) -> Eliminated:
-        """Solve what is left, K, (m + 1, m + 1), by one Cholesky factor of B."""
+        """Solve what is left, K, (m + 1, m + 1), by one Cholesky factor of S."""
         others = [bases.joined(block, factors) for block in bases.blocks[1:]]
         m, size = len(K) - 1, bases.n_others
-        B = _scaled(K[:m, :m], bases, others)
+        S = _scaled(K[:m, :m], bases, others)
         index = np.arange(size)
-        B[index, index] += 1.0
-        L = blas.cholesky(B)
+        S[index, index] += 1.0
+        L = blas.cholesky(S)
         logs = 2.0 * np.log(np.diag(L))
         along = blas.solve_lower(L, _scale_rows(K[:m, m:], bases, others))[:, 0]
         Q = _scaled(blas.symmetric_inverse(L), bases, [factor.T for factor in others])
@@ -233,11 +233,11 @@ class LargeEffects:
         """Tell the directions of relative factors apart."""
         small, inverse, some = [], [], False
         for factor in factors:
-            U, sizes, _ = np.linalg.svd(factor)
+            axes, sizes, _ = np.linalg.svd(factor)
             large = sizes > _LARGE
             some = some or bool(large.any())
-            small.append(U[:, ~large] @ U[:, ~large].T)
-            inverse.append(U[:, large] / sizes[large] ** 2 @ U[:, large].T)
+            small.append(axes[:, ~large] @ axes[:, ~large].T)
+            inverse.append(axes[:, large] / sizes[large] ** 2 @ axes[:, large].T)
         return cls(some, small, inverse)
 
     def working(self, block: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -266,7 +266,7 @@ def left_over(gram: Gram, half: np.ndarray) -> np.ndarray:
 
 
 def _scaled(M: np.ndarray, bases: Bases, factors: list[np.ndarray]) -> np.ndarray:
-    """Return ``S'MS``, S = [Λ₂ 0; 0 I], for symmetric M, (m, m), as a new array."""
+    """Return ``Λ₊'MΛ₊``, Λ₊ = [Λ₂ 0; 0 I], for symmetric M, (m, m), as a new array."""
     if all(len(factor) == 1 for factor in factors):
         sizes = np.ones(len(M))
         for span, factor in zip(bases.other_slices, factors, strict=True):
@@ -278,7 +278,7 @@ def _scaled(M: np.ndarray, bases: Bases, factors: list[np.ndarray]) -> np.ndarra
 
 
 def _scale_rows(M: np.ndarray, bases: Bases, factors: list[np.ndarray]) -> np.ndarray:
-    """Return ``S'M`` (see `_scaled`) for M, (m, k)."""
+    """Return ``Λ₊'M`` (see `_scaled`) for M, (m, k)."""
     scaled = M.copy()
     for span, factor in zip(bases.other_slices, factors, strict=True):
         rows = M[span].reshape(-1, len(factor), M.shape[1])

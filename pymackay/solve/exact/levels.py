@@ -35,7 +35,7 @@ _REGULAR = 1e-3  # least over largest diagonal element of Λ above which dividin
 
 _INLINE = 8000  # elements of all arguments up to which TensorFlow does without its threads
 
-MOMENTS = ("a", "b", "H", "N", "aa", "sum_H", "sum_S")
+MOMENTS = ("a", "b", "H", "N", "aa", "sum_H", "sum_T")
 
 
 class Layout:
@@ -79,13 +79,13 @@ class Layout:
         """Return ``X_j' Y_j``, the inner dimension known."""
         return tf.matmul(X, Y, transpose_a=True)
 
-    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
-        """Return ``S X_j`` for one small matrix S."""
-        return tf.matmul(S, X)
+    def small_times(self, small: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+        """Return ``small X_j`` for one small matrix."""
+        return tf.matmul(small, X)
 
-    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
-        """Return ``X_j S`` for one small matrix S."""
-        return tf.matmul(X, S)
+    def times_small(self, X: tf.Tensor, small: tf.Tensor) -> tf.Tensor:
+        """Return ``X_j small`` for one small matrix."""
+        return tf.matmul(X, small)
 
     def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         """Return ``Σ_j X_j'Y_j``."""
@@ -150,13 +150,13 @@ class _LevelsLast(Layout):
     def transpose_product(self, X: tf.Tensor, Y: tf.Tensor, inner: int) -> tf.Tensor:
         return tf.reduce_sum(X[:, :, None, :] * Y[:, None, :, :], axis=0)
 
-    def small_times(self, S: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
+    def small_times(self, small: tf.Tensor, X: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(X)
-        flat = tf.matmul(S, tf.reshape(X, [shape[0], shape[1] * shape[2]]))
-        return tf.reshape(flat, [tf.shape(S)[0], shape[1], shape[2]])
+        flat = tf.matmul(small, tf.reshape(X, [shape[0], shape[1] * shape[2]]))
+        return tf.reshape(flat, [tf.shape(small)[0], shape[1], shape[2]])
 
-    def times_small(self, X: tf.Tensor, S: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(tf.transpose(S), X)
+    def times_small(self, X: tf.Tensor, small: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.transpose(small), X)
 
     def contract(self, X: tf.Tensor, Y: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.matmul(X, Y, transpose_b=True), axis=0)
@@ -338,7 +338,7 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
     in this order (`MOMENTS`),
 
     - ``a`` = Z'Py and ``b`` = F e, both (J, q, 1); ``H`` and ``N``, both (J, q, q);
-    - ``aa`` = Σ a a', ``sum_H`` = Σ H, ``sum_S`` = Σ S with S = N quad N'.
+    - ``aa`` = Σ a a', ``sum_H`` = Σ H, ``sum_T`` = Σ T with T = N quad N'.
     """
 
     def run(
@@ -348,7 +348,7 @@ def level_moments(q: int, regular: bool, layout: Layout) -> Graph:
         N = n_matrices(A, root, half, factor, q, regular, layout)
         parts = moments(A, half, N, e, quad, q, layout)
         batches = [layout.restore(parts[name]) for name in ("a", "b", "H", "N")]
-        sums = [layout.total(parts[name]) for name in ("outer", "H", "S")]
+        sums = [layout.total(parts[name]) for name in ("outer", "H", "T")]
         return tuple(batches + sums)
 
     shape = layout.shape(q, q)
@@ -371,7 +371,7 @@ def moments(
     q: int,
     layout: Layout,
 ) -> Tensors:
-    """Return a, b, H, N, ``S = N quad N'`` and ``outer = a a'`` of every level.
+    """Return a, b, H, N, ``T = N quad N'`` and ``outer = a a'`` of every level.
 
     Parameters
     ----------
@@ -388,6 +388,6 @@ def moments(
         "a": a,
         "b": layout.transpose_product(half, layout.product(half, e, q), q),
         "H": layout.product(N, A, q),
-        "S": layout.product(layout.product(N, quad, q), layout.transpose(N), q),
+        "T": layout.product(layout.product(N, quad, q), layout.transpose(N), q),
         "outer": layout.product(a, layout.transpose(a), 1),
     }

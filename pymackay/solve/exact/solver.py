@@ -164,7 +164,7 @@ class OneBlock:
         r2 = float(K[p, p] - K[:p, p] @ beta)
         nu = self.gram.n - p if self.reml else self.gram.n
         sigma2 = r2 / nu
-        traces = sums.sum_H - sums.sum_S if self.reml else sums.sum_H
+        traces = sums.sum_H - sums.sum_T if self.reml else sums.sum_H
         criterion = criterion_value(
             self.gram,
             reml=self.reml,
@@ -219,7 +219,7 @@ class OneBlock:
             X = flat @ sums.XX.transpose(0, 2, 1, 3).reshape(q * q, p * p)
             QX = precision_inverse @ X.reshape(len(E), p, p)
             trace += QX.reshape(len(E), p * p) @ QX.transpose(0, 2, 1).reshape(len(E), p * p).T
-            trace -= 2.0 * flat @ _crosswise(sums.HS, q) @ flat.T
+            trace -= 2.0 * flat @ _crosswise(sums.HT, q) @ flat.T
         pairs = sums.Haa.reshape(q, q, q, q).transpose(0, 2, 1, 3).reshape(q * q, q * q)
         quadratic = flat @ pairs @ flat.T - Xa @ precision_inverse @ Xa.T
         squares = flat @ sums.aa.ravel()
@@ -244,7 +244,7 @@ class OneBlock:
 
 
 def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
-    """Reorder Σ H_ab S_cd, shape (q², q²), so that ``E_i · E_j`` gives Σ tr(H E_i S E_j)."""
+    """Reorder Σ H_ab T_cd, shape (q², q²), so that ``E_i · E_j`` gives Σ tr(H E_i T E_j)."""
     return products.reshape(q, q, q, q).transpose(1, 2, 3, 0).reshape(q * q, q * q)
 
 
@@ -270,13 +270,13 @@ def one_block(q: int, regular: bool, layout: Layout, *, given_K: bool = False) -
         quad = layout.contract_columns(layout.times_small(X, precision), X)
         N = n_matrices(A, root, half, factor, q, regular, layout)
         level = moments(A, half, N, layout.times_small(C, remainder), quad, q, layout)
-        E = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
-        E_a = layout.join([E, layout.flatten(level["a"], q)])
+        NX = layout.flatten(layout.product(N, X, q), q * (tf.shape(D)[0] - 1))
+        NX_a = layout.join([NX, layout.flatten(level["a"], q)])
         H = layout.flatten(level["H"], q * q)
-        others = [layout.flatten(level[name], q * q) for name in ("S", "outer")]
-        H_S_outer = layout.join([H, *others])
-        parts = [logdet, K, layout.moments(E, E_a)]
-        parts += [layout.total(H_S_outer), layout.moments(H, H_S_outer)]
+        others = [layout.flatten(level[name], q * q) for name in ("T", "outer")]
+        H_T_outer = layout.join([H, *others])
+        parts = [logdet, K, layout.moments(NX, NX_a)]
+        parts += [layout.total(H_T_outer), layout.moments(H, H_T_outer)]
         packed = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
         return layout.restore(level["b"]), packed
 
@@ -301,13 +301,13 @@ class OneBlockSums:
     K : numpy.ndarray, shape (p + 1, p + 1)
         ``R'V⁻¹R`` with R = [X y].
     XX : numpy.ndarray, shape (q, p, q, p)
-        Σ of products of elements of E_j = N_j X_j.
+        Σ of products of elements of N_jX_j.
     Xa : numpy.ndarray, shape (q, p, q)
-        Σ of products of elements of E_j with those of a_j.
-    aa, sum_H, sum_S : numpy.ndarray, each (q, q)
+        Σ of products of elements of N_jX_j with those of a_j.
+    aa, sum_H, sum_T : numpy.ndarray, each (q, q)
         As in `level_moments`.
-    HH, HS, Haa : numpy.ndarray, each (q², q²)
-        Σ of products of elements of H_j with those of H_j, S_j and a_j a_j'.
+    HH, HT, Haa : numpy.ndarray, each (q², q²)
+        Σ of products of elements of H_j with those of H_j, T_j and a_j a_j'.
     """
 
     logdet: float
@@ -316,9 +316,9 @@ class OneBlockSums:
     Xa: np.ndarray
     aa: np.ndarray
     sum_H: np.ndarray
-    sum_S: np.ndarray
+    sum_T: np.ndarray
     HH: np.ndarray
-    HS: np.ndarray
+    HT: np.ndarray
     Haa: np.ndarray
 
     @classmethod
@@ -330,18 +330,18 @@ class OneBlockSums:
             stop = start + math.prod(shape)
             parts.append(packed[start:stop].reshape(shape))
             start = stop
-        K, E, sums, products = parts
-        XX = E[:, : q * p].reshape(q, p, q, p)
-        Xa = E[:, q * p :].reshape(q, p, q)
+        K, fixed, sums, products = parts
+        XX = fixed[:, : q * p].reshape(q, p, q, p)
+        Xa = fixed[:, q * p :].reshape(q, p, q)
         return cls(
             logdet=float(packed[0]),
             K=K,
             XX=XX,
             Xa=Xa,
             sum_H=sums[0],
-            sum_S=sums[1],
+            sum_T=sums[1],
             aa=sums[2],
             HH=products[:, 0],
-            HS=products[:, 1],
+            HT=products[:, 1],
             Haa=products[:, 2],
         )

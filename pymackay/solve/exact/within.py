@@ -3,10 +3,10 @@
 With R = [X y], ``K = D − Σ_j C_j'F_jC_j`` is a small difference of large sums there: what the
 levels do not explain is lost in what they do. Both parts of
 
-    ``K = W + Σ_j C_j' (A_j + A_j G A_j)⁻ C_j``,  ``W = D − Σ_j C_j' A_j⁻ C_j``
+    ``K = D_within + Σ_j C_j' (A_j + A_j G A_j)⁻ C_j``,  ``D_within = D − Σ_j C_j' A_j⁻ C_j``
 
-are positive semidefinite, and W is the sum of squares and products within the levels, taken from
-the rows themselves.
+are positive semidefinite, and D_within, the sums of squares and products within the levels, is
+computed from the rows themselves.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class WithinLevels:
 
     Attributes
     ----------
-    W : numpy.ndarray, shape (p + 1, p + 1)
+    D_within : numpy.ndarray, shape (p + 1, p + 1)
         Squares and products of [X y], the least-squares fit on Z_j taken off level by level.
     roots : numpy.ndarray, shape (J, q, q)
-        S_j with ``A_j = S_j S_j'``.
+        r_j with ``A_j = r_j r_j'``.
     means : numpy.ndarray, shape (J, q, p + 1)
-        ``S_j⁻ C_j``.
+        ``r_j⁻ C_j``.
     """
 
-    W: np.ndarray
+    D_within: np.ndarray
     roots: np.ndarray
     means: np.ndarray
 
@@ -52,11 +52,11 @@ class WithinLevels:
         if model.weights is not None:
             Z = Z * np.sqrt(model.weights)[:, None]
         codes = model.factors[block.name].codes
-        values, U = np.linalg.eigh(gram.A)
+        values, axes = np.linalg.eigh(gram.A)
         kept = values > _RANK * values[:, -1:]
         root = np.sqrt(np.where(kept, values, 0.0))
         inverse = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
-        halves = inverse[:, :, None] * U.transpose(0, 2, 1)
+        halves = inverse[:, :, None] * axes.transpose(0, 2, 1)
         for first in (True, False):  # the second takes off what rounding left of the first
             C = np.zeros((block.n_levels, block.q, rows.shape[1]))
             np.add.at(C, codes, Z[:, :, None] * rows[:, None, :])
@@ -64,11 +64,11 @@ class WithinLevels:
                 return None
             coefficients = halves.transpose(0, 2, 1) @ (halves @ C)
             rows = rows - np.einsum("na,nak->nk", Z, coefficients[codes])
-        return cls(rows.T @ rows, U * root[:, None, :], halves @ np.asarray(gram.C))
+        return cls(rows.T @ rows, axes * root[:, None, :], halves @ np.asarray(gram.C))
 
     def left_over(self, factor: np.ndarray) -> np.ndarray:
         """Return K, shape (p + 1, p + 1), at the block's relative factor, (q, q)."""
         inner = self.roots.transpose(0, 2, 1) @ factor
         L = np.linalg.cholesky(np.eye(len(factor)) + inner @ inner.transpose(0, 2, 1))
-        parts = np.linalg.solve(L, self.means).reshape(-1, len(self.W))
-        return np.asarray(self.W + parts.T @ parts)
+        parts = np.linalg.solve(L, self.means).reshape(-1, len(self.D_within))
+        return np.asarray(self.D_within + parts.T @ parts)

@@ -3,7 +3,8 @@
 Where users rate only neighbours, or blocks of levels hardly meet, S has eigenvectors that vary
 slowly from level to level, and conjugate gradients with S's diagonal blocks creep along them.
 Some random vectors, smoothed, show which levels hang together; clusters of levels with like
-values give the columns W, and ``B⁻¹ + W (W'SW)⁻¹ W'`` is the preconditioner.
+values give the columns Y, and ``S₀⁻¹ + Y (Y'SY)⁻¹ Y'`` is the preconditioner, S₀ being the
+diagonal blocks of S.
 """
 
 from __future__ import annotations
@@ -45,24 +46,24 @@ class CoarseSpace:
         for _ in range(_SMOOTHING):
             v -= np.float32(_DAMPING) * jacobi(schur(v))
         spread = v.std(axis=0)
-        W = _columns(blocks, v / np.where(spread > 0.0, spread, 1.0), rng)
-        coarse = W.T @ schur(W.toarray().astype(np.float32)).astype(np.float64)
+        Y = _columns(blocks, v / np.where(spread > 0.0, spread, 1.0), rng)
+        coarse = Y.T @ schur(Y.toarray().astype(np.float32)).astype(np.float64)
         inverse = np.linalg.inv(0.5 * (coarse + coarse.T))
         self._parts = {
-            np.dtype(dtype): (W.astype(dtype), inverse.astype(dtype))
+            np.dtype(dtype): (Y.astype(dtype), inverse.astype(dtype))
             for dtype in (np.float64, np.float32)
         }
 
     def apply(self, r: np.ndarray) -> np.ndarray:
-        """Return ``W (W'SW)⁻¹ W' r``, shape (size, k)."""
-        W, inverse = self._parts[r.dtype]
-        return np.asarray(W @ (inverse @ (W.T @ r)))
+        """Return ``Y (Y'SY)⁻¹ Y' r``, shape (size, k)."""
+        Y, inverse = self._parts[r.dtype]
+        return np.asarray(Y @ (inverse @ (Y.T @ r)))
 
 
 def _columns(
     blocks: Sequence[tuple[int, int]], v: np.ndarray, rng: np.random.Generator
 ) -> sp.csr_matrix:
-    """Return W, shape (size, columns): each column one effect on the levels of one cluster."""
+    """Return Y, shape (size, columns): each column one effect on the levels of one cluster."""
     columns = np.empty(len(v), dtype=np.int64)
     begin = first = 0  # of the block's effects, and of its columns
     for J, q in blocks:

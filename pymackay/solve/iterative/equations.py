@@ -142,7 +142,7 @@ class Equations:
 
         One for each effect of each block that has no unit vectors (`units`: the effects that do),
         and for each separate part of the design. A level moves as far as its own data carry it,
-        ``I − S_jj⁻¹``: nearly the slowest eigenvector of B⁻¹S, B being S's diagonal blocks.
+        ``I − S_jj⁻¹``: nearly the slowest eigenvector of S₀⁻¹S, S₀ being S's diagonal blocks.
         """
         couplings = self.couplings
         columns = [np.zeros((couplings.size, 0), dtype=np.float32)]
@@ -247,10 +247,13 @@ class Couplings:
         pairs = self.gram.pairs[0, k + 1]
         return _sandwich(pairs, F, transposed=True)
 
-    def row_quadratics(self, k: int, W: np.ndarray) -> np.ndarray:
-        """Return ``Σ_j C_ij W_j C_ij'`` for each leading level i, (J, q, q); W on block k."""
+    def row_quadratics(self, k: int, middle: np.ndarray) -> np.ndarray:
+        """Return ``Σ_j C_ij M_j C_ij'`` for each leading level i, (J, q, q).
+
+        `middle`, (J_k, q, q), holds M_j of each level of the other block k.
+        """
         pairs = self.gram.pairs[0, k + 1]
-        return _sandwich(pairs, W, transposed=False)
+        return _sandwich(pairs, middle, transposed=False)
 
 
 def _sandwich(pairs: LevelPairs, middle: np.ndarray, *, transposed: bool) -> np.ndarray:

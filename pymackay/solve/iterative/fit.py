@@ -259,13 +259,13 @@ def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
         dG = np.zeros((len(moves), layout.q, layout.q))
         dG[:, layout.rows, layout.columns] = moves[:, layout.start : layout.stop]
         dG[:, layout.columns, layout.rows] = moves[:, layout.start : layout.stop]
-        dV = U @ (sigma2 * dG + noise_moves[:, None, None] * G) @ U.T
-        V = sigma2 * U @ G @ U.T
+        d_covariance = U @ (sigma2 * dG + noise_moves[:, None, None] * G) @ U.T
+        covariance = sigma2 * U @ G @ U.T
         for i, j in zip(layout.rows, layout.columns, strict=True):
             name = ".".join([term.name, *dict.fromkeys((term.effects[i], term.effects[j]))])
-            errors[name] = _error(dV[:, i, j]) * unit
+            errors[name] = _error(d_covariance[:, i, j]) * unit
             if i == j and G[i, i] > _NO_VARIANCE / bases.n:
-                relative.append(_spread(dV[:, i, i]) / V[i, i])
+                relative.append(_spread(d_covariance[:, i, i]) / covariance[i, i])
     errors["Residual"] = _error(noise_moves) * unit
     return MonteCarlo(errors, max(relative))
 

@@ -33,9 +33,9 @@ class LogDeterminant:
 def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
     """Estimate log |S|.
 
-    With K K' = B⁻¹, B the diagonal blocks of S, ``log |S| = log |B| + tr log M``, ``M = K'SK``. M's
-    diagonal blocks are identities, so that ``z'(M − I)z`` has mean zero and is taken off: it is
-    the first Lanczos coefficient, and costs nothing.
+    With S₀ the diagonal blocks of S and ``r r' = S₀⁻¹``, ``log |S| = log |S₀| + tr log(r'Sr)``. The
+    diagonal blocks of M = r'Sr are identities, so that ``z'(M − I)z`` has mean zero. It is
+    subtracted from each sample; as the first Lanczos coefficient, it needs no further product.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
 def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
     """Return the quadrature for log, less its first-order part, of each column."""
     steps, count = alphas.shape
-    T = np.zeros((count, steps, steps))
+    tridiagonal = np.zeros((count, steps, steps))
     index = np.arange(steps)
-    T[:, index, index] = alphas.T
-    T[:, index[1:], index[:-1]] = betas.T
-    values, vectors = np.linalg.eigh(T)
+    tridiagonal[:, index, index] = alphas.T
+    tridiagonal[:, index[1:], index[:-1]] = betas.T
+    values, vectors = np.linalg.eigh(tridiagonal)
     weights = vectors[:, 0, :] ** 2
     logs = np.log(np.maximum(values, np.finfo(np.float32).eps))
     return np.asarray((weights * logs).sum(axis=1) - (alphas[0] - 1.0))
@@ -101,7 +101,7 @@ def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
 def _by_root(
     equations: Equations, roots: list[np.ndarray], x: np.ndarray, *, transposed: bool
 ) -> np.ndarray:
-    """Return ``K x``, or ``K' x``, with K K' the inverse of S's diagonal blocks."""
+    """Return ``r x``, or ``r' x``, with r r' the inverse of S's diagonal blocks."""
     products = np.empty_like(x)
     for root, span in zip(roots, equations.couplings.slices, strict=True):
         side = root.swapaxes(1, 2) if transposed else root

@@ -66,18 +66,18 @@ def solve_means(
     b_rest = equations.scale(solution.x)
     remainder = lead - couplings.to_lead(b_rest)
     b_lead = equations.eliminate(remainder)
-    Y = gram.dense_gram - lead.T @ eliminated - K.T @ b_rest
-    Y = 0.5 * (Y + Y.T)
+    products = gram.dense_gram - lead.T @ eliminated - K.T @ b_rest
+    products = 0.5 * (products + products.T)
     p = gram.p
-    inverse = np.linalg.inv(Y[:p, :p])
-    beta = inverse @ Y[:p, p]
+    inverse = np.linalg.inv(products[:p, :p])
+    beta = inverse @ products[:p, p]
     images = _images(equations, solution.x, remainder, b_lead, b_rest)
     return Means(
         u=solution.x,
         beta=beta,
         precision_inverse=inverse,
-        logdet_x=float(np.linalg.slogdet(Y[:p, :p])[1]),
-        r2=float(Y[p, p] - Y[p, :p] @ beta),
+        logdet_x=float(np.linalg.slogdet(products[:p, :p])[1]),
+        r2=float(products[p, p] - products[p, :p] @ beta),
         columns=[b_lead, *(b_rest[span] for span in couplings.slices)],
         images=images,
         iterations=solution.iterations,

@@ -1,11 +1,12 @@
 """Traces by probe vectors: ``Σ_j Z_j'V⁻¹Z_j`` of every block, and how well they are known.
 
-With probes z of random signs, E z z' = I, so that ``z'Mz`` has the trace of M as its mean
+With probes z of random signs, z z' is I on average, so that ``z'Mz`` has the trace of M as its mean
 (Hutchinson 1990, Commun. Stat. Simul. Comput. 19). One solve ``x = S⁻¹z`` serves all blocks. What
-the preconditioner B⁻¹ says about the same probe, and whose mean is known exactly, is taken
-off: the control variate ``z'(2B⁻¹ − B⁻¹SB⁻¹)z`` leaves the square of what B gets wrong.
+S₀⁻¹ (the inverse of the diagonal blocks of S) gives for the same probe, and whose mean is known
+exactly, is taken off: after the control variate ``z'(2S₀⁻¹ − S₀⁻¹SS₀⁻¹)z`` the error is of second
+order in S − S₀.
 
-What B gets wrong first is that all levels of a block may move together, at the other blocks' or
+The largest error of S₀ is that all levels of a block may move together, at the other blocks' or
 the fixed effects' expense. Left to the probes, one such direction w would give most of the
 variance, as the square of a single random number, ``(z'w)²``: so skewed that the mean of a few
 does not know its own error. These directions get a solve each, and the probes what is orthogonal
@@ -134,8 +135,8 @@ class _Known:
         b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
         lead_v, lead_x, lead_z = (self.couplings.to_lead(b) for b in (b_v, b_x, b_z))
         N = equations.N.astype(z.dtype)
-        E_z, E_left = block_times(N, lead_z), block_times(N, lead_x - lead_v)
-        parts_by_block = [-_products(E_z, E_left, len(N[0]))]
+        N_z, N_beyond = block_times(N, lead_z), block_times(N, lead_x - lead_v)
+        parts_by_block = [-_products(N_z, N_beyond, len(N[0]))]
         S_v = v + equations.scale(equations.reduced(b_v, lead_v), transposed=True)
         residual = x - (2.0 * v - equations.jacobi(S_v))
         K_z = K_x = z
@@ -150,9 +151,13 @@ class _Known:
 class _BlockTrace:
     """The trace of one block that is not eliminated, along the axes of its covariance matrix.
 
-    With ``Λ = U s V'``: along axes that the data determine, H = Z'V⁻¹Z follows from
-    ``V'(I − S⁻¹)V = s U'HU s`` with no loss where γ is near J; along the others, which may have
-    s = 0, from ``H = K − KΛS⁻¹Λ'K``; between the two, from ``s U'H = V'S⁻¹Λ'K``.
+    The axes are those of the singular value decomposition ``Λ = turn diag(sizes) back'``. The trace
+    of H = Z'V⁻¹Z is computed in one of three ways:
+
+    - between two axes that the data determine (`strong`), from
+      ``back'(I − S⁻¹)back = sizes turn'H turn sizes``, which keeps its digits where γ is near J;
+    - between two of the others, whose size may be zero, from ``H = K − KΛS⁻¹Λ'K``;
+    - between one of each, from ``sizes turn'H = back'S⁻¹Λ'K``.
     """
 
     def __init__(self, factor: np.ndarray, inverse: np.ndarray, kept: np.ndarray) -> None:
@@ -193,7 +198,7 @@ class _BlockTrace:
         Parameters
         ----------
         z, residual, beyond : numpy.ndarray, shape (J q, probes)
-            The probes; S⁻¹z less its control variate; S⁻¹z less B⁻¹z.
+            The probes; S⁻¹z less its control variate; S⁻¹z less S₀⁻¹z.
         K_z, K_x : numpy.ndarray, shape (J q, probes)
             ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
         """

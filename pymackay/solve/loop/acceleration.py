@@ -1,8 +1,8 @@
 """`Accelerator`: larger steps for the likelihood's rules, none of which raises the criterion.
 
 A proposal is kept only if it does not raise the criterion; otherwise the rule itself is taken, and
-if even that would raise it, the MM step, which cannot. Proposals are roots F of the covariance
-matrices, so that none of them leaves the covariance matrices.
+if even that would raise it, the MM step, which cannot. Proposals are roots Λ of the covariance
+matrices, so that every one of them is positive semidefinite.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Accelerator:
     levels : sequence of float
         Term by term, the relative variance of one level's least-squares effect.
     n_rows, n_unknowns : int
-        Rows of the data, and elements of all roots F together.
+        Rows of the data, and elements of all roots Λ together.
     """
 
     def __init__(

@@ -44,13 +44,12 @@ class Direction:
 def weakest_direction(term: TermRound) -> Direction | None:
     """Return the weakest live direction; None if the data know none, or all are dead."""
     half, inverse, unknown = metric_roots(term.traces)
-    M = half @ term.root @ term.root.T @ half
-    values, vectors = np.linalg.eigh(M)
+    values, vectors = np.linalg.eigh(half @ term.root @ term.root.T @ half)
     rank = int(np.count_nonzero(np.abs(term.root).sum(axis=0)))
     alive = rank - round(float(np.trace(unknown)))
     if alive < 1:
         return None
-    weakest = len(M) - alive
+    weakest = len(values) - alive
     weights = half @ vectors[:, weakest]
     contrast = np.linalg.solve(term.transform.T, weights)
     return Direction(
@@ -67,9 +66,9 @@ def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
 
     `root` may have lost that column already, where the direction's variance has underflowed.
     """
-    U, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
+    axes, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
     sizes[direction.rank - 1 :] = 0.0
-    return U * sizes
+    return axes * sizes
 
 
 def is_singular_root(root: np.ndarray) -> bool:
@@ -81,5 +80,5 @@ def dead_combinations(term: TermRound) -> np.ndarray:
     """Return the combinations of the user's effects that do not vary, as columns, (q, dead)."""
     live = np.count_nonzero(np.abs(term.root).sum(axis=0))
     unit = np.sqrt(np.einsum("ab,ab->a", term.transform, term.transform))
-    U = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
-    return U[:, live:] / unit[:, None]
+    axes = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]
+    return axes[:, live:] / unit[:, None]

@@ -24,7 +24,7 @@ class State:
     Attributes
     ----------
     roots : tuple of numpy.ndarray, each (q, q)
-        Term by term F, not triangular in general: V = σ² F F' in the computed bases.
+        Term by term Λ, not triangular in general: V = σ² ΛΛ' in the computed bases.
     noise_var : float
         σ², the loop's own.
     """
@@ -86,7 +86,7 @@ class Round:
         return [float(np.trace(term.information)) for term in self.terms]
 
     def rescaled(self, roots: Sequence[np.ndarray], noise_var: float) -> State:
-        """Return the state at a new σ² of roots F that are relative to this round's σ²."""
+        """Return the state at a new σ² of roots Λ that are relative to this round's σ²."""
         ratio = np.sqrt(self.state.noise_var / noise_var)
         return State(tuple(root * ratio for root in roots), float(noise_var))
 

@@ -61,7 +61,7 @@ class TermRound:
     labels : tuple of str, length q
         Names of the effects.
     root : numpy.ndarray, shape (q, q)
-        F.
+        Λ, with V = σ² ΛΛ'; not triangular in general.
     traces : numpy.ndarray, shape (q, q)
         τ.
     squares : numpy.ndarray, shape (q, q)
@@ -97,12 +97,12 @@ class TermRound:
 
     @property
     def information(self) -> np.ndarray:
-        """F'τ F: eigenvalues are the effective numbers of the term's directions, sum γ."""
+        """Λ'τΛ: eigenvalues are the effective numbers of the term's directions, sum γ."""
         return self.root.T @ self.traces @ self.root
 
     @property
     def shown(self) -> np.ndarray:
-        """Û'Û/σ², with B̂ = Û F'."""
+        """Û'Û/σ², with B̂ = Û Λ'."""
         if not self.learned:
             return self.root.T @ self.squares @ self.root
         standardised = self.effects @ np.linalg.pinv(self.root).T

@@ -26,7 +26,7 @@ _EPS = np.finfo(np.float64).eps
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """What depends on theta alone, kind by kind: F and N, (q, q, K, B), and log |V|, (B,)."""
+    """What depends on theta alone: F and N, (q, q, kinds, B), and log |V|, (B,)."""
 
     F: np.ndarray
     N: np.ndarray
@@ -86,8 +86,8 @@ def _levels(kinds: Kinds, factor: np.ndarray) -> _Levels:
     L = cholesky(M)
     pivots = np.log(L[np.arange(q), np.arange(q)]).sum(axis=0)
     inverse = inverse_lower(L)
-    U = product(factor, inverse.swapaxes(0, 1))
-    F = product(U, U.swapaxes(0, 1))
+    half = product(inverse, upper)
+    F = product(half.swapaxes(0, 1), half)
     if q == 1:
         N = 1.0 / M
     elif q == 2:
@@ -117,14 +117,14 @@ def _inverses(A: np.ndarray, F: np.ndarray, inverse: np.ndarray, factor: np.ndar
 
 def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:
     """Solve the generalised least-squares equations of the fixed effects."""
-    q, p, K, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
-    X = kinds.X.transpose(0, 2, 1)  # (q, K, p)
-    FX = product(F[:, :, :, None, :], X[:, None, :, :, None]).reshape(q * K, p * B)
-    weighted = (X * kinds.counts[:, None]).reshape(q * K, p).T
+    q, p, n_kinds, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
+    X = kinds.X.transpose(0, 2, 1)  # (q, kinds, p)
+    FX = product(F[:, :, :, None, :], X[:, None, :, :, None]).reshape(q * n_kinds, p * B)
+    weighted = (X * kinds.counts[:, None]).reshape(q * n_kinds, p).T
     XX = kinds.D[:, :, None] - (weighted @ FX).reshape(p, p, B)
-    Fs = product(F, sums.s[:, None])
-    Xy = sums.along - X.reshape(q * K, p).T @ Fs.reshape(q * K, B)
-    yy = sums.squares - (F * sums.M).sum(axis=(0, 1, 2))
+    Fc = product(F, sums.c[:, None])
+    Xy = sums.along - X.reshape(q * n_kinds, p).T @ Fc.reshape(q * n_kinds, B)
+    yy = sums.squares - (F * sums.cc).sum(axis=(0, 1, 2))
     L = cholesky(XX)
     root = inverse_lower(L).swapaxes(0, 1)
     half = product(root.swapaxes(0, 1), Xy[:, None])
@@ -137,12 +137,12 @@ def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:
 
 
 def _cancelled(kinds: Kinds, sums: ResponseSums, F: np.ndarray, fixed: _Fixed) -> np.ndarray:
-    """Return how wrong the criterion may be by the differences ``r² − tr(F M)`` and ``D − X'F X``.
+    """Return how wrong the criterion may be by the differences ``r² − tr(F cc)`` and ``D − X'F X``.
 
-    Shape (B,). F, (q, q, K, B), is large where columns are nearly equal; both then lose digits.
+    Shape (B,). F, (q, q, kinds, B), is large where columns are nearly equal; both then lose digits.
     """
     size = np.abs(F)
-    lost = kinds.nu * (size * np.abs(sums.M)).sum(axis=(0, 1, 2)) / fixed.r2
+    lost = kinds.nu * (size * np.abs(sums.cc)).sum(axis=(0, 1, 2)) / fixed.r2
     if kinds.reml:
         XFX = (size * kinds.X_sizes[..., None]).sum(axis=(0, 1, 2))
         lost = lost + XFX * (fixed.root**2).sum(axis=(0, 1))
@@ -152,20 +152,23 @@ def _cancelled(kinds: Kinds, sums: ResponseSums, F: np.ndarray, fixed: _Fixed) -
 def _derivatives(
     kinds: Kinds, sums: ResponseSums, N: np.ndarray, fixed: _Fixed, sigma2: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return score, (B, q, q), and observed curvature, (B, m, m), as in `one_block`."""
-    q, p, K, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
+    """Return score, (B, q, q), and observed curvature, (B, m, m), with T = XR XR'.
+
+    XR, (q, p, kinds, B), is N_jX_j times the root R of `_Fixed`, so that ``Z_j'PZ_j = H_j − T_j``.
+    """
+    q, p, n_kinds, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
     counts = kinds.counts[:, None]
     a, aa = _residual_sums(kinds, sums, N, fixed.beta)
     H = product(N, kinds.A[..., None])
-    W = product(product(N, kinds.X[..., None]), fixed.root[:, :, None, :])
-    S = product(W, W.swapaxes(0, 1))
-    flat_H, flat_W = H.reshape(q * q, K, B), W.reshape(q * p, K, B)
-    others = [counts * flat_H, counts * S.reshape(q * q, K, B), aa.reshape(q * q, K, B)]
+    XR = product(product(N, kinds.X[..., None]), fixed.root[:, :, None, :])
+    T = product(XR, XR.swapaxes(0, 1)).reshape(q * q, n_kinds, B)
+    flat_H, flat_XR = H.reshape(q * q, n_kinds, B), XR.reshape(q * p, n_kinds, B)
+    others = [counts * flat_H, counts * T, aa.reshape(q * q, n_kinds, B)]
     total = np.concatenate([part.sum(axis=1) for part in others]).T.reshape(B, 3, q, q)
-    HH, HS, Haa = np.moveaxis(_moments(flat_H, others).reshape(B, q * q, 3, q * q), 2, 0)
-    W_Wa = _moments(flat_W, [counts * flat_W, a.reshape(q, K, B)])
-    WW, Wa = np.split(W_Wa.reshape(B, q, p, q * p + q), [q * p], axis=3)
-    curvature = _curvature(kinds, (HH, HS, Haa), (WW, Wa), total[:, 2], sigma2)
+    HH, HT, Haa = np.moveaxis(_moments(flat_H, others).reshape(B, q * q, 3, q * q), 2, 0)
+    both = _moments(flat_XR, [counts * flat_XR, a.reshape(q, n_kinds, B)])
+    XX, Xa = np.split(both.reshape(B, q, p, q * p + q), [q * p], axis=3)
+    curvature = _curvature(kinds, (HH, HT, Haa), (XX, Xa), total[:, 2], sigma2)
     traces = total[:, 0] - total[:, 1] if kinds.reml else total[:, 0]
     return traces - total[:, 2] / sigma2[:, None, None], curvature
 
@@ -173,19 +176,22 @@ def _derivatives(
 def _residual_sums(
     kinds: Kinds, sums: ResponseSums, N: np.ndarray, beta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``Σ a_j``, (q, 1, K, B), and ``Σ a_j a_j'`` over each kind, a_j = N (c_j − X beta)."""
-    q, p, K = kinds.X.shape
-    X = kinds.X.transpose(0, 2, 1).reshape(q * K, p)
-    mean = (X @ beta).reshape(q, 1, K, -1)
+    """Return ``Σ a_j`` and ``Σ a_j a_j'`` over the levels of each kind, a_j = N_j(c_j − X_j beta).
+
+    Shapes (q, 1, kinds, B) and (q, q, kinds, B); N is (q, q, kinds, B), beta (p, B).
+    """
+    q, p, n_kinds = kinds.X.shape
+    X = kinds.X.transpose(0, 2, 1).reshape(q * n_kinds, p)
+    mean = (X @ beta).reshape(q, 1, n_kinds, -1)
     counts = kinds.counts[:, None]
-    s = sums.s[:, None]
-    cross = product(s - 0.5 * counts * mean, mean.swapaxes(0, 1))
-    M = sums.M - cross - cross.swapaxes(0, 1)
-    return product(N, s - counts * mean), product(product(N, M), N.swapaxes(0, 1))
+    c = sums.c[:, None]
+    cross = product(c - 0.5 * counts * mean, mean.swapaxes(0, 1))
+    ee = sums.cc - cross - cross.swapaxes(0, 1)
+    return product(N, c - counts * mean), product(product(N, ee), N.swapaxes(0, 1))
 
 
 def _moments(left: np.ndarray, right: list[np.ndarray]) -> np.ndarray:
-    """Return ``Σ_k left_k right_k'`` of every response; vectors come as (length, K, B)."""
+    """Return ``Σ_k left_k right_k'`` of every response; vectors come as (length, kinds, B)."""
     first = np.ascontiguousarray(left.transpose(2, 0, 1))
     second = np.concatenate(right).transpose(2, 1, 0)
     return np.matmul(first, np.ascontiguousarray(second))
@@ -200,17 +206,17 @@ def _curvature(
 ) -> np.ndarray:
     """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
     q, p, E, B = kinds.q, kinds.p, kinds.flat, len(sigma2)
-    HH, HS, Haa = products
-    WW, Wa = fixed
+    HH, HT, Haa = products
+    XX, Xa = fixed
     pairs = Haa.reshape(B, q, q, q, q).transpose(0, 1, 3, 2, 4)
-    Xa = _combine(E, Wa.transpose(0, 1, 3, 2), p)
+    Xa = _combine(E, Xa.transpose(0, 1, 3, 2), p)
     quadratic = _on_both_sides(E, pairs) - Xa @ Xa.transpose(0, 2, 1)
     trace = _crosswise(HH, q)
     if kinds.reml:
-        trace = trace - 2.0 * _crosswise(HS, q)
+        trace = trace - 2.0 * _crosswise(HT, q)
     trace = _on_both_sides(E, trace)
     if kinds.reml:
-        XX = WW.reshape(B, q, p, q, p).transpose(0, 1, 3, 2, 4)
+        XX = XX.reshape(B, q, p, q, p).transpose(0, 1, 3, 2, 4)
         XX = _combine(E, XX, p * p)
         trace += XX @ XX.transpose(0, 2, 1)
     squares = aa.reshape(B, q * q) @ E.T
@@ -221,7 +227,7 @@ def _curvature(
 
 
 def _crosswise(products: np.ndarray, q: int) -> np.ndarray:
-    """Reorder Σ H_ab S_cd so that ``E_i · E_j`` gives Σ tr(H E_i S E_j), (B, q, q, q, q)."""
+    """Reorder Σ H_ab T_cd so that ``E_i · E_j`` gives Σ tr(H E_i T E_j), (B, q, q, q, q)."""
     return products.reshape(-1, q, q, q, q).transpose(0, 2, 3, 4, 1)
 
 

@@ -2,7 +2,7 @@
 
 The notation is that of `pymackay.solve.exact.levels`. Two levels with the same ``A_j = Z_j'Z_j``
 and ``Z_j'X`` (every subject seen on the same days) have the same matrices at every theta, and their
-responses enter through sums alone: ``s = Σ c_j`` and ``M = Σ c_j c_j'`` with ``c_j = Z_j'y``. A
+responses enter through sums alone: ``c = Σ c_j`` and ``cc = Σ c_j c_j'`` with ``c_j = Z_j'y``. A
 balanced design has one kind of level, whatever their number.
 """
 
@@ -26,15 +26,15 @@ class ResponseSums:
 
     Attributes
     ----------
-    s : numpy.ndarray, shape (q, K, B)
-    M : numpy.ndarray, shape (q, q, K, B)
+    c : numpy.ndarray, shape (q, kinds, B)
+    cc : numpy.ndarray, shape (q, q, kinds, B)
     along : numpy.ndarray, shape (p, B)
     squares, scale : numpy.ndarray, each (B,)
         As in `Responses`.
     """
 
-    s: np.ndarray
-    M: np.ndarray
+    c: np.ndarray
+    cc: np.ndarray
     along: np.ndarray
     squares: np.ndarray
     scale: np.ndarray
@@ -47,8 +47,8 @@ class ResponseSums:
         if len(which) == len(self):
             return self
         return ResponseSums(
-            self.s[..., which],
-            self.M[..., which],
+            self.c[..., which],
+            self.cc[..., which],
             self.along[:, which],
             self.squares[which],
             self.scale[which],
@@ -70,12 +70,12 @@ class Kinds:
         Effects per level, fixed columns, rows.
     levels : int
         J.
-    counts : numpy.ndarray, shape (K,)
+    counts : numpy.ndarray, shape (kinds,)
         Levels of each kind.
-    A : numpy.ndarray, shape (q, q, K)
-    X : numpy.ndarray, shape (q, p, K)
+    A : numpy.ndarray, shape (q, q, kinds)
+    X : numpy.ndarray, shape (q, p, kinds)
         ``Z_j'Q``.
-    X_sizes : numpy.ndarray, shape (q, q, K)
+    X_sizes : numpy.ndarray, shape (q, q, kinds)
         Sums of ``|Z_j'Q| |Q'Z_j|`` over the levels of each kind.
     flat : numpy.ndarray, shape (m, q²)
         Derivatives of the relative covariance matrix by its elements.
@@ -116,14 +116,13 @@ class Kinds:
         """Sum the responses' part up over the levels of each kind."""
         c = responses.sums[0]
         J, q, B = c.shape
-        K = len(self.counts)
-        single = K == J
-        pairs = c[:, :, None, :] * c[:, None, :, :]
-        s = c if single else (self._member @ c.reshape(J, q * B)).reshape(K, q, B)
-        M = pairs if single else (self._member @ pairs.reshape(J, q * q * B)).reshape(K, q, q, B)
+        cc = c[:, :, None, :] * c[:, None, :, :]
+        if len(self.counts) < J:
+            c = (self._member @ c.reshape(J, q * B)).reshape(-1, q, B)
+            cc = (self._member @ cc.reshape(J, q * q * B)).reshape(-1, q, q, B)
         return ResponseSums(
-            s=np.ascontiguousarray(s.transpose(1, 0, 2)),
-            M=np.ascontiguousarray(M.transpose(1, 2, 0, 3)),
+            c=np.ascontiguousarray(c.transpose(1, 0, 2)),
+            cc=np.ascontiguousarray(cc.transpose(1, 2, 0, 3)),
             along=responses.along,
             squares=responses.squares,
             scale=responses.scale,
@@ -131,9 +130,9 @@ class Kinds:
 
 
 def _alike(A: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
-    """Return one level of each kind, and which levels are of which kind, shape (K, J)."""
+    """Return one level of each kind, and which levels are of which kind, shape (kinds, J)."""
     J = len(A)
-    parts = [M.reshape(J, -1) / max(np.abs(M).max(initial=0.0), 1e-300) for M in (A, C)]
+    parts = [each.reshape(J, -1) / max(np.abs(each).max(initial=0.0), 1e-300) for each in (A, C)]
     key = np.round(np.concatenate(parts, axis=1), _DIGITS) + 0.0
     _, first, kind = np.unique(key, axis=0, return_index=True, return_inverse=True)
     if len(first) == J:

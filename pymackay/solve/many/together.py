@@ -61,7 +61,7 @@ class _Together:
         return evaluate_many(self.kinds, self.sums, joined)
 
     def start(self) -> Factors:
-        """Return what `moment_start` says of each response."""
+        """Return the start of `moment_start` for each response, term by term (B, q, q)."""
         kinds = self.kinds
         equations = MomentEquations.of(
             kinds.A.transpose(2, 0, 1),
@@ -71,7 +71,7 @@ class _Together:
             counts=kinds.counts,
         )
         shrinkage = equations.shrinkage.transpose(1, 2, 0)[..., None]
-        half = product(shrinkage, self.sums.M)
+        half = product(shrinkage, self.sums.cc)
         second = product(half, shrinkage).sum(axis=2).transpose(2, 0, 1)
         explained = half.trace().sum(axis=0) + equations.ridge * second.trace(axis1=1, axis2=2)
         covariance = equations.covariance(second)
@@ -92,8 +92,8 @@ class _Together:
             kinds.counts,
             kinds.A.transpose(2, 0, 1),
             kinds.X.transpose(2, 0, 1),
-            sums.s.transpose(1, 0, 2),
-            sums.M.transpose(2, 0, 1, 3),
+            sums.c.transpose(1, 0, 2),
+            sums.cc.transpose(2, 0, 1, 3),
             sums.along,
             sums.squares,
             self.without_effects,
@@ -109,7 +109,7 @@ class ManySolver:
         Of the design; its response is not used.
     reml : bool
     start : list of numpy.ndarray, each (q, q), optional
-        Relative factors to start from, term by term; by default each response's moments tell.
+        Relative factors to start from, term by term; by default those of `_Together.start`.
     """
 
     def __init__(self, gram: Gram, reml: bool, start: Sequence[np.ndarray] | None = None) -> None:
@@ -122,8 +122,8 @@ class ManySolver:
         """Elements that one response adds to a batch of small matrices."""
         if self.kinds is None:
             return sum(block.size for block in self.gram.blocks)
-        q, p, K = self.kinds.X.shape
-        return q * max(p, q) * K
+        q, p, n_kinds = self.kinds.X.shape
+        return q * max(p, q) * n_kinds
 
     def solve(self, responses: Responses) -> Answers:
         """Fit some responses.

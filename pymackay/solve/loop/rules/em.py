@@ -11,9 +11,9 @@ from pymackay.solve.loop.terms import TermRound
 
 
 def _em_root(term: TermRound) -> np.ndarray:
-    """Return EM's update V ← (B̂'B̂ + Σ C)/J as the next root, F K, shape (q, q).
+    """Return EM's update V ← (B̂'B̂ + Σ C)/J as the next root, Λ W^(1/2), shape (q, q).
 
-    ``K² = 1 + (Û'Û/σ² − F'τ F)/J`` with B̂ = Û F'; K is the positive root.
+    ``W = I + (Û'Û/σ² − Λ'τΛ)/J`` with B̂ = Û Λ'.
 
     References
     ----------
@@ -24,5 +24,6 @@ def _em_root(term: TermRound) -> np.ndarray:
     return term.root @ symmetric_power(np.eye(len(term.root)) + excess, 0.5)
 
 
-# F K has the range of F: where V is singular, MacKay's update goes on, to the same end
+# Λ W^(1/2) has the range of Λ: where V is singular, MacKay's update, which has the same fixed
+# points, takes its place
 RULES = (Rule("em", _em_root, likelihood=True, next_singular_root=gamma_root),)

@@ -10,16 +10,17 @@ from pymackay.solve.loop.terms import TermRound
 
 
 def gamma_root(term: TermRound) -> np.ndarray:
-    """Return MacKay's update V ← Σ b̂²/γ for a matrix: the next root, A F, shape (q, q).
+    """Return MacKay's update V ← Σ b̂²/γ for a matrix: the next root, shape (q, q).
 
-    ``A = τ^(-1/2) R^(1/2) τ^(1/2)`` with ``R = τ^(-1/2) (s/σ²) τ^(-1/2)``, so that
-    ``M = τ^(1/2) G τ^(1/2)`` becomes ``R^(1/2) M R^(1/2)``. For one effect this is
-    ``g ← g s / (σ² τ)``, which is Σ b̂²/γ. V stays positive semidefinite whatever the numbers,
-    and does not depend on the basis of the effects. A fixed point has R F = F: if
-    K = R^(1/2) and K M K = M, then K F = F O with O orthogonal, F'K F = F'F O is symmetric and
-    positive, so that O = 1 by the uniqueness of the polar decomposition. That is
-    ``(τ − s/σ²) G = 0``, also where V is singular. (The MM update of Zhou et al. 2019,
-    `majorised_root`, moves half as far, and once V is singular it cannot turn V's range.)
+    In the metric of τ, with ``Λ̃ = τ^(1/2) Λ`` and ``s̃ = τ^(-1/2) (s/σ²) τ^(-1/2)``, the update is
+    ``Λ̃ ← s̃^(1/2) Λ̃``. For one effect this is ``G ← G s / (σ² τ)``, which is Σ b̂²/γ. V stays
+    positive semidefinite, and the update does not depend on the basis of the effects.
+
+    A fixed point has s̃ Λ̃ = Λ̃, which is ``(τ − s/σ²) G = 0``, also where V is singular. Proof: if
+    the update leaves Λ̃Λ̃' as it is, then s̃^(1/2) Λ̃ = Λ̃ O with O orthogonal. Λ̃' s̃^(1/2) Λ̃ = Λ̃'Λ̃ O
+    is symmetric and positive semidefinite, so that O = I on the range by the uniqueness of the
+    polar decomposition. (The MM update of Zhou et al. 2019, `majorised_root`, takes steps half as
+    long, and cannot change the range of a singular V.)
 
     References
     ----------
@@ -32,12 +33,15 @@ def gamma_root(term: TermRound) -> np.ndarray:
         known = traces[0, 0] > 0.0
         return root * np.sqrt(squares[0, 0] / traces[0, 0]) if known else root
     half, inverse, unknown = metric_roots(traces)
-    R = inverse @ squares @ inverse
-    return inverse @ (symmetric_power(R, 0.5) @ (half @ root)) + unknown @ root
+    scaled = inverse @ squares @ inverse
+    return inverse @ (symmetric_power(scaled, 0.5) @ (half @ root)) + unknown @ root
 
 
 def _within_range(root: np.ndarray, information: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return MacKay's update from predictions alone: V ← F Γ^(-1/2) (Û'Û/σ²) Γ^(-1/2) F'."""
+    """Return MacKay's update from predictions alone: V ← Λ Γ^(-1/2) (Û'Û/σ²) Γ^(-1/2) Λ'.
+
+    Γ = Λ'τΛ is `information`, Û'Û/σ² is `shown`; each (q, q).
+    """
     _, inverse, unknown = metric_roots(information)
     return root @ (symmetric_power(inverse @ shown @ inverse, 0.5) + unknown)
 

@@ -11,7 +11,8 @@ from pymackay.solve.loop.terms import TermRound
 def majorised_root(term: TermRound) -> np.ndarray:
     """Return the next root of the MM update, (q, q), which never raises the criterion.
 
-    ``G⁺ τ G⁺ = G (s/σ²) G``: in the metric of τ, ``M⁺ = (M R M)^(1/2)``.
+    The next G solves ``G⁺ τ G⁺ = G (s/σ²) G``. In the metric of τ, with ``G̃ = τ^(1/2) G τ^(1/2)``
+    and s̃ as in `gamma_root`, it is ``G̃⁺ = (G̃ s̃ G̃)^(1/2)``.
 
     References
     ----------
@@ -23,6 +24,6 @@ def majorised_root(term: TermRound) -> np.ndarray:
         known = traces[0, 0] > 0.0
         return root * (squares[0, 0] / traces[0, 0]) ** 0.25 if known else root
     half, inverse, unknown = metric_roots(traces)
-    M = half @ root @ root.T @ half
-    MRM = M @ inverse @ squares @ inverse @ M
-    return inverse @ symmetric_power(MRM, 0.25) + unknown @ root
+    scaled = half @ root @ root.T @ half
+    product = scaled @ inverse @ squares @ inverse @ scaled
+    return inverse @ symmetric_power(product, 0.25) + unknown @ root

@@ -1,9 +1,9 @@
 """`Rule`: an update rule of MacKay's loop, from what a round shows to a term's next covariance.
 
-Every term's covariance matrix is held as ``V = σ² F F'`` with F of shape (q, q), any root: no
-rule can leave the covariance matrices. τ and s stand for `Evaluation.traces` and
-`Evaluation.squares`: with G = F F', the effective number of effects is tr(G τ), the
-predictions' sum of squares B̂'B̂ = G s G, and the criterion is stationary where
+Each term's covariance matrix is held as ``V = σ² G``, ``G = ΛΛ'``, by a root Λ of shape (q, q)
+that need not be triangular: whatever a rule returns, V is positive semidefinite. With τ
+(`Evaluation.traces`) and s (`Evaluation.squares`), the effective number of effects is tr(G τ), the
+sum of squares of the predicted effects is B̂'B̂ = G s G, and the criterion is stationary where
 (τ − s/σ²) G = 0.
 
 A file of this folder that has a tuple `RULES` adds its rules to those that
@@ -28,8 +28,8 @@ class Empirical:
     ----------
     covariance : callable
         ``covariance(effects, root, inverse)`` returns W, shape (r, r), where effects are
-        standardised: b = R u with `root` R (q, r), `inverse` its pseudo-inverse (r, q), `effects`
-        the predicted u, shape (levels, r), and V = R W R'.
+        standardised: b = Λ u with `root` Λ (q, r), `inverse` its pseudo-inverse (r, q), `effects`
+        the predicted u, shape (J, r), and V = Λ W Λ'.
     by_effect : bool
         Whether the rule treats each of the user's effects by itself, so that V has no
         covariances. Otherwise it does not depend on the basis of the effects.
@@ -47,13 +47,13 @@ class Rule:
     ----------
     name : str
     next_root : callable
-        `TermRound` to F, the next V being σ² F F' with the round's σ².
+        From a `TermRound` to the next root Λ, with V = σ² ΛΛ' and the round's σ².
     likelihood : bool
         Whether its fixed points are those of the likelihood: it then ends at the optimum, may be
         accelerated, and a direction that it sets to zero is an estimate, not a collapse.
     next_singular_root : callable or None
-        `TermRound` to F where V is singular and the loop is accelerated, for a rule that cannot
-        turn the range of V; None: `next_root` serves there too.
+        The same where V is singular and the loop is accelerated, for a rule that cannot change
+        the range of V; None: `next_root` is used there too.
     empirical : Empirical or None
         For a rule that leaves the error variances out: its `scale` can be set, its collapse be
         forecast.
