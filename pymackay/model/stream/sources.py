@@ -20,6 +20,7 @@ from pymackay.model.columns.table import Table, is_dask
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built
 from pymackay.model.stream.digest import digest_frame
+from pymackay.model.stream.finish import finish
 from pymackay.model.stream.partition import (
     PartitionSums,
     Plan,
@@ -110,7 +111,7 @@ def _sum_frames(
             if not reading.holds(number, digest):
                 reading.add(number, digest, sum_partition(reading.plan, frame))
         reading.refuse_more_than(number + 1)
-    return reading.sums.finish()
+    return finish(reading.sums)
 
 
 def _digest(frame: pd.DataFrame, used: set[str], path: Path | None) -> str:
@@ -208,7 +209,7 @@ def _sum_dask(
         missing = {k: part for k, part in enumerate(parts) if k not in reading.done}
         for k, fingerprint, part in _dask_results(missing, reading.plan, used if path else None):
             reading.add(k, fingerprint, part)
-    return reading.sums.finish()
+    return finish(reading.sums)
 
 
 def _dask_plan(
