@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def digest_frame(frame: pd.DataFrame, names: Iterable[str]) -> str:
-    """Return a fingerprint of some columns of a partition; those it lacks are passed over."""
+    """Return a fingerprint of some columns of a partition; columns that it lacks are ignored."""
     digest = hashlib.blake2b(str(len(frame)).encode(), digest_size=16)
     for name in sorted(set(names) & set(frame.columns)):
         column = frame[name]
@@ -33,19 +33,19 @@ def digest_response(y: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of uint64, shape (1,)
-        Sum over rows of the response's bits, scrambled: the order of the rows has no part in it.
+        Sum over rows of the response's bits, each value hashed. The order of rows does not matter.
     """
     bits = (np.asarray(y, dtype=np.float64) + 0.0).view(np.uint64)
-    return _scrambled(bits).sum(dtype=np.uint64, keepdims=True)
+    return _hashed(bits).sum(dtype=np.uint64, keepdims=True)
 
 
 def digest_text(digest: np.ndarray) -> str:
-    """Write a fingerprint as `Model.digest` has it."""
+    """Return a fingerprint as text, as in `Model.digest`."""
     return f"{digest.item():016x}"
 
 
-def _scrambled(values: np.ndarray) -> np.ndarray:
-    """Return 64 well-mixed bits for each value, by the finaliser of splitmix64.
+def _hashed(values: np.ndarray) -> np.ndarray:
+    """Return a 64-bit hash of each value, by the finaliser of splitmix64.
 
     Steele, Lea, Flood 2014, OOPSLA, doi:10.1145/2660193.2660195.
     """

@@ -1,4 +1,4 @@
-"""`GrowingSide`: one side of a formula whose factors get levels as partitions bring them.
+"""`GrowingSide`: one side of a formula while partitions add levels to its factors.
 
 Sums are made in columns that are easy to extend: each factor is coded by one column of zeros and
 ones for every level but the first (or for every level, where R codes it so). A level that appears
@@ -37,17 +37,18 @@ class GrowingLevels:
     Attributes
     ----------
     levels : tuple of str
-        In the order of appearance, which sums are made in.
+        In the order of appearance, in which the sums are made.
     order : tuple of str
-        The same in an order that agrees with that of each partition, as far as there is one.
+        The same levels in an order that agrees with the order in each partition, if possible.
     kind : str
         As in `Factor`.
     by_text, by_number : bool
-        Whether every partition had its levels sorted as text; as numbers, which all of them are.
+        Whether the levels were sorted as text in every partition; whether all of them are numbers
+        and were sorted as such.
     contrasts : Contrasts or None
-        Those that came with the factor, from ``C(f, sum)``.
+        Contrasts set by the formula, as in ``C(f, sum)``.
     contrast_levels : tuple of str
-        The levels that these are for.
+        The levels for which these were made.
     """
 
     levels: tuple[str, ...]
@@ -73,19 +74,19 @@ class GrowingLevels:
         )
 
     def joined(self, other: GrowingLevels) -> GrowingLevels:
-        """Return these levels and those of other partitions; itself where there is none new."""
+        """Return these levels and those of other partitions; itself if none is new."""
         known = set(self.levels)
         new = tuple(level for level in other.levels if level not in known)
         if not new:
             return self
         order = list(self.order)
-        at = 0
+        place = 0  # a new level follows the one before it in the other order
         for level in other.order:
             if level in known:
-                at = order.index(level) + 1
+                place = order.index(level) + 1
             else:
-                order.insert(at, level)
-                at += 1
+                order.insert(place, level)
+                place += 1
         return replace(
             self,
             levels=self.levels + new,
@@ -104,12 +105,12 @@ class GrowingLevels:
         return tuple(sorted(self.levels)) if self.by_text else self.order
 
     def final_contrasts(self, levels: tuple[str, ...], name: str) -> Contrasts | None:
-        """Return the contrasts that came with the factor, for all its levels.
+        """Return the contrasts that the formula sets for the factor, for all its levels.
 
         Raises
         ------
         DataError
-            If they were made for some levels and cannot be made for all.
+            If they cannot be computed for levels that appeared later.
         """
         if self.contrasts is None or self.contrast_levels == levels:
             return self.contrasts
@@ -134,7 +135,7 @@ class FinalSide(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GrowingSide:
-    """How one side's columns are made of the levels so far.
+    """How the columns of one side are made from the levels so far.
 
     Attributes
     ----------
@@ -151,7 +152,7 @@ class GrowingSide:
 
     @classmethod
     def of(cls, terms: Terms, columns: Mapping[str, Column]) -> GrowingSide:
-        """Return the side as a first partition has it."""
+        """Return the side with the levels of the first partition."""
         names = {terms.variables[i].name for term in terms.terms for i in term.variables}
         names |= {variable.name for variable in terms.variables[1:]}  # such as an offset
         factors, numeric = {}, {}
@@ -184,7 +185,7 @@ class GrowingSide:
         }
 
     def grown(self, columns: Mapping[str, Column]) -> GrowingSide:
-        """Return the side with the levels of a partition too; itself where there is none new.
+        """Return the side with the levels of a partition added; itself if none is new.
 
         Raises
         ------
@@ -205,7 +206,7 @@ class GrowingSide:
         return self._with(factors)
 
     def joined(self, other: GrowingSide) -> GrowingSide:
-        """Return the side with the levels of another one too; itself where there is none new."""
+        """Return the side with the levels of another one added; itself if none is new."""
         return self._with(
             {
                 name: known_levels.joined(other.factors[name])
@@ -219,7 +220,7 @@ class GrowingSide:
         return replace(self, factors=factors)
 
     def state(self) -> dict[str, Any]:
-        """Return the levels as what JSON holds."""
+        """Return the levels as values of JSON."""
         return {
             name: [
                 known_levels.levels,
@@ -231,7 +232,7 @@ class GrowingSide:
         }
 
     def with_state(self, state: Mapping[str, Any]) -> GrowingSide:
-        """Return the side with the levels that `state` was taken of."""
+        """Return the side with the levels of `state`."""
         factors = {
             name: replace(
                 self.factors[name],
@@ -258,10 +259,10 @@ class GrowingSide:
         return make_matrix(self.terms, {**columns, **known}, self._coding, n)
 
     def final_columns(self, categories: Mapping[str, tuple[str, ...]]) -> dict[str, Column]:
-        """Return rows that tell all columns apart, the factors with their final levels.
+        """Return artificial rows that determine T, the factors with their final levels.
 
-        For each term the rows hold every combination of its factors' levels, the others at their
-        first; numbers are random.
+        For each term there are rows with every combination of its factors' levels and the first
+        level of all other factors; numbers are random.
         """
         widths = [int(np.prod(column.values.shape[1:])) for column in self.numeric.values()]
         repeats = 1 + len(self.terms.terms) + sum(widths)
@@ -288,8 +289,15 @@ class GrowingSide:
         names = (self.terms.variables[i].name for i in variables)
         return tuple(name for name in names if name in self.factors)
 
-    def final_side(self, columns: Mapping[str, Column], asked: Mapping[str, Any]) -> FinalSide:
-        """Return the columns that the formula asks for, by the rows of `final_columns`.
+    def final_side(self, columns: Mapping[str, Column], requested: Mapping[str, Any]) -> FinalSide:
+        """Return the columns that the formula asks for, from the rows of `final_columns`.
+
+        Parameters
+        ----------
+        columns : mapping of str to Column
+            From `final_columns`.
+        requested : mapping
+            Contrasts by the argument `contrasts`.
 
         Raises
         ------
@@ -301,7 +309,7 @@ class GrowingSide:
             assign = tuple(term for term, _ in self.labels)
             return FinalSide(SideBlueprint(self.terms, {}, {}, assign), names, np.eye(len(names)))
         n = len(columns[next(iter(self.factors))])
-        side, final = make_side(self.terms, columns, asked, n)
+        side, final = make_side(self.terms, columns, requested, n)
         if self._is_final(side):
             return FinalSide(side, final.names, np.eye(len(final.names)))
         growing = self.matrix(columns, n).values
@@ -315,7 +323,7 @@ class GrowingSide:
         return FinalSide(side, final.names, T)
 
     def _is_final(self, side: SideBlueprint) -> bool:
-        """Say whether the columns of `side` are those that sums are made in."""
+        """Return whether the columns of `side` are those in which the sums are made."""
         return all(
             known_levels.levels == side.levels[name]
             and np.array_equal(side.contrasts[name].matrix, self._coding[name].matrix)

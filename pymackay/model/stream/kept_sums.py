@@ -1,4 +1,4 @@
-"""Cross-products of rows that are not kept, as plain values and back: what a file holds of them."""
+"""Cross-products of a model without rows, converted to plain values for a file, and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMS = {"dense": ("A", "C", "D"), "sparse": ("diagonals", "pairs", "dense", "d
 
 
 def drop_rows(model: Model) -> Model:
-    """Return the model without its rows, as if they had been summed up part by part."""
+    """Return the model without its rows, like one whose rows came in partitions."""
     nothing = np.zeros(0)
     return replace(
         model,
@@ -44,7 +44,7 @@ def drop_rows(model: Model) -> Model:
 
 
 def encode_sums(sums: Bases) -> dict[str, Any]:
-    """Return all that `decode_sums` needs besides the model, as numbers, arrays and tuples."""
+    """Return cross-products as numbers, arrays and tuples; `decode_sums` restores them."""
     values: dict[str, Any] = {
         "n": sums.n,
         "log_weights": sums.log_weights,
@@ -60,7 +60,7 @@ def encode_sums(sums: Bases) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays as they are; a sparse matrix, or pairs of levels, as a tuple of arrays."""
+    """Return a sparse matrix, or pairs of levels, as a tuple of arrays; other values unchanged."""
     if sp.issparse(value):
         rows = value.tocsr()
         return rows.data, rows.indices, rows.indptr
@@ -70,12 +70,12 @@ def _plain(value: Any) -> Any:
 
 
 def decode_sums(values: Mapping[str, Any], model: Model) -> Gram | SparseGram:
-    """Return the cross-products that `encode_sums` wrote down.
+    """Return the cross-products that `encode_sums` converted.
 
     Raises
     ------
     RecordingError
-        If an array has another shape than the model asks for.
+        If the shape of an array does not fit the model.
     """
     blocks = order_blocks(
         {name: len(factor.levels) for name, factor in model.factors.items()},

@@ -13,10 +13,10 @@ Levels = tuple[str, ...] | np.ndarray
 
 
 class LevelKeys:
-    """Levels so far. A level's code is its place in the order of appearance.
+    """The levels so far; the code of a level is its place in the order of appearance.
 
-    Levels that are numbers are kept as such: comparing sorted numbers costs a fraction of what
-    looking labels up does. If another partition has labels, all are labels from then on.
+    Levels that are numbers are stored as numbers, because comparing sorted numbers is much faster
+    than looking labels up. As soon as a partition has labels, all levels become labels.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class LevelKeys:
         levels : tuple of str or numpy.ndarray
             Distinct; numbers in rising order.
         integer : bool
-            Whether R would hold the numbers as integers, which print without an exponent.
+            Whether R would store the numbers as integers, which print without an exponent.
         """
         if self._labels is None and isinstance(levels, np.ndarray):
             self._integer = self._integer and integer
@@ -54,7 +54,7 @@ class LevelKeys:
         Parameters
         ----------
         categories : tuple of str or None
-            Their order, where the column is categorical; else numbers rise, labels are sorted.
+            The order of a categorical column's levels. None: numbers rise, labels are sorted.
         """
         if self._labels is None and categories is None:
             return number_labels(self._sorted, self._integer), _places(self._codes)
@@ -64,7 +64,7 @@ class LevelKeys:
         return [labels[i] for i in order], _places(order)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all there is to know, as arrays."""
+        """Return the levels and their codes as arrays."""
         if self._labels is not None:
             return {"labels": np.array(list(self._labels), dtype=np.str_)}
         integer = np.array(self._integer)
@@ -72,7 +72,7 @@ class LevelKeys:
 
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelKeys:
-        """Make the levels that `state` was taken of."""
+        """Restore levels from `state`."""
         keys = cls()
         if "labels" in state:
             keys._labels = {label: i for i, label in enumerate(state["labels"].tolist())}
@@ -82,18 +82,19 @@ class LevelKeys:
         return keys
 
     def _add_numbers(self, levels: np.ndarray) -> np.ndarray:
+        """Return the codes, (J,), of levels that are numbers in rising order; add the new ones."""
         dtype = np.result_type(self._sorted, levels) if len(self) else levels.dtype
         known, levels = self._sorted.astype(dtype, copy=False), levels.astype(dtype, copy=False)
-        at = np.searchsorted(known, levels)
+        place = np.searchsorted(known, levels)
         old = np.zeros(len(levels), dtype=bool)
-        inside = at < len(known)
-        old[inside] = known[at[inside]] == levels[inside]
+        inside = place < len(known)
+        old[inside] = known[place[inside]] == levels[inside]
         codes = np.empty(len(levels), dtype=np.int32)
-        codes[old] = self._codes[at[old]]
+        codes[old] = self._codes[place[old]]
         new = ~old
         codes[new] = len(self) + np.arange(np.count_nonzero(new), dtype=np.int32)
-        self._sorted = np.insert(known, at[new], levels[new])
-        self._codes = np.insert(self._codes, at[new], codes[new])
+        self._sorted = np.insert(known, place[new], levels[new])
+        self._codes = np.insert(self._codes, place[new], codes[new])
         return codes
 
     def _labelled(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`LevelSums`, the sums of one grouping factor; `ColumnMap`, where columns go as more appear."""
+"""`LevelSums`: the sums of one grouping factor; `ColumnMap`: where columns go among new ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pymackay.model.stream.partition import GroupSums
 
 
 class LevelSums:
-    """One grouping factor so far.
+    """The sums of one grouping factor over all partitions so far.
 
     Attributes
     ----------
     keys : LevelKeys
     diagonal : numpy.ndarray, shape (J or more, q, q)
     dense : numpy.ndarray, shape (J or more, q, p + 1)
-        As in `GroupSums`, by the levels' codes; there may be room for levels to come.
+        As in `GroupSums`, by the levels' codes. The arrays can be longer, for further levels.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class LevelSums:
 
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray]) -> LevelSums:
-        """Make the sums that `state` was taken of."""
+        """Restore sums from `state`."""
         sums = cls()
         sums.keys = LevelKeys.from_state(state)
         sums.diagonal, sums.dense = state["diagonal"], state["dense"]
@@ -52,7 +52,7 @@ class LevelSums:
 
 
 def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the array with room for `levels`, doubled so that growing stays cheap."""
+    """Return the array with room for `levels`; the length doubles, so that few copies are made."""
     if len(array) >= levels:
         return array
     grown = np.zeros((max(levels, 2 * len(array)), *shape))
@@ -61,14 +61,14 @@ def _grown(array: np.ndarray, levels: int, shape: tuple[int, ...]) -> np.ndarray
 
 
 class ColumnMap(NamedTuple):
-    """Where columns stand among more columns."""
+    """The places of columns, (q,), among `size` columns."""
 
     places: np.ndarray
     size: int
 
     @property
     def same(self) -> bool:
-        """Whether there are no more, and each stands where it stood."""
+        """Whether the columns are all columns, in the same order."""
         return len(self.places) == self.size and np.array_equal(self.places, np.arange(self.size))
 
 

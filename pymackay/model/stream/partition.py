@@ -1,8 +1,8 @@
 """What one partition of the rows adds to the cross-products, with levels of its own.
 
-A `Plan`, made from the first partition with a complete row, says how columns are made;
-`sum_partition` needs nothing else, so that partitions may be summed anywhere, in any order, and
-again if need be. Levels that the plan lacks get columns of their own (see `GrowingSide`).
+A `Plan`, made from the first partition with a complete row, says how columns are made.
+`sum_partition` needs a plan and the rows only, so that partitions can be summed in any process, in
+any order, and more than once. Levels that are not in the plan get new columns (see `GrowingSide`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from pymackay.model.stream.level_keys import Levels
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
 
 _CONTRASTS = (
-    "C() makes the contrasts of one partition's levels; where the rows come in partitions, give "
-    "those of the whole by the argument contrasts, such as contrasts={'f': 'contr.sum'}."
+    "C() makes contrasts for the levels of one partition; where the rows come in partitions, give "
+    "contrasts for all levels by the argument contrasts, such as contrasts={'f': 'contr.sum'}."
 )
 
 
@@ -53,9 +53,10 @@ class Plan:
     categories : dict of str to tuple of str
         Categorical columns: all their categories, in order.
     rotation : numpy.ndarray, shape (p, p)
-        ``X @ rotation`` is well conditioned, judged by the first partition.
+        ``X @ rotation`` has orthonormal columns in the first partition.
     center : numpy.ndarray, shape (p,)
-        Least-squares fit of the first partition, taken off the response so that sums keep digits.
+        Least-squares coefficients of the first partition. Their fit is subtracted from the
+        response of every partition, so that the sums keep their digits.
     """
 
     specification: Specification
@@ -76,7 +77,7 @@ class Plan:
         return len(self.sides[bar + 1].labels)
 
     def grown(self, sides: Sequence[GrowingSide], X: np.ndarray, y: np.ndarray) -> Plan:
-        """Return the plan with sides that have grown by a partition's levels.
+        """Return the plan with the sides to which a partition has added levels.
 
         Parameters
         ----------
@@ -88,30 +89,30 @@ class Plan:
         """
         center, new = self._center_among(sides)
         center[new] = _least_squares(X[:, new], y - X @ center)
-        rows = np.vstack([self._like_rows(sides[0]), X / np.sqrt(len(X))])
+        rows = np.vstack([self._equivalent_rows(sides[0]), X / np.sqrt(len(X))])
         return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
 
     def joined(self, other: Plan) -> Plan:
-        """Return the plan with the columns that another one has besides; itself where none."""
-        sides = [mine.joined(its) for mine, its in zip(self.sides, other.sides, strict=True)]
+        """Return the plan with the columns of another one added; itself if none is new."""
+        sides = [own.joined(theirs) for own, theirs in zip(self.sides, other.sides, strict=True)]
         if all(new is old for new, old in zip(sides, self.sides, strict=True)):
             return self
         center, new = self._center_among(sides)
-        its = other.sides[0].places_in(sides[0])
-        added = np.isin(its, new)
-        center[its[added]] = other.center[added]
-        rows = np.vstack([self._like_rows(sides[0]), other._like_rows(sides[0])])
+        places = other.sides[0].places_in(sides[0])
+        added = np.isin(places, new)
+        center[places[added]] = other.center[added]
+        rows = np.vstack([self._equivalent_rows(sides[0]), other._equivalent_rows(sides[0])])
         return replace(self, sides=tuple(sides), rotation=_rotation(rows), center=center)
 
     def _center_among(self, sides: Sequence[GrowingSide]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the centre, with zeros for the new columns of the fixed part; and their places."""
+        """Return the centre with zeros for new fixed columns, (p',), and the places of these."""
         places = self.sides[0].places_in(sides[0])
         center = np.zeros(len(sides[0].labels))
         center[places] = self.center
         return center, np.setdiff1d(np.arange(len(center)), places)
 
-    def _like_rows(self, fixed: GrowingSide) -> np.ndarray:
-        """Return rows, (p, p'), with the cross-products, by row, of those that `rotation` is of."""
+    def _equivalent_rows(self, fixed: GrowingSide) -> np.ndarray:
+        """Return p rows, (p, p'), with X'X/n of the rows that `rotation` was computed from."""
         rows = np.zeros((self.p, len(fixed.labels)))
         rows[:, self.sides[0].places_in(fixed)] = np.linalg.inv(self.rotation)
         return rows
@@ -127,17 +128,19 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class GroupSums:
-    """One grouping factor's part.
+    """What a partition adds to the sums of one grouping factor.
 
     Attributes
     ----------
     levels : tuple of str or numpy.ndarray, length J
-        Those of this partition; where the factor is one column of numbers, these, rising.
+        Of this partition: labels or, where the factor is one column of numbers, these in rising
+        order.
     integer : bool
-        Whether R would hold the numbers as integers.
+        Whether R would store the numbers as integers.
     diagonal : numpy.ndarray, shape (J, q, q)
+        ``Z_j'Z_j``.
     dense : numpy.ndarray, shape (J, q, p + 1)
-        With X's rotated columns and the centred response.
+        ``Z_j'[W e]`` with the rotated columns W and the centred response e.
     """
 
     levels: Levels
@@ -148,7 +151,7 @@ class GroupSums:
 
 @dataclass(frozen=True, eq=False)
 class PartitionSums:
-    """All that a partition adds.
+    """What a partition adds to all sums.
 
     Attributes
     ----------
@@ -156,7 +159,7 @@ class PartitionSums:
         Rows used, and rows left out for missing values.
     log_weights : float
     squared_response : float
-        Weighted sum of squares of the response as it came: what its residual is judged by.
+        Weighted sum of squares of the response, not centred: what its residual is compared with.
     dense_gram : numpy.ndarray, shape (p + 1, p + 1)
     groups : dict of str to GroupSums
     pairs : dict of (str, str) to LevelPairs
@@ -164,7 +167,7 @@ class PartitionSums:
     digest : numpy.ndarray of uint64, shape (1,)
         Of the response (see `digest_response`).
     plan : Plan
-        By which the columns were made: the one that was passed, with the partition's new levels.
+        The plan by which the columns were made, with the partition's new levels.
     """
 
     n: int
@@ -189,7 +192,7 @@ class _OwnLevels(NamedTuple):
 def make_plan(
     specification: Specification, first: pd.DataFrame, arguments: Arguments
 ) -> Plan | None:
-    """Learn from the first partition what the columns of a formula are.
+    """Determine the columns of a formula from the first partition.
 
     Returns
     -------
@@ -199,8 +202,8 @@ def make_plan(
     Raises
     ------
     FormulaError, DataError, ArgumentError
-        If the formula needs all rows at once, or an argument is wrong. What is asked of the whole
-        table, such as whether a factor has two levels, is asked when all rows are summed.
+        If the formula needs all rows at once, or an argument is wrong. What concerns the whole
+        table, such as whether a factor has two levels, is checked when all rows are summed.
     """
     for name, value in (("weights", arguments.weights), ("offset", arguments.offset)):
         if value is not None and not isinstance(value, str):
@@ -258,9 +261,9 @@ def _sets_contrasts(variable: Variable) -> bool:
 
 
 def _rotation(X: np.ndarray) -> np.ndarray:
-    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p); columns that depend on others stay as they are.
+    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p).
 
-    A rotation says how to make columns that are well conditioned in all rows that it was made of.
+    ``X @ rotation`` has orthonormal columns; columns that depend on others are not changed.
     """
     kept = independent_columns(X)
     rotation = np.eye(X.shape[1])
@@ -279,7 +282,7 @@ def _least_squares(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
-    """Sum the rows of one partition up."""
+    """Sum the rows of one partition."""
     table = Table(data.set_axis(pd.RangeIndex(len(data)), axis=0))
     frame = _complete_frame(plan.specification, table, plan.arguments)
     if frame is None:
@@ -295,7 +298,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     y = response if frame.offset is None else response - frame.offset
     if any(new is not old for new, old in zip(sides, plan.sides, strict=True)):
         plan = plan.grown(sides, X, y)
-    size = float(y @ y if frame.weights is None else y @ (frame.weights * y))
+    squared = float(y @ y if frame.weights is None else y @ (frame.weights * y))
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
         dense *= root[:, None]
@@ -312,7 +315,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
         n=frame.n,
         dropped=table.n - frame.n,
         log_weights=0.0 if frame.weights is None else float(np.log(frame.weights).sum()),
-        squared_response=size,
+        squared_response=squared,
         dense_gram=dense.T @ dense,
         groups=groups,
         pairs={
@@ -350,13 +353,13 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
 
 
 def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
-    """Find the levels of a grouping factor; labels are made only where numbers will not do."""
+    """Return the levels of a grouping factor: numbers if it is one numeric column, else labels."""
     column = frame.columns.get(bar.group_name)
     if not isinstance(column, Numeric) or column.values.ndim != 1:
         factor = group_rows(bar.group, frame.columns, bar.group_name)
         return _OwnLevels(factor.codes, factor.levels, False)
     codes, numbers = number_levels(column)
-    if numbers.dtype.kind == "u":  # beyond 63 bits: numbers of other partitions may be signed
+    if numbers.dtype.kind == "u":  # beyond 63 bits, where other partitions may have signed numbers
         return _OwnLevels(codes, tuple(number_labels(numbers, column.integer)), False)
     return _OwnLevels(codes, numbers, column.integer)
 

@@ -1,4 +1,4 @@
-"""`Reading`: the sums of a reading pass, on disk too, so that an interrupted one goes on."""
+"""`Reading`: the sums of a pass over a source, saved so that an interrupted pass can resume."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
 from pymackay.model.stream.partition import PartitionSums, Plan
 
-_FORMAT = 2  # of the file; another one is refused
-_EVERY = 15.0  # seconds between savings, at least
-_SHARE = 0.05  # of the time that saving may take
+_FORMAT = 2  # version of the file's format; other versions are refused
+_EVERY = 15.0  # least number of seconds between two writes
+_SHARE = 0.05  # largest share of the time that writing may take
 
 
 class Reading(AbstractContextManager["Reading"]):
-    """Sums of the partitions so far, and which they were.
+    """The sums of the partitions so far, with the numbers of these partitions.
 
-    Used as a context: whatever ends it too soon, what was summed is saved.
+    As a context manager it saves the sums at its end, also when an error or an interrupt ends it.
 
     Parameters
     ----------
     plan : Plan
-        As made from the first partition. Where sums were saved, their bases take its place.
+        From the first partition. If there are saved sums, they continue with their own bases.
     path : pathlib.Path or None
-        Where the sums are saved; None: nowhere.
+        File for the sums; None: they are not saved.
     question : str
-        What was asked: formula, arguments, number of partitions.
+        What the sums depend on besides the rows: formula, arguments, number of partitions.
 
     Raises
     ------
     ArgumentError
-        If the file is of another question, or is none of ours; or if it has no folder.
+        If the file has another question or another format, or its folder does not exist.
     """
 
     def __init__(self, plan: Plan, path: Path | None, question: str) -> None:
         self.path = path
         self.done: dict[int, str] = {}
         self._question = hashlib.sha256(f"{_FORMAT} {question}".encode()).hexdigest()
-        self._whole = True  # whether the sums hold every partition of `done`, and no half of one
+        self._whole = True  # False while a partition is being added, when the sums cannot be saved
         self._cost = 0.0
         self._saved = time.monotonic()
         state = None if path is None else self._load(path)
@@ -63,17 +63,17 @@ class Reading(AbstractContextManager["Reading"]):
         return self.sums.plan
 
     def holds(self, number: int, digest: str) -> bool:
-        """Say whether a partition is in the sums.
+        """Return whether a partition is in the sums.
 
         Raises
         ------
         ArgumentError
-            If it is, but with other rows.
+            If it is, but its rows were different then.
         """
         if number not in self.done:
             return False
         if self.done[number] != digest:
-            raise self._of_other(f"partition {number + 1} of the source has other rows than it had")
+            raise self._of_other(f"partition {number + 1} of the source has other rows than before")
         return True
 
     def refuse_more_than(self, count: int) -> None:
@@ -84,10 +84,10 @@ class Reading(AbstractContextManager["Reading"]):
         ArgumentError
         """
         if len(self.done) > count:
-            raise self._of_other(f"of {len(self.done)} partitions, but the source has {count}")
+            raise self._of_other(f"sums of {len(self.done)} partitions, but the source has {count}")
 
     def add(self, number: int, digest: str, part: PartitionSums) -> None:
-        """Add a partition's sums; save, where it is time to."""
+        """Add the sums of a partition, and save if the last write was long enough ago."""
         self._whole = False
         self.sums.add(part)
         self.done[number] = digest
@@ -97,13 +97,13 @@ class Reading(AbstractContextManager["Reading"]):
             self.save()
 
     def save(self) -> None:
-        """Write the sums; a reader sees the old file or the new one."""
+        """Replace the file by the sums so far, in one step."""
         if self.path is None or not self._whole:
             return
         start = time.monotonic()
-        held: dict[str, Any] = dict(self.sums.state())
-        held |= {"question": np.array(self._question), "done": np.array(json.dumps(self.done))}
-        write_arrays(self.path, held)
+        arrays: dict[str, Any] = dict(self.sums.state())
+        arrays |= {"question": np.array(self._question), "done": np.array(json.dumps(self.done))}
+        write_arrays(self.path, arrays)
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
@@ -123,8 +123,8 @@ class Reading(AbstractContextManager["Reading"]):
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as held:
-                state = {name: held[name] for name in held.files}
+            with np.load(path, allow_pickle=False) as file:
+                state = {name: file[name] for name in file.files}
             question = str(state.pop("question"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ArgumentError(

@@ -31,7 +31,7 @@ from pymackay.model.stream.partition import (
 from pymackay.model.stream.reading import Reading
 
 _BATCH = 1_000_000  # rows of a Parquet file that are read at a time
-_RETRIES = 3  # times that a partition is summed again when its worker was lost
+_RETRIES = 3  # times that a partition is summed again after its worker failed
 
 
 def sum_source(
@@ -41,21 +41,21 @@ def sum_source(
     *,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Built:
-    """Sum the rows of a source up in one pass.
+    """Sum the rows of a source in one pass.
 
     Parameters
     ----------
     formula : str
     source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
-        A Parquet file or a folder of them is read a million rows at a time. Dask's partitions
-        are summed where they are, by its scheduler; one that is lost is summed again.
+        A Parquet file or a folder of them is read a million rows at a time. Dask's scheduler
+        sums its partitions on its workers, and again if a worker fails.
     arguments : Arguments, optional
-        Weights and offset are columns or expressions; `subset` is not offered: the source chooses
-        its rows.
+        Weights and offset are columns or expressions; `subset` is not available: the source
+        selects its rows.
     checkpoint : path, optional
-        Beside it, in a file of the same name with ``.sums`` at the end, the sums so far are saved
-        every quarter of a minute, and when anything ends the pass too soon. A pass that finds
-        them goes on with the partitions that are missing.
+        The sums so far are saved in a file of this name with ``.sums`` at the end, every 15 seconds
+        and when the pass is interrupted. A later pass with the same checkpoint sums only the
+        partitions that are missing.
 
     Raises
     ------
@@ -64,8 +64,8 @@ def sum_source(
     arguments = arguments or Arguments()
     if arguments.subset is not None:
         raise ArgumentError(
-            "subset is not offered where the rows come in partitions; let the source leave the "
-            "rows out."
+            "subset is not offered where the rows come in partitions; select the rows in the "
+            "source."
         )
     path = None if checkpoint is None else sums_path(checkpoint)
     if is_dask(source):
@@ -90,7 +90,7 @@ def sum_source(
 def _sum_frames(
     specification: Specification, frames: Iterator[Any], arguments: Arguments, path: Path | None
 ) -> Built:
-    """Sum frames one after the other; those that were summed before are passed over."""
+    """Sum frames one after the other; those that are in the saved sums are skipped."""
     used = None
     skipped = []  # fingerprint and number of rows of the partitions before the plan
     for frame in frames:
@@ -115,7 +115,7 @@ def _sum_frames(
 
 
 def _digest(frame: pd.DataFrame, used: set[str], path: Path | None) -> str:
-    """Return a partition's fingerprint where sums are saved."""
+    """Return the fingerprint of a partition; empty if the sums are not saved."""
     return "" if path is None else digest_frame(frame, used)
 
 
@@ -129,7 +129,7 @@ def _nothing_to_use(rows: int) -> str:
 
 
 def _question(plan: Plan) -> str:
-    """Write down what the sums depend on besides the rows."""
+    """Return, as text, what the sums depend on besides the rows."""
     arguments = {name: getattr(plan.arguments, name) for name in ("weights", "offset", "contrasts")}
     formula = plan.specification.formula
     return f"{formula} {sorted(arguments.items())} {[side.labels for side in plan.sides]}"
@@ -147,7 +147,7 @@ def _frame(part: Any) -> pd.DataFrame:
 def _names_used(
     specification: Specification, arguments: Arguments, columns: Collection[str]
 ) -> set[str]:
-    """Return every column that formula, weights and offset mention."""
+    """Return all columns that formula, weights and offset use."""
     names = {name for variable in specification.variables for name in all_names(variable.node)}
     for what, argument in (("weights", arguments.weights), ("offset", arguments.offset)):
         if isinstance(argument, str):
@@ -199,9 +199,9 @@ def _sum_dask(
     used: set[str],
     path: Path | None,
 ) -> Built:
-    """Sum the partitions where Dask has them; lost ones are summed again.
+    """Sum the partitions on Dask's workers, and again those whose worker fails.
 
-    Of partitions that were summed before, the first one with rows is compared, and their number.
+    Saved sums are used if the number of partitions, and the first one with rows, are the same.
     """
     number, plan, digest = _dask_plan(specification, parts, arguments, used)
     with Reading(plan, path, f"{_question(plan)} {len(parts)}") as reading:
@@ -215,22 +215,22 @@ def _sum_dask(
 def _dask_plan(
     specification: Specification, parts: Sequence[Any], arguments: Arguments, used: set[str]
 ) -> tuple[int, Plan, str]:
-    """Make the plan, where it is, of the first partition that has rows; with number and digest."""
+    """Return number, plan and fingerprint of the first partition with rows, made by a worker."""
     import dask
 
-    seen = 0
+    n_rows = 0
     for i, part in enumerate(parts):
-        made, rows = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
-        if made is not None:
-            return i, *made
-        seen += rows
-    raise DataError(_nothing_to_use(seen))
+        planned, rows = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
+        if planned is not None:
+            return i, *planned
+        n_rows += rows
+    raise DataError(_nothing_to_use(n_rows))
 
 
 def _plan_of(
     specification: Specification, frame: pd.DataFrame, arguments: Arguments, used: set[str]
 ) -> tuple[tuple[Plan, str] | None, int]:
-    """Return a partition's plan, if it has one, with its fingerprint; and its number of rows."""
+    """Return plan and fingerprint of a partition, None if no row is complete; and its row count."""
     plan = make_plan(specification, frame, arguments)
     return (None if plan is None else (plan, digest_frame(frame, used))), len(frame)
 
@@ -239,12 +239,12 @@ _Result = tuple[int, str, PartitionSums]
 
 
 def _sum_one(number: int, plan: Plan, frame: pd.DataFrame, used: set[str] | None) -> _Result:
-    """Sum one partition where it is; with its number and, where that is wanted, its digest."""
+    """Sum one partition; return its number, its fingerprint (empty without `used`) and the sums."""
     return number, "" if used is None else digest_frame(frame, used), sum_partition(plan, frame)
 
 
 def _dask_results(parts: Mapping[int, Any], plan: Plan, used: set[str] | None) -> Iterator[_Result]:
-    """Yield each partition's sums: as they come from a cluster, else one after the other."""
+    """Yield the sums of each partition: from a cluster as they are completed, else in order."""
     import dask
 
     shared = dask.delayed(plan)  # sent once, not with every partition

@@ -1,1 +1,1 @@
-"""How a model with huge crossed factors is fitted: conjugate gradients and probe vectors."""
+"""The solver for very large crossed factors: conjugate gradients and random probe vectors."""

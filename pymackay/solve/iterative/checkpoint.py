@@ -1,4 +1,4 @@
-"""`Checkpoint`: where a search is, on disk, so that an interrupted one goes on from there."""
+"""`Checkpoint`: the point that a search has reached, in a file from which the search can resume."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pymackay.model.sums.sparse_gram import SparseGram
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A file that is replaced after every step, and removed at the end.
+    """A file that is replaced after every step and removed when the search has ended.
 
     Attributes
     ----------
     path : pathlib.Path or None
-        None: nothing is written.
+        None: no file is written.
     fingerprint : str
-        Of formula, criterion, and cross-products.
+        Hash of formula, criterion and cross-products.
     layouts : tuple of TermLayout
     """
 
@@ -33,19 +33,19 @@ class Checkpoint:
     layouts: tuple[TermLayout, ...]
 
     def load(self) -> tuple[list[np.ndarray], int] | None:
-        """Return where the search was, relative factors and probes; None where there is no file.
+        """Return the relative factors and the number of probes; None if there is no file.
 
         Raises
         ------
         ArgumentError
-            If the file is of another model, or is none of ours.
+            If the file belongs to another model or has another format.
         """
         if self.path is None or not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as held:
-                fingerprint, theta = str(held["fingerprint"]), held["theta"]
-                probes = int(held["probes"])
+            with np.load(self.path, allow_pickle=False) as file:
+                fingerprint, theta = str(file["fingerprint"]), file["theta"]
+                probes = int(file["probes"])
         except (OSError, ValueError, KeyError) as error:
             raise ArgumentError(
                 f"checkpoint '{self.path}' cannot be read ({error}); delete it, or name another."
@@ -58,15 +58,15 @@ class Checkpoint:
         return [layout.factor(theta) for layout in self.layouts], probes
 
     def save(self, factors: list[np.ndarray], probes: int) -> None:
-        """Write where the search is; a reader sees the old file or the new one."""
+        """Replace the file by the current relative factors and number of probes, in one step."""
         if self.path is None:
             return
         theta = [u.elements(factor) for u, factor in zip(self.layouts, factors, strict=True)]
-        where = {"theta": np.concatenate(theta), "probes": np.array(probes)}
-        write_arrays(self.path, {"fingerprint": np.array(self.fingerprint), **where})
+        point = {"theta": np.concatenate(theta), "probes": np.array(probes)}
+        write_arrays(self.path, {"fingerprint": np.array(self.fingerprint), **point})
 
     def remove(self) -> None:
-        """Remove the file, and the sums of a reading pass beside it: the fit has ended."""
+        """Remove the file, and the file with the sums of a source, at the end of a fit."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
             sums_path(self.path).unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""The coarse space: levels that hang together move together, which levels one by one cannot see.
+"""`CoarseSpace`: a second part of the preconditioner, for designs with weakly connected levels.
 
-Where users rate only neighbours, or blocks of levels hardly meet, S has eigenvectors that vary
-slowly from level to level, and conjugate gradients with S's diagonal blocks creep along them.
-Some random vectors, smoothed, show which levels hang together; clusters of levels with like
-values give the columns Y, and ``S₀⁻¹ + Y (Y'SY)⁻¹ Y'`` is the preconditioner, S₀ being the
-diagonal blocks of S.
+Where users rate only neighbouring items, or groups of levels are hardly connected, S has
+eigenvectors that vary slowly from level to level, and conjugate gradients preconditioned with S's
+diagonal blocks converge slowly along them. Smoothed random vectors have nearly equal values on
+levels that are strongly connected. Clusters of such levels give the columns Y, and
+``S₀⁻¹ + Y (Y'SY)⁻¹ Y'`` is the preconditioner, S₀ being the diagonal blocks of S.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import scipy.sparse as sp
 from pymackay.solve.iterative.conjugate import Operator
 
 _VECTORS = 16
-_CLUSTERS = 128  # of each block
-_SMOOTHING = 20  # damped steps that leave slow eigenvectors in a random vector
+_CLUSTERS = 128  # for each block
+_SMOOTHING = 20  # damped Jacobi steps, after which a random vector has mostly slow eigenvectors
 _DAMPING = 0.6
-_LEAST = 4  # levels in a cluster on average, or there are fewer clusters
+_LEAST = 4  # levels per cluster on average, at least
 _SAMPLE = 4096  # levels from which the clusters' centres are computed
 
 
 class CoarseSpace:
     """A coarse space, computed and factored once, at one theta.
 
-    At other thetas it is still a symmetric part of a preconditioner, and near by a good one.
+    It can be used at other thetas too: the preconditioner stays symmetric, and is good near by.
 
     Parameters
     ----------
     blocks : sequence of (int, int)
-        Levels and effects per level of the blocks that are not eliminated, in order.
+        Number of levels and of effects per level, of each block that is not eliminated.
     schur, jacobi : callable
-        Products with S, and with the inverse of its diagonal blocks.
+        Products with S and with S₀⁻¹, on arrays of shape (size, k).
     seed : int
     """
 
@@ -65,7 +65,7 @@ def _columns(
 ) -> sp.csr_matrix:
     """Return Y, shape (size, columns): each column one effect on the levels of one cluster."""
     columns = np.empty(len(v), dtype=np.int64)
-    begin = first = 0  # of the block's effects, and of its columns
+    begin = first = 0  # the block's first effect, and its first column of Y
     for J, q in blocks:
         span = slice(begin, begin + J * q)
         place = _clusters(v[span].reshape(J, -1).astype(np.float64), rng)
@@ -78,8 +78,8 @@ def _columns(
 
 
 def _clusters(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Number the levels by cluster, shape (J,): no cluster is empty."""
-    from scipy.cluster.vq import kmeans2, vq  # a slow import, that few fits need
+    """Return the cluster of each level, (J,), by k-means of its features, (J, k); none is empty."""
+    from scipy.cluster.vq import kmeans2, vq  # a slow import, and few fits need it
 
     count = max(1, min(_CLUSTERS, len(features) // _LEAST))
     sample = features

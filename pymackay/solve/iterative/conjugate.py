@@ -18,7 +18,7 @@ class Solution:
     ----------
     x : numpy.ndarray, shape (size, k)
     iterations : int
-        Products with the operator after the first residual.
+        Number of iterations.
     residual : float
         Largest remaining residual of a column, in the preconditioner's norm, relative to its
         right-hand side.
@@ -47,9 +47,9 @@ def conjugate_gradients(
     right : numpy.ndarray, shape (size, k)
     start : numpy.ndarray, shape (size, k), or None
     tolerance : float
-        Relative residual, in the preconditioner's norm, at which a column is done.
+        Relative residual, in the preconditioner's norm, at which a column has converged.
     most : int
-        Iterations at most.
+        Largest number of iterations.
 
     References
     ----------
@@ -67,7 +67,7 @@ def conjugate_gradients(
     while iterations < most and (rho > goal).any():
         product = operator(direction)
         steepness = _dots(direction, product)
-        # a column that is done keeps its place: its step is zero
+        # a column that has been solved exactly stays among the others with a step of zero
         alpha = np.where(steepness > tiny, rho / np.maximum(steepness, tiny), 0.0)
         alpha = alpha.astype(right.dtype)
         x += alpha * direction

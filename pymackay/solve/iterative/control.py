@@ -1,4 +1,4 @@
-"""`IterativeControl`: how exact an iterative fit is to be, and what it may cost."""
+"""`IterativeControl`: accuracy and limits of the iterative solver."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pymackay.errors import ArgumentError
 
 @dataclass(frozen=True)
 class IterativeControl:
-    """When the iterative solver stops.
+    """Accuracy and limits of the iterative solver.
 
     Attributes
     ----------
     tolerance : float
-        Monte-Carlo standard error that is aimed at, relative to each variance. Probes are added
-        until it is reached, or `max_probes`.
+        Largest Monte-Carlo standard error of a variance, relative to the variance. Probes are added
+        until it is reached, up to `max_probes`.
     probes, max_probes : int
-        Probe vectors to start with, and at most. Where there are as many as random effects that
-        are not eliminated, unit vectors take their place and the traces are exact.
+        Number of probe vectors at the start, and its limit. If it reaches the number of random
+        effects that are not eliminated, unit vectors are used instead and the traces are exact.
     criterion_probes : int
-        Probe vectors for the log determinant in the criterion; 0 leaves the criterion out.
+        Number of probe vectors for the log determinant; with 0 the criterion is not computed.
     seed : int
-        Of the probe vectors: the same seed gives the same answer.
+        Seed of the probe vectors; the same seed gives the same result.
     max_iterations : int
-        Newton steps at most.
+        Largest number of Newton steps.
     spent : float
-        Newton decrement, in units of the criterion, under which the search ends.
+        Newton decrement, in units of the criterion, below which the search ends.
     max_solver_iterations : int
-        Conjugate gradient iterations at most, for each solve.
+        Largest number of conjugate gradient iterations in one solve.
     checkpoint : path, optional
-        A file that holds where the search is; beside it, in a file of this name and ``.sums``,
-        what was summed of rows that come in partitions. A fit that was interrupted, started again
-        with the same model and data, goes on from there; a fit that ends removes both.
+        File for the current point of the search. The sums of rows that come in partitions are
+        saved in a second file, with ``.sums`` added to the name. An interrupted fit that is started
+        again with the same model and data resumes from these files; a completed fit removes them.
     """
 
     tolerance: float = 1e-3

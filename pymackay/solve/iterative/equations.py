@@ -20,14 +20,14 @@ from pymackay.model.sums.sparse_gram import SparseGram
 from pymackay.solve.iterative.conjugate import Operator, Solution, conjugate_gradients
 
 _REGULAR = 1e-6  # ratio of a factor's singular values above which dividing by it keeps digits
-_FAINT = 1e-3  # share of a level's own move where the data say nothing: a direction always
-_BATCH = 64  # columns of S that are formed at a time
-_MOST_PARTS = 8  # of a design: where there are more, none of them stands out
-_ROUNDS = 64  # from level to level; a design that hangs together by longer chains counts as one
+_FAINT = 1e-3  # added to a level's weight in a common move, so that no move is zero
+_BATCH = 64  # columns of S that are computed at a time
+_MOST_PARTS = 8  # of a design; with more parts, none gets common moves of its own
+_ROUNDS = 64  # steps from level to level; parts with longer chains count as one
 
 
 def is_regular(factor: np.ndarray) -> bool:
-    """Say whether a relative factor can be divided by."""
+    """Return whether a relative factor, (q, q), can be inverted with enough digits."""
     values = np.linalg.svd(factor, compute_uv=False)
     return bool(values[-1] > _REGULAR * values[0])
 
@@ -42,7 +42,7 @@ class Equations:
     factors : list of numpy.ndarray, each (q, q)
         One per term.
     coarse : callable, optional
-        What the preconditioner has besides S's diagonal blocks, on arrays of shape (size, k).
+        A second part of the preconditioner, added to S₀⁻¹; on arrays of shape (size, k).
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Equations:
         return x + self.scale(self.reduced(b, self.couplings.to_lead(b)), transposed=True)
 
     def precondition(self, r: np.ndarray) -> np.ndarray:
-        """Return what conjugate gradients take for ``S⁻¹ r``, shape (size, k)."""
+        """Return the preconditioner's approximation of ``S⁻¹ r``, shape (size, k)."""
         solved = self.jacobi(r)
         if self._coarse is not None:
             solved += self._coarse(r)
@@ -138,11 +138,12 @@ class Equations:
         return solved
 
     def common_moves(self, units: np.ndarray) -> np.ndarray:
-        """Return orthonormal vectors that move all levels of a block together, shape (size, r).
+        """Return orthonormal vectors along which all levels of a block move together, (size, r).
 
-        One for each effect of each block that has no unit vectors (`units`: the effects that do),
-        and for each separate part of the design. A level moves as far as its own data carry it,
-        ``I − S_jj⁻¹``: nearly the slowest eigenvector of S₀⁻¹S, S₀ being S's diagonal blocks.
+        There is one for each effect of each block and for each separate part of the design, except
+        for blocks whose effects have unit vectors (`units`). The weight of a level is the share
+        ``I − S_jj⁻¹`` that its own data determine: this is nearly the slowest eigenvector of S₀⁻¹S,
+        S₀ being the diagonal blocks of S.
         """
         couplings = self.couplings
         columns = [np.zeros((couplings.size, 0), dtype=np.float32)]
@@ -150,13 +151,13 @@ class Equations:
             if span.start in units:
                 continue
             q = inverse.shape[1]
-            moved = (1.0 + _FAINT) * np.eye(q) - inverse
+            weights = (1.0 + _FAINT) * np.eye(q) - inverse
             for part in range(couplings.parts[k].max() + 1):
                 members = couplings.parts[k] == part
-                own_moves = np.zeros((couplings.size, q), dtype=np.float32)
+                moves = np.zeros((couplings.size, q), dtype=np.float32)
                 rows = span.start + np.flatnonzero(np.repeat(members, q))
-                own_moves[rows] = np.linalg.qr(moved[members].reshape(-1, q))[0]
-                columns.append(own_moves)
+                moves[rows] = np.linalg.qr(weights[members].reshape(-1, q))[0]
+                columns.append(moves)
         return np.concatenate(columns, axis=1)
 
     def dense_schur(self) -> np.ndarray:
@@ -178,7 +179,7 @@ def block_times(blocks: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 class Couplings:
-    """The sparse matrices of a `SparseGram`, ready for products.
+    """Products with the sparse matrices of a `SparseGram`, in float64 and float32.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ class Couplings:
     n_others : int
         Grouping factors besides the leading one.
     slices : list of slice
-        Where each of them stands among the effects that are not eliminated.
+        The place of each of them among the effects that are not eliminated.
     size : int
         Number of those effects.
     """
@@ -209,7 +210,7 @@ class Couplings:
 
     @cached_property
     def parts(self) -> list[np.ndarray]:
-        """Which separate part of the design each level of the other blocks stands in."""
+        """The separate part of the design that each level of the other blocks belongs to."""
         return separate_parts(self.gram)
 
     def to_lead(self, x: np.ndarray) -> np.ndarray:
@@ -257,7 +258,11 @@ class Couplings:
 
 
 def _sandwich(pairs: LevelPairs, middle: np.ndarray, *, transposed: bool) -> np.ndarray:
-    """Sum ``C' M C`` over the pairs in each column, or ``C M C'`` over those in each row."""
+    """Sum ``C' M C`` over the pairs in each column, or ``C M C'`` over those in each row.
+
+    C, (q_k, q_l), is the matrix of a pair, M that of the other level in `middle`: (J_k, q_k, q_k)
+    if `transposed`, else (J_l, q_l, q_l). M must be symmetric.
+    """
     values = pairs.values.swapaxes(1, 2) if transposed else pairs.values
     outer, inner = values.shape[1:]
     levels = pairs.n_columns if transposed else pairs.n_rows
@@ -274,13 +279,13 @@ def _sandwich(pairs: LevelPairs, middle: np.ndarray, *, transposed: bool) -> np.
 
 
 def separate_parts(gram: SparseGram) -> list[np.ndarray]:
-    """Number the parts of a design that share no rows.
+    """Number the parts of a design that are not connected by any row.
 
     Returns
     -------
     list of numpy.ndarray of int, each (J,)
-        Block by block, the leading one left out, each level's part; all zero where parts are too
-        many, or connected by chains that are too long, to be separated.
+        The part of each level, block by block without the leading one. All are zero if there are
+        too many parts, or their levels are connected by chains that are too long.
     """
     patterns = {
         key: pairs.component(np.ones(len(pairs.indices), dtype=bool))
@@ -294,15 +299,19 @@ def separate_parts(gram: SparseGram) -> list[np.ndarray]:
         reached[0][first] = True
         if not _spread(patterns, reached):
             break
-        for labels, there in zip(parts, reached, strict=True):
-            labels[there] = part
+        for labels, members in zip(parts, reached, strict=True):
+            labels[members] = part
         if parts[0].min() >= 0:
             return parts[1:]
     return [np.zeros_like(p) for p in parts[1:]]
 
 
 def _spread(patterns: dict[tuple[int, int], sp.csr_matrix], reached: list[np.ndarray]) -> bool:
-    """Mark all levels that are reached, in place; say whether that came to an end."""
+    """Mark all levels connected to marked ones, in place; return whether all of them are marked.
+
+    `patterns` has, for two blocks, the pairs of levels that meet, (J_k, J_l); `reached` has the
+    marks of each block, (J,).
+    """
     before = 0
     for _ in range(_ROUNDS):
         for (k, m), pattern in patterns.items():
@@ -316,7 +325,7 @@ def _spread(patterns: dict[tuple[int, int], sp.csr_matrix], reached: list[np.nda
 
 
 def _invert(blocks: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the inverses of positive definite matrices, (J, q, q), and the summed log |.|."""
+    """Return the inverses of positive definite matrices, (J, q, q), and the sum of log |M_j|."""
     if blocks.shape[1] == 1:
         return 1.0 / blocks, float(np.log(blocks).sum())
     if blocks.shape[1] == 2:

@@ -1,13 +1,13 @@
-"""`IterativeSolver`: the iterative solver whole, from cross-products to the optimum.
+"""`IterativeSolver`: the search for the optimum with estimated traces, and its Monte-Carlo error.
 
-The Monte-Carlo error of each estimated variance comes from the spread over the probes. Measured
-against the exact engine (``python -m benchmarks.crossed --calibration``): the map from the score to
-the variances is linear to two digits and more at errors of this size, and the average information
-is as good as the observed curvature for it, within 10 % of an error where an effect is well
-determined (a slope whose variance nearly vanishes: up to half). N probes give errors that are
-themselves accuracy to 1/√(2N) only, so that deviations follow Student's distribution with N − 1
-degrees of freedom, provided that many directions share what a probe leaves to chance: see
-`pymackay.solve.iterative.traces` for the ones that would not.
+The Monte-Carlo error of each variance is computed from the spread of the score over the probes, by
+a linear map with the average information. Compared with the exact solver
+(``python -m benchmarks.crossed --calibration``), this map has two or more correct digits, and the
+errors agree within 10 % for effects that are well determined (up to a factor of 1.5 for a slope
+whose variance is nearly zero). Errors from N probes are themselves accurate to 1/√(2N) only, so
+that deviations follow Student's distribution with N − 1 degrees of freedom, provided that no
+single direction has most of a probe's variance: `pymackay.solve.iterative.traces` treats such
+directions separately.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from pymackay.solve.search.points import Certificates
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.solver import Optimum
 
-_LIFT = 1e-4  # of the noise level: what a start on the boundary is moved off it by
-_DEAD = 1e-2  # sd along an axis, in noise levels, under which zero is tried
-_ZERO = 1e-6  # the same, that is rounding of steps which leave a zero alone
-_CERTIFIED = 1e-5  # Newton decrement, criterion units, that is far below any probe's noise
-_GROWTH = 1e-2  # slope into the cone, criterion by noise level, that probes may feign
-_NO_VARIANCE = 1e-8  # relative variance, of the level's noise, that counts as none
+_LIFT = 1e-4  # of the noise level, added to variances at the start so that none is zero
+_DEAD = 1e-2  # sd along an axis, in noise levels, below which zero is tried
+_ZERO = 1e-6  # sd along an axis, in noise levels, which is zero but for rounding
+_CERTIFIED = 1e-5  # Newton decrement, criterion units, far below the noise of any probe
+_GROWTH = 1e-2  # slope at a zero variance, criterion per noise level, due to the probes' noise
+_NO_VARIANCE = 1e-8  # relative variance, in noise levels, that counts as zero
 
 
 class IterativeSolver(Iterative):
-    """The solver for two or more grouping factors by iterative solves and probe vectors.
+    """The solver for two or more grouping factors with iterative solves and probe vectors.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class IterativeSolver(Iterative):
     Raises
     ------
     ArgumentError
-        If there is one grouping factor only: then nothing is dense, and the exact solver serves.
+        If there is only one grouping factor: the exact solver then needs no large dense matrix.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class IterativeSolver(Iterative):
     ) -> Optimum:
         """Minimise the criterion (see `Solver`); probes are added until the error is small.
 
-        There is one search, whatever `start_only` is. A `control` takes the place of the solver's.
+        `start_only` has no effect, because there is one search only. `control` replaces the
+        solver's own.
         """
         if control is not None and control is not self.control:
             self._take(control)
@@ -129,7 +130,7 @@ class IterativeSolver(Iterative):
 
 
 def _start(sums: SparseGram, factors: list[np.ndarray] | None) -> list[np.ndarray]:
-    """Return the factors to start from, each a little off the boundary."""
+    """Return the factors to start from, (q, q) each, with variances that are not zero."""
     if factors is None:
         return moment_start(sums)
     lifts = [np.sqrt(_LIFT * noise_level(sums, k)) for k in range(len(factors))]
@@ -140,7 +141,7 @@ def _start(sums: SparseGram, factors: list[np.ndarray] | None) -> list[np.ndarra
 
 
 def _snapped(search: Search, point: Point) -> Point:
-    """Set axes without variance to exactly zero, where the score there says that they stay."""
+    """Set variances that are nearly zero to zero, unless the score says that they would grow."""
     factors, changed = point.snapped(_DEAD)
     if not changed[0]:
         return point
@@ -150,7 +151,7 @@ def _snapped(search: Search, point: Point) -> Point:
 
 
 def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
-    """Add probes until the Monte-Carlo error is what was asked for, or no more are allowed."""
+    """Add probes until the Monte-Carlo error reaches the tolerance, or the limit of probes."""
     solver, control = search.solver, search.solver.control
     accuracy = monte_carlo(solver, point)
     while accuracy.relative > control.tolerance and solver.probes.count < control.max_probes:
@@ -158,7 +159,7 @@ def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
         count = int(np.ceil(1.3 * ratio**2 * solver.probes.count))
         count = max(count, 2 * solver.probes.count)
         without_units = solver.couplings.size - len(solver.probes.units)
-        if 2 * count > without_units:  # unit vectors cost little more, and are exact
+        if 2 * count > without_units:  # unit vectors for all cost little more, and are exact
             count = without_units
         solver.add_probes(min(count, control.max_probes))
         point = search.descend(search.point(point.factors))
@@ -169,13 +170,13 @@ def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
 def _convergence(
     search: Search, point: Point, accuracy: MonteCarlo, criterion_error: float
 ) -> Convergence:
-    """Say how the search ended."""
+    """Return how the search ended."""
     certificate = Certificates.of(point)
     problems = certificate.problems(0, decrement=_CERTIFIED, growth=_GROWTH)
-    good = f"optimum found; relative Monte-Carlo error {accuracy.relative:.1g} or less"
+    success = f"optimum found; relative Monte-Carlo error {accuracy.relative:.1g} or less"
     return Convergence(
         converged=not problems,
-        message="; ".join(problems) or good,
+        message="; ".join(problems) or success,
         iterations=search.steps,
         evaluations=search.evaluations,
         decrement=point.decrement,
@@ -188,7 +189,7 @@ def _convergence(
 
 
 def _notes(solver: Iterative, accuracy: MonteCarlo, criterion_error: float) -> tuple[str, ...]:
-    """Say what was estimated, and how well."""
+    """Return messages: which quantities are estimates, and how accurate they are."""
     notes = []
     if not solver.probes.exact:
         notes.append(
@@ -213,17 +214,17 @@ def _notes(solver: Iterative, accuracy: MonteCarlo, criterion_error: float) -> t
 
 @dataclass(frozen=True)
 class MonteCarlo:
-    """How far the probes leave the variances from where exact traces would put them.
+    """The Monte-Carlo error of the estimated variances, due to the random probes.
 
     Attributes
     ----------
     errors : dict of str to float
         Standard error of each variance and covariance, in the user's units: ``"user.x"``,
-        ``"user.x.(Intercept)"``, ``"Residual"``. What the search left to go is in it, in
-        quadrature: it matters where the probes leave less than 1e-4 of a variance's own
-        standard error.
+        ``"user.x.(Intercept)"``, ``"Residual"``. The length of the next Newton step is
+        added in quadrature; it matters only if the Monte-Carlo error is less than 1e-4 of the
+        variance's own standard error.
     relative : float
-        Largest standard error of a variance that the probes leave, relative to the variance.
+        Largest Monte-Carlo standard error of a variance, relative to the variance.
     """
 
     errors: dict[str, float]
@@ -231,10 +232,10 @@ class MonteCarlo:
 
 
 def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
-    """Carry the spread of the score over the probes to the variances.
+    """Compute the errors of the variances from the spread of the score over the probes.
 
-    At the estimate the score is zero; a probe that moves it by d moves the parameters by
-    −H⁻¹d, H the curvature there, to first order. Directions on the boundary do not move.
+    At the estimate the score is zero. To first order, a change of the score by d changes the
+    parameters by −curvature⁻¹ d. Directions on the boundary do not move.
     """
     bases = solver.bases
     moves = np.zeros((1, bases.n_theta))
@@ -271,20 +272,22 @@ def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
 
 
 def _spread(moves: np.ndarray) -> float:
-    """Return the standard error of the mean over the probes: all rows but the last."""
+    """Return the standard error of the mean over the probes, which are all rows but the last."""
     probes = moves[:-1]
     return float(np.std(probes, ddof=1) / np.sqrt(len(probes))) if len(probes) > 1 else 0.0
 
 
 def _error(moves: np.ndarray) -> float:
-    """Return the standard error, and the last step of the search, in quadrature."""
+    """Return the root of the summed squares of standard error and last step."""
     return float(np.hypot(_spread(moves), moves[-1]))
 
 
 def _moves(point: Point) -> np.ndarray:
-    """Return what each probe alone would move the elements of G by, and the search's next step.
+    """Return how far each probe alone would move the elements of G, and the next Newton step.
 
-    Shape (N + 1, m).
+    Shape (N + 1, m). Row i is ``−J curvature⁻¹ J'd_i``, with the deviation d_i of probe i's score
+    from the mean, the curvature by the search's parameters, and their Jacobian J. The last row is
+    the Newton step.
     """
     spread = point.estimate.spread - point.estimate.spread.mean(axis=0)
     m = spread.shape[1]

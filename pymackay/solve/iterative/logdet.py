@@ -9,14 +9,14 @@ import scipy.linalg
 
 from pymackay.solve.iterative.equations import Equations, block_times
 
-_SMALL = 512  # effects up to which S is formed: it costs one product for each
+_SMALL = 512  # number of effects up to which S is formed, which costs one product per effect
 _MOST_STEPS = 80
-_SETTLED = 0.02  # of the Monte-Carlo error: further Lanczos steps would change less than that
+_SETTLED = 0.02  # of the Monte-Carlo error: a change per Lanczos step that is small enough
 
 
 @dataclass(frozen=True)
 class LogDeterminant:
-    """An estimate.
+    """An estimate of log |S|.
 
     Attributes
     ----------
@@ -58,7 +58,11 @@ def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
 
 
 def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
-    """Return ``v'(log M − (M − I))v`` for unit vectors v along the probes, shape (N,)."""
+    """Return ``v'(log M − (M − I))v`` for unit vectors v along the probes, shape (N,).
+
+    By the Lanczos recursion ``β_k v_{k+1} = M v_k − α_k v_k − β_{k−1} v_{k−1}`` for all probes,
+    (size, N), at once; see `estimate_logdet` for M.
+    """
     roots = [np.linalg.cholesky(inverse) for inverse in equations.inverse]
     dtype = probes.dtype
     v = probes / np.linalg.norm(probes, axis=0)
@@ -75,9 +79,9 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
         alphas.append(alpha)
         betas.append(beta)
         latest = _gauss(np.array(alphas), np.array(betas[:-1]))
-        moved = abs(float((latest - estimates).mean()))
+        change = abs(float((latest - estimates).mean()))
         estimates = latest
-        if step > 2 and moved <= _SETTLED * estimates.std() / np.sqrt(len(estimates)) + 1e-12:
+        if step > 2 and change <= _SETTLED * estimates.std() / np.sqrt(len(estimates)) + 1e-12:
             break
         if float(beta.min()) < 1e-6:  # an invariant subspace: the quadrature is complete
             break
@@ -86,7 +90,11 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
 
 
 def _gauss(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
-    """Return the quadrature for log, less its first-order part, of each column."""
+    """Return the Gauss quadrature of log, less its first-order part, of each probe, (N,).
+
+    `alphas`, (steps, N), and `betas`, (steps − 1, N), are the diagonals of tridiagonal matrices.
+    Their eigenvalues are the nodes, the squared first elements of eigenvectors the weights.
+    """
     steps, count = alphas.shape
     tridiagonal = np.zeros((count, steps, steps))
     index = np.arange(steps)

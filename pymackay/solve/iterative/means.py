@@ -1,4 +1,4 @@
-"""What is computed exactly, by solves: beta, the random effects, and the average information."""
+"""Quantities computed by solves without probes: beta, random effects, average information."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pymackay.solve.iterative.equations import Equations, block_times, is_regula
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Solutions for X's basis and the response.
+    """Solutions of the mixed-model equations for the columns of Q, the basis of X, and y.
 
     Attributes
     ----------
     u : numpy.ndarray, shape (size, p + 1)
-        ``S⁻¹ Λ₂' Z₂'V₁⁻¹ [Q, y]``: where the next theta's solves start.
+        ``S⁻¹ Λ₂' Z₂'V₁⁻¹ [Q, y]``, from which the solves at the next theta start.
     beta : numpy.ndarray, shape (p,)
     precision_inverse : numpy.ndarray, shape (p, p)
         ``(Q'V⁻¹Q)⁻¹``.
@@ -25,10 +25,11 @@ class Means:
     r2 : float
         ``y'Py``.
     columns : list of numpy.ndarray, each (J q, p + 1)
-        Random effects predicted from each column, block by block: ``G Z'V⁻¹ [Q, y]``.
+        ``G Z'V⁻¹ [Q, y]``, block by block: predicted random effects, each column as the response.
     images : list of numpy.ndarray, each (J q, p + 1)
         ``Z'V⁻¹ [Q, y]``, block by block.
     iterations : int
+        Of conjugate gradients.
     """
 
     u: np.ndarray
@@ -42,7 +43,7 @@ class Means:
 
     @property
     def remainder(self) -> np.ndarray:
-        """The combination of [Q, y] that is ``y − Q beta``, shape (p + 1,)."""
+        """Coefficients of ``y − Q beta`` as a combination of [Q, y], shape (p + 1,)."""
         return np.append(-self.beta, 1.0)
 
     def effects(self, block: int, q: int) -> np.ndarray:
@@ -57,7 +58,19 @@ class Means:
 def solve_means(
     equations: Equations, start: np.ndarray | None, tolerance: float, most: int
 ) -> Means:
-    """Solve for every column of [Q, y]."""
+    """Solve for every column of [Q, y].
+
+    With ``K = Z₂'V₁⁻¹[Q, y]``, the effects of the other blocks are ``Λ₂S⁻¹Λ₂'K``, and
+    ``[Q, y]'V⁻¹[Q, y] = [Q, y]'V₁⁻¹[Q, y] − K'Λ₂S⁻¹Λ₂'K``.
+
+    Parameters
+    ----------
+    equations : Equations
+    start : numpy.ndarray, shape (size, p + 1), or None
+        `Means.u` of an earlier theta.
+    tolerance, most
+        As in `conjugate_gradients`.
+    """
     gram, couplings = equations.gram, equations.couplings
     lead, rest = gram.dense[0], np.concatenate(gram.dense[1:])
     eliminated = equations.eliminate(lead)
@@ -87,15 +100,15 @@ def solve_means(
 def _images(
     equations: Equations, u: np.ndarray, remainder: np.ndarray, lead: np.ndarray, rest: np.ndarray
 ) -> list[np.ndarray]:
-    """Return ``Z'V⁻¹ [Q, y]``: ``Λ⁻ᵀ u`` where Λ allows, else what the solution leaves over.
+    """Return ``Z'V⁻¹ [Q, y]`` by block: ``Λ⁻ᵀ u`` where Λ is regular, else ``Z'[Q, y] − Z'Z b``.
 
     Parameters
     ----------
     u : numpy.ndarray, shape (size, p + 1)
     remainder : numpy.ndarray, shape (J q, p + 1)
-        ``Z₁'[Q, y]`` less what the other blocks' effects explain.
+        ``Z₁'([Q, y] − Z₂ b₂)``.
     lead, rest : numpy.ndarray, shapes (J q, p + 1) and (size, p + 1)
-        The effects of the leading block, and of the others.
+        b₁ and b₂, the effects of the leading block and of the others, of each column.
     """
     couplings = equations.couplings
     images = [block_times(equations.N, remainder)]
@@ -123,12 +136,18 @@ def quadratic_products(
     tolerance: float,
     most: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(Z f_i)'P(Z f_j)`` for all pairs of working effects, and the solves' solution.
+    """Return ``(Z f_i)'P(Z f_j)``, (m, m), of all pairs of working effects, and S⁻¹Λ₂'Z₂'V₁⁻¹Zf.
+
+    P is applied as ``V₁⁻¹ − V₁⁻¹Z₂Λ₂S⁻¹Λ₂'Z₂'V₁⁻¹`` less the part of the fixed effects.
 
     Parameters
     ----------
     working : list of numpy.ndarray, each (J q, m_k)
-        Effects on one block, that are zero on all others, block by block.
+        Effects on one block, which are zero on all others, block by block.
+    start : numpy.ndarray, shape (size, m), or None
+        The second value returned at an earlier theta.
+    tolerance, most
+        As in `conjugate_gradients`.
     """
     gram, couplings, p = equations.gram, equations.couplings, equations.gram.p
     counts = [part.shape[1] for part in working]

@@ -1,4 +1,4 @@
-"""`Probes`: vectors of random signs, and of units, by which traces are estimated."""
+"""`Probes`: vectors of random signs, and unit vectors, with which traces are estimated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_UNITS = 64  # effects of small blocks, altogether, that get unit vectors
+_UNITS = 64  # largest number of effects of small blocks, in total, that get unit vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Probes:
     Attributes
     ----------
     units : numpy.ndarray of int, shape (m,)
-        Effects that have a unit vector each.
+        The effects with a unit vector each.
     z : numpy.ndarray of float32, shape (size, N)
         Random signs; zero on the effects of `units`.
     """
@@ -32,11 +32,11 @@ class Probes:
 
     @property
     def count(self) -> int:
-        """Number of random vectors; of unit vectors where there are no others."""
+        """Number of random vectors, or of unit vectors if there are only these."""
         return len(self.units) if self.exact else self.z.shape[1]
 
     def columns(self, common: np.ndarray) -> np.ndarray:
-        """Return unit vectors, `common`, and what random signs have besides it.
+        """Return unit vectors, `common`, and the parts of the random signs orthogonal to it.
 
         Parameters
         ----------
@@ -49,21 +49,22 @@ class Probes:
         """
         units = np.zeros((len(self.z), len(self.units)), dtype=np.float32)
         units[self.units, np.arange(len(self.units))] = 1.0
-        beside = self.z - common @ (common.T @ self.z)
-        return np.concatenate([units, common, beside], axis=1, dtype=np.float32)
+        orthogonal = self.z - common @ (common.T @ self.z)
+        return np.concatenate([units, common, orthogonal], axis=1, dtype=np.float32)
 
 
 def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
-    """Draw probe vectors for effects that stand in `blocks`.
+    """Draw probe vectors for the effects of some blocks, given by their slices.
 
-    A block of few levels is dense in what it meets, so that random signs tell little about it;
-    unit vectors tell all. Where `count` reaches the number of effects left, all get them.
+    The levels of a small block meet many levels of the others, so that estimates from random signs
+    have large errors; unit vectors are exact. If `count` reaches the number of the other effects,
+    all effects get unit vectors.
     """
     size = max(block.stop for block in blocks)
-    units, taken = [], 0
+    units, n_units = [], 0
     for block in sorted(blocks, key=lambda block: block.stop - block.start):
-        taken += block.stop - block.start
-        if taken > _UNITS:
+        n_units += block.stop - block.start
+        if n_units > _UNITS:
             break
         units.append(np.arange(block.start, block.stop))
     chosen = np.concatenate(units) if units else np.arange(0)
@@ -75,7 +76,7 @@ def draw_probes(blocks: Sequence[slice], count: int, seed: int) -> Probes:
 
 
 def draw_signs(size: int, count: int, seed: int) -> np.ndarray:
-    """Draw random signs, shape (size, count); column i is the same whatever `count` is."""
+    """Draw random signs, shape (size, count); column i does not depend on `count`."""
     z = np.empty((size, count), dtype=np.float32)
     for i in range(count):
         bits = np.random.default_rng((seed, i)).integers(0, 2, size, dtype=np.int8)

@@ -1,9 +1,10 @@
 """`Iterative` evaluates crossed factors too large for a dense Schur complement; `Search` finds the
 optimum by trust-region Newton steps with the average information, without the criterion.
 
-The log determinant is expensive and known with a Monte-Carlo error only, so no step computes it. By
-how much a step lowered the criterion follows from the scores at both ends (the trapezoid rule along
-the step, of third order); where the average information misleads, the radius shrinks.
+The log determinant is expensive and has a Monte-Carlo error, so it is not computed during the
+search. The change of the criterion in a step is computed from the scores at both ends by the
+trapezoid rule, whose error is of third order. If the average information predicts this change
+badly, the trust region shrinks.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ from pymackay.solve.solver import (
     criterion_value,
 )
 
-_NEAR = 1.0  # what a step is to gain, criterion units, under which its end is worth all digits
-_QUADRATIC = 1e-4  # the same, under which the decrement judges: the scores' rule has no more digits
-_MEAN_TOLERANCE = 1e-8  # of the residual, in float64: beta and b to seven digits
-_WORKING_TOLERANCE = 1e-6  # the average information steers the search, and scales error bars
-_LOOSE = 100.0  # what tolerances are multiplied by far from the optimum (probes: its root)
-_SLOW = 12  # iterations for the probes above which a coarse space pays for itself
-_PROBE_TOLERANCE = 1e-5  # in float32; what is left is a hundredth of a probe's own spread
+_NEAR = 1.0  # predicted change of the criterion below which a point is evaluated to all digits
+_QUADRATIC = 1e-4  # predicted change below which the trapezoid rule has too few digits
+_MEAN_TOLERANCE = 1e-8  # relative residual, float64: beta and b to seven digits
+_WORKING_TOLERANCE = 1e-6  # for the average information: it affects steps and error bars only
+_LOOSE = 100.0  # factor of the tolerances far from the optimum (for probes: its root)
+_SLOW = 12  # iterations for the probes above which a coarse space is worth its cost
+_PROBE_TOLERANCE = 1e-5  # relative residual, float32: a hundredth of the spread over the probes
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """An evaluation, and how well its traces are known.
+    """An evaluation with estimated traces.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class Estimate:
     iterations : tuple of int
         Conjugate gradient iterations for the means and for the probes.
     loose : bool
-        Whether solves were stopped at three digits.
+        Whether the solves have three digits only.
     """
 
     evaluation: Evaluation
@@ -71,7 +72,7 @@ class Estimate:
 
 
 class Iterative:
-    """Solve models with two or more grouping factors without forming what is dense.
+    """Solve models with two or more grouping factors without large dense matrices.
 
     Parameters
     ----------
@@ -101,10 +102,10 @@ class Iterative:
         return self.sums
 
     def add_probes(self, count: int) -> None:
-        """Go on with `count` probes; those there are stay the same."""
+        """Use `count` probes from now on, the present ones among them."""
         drawn = self._draw(count)
         if len(drawn.units) != len(self.probes.units):
-            self._starts["probes"] = None  # other columns stand where these solutions stood
+            self._starts["probes"] = None  # these solutions belong to other columns
         self.probes = drawn
 
     def _draw(self, count: int) -> Probes:
@@ -135,8 +136,8 @@ class Iterative:
     def error_variance(self, factors: list[np.ndarray], *, with_beta: bool) -> ErrorVariance:
         """Return Var(b̂ − b) / sigma²; `with_beta`: pev, else condvar.
 
-        Exact where the effects that are not eliminated are few; else estimated with as many
-        probes as the fit took, 64 at least. What beta adds is exact.
+        Exact if few effects are not eliminated; otherwise estimated with as many probes as the fit
+        used, at least 64. The part due to beta is exact.
         """
         equations = self._equations(factors)
         conditional = self._conditional(equations)
@@ -152,7 +153,7 @@ class Iterative:
         return replace(conditional, values=tuple(values))
 
     def _conditional(self, equations: Equations) -> ErrorVariance:
-        """Return condvar; kept, since condvar, pev and their errors ask for the same."""
+        """Return condvar; the last result is stored, as condvar, pev and their errors need it."""
         key = np.concatenate([[self.probes.count], *(f.ravel() for f in equations.factors)])
         if self._variances is None or not np.allclose(self._variances[0], key, 1e-12, 0.0):
             transforms = [
@@ -169,7 +170,7 @@ class Iterative:
         ----------
         factors : list of numpy.ndarray, each (q, q)
         loose : bool
-            Whether three digits will do, far from the optimum.
+            Whether three digits are enough, as far from the optimum.
         """
         most = self.control.max_solver_iterations
         slack = _LOOSE if loose else 1.0
@@ -193,8 +194,8 @@ class Iterative:
         projected = [means.projected(k, block.q) for k, block in enumerate(blocks)]
         curvature = self._curvature(equations, means, projected, sigma2, nu)
         self._starts |= {"means": means.u, "probes": traces.x}
-        taken = self._fixed_share(means)
-        mean_traces = [s.mean(axis=0) - t for s, t in zip(traces.samples, taken, strict=True)]
+        fixed = self._fixed_share(means)
+        mean_traces = [s.mean(axis=0) - t for s, t in zip(traces.samples, fixed, strict=True)]
         evaluation = Evaluation(
             criterion=float("nan"),
             sigma2=sigma2,
@@ -220,7 +221,10 @@ class Iterative:
         return Equations(self.sums, self.couplings, factors, coarse)
 
     def _fixed_share(self, means: Means) -> list[np.ndarray]:
-        """Return what REML takes off each block's trace: beta's part, exact."""
+        """Return ``Σ_j Z_j'V⁻¹Q (Q'V⁻¹Q)⁻¹ Q'V⁻¹Z_j`` of each block, (q, q), which REML subtracts.
+
+        Zeros for maximum likelihood.
+        """
         shares = []
         for k, block in enumerate(self.sums.blocks):
             if not self.reml or self.sums.p == 0:
@@ -239,7 +243,10 @@ class Iterative:
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return the average information."""
+        """Return the average information, (m, m), by the elements of G in theta's order.
+
+        `projected` has a = Z'Py of each block, (J, q).
+        """
         products, self._starts["working"] = quadratic_products(
             equations,
             means,
@@ -253,28 +260,28 @@ class Iterative:
 
 
 class Point(Points):
-    """One point (a batch of one); its criterion is not computed, and is set to zero."""
+    """One point (a batch of one); its criterion is not computed and set to zero."""
 
     @property
     def estimate(self) -> Estimate:
-        """What the solver knows there."""
+        """The solver's estimate at the point."""
         estimate: Estimate = self.answers[0][0]
         return estimate
 
     @property
     def decrement(self) -> float:
-        """By how much the quadratic model says the criterion could still fall."""
+        """Decrease of the criterion that the quadratic model predicts."""
         return float(self.model.decrement[0])
 
 
 class Search(Ground[Point]):
-    """One search: holds the solver and counts what is paid.
+    """One search: the solver, and the numbers of steps and evaluations.
 
     Parameters
     ----------
     solver : Iterative
     checkpoint : Checkpoint
-        Where every accepted point is noted.
+        File to which every accepted point is written.
 
     Attributes
     ----------
@@ -290,7 +297,7 @@ class Search(Ground[Point]):
         self.evaluations = 0
 
     def point(self, factors: Sequence[np.ndarray], *, loose: bool = False) -> Point:
-        """Evaluate at relative factors, each (1, q, q); `loose`: to three digits only."""
+        """Evaluate at relative factors, (1, q, q) each; `loose`: to three digits only."""
         self.evaluations += 1
         answer = np.empty(1, dtype=object)
         answer[0] = estimate = self.solver.estimate([f[0] for f in factors], loose=loose)
@@ -306,28 +313,28 @@ class Search(Ground[Point]):
         return Point.of(tuple(factors), values, self.layouts, self.noise)
 
     def descend(self, point: Point) -> Point:
-        """Go on until the decrement is spent, or no step shrinks it any more."""
+        """Take Newton steps until the decrement is below the limit, or no step reduces it."""
         control = self.solver.control
         while True:
             limit = Control(control.max_iterations - self.steps, control.spent, 0.0, _QUADRATIC)
             point, arrived = descend(self, point, limit)
-            self._note(point)
+            self._save(point)
             if not (arrived[0] and point.estimate.loose):
                 return point
             point = self.point(point.factors)
 
     def after(self, point: Point, steps: np.ndarray, predicted: np.ndarray) -> Point:
-        """Return the point that a scaled step, (1, m), leads to; note the one it starts from."""
+        """Return the point after a scaled step, (1, m), and save the point before it."""
         if self.steps:
-            self._note(point)
+            self._save(point)
         self.steps += 1
         return self.point(point.after(steps), loose=bool(predicted[0] > _NEAR))
 
     def gain(self, before: Point, after: Point) -> np.ndarray:
-        """Return by how much the criterion falls, (1,), by the trapezoid rule.
+        """Return the decrease of the criterion, (1,), by the trapezoid rule.
 
-        Along ``L(t) = L₀ + t (L₁ − L₀)`` the criterion's slope is
-        ``2 tr(S(t) L(t) (L₁ − L₀)')``.
+        Along ``Λ(t) = Λ₀ + t (Λ₁ − Λ₀)`` the derivative of the criterion is
+        ``2 tr(score(t) Λ(t) (Λ₁ − Λ₀)')``.
         """
         change = np.zeros(1)
         for k, (L0, L1) in enumerate(zip(before.factors, after.factors, strict=True)):
@@ -335,5 +342,5 @@ class Search(Ground[Point]):
                 change += np.einsum("nab,nbc,nac->n", point.score[k], L, L1 - L0)
         return -change
 
-    def _note(self, point: Point) -> None:
+    def _save(self, point: Point) -> None:
         self.checkpoint.save([factor[0] for factor in point.factors], self.solver.probes.count)

@@ -3,16 +3,17 @@
 With probes z of random signs, z z' is I on average, so that ``z'Mz`` has the trace of M as its mean
 (Hutchinson 1990, Commun. Stat. Simul. Comput. 19). One solve ``x = S⁻¹z`` serves all blocks. What
 S₀⁻¹ (the inverse of the diagonal blocks of S) gives for the same probe, and whose mean is known
-exactly, is taken off: after the control variate ``z'(2S₀⁻¹ − S₀⁻¹SS₀⁻¹)z`` the error is of second
+exactly, is subtracted: after the control variate ``z'(2S₀⁻¹ − S₀⁻¹SS₀⁻¹)z`` the error is of second
 order in S − S₀.
 
-The largest error of S₀ is that all levels of a block may move together, at the other blocks' or
-the fixed effects' expense. Left to the probes, one such direction w would give most of the
-variance, as the square of a single random number, ``(z'w)²``: so skewed that the mean of a few
-does not know its own error. These directions get a solve each, and the probes what is orthogonal
-to them (deflation, as in Meyer, Musco, Musco, Woodruff 2021, SIAM Symp. Simplicity Algorithms).
+S₀ is a bad approximation along directions in which all levels of a block move together, because
+other blocks or fixed effects can explain such a move as well. With random probes, one such
+direction w would cause most of the variance, through the square ``(z'w)²`` of one random number,
+whose distribution is so skewed that the spread over a few probes does not show the error. For
+these directions the traces are computed with a solve each, and the probes are made orthogonal to
+them (deflation, as in Meyer, Musco, Musco, Woodruff 2021, SIAM Symp. Simplicity Algorithms).
 
-The random signs stay the same at every theta: the estimate is a smooth function of theta.
+The random signs are the same at every theta, so that the estimate is a smooth function of theta.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import numpy as np
 from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes
 
-_BATCH = 16  # probes that share a product: their rows fill a cache line
-_WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which the trace of S⁻¹ tells γ without loss
-_FULL_SIGNAL = 0.1  # below it, γ is so small a difference that solves must be tighter
+_BATCH = 16  # probes in one product: 16 float32 numbers fill a cache line
+_WELL_DETERMINED = 0.003  # mean λ² Z'V₁⁻¹Z above which γ from the trace of S⁻¹ keeps its digits
+_FULL_SIGNAL = 0.1  # below it, γ is a small difference that needs more accurate solves
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,11 @@ class Traces:
     Attributes
     ----------
     samples : list of numpy.ndarray, each (N, q, q)
-        One estimate per random probe, block by block; one altogether where there are none.
+        Block by block, one estimate for each random probe; one in total if there are none.
     x : numpy.ndarray of float32, shape (size, m + r + N)
         ``S⁻¹`` times unit vectors, common moves and probes.
     iterations : int
-        Conjugate gradient iterations, the batch that took most.
+        Conjugate gradient iterations of the slowest batch.
     """
 
     samples: list[np.ndarray]
@@ -59,7 +60,7 @@ def estimate_traces(
     equations : Equations
     probes : Probes
     start : numpy.ndarray, shape (size, at most m + r + N), or None
-        Solutions at a theta near by.
+        Solutions at an earlier theta.
     tolerance, most
         As in `conjugate_gradients`.
     """
@@ -73,11 +74,11 @@ def estimate_traces(
     for span in _batches(certain, columns.shape[1]):
         z = columns[:, span]
         v = equations.jacobi(z)
-        warm = v.copy()
+        first = v.copy()
         if start is not None and span.start < start.shape[1]:
             earlier = start[:, span]
-            warm[:, : earlier.shape[1]] = earlier
-        solution = equations.solve(z, warm, tolerance * known.tightness, most)
+            first[:, : earlier.shape[1]] = earlier
+        solution = equations.solve(z, first, tolerance * known.tightness, most)
         x[:, span] = solution.x
         iterations = max(iterations, solution.iterations)
         for part, deviation in zip(parts, known.deviations(z, v, solution.x), strict=True):
@@ -91,13 +92,13 @@ def estimate_traces(
 
 
 def _batches(certain: int, count: int) -> list[slice]:
-    """Cut the columns into batches, those that are not random apart: they converge slower."""
+    """Return batches of the columns; the first `certain` ones, slower to converge, are apart."""
     cuts = [*range(0, certain, _BATCH), *range(certain, count, _BATCH), count]
     return [slice(first, stop) for first, stop in pairwise(cuts)]
 
 
 class _Known:
-    """What the preconditioner knows of the traces, exactly, and a batch's estimates around it."""
+    """The part of the traces that S₀ gives exactly, and the deviations from it of some probes."""
 
     def __init__(self, equations: Equations) -> None:
         self.equations = equations
@@ -114,22 +115,22 @@ class _Known:
 
     @property
     def tightness(self) -> float:
-        """What the tolerance of solves is multiplied by, for γ to keep its digits."""
+        """Factor of the solves' tolerance with which γ keeps its digits."""
         signals = [trace.signal[trace.strong].min(initial=1.0) for trace in self.others]
         return min(1.0, *(signal / _FULL_SIGNAL for signal in signals))
 
     @property
     def constants(self) -> list[np.ndarray]:
-        """What is known, block by block, each (q, q)."""
+        """The part that S₀ gives, block by block, each (q, q)."""
         return [self.lead_total - self.lead_known, *(trace.known for trace in self.others)]
 
     def deviations(self, z: np.ndarray, v: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-        """Return what each probe adds to what is known, block by block, each (probes, q, q).
+        """Return the deviation of each probe, block by block, each (probes, q, q).
 
         Parameters
         ----------
         z, v, x : numpy.ndarray, shape (size, probes)
-            The probes, and S's diagonal blocks' inverse and S's own times them.
+            The probes, ``v = S₀⁻¹z`` and ``x = S⁻¹z``.
         """
         equations = self.equations
         b_v, b_x, b_z = (equations.scale(part) for part in (v, x, z))
@@ -174,7 +175,7 @@ class _BlockTrace:
         self.known = self._assembled(gamma[None], total[None], mixed[None])[0]
 
     def _assembled(self, gamma: np.ndarray, direct: np.ndarray, crossed: np.ndarray) -> np.ndarray:
-        """Put the parts together, along the axes, and turn them back, shape (k, q, q)."""
+        """Combine the three kinds of parts, and return to the effects' coordinates, (k, q, q)."""
         strong, weak = self.strong, ~self.strong
         size = np.where(strong, self.sizes, 1.0)
         trace = gamma / np.outer(size, size)
@@ -193,12 +194,12 @@ class _BlockTrace:
         K_z: np.ndarray,
         K_x: np.ndarray,
     ) -> np.ndarray:
-        """Return what each probe adds, shape (probes, q, q).
+        """Return the deviation of each probe, shape (probes, q, q).
 
         Parameters
         ----------
         z, residual, beyond : numpy.ndarray, shape (J q, probes)
-            The probes; S⁻¹z less its control variate; S⁻¹z less S₀⁻¹z.
+            The probes z; S⁻¹z less its control variate; S⁻¹z − S₀⁻¹z.
         K_z, K_x : numpy.ndarray, shape (J q, probes)
             ``KΛz`` and ``KΛS⁻¹z``; used for axes that the data do not determine.
         """

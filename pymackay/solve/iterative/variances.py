@@ -1,4 +1,4 @@
-"""Error variances of the random effects: exact by solves where few, else by probing."""
+"""Error variances of the random effects: exact if there are few effects, else by probes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from pymackay.solve.iterative.equations import Equations, block_times
 from pymackay.solve.iterative.probes import Probes, draw_signs
 from pymackay.solve.solver import ErrorVariance
 
-EXACT_SIZE = 2048  # effects that are not eliminated up to which the variances are exact
+EXACT_SIZE = 2048  # effects that are not eliminated, up to which the variances are exact
 LEAST_PROBES = 64
-_TOLERANCE = 1e-5
-_BATCH = 16
-_CHUNK = 1024
+_TOLERANCE = 1e-5  # relative residual of the solves
+_BATCH = 16  # probes at a time
+_CHUNK = 1024  # leading levels at a time
 
 
 def conditional_variances(
     equations: Equations, probes: Probes, control: IterativeControl, bases: list[np.ndarray]
 ) -> ErrorVariance:
-    """Return Var(b | y, beta) / sigma² of every level, exact where that is affordable.
+    """Return Var(b | y, beta) / sigma² of every level, exact if there are few effects.
 
     Parameters
     ----------
     equations : Equations
     probes : Probes
-        As many are taken, `LEAST_PROBES` at least.
+        Gives the number of probes; at least `LEAST_PROBES` are used.
     control : IterativeControl
     bases : list of numpy.ndarray, each (q, q)
-        By block, U: the errors are those of the diagonals of U C U', C being an error variance.
+        U of each block: the standard errors are those of the diagonals of U C U', C being the
+        error variance of a level.
     """
     if equations.couplings.size <= EXACT_SIZE:
         return ErrorVariance.exact(_exact(equations))
@@ -38,6 +39,9 @@ def conditional_variances(
 
 
 def _exact(equations: Equations) -> list[np.ndarray]:
+    """Return, block by block, (J, q, q), the diagonal blocks of Λ₂S⁻¹Λ₂' and, for the leading one,
+    ``F + F C_j Q C_j' F``.
+    """
     couplings, gram = equations.couplings, equations.gram
     S = equations.dense_schur()
     inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(S), np.eye(len(S)))
@@ -66,8 +70,8 @@ def _probed(
 ) -> ErrorVariance:
     """Estimate the diagonal blocks (Bekas, Kokiopoulou, Saad 2007, Appl. Numer. Math. 57).
 
-    As for the traces, what the preconditioner knows and what common moves add is exact, and only
-    the rest is estimated.
+    As for the traces, the part that S₀ gives and the part along common moves are exact; only the
+    rest is estimated, with `count` random probes.
     """
     couplings = equations.couplings
     none = np.arange(0)
@@ -109,7 +113,7 @@ class _Sums:
         self.squares = np.zeros(shape[:2])
 
     def add(self, a: np.ndarray, b: np.ndarray, *, random: bool) -> None:
-        """Take ``a_j b_j'`` of some columns, symmetrised."""
+        """Add the symmetric part of ``a_j b_j'``, summed over columns; a, b are (J q, columns)."""
         shape = (*self.squares.shape, a.shape[1])
         a, b = a.reshape(shape), b.reshape(shape)
         outer = np.einsum("jan,jbn->jab", a, b, dtype=np.float64)
@@ -133,6 +137,7 @@ class _Sums:
 
 
 def _known_lead(equations: Equations) -> np.ndarray:
+    """Return ``F C_j Q₀ C_j' F``, (J, q, q), of the leading block, with ``Q₀ = Λ₂S₀⁻¹Λ₂'``."""
     inner = np.zeros_like(equations.F)
     for k, inverse in enumerate(equations.inverse):
         factor = equations.factors[k + 1]
