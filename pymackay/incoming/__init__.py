@@ -1,1 +1,1 @@
-"""What comes from elsewhere, checked: RDS files, columns over reticulate, parts of saved files."""
+"""Input from outside, checked: RDS files, tables of other packages, parts of saved files."""

@@ -1,4 +1,4 @@
-"""Tables of other packages as data frames, and values that name groups."""
+"""Tables of other packages as data frames, and columns whose values are names of groups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def as_frame(data: Any) -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        If `data` is no such table, or has a column that pandas does not have.
+        If `data` is not such a table, or has a column of a type that pandas does not support.
     """
     package = package_of(data)
     try:
@@ -51,7 +51,7 @@ def as_frame(data: Any) -> pd.DataFrame:
 
 
 def _cure(data: Any) -> str:
-    """Say how to make a data frame of what came."""
+    """Return how to convert `data` to a data frame."""
     for method in ("to_pandas", "toPandas", "to_dataframe", "to_frame", "collect"):
         if callable(getattr(data, method, None)):
             return f"pass data.{method}()"
@@ -63,13 +63,15 @@ def package_of(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
 
 
-def full_name(one: type) -> str:
+def full_name(kind: type) -> str:
     """Return the name of a type with that of its module."""
-    return one.__qualname__ if one.__module__ == "builtins" else f"{one.__module__}.{one.__name__}"
+    return (
+        kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    )
 
 
 def named_groups(array: Any) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
-    """Return what values that name groups stand for.
+    """Return the groups that values name.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is read from a file is checked against annotations, and a fit's parts against each other."""
+"""Checks of values read from a file, by type annotations, and of a fit's parts by each other."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pymackay.results import Fit
 
 
 def content_sha256(content: Mapping[str, Any]) -> str:
-    """Return the checksum of JSON, over all that it holds but the checksum itself.
+    """Return the checksum of JSON content, except for the checksum itself.
 
-    Layout and the order of keys do not matter; every digit does.
+    It does not depend on layout and the order of keys, but on every digit.
     """
     rest = {key: value for key, value in content.items() if key != "content_sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -42,21 +42,21 @@ def json_types(value: Any) -> Any:
 
 
 def check_type(value: Any, kind: Any, what: str) -> None:
-    """Check a value and all that it holds.
+    """Check the type of a value and of its parts.
 
     Parameters
     ----------
     value : object
     kind : annotation
-        A class, dataclasses and typed dicts among them, or a union, list, tuple or mapping of such.
-        An int will do for a float; a bool is no number.
+        A class (also a dataclass or typed dict), or a union, list, tuple or mapping of such. An int
+        is accepted for a float; a bool is not a number.
     what : str
         What the value is, for the message.
 
     Raises
     ------
     RecordingError
-        If it is of another type.
+        If the type is wrong.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or origin is abc.Callable:
@@ -80,12 +80,12 @@ def check_type(value: Any, kind: Any, what: str) -> None:
 
 
 def check_shapes(fit: Fit) -> None:
-    """Check that the parts of a fit have the shapes and the names that they must have.
+    """Check that the parts of a fit have shapes and names that agree.
 
     Raises
     ------
     RecordingError
-        Names the first that has not.
+        For the first part that does not agree with the others.
     """
     model, n = fit.model, len(fit.model.rows)
     q: dict[str, int] = {}
@@ -130,7 +130,7 @@ def check_shapes(fit: Fit) -> None:
 
 
 def _check_union(value: Any, kinds: list[Any], what: str) -> None:
-    """Check that a value is of one of several types; the last one's complaint is passed on."""
+    """Check that a value is of one of several types; raise the error of the last one."""
     for kind in kinds[:-1]:
         with contextlib.suppress(RecordingError):
             return check_type(value, kind, what)

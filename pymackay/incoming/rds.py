@@ -143,10 +143,11 @@ def check_names(names: list[str], count: int, path: Path) -> None:
     """Raise a `DataError` unless the columns of a file have names that differ."""
     if len(names) != count:
         raise DataError(f"data: {path} is damaged: {count} columns have {len(names)} names.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise DataError(
-            f"data: {path} has more than one column named {', '.join(twice)}; give each its name."
+            f"data: {path} has more than one column named {', '.join(repeated)}; give every column "
+            f"its own name."
         )
 
 

@@ -1,4 +1,4 @@
-"""Restores missing values in columns from reticulate, which NumPy's types cannot hold."""
+"""Restores missing values in columns from reticulate, which NumPy's types cannot represent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NA_INTEGER = -(2**31)
 
 
 def started_by_r() -> bool:
-    """Whether R runs this Python by reticulate, according to the environment variables."""
+    """Return whether R runs this Python by reticulate, by the environment variables."""
     entries = os.environ.get(R_SESSION, "").split(":")
     return f"PID={os.getpid()}" in entries
 
@@ -62,13 +62,13 @@ def _with_missing_integers(values: Any, name: str) -> Any:
 def _warn_of_lost(values: Any, dtype: Any, name: str) -> None:
     """Warn if a logical or text column may contain missing values of R."""
     if dtype == np.bool_:
-        lost = "holds truth values, of which R's NA arrives as True"
+        problem = "has logical values, among which R's NA becomes True"
     elif pd.api.types.is_string_dtype(dtype) and _holds_text_na(values):
-        lost = "holds the text 'NA', which R's missing text arrives as"
+        problem = "has the text 'NA', which R's missing text becomes"
     else:
         return
     warnings.warn(
-        f"the column {name!r} came from R over reticulate and {lost}. Where values are missing, "
+        f"the column {name!r} came from R over reticulate and {problem}. Where values are missing, "
         "take the data frame by its name: pymackay.lme4.frame(name).",
         PymackayWarning,
         stacklevel=2,

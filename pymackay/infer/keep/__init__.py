@@ -1,1 +1,1 @@
-"""Fits kept in files."""
+"""Saving fits in files, and loading them."""

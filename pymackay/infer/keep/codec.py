@@ -1,4 +1,4 @@
-"""Values of a fit as JSON and plain arrays, by a closed list of kinds; no code is stored."""
+"""Converts the values of a fit to JSON and arrays, and back; only listed types, and no code."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _NUMERIC = "biuf"
 
 
 class Encoder:
-    """Turns values into what JSON holds; arrays are set aside by name.
+    """Converts values to JSON, with arrays replaced by names.
 
     Attributes
     ----------
     arrays : dict of str to numpy.ndarray
-        What the JSON refers to.
+        The arrays by the names that the JSON has.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Encoder:
         Raises
         ------
         DataError
-            If it is of a kind that the format does not have.
+            If the format has no such type.
         """
         if value is None or isinstance(value, bool | int | str):
             return value
@@ -86,7 +86,7 @@ class Encoder:
         raise DataError(f"a {type(value).__name__} cannot be saved: the format has no such kind")
 
     def array(self, values: np.ndarray) -> Any:
-        """Set an array of numbers aside; one of other values is written out."""
+        """Store an array of numbers and return its name; an array of other values becomes JSON."""
         if values.dtype.kind in _NUMERIC:
             name = f"a{len(self.arrays):04}"
             self.arrays[name] = values
@@ -94,7 +94,7 @@ class Encoder:
         return {"objects": [self.encode(item) for item in values.tolist()]}
 
     def fields(self, value: Any) -> dict[str, Any]:
-        """Return the fields that a class is made from."""
+        """Return the fields with which a dataclass is made."""
         return {
             field.name: self.encode(getattr(value, field.name))
             for field in dataclasses.fields(value)
@@ -114,7 +114,7 @@ class Encoder:
         return self.array(value.to_numpy())
 
     def index(self, index: pd.Index) -> dict[str, Any]:
-        """Return labels with their kind."""
+        """Return labels with their type."""
         name = self.encode(tuple(index.names) if index.nlevels > 1 else index.name)
         if isinstance(index, pd.RangeIndex):
             return {"range": [index.start, index.stop, index.step], "name": name}
@@ -131,8 +131,8 @@ class Encoder:
             }
         if isinstance(index, pd.DatetimeIndex):
             zone = None if index.tz is None else str(index.tz)
-            how = {"unit": index.unit, "zone": zone, "every": index.freqstr, "name": name}
-            return {"times": self.array(index.asi8), **how}
+            details = {"unit": index.unit, "zone": zone, "every": index.freqstr, "name": name}
+            return {"times": self.array(index.asi8), **details}
         if isinstance(index.dtype, np.dtype) and index.dtype.kind in _NUMERIC:
             return {"values": self.array(index.to_numpy()), "name": name}
         if index.dtype == object or isinstance(index.dtype, pd.StringDtype):
@@ -152,12 +152,12 @@ def _text_key(key: Any) -> str:
 
 
 class Decoder:
-    """Turns what `Encoder` wrote back into values.
+    """Restores values from the JSON of `Encoder`.
 
     Parameters
     ----------
     read_array : callable
-        Name to array.
+        Takes the name of an array and returns it.
     """
 
     def __init__(self, read_array: Callable[[str], np.ndarray]) -> None:
@@ -179,7 +179,7 @@ class Decoder:
         Raises
         ------
         RecordingError
-            If it is of a kind that this version does not know.
+            If this version does not have its type.
         """
         if isinstance(value, list):
             return [self.decode(item) for item in value]
@@ -188,17 +188,17 @@ class Decoder:
         if "object" in value:
             return self.object(value["object"], value["fields"])
         if len(value) != 1 or next(iter(value)) not in self.kinds:
-            raise RecordingError(f"a value of the unknown kind {sorted(value)} stands in the file")
+            raise RecordingError(f"the file has a value of the unknown kind {sorted(value)}")
         kind, content = next(iter(value.items()))
         return self.kinds[kind](content)
 
     def object(self, name: str, fields: dict[str, Any]) -> Any:
-        """Make an object of one of the classes of the closed list."""
+        """Return an object of one of the listed classes."""
         if name not in _CLASSES:
-            raise RecordingError(f"an object of the unknown kind {name!r} stands in the file")
-        made = _CLASSES[name](**{key: self.decode(item) for key, item in fields.items()})
-        check_type(made, _CLASSES[name], f"a {name}")
-        return made
+            raise RecordingError(f"the file has an object of the unknown kind {name!r}")
+        restored = _CLASSES[name](**{key: self.decode(item) for key, item in fields.items()})
+        check_type(restored, _CLASSES[name], f"a {name}")
+        return restored
 
     def objects(self, items: list[Any]) -> np.ndarray:
         """Return an array of values other than numbers."""

@@ -29,13 +29,13 @@ from pymackay.solve.assemble import Problem, evaluate_at, without_rows
 from pymackay.solve.choose import free_memory, remake_solver
 
 FORMAT = "pymackay fit"
-VERSION = 2  # 1 where the rows are in the file, so that earlier versions read it
+VERSION = 2  # files with the rows have version 1, so that earlier versions can read them
 MANIFEST = "manifest.json"
 _CHANGED = (
     "is damaged, or was changed after it was saved: it does not match its checksum; save the fit "
     "again"
 )
-_LARGEST_MANIFEST = 2**30  # bytes; labels of ten million rows have a third
+_LARGEST_MANIFEST = 2**30  # bytes; labels of ten million rows need a third of this
 
 _SOURCES = ("condvar_source", "pev_source", "evaluate_source")
 _FIELDS = tuple(
@@ -44,25 +44,25 @@ _FIELDS = tuple(
 
 
 def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
-    """Save a fit, with all that its methods need.
+    """Save a fit, with everything that its methods need.
 
     The file is a zip archive: ``manifest.json`` holds the format's name and version and every
-    number, name and table, with a checksum of all that and the CRC-32 of every other member; each
-    array is a member ``arrays/<name>.npy``, which the manifest refers to. With `rows` it holds the
-    response and the model's columns, and so the data. It is there whole or not at all, whatever
-    interrupts the writing.
+    number, name and table, with a checksum of its content and the CRC-32 of every other member;
+    each array is a member ``arrays/<name>.npy``, to which the manifest refers. With `rows` the file
+    holds the response and the model's columns, and thus the data. It is written in one step: an
+    interrupted save leaves no incomplete file.
 
     Parameters
     ----------
     fit : Fit
-        Of any engine. What `condvar` and `pev` cost is paid now for a fit of another engine; else
-        after loading, when first asked for.
+        Of any engine. For fits of other engines, `condvar` and `pev` are computed and saved; for
+        fits of this package they are computed after loading, when first used.
     path : path-like
         An existing file is replaced.
     rows : bool
-        False leaves the rows out, and keeps how columns are made and the cross-products: the file
-        is smaller and holds no data. The loaded fit is as one of a Parquet file: predictions for
-        new rows, tests and intervals are the same; what needs the rows raises an error.
+        False saves the cross-products instead of the rows: the file is smaller and has no data.
+        The loaded fit is like one of a Parquet file: predictions for new rows, tests and intervals
+        are the same; methods that need the rows raise an error.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
     Raises
     ------
     DataError
-        If the fit holds what the format does not have, such as rows labelled by intervals.
+        If the format does not support a part of the fit, such as rows labelled by intervals.
     ArgumentError
         If the file cannot be written.
 
@@ -115,7 +115,7 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
 
 
 def _shortened(fit: Fit, problem: Problem | None, *, rows: bool) -> Fit:
-    """Return the fit without what it has for each row, where the rows are not to be saved."""
+    """Return the fit without residuals, fitted values and row names, unless `rows` are saved."""
     if problem is None and rows:
         return fit
     if problem is None:
@@ -138,13 +138,13 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     Returns
     -------
     Fit
-        Equal to the one that was saved, its methods included.
+        Equal to the saved fit; its methods return the same.
 
     Raises
     ------
     RecordingError
-        If the file is missing, is something else (a pickle is never read), is damaged, incomplete
-        or changed, asks for more memory than is free, or has a newer version.
+        If the file is missing, has another format (a pickle is never read), is damaged, incomplete
+        or changed, needs more memory than is free, or has a newer version.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
             f"{path} cannot be used: it asks for more memory than there is; load it on a machine "
             f"with more, or save the fit again if it is damaged"
         ) from error
-    except Exception as error:  # whatever a wrong part leads to on the way to a fit
+    except Exception as error:  # any error that a wrong part can cause
         raise RecordingError(
             f"{path} is damaged: what it holds does not make a fit ({type(error).__name__}: "
             f"{error}); save the fit again"
@@ -230,7 +230,7 @@ def _read(archive: zipfile.ZipFile) -> Fit:
 
 
 def _check_sum(manifest: dict[str, Any]) -> None:
-    """Refuse what was changed after it was saved; the first files had no checksums."""
+    """Raise an error if the content was changed after saving; the first files had no checksum."""
     if "content_sha256" not in manifest:
         return
     if manifest["content_sha256"] != content_sha256(manifest):
@@ -238,7 +238,7 @@ def _check_sum(manifest: dict[str, Any]) -> None:
 
 
 def _open(archive: zipfile.ZipFile, name: str, largest: float) -> IO[bytes]:
-    """Open a member, unless it is none that fit.save wrote or has more bytes than will do."""
+    """Open a member, after checks that fit.save can have written it and of its size."""
     try:
         member = archive.getinfo(name)
     except KeyError:
@@ -257,7 +257,7 @@ def _open(archive: zipfile.ZipFile, name: str, largest: float) -> IO[bytes]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str, sums: dict[str, int]) -> np.ndarray:
-    """Read an array whose header asks for the bytes that are there, and no more."""
+    """Read an array, after a check that its header agrees with the number of bytes."""
     with _open(archive, name, free_memory()) as member:
         if sums and sums.get(name) != archive.getinfo(name).CRC:
             raise RecordingError(f"its member {name} {_CHANGED}")
@@ -296,7 +296,7 @@ def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def _what_else(path: Path) -> str:
-    """Say what a file is that is no zip archive."""
+    """Return a description of a file that is not a zip archive."""
     with path.open("rb") as file:
         start = file.read(2)
     if start[:1] == b"\x80":
@@ -308,12 +308,12 @@ def _what_else(path: Path) -> str:
 
 
 def _given(variances: dict[str, Any]) -> dict[str, Any]:
-    """Return the sources of error variances that the file holds."""
+    """Return the sources of error variances for those in the file."""
     return {f"{name}_source": HeldArrays(arrays) for name, arrays in variances.items()}
 
 
 def _computed(problem: Problem, theta: np.ndarray, sigma: float) -> dict[str, Any]:
-    """Return the problem, and the sources that compute from it at the fit's own variances."""
+    """Return the problem, and the functions that compute from it at the fit's own variances."""
     return {
         "condvar_source": partial(_errors, problem, theta, sigma, "condvar"),
         "pev_source": partial(_errors, problem, theta, sigma, "pev"),

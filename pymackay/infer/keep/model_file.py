@@ -1,4 +1,4 @@
-"""A model as plain values and back: the formula is read again, so that no code is stored."""
+"""Converts a model to plain values and back; the formula is stored as text and read again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode_model(model: Model, encoder: Encoder) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If it holds what the format does not have.
+        If the format does not support a part of it.
     """
     stored = {name: encoder.encode(getattr(model, name)) for name in _MODEL}
     if model.blueprint is not None:
@@ -49,7 +49,7 @@ def decode_model(stored: dict[str, Any], decoder: Decoder) -> Model:
 
 
 def _check_blueprint(blueprint: Blueprint, model: Model) -> None:
-    """Check what new data will be given to: levels and what functions remember, by its kinds."""
+    """Check the levels and the stored values of functions, which are used for new data."""
     if blueprint.levels != {name: factor.levels for name, factor in model.factors.items()}:
         raise RecordingError("the levels for new data are not those of the model")
     for name, value in blueprint.memory.items():
@@ -64,8 +64,8 @@ def _encode_blueprint(blueprint: Blueprint, encoder: Encoder) -> dict[str, Any]:
     names = [v.name for v in specification.variables if isinstance(v.node, Name)]
     if specify(specification.formula, names) != specification:
         raise DataError(
-            f"the formula {specification.formula!r} cannot be saved, because it does not read the "
-            f"same without its data; write out what '.' stands for"
+            f"the formula {specification.formula!r} cannot be saved, because its meaning "
+            f"depends on the data; write the variables in place of '.'"
         )
     return {
         "formula": specification.formula,
@@ -103,5 +103,5 @@ def _decode_side(terms: Terms, stored: dict[str, Any], decoder: Decoder) -> Side
 
 
 def _decoded(names: tuple[str, ...], stored: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
-    """Return the fields that are stored; those a file of an earlier version lacks have defaults."""
+    """Return the stored fields; fields that files of earlier versions lack have defaults."""
     return {name: decoder.decode(stored[name]) for name in names if name in stored}

@@ -1,8 +1,8 @@
-"""`Accelerator`: larger steps for the likelihood's rules, none of which raises the criterion.
+"""`Accelerator`: larger steps for the likelihood's rules; no step raises the criterion.
 
-A proposal is kept only if it does not raise the criterion; otherwise the rule itself is taken, and
-if even that would raise it, the MM step, which cannot. Proposals are roots Λ of the covariance
-matrices, so that every one of them is positive semidefinite.
+A proposed step is accepted only if it does not raise the criterion. Otherwise the rule's own step
+is taken and, if that would raise the criterion too, the MM step, which cannot. Proposals are roots
+Λ of the covariance matrices, so that each of these is positive semidefinite.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pymackay.solve.loop.boundary import drop_direction, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 from pymackay.solve.loop.rules.majorised import majorised_root
 
-_WEAK = 1e-2  # share of a direction that its data determine: below, might it be zero?
-_STRETCH = 4.0  # of the rule's step: the first that is tried when the acceleration fails
-_DEPTH = 8  # earlier rounds that an acceleration looks back on
-_FAR = 2.0  # change of log σ² that no proposal is trusted with
-_DEPENDENT = 1e-8  # relative singular value under which earlier rounds tell nothing new
+_WEAK = 1e-2  # share of a direction that its data determine, below which zero is tried
+_STRETCH = 4.0  # first multiple of the rule's step that is tried after a failed acceleration
+_DEPTH = 8  # number of earlier rounds that an acceleration uses
+_FAR = 2.0  # change of log σ² above which a proposal is rejected
+_DEPENDENT = 1e-8  # relative singular value below which earlier rounds are linearly dependent
 
 
 class Anderson:
     """Propose the next point of ``x ← g(x)`` from the residuals g(x) − x of the last rounds.
 
-    The combination of earlier rounds whose residuals, to first order, cancel: a secant method in
-    several unknowns.
+    The proposal is the combination of earlier rounds whose residuals cancel to first order, which
+    is a secant method in several unknowns.
 
     Parameters
     ----------
     depth : int
-        Differences of rounds that are kept.
+        Number of differences between rounds that are used.
 
     References
     ----------
@@ -65,7 +65,7 @@ class Anderson:
         point, image : numpy.ndarray, shape (m,)
             x and g(x).
         weight : numpy.ndarray, shape (m,)
-            How much a residual in each coordinate counts.
+            Weight of the residual in each coordinate.
         """
         self._images.append(image)
         self._residuals.append(image - point)
@@ -81,12 +81,12 @@ class Anderson:
 
 
 class Accelerator:
-    """Steps from round to round.
+    """Takes the loop from round to round.
 
     Parameters
     ----------
     solve : callable
-        From a state to its round.
+        Takes a state and returns its round.
     levels : sequence of float
         Term by term, the relative variance of one level's least-squares effect.
     n_rows, n_unknowns : int
@@ -108,7 +108,7 @@ class Accelerator:
         self.thresholds = [_WEAK] * len(levels)
 
     def advance(self, current: Round, next_state: State) -> tuple[Round, str]:
-        """Return the next round, and what led to it; `next_state` is the rule's own."""
+        """Return the next round and the kind of step; `next_state` is that of the rule itself."""
         reduced = self.reduce(current)
         if reduced is not None:
             return reduced, "boundary"
@@ -128,22 +128,22 @@ class Accelerator:
         return self.solve(self.majorised(current)), "majorised"
 
     def proposal(self, state: State, next_state: State) -> State | None:
-        """Return Anderson's proposal or, after one has failed, the rule's step stretched.
+        """Return Anderson's proposal or, after one has failed, a multiple of the rule's step.
 
-        Where the rule's steps grow on their way, as EM's do that leave a neighbourhood of zero,
-        a secant points backwards; stretched steps do not.
+        Where the rule's steps grow from round to round, as those of EM near a variance of zero, a
+        secant step goes backwards; a multiple of the rule's step does not.
         """
         weights = [
             np.repeat(1.0 / np.sqrt(np.einsum("ab,ab->a", root, root) + level), len(root))
             for root, level in zip(state.roots, self.levels, strict=True)
         ]
-        here, image = _pack(state), _pack(next_state)
-        point = self.anderson.propose(here, image, np.concatenate([*weights, [1.0]]))
+        current, image = _pack(state), _pack(next_state)
+        point = self.anderson.propose(current, image, np.concatenate([*weights, [1.0]]))
         if self.stretch > 1.0:
-            point = here + self.stretch * (image - here)
+            point = current + self.stretch * (image - current)
         elif not self.anderson.ready:
             return None
-        return _unpack(point, state) if abs(point[-1] - here[-1]) <= _FAR else None
+        return _unpack(point, state) if abs(point[-1] - current[-1]) <= _FAR else None
 
     def majorised(self, current: Round) -> State:
         """Return the MM step, which does not raise the criterion (Zhou et al. 2019)."""
@@ -151,11 +151,14 @@ class Accelerator:
         return current.rescaled(roots, np.sqrt(current.next_noise_var * current.state.noise_var))
 
     def rounding(self, current: Round) -> float:
-        """Size of the criterion's own rounding error."""
+        """Return the rounding error of the criterion."""
         return 1e-13 * max(abs(current.criterion), self.n)
 
     def reduce(self, current: Round) -> Round | None:
-        """Drop a direction that is all but dead, if the likelihood is no worse without it."""
+        """Set the variance of a weak direction to zero if that does not raise the criterion.
+
+        Its gradient at zero, ``axis'(τ − s/σ²)axis``, must not be negative.
+        """
         for k, term in enumerate(current.terms):
             weakest = weakest_direction(term)
             if weakest is None or weakest.share >= self.thresholds[k]:
@@ -164,9 +167,9 @@ class Accelerator:
             roots = list(current.state.roots)
             roots[k] = drop_direction(term.root, weakest)
             reduced = self.solve(State(tuple(roots), current.state.noise_var))
-            there = reduced.terms[k]
-            pull = weakest.axis @ (there.traces - there.squares) @ weakest.axis
-            if reduced.criterion <= current.criterion + self.rounding(current) and pull >= 0.0:
+            score = reduced.terms[k].traces - reduced.terms[k].squares
+            slope = weakest.axis @ score @ weakest.axis
+            if reduced.criterion <= current.criterion + self.rounding(current) and slope >= 0.0:
                 self.anderson.reset()
                 self.thresholds[k] = _WEAK
                 return reduced

@@ -1,4 +1,4 @@
-"""Directions of a covariance matrix that are dying: which one, how far gone, and how to drop it."""
+"""The direction of a covariance matrix with the smallest variance, and how to set it to zero."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 from pymackay.covariance.roots import metric_roots
 from pymackay.solve.loop.terms import TermRound
 
-#: Share of a direction that its data determine, under which it is lost. A literal round squares
-#: it, so that every bound between rounding and 1e-9 is crossed in the same round; what is under
-#: it is set to zero before it underflows.
+#: Share of a direction that its data determine, below which its variance is set to zero. A literal
+#: round squares the share, so that every bound between rounding and 1e-9 is crossed in the same
+#: round.
 DEAD = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """The least determined of a term's directions that are still alive.
+    """The least determined of the directions of a term whose variance is not zero.
 
     Attributes
     ----------
     share : float
-        What the data determine of it, its effective number over the levels: t / (1 + t), with t
-        its variance over its sampling variance.
+        Effective number per level, the share that the data determine: t / (1 + t), with t its
+        variance over its sampling variance.
     axis : numpy.ndarray, shape (q,)
         The direction, in computed effects.
     weights : numpy.ndarray, shape (q,)
-        ``weights' b`` is its coordinate, in computed effects; ``weights' axis = 1``.
+        ``weights' b`` is the coordinate of effects b along it; ``weights' axis = 1``.
     contrast : numpy.ndarray, shape (q,)
         The same combination of the user's effects, largest coefficient 1.
     rank : int
-        How many columns of the term's root are not zero: this direction is one of so many.
+        Number of columns of the term's root that are not zero.
     """
 
     share: float
@@ -42,7 +42,10 @@ class Direction:
 
 
 def weakest_direction(term: TermRound) -> Direction | None:
-    """Return the weakest live direction; None if the data know none, or all are dead."""
+    """Return the weakest direction with a variance, None if there is none that data determine.
+
+    In the metric of τ, the directions are the eigenvectors of ``τ^(1/2) ΛΛ' τ^(1/2)``.
+    """
     half, inverse, unknown = metric_roots(term.traces)
     values, vectors = np.linalg.eigh(half @ term.root @ term.root.T @ half)
     rank = int(np.count_nonzero(np.abs(term.root).sum(axis=0)))
@@ -62,9 +65,9 @@ def weakest_direction(term: TermRound) -> Direction | None:
 
 
 def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
-    """Return `root` without `direction`: one column less than its term had is not zero.
+    """Return `root`, (q, q), without `direction`: with ``direction.rank − 1`` columns not zero.
 
-    `root` may have lost that column already, where the direction's variance has underflowed.
+    `root` may already have so few, if the direction's variance has underflowed.
     """
     axes, sizes, _ = np.linalg.svd(root - np.outer(direction.axis, direction.weights @ root))
     sizes[direction.rank - 1 :] = 0.0
@@ -72,12 +75,12 @@ def drop_direction(root: np.ndarray, direction: Direction) -> np.ndarray:
 
 
 def is_singular_root(root: np.ndarray) -> bool:
-    """Say whether a direction has been dropped."""
+    """Return whether a column of a root is zero."""
     return bool((np.abs(root).sum(axis=0) == 0.0).any())
 
 
 def dead_combinations(term: TermRound) -> np.ndarray:
-    """Return the combinations of the user's effects that do not vary, as columns, (q, dead)."""
+    """Return the combinations of the user's effects without variance, as columns, (q, k)."""
     live = np.count_nonzero(np.abs(term.root).sum(axis=0))
     unit = np.sqrt(np.einsum("ab,ab->a", term.transform, term.transform))
     axes = np.linalg.svd(term.transform @ term.root / unit[:, None])[0]

@@ -1,4 +1,4 @@
-"""Why MacKay's literal loop can drive a direction of a covariance matrix to zero, and whether."""
+"""When and why MacKay's literal loop drives the variance of a direction to zero."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pymackay.solve.descent.coordinates import WeightedArrays, weight_arrays
 #: positive fixed point only from s = 4 on, where t* = 1.
 SURVIVAL = 4.0
 
-_SAME = 1e-8  # relative: what counts as the same cross-products, and as no rank
+_SAME = 1e-8  # relative difference of equal cross-products; relative size of a dependent column
 
 
 def signal_ratios(model: Model) -> np.ndarray | None:
-    """Return the s of every direction of a balanced model with one random term.
+    """Return the signal ratio s of each direction of a balanced model with one random term.
 
     In the basis where the sampling covariance σ²(ZⱼᵀZⱼ)⁻¹ of the per-level least-squares effects
     is the identity, these are the eigenvalues of the effects' sample covariance: s − 1 is the
@@ -32,8 +32,8 @@ def signal_ratios(model: Model) -> np.ndarray | None:
     Returns
     -------
     numpy.ndarray of shape (q,), ascending, or None
-        None where s is not defined: several terms, levels with different ZⱼᵀZⱼ, levels too
-        small for their own least-squares effects, or no residual within levels.
+        None where s is not defined: several terms, levels with different ZⱼᵀZⱼ, levels with too
+        few rows for least-squares effects, or no residual within levels.
     """
     if len(model.terms) != 1:
         return None
@@ -54,7 +54,7 @@ def signal_ratios(model: Model) -> np.ndarray | None:
 
 
 def reliabilities(model: Model, term: int, cov: np.ndarray, noise_var: float) -> np.ndarray:
-    """Return the t of every direction of one term: prior over average sampling variance.
+    """Return t of each direction of one term: its variance over its average sampling variance.
 
     Parameters
     ----------
@@ -68,8 +68,7 @@ def reliabilities(model: Model, term: int, cov: np.ndarray, noise_var: float) ->
     Returns
     -------
     numpy.ndarray of shape (q,), ascending
-        Eigenvalues of V ZⱼᵀZⱼ/σ², ZⱼᵀZⱼ averaged over levels. Free of units; where one is zero,
-        the direction is dead.
+        Eigenvalues of V ZⱼᵀZⱼ/σ², with ZⱼᵀZⱼ averaged over levels; without units.
     """
     gram = weight_arrays(model).grams[term].mean(axis=0) / noise_var
     unit = np.sqrt(np.diag(gram))
@@ -81,15 +80,15 @@ def reliabilities(model: Model, term: int, cov: np.ndarray, noise_var: float) ->
 def explain_collapse(
     model: Model, term: int, iteration: int, correlations: Sequence[float], reliability: float
 ) -> CollapseError:
-    """Return the error that says where the literal loop ended, and why.
+    """Return the error that reports the collapse of the literal loop and explains it.
 
     Parameters
     ----------
     model : Model
     term : int
-        Position in ``model.terms`` of the term that lost a direction.
+        Position in ``model.terms`` of the term with the collapsed direction.
     iteration : int
-        1-based iteration that lost it.
+        1-based iteration of the collapse.
     correlations : sequence of float
         Correlation after each iteration; empty for a term of one effect.
     reliability : float
@@ -123,7 +122,7 @@ def _verdict_on(ratios: np.ndarray | None) -> str:
 
 
 def _short(correlation: float) -> str:
-    """Write as many decimals as tell a correlation from 1, two at least."""
+    """Return a correlation as text, with enough decimals to differ from 1 and at least two."""
     short_of_one = max(1.0 - abs(correlation), 0.0)
     if short_of_one < 1e-12:
         return f"{round(correlation)}"

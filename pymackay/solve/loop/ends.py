@@ -1,4 +1,4 @@
-"""How MacKay's loop ends: at rest, with a certificate; out of rounds; or with a direction lost."""
+"""How MacKay's loop ends: converged, out of rounds, or with a covariance matrix that collapsed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pymackay.results import Convergence
 from pymackay.solve.loop.boundary import DEAD, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 
-_PATIENCE = 20  # rounds without progress after which rounding is taken to be reached
-_NEARLY = 1e-6  # distance under which a standstill is put down to rounding
+_PATIENCE = 20  # rounds without a smaller distance, after which only rounding is left
+_NEARLY = 1e-6  # distance below which the absence of progress is taken for rounding
 _SETTLED = 1e-8  # distance at which a loop without a tolerance counts as settled
 
 
 @dataclass(frozen=True, eq=False)
 class Collapse:
-    """A direction of a covariance matrix that a loop has lost.
+    """A direction of a covariance matrix whose variance a loop has reduced to zero.
 
     Attributes
     ----------
@@ -26,9 +26,10 @@ class Collapse:
         Position among the model's terms.
     iteration : int
     contrast : numpy.ndarray, shape (q,)
-        Coefficients of the effects, user's units, largest 1: their combination varies no more.
+        Coefficients of the user's effects, the largest 1: this combination has no variance.
     share : float
-        Of the direction's effective number, per level: t / (1 + t).
+        Effective number of the direction per level: t / (1 + t), with t its variance over its
+        sampling variance.
     """
 
     term: int
@@ -38,7 +39,7 @@ class Collapse:
 
 
 def find_collapse(current: Round, iteration: int) -> Collapse | None:
-    """Return the first direction that has died."""
+    """Return the first direction whose variance is zero to working precision, if there is one."""
     for k, term in enumerate(current.terms):
         weakest = weakest_direction(term)
         if weakest is not None and weakest.share < DEAD:
@@ -47,24 +48,24 @@ def find_collapse(current: Round, iteration: int) -> Collapse | None:
 
 
 class Judge:
-    """Says how a loop ends.
+    """Decides whether a loop has ended, and returns its convergence.
 
     Parameters
     ----------
     certify : callable or None
-        From a state to the certificate of the optimiser, which takes no step, and to where the
-        likelihood is no lower, if it wants to leave the boundary; None for a rule whose fixed
-        points are not the likelihood's.
+        Takes a state and returns the optimiser's certificate, which takes no step, and, if the
+        optimiser would leave the boundary, a state where the likelihood is not lower. None for a
+        rule whose fixed points are not those of the likelihood.
     tolerance : float or None
     movable : bool
-        Whether the loop may be set elsewhere.
+        Whether the loop may continue from such a state.
 
     Attributes
     ----------
     elsewhere : State or None
-        Where the likelihood is no lower, found by a certificate that failed on the boundary.
+        State where the likelihood is not lower, after a certificate that failed on the boundary.
     evaluations : int
-        Criterion evaluations paid for certificates.
+        Number of criterion evaluations for certificates.
     """
 
     def __init__(
@@ -81,7 +82,10 @@ class Judge:
         self._best, self._best_at = np.inf, 0
 
     def at_rest(self, current: Round, iteration: int, distance: float) -> Convergence | None:
-        """Return the certificate of a loop that has come to rest; None if it has not."""
+        """Return the certificate of a loop that has converged; None if it has not.
+
+        `distance` is the largest relative change that the rule asks for (see `_Loop.distance`).
+        """
         if distance < self._best:
             self._best, self._best_at = distance, iteration
         stalled = distance < _NEARLY and iteration - self._best_at >= _PATIENCE
@@ -99,7 +103,7 @@ class Judge:
         return None
 
     def stopped(self, current: Round, distance: float, ended: str) -> Convergence:
-        """Return how a loop stands that was stopped before it came to rest."""
+        """Return the convergence of a loop that was stopped before it converged."""
         state = "settled" if distance <= _SETTLED else "still moving"
         message = f"{ended} and is {state}: the rule asks for relative changes of {distance:.2g}"
         certified = self._certified(current)
@@ -108,7 +112,7 @@ class Judge:
         return replace(certified, converged=False, message=f"{message}; {certified.message}")
 
     def _certified(self, current: Round) -> Convergence | None:
-        """Return the certificate of a state, and note a way off the boundary."""
+        """Return the certificate of a state, and store a state away from the boundary, if any."""
         if self.certify is None:
             return None
         convergence, elsewhere = self.certify(current.state)

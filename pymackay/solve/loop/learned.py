@@ -1,4 +1,4 @@
-"""`make_learner`: some steps of gradient descent a round, where the loop would solve exactly."""
+"""`make_learner`: effects by some steps of gradient descent in each round of the loop."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NAMED: dict[str, StepRule] = {"sgd": Sgd(), "adam": Adam()}
 
 
 def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable[[State], Learned]:
-    """Return a function that learns on, from where it was, at a state's variances.
+    """Return a function that continues gradient descent on the effects, at a state's variances.
 
     Parameters
     ----------
     problem : Problem
     steps : int
-        Steps of gradient descent a call.
+        Steps of gradient descent in each call.
     optimizer : {"sgd", "adam"} or a step rule
 
     Raises
     ------
     ArgumentError
-        If `steps` is not at least 1, or `optimizer` is none of these.
+        If `steps` is less than 1, or `optimizer` is not one of these.
     """
     epochs = whole_number("inner_steps", steps)
     rule = _NAMED.get(optimizer) if isinstance(optimizer, str) else optimizer
@@ -39,7 +39,7 @@ def make_learner(problem: Problem, steps: object, optimizer: object) -> Callable
             f"pymackay.solve.descent.step_rules."
         )
     gram, model = problem.solver.bases, problem.model
-    descent: EffectsDescent | None = None  # goes on from what it has learned, round by round
+    descent: EffectsDescent | None = None  # keeps its effects from round to round
 
     def learn(state: State) -> Learned:
         nonlocal descent

@@ -1,4 +1,4 @@
-"""`Round`: what the mixed-model equations, or some learning, show at one state of the loop."""
+"""`Round`: the quantities of one round of the loop, from the equations or from gradient descent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pymackay.covariance.layout import lower_factor
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.model.model import Model
-from pymackay.solve.loop.terms import TermMoments as TermMoments  # where users find it
+from pymackay.solve.loop.terms import TermMoments as TermMoments  # the name that users import
 from pymackay.solve.loop.terms import TermRound
 from pymackay.solve.solver import Evaluation, Solver
 
@@ -19,14 +19,14 @@ _ROUNDING = 1e-14  # of a correlation that is zero
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where the loop stands, response at unit length.
+    """The variances at one point of the loop, for a response of unit length.
 
     Attributes
     ----------
     roots : tuple of numpy.ndarray, each (q, q)
         Term by term Λ, not triangular in general: V = σ² ΛΛ' in the computed bases.
     noise_var : float
-        σ², the loop's own.
+        σ² of the loop, which is not profiled.
     """
 
     roots: tuple[np.ndarray, ...]
@@ -40,7 +40,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """Effects that were learned instead of solved for, response at unit length.
+    """Effects from gradient descent instead of the equations, for a response of unit length.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Learned:
         Term by term.
     sse : float
     error : float
-        Bound on the distance from the effects that solve the equations, in prior sds.
+        Bound on the distance to the solution of the equations, in prior standard deviations.
     """
 
     effects: tuple[np.ndarray, ...]
@@ -91,7 +91,7 @@ class Round:
         return State(tuple(root * ratio for root in roots), float(noise_var))
 
     def trace_row(self) -> dict[str, float]:
-        """Return this round's part of a row of the trace, by column.
+        """Return the columns of the trace that describe this round.
 
         Term by term the variances, then the correlations; σ²; the effective numbers; and the
         criterion.
@@ -119,7 +119,11 @@ def _covariances(term: TermRound) -> dict[str, float]:
 def solve_round(
     model: Model, solver: Solver, state: State, learned: Learned | None = None
 ) -> Round:
-    """Solve the mixed-model equations at `state`; learned effects replace the solved ones."""
+    """Return the round at `state`, with learned effects in place of the solved ones if given.
+
+    The criterion at the loop's σ² is the profiled one plus ``ν (x − 1 − log x)``, where x is the
+    profiled σ² over the loop's.
+    """
     gram = solver.bases
     evaluation = solver.evaluate(state.factors)
     effects = _term_effects(solver, evaluation) if learned is None else learned.effects

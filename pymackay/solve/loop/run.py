@@ -1,7 +1,7 @@
-"""MacKay's loop: solve, let a rule set the variances anew, again, until it settles or breaks.
+"""MacKay's loop: solve at given variances, compute new variances by a rule, and repeat.
 
-A round solves the mixed-model equations at the loop's variances (or learns the effects for some
-steps), and a rule of `pymackay.solve.loop.rules` turns the result into the next variances.
+A round solves the mixed-model equations at the loop's variances (or takes some steps of gradient
+descent towards their solution). A rule of `pymackay.solve.loop.rules` computes the next variances.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from pymackay.solve.search.newton import Control, optimise
 Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 
-_FLOOR = 1e-4  # of the sampling variance: what a vanishing variance is compared with
+_FLOOR = 1e-4  # of the sampling variance: the smallest unit in which changes are measured
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """How a loop runs.
+    """Settings of a loop.
 
     Attributes
     ----------
     rule : Rule
     iterations : int
-        Rounds at most.
+        Largest number of rounds.
     tolerance : float or None
-        Distance at which the loop has converged; None: it runs through.
+        Distance at which the loop has converged; None: it runs all rounds.
     scale : tuple of float
-        Term by term, what the rule's variances are multiplied by.
+        Factor of the rule's variances, term by term.
     accelerate : bool
     stop_dead : bool
-        Whether a direction that dies ends the loop (the likelihood's rules: never).
+        Whether a variance of zero ends the loop (never for the likelihood's rules).
     learner : callable or None
-        Learns the effects at a state; None: they are solved for.
+        Returns effects from gradient descent at a state; None: the equations are solved.
     callback : callable or None
-        Called with each row of the trace; a true answer ends the loop.
+        Called with each row of the trace; the loop ends if it returns a true value.
     progress : bool or None
         None: a bar appears on a terminal when the loop takes long.
     """
@@ -66,14 +66,14 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class LoopEnd:
-    """Where a loop ended.
+    """The end of a loop.
 
     Attributes
     ----------
     round : Round
         At the last variances.
     before : Round
-        The round that the last variances were set from.
+        The round from which the last variances were computed.
     likelihood : bool
         Whether the rule was one of the likelihood's.
     convergence : Convergence
@@ -95,10 +95,10 @@ def run_loop(problem: Problem, start: State, settings: Settings) -> LoopEnd:
 
 
 def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fit:
-    """Return the `Fit` at the loop's own variances, σ² not profiled.
+    """Return the `Fit` at the loop's own variances, with σ² not profiled.
 
-    The literal loop ends with an update, as it is written: its fixed and random effects are those
-    of the round before, which the variances were set from.
+    The literal loop ends with an update of the variances. Its fixed and random effects are those of
+    the round before, from which the variances were computed.
     """
     last = end.round
     effects = last.evaluation if end.likelihood else end.before.evaluation
@@ -120,7 +120,7 @@ def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fi
 
 
 class _Loop:
-    """One run: holds the solver and counts what is paid."""
+    """One run: the model, the solver, and the number of evaluations."""
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.model, self.solver = problem.model, problem.solver
@@ -193,7 +193,7 @@ class _Loop:
         return root
 
     def certify(self, state: State) -> tuple[Convergence, State | None]:
-        """Ask the optimiser, which takes no step, for its certificate or a way off the boundary."""
+        """Return the optimiser's certificate, and the state by which it would leave a boundary."""
         factors = state.factors
         optimum = optimise(self.solver, factors, Control(max_iterations=0))
         pairs = zip(factors, optimum.factors, strict=True)
@@ -204,20 +204,20 @@ class _Loop:
     def distance(self, current: Round, following: State) -> float:
         """Return the largest relative change that the rule asks for.
 
-        Of σ², and of each element V_ij in units of √(V_ii V_jj).
+        Changes of σ² are relative to σ², those of V_ij to √(V_ii V_jj).
         """
-        moves = [abs(following.noise_var / current.state.noise_var - 1.0)]
+        changes = [abs(following.noise_var / current.state.noise_var - 1.0)]
         for term, root, level in zip(current.terms, following.roots, self.levels, strict=True):
-            now = term.transform @ term.root
-            then = term.transform @ root * np.sqrt(following.noise_var / current.state.noise_var)
+            before = term.transform @ term.root
+            after = term.transform @ root * np.sqrt(following.noise_var / current.state.noise_var)
             floor = _FLOOR * level * np.einsum("ab,ab->a", term.transform, term.transform)
-            unit = np.sqrt(np.einsum("ab,ab->a", now, now) + floor)
-            move = (then @ then.T - now @ now.T) / np.outer(unit, unit)
-            moves.append(float(np.abs(move).max()))
-        return max(moves)
+            unit = np.sqrt(np.einsum("ab,ab->a", before, before) + floor)
+            change = (after @ after.T - before @ before.T) / np.outer(unit, unit)
+            changes.append(float(np.abs(change).max()))
+        return max(changes)
 
     def advance(self, current: Round, following: State) -> tuple[Round, str]:
-        """Return the next round, and what led to it."""
+        """Return the next round and the kind of step."""
         if self.accelerator is None:
             return self.round(following), "rule"
         if self.judge.elsewhere is not None:
@@ -227,14 +227,14 @@ class _Loop:
         return self.accelerator.advance(current, following)
 
     def ending(
-        self, current: Round, iteration: int, distance: float, stop: bool, lost: Collapse | None
+        self, current: Round, iteration: int, distance: float, stop: bool, collapse: Collapse | None
     ) -> Convergence | None:
-        """Say how the loop ends, if it does."""
-        if lost is not None and self.settings.stop_dead:
-            return Convergence(False, f"collapsed in iteration {lost.iteration}")
-        rest = self.judge.at_rest(current, iteration, distance)
-        if rest is not None:
-            return rest
+        """Return the convergence if the loop ends here, else None."""
+        if collapse is not None and self.settings.stop_dead:
+            return Convergence(False, f"collapsed in iteration {collapse.iteration}")
+        converged = self.judge.at_rest(current, iteration, distance)
+        if converged is not None:
+            return converged
         if stop:
             ended = f"ended by the callback after {iteration} iterations"
             return self.judge.stopped(current, distance, ended)
@@ -245,8 +245,9 @@ class _Loop:
 
 def _no_digits(state: State) -> ConvergenceError:
     return ConvergenceError(
-        f"MacKay's loop has come where float64 has no digits left: its residual variance is "
-        f"{state.noise_var:.2g} of the fixed effects' residual sum of squares, and the random "
-        f"effects take up the rest. Is the response computed from the other columns, or is there "
-        f"one row per level? If not, start it nearer with start=..., or ask for fewer iterations."
+        f"MacKay's loop cannot continue, because float64 has no digits left: its residual variance "
+        f"is {state.noise_var:.2g} of the fixed effects' residual sum of squares, and the random "
+        f"effects explain the rest. Check whether the response is computed from other columns, or "
+        f"whether there is one row per level. If not, give a better start=..., or ask for fewer "
+        f"iterations."
     )

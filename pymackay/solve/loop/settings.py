@@ -1,4 +1,4 @@
-"""What the user asks of MacKay's loop, checked: how it runs, and where it starts."""
+"""Checks of the arguments of MacKay's loop: its settings and its starting point."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pymackay.solve.search.start import moment_start
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
 _TOLERANCE = {"exact": 1e-9, "gradient": 1e-7}
-_DEAD = 1e-12  # relative variance of a direction that no rule can bring back
+_DEAD = 1e-12  # relative variance of a direction that counts as zero
 
 
 def make_settings(
@@ -49,12 +49,12 @@ def make_settings(
     callback: Callback | None = None,
     progress: bool | None = None,
 ) -> Settings:
-    """Check the arguments of `pymackay.mackay` and fill in what depends on the rule.
+    """Check the arguments of `pymackay.mackay`, and set defaults that depend on the rule.
 
     Raises
     ------
     ArgumentError
-        If one of them has a value that it cannot have, or two of them exclude each other.
+        If an argument has a wrong value, or two arguments exclude each other.
     """
     rule = find_rule(update)
     inner = one_of("inner", inner, ("exact", "gradient"))
@@ -100,8 +100,8 @@ def _acceleration(rule: Rule, acceleration: object, inner: str) -> bool:
     if accelerate and not possible:
         likelihood = _names(rule for rule in known_rules().values() if rule.likelihood)
         raise ArgumentError(
-            f"acceleration=True needs update={likelihood} and inner='exact': there each step can "
-            f"be checked against the criterion. The other loops are run as they are written."
+            f"acceleration=True needs update={likelihood} and inner='exact', where each step can "
+            f"be checked against the criterion. Other loops take the steps of their rule only."
         )
     return accelerate
 
@@ -111,7 +111,7 @@ def _names(rules: Iterable[Rule]) -> str:
 
 
 def starting_state(problem: Problem, start: object, noise_var: object) -> State:
-    """Return the state that `start` and `noise_var` describe; what is missing, the data tell.
+    """Return the state given by `start` and `noise_var`; None is replaced by moments of the data.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
         if not size[-1] ** 2 > _DEAD * size[0] ** 2 > 0.0:
             raise ArgumentError(
                 f"start: the covariance matrix of the term {term.name!r} is singular, and no "
-                f"update rule brings a direction back to life. Give one that is positive definite."
+                f"update rule changes a variance of zero. Give a positive definite matrix."
             )
 
 

@@ -1,4 +1,4 @@
-"""What one round of MacKay's loop shows of one term: `TermRound`, and `TermMoments` for users."""
+"""Quantities of one term in a round of MacKay's loop: `TermRound`, and `TermMoments` for users."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class TermMoments:
-    """What one round shows of one term, in the user's units: what a rule of one's own is given.
+    """Quantities of one term in one round, in the user's units: the argument of a user's own rule.
 
     Attributes
     ----------
     name, group : str
     effects : tuple of str, length q
     variance : numpy.ndarray, shape (q, q)
-        V, the covariance matrix the round began with.
+        V, the covariance matrix at the start of the round.
     predictions : numpy.ndarray, shape (J, q)
         B̂, the predicted effects.
     error_sum : numpy.ndarray, shape (q, q)
@@ -53,7 +53,7 @@ class TermMoments:
 
 @dataclass(frozen=True, eq=False)
 class TermRound:
-    """What one round shows of one term, in the computed bases, response at unit length.
+    """Quantities of one term in one round, in the computed bases, for a response of unit length.
 
     Attributes
     ----------
@@ -65,13 +65,13 @@ class TermRound:
     traces : numpy.ndarray, shape (q, q)
         τ.
     squares : numpy.ndarray, shape (q, q)
-        s/σ², of the effects that solve the equations.
+        s/σ², from the effects that solve the equations.
     learned : bool
         Whether `effects` were learned instead.
     effects : numpy.ndarray, shape (J, q)
         B̂.
     transform : numpy.ndarray, shape (q, q)
-        Takes computed effects to the user's units.
+        U: effects in the user's units are U times those computed.
     noise_var : float
         σ².
     y_scale : float
@@ -97,7 +97,7 @@ class TermRound:
 
     @property
     def information(self) -> np.ndarray:
-        """Λ'τΛ: eigenvalues are the effective numbers of the term's directions, sum γ."""
+        """Λ'τΛ, whose eigenvalues are the effective numbers of directions; their sum is γ."""
         return self.root.T @ self.traces @ self.root
 
     @property
@@ -114,7 +114,7 @@ class TermRound:
         return np.sqrt(self.noise_var) * self.y_scale * (self.transform @ self.root)
 
     def moments(self) -> TermMoments:
-        """Return the same in the user's units."""
+        """Return the quantities in the user's units."""
         root = self.user_root
         return TermMoments(
             name=self.name,

@@ -1,4 +1,4 @@
-"""The literal rules: V is the sample covariance of the predicted effects, their errors left out."""
+"""The literal rules: V is the sample covariance of predictions, without their error variances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pymackay.solve.loop.terms import TermRound
 
 
 def _raw_root(term: TermRound) -> np.ndarray:
-    """V ← cov(B̂): sample covariance about the mean, divisor J − 1 (Hinton's lecture, literally)."""
+    """V ← cov(B̂), sample covariance about the mean with the divisor J − 1 (Hinton's lecture)."""
     centred = (term.effects - term.effects.mean(axis=0)) / np.sqrt(term.n_levels - 1)
     triangle = np.asarray(np.linalg.qr(centred, mode="r"))
     root = np.zeros_like(term.root)

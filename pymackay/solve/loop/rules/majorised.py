@@ -1,4 +1,4 @@
-"""The MM step, which the accelerated loop takes where a rule itself would raise the criterion."""
+"""The MM step, which the accelerated loop takes where a rule's own step raises the criterion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rule of the user's own: a function of `TermMoments` that returns the next V."""
+"""A user's own rule: a function of `TermMoments` that returns the next V."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pymackay.solve.loop.terms import TermMoments, TermRound
 
 
 def own_rule(function: Callable[[TermMoments], object]) -> Rule:
-    """Return the rule that a user's function stands for; the matrices it returns are checked."""
+    """Return the rule that calls a user's function, and checks the matrices that it returns."""
 
     def next_root(term: TermRound) -> np.ndarray:
         moments = term.moments()

@@ -1,4 +1,4 @@
-"""`find_rule`: the rule that an argument names; every file of this folder may add some."""
+"""`find_rule`: the rule for an argument; every file of this folder can add rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDER = "pymackay.solve.loop.rules"
 
 
 def known_rules() -> dict[str, Rule]:
-    """Return the rules of all files of this folder, by name."""
+    """Return the rules of all files of this folder by name."""
     files = pkgutil.iter_modules(importlib.import_module(_FOLDER).__path__)
     modules = [importlib.import_module(f"{_FOLDER}.{file.name}") for file in files]
     return {rule.name: rule for module in modules for rule in getattr(module, "RULES", ())}
@@ -25,7 +25,7 @@ def find_rule(update: object) -> Rule:
     Raises
     ------
     ArgumentError
-        If it is no rule, none of the names, and not callable.
+        If it is not a rule, the name of one, or a function.
     """
     if isinstance(update, Rule):
         return update

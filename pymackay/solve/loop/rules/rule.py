@@ -1,4 +1,4 @@
-"""`Rule`: an update rule of MacKay's loop, from what a round shows to a term's next covariance.
+"""`Rule`: an update rule of MacKay's loop, from a round to a term's next covariance matrix.
 
 Each term's covariance matrix is held as ``V = σ² G``, ``G = ΛΛ'``, by a root Λ of shape (q, q)
 that need not be triangular: whatever a rule returns, V is positive semidefinite. With τ
@@ -41,7 +41,7 @@ class Empirical:
 
 @dataclass(frozen=True)
 class Rule:
-    """An update rule: all that the loop, its forecast and its report have to know of it.
+    """An update rule, with all that the loop, its forecast and its report need.
 
     Attributes
     ----------
@@ -49,14 +49,14 @@ class Rule:
     next_root : callable
         From a `TermRound` to the next root Λ, with V = σ² ΛΛ' and the round's σ².
     likelihood : bool
-        Whether its fixed points are those of the likelihood: it then ends at the optimum, may be
-        accelerated, and a direction that it sets to zero is an estimate, not a collapse.
+        Whether its fixed points are those of the likelihood. The loop then ends at the optimum and
+        can be accelerated, and a variance of zero is an estimate, not a collapse.
     next_singular_root : callable or None
         The same where V is singular and the loop is accelerated, for a rule that cannot change
         the range of V; None: `next_root` is used there too.
     empirical : Empirical or None
-        For a rule that leaves the error variances out: its `scale` can be set, its collapse be
-        forecast.
+        For a rule that ignores the error variances: its `scale` can be set and its collapse
+        predicted.
     """
 
     name: str
