@@ -1,4 +1,4 @@
-"""Columns of a model: `Numeric` and `Factor`, and how factors are made, combined and recoded."""
+"""Columns of a model: `Numeric` and `Factor`, and how factors are made and recoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGICAL_LEVELS = ("FALSE", "TRUE")
 _EXACT_DIGITS = 10**15
 _EXACT_FLOATS = 2**53  # whole numbers from here on may be rounded ones
 _R_INTEGER_MAX = 2**31 - 1
-_DENSE = 4
+DENSE = 4  # of the number of rows: a range of codes up to which a table is used
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +285,7 @@ def _sorted_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if values.dtype.kind in "iu" and len(values):
         low, high = int(values.min()), int(values.max())
         span = high - low + 1
-        if span <= _DENSE * len(values) + 64:
+        if span <= DENSE * len(values) + 64:
             return _table_codes(values, low, span)
     codes, distinct = pd.factorize(values)
     order = np.argsort(distinct, kind="stable")
@@ -310,7 +310,7 @@ def _table_codes(values: np.ndarray, low: int, span: int) -> tuple[np.ndarray, n
 
 def levels_in_use(codes: np.ndarray, size: int) -> np.ndarray:
     """Return which of `size` codes occur, ascending; -1 does not count."""
-    if size <= _DENSE * len(codes) + 64:
+    if size <= DENSE * len(codes) + 64:
         present = np.zeros(size + 1, dtype=bool)
         for rows in chunks(len(codes)):
             present[codes[rows]] = True
@@ -327,62 +327,6 @@ def drop_unused(factor: Factor) -> Factor:
     codes = renumber(factor.codes, used, len(factor.levels))
     levels = tuple(factor.levels[i] for i in used)
     return replace(factor, codes=codes, levels=levels, contrasts=None)
-
-
-def combine(
-    first: Factor, second: Factor, name: str, *, separator: str = ":", first_slowest: bool = True
-) -> Factor:
-    """Cross two factors; only combinations in use become levels.
-
-    Parameters
-    ----------
-    first, second : Factor
-    name : str
-        For error messages.
-    separator : str
-        Stands between the two levels.
-    first_slowest : bool
-        The order of levels: sorted by `first` (R's ``a:b``), or by `second` (``interaction``).
-
-    Raises
-    ------
-    DataError
-        If two combinations would have the same name.
-    """
-    slow, fast = (first, second) if first_slowest else (second, first)
-    width = len(fast.levels)
-    wide = len(slow.levels) * width > np.iinfo(np.int32).max
-    pairs = slow.codes.astype(np.int64 if wide else np.int32) * width + fast.codes
-    missing = (first.codes < 0) | (second.codes < 0)
-    if missing.any():
-        pairs[missing] = -1
-    used = levels_in_use(pairs, len(slow.levels) * width)
-    codes = _ranks(pairs, used, len(slow.levels) * width)
-    a, b = (used // width, used % width) if first_slowest else (used % width, used // width)
-    levels = tuple(
-        f"{first.levels[i]}{separator}{second.levels[j]}"
-        for i, j in zip(a.tolist(), b.tolist(), strict=True)
-    )
-    _refuse_same_names(levels, name)
-    return Factor(codes, levels)
-
-
-def _ranks(codes: np.ndarray, used: np.ndarray, size: int) -> np.ndarray:
-    """Number the codes in use from 0; -1 stays."""
-    if size <= _DENSE * len(codes) + 64:
-        return renumber(codes, used, size)
-    ranks = np.searchsorted(used, codes).astype(np.int32)
-    return np.where(codes < 0, np.int32(-1), ranks)
-
-
-def _refuse_same_names(levels: Sequence[str], name: str) -> None:
-    if len(set(levels)) < len(levels):
-        seen: set[str] = set()
-        twice = next(level for level in levels if level in seen or seen.add(level))  # type: ignore[func-returns-value]
-        raise DataError(
-            f"two different levels of '{name}' would both be called '{twice}', because the "
-            f"levels themselves contain the separator; rename them"
-        )
 
 
 def recode(factor: Factor, levels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -121,15 +121,12 @@ class Evaluator:
             raise DataError(self._unknown_column(node))
         column = self.table.column(node.name)
         key = f"levels of {node.name}"
-        if isinstance(column, Numeric) and self._was_factor(key) and column.values.ndim == 1:
+        was_factor = self.is_new and self.memory.get(key, ((), "logical"))[1] != "logical"
+        if isinstance(column, Numeric) and was_factor and column.values.ndim == 1:
             column = as_factor(column, node.name)
         if isinstance(column, Factor):
             return self.with_known_levels(column, key)
         return self._with_known_digits(column, f"{key} as numbers")
-
-    def _was_factor(self, key: str) -> bool:
-        """Say whether a column of new data was a factor in the model's data (not logical)."""
-        return self.is_new and key in self.memory and self.memory[key][1] != "logical"
 
     def _with_known_digits(self, column: Numeric, key: str) -> Numeric:
         """Give whole numbers of new data the flag `integer` of the same column at the fit.
@@ -144,17 +141,12 @@ class Evaluator:
         return replace(column, integer=integer)
 
     def _unknown_column(self, node: Name) -> str:
-        suggestion = near_names(node.name, self.table.names)
-        shown = ", ".join(self.table.names[:12]) + (", ..." if len(self.table.names) > 12 else "")
-        if not shown:
-            shown = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
-        return str(
-            fault(
-                f"the data have no column '{node.name}'{suggestion or f'; they have {shown}'}",
-                self.text,
-                node.position,
-            )
-        )
+        names = self.table.names
+        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        if not listed:
+            listed = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
+        cure = near_names(node.name, names) or f"; they have {listed}"
+        return str(fault(f"the data have no column '{node.name}'{cure}", self.text, node.position))
 
     def with_known_levels(self, column: Factor, key: str) -> Factor:
         """Give a factor of new data the codes of the model's data; new levels come last."""
@@ -168,20 +160,16 @@ class Evaluator:
 
     def operator(self, call: Call) -> Value:
         """Evaluate a chain of operators without recursion to the left."""
-        if len(call.arguments) == 1:
-            return self._apply(call, [self.evaluate(call.arguments[0])])
-        first, links = left_spine(call, OPERATORS)
-        if not links:
-            raise fault(f"'{call.function}' cannot stand here", self.text, call.position)
-        value = self.evaluate(first)
-        for link, right in links:
-            value = self._apply(link, [value, self.evaluate(right)])
-        return value
-
-    def _apply(self, call: Call, operands: list[Value]) -> Value:
         if call.function not in OPERATORS:
             raise fault(f"'{call.function}' cannot stand here", self.text, call.position)
-        return OPERATORS[call.function](_CallContext(self, call), *operands)
+        if len(call.arguments) == 1:
+            operand = self.evaluate(call.arguments[0])
+            return OPERATORS[call.function](_CallContext(self, call), operand)
+        first, links = left_spine(call, OPERATORS)
+        value = self.evaluate(first)
+        for link, right in links:
+            value = OPERATORS[link.function](_CallContext(self, link), value, self.evaluate(right))
+        return value
 
     def function(self, call: Call) -> Value:
         """Call a function of the closed list."""
@@ -325,8 +313,8 @@ def read_extra(evaluator: Evaluator, argument: Any, what: str) -> Numeric | None
         return Numeric(read_numbers(argument, evaluator.table, what))
     column = evaluator.argument(argument, what)
     if isinstance(column, Factor) or column.values.ndim != 1:
-        held = "categories" if isinstance(column, Factor) else "several columns"
-        raise DataError(f"{what} '{argument}' must be one column of numbers, but holds {held}")
+        content = "categories" if isinstance(column, Factor) else "several columns"
+        raise DataError(f"{what} '{argument}' must be one column of numbers, but holds {content}")
     return Numeric(np.array(column.floats))
 
 
@@ -369,14 +357,14 @@ def _complete_rows(
             keep = ~missing if keep is None else keep & ~missing
     if keep is None:
         return None, ()
-    asked = table.n if chosen is None else int(np.count_nonzero(chosen))
-    if asked == 0:
+    n_rows = table.n if chosen is None else int(np.count_nonzero(chosen))
+    if n_rows == 0:
         raise DataError("subset chooses no row; loosen it")
     kept = int(np.count_nonzero(keep))
     if kept == 0:
         raise NoCompleteRow(_all_missing(columns, chosen))
-    dropped = asked - kept
-    message = f"dropped {dropped} of {asked} rows with missing values"
+    dropped = n_rows - kept
+    message = f"dropped {dropped} of {n_rows} rows with missing values"
     return keep, (message,) if dropped else ()
 
 

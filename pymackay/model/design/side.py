@@ -24,10 +24,10 @@ from pymackay.model.columns.column import (
     Factor,
     Numeric,
     as_factor,
-    combine,
     recode,
 )
 from pymackay.model.columns.contrasts import default_contrasts, make_contrasts
+from pymackay.model.columns.interaction import combine
 from pymackay.model.design.size import MANY_LEVELS, SMALL_CELLS, check_contrasts, check_design
 
 Coding = Mapping[str, Contrasts]

@@ -17,7 +17,6 @@ from pymackay.model.columns.column import (
     Numeric,
     as_factor,
     codes_among,
-    combine,
     drop_unused,
 )
 from pymackay.model.columns.contrasts import (
@@ -26,6 +25,7 @@ from pymackay.model.columns.contrasts import (
     make_contrasts,
     treatment_contrasts,
 )
+from pymackay.model.columns.interaction import combine
 from pymackay.model.functions.call import (
     Context,
     Function,

@@ -38,11 +38,11 @@ GLOBAL = "the global optimum: the whole profile was scanned"
 
 
 class Landscape(Protocol):
-    """What a search asks about B responses to one design."""
+    """The criteria of B responses to one design, as a search needs them."""
 
     @property
     def gram(self) -> Bases:
-        """The design's cross-products; its response is not asked for."""
+        """The design's cross-products; its response is not used."""
         ...
 
     @property
@@ -61,17 +61,17 @@ class Landscape(Protocol):
         ...
 
     def start(self) -> Factors:
-        """Return where the data say that each search should start."""
+        """Return the factors to start from, by the data: term by term (B, q, q)."""
         ...
 
     def profile(self) -> Profile | None:
-        """Return what evaluates each criterion at many factors at once; None without sums."""
+        """Return an evaluation of each criterion at many factors at once; None without sums."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Optima(Batch):
-    """Where B searches ended.
+    """The ends of B searches.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Optima(Batch):
     n : int
         Rows.
     scope : str
-        Where else was searched: how far the certificate of an optimum reaches.
+        What else was searched, so that the certificate holds for it: `LOCAL`, `VALLEYS`, `GLOBAL`.
     """
 
     points: Points
@@ -103,7 +103,7 @@ class Optima(Batch):
         return self.certified & ~self.points.singular
 
     def convergence(self, which: int) -> Convergence:
-        """Say how one search ended."""
+        """Return how one search ended."""
         c = self.certificates
         problems = c.problems(which)
         sigma2 = float(self.points.sigma2[which])
@@ -134,10 +134,10 @@ def find_optima(
     control: Control | None = None,
     start: Sequence[np.ndarray] | None = None,
 ) -> Optima:
-    """Minimise each response's criterion; look further where one start may not do.
+    """Minimise each response's criterion, from further starts where one may not be enough.
 
-    A singular answer, one that is not certified or one that is worse than no random effects can
-    be a local optimum: further starts are tried, and the lowest criterion is kept.
+    An optimum that is singular, not certified, or worse than no random effects can be a local one:
+    further starts are tried, and the lowest criterion is kept.
 
     Parameters
     ----------
@@ -145,8 +145,8 @@ def find_optima(
         Of B responses.
     control : Control, optional
     start : sequence of numpy.ndarray, each (q, q), optional
-        Factors that every search starts from; the data's own starts are tried where it ends on
-        the boundary or is not certified. By default they are the first.
+        Factors from which every search starts. Where it ends on the boundary or is not certified,
+        the starts by the data follow. Without `start` these are the first.
     """
     if start is None:
         return _from_data(landscape, control)
@@ -163,10 +163,10 @@ def find_optima(
 
 
 def _from_data(landscape: Landscape, control: Control | None) -> Optima:
-    """Search from each response's own start, then from further ones where there is reason."""
+    """Search from the start by the data, and from further ones where `further_starts` says so."""
     first = optimise_many(landscape, landscape.start(), control)
     best, evaluations = first, first.evaluations.copy()
-    moved = done = np.zeros(len(landscape), dtype=bool)
+    improved = done = np.zeros(len(landscape), dtype=bool)
     for start, searched in further_starts(
         landscape.gram,
         first.points.factors,
@@ -177,11 +177,11 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
         if not len(todo):
             continue
         if best is first:
-            best, moved = first.take(np.arange(len(landscape))), moved.copy()
+            best, improved = first.take(np.arange(len(landscape))), improved.copy()
         other = optimise_many(landscape.take(todo), tuple(f[todo] for f in start), control)
         evaluations[todo] += other.evaluations
-        moved[todo[keep_better(best, other, todo)]] = True
-        done = moved & best.sure
+        improved[todo[keep_better(best, other, todo)]] = True
+        done = improved & best.sure
     best = replace(best, evaluations=evaluations)
     return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
 
@@ -201,12 +201,20 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
-    """Put the others where they are lower; where they are level, where they alone are certified.
+    """Put into `best` the others that are lower, or equal and certified where `best` is not.
+
+    Parameters
+    ----------
+    best : Optima
+        Written to.
+    others : Optima
+    which : numpy.ndarray of int, shape (number of others,)
+        Their places in `best`.
 
     Returns
     -------
     numpy.ndarray of bool, shape (number of others,)
-        Which were put into `best`, whose places are `which`.
+        Which of the others were put.
     """
     old = best.take(which)
     level = limits.LEVEL * old.points.rounding
@@ -240,9 +248,9 @@ class _Search(Ground[Points]):
         Term by term.
     control : Control
     places : numpy.ndarray of int, shape (B,)
-        Where the responses stand among all.
+        The places of the responses among all.
     iterations, evaluations : numpy.ndarray of int
-        Of all responses; written to.
+        Counts for all responses; written to.
     """
 
     landscape: Landscape
@@ -273,15 +281,15 @@ class _Search(Ground[Points]):
         return Points.of(factors, values, self.landscape.gram.layouts, self.noise)
 
     def begin(self, start: Factors) -> Points:
-        """Return the points at `start`, or nearer to zero where float64 has digits."""
+        """Return the points at `start`, or nearer to zero where these have no digits."""
         points = self.points(start)
         for shrunken in range(1, limits.SHRINKS + 1):
-            lost = np.flatnonzero(np.isinf(points.criterion))
-            if not len(lost):
+            infinite = np.flatnonzero(np.isinf(points.criterion))
+            if not len(infinite):
                 break
             size = limits.SHRINK_START**shrunken if shrunken < limits.SHRINKS else 0.0
-            nearer = tuple(size * factor[lost] for factor in start)
-            points.put(lost, self.take(lost).points(nearer))
+            nearer = tuple(size * factor[infinite] for factor in start)
+            points.put(infinite, self.take(infinite).points(nearer))
         return points
 
     def descend(self, points: Points) -> Points:
@@ -306,7 +314,7 @@ class _Search(Ground[Points]):
         return points.rounding
 
     def escape(self, points: Points, which: np.ndarray) -> np.ndarray:
-        """Move points off the boundary where the score says that lower ones are there.
+        """Move points off the boundary where the score says that the criterion falls.
 
         Parameters
         ----------
@@ -323,22 +331,22 @@ class _Search(Ground[Points]):
         moved: list[int] = []
         now = points if len(which) == len(points) else points.take(which)
         for term, (slope, direction) in enumerate(now.growth()):
-            held = ~(slope > -limits.LEAVES)
-            held[moved] = False
+            waiting = ~(slope > -limits.LEAVES)
+            waiting[moved] = False
             for size in limits.GROWTHS:
-                todo = np.flatnonzero(held)
+                todo = np.flatnonzero(waiting)
                 if not len(todo):
                     break
                 old = now.take(todo)
                 trial = self.take(which[todo]).points(old.grown(term, direction[todo], size))
                 lower = trial.criterion < old.criterion - limits.LEVEL * old.rounding
                 points.put(which[todo[lower]], trial.take(lower))
-                held[todo[lower]] = False
+                waiting[todo[lower]] = False
                 moved += todo[lower].tolist()
         return which[np.sort(np.array(moved, dtype=int))]
 
     def snap(self, points: Points) -> Points:
-        """Set what is zero but for rounding along its axis to zero, if the criterion agrees."""
+        """Set variances that are zero but for rounding to zero, unless the criterion rises."""
         factors, changed = points.snapped(limits.DEAD)
         which = np.flatnonzero(changed)
         if len(which):
