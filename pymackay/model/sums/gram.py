@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -106,12 +107,12 @@ class Bases(ABC):
         """Number of covariance parameters."""
         return self.layouts[-1].stop
 
-    @property
+    @cached_property
     def n_others(self) -> int:
         """Number of random effects that are not in the leading block."""
         return sum(block.size for block in self.blocks[1:])
 
-    @property
+    @cached_property
     def other_slices(self) -> list[slice]:
         """Where each block but the leading one stands among these effects."""
         ends = accumulate((block.size for block in self.blocks[1:]), initial=0)

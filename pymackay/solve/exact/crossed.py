@@ -180,7 +180,8 @@ def _level_traces(
         inverse = np.linalg.inv(factor)
         errors = Q[index[:, :, None], index[:, None, :]].sum(axis=0)
         gamma = block.n_levels * np.eye(block.q) - inverse @ errors @ inverse.T
-        if np.linalg.eigvalsh(gamma)[0] > _KEPT * block.n_levels:
+        least = gamma[0, 0] if block.q == 1 else np.linalg.eigvalsh(gamma)[0]
+        if least > _KEPT * block.n_levels:
             return inverse.T @ gamma @ inverse
     m = len(Q)
     rows = K[span, :m]

@@ -214,6 +214,9 @@ class Eliminated:
 class LargeEffects:
     """The directions of some blocks, separated by size.
 
+    A factor of one effect, (1, 1), is its own direction; for others a singular value decomposition
+    gives them.
+
     Attributes
     ----------
     some : bool
@@ -233,7 +236,9 @@ class LargeEffects:
         """Tell the directions of relative factors apart."""
         small, inverse, some = [], [], False
         for factor in factors:
-            axes, sizes, _ = np.linalg.svd(factor)
+            axes, sizes = np.ones((1, 1)), np.abs(factor[0])
+            if len(factor) > 1:
+                axes, sizes, _ = np.linalg.svd(factor)
             large = sizes > _LARGE
             some = some or bool(large.any())
             small.append(axes[:, ~large] @ axes[:, ~large].T)
