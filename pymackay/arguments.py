@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
+
+Table = TypeVar("Table", pd.Series, pd.DataFrame)
 
 # In float64, an eigenvalue 0 of a correlation matrix may come out as about -q eps; an eigenvalue
 # further below zero is not due to rounding.
@@ -23,7 +25,7 @@ def positive_number(name: str, value: object) -> float:
     ArgumentError
         If it is anything else.
     """
-    number = _numbers(name, value)
+    number = numbers(name, value)
     if number.size != 1 or not np.isfinite(number).all() or number.min() <= 0:
         raise ArgumentError(f"{name} is {value!r}; it must be one positive finite number.")
     return float(number.reshape(()))
@@ -134,7 +136,7 @@ def covariance_matrix(name: str, value: object, effects: Sequence[str]) -> np.nd
         If the shape is another, a value is not finite, the matrix is not symmetric, or its
         correlation matrix has a negative eigenvalue.
     """
-    cov, q = _numbers(name, value), len(effects)
+    cov, q = numbers(name, value), len(effects)
     if cov.shape != (q, q):
         raise ArgumentError(
             f"{name} has shape {cov.shape}; the effects {', '.join(effects)} need shape {(q, q)}."
@@ -158,11 +160,44 @@ def covariance_matrix(name: str, value: object, effects: Sequence[str]) -> np.nd
     return cov
 
 
-def _numbers(name: str, value: object) -> np.ndarray:
+def numbers(name: str, value: object) -> np.ndarray:
+    """Return `value` as an array of float64.
+
+    Raises
+    ------
+    ArgumentError
+        If it does not hold numbers.
+    """
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{name} is {value!r}; it must hold numbers.") from error
+
+
+def aligned(values: Table, rows: pd.Index, name: str, whole: str) -> Table:
+    """Return a Series or a table with the rows of a model or of data, by their labels.
+
+    Parameters
+    ----------
+    values : pandas.Series or pandas.DataFrame
+    rows : pandas.Index, length n
+    name, whole : str
+        What `values` are, and what the rows belong to, for the message.
+
+    Raises
+    ------
+    ArgumentError
+        If the index does not have each of the labels once.
+    """
+    if values.index.equals(rows):
+        return values
+    if not (values.index.is_unique and rows.is_unique and rows.isin(values.index).all()):
+        raise ArgumentError(
+            f"{name} is a {type(values).__name__} whose index does not hold each of the "
+            f"{len(rows)} rows of {whole} once; index it as {whole} is, or pass "
+            f"{name}.to_numpy() to go by position"
+        )
+    return values.loc[rows]
 
 
 def check_labels(values: Any, labels: pd.Index, what: str) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class PymackayError(Exception):
     """Base class of all errors that a user can cause.
 
     The message names the argument, its value, what was expected, and what to do.
     """
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Return names as text for a message, at most `most` of them."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
 
 
 class ArgumentError(PymackayError, ValueError):

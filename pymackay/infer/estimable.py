@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.errors import PymackayWarning
+from pymackay.errors import PymackayWarning, listed
 from pymackay.model.bases.scaling import fixed_basis
 from pymackay.model.design.side import Blueprint
 from pymackay.model.model import Model
 
 _ZERO = 1e-9  # of a dropped column's norm: smaller parts of it are rounding
 _DEPARTURE = 1e-6  # of the sizes that enter: a larger difference is not rounding
-_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +92,9 @@ class Aliases:
     def message(self, what: str, names: Sequence[object], flags: np.ndarray) -> str:
         """Return the text of the warning; arguments as of `warn`."""
         bad = np.flatnonzero(flags.any(axis=1))
-        shown = ", ".join(str(names[k]) for k in bad[:_SHOWN])
         columns = ", ".join(np.array(self.names)[flags.any(axis=0)])
         return (
-            f"the data do not determine {what} {shown}{', ...' if len(bad) > _SHOWN else ''}: "
+            f"the data do not determine {what} {listed([names[int(k)] for k in bad], 5)}: "
             f"the answer depends on the coefficients of columns that were dropped because they "
             f"depend on others ({columns}). It is nan. Leave such combinations out, or take terms "
             f"out of the formula until no column is dropped."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import aligned
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
 from pymackay.infer.problem import exact_solver, model_of, problem_of
 from pymackay.model.columns.column import Numeric
@@ -119,8 +120,8 @@ def refit_by(fit: Fit, *, reml: bool) -> Fit:
 def _read_response(y: Any, model: Model) -> np.ndarray:
     """Return the new response on the rows of the model, shape (n,)."""
     n = len(model.y)
-    if isinstance(y, pd.Series) and not y.index.equals(model.rows):
-        y = _aligned(y, model.rows)
+    if isinstance(y, pd.Series):
+        y = aligned(y, model.rows, "y", "the model")
     try:
         values = np.array(y, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -140,16 +141,6 @@ def _read_response(y: Any, model: Model) -> np.ndarray:
             f"that the model uses; fill them in, or fit the other rows with pymackay.lmer"
         )
     return values
-
-
-def _aligned(y: pd.Series, rows: pd.Index) -> pd.Series:
-    """Take the rows of the model out of a Series by their labels."""
-    if not (y.index.is_unique and rows.is_unique and rows.isin(y.index).all()):
-        raise ArgumentError(
-            f"y is a Series whose index does not hold each of the model's {len(rows)} rows once; "
-            f"index it as the model's data, or pass y.to_numpy() to go by position"
-        )
-    return y.loc[rows]
 
 
 def _with_column(model: Model) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
@@ -145,8 +146,7 @@ def choose(model: Model, solver: str, control: Control | IterativeControl | None
     ArgumentError
         If `solver` is another word, or `control` is for the other solver.
     """
-    if solver not in SOLVERS:
-        raise ArgumentError(f"solver must be one of {', '.join(SOLVERS)}, but it is {solver!r}.")
+    one_of("solver", solver, SOLVERS)
     for name, kind in (("exact", IterativeControl), ("iterative", Control)):
         if solver == name and isinstance(control, kind):
             raise ArgumentError(

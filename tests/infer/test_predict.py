@@ -200,8 +200,13 @@ def test_offsets_follow_new_rows(data: pd.DataFrame) -> None:
         ({}, {"re_form": "~ x + (1 | g)"}, pm.ArgumentError, "has fixed terms"),
         ({}, {"re_form": 3}, pm.ArgumentError, "re_form is 3"),
         ({}, {"re_form": True}, pm.ArgumentError, "re_form is True"),
-        ({}, {"interval": "both"}, pm.ArgumentError, "interval is 'both'"),
-        ({}, {"level": 95}, pm.ArgumentError, "level is 95"),
+        (
+            {},
+            {"interval": "both"},
+            pm.ArgumentError,
+            "interval must be one of 'confidence', 'prediction'",
+        ),
+        ({}, {"level": 95}, pm.ArgumentError, "level must be a number between 0 and 1"),
         (
             {},
             {"interval": "prediction", "random_only": True},

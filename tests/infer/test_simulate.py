@@ -115,7 +115,9 @@ def test_responses_that_do_not_fit(data: pd.DataFrame) -> None:
         fit.refit(np.zeros(7))
     with pytest.raises(pm.DataError, match="missing or infinite in 1 of the 120 rows"):
         fit.refit(data["y"].where(data.index != 105))
-    with pytest.raises(pm.ArgumentError, match="does not hold each of the model's 120 rows once"):
+    with pytest.raises(
+        pm.ArgumentError, match="does not hold each of the 120 rows of the model once"
+    ):
         fit.refit(data["y"].iloc[1:])
     with pytest.raises(pm.ArgumentError, match="must be 120 numbers"):
         fit.refit(data["f"].to_numpy())

@@ -179,7 +179,7 @@ def test_augment_takes_the_data_s_own_columns() -> None:
     assert len(found) == len(data) - 1 and {"y", "x", "h", ".fitted"} <= set(found)
     assert found.index.equals(fit.fitted.index)
     pd.testing.assert_frame_equal(found[data.columns.tolist()], data.drop(index=data.index[4]))
-    with pytest.raises(pm.ArgumentError, match="do not hold each of the model's 119 rows"):
+    with pytest.raises(pm.ArgumentError, match="does not hold each of the 119 rows of the model"):
         fit.augment(data.reset_index(drop=True))
     with pytest.raises(pm.ArgumentError, match="data must be a DataFrame"):
         fit.augment({"x": [1.0]})
@@ -208,8 +208,8 @@ def test_icc_and_r2_are_performance_s(fit: pm.Fit) -> None:
     [
         ({"effects": "random"}, "effects is 'random', but must be some of fixed, ran_pars"),
         ({"effects": ()}, "effects is"),
-        ({"scales": "sd"}, "scales is 'sd'"),
-        ({"conf_int": True, "conf_level": 95}, "conf_level is 95"),
+        ({"scales": "sd"}, "scales must be one of 'sdcor', 'vcov'"),
+        ({"conf_int": True, "conf_level": 95}, "conf_level must be a number between 0 and 1"),
     ],
 )
 def test_what_tidy_refuses(fit: pm.Fit, arguments: dict, message: str) -> None:

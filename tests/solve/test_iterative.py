@@ -436,7 +436,9 @@ def test_auto_takes_the_exact_solver_while_it_is_affordable(monkeypatch):
 def test_wrong_arguments_are_told_with_the_cure():
     sleep = pm.load_data("sleepstudy")
     formula = "Reaction ~ Days + (Days | Subject)"
-    with pytest.raises(pm.ArgumentError, match="solver must be one of auto, exact, iterative"):
+    with pytest.raises(
+        pm.ArgumentError, match="solver must be one of 'auto', 'exact', 'iterative'"
+    ):
         pm.lmer(formula, sleep, solver="fast")
     with pytest.raises(pm.ArgumentError, match="use solver='exact'"):
         pm.lmer(formula, sleep, solver="iterative")

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from pymackay.errors import PymackayError
-from pymackay.infer.predict.rows import effects_of_terms
+from pymackay.infer.predict.rows import effects_of_terms, own_rows
 from pymackay.infer.predict.simulate import simulate
 from pymackay.results import Fit
 
@@ -45,7 +45,7 @@ def residual_draws(fit: Fit, *, use_u: bool) -> Draw:
     """
     model = fit.problem.model
     effects = effects_of_terms(fit)
-    mean = (fit.fitted - _random_part(fit, effects)).to_numpy()
+    mean = fit.fitted.to_numpy() - own_rows(model).random_part(effects)
     noise = _rescaled_residuals(fit)
     sd = 1.0 if model.weights is None else 1.0 / np.sqrt(model.weights)[:, None]
     pools = {name: _rescaled_effects(fit, name, effects) for name in model.factors}
@@ -63,15 +63,6 @@ def residual_draws(fit: Fit, *, use_u: bool) -> Draw:
         return drawn
 
     return draws
-
-
-def _random_part(fit: Fit, effects: list[np.ndarray]) -> np.ndarray:
-    """Return Z b̂, shape (n,)."""
-    model = fit.problem.model
-    total = np.zeros(len(model.X))
-    for term, b in zip(model.terms, effects, strict=True):
-        total += np.einsum("nq,nq->n", term.columns, b[model.factors[term.group].codes])
-    return total
 
 
 def _rescaled_residuals(fit: Fit) -> np.ndarray:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from pymackay.arguments import probability
-from pymackay.errors import ArgumentError
+from pymackay.arguments import one_of, probability
 from pymackay.infer.intervals.bootstrap import bootstrap
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile import curve_of, ml_optimum
@@ -82,8 +81,7 @@ def confint(
     """
     check_fit(fit, "confint")
     tail = 0.5 * (1.0 - probability("level", level, 0.95))
-    if method not in _METHODS:
-        raise ArgumentError(f"method must be 'profile', 'wald' or 'boot', but it is {method!r}.")
+    one_of("method", method, _METHODS)
     choose(list_parameters(fit), parm)  # refuses wrong names before anything is fitted
     messages: tuple[str, ...] = ()
     if method == "profile":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import aligned
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import own_rows
@@ -119,11 +120,4 @@ def _rows_of(data: Any, model: Model) -> pd.DataFrame:
     """Take the rows that the model uses out of the data."""
     if not isinstance(data, pd.DataFrame):
         raise ArgumentError(f"data must be a DataFrame, not a {type(data).__name__}")
-    if data.index.equals(model.rows):
-        return data.copy()
-    if not (data.index.is_unique and model.rows.isin(data.index).all()):
-        raise ArgumentError(
-            f"data do not hold each of the model's {len(model.rows)} rows once; pass the data that "
-            f"the model was fitted to, with its index"
-        )
-    return data.loc[model.rows].copy()
+    return aligned(data, model.rows, "data", "the model").copy()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from pymackay.arguments import one_of, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import (
@@ -17,6 +18,7 @@ from pymackay.infer.predict.rows import (
     left_out_variances,
     make_rows,
     own_rows,
+    quadratic,
     weights_of_rows,
 )
 from pymackay.infer.problem import check_fit, model_of, problem_of
@@ -126,7 +128,10 @@ def predict(
     >>> fit.predict(new, re_form="~0").round(2).tolist()
     [356.08, 356.08]
     """
-    _check(fit, interval, level)
+    check_fit(fit, "predict")
+    if interval is not None:
+        one_of("interval", interval, INTERVALS)
+    probability("level", level, 0.95)
     is_fitted = newdata is None and re_form is None and not random_only
     if is_fitted and fit.problem is None and not (se_fit or interval):
         return fit.fitted.rename("fit")
@@ -167,18 +172,6 @@ def predict(
     return table
 
 
-def _check(fit: Fit, interval: str | None, level: float) -> None:
-    check_fit(fit, "predict")
-    if interval is not None and interval not in INTERVALS:
-        raise ArgumentError(
-            f"interval is {interval!r}, but must be None, 'confidence' or 'prediction'"
-        )
-    if not isinstance(level, int | float) or not 0.0 < level < 1.0:
-        raise ArgumentError(
-            f"level is {level!r}, but a coverage lies between 0 and 1, such as 0.95"
-        )
-
-
 def _refuse_random_only(random_only: bool) -> None:
     if random_only:
         raise ArgumentError(
@@ -193,11 +186,7 @@ def _mean(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
         mean += rows.X @ fit.beta.to_numpy()
         if rows.offset is not None:
             mean += rows.offset
-    effects = effects_of_terms(fit)
-    for term, columns, codes in rows.parts():
-        known = np.where(codes[:, None] >= 0, effects[term][codes], 0.0)
-        mean += np.einsum("nq,nq->n", columns, known)
-    return mean
+    return mean + rows.random_part(effects_of_terms(fit))
 
 
 def _variance(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
@@ -205,10 +194,10 @@ def _variance(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
     if random_only:
         rows = rows.without_fixed()
     if not rows.terms:
-        return np.einsum("na,ab,nb->n", rows.X, fit.vcov.to_numpy(), rows.X)
+        return quadratic(rows.X, fit.vcov.to_numpy())
     variance = fit.sigma**2 * JointCovariance.of(fit).variances(rows)
     for term, columns, codes in rows.parts():
         new = codes < 0
         V = fit.varcorr[fit.model.terms[term].name].to_numpy()
-        variance[new] += np.einsum("na,ab,nb->n", columns[new], V, columns[new])
+        variance[new] += quadratic(columns[new], V)
     return variance

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
-from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.errors import ArgumentError, DataError, PymackayError, listed
 from pymackay.infer.estimable import Aliases
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
@@ -18,8 +18,6 @@ from pymackay.model.design.frame import Evaluator, read_extra
 from pymackay.model.design.new_data import NewDesign, build_new, build_term
 from pymackay.model.model import Model
 from pymackay.results import Fit
-
-_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +48,14 @@ class Rows:
     def parts(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (term, columns, codes) of the random terms that are used."""
         yield from zip(self.terms, self.columns, self.codes, strict=True)
+
+    def random_part(self, effects: list[np.ndarray]) -> np.ndarray:
+        """Return ``z'b`` of each row, (m,), zero at new levels; `effects` as `effects_of_terms`."""
+        total = np.zeros(len(self.X))
+        for term, columns, codes in self.parts():
+            known = np.where(codes[:, None] >= 0, effects[term][codes], 0.0)
+            total += np.einsum("nq,nq->n", columns, known)
+        return total
 
     def incomplete(self) -> np.ndarray:
         """Return the rows with a missing value, shape (m,)."""
@@ -165,15 +171,15 @@ def left_out_variances(
             continue
         columns = term.columns if newdata is None else build_term(model.blueprint, k, newdata)
         V = fit.varcorr[term.name].to_numpy()
-        of_term = _quadratic(columns * ~mask, V)
+        of_term = quadratic(columns * ~mask, V)
         if k in codes:
             new = codes[k] < 0
-            of_term[new] = _quadratic(columns[new], V) - _quadratic(columns[new] * mask, V)
+            of_term[new] = quadratic(columns[new], V) - quadratic(columns[new] * mask, V)
         variance = variance + of_term
     return variance
 
 
-def _quadratic(columns: np.ndarray, V: np.ndarray) -> np.ndarray:
+def quadratic(columns: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Return ``z'Vz`` of each row z of `columns`."""
     return np.asarray(np.einsum("na,ab,nb->n", columns, V, columns))
 
@@ -193,7 +199,7 @@ def refuse_new_levels(new: NewDesign, model: Model) -> None:
         known = model.factors[name].levels
         raise DataError(
             f"newdata have levels of '{name}' that the model was not fitted to: "
-            f"{_shown(levels)}; it knows {_shown(known)}; {cure}"
+            f"{listed(levels)}; it knows {listed(known)}; {cure}"
         )
     for name, codes in new.codes.items():
         if (codes < 0).any():
@@ -201,10 +207,6 @@ def refuse_new_levels(new: NewDesign, model: Model) -> None:
                 f"the grouping factor '{name}' is missing in {np.count_nonzero(codes < 0)} rows "
                 f"of newdata; fill it in, or {cure}"
             )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def weights_of_rows(model: Model, newdata: Any, weights: Any) -> np.ndarray | float:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pymackay.arguments import probability
+from pymackay.arguments import numbers, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
 from pymackay.infer.problem import check_fit
@@ -243,10 +243,7 @@ def _by_position(argument: Any, coefficients: pd.Index) -> np.ndarray:
 
 
 def _numbers(argument: Any, name: str) -> np.ndarray:
-    try:
-        values = np.asarray(argument, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} must hold numbers, but it is {argument!r}.") from error
+    values = numbers(name, argument)
     if not np.isfinite(values).all():
         raise ArgumentError(f"{name} must be finite, but it is {argument!r}.")
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymackay.errors import ArgumentError
+from pymackay.arguments import one_of
 from pymackay.infer.refit import REML_MESSAGE, refit_by
 from pymackay.infer.significance.kenward_roger import kenward_roger
 from pymackay.infer.significance.precision import NormalPrecision, Precision
@@ -66,9 +66,5 @@ def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
 
 
 def _method(ddf: object) -> str:
-    for method in _METHODS:
-        if isinstance(ddf, str) and ddf.lower() == method.lower():
-            return method
-    raise ArgumentError(
-        f"ddf must be one of {', '.join(repr(m) for m in _METHODS)}, but it is {ddf!r}."
-    )
+    by_text = {method.lower(): method for method in _METHODS}
+    return one_of("ddf", by_text.get(str(ddf).lower(), ddf), _METHODS)

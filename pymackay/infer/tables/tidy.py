@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.arguments import one_of, probability
 from pymackay.covariance.varcorr import VarCorr, lower_triangle
 from pymackay.errors import ArgumentError
 from pymackay.infer.predict.rows import effects_of_terms
@@ -90,8 +91,8 @@ def tidy(
     """
     check_fit(fit, "tidy")
     chosen = _selected(effects)
-    _check_scale(scales)
-    _check_level(conf_level)
+    one_of("scales", scales, SCALES)
+    probability("conf_level", conf_level, 0.95)
     parts = {
         "fixed": lambda: _fixed(fit, conf_level if conf_int else None, ddf),
         "ran_pars": lambda: _random_parameters(fit, scales),
@@ -157,18 +158,6 @@ def _selected(effects: str | Iterable[str]) -> set[str]:
     if unknown or not names:
         raise ArgumentError(f"effects is {effects!r}, but must be some of {', '.join(EFFECTS)}")
     return set(names)
-
-
-def _check_scale(scales: str) -> None:
-    if scales not in SCALES:
-        raise ArgumentError(f"scales is {scales!r}, but must be 'sdcor' or 'vcov'")
-
-
-def _check_level(level: Any) -> None:
-    if not isinstance(level, int | float) or not 0.0 < level < 1.0:
-        raise ArgumentError(
-            f"conf_level is {level!r}, but a coverage lies between 0 and 1, such as 0.95"
-        )
 
 
 def _fixed(fit: Fit, level: float | None, ddf: str | None) -> Iterator[dict[str, Any]]:

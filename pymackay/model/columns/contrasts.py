@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import ArgumentError, DataError, listed
 from pymackay.model.bases.polynomial import orthonormal_polynomials
 from pymackay.model.columns.column import Contrasts
 
@@ -142,7 +142,7 @@ def _from_matrix(scheme: Any, levels: Sequence[str], name: str) -> Contrasts:
     if matrix.ndim != 2 or matrix.shape[0] != len(levels) or matrix.shape[1] < 1:
         raise ArgumentError(
             f"contrasts of '{name}' have the shape {matrix.shape}, but need one row for each of "
-            f"its {len(levels)} levels in use: {_shown(levels)}"
+            f"its {len(levels)} levels in use: {listed(levels)}"
         )
     if not np.isfinite(matrix).all():
         raise ArgumentError(f"contrasts of '{name}' must be finite numbers")
@@ -155,8 +155,8 @@ def _in_level_order(table: pd.DataFrame, levels: Sequence[str], name: str) -> pd
         return table
     if sorted(labels) != sorted(levels):
         raise ArgumentError(
-            f"contrasts of '{name}' have the rows {_shown(labels)}, but the levels in use are "
-            f"{_shown(levels)}; name the rows by the levels, or reset the index"
+            f"contrasts of '{name}' have the rows {listed(labels)}, but the levels in use are "
+            f"{listed(levels)}; name the rows by the levels, or reset the index"
         )
     return table.iloc[[labels.index(level) for level in levels]]
 
@@ -169,8 +169,3 @@ def _completed(column: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         raise ArgumentError("a contrast must be finite and differ between levels")
     matrix = np.column_stack([column, basis[:, 2:]])
     return matrix, _numbered(matrix)
-
-
-def _shown(labels: Sequence[str]) -> str:
-    text = ", ".join(labels[:10])
-    return text if len(labels) <= 10 else f"{text}, ..."

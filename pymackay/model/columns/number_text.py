@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pymackay.errors import listed
+
 _FEWEST = 3  # labels that are numbers, from which a column may be meant as numbers
 _SHARE = 2 / 3  # of the labels, at least
-_SHOWN = 5
 
 
 def advice_on_number_text(name: str, labels: Sequence[str]) -> str | None:
@@ -35,8 +36,7 @@ errors='coerce'), which makes the others missing; if it is a factor, write facto
     if not others:
         what, cure = f"all {count} of its labels are numbers", "errors='raise')"
     else:
-        shown = ", ".join(map(repr, others[:_SHOWN])) + (", ..." if len(others) > _SHOWN else "")
-        verb = "is" if len(others) == 1 else "are"
+        shown, verb = listed(map(repr, others), 5), "is" if len(others) == 1 else "are"
         what = f"{count} of its {len(labels)} labels are numbers, and {shown} {verb} not"
     if any("," in label for label in labels):
         cure += "; a decimal comma must become a point first"

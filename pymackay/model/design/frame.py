@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError, FormulaError
+from pymackay.errors import ArgumentError, DataError, FormulaError, listed
 from pymackay.formula.expression import (
     Call,
     Constant,
@@ -142,10 +142,8 @@ class Evaluator:
 
     def _unknown_column(self, node: Name) -> str:
         names = self.table.names
-        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        if not listed:
-            listed = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
-        cure = near_names(node.name, names) or f"; they have {listed}"
+        nameless = "none that is named by text: name them, as in pandas.DataFrame(x, columns=...)"
+        cure = near_names(node.name, names) or f"; they have {listed(names) or nameless}"
         return str(fault(f"the data have no column '{node.name}'{cure}", self.text, node.position))
 
     def with_known_levels(self, column: Factor, key: str) -> Factor:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.arguments import aligned
+from pymackay.errors import ArgumentError, DataError, listed
 from pymackay.formula.expression import all_names
 from pymackay.formula.lexer import tokenize
 from pymackay.formula.parser import parse_formula
@@ -18,7 +19,6 @@ from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
 
 _ROW = "(row)"  # name of a column of row numbers, which replaces the response: those that are kept
-_SHOWN = 5
 
 
 def build_many(
@@ -76,7 +76,7 @@ def _read_responses(Y: Any, table: Table) -> tuple[np.ndarray, pd.Index]:
     names: pd.Index | None = None
     if isinstance(Y, pd.DataFrame):
         names = Y.columns
-        Y = Y if Y.index.equals(table.index) else _aligned(Y, table.index)
+        Y = aligned(Y, table.index, "Y", "data")
     try:
         values = np.asarray(Y, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -93,26 +93,15 @@ def _read_responses(Y: Any, table: Table) -> tuple[np.ndarray, pd.Index]:
     return values, pd.RangeIndex(values.shape[1]) if names is None else names
 
 
-def _aligned(Y: pd.DataFrame, rows: pd.Index) -> pd.DataFrame:
-    """Take the rows of the data out of a table by their labels."""
-    if not (Y.index.is_unique and rows.is_unique and rows.isin(Y.index).all()):
-        raise ArgumentError(
-            f"Y is a table whose index does not hold each of the {len(rows)} rows of data once; "
-            f"index it as data, or pass Y.to_numpy() to go by position"
-        )
-    return Y.loc[rows]
-
-
 def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model) -> None:
     lost = ~np.isfinite(values)
     if not lost.any():
         return
     columns = np.flatnonzero(lost.any(axis=0))
-    which = ", ".join(repr(names[k]) for k in columns[:_SHOWN])
-    more = ", ..." if len(columns) > _SHOWN else ""
+    which = listed((repr(names[k]) for k in columns), 5)
     raise DataError(
         f"Y is missing or infinite in {np.count_nonzero(lost.any(axis=1))} of the "
         f"{len(model.rows)} rows that the design uses, in {len(columns)} of its {len(names)} "
-        f"responses ({which}{more}). All responses share one design: fill the values in, drop "
+        f"responses ({which}). All responses share one design: fill the values in, drop "
         f"these rows with subset, or fit these responses with pymackay.lmer, each on its own rows."
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.errors import DataError
+from pymackay.errors import DataError, listed
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Call, Name, Node, variable_name
 from pymackay.formula.specification import Specification
@@ -221,8 +221,8 @@ def with_levels(column: Column, levels: tuple[str, ...], name: str, refusal: str
     factor = column if isinstance(column, Factor) else as_factor(column, name)
     codes, unknown = recode(factor, levels)
     if unknown:
-        known = ", ".join(levels[:12]) + (", ..." if len(levels) > 12 else "")
-        raise DataError(refusal.format(name=name, unknown=", ".join(unknown), known=known))
+        texts = {"unknown": ", ".join(unknown), "known": listed(levels)}
+        raise DataError(refusal.format(name=name, **texts))
     return Factor(codes, levels)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from pymackay.arguments import positive_number, whole_number
 from pymackay.errors import ArgumentError
 
 
@@ -49,17 +50,11 @@ class IterativeControl:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in ("tolerance", "spent"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and value > 0.0):
-                raise ArgumentError(f"{name} must be a positive number, but it is {value!r}.")
+            positive_number(name, getattr(self, name))
         least = {"probes": 2, "max_probes": 2, "criterion_probes": 0, "seed": 0}
         least |= {"max_iterations": 1, "max_solver_iterations": 1}
         for name, smallest in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise ArgumentError(
-                    f"{name} must be a whole number of {smallest} or more, but it is {value!r}."
-                )
+            whole_number(name, getattr(self, name), smallest)
         if self.probes > self.max_probes:
             raise ArgumentError(
                 f"probes ({self.probes}) is above max_probes ({self.max_probes}); raise the latter."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.layout import theta_names
-from pymackay.errors import ConvergenceWarning, DataError
+from pymackay.errors import ConvergenceWarning, DataError, listed
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
 from pymackay.progress import Progress
@@ -101,7 +101,7 @@ def _refuse_explained(design: Design, Y: np.ndarray, names: pd.Index) -> None:
     explained = [design.explained(Y[:, columns]) for columns in _slices(len(Y), total, total)]
     lost = np.flatnonzero(np.concatenate(explained))
     if len(lost):
-        first = ", ".join(repr(names[k]) for k in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        first = listed((repr(names[k]) for k in lost), 5)
         raise DataError(
             f"{len(lost)} of {len(names)} responses are exact linear functions of the fixed "
             f"effects ({first}): a mixed model needs residual variation. Leave these columns of Y "
