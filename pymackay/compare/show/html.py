@@ -68,11 +68,8 @@ def as_body(comparison: Comparison, headline: str) -> str:
     headline : {"h1", "b"}
         The HTML element of the verdict: a headline for a page, or bold text.
     """
-    parts = [
-        _verdict(comparison, headline),
-        "<h2>Model</h2>",
-        _heads(heads(comparison, side_names(comparison))),
-    ]
+    names = side_names(comparison)
+    parts = [_verdict(comparison, headline), "<h2>Model</h2>", _heads(heads(comparison, names))]
     if comparison.differences:
         parts.append(_frame(comparison.model_diff, "Where the models differ"))
     if comparison.verdict != "different model":

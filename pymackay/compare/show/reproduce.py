@@ -19,7 +19,7 @@ def as_section(comparison: Comparison) -> str:
     blocks = {
         "In Python": python_code(comparison),
         "On the command line": command_line(comparison),
-        "In R": r_code(comparison.reference),
+        "In R": r_code(comparison),
     }
     shown = "".join(
         f"<h3>{name}</h3><pre>{escape(code)}</pre>" for name, code in blocks.items() if code
@@ -30,15 +30,16 @@ def as_section(comparison: Comparison) -> str:
 def python_code(comparison: Comparison) -> str:
     """Return Python code that fits both models again from `data`, and compares them."""
     fit, reference = comparison.fit, comparison.reference
-    arrays = sorted({name for one in (fit, reference) for name in _arrays(_given(one))})
+    given = [_given(fit), _given(reference, fit)]
+    arrays = sorted({name for one in given for name in _arrays(one)})
     return "\n".join(
         [
             "import pymackay as pm",
             "",
             f"formula = {_quoted(fit.formula)}",
             *(f"{name} = ...  # as before" for name in arrays),
-            f"fit = {_call(fit, fit.formula)}",
-            f"reference = {_call(reference, fit.formula)}",
+            f"fit = {_call(fit, given[0], fit.formula)}",
+            f"reference = {_call(reference, given[1], fit.formula)}",
             'pm.compare(fit, reference).to_html("report.html")',
         ]
     )
@@ -67,27 +68,31 @@ def command_line(comparison: Comparison) -> str:
     return shlex.join([*words, "--report", "report.html"])
 
 
-def r_code(reference: Fit) -> str:
-    """Return the call of R's lmer."""
+def r_code(comparison: Comparison) -> str:
+    """Return the call of R's lmer for the reference."""
+    reference = comparison.reference
     extra = "".join(
         f", {name} = {value if isinstance(value, str) else '...'}"
-        for name, value in _given(reference).items()
+        for name, value in _given(reference, comparison.fit).items()
         if value is not None
     )
     reml = "TRUE" if reference.reml else "FALSE"
     return f"library(lme4)\nlmer({reference.formula}, data, REML = {reml}{extra})"
 
 
-def _call(fit: Fit, formula: str) -> str:
-    """Return the call that makes a fit; `formula` is what the variable of this name holds."""
+def _call(fit: Fit, given: Mapping[str, Any], formula: str) -> str:
+    """Return the call that makes a fit of what was `given`; `formula` is that variable's value."""
     name = fit.engine.name
     asked = dict(fit.trace.attrs.get("asked", {"update": ...})) if fit.trace is not None else {}
     if name == "lme4":
         asked |= {"tight": True} if _is_tight(fit) else {}
         asked |= {"source": "recorded"} if fit.engine.source == "recorded" else {}
-    given = {key: value for key, value in _given(fit).items() if value is not None}
     texts = [f"{key}={value!r}" for key, value in ({} if fit.reml else {"reml": False}).items()]
-    texts += [f"{k}={v!r}" if isinstance(v, str) else f"{k}={k}" for k, v in given.items()]
+    texts += [
+        f"{k}={v!r}" if isinstance(v, str) else f"{k}={k}"
+        for k, v in given.items()
+        if v is not None
+    ]
     texts += [f"{key}={'...' if value is ... else repr(value)}" for key, value in asked.items()]
     first = "formula" if fit.formula == formula else _quoted(fit.formula)
     arguments = ", ".join([first, "data", *texts])
@@ -98,17 +103,18 @@ def _call(fit: Fit, formula: str) -> str:
     return f"pm.adapters.as_fit(result, {arguments})  # the result of {name}"
 
 
-def _given(fit: Fit) -> dict[str, Any]:
+def _given(fit: Fit, like: Fit | None = None) -> dict[str, Any]:
     """Return weights, offset, subset and contrasts as they were given, None where they were not.
 
-    A fit that does not hold its model tells of weights and offset only whether there are any.
+    A fit that does not hold its model tells of weights and offset only whether there are any; then
+    what the fit that it is compared with was given stands for it.
     """
-    model = getattr(fit.problem, "model", None)
-    given: Mapping[str, Any] = getattr(model, "given", None) or {
-        "weights": fit.model.weights,
-        "offset": fit.model.offset,
-    }
-    return {name: given.get(name) for name in _PER_ROW}
+    for one in (fit, like):
+        model = getattr(getattr(one, "problem", None), "model", None)
+        if given := getattr(model, "given", None):
+            return {name: given[name] for name in _PER_ROW}
+    known = {"weights": fit.model.weights, "offset": fit.model.offset}
+    return {name: known.get(name) for name in _PER_ROW}
 
 
 def _arrays(given: Mapping[str, Any]) -> list[str]:
