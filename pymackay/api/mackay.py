@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,12 @@ from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
 
 ArrayLike = Any
+
+# arguments that define the model, or that say nothing of the result
+_NOT_OF_THE_LOOP = (
+    *("formula", "data", "reml", "weights", "offset", "subset", "contrasts"),
+    *("callback", "progress"),
+)
 
 
 def mackay(
@@ -152,6 +159,7 @@ def mackay(
     >>> loop.trace[["Subject.(Intercept).var", "sigma_var"]].iloc[-1].round(4).tolist()
     [302.9045, 670.8547]
     """
+    asked = _asked(locals())
     model = build_model(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
@@ -179,7 +187,31 @@ def mackay(
     end = run_loop(problem, starting_state(problem, start, start_noise_var), settings)
     if end.collapse is not None and on_collapse == "raise":
         raise collapse_error(model, end.collapse, end.trace, settings.rule)
-    return _settled(_loop_fit(problem, end, settings, choice.messages), settings)
+    loop = _loop_fit(problem, end, settings, choice.messages)
+    assert loop.trace is not None
+    loop.trace.attrs["asked"] = asked
+    return _settled(loop, settings)
+
+
+def _asked(arguments: Mapping[str, Any]) -> dict[str, object]:
+    """Return the loop's arguments that differ from their defaults, for a report to repeat them.
+
+    What is no text, number or truth value becomes ``...``.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(mackay).parameters.items()
+        if name not in _NOT_OF_THE_LOOP
+    }
+    return {
+        name: arguments[name] if isinstance(arguments[name], str | int | float) else ...
+        for name, default in defaults.items()
+        if arguments[name] is not default and not _equal(arguments[name], default)
+    }
+
+
+def _equal(value: object, default: object) -> bool:
+    return isinstance(value, str | int | float) and value == default
 
 
 def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings, notes: tuple[str, ...]) -> Fit:

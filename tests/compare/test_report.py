@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html.parser
 import re
 import subprocess
@@ -12,10 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pymackay as pm
 from pymackay.compare.show.page import as_page
+from pymackay.compare.show.reproduce import command_line, python_code
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 
@@ -203,11 +204,11 @@ def test_quotes_in_a_formula(fit):
     assert """formula = 'y ~ relevel(g, "b") + (1 | h)'""" in page
 
 
-def test_weights_are_asked_for(fit):
-    model = dataclasses.replace(fit.model, weights=np.ones(180))
-    weighted = fit.replace(model=model, evaluate_source=None)
+def test_weights_are_asked_for(sleep):
+    weighted = pm.lmer(SLEEP, sleep, weights=np.ones(180))
     page = html.unescape(as_page(pm.compare(weighted, weighted)))
-    assert 'pm.lmer(formula, data, weights="...")' in page
+    assert "weights = ...  # as before" in page
+    assert "pm.lmer(formula, data, weights=weights)" in page
     assert "On the command line" not in page
 
 
@@ -248,3 +249,60 @@ def test_in_a_browser(comparison, tmp_path, width, dark):
     assert seen.width <= width
     assert comparison.sentence in seen.text
     assert len(seen.png) > 10_000
+
+
+def reproduced(comparison: pm.Comparison, data: pd.DataFrame, **arrays: object) -> pm.Comparison:
+    """Run the report's Python code, with the arrays that it cannot hold, and compare again."""
+    code = python_code(comparison)
+    for name in arrays:
+        code = code.replace(f"{name} = ...  # as before\n", "")
+    scope = {"data": data, **arrays}
+    exec(code.rpartition("\n")[0], scope)
+    return pm.compare(scope["fit"], scope["reference"])
+
+
+def test_each_kind_of_comparison_is_made_again(sleep, tmp_path):
+    weighted = sleep.assign(w=1.0 + sleep["Days"] % 3)
+    formula = "Reaction ~ Days + (Days | Subject)"
+    keep = (weighted["Days"] > 0).to_numpy()
+    kinds = {
+        "tight": (pm.lmer(formula, sleep), pm.lme4.lmer(formula, sleep, tight=True)),
+        "ml": (pm.lmer(formula, sleep, reml=False), pm.lme4.lmer(formula, sleep, reml=False)),
+        "weights": (
+            pm.lmer(formula, weighted, weights="w", subset=keep),
+            pm.lme4.lmer(formula, weighted, weights="w", subset=keep),
+        ),
+        "loop": (
+            pm.mackay(formula, sleep, update="diagonal", iterations=7),
+            pm.lme4.lmer(formula, sleep, source="recorded"),
+        ),
+        "two of ours": (pm.lmer(formula, sleep), pm.mackay(formula, sleep)),
+    }
+    for name, (fit, reference) in kinds.items():
+        first = pm.compare(fit, reference)
+        again = reproduced(first, weighted, **({"subset": keep} if name == "weights" else {}))
+        assert again.verdict == first.verdict, name
+        assert again.fit.criterion == fit.criterion, name
+        assert again.reference.criterion == reference.criterion, name
+        assert len(again.table) == len(first.table), name
+
+
+def test_the_command_is_shown_where_one_makes_the_comparison(sleep):
+    formula = "Reaction ~ Days + (Days | Subject)"
+    weighted = sleep.assign(w=1.0 + sleep["Days"] % 3)
+    fit = pm.lmer(formula, weighted, weights="w", reml=False)
+    recorded = pm.lme4.lmer(formula, sleep, source="recorded")
+    shown = command_line(pm.compare(fit, pm.lme4.lmer(formula, weighted, weights="w", reml=False)))
+    assert shown == (f"pymackay compare DATA.csv '{formula}' --ml --weights w --report report.html")
+    by_array = pm.lmer(formula, weighted, weights=weighted["w"].to_numpy())
+    assert command_line(pm.compare(by_array, recorded)) == ""
+    ours = pm.lmer(formula, sleep)
+    assert "--recorded" in command_line(pm.compare(ours, recorded))
+    assert command_line(pm.compare(ours, ours)) == ""
+
+
+def test_the_two_fits_have_the_names_of_their_engines(page, comparison):
+    assert 'data-head="pymackay"' in page and 'data-head="lme4"' in page
+    assert 'data-head="ours"' not in page
+    both = as_page(pm.compare(comparison.fit, comparison.fit))
+    assert 'data-head="pymackay (1)"' in both and 'data-head="pymackay (2)"' in both

@@ -78,9 +78,25 @@ def fit() -> pm.Fit:
 
 
 def test_it_prints_as_r_s(fit: pm.Fit) -> None:
-    printed = str(fit.summary()).replace("['pymackay']", "['lmerMod']")
+    summary = fit.summary(ddf=None)
+    printed = str(summary).replace("['pymackay']", "['lmerMod']")
     assert _lines(printed) == _lines(PRINTED)
-    assert repr(fit.summary()) == str(fit.summary())
+    assert repr(summary) == str(summary)
+
+
+def test_p_values_are_shown_where_they_are_quick(
+    fit: pm.Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick, asked = fit.summary(), fit.summary(ddf="Satterthwaite")
+    pd.testing.assert_frame_equal(quick.coefficients, asked.coefficients)
+    assert "summary(ddf='Kenward-Roger')" in str(quick)
+    assert quick.hint not in str(asked)
+    monkeypatch.setattr("pymackay.infer.significance.ddf._QUICK", 0.0)
+    slow = fit.summary()
+    assert list(slow.coefficients) == ["Estimate", "Std. Error", "t value"]
+    assert "For p-values: summary(ddf='Satterthwaite')." in str(slow)
+    of_lme4 = pm.lme4.lmer(fit.formula, pm.load_data("sleepstudy"), source="recorded").summary()
+    assert of_lme4.hint == "" and "Pr(>|t|)" not in of_lme4.coefficients
 
 
 def test_with_degrees_of_freedom_it_prints_as_lmertest_s(fit: pm.Fit) -> None:
@@ -124,7 +140,7 @@ def test_a_singular_fit_says_so() -> None:
 
 
 def test_exports(fit: pm.Fit) -> None:
-    found = fit.summary()
+    found = fit.summary(ddf=None)
     markdown = found.to_markdown()
     assert "| (Intercept) | 251.405 | 6.825 | 36.838 |" in markdown
     assert "| Subject | (Intercept) | 612.10 | 24.741 |  |" in markdown

@@ -13,7 +13,7 @@ import pandas as pd
 from pymackay._files import write_whole
 from pymackay.compare.comparison import Comparison
 from pymackay.compare.decision import VERDICTS
-from pymackay.compare.show.layout import Section, gap_lines, heads, sections
+from pymackay.compare.show.layout import Section, gap_lines, heads, sections, side_names
 from pymackay.compare.show.style import STYLE
 from pymackay.incoming.parts import json_types
 from pymackay.results import Fit
@@ -68,11 +68,12 @@ def as_body(comparison: Comparison, headline: str) -> str:
     headline : {"h1", "b"}
         The HTML element of the verdict: a headline for a page, or bold text.
     """
-    parts = [_verdict(comparison, headline), "<h2>Model</h2>", _heads(heads(comparison))]
+    names = side_names(comparison)
+    parts = [_verdict(comparison, headline), "<h2>Model</h2>", _heads(heads(comparison, names))]
     if comparison.differences:
         parts.append(_frame(comparison.model_diff, "Where the models differ"))
     if comparison.verdict != "different model":
-        parts.append(_numbers(sections(comparison)))
+        parts.append(_numbers(sections(comparison), names))
         parts.append(_gap(comparison))
     return "\n".join(part for part in parts if part)
 
@@ -135,9 +136,9 @@ def _marked(column: int, text_from: int) -> str:
     return ' class="text"' if column >= text_from else ""
 
 
-def _numbers(parts: Iterable[Section]) -> str:
-    """Return the table of numbers, with a title row for each section."""
-    head = ("", "ours", "theirs", "distance", "allowed", "in")
+def _numbers(parts: Iterable[Section], names: tuple[str, str]) -> str:
+    """Return the table of numbers of the two fits, with a title row for each section."""
+    head = ("", *names, "distance", "allowed", "in")
 
     def body() -> Iterator[str]:
         for section in parts:

@@ -100,21 +100,31 @@ def size(value: float) -> str:
     return f"{value:.2g}" if 1e-2 <= value < 100.0 else f"{value:.1e}"
 
 
-def heads(comparison: Comparison) -> dict[str, str]:
-    """Return the entries above the numbers: the model, the engines, and the checks."""
-    fit = comparison.fit
+def side_names(comparison: Comparison) -> tuple[str, str]:
+    """Return the names of the two fits: their engines, numbered if they are the same."""
+    first, second = comparison.fit.engine.name, comparison.reference.engine.name
+    return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
+
+
+def heads(comparison: Comparison, names: tuple[str, str] = ("ours", "theirs")) -> dict[str, str]:
+    """Return the entries above the numbers: the model, the engines, and the checks.
+
+    `names` are those of the fit and of the reference.
+    """
+    fit, reference = comparison.fit, comparison.reference
     counts = [f"{group}: {len(levels)} levels" for group, levels in fit.model.levels.items()]
-    singular = [s for s, f in (("ours", fit), ("theirs", comparison.reference)) if f.singular]
+    sides = zip(names, (fit, reference), strict=True)
+    singular = [name for name, side in sides if side.singular]
     rows = [f"{fit.n_obs} rows"] if offers(fit, "n_obs") else []
     entries = {
         "formula": fit.formula,
         "model": ", ".join(["REML" if fit.reml else "ML", *rows, *counts]),
-        "ours": str(fit.engine),
-        "theirs": str(comparison.reference.engine),
+        names[0]: str(fit.engine),
+        names[1]: str(reference.engine),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
         "rounding": _rounding(fit),
-        "unsaid": unsaid((fit, comparison.reference)),
+        "unsaid": unsaid((fit, reference)),
         "allowed": _chosen(comparison),
     }
     return {name: text for name, text in entries.items() if text}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
 from pymackay._files import write_whole
 from pymackay.compare.comparison import Comparison
-from pymackay.compare.offered import offers
 from pymackay.compare.show.html import as_body
+from pymackay.compare.show.layout import side_names
 from pymackay.compare.show.pictures import Album, draw_album
+from pymackay.compare.show.reproduce import as_section
 from pymackay.compare.show.style import STYLE
-from pymackay.results import Fit
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -38,7 +37,7 @@ def as_page(comparison: Comparison) -> str:
         as_body(comparison, "h1"),
         _pictures(album) if album is not None else "",
         _versions(comparison),
-        _again(comparison),
+        as_section(comparison),
     ]
     return _PAGE.format(
         title=escape(f"{comparison.verdict}: {comparison.fit.formula}"),
@@ -81,66 +80,10 @@ def _pictures(album: Album) -> str:
 
 def _versions(comparison: Comparison) -> str:
     entries = "".join(
-        f"<dt>{side}</dt><dd>{escape(str(fit.engine))}</dd>"
-        for side, fit in (("ours", comparison.fit), ("theirs", comparison.reference))
+        f"<dt>{escape(side)}</dt><dd>{escape(str(fit.engine))}</dd>"
+        for side, fit in zip(
+            side_names(comparison), (comparison.fit, comparison.reference), strict=True
+        )
     )
     here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     return f"<h2>Versions</h2><dl>{entries}<dt>report</dt><dd>{escape(here)}</dd></dl>"
-
-
-def _again(comparison: Comparison) -> str:
-    """Return code that makes the same comparison from the same data."""
-    fit = comparison.fit
-    python = "\n".join(_python_lines(fit, comparison.reference))
-    blocks = [("In Python", python)]
-    if fit.model.weights is None and fit.model.offset is None:
-        command = f"pymackay compare DATA.csv {_quoted(fit.formula)}{'' if fit.reml else ' --ml'}"
-        blocks.append(("On the command line", f"{command} --report report.html"))
-    blocks.append(("In R", f"library(lme4)\n{_r_line(fit)}"))
-    shown = "".join(f"<h3>{name}</h3><pre>{escape(code)}</pre>" for name, code in blocks)
-    return f"<h2>How to reproduce</h2><p>{escape(_data_sentence(fit))}</p>{shown}"
-
-
-def _data_sentence(fit: Fit) -> str:
-    if not (offers(fit, "n_obs") and offers(fit, "fitted")):
-        return "The data are yours; the fit does not say which rows it used."
-    y = fit.fitted.to_numpy() + fit.residuals.to_numpy()
-    return (
-        f"The data are yours. They are the right ones if {fit.n_obs} rows are used and "
-        f"{fit.model.response} has the mean {y.mean():.8g} and the standard deviation "
-        f"{y.std(ddof=1):.8g}. Weights, offset, subset and contrasts are to be given as before."
-    )
-
-
-def _python_lines(fit: Fit, reference: Fit) -> Iterator[str]:
-    extra = "".join(
-        f', {name}="..."' for name in ("weights", "offset") if getattr(fit.model, name) is not None
-    )
-    arguments = f"formula, data{'' if fit.reml else ', reml=False'}{extra}"
-    yield "import pymackay as pm"
-    yield ""
-    yield f"formula = {_quoted(fit.formula)}"
-    yield f"fit = {_call(fit, arguments)}"
-    yield f"reference = {_call(reference, arguments)}"
-    yield 'pm.compare(fit, reference).to_html("report.html")'
-
-
-def _call(fit: Fit, arguments: str) -> str:
-    name = fit.engine.name
-    if name == "pymackay":
-        return f"pm.{'lmer' if fit.trace is None else 'mackay'}({arguments})"
-    if name == "lme4":
-        return f"pm.lme4.lmer({arguments})"
-    return f"pm.adapters.as_fit(result)  # the result of {name}"
-
-
-def _r_line(fit: Fit) -> str:
-    extra = "".join(
-        f", {name} = ..." for name in ("weights", "offset") if getattr(fit.model, name) is not None
-    )
-    return f"lmer({fit.formula}, data, REML = {'TRUE' if fit.reml else 'FALSE'}{extra})"
-
-
-def _quoted(formula: str) -> str:
-    """Quote a formula for Python and a shell, with quotes that it does not contain."""
-    return f"'{formula}'" if '"' in formula else f'"{formula}"'

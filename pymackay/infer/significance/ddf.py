@@ -10,7 +10,9 @@ from pymackay.infer.significance.kenward_roger import kenward_roger
 from pymackay.infer.significance.precision import NormalPrecision, Precision
 from pymackay.infer.significance.satterthwaite import satterthwaite
 from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
 
+_QUICK = 5e8  # multiplications of the derivatives that take about half a second
 _METHODS = ("Satterthwaite", "Kenward-Roger", "normal", "none")
 
 
@@ -63,6 +65,21 @@ def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
     messages = () if fit.reml else (REML_MESSAGE,)
     fit = fit if fit.reml else refit_by(fit, reml=True)
     return FixedEffects(fit, method, kenward_roger(fit), messages)
+
+
+def quick_ddf(fit: Fit) -> str | None:
+    """Return ``"Satterthwaite"`` where it takes less than about a second, else None.
+
+    The derivatives of the precision of beta multiply, for each of m parameters, the eliminated
+    effects by the square of the dense size S (other effects and coefficients), and S³.
+    """
+    problem = fit.problem
+    if not (isinstance(problem, Problem) and fit.convergence.converged):
+        return None
+    bases = problem.solver.bases
+    dense = float(bases.n_others + bases.p + 1)
+    eliminated = float(sum(len(levels) for levels in fit.model.levels.values()))
+    return "Satterthwaite" if bases.n_theta * (eliminated + dense) * dense**2 < _QUICK else None
 
 
 def _method(ddf: object) -> str:

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.infer.tables.r_print import format_numbers, format_p_values
+
+_DIGITS = 5
+
 
 class HeadedTable(pd.DataFrame):
     """A data frame that prints a heading above it and messages below it.
@@ -47,18 +51,23 @@ class HeadedTable(pd.DataFrame):
         return "".join(parts)
 
     def _shown(self) -> pd.DataFrame:
-        """Return the cells as text: six digits, p-values never as an exact zero."""
+        """Return the cells as text: a column has common decimals, p-values are written as R's."""
         return pd.DataFrame(
-            {name: [_cell(name, value) for value in self[name]] for name in self.columns},
-            index=self.index,
+            {name: _column_text(str(name), self[name]) for name in self.columns}, index=self.index
         )
 
 
-def _cell(column: str, value: object) -> str:
-    if not isinstance(value, float | np.floating):
-        return str(value)
-    if np.isnan(value):
-        return ""
-    if str(column).startswith("Pr(") and value < 2.2e-16:
-        return "< 2.2e-16"
-    return f"{value:.6g}"
+def _column_text(name: str, column: pd.Series) -> list[str]:
+    """Return a column as text of one width; a missing number is left empty."""
+    if not pd.api.types.is_float_dtype(column):
+        return [str(value) for value in column]
+    values = column.to_numpy()
+    known = ~np.isnan(values)
+    texts = np.full(len(values), "", dtype=object)
+    is_p = name.startswith("Pr(")
+    texts[known] = (
+        format_p_values(values[known], _DIGITS - 1)
+        if is_p
+        else format_numbers(values[known], _DIGITS)
+    )
+    return list(texts)

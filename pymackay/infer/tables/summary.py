@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,8 @@ class Summary:
         Of the fixed effects; None where it is not to be shown.
     left_out : str
         Why it is not.
+    hint : str
+        How to get other tests; empty where `ddf` was given.
     messages : tuple of str
     """
 
@@ -67,6 +70,7 @@ class Summary:
     correlation: pd.DataFrame | None
     left_out: str
     messages: tuple[str, ...]
+    hint: str = ""
 
     def __str__(self) -> str:
         parts = [self.title, f"Formula: {self.formula}", "", *_criteria_lines(self), ""]
@@ -75,6 +79,7 @@ class Summary:
         parts += ["Random effects:", *_random_lines(self.random), _size_line(self)]
         if len(self.coefficients):
             parts += ["", "Fixed effects:", *_coefficient_lines(self.coefficients)]
+            parts += [self.hint] if self.hint else []
         if self.correlation is not None:
             parts += ["", "Correlation of Fixed Effects:", *_correlation_lines(self.correlation)]
         if self.left_out:
@@ -104,7 +109,7 @@ class Summary:
             header=("Fixed effects", *names),
             rows=tuple(zip(self.coefficients.index.astype(str), *cells, strict=True)),
             numeric=(False, *(True for _ in names)),
-            note="; ".join(self.messages),
+            note="; ".join([*self.messages, *([self.hint] if self.hint else [])]),
         )
         header, columns = _random_cells(self.random)
         random = TextTable(
@@ -117,15 +122,17 @@ class Summary:
         return (fixed, random) if len(self.coefficients) else (random,)
 
 
-def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None) -> Summary:
+def summary(fit: Fit, *, ddf: str | None = "auto", correlation: bool | None = None) -> Summary:
     """Summarise a fit as R does.
 
     Parameters
     ----------
     fit : Fit
         Of any engine.
-    ddf : {"Satterthwaite", "Kenward-Roger"}, optional
-        Adds degrees of freedom and p-values to the fixed effects, as lmerTest does.
+    ddf : {"auto", "Satterthwaite", "Kenward-Roger", None}
+        Adds degrees of freedom and p-values to the fixed effects, as lmerTest does; None adds
+        none, as lme4. ``"auto"`` is Satterthwaite's method where it takes less than about a second
+        and the fit holds its model, and none elsewhere.
     correlation : bool, optional
         Whether to show the correlations of the fixed effects; by default if there are 12
         coefficients or fewer.
@@ -147,7 +154,7 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
     >>> print(fit.summary())
-    Linear mixed model fit by REML ['pymackay']
+    Linear mixed model fit by REML. t-tests use Satterthwaite's method ['pymackay']
     Formula: Reaction ~ Days + (Days | Subject)
     <BLANKLINE>
     REML criterion at convergence: 1743.6
@@ -164,9 +171,12 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
     Number of obs: 180, groups:  Subject, 18
     <BLANKLINE>
     Fixed effects:
-                Estimate Std. Error t value
-    (Intercept)  251.405      6.825  36.838
-    Days          10.467      1.546   6.771
+                Estimate Std. Error     df t value Pr(>|t|)
+    (Intercept)  251.405      6.825 17.000  36.838  < 2e-16 ***
+    Days          10.467      1.546 17.000   6.771 3.26e-06 ***
+    ---
+    Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1
+    Other tests: summary(ddf='Kenward-Roger'); none: summary(ddf=None).
     <BLANKLINE>
     Correlation of Fixed Effects:
          (Intr)
@@ -175,6 +185,9 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
     check_fit(fit, "summary")
     if correlation is not None and not isinstance(correlation, bool):
         raise ArgumentError(f"correlation is {correlation!r}, but must be None, True or False")
+    automatic = ddf == "auto"
+    if automatic:
+        ddf = importlib.import_module("pymackay.infer.significance.ddf").quick_ddf(fit)
     many = correlation is None and len(fit.beta) > _MOST_CORRELATED
     shown = len(fit.beta) > 1 and not many and correlation is not False
     return Summary(
@@ -190,7 +203,15 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
         correlation=_correlation(fit) if shown else None,
         left_out=_no_correlations(len(fit.beta)) if many else "",
         messages=fit.messages + fit._remarks,
+        hint=_hint(ddf) if automatic and fit.problem is not None else "",
     )
+
+
+def _hint(ddf: str | None) -> str:
+    """Return how to get other tests than those that are shown."""
+    if ddf is None:
+        return "For p-values: summary(ddf='Satterthwaite')."
+    return "Other tests: summary(ddf='Kenward-Roger'); none: summary(ddf=None)."
 
 
 def fit_html(fit: Fit) -> str:
