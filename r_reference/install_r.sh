@@ -11,7 +11,6 @@ set -eu
 OPENBLAS="libopenblas0-pthread"
 PACKAGES="r-base-core r-cran-lme4 r-cran-nlme $OPENBLAS"
 TRIED="emmeans lmerTest pbkrtest reticulate"
-TRIED_PACKAGES="r-cran-emmeans r-cran-lmertest r-cran-pbkrtest r-cran-reticulate"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -24,11 +23,8 @@ describe_r() {
             "; BLAS ", if (nzchar(blas)) blas else La_library(), "\n", sep = "")' 2>/dev/null
 }
 
-# Fails when R lacks one of the packages that the tests try.
-has_tried() {
-    # shellcheck disable=SC2086  # the list is meant to be split
-    Rscript --vanilla -e 'for (p in commandArgs(TRUE)) loadNamespace(p)' $TRIED >/dev/null 2>&1
-}
+# Fails when R lacks one of the packages that its arguments name.
+has() { Rscript --vanilla -e 'for (p in commandArgs(TRUE)) loadNamespace(p)' "$@" >/dev/null 2>&1; }
 
 uses_openblas() {
     case $1 in *[Oo]pen[Bb][Ll][Aa][Ss]*) return 0 ;; esac
@@ -108,10 +104,18 @@ python_library() {
     python3 -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])'
 }
 
+# One by one: a distribution may lack one of them, and apt-get then installs none of a list.
 install_tried() {
     command -v apt-get >/dev/null 2>&1 && find_root || return 1
-    # shellcheck disable=SC2046,SC2086  # the lists are meant to be split
-    apt_install $TRIED_PACKAGES $(python_library) && has_tried
+    for name in $TRIED; do
+        has "$name" || apt_install "r-cran-$(printf '%s' "$name" | tr '[:upper:]' '[:lower:]')" ||
+            say "apt-get could not install $name; its own message stands above."
+    done
+    library=$(python_library)
+    [ -z "$library" ] || apt_install "$library" ||
+        say "apt-get could not install $library; its own message stands above."
+    # shellcheck disable=SC2086  # the list is meant to be split
+    has $TRIED
 }
 
 switch_blas() {
@@ -121,7 +125,8 @@ switch_blas() {
 
 found=$(describe_r) || install_r
 uses_openblas "$found" || switch_blas
-has_tried || install_tried ||
+# shellcheck disable=SC2086  # the list is meant to be split
+has $TRIED || install_tried ||
     say "R lacks one of $TRIED; the tests that try them will fail."
 say "Ready: $found"
 uses_openblas "$found" ||

@@ -1,6 +1,7 @@
 # What is told of a fit: plain lists of numbers and names, the same for every way it was fitted.
 
 answer <- function(fit) {
+  check_numbers(fit)
   # else R pads what it says of rows with NA after na.exclude
   attr(fit@frame, "na.action") <- NULL
   list(
@@ -8,6 +9,7 @@ answer <- function(fit) {
     vcov = as.matrix(stats::vcov(fit, correlation = FALSE)),
     sigma = stats::sigma(fit),
     theta = named(lme4::getME(fit, "theta")),
+    par = named(parameters_at(fit)$par),
     varcorr = covariances(fit),
     ranef = random_effects(fit),
     criterion = -2 * as.numeric(stats::logLik(fit)),
@@ -16,6 +18,16 @@ answer <- function(fit) {
     singular = lme4::isSingular(fit),
     convergence = convergence(fit),
     model = model_summary(fit)
+  )
+}
+
+# lme4 2.1 may end at NaN without a message: its factor of cs() is 0/0 where the correlation is 1.
+check_numbers <- function(fit) {
+  if (!anyNA(lme4::fixef(fit)) && !is.nan(stats::sigma(fit))) return()
+  stop(
+    "lme4 returned a fit whose coefficients or standard deviations are not numbers, without a ",
+    "message: its criterion is not a number at some parameters on their bounds. Ask for the fit ",
+    "with tight = TRUE, which keeps away from these", call. = FALSE
   )
 }
 
@@ -54,6 +66,7 @@ model_summary <- function(fit) {
       function(name, group, effects) list(name = name, group = group, effects = effects),
       make.unique(names(cnms)), names(cnms), unname(cnms)
     ),
+    structures = structures_of(covariances_of(fit)),
     levels = lapply(as.list(lme4::getME(fit, "flist")), levels),
     contrasts = contrast_names(attr(X, "contrasts")),
     dropped = as.character(names(attr(X, "col.dropped"))),
@@ -77,9 +90,11 @@ convergence <- function(fit) {
     message = paste(c(as.character(info$message), said), collapse = "; "),
     evaluations = as.numeric(if (is.null(info$feval)) NA else info$feval),
     optimizer = as.character(info$optimizer)[1L],
-    shape = shape_at_optimum(info$derivs, fit@theta <= fit@lower)
+    shape = shape_at_optimum(info$derivs, on_bound(parameters_at(fit)))
   )
 }
+
+on_bound <- function(at) as.numeric(at$par) <= at$lower | as.numeric(at$par) >= at$upper
 
 # Newton decrement, largest gradient in standard errors of its parameter, smallest eigenvalue of the
 # curvature scaled to a unit diagonal; from derivatives of the criterion.
@@ -122,7 +137,7 @@ check_own_criterion <- function(kept_fit) {
   if (isTRUE(kept_fit$question$checked)) return()
   fit <- kept_fit$fit
   said <- -2 * as.numeric(stats::logLik(fit))
-  here <- criterion_function(model_parts(kept_fit$question))(fit@theta)
+  here <- criterion_function(model_parts(kept_fit$question))(as.numeric(parameters_at(fit)$par))
   if (!isTRUE(abs(here - said) <= 1e-6 * max(1, abs(said)))) {
     stop_argument(
       "theta: the fit cannot be evaluated. Its criterion is ", format(said, digits = 10), ", and ",

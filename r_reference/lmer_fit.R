@@ -108,10 +108,11 @@ criterion_function <- function(parts) {
 fit_at <- function(question, theta, names = NULL) {
   parts <- model_parts(question)
   criterion <- criterion_function(parts)
-  expected <- theta_names(parts$reTrms$cnms)
+  expected <- names_of_theta(parts$reTrms)
   if (!anyDuplicated(expected) && setequal(names, expected)) theta <- theta[match(expected, names)]
   check_theta(theta, parts$reTrms)
-  merMod_at(question, parts, criterion, list(par = theta, message = "theta was given"))
+  par <- par_of_theta(parts$reTrms, theta)
+  merMod_at(question, parts, criterion, list(par = par, message = "theta was given"))
 }
 
 check_theta <- function(theta, terms) {
@@ -119,15 +120,16 @@ check_theta <- function(theta, terms) {
   if (length(theta) != expected) {
     stop_argument(
       "theta: ", expected, if (expected == 1L) " value is" else " values are",
-      " expected, ", paste(theta_names(terms$cnms), collapse = ", "), "; ", length(theta), " came"
+      " expected, ", paste(names_of_theta(terms), collapse = ", "), "; ", length(theta), " came"
     )
   }
   if (!all(is.finite(theta))) stop_argument("theta: finite numbers are expected")
-  low <- theta < terms$lower
+  bounds <- parameters_of(terms)
+  low <- par_of_theta(terms, theta) < bounds$lower & bounds$lower == 0
   if (any(low)) {
     stop_argument(
-      "theta: ", paste(theta_names(terms$cnms)[low], collapse = ", "),
-      " cannot be below ", terms$lower[low][1L], " because it is a relative standard deviation"
+      "theta: ", paste(bounds$names[low], collapse = ", "),
+      " cannot be below 0 because it is a relative standard deviation"
     )
   }
 }

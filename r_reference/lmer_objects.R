@@ -42,7 +42,8 @@ question_of <- function(fit) {
     fr = frame, X = part("X"), REML = lme4::isREML(fit), formula = stats::formula(fit),
     reTrms = list(
       Zt = part("Zt"), theta = fit@theta, Lind = part("Lind"), Gp = fit@Gp, lower = fit@lower,
-      Lambdat = part("Lambdat"), flist = fit@flist, cnms = fit@cnms
+      Lambdat = part("Lambdat"), flist = fit@flist, cnms = fit@cnms,
+      par = parameters_at(fit)$par, upper = parameters_at(fit)$upper, reCovs = covariances_of(fit)
     )
   )
   question

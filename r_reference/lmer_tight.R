@@ -1,37 +1,58 @@
-# lme4's own criterion driven to a tight optimum: several starts and optimisers, then Newton.
+# lme4's own criterion driven to a tight optimum: several starts and optimisers, then Newton. What is
+# called theta here are lme4's own parameters: those of parameters_of().
 
 fit_tight <- function(question) {
   # what lmer() has to say of its own search is not about the tight one
   default <- suppressMessages(suppressWarnings(fit_default(question)))
   parts <- model_parts(question)
-  search <- new_search(criterion_function(parts), parts$reTrms)
-  theta <- search_globally(search, default@theta)
+  search <- new_search(parts)
+  start <- as.numeric(parameters_at(default)$par)
+  theta <- search_globally(search, if (anyNA(start)) search$start else start)
   theta <- normalise(search, newton(search, theta))
   gained <- -2 * as.numeric(stats::logLik(default)) - search$value(theta)
-  fit <- merMod_at(question, parts, search$criterion, list(
-    par = theta,
-    message = sprintf("tightened: %.3g below where lmer() stops by default", gained),
+  ended <- if (is.nan(gained)) "tightened: lmer() ends at NaN by default" else {
+    sprintf("tightened: %.3g below where lmer() stops by default", gained)
+  }
+  fit <- merMod_at(question, parts, criterion_function(parts), list(
+    par = search$inside(theta),
+    message = ended,
     feval = search$evaluations
   ))
   fit@optinfo$derivs <- search$derivatives
   fit
 }
 
-# The criterion, counted. Where it fails it is Inf. It may be asked below the bounds: a column of
-# Lambda with its sign changed gives the same covariances, so it goes on smoothly there.
-new_search <- function(criterion, terms) {
+# The criterion, counted. Where it fails it is Inf. It may be asked below the bounds of a term without
+# a structure: a column of Lambda with its sign changed gives the same covariances, so it goes on
+# smoothly there. Parameters of the other structures are kept inside their bounds. After a value that
+# is not a number the function of lme4 2.1 gives no other value any more, and is made anew.
+new_search <- function(parts) {
   search <- new.env()
-  search$criterion <- criterion
-  search$lower <- terms$lower
-  search$cnms <- terms$cnms
-  search$large <- nrow(terms$Zt) > 500L
+  search$criterion <- criterion_function(parts)
+  bounds <- parameters_of(parts$reTrms)
+  search$start <- bounds$par
+  search$lower <- bounds$lower
+  search$upper <- bounds$upper
+  search$structured <- bounds$structured
+  search$cnms <- parts$reTrms$cnms
+  search$large <- nrow(parts$reTrms$Zt) > 500L
   search$evaluations <- 0L
+  search$inside <- function(theta) inside(search, theta)
   search$value <- function(theta) {
     search$evaluations <- search$evaluations + 1L
-    value <- tryCatch(criterion(theta), error = function(condition) Inf)
+    value <- tryCatch(search$criterion(search$inside(theta)), error = function(condition) Inf)
+    if (is.nan(value)) search$criterion <- criterion_function(parts)
     if (is.finite(value)) value else Inf
   }
   search
+}
+
+# Parameters of structures moved inside their bounds; a correlation is kept 1e-10 below its upper
+# bound, where lme4 2.1 divides 0 by 0 in cs().
+inside <- function(search, theta) {
+  room <- 1e-10 * is.finite(search$upper)
+  within <- pmin(pmax(theta, search$lower), search$upper - room)
+  ifelse(search$structured, within, theta)
 }
 
 # The lowest that BOBYQA (minqa's and nlopt's) and subplex find from several starts. A model that is
@@ -39,6 +60,11 @@ new_search <- function(criterion, terms) {
 search_globally <- function(search, theta) {
   diagonal <- as.numeric(search$lower == 0)
   starts <- list(theta, diagonal, 0.2 * diagonal, theta + 0.1 * diagonal)
+  # structures may have optima with correlations of either sign
+  correlation <- is.finite(search$upper)
+  for (value in if (any(correlation)) c(0.7, -0.9)) {
+    starts <- c(starts, list(diagonal + correlation * pmax(value, 0.9 * pmax(search$lower, -1))))
+  }
   if (search$large) starts <- starts[1:2]
   algorithms <- list(run_bobyqa, run_nlopt("NLOPT_LN_BOBYQA"), run_nlopt("NLOPT_LN_SBPLX"))
   if (search$large) algorithms <- algorithms[1L]
@@ -56,9 +82,10 @@ run_bobyqa <- function(search, start) {
   n <- length(start)
   found <- suppressWarnings(minqa::bobyqa(
     start / scale, scaled_value(search, scale), lower = search$lower / scale,
+    upper = search$upper / scale,
     control = list(rhobeg = 0.5, rhoend = 1e-8, maxfun = 3000L * n, npt = 2L * n + 1L)
   ))
-  pmax(found$par * scale, search$lower)
+  between(search, found$par * scale)
 }
 
 run_nlopt <- function(algorithm) {
@@ -66,12 +93,14 @@ run_nlopt <- function(algorithm) {
     scale <- step_scale(search, start)
     found <- nloptr::nloptr(
       start / scale, scaled_value(search, scale), lb = search$lower / scale,
-      ub = rep(Inf, length(start)),
+      ub = search$upper / scale,
       opts = list(algorithm = algorithm, xtol_abs = 1e-9, ftol_abs = 1e-12, maxeval = 500L * length(start))
     )
-    pmax(found$solution * scale, search$lower)
+    between(search, found$solution * scale)
   }
 }
+
+between <- function(search, theta) pmin(pmax(theta, search$lower), search$upper)
 
 # nlopt and minqa want finite numbers.
 scaled_value <- function(search, scale) function(x) min(search$value(x * scale), 1e100)
@@ -79,6 +108,7 @@ scaled_value <- function(search, scale) function(x) min(search$value(x * scale),
 # For each parameter the step that changes the criterion by about one.
 step_scale <- function(search, theta) {
   here <- search$value(theta)
+  widest <- ifelse(is.finite(search$upper), (search$upper - pmax(search$lower, -1)) / 4, Inf)
   vapply(seq_along(theta), function(i) {
     step <- max(abs(theta[i]), 1e-3) / 4
     for (attempt in 1:60) {
@@ -86,8 +116,8 @@ step_scale <- function(search, theta) {
       moved[i] <- theta[i] + step
       change <- abs(search$value(moved) - here)
       # not a number: the criterion fails there
-      if (!is.finite(change) || change > 5) step <- step / 2
-      else if (change < 0.2) step <- step * 2
+      if (!is.finite(change) || change > 5 || step > widest[i]) step <- step / 2
+      else if (change < 0.2 && 2 * step <= widest[i]) step <- step * 2
       else break
     }
     step
@@ -175,9 +205,10 @@ derivatives <- function(search, theta, scale, step = 0.01) {
   )
 }
 
-# Inside the bounds: a column of Lambda whose diagonal is negative changes its sign, and a diagonal
+# Inside the bounds. In a term without a structure a column of Lambda whose diagonal is negative changes its sign, and a diagonal
 # that is zero but for rounding becomes zero.
 normalise <- function(search, theta) {
+  if (any(search$structured)) return(search$inside(theta))
   first <- 0L
   for (effects in search$cnms) {
     q <- length(effects)

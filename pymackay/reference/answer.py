@@ -26,15 +26,21 @@ def plain_answer(
     """
     convergence = raw["convergence"]
     model = dict(raw["model"])
+    structures = [
+        [one["name"][0], bool(one["hom"][0])] for one in _list(model.pop("structures", None))
+    ]
     if len(model["rows"]) == n_rows:
         model["rows"] = None
     else:  # row names are text if the subset expression had missing values
         model["rows"] = np.asarray(model["rows"]).astype(np.int64) - 1
+    if any(name != "us" for name, _ in structures):  # lme4 2's parameters differ from theta
+        model["structures"] = structures
     return {
         "beta": raw["beta"],
         "vcov": raw["vcov"],
         "sigma": float(raw["sigma"][0]),
         "theta": raw["theta"],
+        **({"par": raw["par"]} if "structures" in model else {}),
         "varcorr": raw["varcorr"],
         "ranef": raw["ranef"],
         "criterion": float(raw["criterion"][0]),
@@ -192,6 +198,11 @@ def _rows(values: Any, rows: pd.Index, name: str) -> pd.Series:
 
 def _optional(values: Any) -> np.ndarray | None:
     return None if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _list(value: Any) -> list[Any]:
+    """Return an R list, which arrives as a dict if it has names, as a list; NULL is empty."""
+    return list(value.values() if isinstance(value, dict) else value or ())
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from functools import cache
 
 from pymackay._resources import r_reference_path
 
-ANSWER_SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
+ANSWER_SCRIPTS = (
+    "session.R",
+    "lmer_parameters.R",
+    "lmer_fit.R",
+    "lmer_tight.R",
+    "lmer_answer.R",
+    "lmer_variances.R",
+)
 SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from inference_references import DATA, load, read_table
@@ -269,3 +271,22 @@ def test_grids_that_cannot_be(arguments: dict) -> None:
     fit, _ = fitted("sleepstudy", 0)
     with pytest.raises(pm.ArgumentError, match=f"{next(iter(arguments))} must be"):
         pm.profile(fit, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("version", "long_names"),
+    [
+        ("1.1-37", ["sd_(Intercept)|Subject", "cor_Days.(Intercept)|Subject", "sd_Days|Subject"]),
+        ("2.1-0", ["sd_(Intercept)|Subject", "sd_Days|Subject", "cor_Days.(Intercept)|Subject"]),
+    ],
+)
+def test_short_names_follow_the_lme4_that_made_the_fit(version: str, long_names: list[str]) -> None:
+    """NEWS of lme4 2.0-1: standard deviations first, then correlations."""
+    fit = pm.lme4.lmer(SLEEP, pm.load_data("sleepstudy"), source="recorded")
+    fit = replace(fit, engine=replace(fit.engine, versions={"lme4": version}))
+    parameters = list_parameters(fit)[:3]
+    assert [p.name for p in parameters] == [".sig01", ".sig02", ".sig03"]
+    assert [p.label for p in parameters] == long_names
+    values = {p.label: p.estimate for p in parameters}
+    sds = np.sqrt(np.diag(fit.varcorr["Subject"]))
+    assert values["sd_Days|Subject"] == pytest.approx(sds[1], rel=1e-12)

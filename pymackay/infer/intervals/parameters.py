@@ -42,22 +42,32 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     """Return the parameters of a fit in the order of R's ``confint``.
 
     Term by term the lower triangle of standard deviations and correlations, column by column,
-    then sigma, then the coefficients.
+    then sigma, then the coefficients. For a fit by lme4 2 or later the standard deviations of a
+    term stand before its correlations, as there; a short name then means another parameter.
     """
     places = (
         (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
         for t, term in enumerate(fit.model.terms)
         for i, j in lower_triangle(len(term.effects))
     )
-    labels = parameter_labels(fit.model.terms)
+    labelled = list(zip(parameter_labels(fit.model.terms), places, strict=True))
+    if _deviations_first(fit):
+        labelled.sort(key=lambda one: (one[1][0], one[1][1] != one[1][2]))
     parameters = [
         Parameter(f".sig{k:02d}", label, "sd" if i == j else "cor", t, i, j, value)
-        for k, (label, (t, i, j, value)) in enumerate(zip(labels, places, strict=True), start=1)
+        for k, (label, (t, i, j, value)) in enumerate(labelled, start=1)
     ]
     parameters.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
     for k, (name, value) in enumerate(fit.beta.items()):
         parameters.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
     return parameters
+
+
+def _deviations_first(fit: Fit) -> bool:
+    """Whether the fit is by lme4 2.0-1 or later, which lists the standard deviations first."""
+    version = fit.engine.versions.get("lme4", "")
+    major = version.partition(".")[0]
+    return fit.engine.name == "lme4" and major.isdigit() and int(major) >= 2
 
 
 def choose(parameters: list[Parameter], parm: object) -> list[Parameter]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import block_diag
 
 from pymackay.model.model import Model, level_gram, level_products
 from pymackay.model.sums.gram import Bases, Block, Gram, find_bases, weighted_rows
@@ -50,7 +51,7 @@ class SparseGram(Bases):
         D = np.zeros((size + self.p + 1,) * 2)
         for k in others:
             rows = slice(starts[k - 1], starts[k])
-            D[rows, rows] = sp.block_diag(list(self.diagonals[k])).toarray()
+            D[rows, rows] = block_diag(*self.diagonals[k])
             D[rows, size:] = self.dense[k]
             for m in range(k + 1, len(self.blocks)):
                 D[rows, starts[m - 1] : starts[m]] = self.pairs[k, m].matrix().toarray()
