@@ -214,6 +214,7 @@ class Fit:
     contrast = LateMethod("pymackay.infer.significance.contrast", "contrast")
     effects_of = LateMethod("pymackay.infer.predict.effects_of", "effects_of")
     glance = LateMethod("pymackay.infer.tables.tidy", "glance")
+    model_matrix = LateMethod("pymackay.infer.predict.model_matrix", "model_matrix")
     power = LateMethod("pymackay.infer.intervals.power", "power")
     predict = LateMethod("pymackay.infer.predict.predict", "predict")
     profile = LateMethod("pymackay.infer.intervals.profile", "profile")

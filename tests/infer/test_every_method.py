@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "evaluate": lambda fit, data, folder: fit.evaluate(fit.theta).criterion,
     "glance": lambda fit, data, folder: fit.glance(),
     "loglik": lambda fit, data, folder: fit.loglik,
+    "model_matrix": lambda fit, data, folder: fit.model_matrix(data.head(9)),
     "n_obs": lambda fit, data, folder: fit.n_obs,
     "pev": lambda fit, data, folder: fit.pev["g"],
     "power": lambda fit, data, folder: fit.power("x", nsim=3, seed=1),
