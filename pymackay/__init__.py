@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from pymackay.infer.intervals.power import power
     from pymackay.infer.intervals.profile import Profile, profile
     from pymackay.infer.keep.fit_file import load_fit
+    from pymackay.infer.means.emmeans import emmeans
+    from pymackay.infer.means.joint import joint_tests
+    from pymackay.infer.means.means import Means
+    from pymackay.infer.means.trends import emtrends
     from pymackay.infer.predict.augment import augment
     from pymackay.infer.predict.predict import predict
     from pymackay.infer.predict.simulate import simulate
@@ -72,6 +76,7 @@ __all__ = [
     "FormulaError",
     "HeadedTable",
     "ManyFits",
+    "Means",
     "Profile",
     "PymackayError",
     "PymackayWarning",
@@ -89,10 +94,13 @@ __all__ = [
     "confint",
     "contrast",
     "datasets",
+    "emmeans",
+    "emtrends",
     "evaluate",
     "forecast_collapse",
     "glance",
     "icc",
+    "joint_tests",
     "list_data",
     "lme4",
     "lmer",
@@ -114,6 +122,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Means": "pymackay.infer.means.means",
+    "joint_tests": "pymackay.infer.means.joint",
+    "emtrends": "pymackay.infer.means.trends",
+    "emmeans": "pymackay.infer.means.emmeans",
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
     "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
