@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pymackay.infer.predict.augment import augment
     from pymackay.infer.predict.predict import predict
     from pymackay.infer.predict.simulate import simulate
+    from pymackay.infer.reduction.step import step
     from pymackay.infer.refit import refit
     from pymackay.infer.significance.anova import anova
     from pymackay.infer.significance.coefficients import coefficients
@@ -115,6 +116,7 @@ __all__ = [
     "r2",
     "refit",
     "simulate",
+    "step",
     "testing",
     "tidy",
     "variance_gap",
@@ -155,6 +157,7 @@ _HOMES = {
     "r2": "pymackay.infer.tables.explained",
     "refit": "pymackay.infer.refit",
     "simulate": "pymackay.infer.predict.simulate",
+    "step": "pymackay.infer.reduction.step",
     "tidy": "pymackay.infer.tables.tidy",
     "variance_gap": "pymackay.infer.gap.variance_gap",
     "variance_test": "pymackay.infer.significance.variance_test",

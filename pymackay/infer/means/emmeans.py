@@ -98,9 +98,9 @@ def emmeans(
     2      C  31.600  1.694  15.833
     >>> means.pairs().table[["contrast", "estimate", "p.value"]].round(4)
       contrast  estimate  p.value
-    0    A - B    1.4778   0.0681
-    1    A - C    1.5222   0.0585
-    2    B - C    0.0444   0.9977
+    0    A - B    1.4778   0.1004
+    1    A - C    1.5222   0.0875
+    2    B - C    0.0444   0.9979
     """
     predictors = Predictors.of(fit, "emmeans", data)
     targets, families = read_specs(specs, by)
