@@ -52,6 +52,8 @@ GROUPS = {
                   "adapters.register"],
     "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
                             "profile", "Profile", "bootstrap", "Bootstrap", "power"],
+    "Smaller models": ["step"],
+    "Marginal means": ["emmeans", "emtrends", "joint_tests", "Means"],
     "Prediction": ["predict", "simulate", "refit", "load_fit"],
     "Tables": ["tidy", "glance", "augment", "icc", "r2", "HeadedTable"],
     "MacKay's loop": ["variance_gap", "forecast_collapse"],

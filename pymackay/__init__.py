@@ -45,9 +45,14 @@ if TYPE_CHECKING:
     from pymackay.infer.intervals.power import power
     from pymackay.infer.intervals.profile import Profile, profile
     from pymackay.infer.keep.fit_file import load_fit
+    from pymackay.infer.means.emmeans import emmeans
+    from pymackay.infer.means.joint import joint_tests
+    from pymackay.infer.means.means import Means
+    from pymackay.infer.means.trends import emtrends
     from pymackay.infer.predict.augment import augment
     from pymackay.infer.predict.predict import predict
     from pymackay.infer.predict.simulate import simulate
+    from pymackay.infer.reduction.step import step
     from pymackay.infer.refit import refit
     from pymackay.infer.significance.anova import anova
     from pymackay.infer.significance.coefficients import coefficients
@@ -72,6 +77,7 @@ __all__ = [
     "FormulaError",
     "HeadedTable",
     "ManyFits",
+    "Means",
     "Profile",
     "PymackayError",
     "PymackayWarning",
@@ -89,10 +95,13 @@ __all__ = [
     "confint",
     "contrast",
     "datasets",
+    "emmeans",
+    "emtrends",
     "evaluate",
     "forecast_collapse",
     "glance",
     "icc",
+    "joint_tests",
     "list_data",
     "lme4",
     "lmer",
@@ -107,6 +116,7 @@ __all__ = [
     "r2",
     "refit",
     "simulate",
+    "step",
     "testing",
     "tidy",
     "variance_gap",
@@ -114,6 +124,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Means": "pymackay.infer.means.means",
+    "joint_tests": "pymackay.infer.means.joint",
+    "emtrends": "pymackay.infer.means.trends",
+    "emmeans": "pymackay.infer.means.emmeans",
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
     "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
@@ -143,6 +157,7 @@ _HOMES = {
     "r2": "pymackay.infer.tables.explained",
     "refit": "pymackay.infer.refit",
     "simulate": "pymackay.infer.predict.simulate",
+    "step": "pymackay.infer.reduction.step",
     "tidy": "pymackay.infer.tables.tidy",
     "variance_gap": "pymackay.infer.gap.variance_gap",
     "variance_test": "pymackay.infer.significance.variance_test",

@@ -212,11 +212,15 @@ class Fit:
     condvar_error = LateMethod("pymackay.infer.predict.condvar_error", "condvar_error")
     confint = LateMethod("pymackay.infer.intervals.confint", "confint")
     contrast = LateMethod("pymackay.infer.significance.contrast", "contrast")
+    drop1 = LateMethod("pymackay.infer.reduction.drop1", "drop1")
     effects_of = LateMethod("pymackay.infer.predict.effects_of", "effects_of")
     glance = LateMethod("pymackay.infer.tables.tidy", "glance")
+    model_matrix = LateMethod("pymackay.infer.predict.model_matrix", "model_matrix")
     power = LateMethod("pymackay.infer.intervals.power", "power")
     predict = LateMethod("pymackay.infer.predict.predict", "predict")
     profile = LateMethod("pymackay.infer.intervals.profile", "profile")
+    random_effects_pca = LateMethod("pymackay.infer.reduction.pca", "random_effects_pca")
+    random_tests = LateMethod("pymackay.infer.reduction.random_tests", "random_tests")
     refit = LateMethod("pymackay.infer.refit", "refit")
     save = LateMethod("pymackay.infer.keep.fit_file", "save")
     simulate = LateMethod("pymackay.infer.predict.simulate", "simulate")
@@ -332,7 +336,10 @@ class Fit:
     @property
     def _remarks(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: singular, not certified."""
-        singular = "The fit is singular: a variance is zero or a correlation is ±1."
+        singular = (
+            "The fit is singular: a variance is zero or a correlation is ±1 "
+            "(fit.random_effects_pca() names the direction and a simpler formula)."
+        )
         uncertified = f"Not certified: {self.convergence.message}"
         return (singular,) * self.singular + (uncertified,) * (not self.convergence.converged)
 

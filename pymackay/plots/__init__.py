@@ -10,6 +10,7 @@ from pymackay.plots.gap import variance_gap
 from pymackay.plots.levels import caterpillar
 from pymackay.plots.likelihood import zeta
 from pymackay.plots.loop import collapse, trace
+from pymackay.plots.means import means
 from pymackay.plots.parity import distances
 from pymackay.plots.pooling import shrinkage
 
@@ -17,6 +18,7 @@ __all__ = [
     "caterpillar",
     "collapse",
     "distances",
+    "means",
     "qq",
     "residuals",
     "shrinkage",

@@ -304,7 +304,7 @@ def test_every_picture_takes_and_returns_axes(fit, sleep, dyestuff):
     table = pm.compare(fit, fit).table
     first = {
         "caterpillar": fit, "collapse": fit, "distances": table, "qq": fit, "residuals": fit,
-        "shrinkage": fit, "trace": loop, "variance_gap": fit,
+        "means": pm.emmeans(fit, "Days"), "shrinkage": fit, "trace": loop, "variance_gap": fit,
         "zeta": pm.profile(dyestuff, ".sigma"),
     }  # fmt: skip
     assert set(first) == set(pm.plots.__all__)
@@ -372,3 +372,28 @@ def test_shorten_keeps_both_ends():
 def test_fold_breaks_between_words():
     assert fold("0.18 (Intercept) + Days", 12) == "0.18\n(Intercept)\n+ Days"
     assert fold("one\ntwo", 12) == "one\ntwo"
+
+
+class TestMeans:
+    def test_points_and_intervals_are_those_of_the_table(self):
+        fit = pm.lmer("angle ~ recipe + temp + (1 | replicate)", pm.load_data("cake"))
+        pairs = pm.emmeans(fit, "recipe").pairs()
+        ax = pairs.plot(level=0.9)
+        table = pairs.confint(0.9).iloc[::-1]
+        assert row_labels(ax) == table["contrast"].tolist()
+        (bars,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+        ends = {round(low[1]): (low[0], high[0]) for low, high in bars.get_segments()}
+        for row, (low, high) in enumerate(zip(table["lower.CL"], table["upper.CL"], strict=True)):
+            assert ends[row] == pytest.approx((low, high), rel=tol("dense algebra"))
+
+    def test_means_over_a_number_are_lines(self):
+        fit = pm.lmer("angle ~ recipe * temp + (1 | replicate)", pm.load_data("cake"))
+        means = pm.emmeans(fit, ["temp", "recipe"], at={"temp": [175, 200, 225]})
+        ax = pm.plots.means(means)
+        for recipe in "ABC":
+            wanted = means.table.loc[means.table["recipe"] == recipe, ["temp", "emmean"]]
+            np.testing.assert_allclose(drawn(ax, recipe), wanted, rtol=tol("dense algebra"))
+
+    def test_something_else_is_refused(self, fit):
+        with pytest.raises(pm.ArgumentError, match=r"expected what pymackay.emmeans returns"):
+            pm.plots.means(fit)

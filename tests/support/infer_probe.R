@@ -33,3 +33,11 @@ probe_influence <- function(kept) {
     cook = unname(stats::cooks.distance(kept$fit))
   )
 }
+
+# Both designs, with the names that R gives to their columns.
+probe_designs <- function(kept) {
+  X <- lme4::getME(kept$fit, "X")
+  Z <- lme4::getME(kept$fit, "Z")
+  list(fixed = colnames(X), X = unname(as.matrix(X)), levels = colnames(Z),
+       Z = unname(as.matrix(Z)))
+}

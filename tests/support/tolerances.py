@@ -42,6 +42,12 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "iterative": (5e-5, "relative: a decrement of 1e-8 is 1.4e-4 of a standard error of 30 %"),
     "iterative criterion": (1e-5, "absolute: quadratic in the parameters' 1e-5 standard errors"),
     "two iterative searches": (2e-4, "relative: probe solves to 1e-4 from different starts"),
+    "emmeans": (1e-6, "relative, of a mean or its error at the same theta: what R prints at most"),
+    "whole df": (1e-3, "absolute, of a p-value: R's emmeans rounds the df of Tukey's adjustment"),
+    "mvt": (
+        3e-3,
+        "absolute, of a probability: the Monte-Carlo error of R's pmvt, and of its rounded df",
+    ),
     "partitions": (1e-7, "in statistical units: the same sums in another order and basis"),
     "large effects": (
         1e-3,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from scipy import stats
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import check_nested, check_same_data
+from pymackay.infer.significance.without_effects import optimum_without
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.model.model import Model
-from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit, TermSummary
-from pymackay.solve.choose import fit_model
-from pymackay.solve.solver import criterion_value
 
 _SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_test(smaller)."
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
@@ -164,24 +159,5 @@ def _without_by_name(fit: Fit, what: object) -> tuple[TermSummary, float]:
             f"{', '.join(term.effects)}."
         )
     summary = TermSummary(term.name, term.group, term.effects)
-    return summary, _criterion_without(model, term.name, effect, fit.reml)
-
-
-def _criterion_without(model: Model, name: str, effect: str, reml: bool) -> float:
-    """Return the optimal criterion of a model without one effect of one term."""
-    terms = []
-    for term in model.terms:
-        if term.name != name:
-            terms.append(term)
-        elif len(term.effects) > 1:
-            kept = [k for k, other in enumerate(term.effects) if other != effect]
-            effects = tuple(term.effects[k] for k in kept)
-            terms.append(dataclasses.replace(term, effects=effects, columns=term.columns[:, kept]))
-    if not terms:  # without random effects V = I; the response has unit length in these bases
-        gram = cross_products(model)
-        return criterion_value(
-            gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1])
-        )
-    factors = {term.group: model.factors[term.group] for term in terms}
-    smaller = dataclasses.replace(model, terms=tuple(terms), factors=factors)
-    return fit_model(smaller, reml=reml).criterion
+    place, column = list(terms).index(term.name), term.effects.index(effect)
+    return summary, optimum_without(model, place, [column], reml=fit.reml).criterion

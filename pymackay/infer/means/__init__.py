@@ -1,0 +1,1 @@
+"""Marginal means, their comparisons and trends over a reference grid."""

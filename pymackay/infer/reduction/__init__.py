@@ -1,0 +1,1 @@
+"""Smaller models: which random effects and which terms a fit can do without."""

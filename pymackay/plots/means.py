@@ -1,0 +1,115 @@
+"""`means`: plot of marginal means, contrasts or trends with their intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pymackay.arguments import probability
+from pymackay.errors import ArgumentError
+from pymackay.infer.means.means import Means
+from pymackay.plots.canvas import (
+    BLUE,
+    COLOURS,
+    GREY,
+    MARKERS,
+    axes_for,
+    key_above,
+    label_rows,
+    picture,
+    shorten,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FEWEST = 3  # values of a number from which means make a line
+
+
+@picture
+def means(means: Means, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
+    """Draw marginal means, contrasts or trends with their confidence intervals.
+
+    Where the first variable is a number with three values or more, the means are lines with bands,
+    one for each combination of the other variables; otherwise each row has a point and an interval.
+
+    Parameters
+    ----------
+    means : Means
+        Of `pymackay.emmeans`, or contrasts or trends of them.
+    level : float
+        Level of the intervals, with the adjustment that `means` has.
+
+    Raises
+    ------
+    ArgumentError
+        If `means` is something else.
+    PymackayError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("angle ~ recipe + temp + (1 | replicate)", pm.load_data("cake"))
+    >>> ax = pm.plots.means(pm.emmeans(fit, "recipe"))
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['C', 'B', 'A']
+    """
+    if not isinstance(means, Means):
+        raise ArgumentError(
+            f"means: expected what pymackay.emmeans returns, got {type(means).__name__}."
+        )
+    table = pd.DataFrame(means.confint(probability("level", level, 0.95)))
+    labels = list(means.labels.columns)
+    values = means.labels[labels[0]]
+    is_line = values.dtype.kind in "if" and values.nunique() >= _FEWEST
+    draw = _draw_lines if is_line else _draw_rows
+    estimate = table.columns[len(labels)]
+    return draw(table, labels, estimate, f"{100 * level:g} % interval", ax, means.is_comparison)
+
+
+def _draw_rows(
+    table: pd.DataFrame, labels: list[str], estimate: str, what: str, ax: Axes | None, zero: bool
+) -> Axes:
+    """Draw a point and an interval for each row, the first on top."""
+    ax = axes_for(ax, 1.1 + 0.3 * max(len(table), 3))
+    rows = np.arange(len(table))[::-1]
+    value = table[estimate].to_numpy()
+    reach = [value - table["lower.CL"], table["upper.CL"] - value]
+    ax.errorbar(value, rows, xerr=reach, fmt="o", color=BLUE, markersize=5, linewidth=1.4,
+                label=what)  # fmt: skip
+    if zero:
+        ax.axvline(1.0 if estimate == "ratio" else 0.0, color=GREY, linewidth=0.8, zorder=0)
+    names = [", ".join(map(_shown, row)) for row in table[labels].itertuples(index=False)]
+    label_rows(ax, names[::-1], ", ".join(labels))
+    key_above(ax)
+    ax.set_xlabel(estimate)
+    return ax
+
+
+def _draw_lines(
+    table: pd.DataFrame, labels: list[str], estimate: str, what: str, ax: Axes | None, zero: bool
+) -> Axes:
+    """Draw means over a number, a line with a band for each combination of the others."""
+    ax = axes_for(ax, 4.0)
+    if zero:
+        ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    others = labels[1:]
+    groups = table.groupby(others, sort=False, observed=True) if others else [("", table)]
+    for k, (name, part) in enumerate(groups):
+        part = part.sort_values(labels[0])
+        colour, x = COLOURS[k % len(COLOURS)], part[labels[0]].to_numpy(dtype=np.float64)
+        shown = ", ".join(map(_shown, name)) if isinstance(name, tuple) else str(name)
+        ax.fill_between(x, part["lower.CL"], part["upper.CL"], color=colour, alpha=0.2, linewidth=0)
+        ax.plot(x, part[estimate], color=colour, marker=MARKERS[k % len(MARKERS)], markersize=4,
+                linewidth=1.6, label=shorten(shown) or what)  # fmt: skip
+    key_above(ax)
+    ax.set_xlabel(labels[0])
+    ax.set_ylabel(f"{estimate}, {what}")
+    return ax
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
