@@ -176,8 +176,7 @@ class Accumulator:
             )
         fixed, sides = self._final_columns()
         ordered = {
-            name: group.keys.order(self.plan.categories.get(name))
-            for name, group in self._groups.items()
+            name: group.keys.order(self.plan.orders[name]) for name, group in self._groups.items()
         }
         levels = {name: tuple(levels) for name, (levels, _) in ordered.items()}
         model = self._model(levels, fixed, sides)
