@@ -262,6 +262,12 @@ def record(asked: _Asked, into: str, name: str | None) -> None:
 @click.option("--keep", metavar="DIR", help="Folder for disagreements, reduced to small data sets.")
 @click.option("--without-r", is_flag=True, help="Compare with the dense formulas only.")
 @click.option(
+    "--after",
+    is_flag=True,
+    help="Check what methods of a fit answer (predictions, tests, intervals, saved fits, rows in "
+    "partitions) instead of the fit itself; R is not needed.",
+)
+@click.option(
     "--again", metavar="FILE", help="Repeat one stored disagreement (a JSON file from --keep)."
 )
 @click.pass_context
@@ -271,20 +277,22 @@ def fuzz(
     seed: int | None,
     keep: str | None,
     without_r: bool,
+    after: bool,
     again: str | None,
 ) -> None:
     """Fit random models with several engines and search for disagreements.
 
     Each model is fitted by pymackay, by lme4 with default and with tight settings, and by dense
-    formulas. Ctrl-C stops the run and prints a summary. The exit status is 1 if there is a
-    disagreement.
+    formulas. With --after, predictions, tests, intervals, saved fits and fits to rows in partitions
+    are compared with dense formulas. Ctrl-C stops the run and prints a summary. The exit status is
+    1 if there is a disagreement.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait
     _load_engine()
-    if not without_r:
+    if not (without_r or after):
         _need_r()
     if again is not None:
-        ctx.exit(_judge_again(Path(again), not without_r))
+        ctx.exit(_judge_again(Path(again), with_r=not without_r, after=after))
     from pymackay import fuzz as fuzzer
 
     first = secrets.randbelow(10**9) if seed is None else seed
@@ -300,6 +308,7 @@ def fuzz(
         progress.say(f"seed {first}")
         tally = fuzzer.run(
             seconds, first, keep=None if keep is None else Path(keep), with_r=not without_r,
+            after=after,
             progress=lambda tally: progress.milestone(str(tally).replace("\n", ": ")),
             on_disagreement=show,
         )  # fmt: skip
@@ -319,12 +328,12 @@ def _need_r() -> None:
         raise pm.RUnavailableError(f"{error} Or use --without-r to run without R.") from None
 
 
-def _judge_again(path: Path, with_r: bool) -> int:
+def _judge_again(path: Path, *, with_r: bool, after: bool) -> int:
     """Judge a stored model, and return the exit status."""
     from pymackay import fuzz as fuzzer
 
     model = fuzzer.load(path)
-    outcome = fuzzer.judge_model(model, with_r=with_r)
+    outcome = fuzzer.judge_after(model) if after else fuzzer.judge_model(model, with_r=with_r)
     click.echo(f"{outcome.verdict}: {model}")
     if outcome.report:
         click.echo(outcome.report)

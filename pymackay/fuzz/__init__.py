@@ -1,5 +1,6 @@
 """The differential fuzzer: compares fits of random models with lme4 and with dense formulas."""
 
+from pymackay.fuzz.after.judge import judge_after
 from pymackay.fuzz.campaign import Disagreement, Tally, run
 from pymackay.fuzz.generate import FuzzModel, generate
 from pymackay.fuzz.judge import Outcome, judge_model
@@ -12,6 +13,7 @@ __all__ = [
     "Outcome",
     "Tally",
     "generate",
+    "judge_after",
     "judge_model",
     "load",
     "run",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from pymackay.fuzz.after.judge import judge_after
 from pymackay.fuzz.generate import FuzzModel, generate
 from pymackay.fuzz.judge import Outcome, judge_model
 from pymackay.fuzz.shrink import shrink
@@ -74,6 +75,7 @@ def run(
     *,
     keep: Path | None = None,
     with_r: bool = True,
+    after: bool = False,
     progress: Callable[[Tally], None] = lambda tally: None,
     on_disagreement: Callable[[Disagreement], None] = lambda disagreement: None,
 ) -> Tally:
@@ -89,6 +91,8 @@ def run(
         Folder in which every disagreement is stored, reduced to a small model.
     with_r : bool
         False: models are judged by the dense oracle alone.
+    after : bool
+        True: what methods of a fit answer is judged (`judge_after`), and R is not asked.
     progress, on_disagreement : callable
         Called with the tally after every model, and with every disagreement.
 
@@ -104,7 +108,7 @@ def run(
     """
     if keep is not None:
         make_folder(keep)
-    judge = partial(judge_model, with_r=with_r)
+    judge = judge_after if after else partial(judge_model, with_r=with_r)
     tally, begin = Tally(seed), time.monotonic()
     try:
         while tally.seconds < seconds:
@@ -113,7 +117,7 @@ def run(
             tally.verdicts[outcome.verdict] += 1
             if not outcome.agrees:
                 tally.disagreements.append(Disagreement(model, outcome))
-                on_disagreement(_kept(tally, judge, keep))
+                on_disagreement(_kept(tally, judge, keep, after=after))
             tally.seconds = time.monotonic() - begin
             progress(tally)
     except KeyboardInterrupt:
@@ -121,12 +125,14 @@ def run(
     return tally
 
 
-def _kept(tally: Tally, judge: Callable[[FuzzModel], Outcome], folder: Path | None) -> Disagreement:
+def _kept(
+    tally: Tally, judge: Callable[[FuzzModel], Outcome], folder: Path | None, *, after: bool
+) -> Disagreement:
     """Reduce and store the last disagreement if there is a folder, and return it."""
     last = tally.disagreements[-1]
     if folder is None:
         return last
     small = shrink(last.model, last.outcome.verdict, judge=judge)
-    path = store(small, judge(small), folder)
+    path = store(small, judge(small), folder, after=after)
     tally.disagreements[-1] = Disagreement(last.model, last.outcome, path)
     return tally.disagreements[-1]

@@ -163,6 +163,52 @@ def dense_criterion(
     return float(H_log + fit + information_log if reml else H_log + fit)
 
 
+def dense_error_variances(
+    model: Model, theta: np.ndarray, x: np.ndarray, z: np.ndarray, *, dtype: Any = np.float64
+) -> np.ndarray:
+    """Return ``Var(x'β̂ + z'b̂ − x'β − z'b) / sigma²`` of each row of x and z, shape (k,).
+
+    It is ``z'Dz − c'H⁻¹c + (x − X'H⁻¹c)'(X'H⁻¹X)⁻¹(x − X'H⁻¹c)`` with ``D = Λ Λᵀ`` and
+    ``c = Z D z`` (Searle, Casella, McCulloch 1992, section 7.4).
+
+    Parameters
+    ----------
+    model : Model
+    theta : array-like, shape (m,)
+    x : numpy.ndarray, shape (k, p)
+    z : numpy.ndarray, shape (k, q)
+    dtype : numpy dtype
+    """
+    Z, D, H_inv, _ = _covariance(model, theta, dtype)
+    X, x, z = model.X.astype(dtype), x.astype(dtype), z.astype(dtype)
+    zD = z @ D
+    carried = (zD @ Z.T) @ H_inv
+    rest = x - carried @ X
+    information_inv, _ = _inverse(X.T @ H_inv @ X)
+    of_effects = np.sum(zD * z, axis=1) - np.sum(carried * (zD @ Z.T), axis=1)
+    return (of_effects + np.sum((rest @ information_inv) * rest, axis=1)).astype(float)
+
+
+def dense_squares(
+    model: Model, theta: np.ndarray, columns: np.ndarray, *, dtype: Any = np.float64
+) -> float:
+    """Return ``r'H⁻¹r`` of generalised least squares on some of the fixed columns.
+
+    Parameters
+    ----------
+    model : Model
+    theta : array-like, shape (m,)
+    columns : numpy.ndarray of int
+        Positions of the columns of X.
+    dtype : numpy dtype
+    """
+    _, _, H_inv, _ = _covariance(model, theta, dtype)
+    X, y = model.X[:, columns].astype(dtype), _less_offset(model, dtype)
+    information_inv, _ = _inverse(X.T @ H_inv @ X)
+    r = y - X @ (information_inv @ (X.T @ (H_inv @ y)))
+    return float(r @ (H_inv @ r))
+
+
 def _covariance(
     model: Model, theta: np.ndarray, dtype: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:

@@ -86,7 +86,7 @@ def _judge(model: FuzzModel, ours: Callable[..., pm.Fit], with_r: bool) -> Outco
     fit = _answer(ours, model)
     if isinstance(fit, pm.PymackayError):
         return _ours_refuses(fit, model, with_r)
-    if _exact(fit):
+    if is_exact(fit):
         return Outcome(_EXACT)
     objection = _against_oracle(fit, model, with_r) if fit.convergence.converged else None
     if objection:
@@ -133,7 +133,7 @@ def _answer(
         return error
 
 
-def _exact(fit: pm.Fit) -> bool:
+def is_exact(fit: pm.Fit) -> bool:
     """Whether the residuals are practically zero, so that the criterion has no minimum."""
     y = fit.fitted + fit.residuals
     return bool(fit.sigma <= _EXACT_FIT * np.std(y))
@@ -226,7 +226,7 @@ def _against_lme4(fit: pm.Fit, reference: pm.Fit) -> Outcome:
     """Return the outcome of a comparison with lme4; lost digits of lme4 are no disagreement."""
     if not np.isfinite([reference.criterion, *reference.fitted]).all():
         return Outcome("lme4 gives no number")
-    if _exact(reference):
+    if is_exact(reference):
         return Outcome(_EXACT)
     comparison = pm.compare(fit, reference)
     sure = fit.convergence.converged

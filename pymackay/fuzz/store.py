@@ -14,7 +14,7 @@ from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.judge import Outcome
 
 
-def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
+def store(model: FuzzModel, outcome: Outcome, folder: Path, *, after: bool = False) -> Path:
     """Write a model and its outcome; return the path of the JSON file.
 
     Parameters
@@ -23,6 +23,8 @@ def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
     outcome : Outcome
     folder : pathlib.Path
         Created if it does not exist; the files are named after the seed.
+    after : bool
+        Whether `judge_after` judged the model.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
         "report": outcome.report.splitlines(),
         "data": f"{model.seed}.csv",
         "columns": {str(name): _kind(column) for name, column in model.data.items()},
-        "rerun": f"pymackay fuzz --again {path.name}",
+        "rerun": f"pymackay fuzz {'--after ' if after else ''}--again {path.name}",
     }
     make_folder(folder)
     write_whole(path.with_suffix(".csv"), model.data.to_csv(index=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,10 @@ from pymackay.errors import DataError
 from pymackay.formula.rtext import format_number
 from pymackay.incoming.frames import as_frame
 from pymackay.incoming.reticulate import with_missing_of_r
+from pymackay.reference.groups import LARGEST_EXACT, as_names
 
 NA_INTEGER = -(2**31)
 NA_REAL = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]  # R's NA, not a NaN
-_LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +88,24 @@ class Table:
         return hashlib.sha256("\n".join([str(self.rows), *checksums]).encode()).hexdigest()
 
 
-def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
+def table(
+    data: pd.DataFrame, names: Iterable[str] | None = None, naming: Container[str] = ()
+) -> Table:
     """Convert columns of a data frame to R's representation.
 
     Numbers become doubles, or integers where they are integers within R's range; bool becomes
     logical; a categorical becomes a factor with the same levels in the same order, ordered where
     it is ordered, and so does a dictionary of Arrow; strings become a factor whose levels are
-    sorted by code point; decimals become doubles. None, NaN, NA and NaT become R's NA.
+    sorted by code point; decimals become doubles. Dates, times, periods, UUIDs and integers beyond
+    2^53 become factors where they only name groups. None, NaN, NA and NaT become R's NA.
 
     Parameters
     ----------
     data : pandas.DataFrame
     names : iterable of str, optional
         The columns that are needed; by default all.
+    naming : container of str
+        Those of them that only name groups.
 
     Raises
     ------
@@ -120,7 +125,8 @@ def table(data: pd.DataFrame, names: Iterable[str] | None = None) -> Table:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
         raise DataError(f"data: more than one column is called {twice[0]!r}. Rename one of them.")
     needed = data.columns if names is None else [n for n in data.columns if n in set(names)]
-    return Table(tuple(_column(name, data[name]) for name in needed), len(data))
+    columns = (_column(name, data[name], is_naming=name in naming) for name in needed)
+    return Table(tuple(columns), len(data))
 
 
 def level_name(value: object) -> str:
@@ -136,7 +142,7 @@ def level_name(value: object) -> str:
     return str(value)
 
 
-def _column(name: object, series: pd.Series) -> Column:
+def _column(name: object, series: pd.Series, *, is_naming: bool = False) -> Column:
     if not isinstance(name, str):
         raise DataError(
             f"data: a column is called {name!r}, which is not a string. Rename it with "
@@ -144,6 +150,7 @@ def _column(name: object, series: pd.Series) -> Column:
         )
     _check_text(name, [name])
     series = _plain(with_missing_of_r(series, name))
+    series = as_names(series) if is_naming else series
     kind = _kind(name, series)
     values, levels = _ENCODERS[kind](series)
     _check_text(name, levels)
@@ -195,7 +202,9 @@ def _kind(name: str, series: pd.Series) -> str:
 def _unsupported(name: str, what: str) -> DataError:
     return DataError(
         f"data: column {name!r} {what}, which cannot be passed to R. Numbers, bool, strings and "
-        "categoricals can; convert it (a label with .astype(str)), or remove it from the formula."
+        "categoricals can; dates, times, periods and UUIDs where they only name groups. Convert it "
+        "(a label with .astype(str), a date to the days since the first), or remove it from the "
+        "formula."
     )
 
 
@@ -216,7 +225,7 @@ def _encode_integer(series: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
         if not missing.any():
             return series.to_numpy(dtype=np.int32), ()
         return _marked(missing, series.to_numpy(dtype=np.int32, na_value=0)), ()
-    if max(-low, high) > _LARGEST_EXACT:
+    if max(-low, high) > LARGEST_EXACT:
         raise DataError(
             f"data: column {series.name!r} holds integers beyond 2^53, which R cannot hold exactly."
             " Convert it to strings if it is a label, or to float if its last digits do not matter."

@@ -19,6 +19,7 @@ from pymackay.formula.normal import named_columns, normal_formula
 from pymackay.formula.rtext import NAME
 from pymackay.incoming.frames import as_frame
 from pymackay.reference.columns import Table, table
+from pymackay.reference.naming import naming_columns
 
 _SHORT_NAMES = ("treatment", "sum", "helmert", "poly")  # accepted without the prefix "contr."
 _PER_ROW = ("weights", "offset", "subset")
@@ -85,7 +86,7 @@ class Question:
         DataError
             If R has no type for one of them, or two columns have the same name.
         """
-        return table(self.data, self._used)
+        return table(self.data, self._used, self._naming)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -145,6 +146,13 @@ class Question:
             if isinstance(text, str):
                 mentioned |= {text} if text in self.data.columns else set(named_columns(text))
         return sorted(mentioned)
+
+    @property
+    def _naming(self) -> frozenset[str]:
+        """The columns that only name groups."""
+        others = (getattr(self, name) for name in _PER_ROW)
+        texts = [text for text in others if isinstance(text, str)]
+        return naming_columns(self.formula, self.data.columns, texts)
 
     def _text(self, name: str) -> str:
         """Return weights, offset or subset, given as text, as an R expression of columns."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from pymackay.arguments import one_of
 from pymackay.errors import ArgumentError, RecordingError
+from pymackay.model.memory import free_memory
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import SparseGram, sparse_cross_products
@@ -18,7 +19,6 @@ from pymackay.solve.assemble import Problem, fit_problem
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import IterativeSolver
-from pymackay.solve.memory import free_memory
 from pymackay.solve.search.newton import Control
 from pymackay.solve.solver import Solver
 

@@ -158,6 +158,13 @@ def test_a_fit_saved_without_rows(data: pd.DataFrame, tmp_path: Path, solver: st
     _same_fit(again, pm.load_fit(again.save(tmp_path / "second")))
 
 
+def test_the_summary_of_a_weighted_fit_without_rows(data: pd.DataFrame, tmp_path: Path) -> None:
+    fit = pm.lmer("y ~ x + (1 | g)", data, weights="w")
+    summary = pm.load_fit(fit.save(tmp_path / "fit", rows=False)).summary()
+    pd.testing.assert_frame_equal(summary.coefficients, fit.summary().coefficients)
+    assert summary.scaled_residuals.isna().all()
+
+
 def test_a_fit_without_cross_products_cannot_leave_its_rows_out(saved: Path) -> None:
     foreign = pm.load_fit(saved).replace(problem=None)
     with pytest.raises(pm.ArgumentError, match="save it with rows=True"):

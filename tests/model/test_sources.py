@@ -13,9 +13,11 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.formula.expression import Name
 from pymackay.model.columns.table import is_source
 from pymackay.model.design.build import build_model
 from pymackay.model.stream.level_keys import LevelKeys
+from pymackay.model.stream.level_order import GroupOrder
 from pymackay.model.stream.sources import sum_source
 from pymackay.model.sums.gram import cross_products
 from pymackay.model.sums.sparse_gram import sparse_cross_products
@@ -150,7 +152,7 @@ def test_levels_that_are_numbers_here_and_text_there_are_labels():
     assert keys.add(np.array([3, 20]), True).tolist() == [0, 1]
     assert keys.add(("20", "x"), False).tolist() == [1, 2]
     assert keys.add(np.array([3, 5]), True).tolist() == [0, 3]
-    assert keys.order(None)[0] == ["20", "3", "5", "x"]
+    assert keys.order(GroupOrder.of(Name("g"), {}, {}))[0] == ["20", "3", "5", "x"]
 
 
 def test_categories_keep_their_order(table):

@@ -62,7 +62,7 @@ def test_no_grid_is_lower_than_the_whole_profile(seed: int, reml: bool) -> None:
 def test_the_profile_is_the_criterion(formula: str, reml: bool) -> None:
     fit = pm.lmer(formula, random_table(3, 40), reml=reml)
     solver = fit.problem.solver
-    factors = tuple(factor[:20] for factor in _spread(solver.bases))
+    factors = tuple(factor[:20] for factor in _spread(solver.bases, 40))
     profile = _OneResponse(solver).profile()
     assert profile is not None
     values = profile.criteria(factors)[:, 0]

@@ -63,6 +63,10 @@ def _digest(fit: Fit) -> str:
 
 
 def _response(fit: Fit) -> np.ndarray:
+    """Return the response as it was given, shape (n,), nan where it was not kept."""
+    model = getattr(fit.problem, "model", None)
+    if model is not None and len(model.y):
+        return np.asarray(model.y)  # fitted values and residuals lose its digits beside an offset
     return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
 
 

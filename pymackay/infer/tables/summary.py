@@ -244,7 +244,7 @@ def _criteria(fit: Fit) -> pd.Series:
 def _scaled_quantiles(fit: Fit) -> pd.Series:
     weights = fit.model.weights
     scaled = fit.residuals.to_numpy() / fit.sigma
-    if weights is not None:
+    if weights is not None and len(weights):  # none are there where the rows were not kept
         scaled = scaled * np.sqrt(weights)
     return pd.Series(np.quantile(scaled, np.linspace(0.0, 1.0, 5)), index=list(_QUANTILES))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 
 from pymackay.errors import DataError, PymackayWarning
+from pymackay.model.memory import free_memory
 
 MAX_CELLS = 2**30
 SMALL_CELLS = 2**22
@@ -30,7 +30,7 @@ _CURE = "leave out interactions, or move a factor with many levels behind a bar,
 def check_contrasts(name: str, n: int, levels: int) -> None:
     """Refuse a factor whose contrasts, a square matrix, or columns for `n` rows are too large."""
     memory = 8.0 * (2.0 * levels**2 + n * levels)
-    if n * levels > MAX_CELLS or memory > _installed():
+    if n * levels > MAX_CELLS or _is_too_much(memory):
         raise DataError(
             f"the factor '{name}' has {levels} levels, so that the model matrix would have "
             f"{levels} columns for {n} rows, which take {_shown(memory)} of memory: too much; "
@@ -51,8 +51,8 @@ def check_design(n: int, p: int, is_fit: bool) -> None:
     Raises
     ------
     DataError
-        If it has more than `MAX_CELLS` numbers, needs more memory than the machine has, or a fit
-        would take an hour.
+        If it has more than `MAX_CELLS` numbers, needs more memory than there is, or a fit would
+        take an hour.
 
     Warns
     -----
@@ -64,7 +64,7 @@ def check_design(n: int, p: int, is_fit: bool) -> None:
     size = f"{p} columns for {n} rows, which take {_shown(memory)} of memory"
     if is_fit:
         size += f" and about {seconds:.2g} seconds"
-    if n * p > MAX_CELLS or memory > _installed() or seconds > _TOO_LONG:
+    if n * p > MAX_CELLS or _is_too_much(memory) or seconds > _TOO_LONG:
         raise DataError(f"the model matrix would have {size}, which is too much; {_CURE}")
     if seconds > _LONG:
         warnings.warn(
@@ -99,7 +99,7 @@ def check_covariance(text: str, effects: int, levels: int) -> None:
         f"variances and covariances, which take {_shown(memory)} of memory"
     )
     cure = "take effects out of it, or write '||', so that they do not correlate"
-    if parameters > _MAX_PARAMETERS or memory > _installed():
+    if parameters > _MAX_PARAMETERS or _is_too_much(memory):
         raise DataError(f"{size}: too much to be estimated; {cure}")
     if parameters > _MANY_PARAMETERS:
         warnings.warn(f"{size} and much time; {cure}", PymackayWarning, stacklevel=2)
@@ -109,9 +109,6 @@ def _shown(memory: float) -> str:
     return f"{memory / 2**30:.3g} GiB" if memory >= 2**30 else f"{memory / 2**20:.3g} MiB"
 
 
-def _installed() -> float:
-    """Return the bytes of memory of the machine; 16 GiB where that is unknown."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 16.0 * 2**30
+def _is_too_much(memory: float) -> bool:
+    """Whether this process can no longer take so many bytes; a few are not looked up."""
+    return memory > 8.0 * SMALL_CELLS and memory > free_memory()

@@ -53,7 +53,7 @@ def finish(sums: Accumulator) -> Built:
     fixed, sides = _final_columns(sums)
     levels, places = {}, {}
     for name, group in sums.groups.items():
-        labels, places[name] = group.keys.order(sums.plan.categories.get(name))
+        labels, places[name] = group.keys.order(sums.plan.orders[name])
         levels[name] = tuple(labels)
     model = _model(sums, levels, fixed, sides)
     return Built(model, sums.n, _gram(sums, model, places))

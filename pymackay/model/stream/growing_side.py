@@ -26,6 +26,7 @@ from pymackay.model.design.side import (
     make_side,
     with_levels,
 )
+from pymackay.model.stream.level_order import rise_as_numbers
 
 _ROUNDING = 1e-9  # largest residual of ``growing @ T``, for columns of size one
 
@@ -68,7 +69,7 @@ class GrowingLevels:
             order=levels,
             kind=factor.kind,
             by_text=list(levels) == sorted(levels),
-            by_number=_rise_as_numbers(levels),
+            by_number=rise_as_numbers(levels),
             contrasts=factor.contrasts,
             contrast_levels=levels,
         )
@@ -100,7 +101,7 @@ class GrowingLevels:
         if categories is not None:
             rank = {level: i for i, level in enumerate(categories)}
             return tuple(sorted(self.order, key=lambda level: rank.get(level, len(rank))))
-        if self.by_number:
+        if self.by_number and self.kind != "text":
             return tuple(sorted(self.levels, key=float))
         return tuple(sorted(self.levels)) if self.by_text else self.order
 
@@ -330,11 +331,3 @@ class GrowingSide:
             for name, known_levels in self.factors.items()
             if name in side.levels
         )
-
-
-def _rise_as_numbers(levels: tuple[str, ...]) -> bool:
-    try:
-        numbers = [float(level) for level in levels]
-    except ValueError:
-        return False
-    return numbers == sorted(numbers)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pymackay.model.columns.column import number_labels
+from pymackay.model.stream.level_order import GroupOrder
 
 Levels = tuple[str, ...] | np.ndarray
 """A partition's levels: labels, or numbers in rising order."""
@@ -48,19 +49,19 @@ class LevelKeys:
         labels = self._labels
         return np.array([labels.setdefault(level, len(labels)) for level in levels], dtype=np.int32)
 
-    def order(self, categories: tuple[str, ...] | None) -> tuple[list[str], np.ndarray]:
+    def order(self, of_group: GroupOrder) -> tuple[list[str], np.ndarray]:
         """Return the levels in R's order, and the place in it of each code.
 
         Parameters
         ----------
-        categories : tuple of str or None
-            The order of a categorical column's levels. None: numbers rise, labels are sorted.
+        of_group : GroupOrder
+            Numbers of a factor without categories rise, other labels are sorted.
         """
-        if self._labels is None and categories is None:
+        if self._labels is None and not of_group.has_categories:
             return number_labels(self._sorted, self._integer), _places(self._codes)
         labels = list(self._labelled() if self._labels is None else self._labels)
-        rank = {level: i for i, level in enumerate(categories or sorted(labels))}
-        order = sorted(range(len(labels)), key=lambda i: rank.get(labels[i], len(rank)))
+        rank = of_group.rank(labels)
+        order = sorted(range(len(labels)), key=lambda i: rank[labels[i]])
         return [labels[i] for i in order], _places(order)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -7,16 +7,16 @@ any order, and more than once. Levels that are not in the plan get new columns (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import ArgumentError, DataError, FormulaError
 from pymackay.formula.bars import Bar
-from pymackay.formula.expression import Call
+from pymackay.formula.expression import Call, walk
 from pymackay.formula.specification import Specification
 from pymackay.formula.terms import Variable
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
@@ -29,11 +29,24 @@ from pymackay.model.model import level_gram, level_products
 from pymackay.model.stream.digest import digest_response
 from pymackay.model.stream.growing_side import GrowingSide
 from pymackay.model.stream.level_keys import Levels
+from pymackay.model.stream.level_order import GroupOrder
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
 
 _CONTRASTS = (
     "C() makes contrasts for the levels of one partition; where the rows come in partitions, give "
     "contrasts for all levels by the argument contrasts, such as contrasts={'f': 'contr.sum'}."
+)
+_ALL_ROWS = (
+    "the formula has a function that needs all rows at once (such as poly, scale or mean), "
+    "but the rows come in partitions; compute the column beforehand."
+)
+_OF_ALL_ROWS = frozenset(
+    ["poly", "scale", "ns", "bs", "cut", "quantile"]  # refuse few rows, with other messages
+)
+_OF_LEVELS = frozenset(["factor", "ordered", "relevel"])
+_ONE_PARTITION = (
+    "The rows come in partitions, and a function of a factor sees only the levels of one; make the "
+    "column beforehand, or categorical with all its categories in every partition."
 )
 
 
@@ -52,6 +65,8 @@ class Plan:
         Columns of the data.
     categories : dict of str to tuple of str
         Categorical columns: all their categories, in order.
+    orders : dict of str to GroupOrder
+        By grouping factor.
     rotation : numpy.ndarray, shape (p, p)
         ``X @ rotation`` has orthonormal columns in the first partition.
     center : numpy.ndarray, shape (p,)
@@ -64,6 +79,7 @@ class Plan:
     sides: tuple[GrowingSide, ...]
     known: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    orders: dict[str, GroupOrder]
     rotation: np.ndarray
     center: np.ndarray
 
@@ -212,10 +228,16 @@ def make_plan(
                 f"{type(value).__name__}; put the numbers into a column of the source."
             )
     table = Table(first)
-    frame = _complete_frame(specification, table, arguments)
+    try:
+        frame = _complete_frame(specification, table, arguments)
+    except (FormulaError, DataError) as error:
+        if any(_calls(variable, _OF_ALL_ROWS) for variable in specification.variables):
+            raise DataError(_ALL_ROWS) from error
+        raise
     if frame is None:
         return None
-    _refuse_memory(frame)
+    if any(not key.startswith("levels of ") for key in frame.memory):
+        raise DataError(_ALL_ROWS)
     fixed_contrasts(arguments.contrasts, specification.fixed, frame.columns, table.names)
     sides = [GrowingSide.of(specification.fixed, frame.columns)]
     for bar in specification.bars:
@@ -223,12 +245,17 @@ def make_plan(
     y = _response(specification, frame)
     X = sides[0].matrix(frame.columns, frame.n).values
     y = y if frame.offset is None else y - frame.offset
+    categories = _categories(first)
     return Plan(
         specification=specification,
         arguments=arguments,
         sides=tuple(sides),
         known=tuple(table.names),
-        categories=_categories(first),
+        categories=categories,
+        orders={
+            bar.group_name: GroupOrder.of(bar.group, frame.columns, categories)
+            for bar in specification.bars
+        },
         rotation=_rotation(X) * np.sqrt(frame.n),
         center=_least_squares(X, y),
     )
@@ -248,11 +275,20 @@ def _complete_frame(
         if any(map(_sets_contrasts, specification.variables)):
             raise DataError(f"{error}. {_CONTRASTS}") from error
         raise
+    except FormulaError as error:
+        if any(_calls(v, _OF_LEVELS) for v in specification.variables):
+            raise DataError(f"{error}\n{_ONE_PARTITION}") from error
+        raise
     for variable in filter(_sets_contrasts, specification.variables):
         column = frame.columns[variable.name]
         if isinstance(column, Factor) and column.contrasts is None:
             raise DataError(f"'{variable.name}' lacks levels in a partition. {_CONTRASTS}")
     return frame
+
+
+def _calls(variable: Variable, functions: Collection[str]) -> bool:
+    """Say whether a variable is made with one of these functions."""
+    return any(isinstance(n, Call) and n.function in functions for n in walk(variable.node))
 
 
 def _sets_contrasts(variable: Variable) -> bool:
@@ -333,14 +369,6 @@ def no_rows(plan: Plan, dropped: int) -> PartitionSums:
     empty = np.zeros((plan.p + 1,) * 2)
     digest = digest_response(np.zeros(0))
     return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan)
-
-
-def _refuse_memory(frame: Frame) -> None:
-    if any(not key.startswith("levels of ") for key in frame.memory):
-        raise DataError(
-            "the formula has a function that needs all rows at once (such as poly, scale or mean), "
-            "but the rows come in partitions; compute the column beforehand."
-        )
 
 
 def _response(specification: Specification, frame: Frame) -> np.ndarray:

@@ -147,8 +147,10 @@ def _frame(part: Any) -> pd.DataFrame:
 def _names_used(
     specification: Specification, arguments: Arguments, columns: Collection[str]
 ) -> set[str]:
-    """Return all columns that formula, weights and offset use."""
+    """Return every column that formula and arguments mention."""
     names = {name for variable in specification.variables for name in all_names(variable.node)}
+    if isinstance(arguments.contrasts, Mapping):  # of columns outside the fixed part, too
+        names.update(name for name in arguments.contrasts if name in columns)
     for what, argument in (("weights", arguments.weights), ("offset", arguments.offset)):
         if isinstance(argument, str):
             node = None if argument in columns else parse_expression(argument, what)

@@ -101,3 +101,15 @@ VALLEYS = 6  # searches that follow, in the lowest of the valleys
 WAY_POINTS = 12  # on the way from one point to another, to see whether they share a valley
 WAY_FLOOR = 1e-6  # variance by noise level that stands for zero, which has no logarithm
 WAY_RISE = 1e-7  # criterion units: less is rounding
+
+# ---- basins: points that follow the criterion down side by side, before searches start
+
+BASIN_POINTS = 512  # spread all over, of which each cell's lowest goes down
+BASIN_CELLS = 24  # random cells of the covariances that the points are divided into
+BASIN_PARAMETERS = 12  # up to which the second differences are worth their points
+BASIN_ROUNDS = 8  # of Newton's method: it gains digits fast near the bottom
+BASIN_RADIUS = 1.0  # of a step, in units of a column's size
+BASIN_SIZES = (1.0, 2.0, 0.5, 0.15, 0.03)  # multiples of a step that are tried
+BASIN_DIFFERENCE = 1e-3  # unit: a column's size; 1e-6 of a curvature is lost
+BASIN_FLAT = 1e-6  # of the largest curvature: smaller ones count as this
+BASIN_APART = 1e-4  # criterion units between valleys that are different

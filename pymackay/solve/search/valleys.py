@@ -2,9 +2,10 @@
 
 The criterion of few rows can have several minima (valleys). With one variance, the profile over
 log theta is evaluated on a grid that is finer than any of its features; with several parameters
-and few rows, on points spread over the covariances. A search then starts in every valley. Only
-criteria are computed here, by the Cholesky factors of `pymackay.solve.exact.eliminated`: all
-points of all responses share one design, so that each point is factored once.
+and few rows, points spread over the covariances go down first (`search.basins`). A search then
+starts in every valley. Only criteria are computed here, by the Cholesky factors of
+`pymackay.solve.exact.eliminated`: all points of all responses share one design, so that each point
+is factored once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.search import limits
+from pymackay.solve.search.basins import descend
 from pymackay.solve.search.start import noise_level
 from pymackay.solve.solver import least_residual
 
@@ -172,7 +174,11 @@ class Profile:
         which : numpy.ndarray of int, shape (b,)
         """
         one = self.gram.n_theta == 1
-        factors = _grid(self.gram) if one else _spread(self.gram)
+        if not one and len(criteria) == 1 and _is_free(self.gram):
+            yield from self._lower_basins(float(criteria[0]))
+            return
+        points = min(limits.SPREAD_POINTS * (self.gram.n_theta + 1), limits.SPREAD_MOST)
+        factors = _grid(self.gram) if one else _spread(self.gram, points)
         values = self.criteria(factors)
         lowest = _line_minima(values) if one else _minima(values, _neighbours(factors))
         if one:
@@ -190,6 +196,26 @@ class Profile:
         for rank in range(min(int(number.max(initial=0)), limits.VALLEYS)):
             which = np.flatnonzero(number > rank)
             yield tuple(f[order[rank, which]] for f in factors), which
+
+    def _lower_basins(self, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
+        """Yield the bottoms of valleys, each (1, q, q), that lie below what has been reached.
+
+        Points spread all over are divided into cells, and the lowest of each cell goes down.
+        """
+        spread = _spread(self.gram, limits.BASIN_POINTS)
+        values, place = self.criteria(spread)[:, 0], _places(spread)
+        distance = place[:, None] - place[: limits.BASIN_CELLS]
+        cell, order = (distance**2).sum(axis=2).argmin(axis=1), np.argsort(values, kind="stable")
+        chosen = order[np.unique(cell[order], return_index=True)[1]]
+        floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(spread))]
+        bottoms, values = descend(
+            lambda factors: self.criteria(factors)[:, 0], tuple(f[chosen] for f in spread), floors
+        )
+        order = np.argsort(values, kind="stable")
+        apart = np.diff(values[order], prepend=-np.inf) > limits.BASIN_APART
+        lower = values[order] < reached - limits.WAY_RISE
+        for rank in order[apart & lower][: limits.VALLEYS]:
+            yield tuple(f[rank : rank + 1] for f in bottoms), np.zeros(1, dtype=np.intp)
 
     def _apart(self, factors: Factors, best: Factors) -> np.ndarray:
         """Say from which factors, (S, q, q) a term, the way to the best one, (1, q, q), rises.
@@ -252,17 +278,22 @@ def _grid(gram: Gram) -> Factors:
     return (np.exp(0.5 * points)[:, None, None],)
 
 
-def _spread(gram: Gram) -> Factors:
+def _is_free(gram: Gram) -> bool:
+    """Whether factors are free of structures, and few enough numbers to follow differences."""
+    free = all(layout.structure is None for layout in gram.layouts)
+    return free and gram.n_theta <= limits.BASIN_PARAMETERS
+
+
+def _spread(gram: Gram, points: int) -> Factors:
     """Return factors, term by term (S, q, q), spread over sizes and directions.
 
     Standard deviations along random axes are log-uniform; the same for every response and call.
     """
     rng = np.random.default_rng(20)
-    S = min(limits.SPREAD_POINTS * (gram.n_theta + 1), limits.SPREAD_MOST)
     factors = []
     for term, layout in enumerate(gram.layouts):
-        axes = np.linalg.qr(rng.normal(size=(S, layout.q, layout.q)))[0]
-        sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, layout.q))
+        axes = np.linalg.qr(rng.normal(size=(points, layout.q, layout.q)))[0]
+        sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(points, layout.q))
         root = axes * (sizes * np.sqrt(noise_level(gram, term)))[:, None, :]
         factors.append(lower_factor(root) if layout.structure is None else _shaped(root, layout))
     return tuple(factors)
@@ -278,13 +309,18 @@ def _shaped(root: np.ndarray, layout: TermLayout) -> np.ndarray:
 
 def _neighbours(factors: Sequence[np.ndarray]) -> np.ndarray:
     """Return the nearest other points of each point by the logs of their covariances, (S, k)."""
-    floor = np.finfo(float).tiny
-    place = np.concatenate([_logs(f, floor).reshape(len(f), -1) for f in factors], axis=1)
+    place = _places(factors)
     squares = (place**2).sum(axis=1)
     distance = squares[:, None] + squares - 2.0 * place @ place.T
     np.fill_diagonal(distance, np.inf)
     m = sum(factor.shape[1] * (factor.shape[1] + 1) // 2 for factor in factors)
     return np.argsort(distance, axis=1)[:, : min(2 * m + 1, len(place) - 1)]
+
+
+def _places(factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the logs of the points' covariances, all elements, (S, k)."""
+    floor = np.finfo(float).tiny
+    return np.concatenate([_logs(f, floor).reshape(len(f), -1) for f in factors], axis=1)
 
 
 def _logs(factor: np.ndarray, floor: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
-from pymackay.solve import memory
+from pymackay.model import memory
 
 MACHINE = "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n"
 

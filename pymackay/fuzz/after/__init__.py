@@ -1,0 +1,1 @@
+"""What is done with fits of random models: predictions, tests, intervals, files, partitions."""
