@@ -137,7 +137,7 @@ def factorise(blocks: Blocks, fixed: bool) -> Factorised:
         inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
         log_det = float(np.linalg.slogdet(blocks.levels)[1].sum())
         reduced = inverse @ coupling
-        shape = (-1, len(kept))
+        shape = (reduced.shape[0] * reduced.shape[1], len(kept))
         rest = rest - coupling.reshape(shape).T @ reduced.reshape(shape)
     schur, floored = _cholesky(rest, np.diag(blocks.rest)[kept], penalised[kept])
     log_det += 2.0 * float(np.log(np.diag(schur)).sum())
