@@ -78,9 +78,8 @@ class Evidence:
         What the data determine of each weight, at the last update.
     information : list of numpy.ndarray, shape (q, q)
         T of every group, at the last update.
-    last_step : float or None
-        Squared length of the gradient in the metric of M over σ²: how far the weights are from
-        the mode; None where it is not known.
+    rise : float
+        By how much log p(y, w) could still rise at the last update, about.
     lost : dict of str to numpy.ndarray, shape (q,)
         Groups of which a literal rule has lost a direction.
     """
@@ -99,7 +98,7 @@ class Evidence:
     shares: np.ndarray | None = None
     information: list[np.ndarray] = field(default_factory=list)
     lost: dict[str, np.ndarray] = field(default_factory=dict)
-    last_step: float | None = None
+    rise: float = 0.0
     per_loss: float = 1.0
 
     def __post_init__(self) -> None:
@@ -112,7 +111,7 @@ class Evidence:
         self.probes = whole_number("probes", self.probes, 2)
         check_outputs(self.groups.model)
         self.columns = Columns(self.groups)
-        self.linearisation = Linearisation(self.groups.model, self.family)
+        self.linearisation = Linearisation(self.groups.model, self.family.activation)
         if not self.family.dispersed:
             self.noise = 1.0
 
@@ -204,6 +203,7 @@ class Evidence:
             saturated=self.family.dispersed and spare < held,
         )
         self._note_lost(measured, noise)
+        self.rise = self._rise(snapshot, measured, noise)
         self.shares, self.information = measured.shares, measured.information
         self.roots, self.noise = roots, estimate
         self.updates.append(update)
@@ -221,6 +221,17 @@ class Evidence:
             direction = lost_direction(group, root, T, noise)
             if direction is not None:
                 self.lost[group.name] = direction
+
+    def _rise(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
+        """Return by how much log p(y, w) can still rise, about, in the weights with a prior.
+
+        Half the squared length of the gradient in the metric of M, of whose inverse the diagonal
+        is taken: ½ Σ_i (Λ'g + u)_i² [M⁻¹]_ii / σ².
+        """
+        u = self.columns.standardise(self.columns.weights(), self.roots)
+        slope = self.columns.scale_back(snapshot.gradient, self.roots) + u
+        penalised = self.columns.penalised
+        return 0.5 * float(slope[penalised] ** 2 @ (1.0 - measured.shares[penalised])) / noise
 
     def _log_evidence(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
         """Return log p(y | V, σ²), by Laplace's approximation at the present weights.

@@ -101,8 +101,6 @@ def gauss_newton(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> 
     downhill = -columns.scale_back(snapshot.gradient, roots) - columns.penalised * u
     step = solve(downhill)
     decrement = float(downhill @ step)
-    noise = 1.0 if evidence.noise is None else evidence.noise
-    evidence.last_step = decrement / noise
     before = snapshot.deviance + _size(columns.penalised, u)
     length = 1.0
     for _ in range(_HALVINGS):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve
 
-from pymackay.keras.curvature.columns import Columns
-from pymackay.keras.curvature.crossproducts import jacobian, scale_columns
+from pymackay.keras.curvature.cholesky import diagonal_sum, held_cholesky, inverse_of
+from pymackay.keras.curvature.columns import Columns, scale_columns
 from pymackay.keras.curvature.determined import Determined, determined
-from pymackay.keras.curvature.exact import diagonal_sum, held_cholesky, inverse_of
-from pymackay.keras.curvature.own_blocks import OwnBlocks, variables_of
+from pymackay.keras.curvature.jacobian import jacobian, variables_of
+from pymackay.keras.curvature.own_blocks import OwnBlocks
 from pymackay.keras.network.linearise import Piece
 
+_HELD = 1e-8  # of a weight's own curvature
 LARGEST = 2000  # weights of a block that is factored
 
 
@@ -56,14 +57,32 @@ class BlockSums:
             for piece in pieces:
                 if not set(variables_of(piece)) & set(variables):
                     continue
-                for i, part in jacobian(spans, piece, root, n_rows):
+                for i, part in jacobian(self.columns.sizes, piece, root, n_rows):
                     if i in starts:
                         part = part.toarray() if hasattr(part, "toarray") else part
                         rows[:, starts[i] : starts[i] + spans[i].size] += part
             products += rows.T @ rows
 
-    def factorise(self, roots: Sequence[np.ndarray], fixed: bool) -> BlockFactors:
-        """Factorise every block of M; without the weights that have no prior, unless `fixed`."""
+    def ridge(self) -> np.ndarray:
+        """Return what holds undetermined weights that have no prior: 1e-8 of their curvature, (P,).
+
+        1 where the data do not know a weight at all; 0 where it has a prior.
+        """
+        spans, size = self.columns.spans, np.zeros(self.columns.size)
+        for i, blocks in self.own.blocks.items():
+            size[spans[i].slice] = np.einsum("jaa->ja", blocks).reshape(-1)
+        for variables, products in zip(self.sets, self.products, strict=True):
+            place = np.concatenate([np.arange(spans[i].start, spans[i].stop) for i in variables])
+            size[place] = np.diag(products)
+        return np.where(self.columns.penalised, 0.0, np.where(size > 0.0, _HELD * size, 1.0))
+
+    def factorise(
+        self, roots: Sequence[np.ndarray], fixed: bool, ridge: np.ndarray | None = None
+    ) -> BlockFactors:
+        """Factorise every block of M; without the weights that have no prior, unless `fixed`.
+
+        A ridge (P,) is added to the diagonal of the large blocks.
+        """
         spans, penalised = self.columns.spans, self.columns.penalised
         inverses, log_det, floored = self.own.inverses(roots, fixed)
         places, factors = [], []
@@ -71,7 +90,8 @@ class BlockSums:
             own = [spans[i] for i in variables]
             place = np.concatenate([np.arange(span.start, span.stop) for span in own])
             matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
-            matrix[np.diag_indices_from(matrix)] += penalised[place]
+            extra = 0.0 if ridge is None else ridge[place]
+            matrix[np.diag_indices_from(matrix)] += penalised[place] + extra
             kept = np.arange(len(place)) if fixed else np.flatnonzero(penalised[place])
             matrix, place = matrix[np.ix_(kept, kept)], place[kept]
             factor, held = held_cholesky(matrix, np.diag(matrix).copy(), penalised[place])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pymackay.covariance.roots import symmetric_power
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.network.linearise import Piece
 
@@ -51,13 +52,6 @@ class Sums(Protocol):
         """Return x ↦ M⁻¹x; None where the kind is too coarse for a Newton step."""
 
 
-def whitened(slopes: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Return R'J: Jacobian rows (n, K, ...) whose plain squares are J'HJ."""
-    if root.ndim == 2:
-        return slopes * root.reshape(*root.shape, *[1] * (slopes.ndim - 2))
-    return np.einsum("nkr,nk...->nr...", root, slopes)
-
-
 def determined(
     columns: Columns,
     sums: Sequence[np.ndarray],
@@ -82,7 +76,8 @@ def determined(
     traces = []
     for k, group in enumerate(columns.groups):
         own = [one for span, one in zip(columns.spans, sums, strict=True) if span.group == k]
-        traces.append(group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q))))
+        T = group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q)))
+        traces.append(symmetric_power(T, 1.0))
     shares = np.where(columns.penalised, np.clip(1.0 - diagonal, 0.0, 1.0), 0.0)
     errors = [0.0] * len(traces) if error is None else list(error)
     return Determined(traces, errors, log_det, shares, floored)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pymackay.keras.curvature.columns import Columns, wide_root
-from pymackay.keras.curvature.crossproducts import jacobian
-from pymackay.keras.curvature.determined import whitened
+from pymackay.keras.curvature.jacobian import jacobian, variables_of, whitened
 from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
 
 
@@ -67,7 +66,7 @@ class OwnBlocks:
         parts = [
             part
             for piece in pieces
-            for j, part in jacobian(self.columns.spans, piece, root, n_rows)
+            for j, part in jacobian(self.columns.sizes, piece, root, n_rows)
             if i == j
         ]
         total = sum(parts[1:], parts[0])
@@ -112,14 +111,6 @@ class OwnBlocks:
             sums[i] = total if len(total) == q else np.trace(total).reshape(1, 1)
             diagonal[spans[i].slice] = np.einsum("jaa->ja", inverse).reshape(-1)
         return sums, diagonal
-
-
-def variables_of(piece: Piece) -> list[int]:
-    """Return the positions of the trainable variables that a piece has Jacobian rows of."""
-    if isinstance(piece, DenseTap):
-        return [i for i in (piece.kernel, piece.bias) if i >= 0]
-    i = piece.table if isinstance(piece, TableTap) else piece.variable
-    return [i] if i >= 0 else []
 
 
 def _used_once(piece: Piece) -> bool:

@@ -52,11 +52,11 @@ class ProbeSums:
         Σ_j [M⁻¹]_jj = Σ_j [B⁻¹]_jj + E z'(M⁻¹ − B⁻¹)z: the blocks B are known without sampling,
         and probes measure what they leave out.
         """
-        factors = self.blocks.factorise(roots, reml)
+        ridge = self.blocks.ridge()
+        factors = self.blocks.factorise(roots, reml, ridge)
         kept = np.ones(self.columns.size) if reml else self.columns.penalised.astype(float)
-        probes = self.probes * kept[:, None]
-        solution, iterations = self._solve(roots, factors, kept, probes, _ROUGH)
-        self.iterations = iterations
+        probes = self.probes * self.columns.penalised[:, None]
+        solution, self.iterations = self._solve(roots, factors, kept, ridge, probes, _ROUGH)
         sums, diagonal = factors.traces()
         difference = solution - factors.solve(probes)
         errors = []
@@ -80,11 +80,12 @@ class ProbeSums:
 
     def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         """Return x ↦ M⁻¹x by conjugate gradients."""
-        factors = self.blocks.factorise(roots, True)
+        ridge = self.blocks.ridge()
+        factors = self.blocks.factorise(roots, True, ridge)
         kept = np.ones(self.columns.size)
 
         def solve(vector: np.ndarray) -> np.ndarray:
-            return self._solve(roots, factors, kept, vector[:, None], _TIGHT)[0][:, 0]
+            return self._solve(roots, factors, kept, ridge, vector[:, None], _TIGHT)[0][:, 0]
 
         return solve
 
@@ -93,12 +94,13 @@ class ProbeSums:
         roots: Sequence[np.ndarray],
         factors: BlockFactors,
         kept: np.ndarray,
+        ridge: np.ndarray,
         right: np.ndarray,
         tolerance: float,
     ) -> tuple[np.ndarray, int]:
         """Return M⁻¹R, (P, S), and the iterations that it took."""
         columns = self.columns
-        held = columns.penalised[:, None] * 1.0
+        held = (columns.penalised + ridge)[:, None]
 
         def product(x: np.ndarray) -> np.ndarray:
             image = self.rows.gram(columns.scale(x, roots))
