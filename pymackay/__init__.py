@@ -30,6 +30,7 @@ from pymackay.errors import (
 if TYPE_CHECKING:
     from pymackay import adapters as adapters
     from pymackay import datasets as datasets
+    from pymackay import keras as keras
     from pymackay import plots as plots
     from pymackay import testing as testing
     from pymackay.api.lmer import evaluate, lmer
@@ -102,6 +103,7 @@ __all__ = [
     "glance",
     "icc",
     "joint_tests",
+    "keras",
     "list_data",
     "lme4",
     "lmer",
@@ -166,6 +168,7 @@ _HOMES = {
 _MODULES = {
     "adapters": "pymackay.adapters",
     "datasets": "pymackay.datasets",
+    "keras": "pymackay.keras",
     "lme4": "pymackay.reference.lme4",
     "plots": "pymackay.plots",
     "testing": "pymackay.testing",
