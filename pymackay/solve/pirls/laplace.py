@@ -148,6 +148,11 @@ class Point:
         lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
 
+    @property
+    def start(self) -> np.ndarray:
+        """The mode, from which that of a neighbouring point is searched, (N,)."""
+        return self.mode.u
+
     @cached_property
     def leverages(self) -> np.ndarray:
         """Conditional variance of each row's η given β, (n,)."""
