@@ -215,7 +215,7 @@ def _solve(moves: np.ndarray) -> np.ndarray | None:
 
 
 def _simplified(direction: np.ndarray, towards: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Set to zero what a direction does not need, in the order of what it moves.
+    """Keep of a direction only its largest elements, as few as move all rows that it moves.
 
     Parameters
     ----------
@@ -228,17 +228,17 @@ def _simplified(direction: np.ndarray, towards: np.ndarray, fixed: np.ndarray) -
     Returns
     -------
     numpy.ndarray, shape (p,)
-        It moves as many rows as before.
     """
     reached = towards @ direction
     count = np.count_nonzero(reached > _ZERO * reached.max())
     size = np.maximum(np.abs(towards).max(axis=0), np.abs(fixed).max(axis=0, initial=0.0))
-    for k in np.argsort(np.abs(direction) * size):
-        trial = direction.copy()
-        trial[k] = 0.0
+    order = np.argsort(-np.abs(direction) * size)
+    for k in range(1, len(order)):
+        trial = np.zeros_like(direction)
+        trial[order[:k]] = direction[order[:k]]
         reached = towards @ trial
         tolerance = _ZERO * reached.max()
         still = np.abs(fixed @ trial).max(initial=0.0) <= tolerance and reached.min() >= -tolerance
         if still and np.count_nonzero(reached > tolerance) >= count:
-            direction = trial
+            return trial
     return direction
