@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from pymackay.compare.comparison import Comparison
     from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.family.binomial import Binomial
+    from pymackay.family.gamma import Gamma
+    from pymackay.family.gaussian import Gaussian
+    from pymackay.family.inverse_gaussian import InverseGaussian
+    from pymackay.family.negative_binomial import NegativeBinomial
+    from pymackay.family.poisson import Poisson
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
     from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArgumentError",
+    "Binomial",
     "Bootstrap",
     "CollapseError",
     "Comparison",
@@ -70,8 +77,13 @@ __all__ = [
     "DataError",
     "Fit",
     "FormulaError",
+    "Gamma",
+    "Gaussian",
     "HeadedTable",
+    "InverseGaussian",
     "ManyFits",
+    "NegativeBinomial",
+    "Poisson",
     "Profile",
     "PymackayError",
     "PymackayWarning",
@@ -114,11 +126,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Binomial": "pymackay.family.binomial",
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
     "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
+    "Gamma": "pymackay.family.gamma",
+    "Gaussian": "pymackay.family.gaussian",
     "HeadedTable": "pymackay.infer.tables.headed_table",
+    "InverseGaussian": "pymackay.family.inverse_gaussian",
     "ManyFits": "pymackay.solve.many.fits",
+    "NegativeBinomial": "pymackay.family.negative_binomial",
+    "Poisson": "pymackay.family.poisson",
     "Profile": "pymackay.infer.intervals.profile",
     "anova": "pymackay.infer.significance.anova",
     "augment": "pymackay.infer.predict.augment",

@@ -48,6 +48,8 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "relative: a second difference of step 1e-2, in long double, good to 1e-8",
     ),
     "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
+    "family": (1e-10, "relative: closed forms of one density, of sixty rows"),
+    "family derivative": (1e-8, "of the largest: Richardson's differences of step 1e-3"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 
