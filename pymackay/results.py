@@ -14,6 +14,7 @@ import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import PymackayError
+from pymackay.general import General
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -176,6 +177,9 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
+    general : General or None
+        Family, quadrature, dispersion and linear predictor of a generalised model; None for a
+        linear one.
     """
 
     formula: str
@@ -201,6 +205,7 @@ class Fit:
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
+    general: General | None = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _shaken = LateMethod("pymackay.infer.rounding", "shaken")
@@ -231,8 +236,9 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, theta and sigma."""
-        return len(self.beta) + len(self.theta) + 1
+        """Number of estimated parameters: fixed effects, theta, and sigma, dispersion or shape."""
+        beside = 1 if self.general is None else self.general.df
+        return len(self.beta) + len(self.theta) + beside
 
     @property
     def std_error(self) -> pd.Series:
