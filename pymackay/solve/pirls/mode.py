@@ -67,10 +67,10 @@ class Given:
     phi: float
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
-        """Return ``Λu``, (N,)."""
+        """Return ``Λu``, (N,) or (N, k)."""
         parts = self.rows.parts(u)
-        pairs = zip(self.factors, parts, strict=True)
-        return np.concatenate([_mixed(factor, part) for factor, part in pairs])
+        mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
+        return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
