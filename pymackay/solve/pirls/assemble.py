@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,12 +83,20 @@ def assemble_general(
         convergence=convergence,
         engine=Engine("pymackay", versions()),
         model=model.summary(),
-        condvar_source=functools.partial(problem.condvar, scale**2),
-        pev_source=functools.partial(problem.pev, vcov),
+        **variance_sources(problem, sigma, vcov),
         problem=problem,
         general=_general(problem, criterion),
         not_offered={"evaluate": "it takes theta and beta; use pymackay.evaluate_glmer"},
     )
+
+
+def variance_sources(problem: GeneralProblem, sigma: float, vcov: np.ndarray) -> dict[str, Any]:
+    """Return the fields of a `Fit` that compute error variances when these are asked for."""
+    lme4s = problem.laplace.dispersion == "lme4" and problem.laplace.family.has_dispersion
+    return {
+        "condvar_source": functools.partial(problem.condvar, sigma**2 if lme4s else 1.0),
+        "pev_source": functools.partial(problem.pev, vcov),
+    }
 
 
 def _general(problem: GeneralProblem, criterion: float) -> General:
