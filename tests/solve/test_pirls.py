@@ -13,8 +13,6 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
 from pymackay.solve.pirls import coupling
-from pymackay.solve.pirls.criteria import LaplaceCriterion
-from pymackay.solve.pirls.curvature import Curvature
 from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.laplace import Laplace
 from pymackay.solve.pirls.rows import Rows
@@ -101,7 +99,7 @@ def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
         strict=True,
     )
     for span, block, factor, traces, slopes, covariances in parts:
-        index = span.start + np.arange(block.block.size).reshape(block.q, -1)
+        index = span.start + np.arange(block.size).reshape(block.q, -1)
         own = T[index[:, None, :], index[None, :, :]]
         np.testing.assert_allclose(traces, own, **near)
         np.testing.assert_allclose(slopes, own.sum(axis=2) @ factor, **near)
@@ -141,20 +139,19 @@ def test_gradient_is_that_of_differences(name, random_part, determinant):
 def test_at_a_factor_of_zero_the_curvature_is_exact():
     """Where all variances are zero, nothing is left to the secant correction of the search."""
     rows = rows_of(pm.Binomial(), "(1 | g)")
-    criterion = LaplaceCriterion(Laplace(rows, pm.Binomial()))
-    psi = some_parameters(criterion.laplace)
+    laplace = Laplace(rows, pm.Binomial())
+    psi = some_parameters(laplace)
     psi[rows.p :] = 0.0
-    point = criterion.at(psi)
-    curvature = Curvature.of(point)
-    exact = exact_hessian(criterion, point, curvature)
-    np.testing.assert_allclose(curvature.hessian, exact, rtol=1e-5, atol=1e-5)
+    point = laplace.at(psi)
+    exact = exact_hessian(laplace, point)
+    np.testing.assert_allclose(point.curvature.hessian, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_slopes_of_the_mode_are_those_of_differences():
     laplace = Laplace(rows_of(pm.Poisson(), "(x | g) + (1 | h)"), pm.Poisson())
     psi, h = some_parameters(laplace), 1e-5
     point = laplace.at(psi)
-    slopes = Curvature.of(point).mode_slopes
+    slopes = point.curvature.mode_slopes
     for i in range(len(psi)):
         move = np.eye(len(psi))[i] * h
         change = laplace.at(psi + move).mode.u - laplace.at(psi - move).mode.u

@@ -10,7 +10,6 @@ from pymackay.errors import ArgumentError, SeparationError
 from pymackay.family.family import Family
 from pymackay.results import Convergence, Fit
 from pymackay.solve.pirls.assemble import NOT_ML, assemble_general, elements_of
-from pymackay.solve.pirls.criteria import LaplaceCriterion
 from pymackay.solve.pirls.laplace import Laplace
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
@@ -71,7 +70,7 @@ def fit_general(
     control = control or GeneralControl()
     psi = starting_point(laplace, elements)
     stopping = Stopping(control.spent, control.max_evaluations)
-    optimum = find_optimum(LaplaceCriterion(laplace), rows, psi, stopping)
+    optimum = find_optimum(laplace, rows, psi, stopping)
     problem = GeneralProblem(laplace, optimum.point.psi, nagq)
     return assemble_general(
         problem,
@@ -87,7 +86,7 @@ def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
     problem = GeneralProblem(laplace, psi, nagq)
     as_asked = Convergence(True, "evaluated at the parameters given", evaluations=1)
     nothing = np.full((len(psi), len(psi)), np.nan)
-    value = LaplaceCriterion(laplace).at(psi).criterion
+    value = laplace.at(psi).criterion
     return assemble_general(problem, value, nothing, as_asked, not_a_likelihood(laplace))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
+from pymackay.solve.pirls.curvature import Curvature
 from pymackay.solve.pirls.mode import Given, Mode, find_mode
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
@@ -152,6 +153,11 @@ class Point:
     def start(self) -> np.ndarray:
         """The mode, from which that of a neighbouring point is searched, (N,)."""
         return self.mode.u
+
+    @cached_property
+    def curvature(self) -> Curvature:
+        """Approximate second derivatives, and how the mode moves."""
+        return Curvature.of(self)
 
     @cached_property
     def leverages(self) -> np.ndarray:

@@ -82,7 +82,7 @@ def find_optimum(
 def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival) -> Arrival:
     """Set columns of factors to zero that are nearly so, if the criterion is no higher then."""
     psi = arrival.point.psi.copy()
-    dead = _small_columns(criterion, rows, arrival)
+    dead = _small_columns(rows, arrival)
     if not dead.any():
         return arrival
     psi[dead] = 0.0
@@ -95,10 +95,10 @@ def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival) -> Arrival:
     return Arrival(point, arrival.evaluations + 1, arrival.decrement, arrival.arrived)
 
 
-def _small_columns(criterion: Criterion, rows: Rows, arrival: Arrival) -> np.ndarray:
+def _small_columns(rows: Rows, arrival: Arrival) -> np.ndarray:
     """Return which elements of ψ, (P,), stand in a column of a factor that is nearly zero."""
     psi, p = arrival.point.psi, rows.p
-    hessian = criterion.curvature(arrival.point).hessian
+    hessian = arrival.point.curvature.hessian
     noise = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     small = np.zeros(len(psi), dtype=bool)
     by_column: dict[tuple[int, int], list[int]] = {}
@@ -116,8 +116,7 @@ def _certified(criterion: Criterion, rows: Rows, arrival: Arrival) -> GeneralOpt
     p, k = rows.p, rows.n_theta
     free = np.ones(len(arrival.point.psi), dtype=bool)
     free[p : p + k] = _living(rows, arrival.point.psi[p : p + k])
-    curvature = criterion.curvature(arrival.point)
-    hessian = exact_hessian(criterion, arrival.point, curvature)
+    hessian = exact_hessian(criterion, arrival.point)
     arrival = polished(arrival, criterion, hessian)
     evaluations = arrival.evaluations + 2 * len(free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))

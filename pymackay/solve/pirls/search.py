@@ -8,7 +8,7 @@ movement of the weights, which it leaves out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -38,16 +38,15 @@ class Evaluated(Protocol):
     @property
     def start(self) -> np.ndarray: ...  # noqa: D102
 
+    @property
+    def curvature(self) -> Curvature: ...  # noqa: D102
+
 
 class Criterion(Protocol):
     """What is minimised."""
 
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
         """Evaluate at ψ, the inner search beginning at u."""
-        ...
-
-    def curvature(self, point: Any) -> Curvature:
-        """Return approximate second derivatives at a point, and how its mode moves."""
         ...
 
 
@@ -168,7 +167,7 @@ class _Here:
         try:
             point = criterion.at(psi, u)
             usable = np.isfinite(point.criterion) and np.isfinite(point.gradient).all()
-            curvature = criterion.curvature(point)
+            curvature = point.curvature
         except np.linalg.LinAlgError:
             return None
         usable = usable and np.isfinite(curvature.hessian).all()
