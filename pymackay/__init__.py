@@ -25,6 +25,7 @@ from pymackay.errors import (
     RError,
     RUnavailableError,
     RWarning,
+    SeparationError,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pymackay import datasets as datasets
     from pymackay import plots as plots
     from pymackay import testing as testing
+    from pymackay.api.glmer import evaluate_glmer, glmer
     from pymackay.api.lmer import evaluate, lmer
     from pymackay.api.mackay import mackay
     from pymackay.api.many import lmer_many
@@ -91,6 +93,7 @@ __all__ = [
     "RUnavailableError",
     "RWarning",
     "RecordingError",
+    "SeparationError",
     "__version__",
     "adapters",
     "anova",
@@ -102,8 +105,10 @@ __all__ = [
     "contrast",
     "datasets",
     "evaluate",
+    "evaluate_glmer",
     "forecast_collapse",
     "glance",
+    "glmer",
     "icc",
     "list_data",
     "lme4",
@@ -146,8 +151,10 @@ _HOMES = {
     "confint": "pymackay.infer.intervals.confint",
     "contrast": "pymackay.infer.significance.contrast",
     "evaluate": "pymackay.api.lmer",
+    "evaluate_glmer": "pymackay.api.glmer",
     "forecast_collapse": "pymackay.infer.gap.forecast",
     "glance": "pymackay.infer.tables.tidy",
+    "glmer": "pymackay.api.glmer",
     "icc": "pymackay.infer.tables.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api.lmer",

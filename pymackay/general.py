@@ -56,3 +56,20 @@ class General:
     def df(self) -> int:
         """Number of estimated parameters besides beta and theta."""
         return int(self.family.has_dispersion) + int(self.shape_estimated)
+
+    @property
+    def method(self) -> str:
+        """How the likelihood was computed, in words."""
+        if self.nagq == "exact":
+            return "maximum likelihood (quadrature to rounding)"
+        if self.nagq == 1:
+            return "maximum likelihood (Laplace approximation)"
+        if self.nagq == 0:
+            return "maximum likelihood (joint mode of fixed and random effects, nAGQ = 0)"
+        return f"maximum likelihood (adaptive Gauss-Hermite quadrature, nAGQ = {self.nagq})"
+
+    @property
+    def family_text(self) -> str:
+        """Family and link as R prints them."""
+        shape = "" if self.shape != self.shape else f"({self.shape:.4f})"
+        return f"{self.family.name}{shape}  ( {self.family.link} )"

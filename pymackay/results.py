@@ -223,11 +223,17 @@ class Fit:
     predict = LateMethod("pymackay.infer.predict.predict", "predict")
     profile = LateMethod("pymackay.infer.intervals.profile", "profile")
     refit = LateMethod("pymackay.infer.refit", "refit")
+    residuals_of = LateMethod("pymackay.infer.general.residuals", "residuals_of")
     save = LateMethod("pymackay.infer.keep.fit_file", "save")
     simulate = LateMethod("pymackay.infer.predict.simulate", "simulate")
     summary = LateMethod("pymackay.infer.tables.summary", "summary")
     tidy = LateMethod("pymackay.infer.tables.tidy", "tidy")
     variance_test = LateMethod("pymackay.infer.significance.variance_test", "variance_test")
+
+    @property
+    def has_residual(self) -> bool:
+        """Whether `sigma` was estimated; a binomial or Poisson model, say, has none."""
+        return self.general is None or self.general.family.has_dispersion
 
     @property
     def n_obs(self) -> int:
@@ -331,9 +337,10 @@ class Fit:
 
     @property
     def _estimates(self) -> pd.DataFrame:
-        """R's table of the fixed effects: estimate, standard error, t value."""
+        """R's table of the fixed effects: estimate, standard error, t or z value."""
         beta, error = self.beta, self.std_error
-        return pd.DataFrame({"Estimate": beta, "Std. Error": error, "t value": beta / error})
+        ratio = "t value" if self.general is None else "z value"
+        return pd.DataFrame({"Estimate": beta, "Std. Error": error, ratio: beta / error})
 
     @property
     def _remarks(self) -> tuple[str, ...]:
@@ -358,8 +365,12 @@ class Fit:
 
     def __repr__(self) -> str:
         kind = "REML" if self.reml else "ML"
+        heading = f"Linear mixed model fit by {kind}"
+        if self.general is not None:
+            heading = f"Generalized linear mixed model fit by {self.general.method}"
         lines = [
-            f"Linear mixed model fit by {kind}: {self.engine}",
+            f"{heading}: {self.engine}",
+            *([] if self.general is None else [f"Family: {self.general.family_text}"]),
             f"Formula: {self.formula}",
             f"{'REML criterion' if self.reml else '-2 log likelihood'}: {self.criterion:.4f}"
             f"   rows: {self.n_obs}"
@@ -382,5 +393,6 @@ def _random_effects_table(fit: Fit) -> pd.DataFrame:
         for i, effect in enumerate(parts.effects):
             corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
             rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
-    rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
+    if fit.has_residual:
+        rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

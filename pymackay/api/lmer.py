@@ -99,7 +99,7 @@ def lmer(
     reml = flag("reml", reml)
     built = _build(formula, data, Arguments(weights, offset, subset, contrasts), control)
     choice = choose(built.model, solver, control)
-    theta = None if start is None else _theta_values(start, built.model)
+    theta = None if start is None else theta_values(start, built.model)
     fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
     return _certified(fit)
 
@@ -154,7 +154,7 @@ def evaluate(
         formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
     )
     problem = make_problem(model, reml=flag("reml", reml))
-    return evaluate_at(problem, _theta_values(theta, model))
+    return evaluate_at(problem, theta_values(theta, model))
 
 
 def _certified(fit: Fit) -> Fit:
@@ -168,7 +168,7 @@ def _certified(fit: Fit) -> Fit:
     return fit
 
 
-def _theta_values(theta: ArrayLike, model: Model) -> np.ndarray:
+def theta_values(theta: ArrayLike, model: Model) -> np.ndarray:
     """Return theta in the model's order, shape (m,); a Series must have the model's names."""
     names = theta_names([(term.group, term.effects) for term in model.terms])
     if isinstance(theta, pd.Series) and not isinstance(theta.index, pd.RangeIndex):

@@ -14,12 +14,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit, log_ndtr, ndtr
 
-from pymackay.family.family import Constant, Expansion, Family, Observations
+from pymackay.family.family import Constant, Expansion, Family, Observations, Support
 from pymackay.family.links import PROBABILITY_LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
 
 _LARGEST_RATE = 700.0  # e^η of the cloglog link: exp(−700) is still a number
-_WHOLE = 1e-3  # R's tolerance for whole numbers of successes
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +112,7 @@ class Binomial(Family):
     link: str = "logit"
 
     name: ClassVar[str] = "binomial"
+    support: ClassVar[Support] = "binomial"
     canonical: ClassVar[str] = "logit"
     links: ClassVar[tuple[str, ...]] = tuple(_CURVES)
 
@@ -205,19 +205,6 @@ class Binomial(Family):
         """Return ``(w y + ½) / (w + 1)``."""
         w = observed.weights
         return (w * observed.y + 0.5) / (w + 1.0)
-
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse shares outside 0 to 1; tell of numbers of successes that are not whole."""
-        y = observed.y
-        self._refuse(~((y >= 0.0) & (y <= 1.0)), y, "shares from 0 to 1")
-        successes = y * observed.totals
-        broken = np.abs(successes - np.round(successes)) > _WHOLE
-        if broken.any():
-            return (
-                f"{np.count_nonzero(broken)} of {len(y)} numbers of successes are not whole; give "
-                f"the numbers of trials as weights, or counts with cbind(successes, failures)",
-            )
-        return ()
 
     def draw(
         self,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from pymackay.errors import ArgumentError, DataError
+from pymackay.errors import ArgumentError
 from pymackay.family.links import LINKS, Link
+
+Support = Literal["binomial", "count", "positive", "real"]
+"""What a response may be: shares of successes, counts, positive numbers, any number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,7 @@ class Family(ABC):
     name: ClassVar[str]
     canonical: ClassVar[str]
     links: ClassVar[tuple[str, ...]]
+    support: ClassVar[Support]
     has_dispersion: ClassVar[bool] = False
     positive_mean: ClassVar[bool] = True
 
@@ -173,16 +177,6 @@ class Family(ABC):
         """Return means from which iterations start, shape (n,), as R's families do."""
 
     @abstractmethod
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse responses that the family cannot have; return what the user should be told.
-
-        Raises
-        ------
-        DataError
-            If a response is out of range.
-        """
-
-    @abstractmethod
     def draw(
         self,
         random: np.random.Generator,
@@ -198,13 +192,3 @@ class Family(ABC):
         """Return −2 log f of independent responses with means `mu`, shape (n,)."""
         deviance = 2.0 * float(observed.weights @ self.unit_half_deviance(observed.y, mu))
         return deviance / dispersion + self.constant(observed, dispersion).value
-
-    def _refuse(self, bad: np.ndarray, y: np.ndarray, expected: str) -> None:
-        """Raise an error if any of `bad`, shape (n,), is true."""
-        if bad.any():
-            first = float(y[np.argmax(bad)])
-            raise DataError(
-                f"the response of the family {self.name} must be {expected}, but "
-                f"{np.count_nonzero(bad)} of {len(y)} values are not (the first is {first:g}). "
-                f"Take these rows out with subset, or choose another family."
-            )

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import digamma
 
-from pymackay.family.family import Constant, Family, Observations
+from pymackay.family.family import Constant, Family, Observations, Support
 from pymackay.family.saddle import deviance_part, stirling_error
 
 
@@ -30,6 +30,7 @@ class Gamma(Family):
     link: str = "inverse"
 
     name: ClassVar[str] = "Gamma"
+    support: ClassVar[Support] = "positive"
     canonical: ClassVar[str] = "inverse"
     links: ClassVar[tuple[str, ...]] = ("inverse", "identity", "log")
     has_dispersion: ClassVar[bool] = True
@@ -69,11 +70,6 @@ class Gamma(Family):
     def start(self, observed: Observations) -> np.ndarray:
         """Return y."""
         return observed.y.copy()
-
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse values that are not positive."""
-        self._refuse(~(observed.y > 0.0), observed.y, "positive")
-        return ()
 
     def draw(
         self,

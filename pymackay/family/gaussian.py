@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations
+from pymackay.family.family import Constant, Family, Observations, Support
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Gaussian(Family):
     link: str = "identity"
 
     name: ClassVar[str] = "gaussian"
+    support: ClassVar[Support] = "real"
     canonical: ClassVar[str] = "identity"
     links: ClassVar[tuple[str, ...]] = ("identity", "log", "inverse")
     has_dispersion: ClassVar[bool] = True
@@ -63,13 +64,6 @@ class Gaussian(Family):
         if self.link == "identity":
             return y.copy()
         return np.maximum(y, 0.1 * np.abs(y).mean())
-
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse responses of which none is positive where the link makes all means positive."""
-        y = observed.y
-        if self.link != "identity" and not (y > 0.0).any():
-            self._refuse(~(y > 0.0), y, f"positive, in some rows, with the link {self.link}")
-        return ()
 
     def draw(
         self,

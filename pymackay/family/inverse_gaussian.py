@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations
+from pymackay.family.family import Constant, Family, Observations, Support
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class InverseGaussian(Family):
     link: str = "1/mu^2"
 
     name: ClassVar[str] = "inverse.gaussian"
+    support: ClassVar[Support] = "positive"
     canonical: ClassVar[str] = "1/mu^2"
     links: ClassVar[tuple[str, ...]] = ("1/mu^2", "inverse", "identity", "log")
     has_dispersion: ClassVar[bool] = True
@@ -65,11 +66,6 @@ class InverseGaussian(Family):
     def start(self, observed: Observations) -> np.ndarray:
         """Return y."""
         return observed.y.copy()
-
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse values that are not positive."""
-        self._refuse(~(observed.y > 0.0), observed.y, "positive")
-        return ()
 
     def draw(
         self,

@@ -9,9 +9,8 @@ import numpy as np
 from scipy.special import digamma
 
 from pymackay.errors import ArgumentError
-from pymackay.family.family import Constant, Family, Observations
+from pymackay.family.family import Constant, Family, Observations, Support
 from pymackay.family.links import LINKS
-from pymackay.family.poisson import check_counts
 from pymackay.family.saddle import deviance_part, stirling_error
 
 
@@ -54,6 +53,7 @@ class NegativeBinomial(Family):
     theta: float | None = None
 
     name: ClassVar[str] = "negative binomial"
+    support: ClassVar[Support] = "count"
     canonical: ClassVar[str] = ""
     links: ClassVar[tuple[str, ...]] = ("log", "sqrt", "identity")
 
@@ -134,10 +134,6 @@ class NegativeBinomial(Family):
     def start(self, observed: Observations) -> np.ndarray:
         """Return ``y + 1/6`` for zeros, and y."""
         return np.where(observed.y == 0.0, 1.0 / 6.0, observed.y)
-
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse negative values; tell of values that are not whole."""
-        return check_counts(self, observed)
 
     def draw(
         self,

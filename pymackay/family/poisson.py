@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations
+from pymackay.family.family import Constant, Family, Observations, Support
 from pymackay.family.saddle import deviance_part, stirling_error
 
 
@@ -29,6 +29,7 @@ class Poisson(Family):
     link: str = "log"
 
     name: ClassVar[str] = "poisson"
+    support: ClassVar[Support] = "count"
     canonical: ClassVar[str] = "log"
     links: ClassVar[tuple[str, ...]] = ("log", "identity", "sqrt")
 
@@ -61,10 +62,6 @@ class Poisson(Family):
         """Return ``y + 0.1``."""
         return observed.y + 0.1
 
-    def check(self, observed: Observations) -> tuple[str, ...]:
-        """Refuse negative values; tell of values that are not whole."""
-        return check_counts(self, observed)
-
     def draw(
         self,
         random: np.random.Generator,
@@ -74,23 +71,3 @@ class Poisson(Family):
     ) -> np.ndarray:
         """Draw counts with means `mu`, shape (..., n)."""
         return random.poisson(mu).astype(np.float64)
-
-
-def check_counts(family: Family, observed: Observations) -> tuple[str, ...]:
-    """Refuse negative values; tell of values that are not whole numbers.
-
-    Raises
-    ------
-    DataError
-        If a value is negative.
-    """
-    y = observed.y
-    family._refuse(~(y >= 0.0), y, "counts, zero or more")
-    broken = np.abs(y - np.round(y)) > 1e-7 * np.maximum(1.0, y)
-    if broken.any():
-        return (
-            f"{np.count_nonzero(broken)} of {len(y)} responses are not whole numbers, although "
-            f"the family {family.name} is one of counts; the criterion extends the likelihood to "
-            f"them",
-        )
-    return ()

@@ -176,7 +176,6 @@ def _short(value: Any) -> str:
 
 @functools.cache
 def _annotations(kind: Any) -> dict[str, Any]:
-    """Return the annotations of a typed dict, or of the fields of a dataclass, by name."""
     hints = typing.get_type_hints(kind)
     if not dataclasses.is_dataclass(kind):
         return hints

@@ -7,6 +7,7 @@ from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
+from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.solver import ExactSolver
 
 _ROWS = (
@@ -31,7 +32,7 @@ def check_fit(fit: object, what: str) -> Fit:
 
 
 def problem_of(fit: object, what: str) -> Problem:
-    """Return the problem that a fit solves.
+    """Return the problem that a fit of a linear model solves.
 
     Parameters
     ----------
@@ -44,17 +45,41 @@ def problem_of(fit: object, what: str) -> Problem:
     ArgumentError
         If `fit` is not a `Fit`.
     PymackayError
-        If another engine made it, so that it holds no model arrays.
+        If another engine made it, so that it holds no model arrays, or if it is of a generalised
+        model.
     """
     checked = check_fit(fit, what)
+    if checked.general is not None:
+        raise PymackayError(
+            f"{what} is not there for generalised linear mixed models; fit a linear model with "
+            f"pymackay.lmer."
+        )
     problem = checked.problem
     if not isinstance(problem, Problem):
-        raise PymackayError(
-            f"{what} needs the model's own arrays, but this fit was made by {checked.engine} and "
-            f"does not hold them. Fit the same formula and data with pymackay.lmer, or evaluate "
-            f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
-        )
+        raise _foreign(checked, what)
     return problem
+
+
+def _foreign(fit: Fit, what: str) -> PymackayError:
+    return PymackayError(
+        f"{what} needs the model's own arrays, but this fit was made by {fit.engine} and "
+        f"does not hold them. Fit the same formula and data with pymackay.lmer, or evaluate "
+        f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
+    )
+
+
+def design_of(fit: object, what: str) -> Model:
+    """Return the model that a fit is of, linear or generalised; its rows may not be there.
+
+    Raises
+    ------
+    ArgumentError, PymackayError
+        As `problem_of`.
+    """
+    checked = check_fit(fit, what)
+    if isinstance(checked.problem, GeneralProblem):
+        return checked.problem.model
+    return problem_of(checked, what).model
 
 
 def model_of(fit: object, what: str, cure: str = "") -> Model:
@@ -73,7 +98,7 @@ def model_of(fit: object, what: str, cure: str = "") -> Model:
     ArgumentError, PymackayError
         As `problem_of`, and if the rows were only summed up and not kept.
     """
-    model = problem_of(fit, what).model
+    model = design_of(fit, what)
     if not len(model.y):
         raise PymackayError(
             f"{what} needs the rows that the model was fitted to, but they were summed up and not "

@@ -173,28 +173,3 @@ def test_a_name_stands_for_a_family():
         pm.Binomial("log-log")
     with pytest.raises(pm.ArgumentError, match="positive"):
         pm.NegativeBinomial(theta=-1.0)
-
-
-@pytest.mark.parametrize(
-    "family, y",
-    [
-        (pm.Binomial(), [0.5, 1.5]),
-        (pm.Poisson(), [-1.0, 2.0]),
-        (pm.Gamma(), [0.0, 2.0]),
-        (pm.InverseGaussian(), [-1.0, 2.0]),
-        (pm.NegativeBinomial(), [-1.0, 2.0]),
-    ],
-)
-def test_responses_out_of_range_are_refused(family, y):
-    observed = Observations(np.array(y), np.ones(2), np.ones(2))
-    with pytest.raises(pm.DataError, match="1 of 2 values"):
-        family.check(observed)
-
-
-def test_counts_that_are_not_whole_are_told():
-    observed = Observations(np.array([0.5, 2.0]), np.ones(2), np.ones(2))
-    assert "not whole" in pm.Poisson().check(observed)[0]
-    assert (
-        "not whole"
-        in pm.Binomial().check(Observations(np.array([0.5, 1.0]), np.ones(2), np.ones(2)))[0]
-    )

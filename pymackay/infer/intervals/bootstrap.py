@@ -20,6 +20,7 @@ from pymackay.infer.intervals.bootstrap_draws import (
 from pymackay.infer.intervals.parameters import list_parameters
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
@@ -147,6 +148,7 @@ class Bootstrap:
         )
 
 
+@by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
 def bootstrap(
     fit: Fit,
     nsim: int = 1000,

@@ -13,6 +13,7 @@ from pymackay.infer.intervals.profile import curve_of, ml_optimum
 from pymackay.infer.intervals.profile_curve import Curve
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.results import Fit
 
 _METHODS = {
@@ -22,6 +23,7 @@ _METHODS = {
 }
 
 
+@by_kind("pymackay.infer.general.intervals:confint")
 def confint(
     fit: Fit,
     method: str = "profile",

@@ -20,12 +20,14 @@ from pymackay.infer.predict.rows import (
     weights_of_rows,
 )
 from pymackay.infer.problem import check_fit, model_of, problem_of
+from pymackay.late import by_kind
 from pymackay.results import Fit
 
 INTERVALS = ("confidence", "prediction")
 _NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 
 
+@by_kind("pymackay.infer.general.predict:predict")
 def predict(
     fit: Fit,
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,

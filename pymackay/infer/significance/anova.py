@@ -15,12 +15,14 @@ from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.hypotheses import hypotheses, untestable
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.results import Fit
 
 _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
+@by_kind("pymackay.infer.general.tests:anova")
 def anova(
     fit: Fit,
     *others: Fit,

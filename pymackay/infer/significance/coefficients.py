@@ -8,9 +8,11 @@ from scipy import stats
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.results import Fit
 
 
+@by_kind("pymackay.infer.general.tests:coefficients")
 def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.
 

@@ -63,6 +63,8 @@ def _digest(fit: Fit) -> str:
 
 
 def _response(fit: Fit) -> np.ndarray:
+    if fit.general is not None and fit.general.observed is not None:
+        return fit.general.observed.y
     return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
 
 
@@ -171,9 +173,7 @@ def check_nested(small: Fit, large: Fit) -> None:
     ------
     ArgumentError
     """
-    models = [
-        fit.problem.model if isinstance(fit.problem, Problem) else None for fit in (small, large)
-    ]
+    models: list[Model | None] = [getattr(fit.problem, "model", None) for fit in (small, large)]
     with_rows = [model for model in models if model is not None and len(model.y)]
     if len(with_rows) == 2:
         fixed, random = _fixed_inside(*with_rows), _random_inside(*with_rows)

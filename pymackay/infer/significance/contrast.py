@@ -18,12 +18,14 @@ from pymackay.infer.significance.coefficients import t_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
 
+@by_kind(cure="Combine fit.beta and fit.vcov by hand, or compare models by fit.anova(other).")
 def contrast(
     fit: Fit,
     L: Any,

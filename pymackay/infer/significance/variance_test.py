@@ -11,6 +11,7 @@ from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import by_kind
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit, TermSummary
@@ -21,6 +22,7 @@ _SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_t
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
+@by_kind(cure="Compare it with a fit of another model by fit.anova(other).")
 def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable:
     """Test whether the variance of one random effect is zero.
 

@@ -1,4 +1,4 @@
-"""`Pairs`: which levels of different blocks meet; `Coupling`: products of the leading block with all others.
+"""`Pairs`: which levels of different blocks meet; `Coupling`: products of the leading block.
 
 The pattern of the levels that meet is found once; the sums over rows change with the weights.
 """
@@ -156,7 +156,7 @@ class SparseCoupling:
 
     def quadratics(self, products: np.ndarray) -> np.ndarray:
         """See `Coupling`."""
-        q, J, m = products.shape
+        q, J, _ = products.shape
         made = np.empty((q, q, J))
         for b in range(q):
             C = self.C[b * J : (b + 1) * J]
@@ -209,7 +209,8 @@ class Pairs:
         )
         size, cells = int(ends[-1]), lead.q * lead.n_levels * int(ends[-1])
         entries = sum(lead.q * meeting.right.q * len(meeting.rows) for meeting in leading)
-        order, pattern = None, ()
+        order: np.ndarray | None = None
+        pattern: tuple[np.ndarray, ...] = ()
         if cells > _DENSE_CELLS and entries < _DENSE_SHARE * cells:
             order, pattern = _sparse_pattern(leading, ends, lead.q * lead.n_levels)
         starts = tuple(int(start) for start in ends[:-1])

@@ -13,8 +13,8 @@ from pymackay.solve.pirls.system import System
 
 _ROUNDS = 200
 _HALVINGS = 60
-_STILL = 1e-20  # squared step by 1 + |u|², under which u is the mode: Newton's next step is rounding
-_STALLED = 1e-13  # the same, from which steps that shrink no more are rounding
+_STILL = 1e-20  # Newton decrement by 1 + |u|², under which u is the mode: what is left is rounding
+_STALLED = 1e-13  # the same, from which decrements that shrink no more are rounding
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
 
@@ -67,10 +67,10 @@ class Given:
     phi: float
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
-        """Return ``Λu``, (N,)."""
+        """Return ``Λu``, (N,) or (N, k)."""
         parts = self.rows.parts(u)
-        pairs = zip(self.factors, parts, strict=True)
-        return np.concatenate([_mixed(factor, part) for factor, part in pairs])
+        mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
+        return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
@@ -136,13 +136,14 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     value, before = given.penalised(at, u), np.inf
     for rounds in range(_ROUNDS):
         system, exact = _system(given, at)
-        step = -system.solve(given.slope(at, u)[:, None])[:, 0]
-        length, size = float(step @ step), 1.0 + float(u @ u)
-        if length < _STILL * size or (length < _STALLED * size and length > 0.25 * before):
+        slope = given.slope(at, u)
+        step = -system.solve(slope[:, None])[:, 0]
+        gain, size = -float(step @ slope), 1.0 + float(u @ u)
+        if gain < _STILL * size or (gain < _STALLED * size and gain > 0.25 * before):
             system = system if exact else System.of(given.rows, at.d2 / given.phi, given.factors)
             return Mode(u, eta, at, system, rounds)
         u, eta, at, value = _shortened(given, u, step, value)
-        before = length
+        before = gain
     raise NoMode(f"the mode of the random effects is not reached in {_ROUNDS} steps")
 
 

@@ -117,9 +117,7 @@ def _by_mackays_rule(
     factors = rows.block_factors(elements)
     fixed = rows.basis.Q @ beta + rows.offset
     try:
-        mode = find_mode(
-            Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects)
-        )
+        mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
     except np.linalg.LinAlgError:
         return elements
     covariances = mode.system.level_covariances()

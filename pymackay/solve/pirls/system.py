@@ -154,16 +154,16 @@ class System:
         s = lead.quadratic(self.lead_covariance)
         if self.sums.C is None:
             return s
-        FP = np.einsum("abj,bjm->ajm", self.F, self._products) if lead.q > 1 else (
-            self.F[0, 0][None, :, None] * self._products
+        FP = (
+            np.einsum("abj,bjm->ajm", self.F, self._products)
+            if lead.q > 1
+            else (self.F[0, 0][None, :, None] * self._products)
         )
         others = self._others()
         for i, (block, start) in enumerate(others):
             for b in range(block.q):
                 place = start + b * block.n_levels + block.codes
-                crossed = sum(
-                    lead.columns[a] * FP[a, lead.codes, place] for a in range(lead.q)
-                )
+                crossed = sum(lead.columns[a] * FP[a, lead.codes, place] for a in range(lead.q))
                 s = s - 2.0 * block.columns[b] * crossed
                 for k, (other, begin) in enumerate(others[i:], i):
                     for c in range(other.q):
@@ -208,9 +208,7 @@ class System:
         for block, start in self._others():
             spans = [start + block.n_levels * a for a in range(block.q + 1)]
             cut = [slice(*pair) for pair in pairwise(spans)]
-            made.append(
-                np.array([[np.vdot(KL[a], self.inverse[b]) for b in cut] for a in cut])
-            )
+            made.append(np.array([[np.vdot(KL[a], self.inverse[b]) for b in cut] for a in cut]))
         return made
 
 
