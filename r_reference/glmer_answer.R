@@ -12,16 +12,23 @@ ask_general_again <- function(kept_fit, how) general_answer_of(kept_fit$question
 
 general_answer_of <- function(question, how) {
   if (is.list(how)) {
-    check_parameters(question, how$theta, how$beta)
-    fit <- general_mermod(question, c(how$theta, how$beta, if (!is.null(how$shape)) log(how$shape)))
+    fit <- general_mermod(question, given_parameters(question, how))
   } else {
     fit <- if (how == "tight") general_tight(question) else general_default(question)
   }
-  refreshed <- if (identical(how, "default")) refreshed_at(question, fit) else fit@devcomp$cmp[["dev"]]
+  said <- -2 * as.numeric(stats::logLik(fit))
+  own <- said - (if (identical(how, "default")) 0 else scale_shift(question, fit))
+  refreshed <- if (identical(how, "default")) refreshed_at(question, fit) else said
   c(
-    general_answer(question, fit, refreshed, curved = identical(how, "tight")),
+    general_answer(question, fit, refreshed, own, curved = identical(how, "tight")),
     list(kept = keep(list2env(list(fit = fit, question = question))))
   )
+}
+
+# By how much -2 log likelihood exceeds what lme4 calls it with two nodes or more: the constants of
+# the densities.
+scale_shift <- function(question, fit) {
+  if (question$nagq > 1L) fit@resp$aic() - fit@resp$resDev() else 0
 }
 
 refreshed_at <- function(question, fit) {
@@ -29,9 +36,8 @@ refreshed_at <- function(question, fit) {
   refreshed_criterion(question, general_at(question, at$theta, at$beta, at$shape))
 }
 
-general_answer <- function(question, fit, refreshed, curved) {
+general_answer <- function(question, fit, refreshed, own, curved) {
   attr(fit@frame, "na.action") <- NULL
-  at <- split_parameters(question, c(fit@theta, fit@beta, NA))
   list(
     beta = named(lme4::fixef(fit)),
     vcov = if (curved) curvature_vcov(fit) else plain_vcov(fit),
@@ -40,7 +46,7 @@ general_answer <- function(question, fit, refreshed, curved) {
     varcorr = covariances(fit),
     ranef = random_effects(fit),
     criterion = refreshed,
-    lme4_criterion = -2 * as.numeric(stats::logLik(fit)),
+    lme4_criterion = own,
     fitted = as.numeric(stats::fitted(fit)),
     residuals = as.numeric(stats::residuals(fit)),
     singular = lme4::isSingular(fit),
@@ -49,8 +55,11 @@ general_answer <- function(question, fit, refreshed, curved) {
     family = question$family$name,
     link = question$family$link,
     nagq = question$nagq,
+    linear_predictor = as.numeric(fit@resp$eta),
+    deviance = fit@resp$resDev(),
     dispersion = if (fit@devcomp$dims[["useSc"]]) stats::sigma(fit)^2 else 1,
-    shape = shape_of(question, fit)
+    shape = shape_of(question, fit),
+    shape_estimated = estimates_shape(question)
   )
 }
 

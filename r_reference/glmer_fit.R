@@ -91,6 +91,8 @@ laplace_function <- function(question, theta, shape, tolerance) {
     joint <- lme4::mkGlmerDevfun(
       parts$fr, parts$X, parts$reTrms, family, control = lme4::glmerControl(tolPwrss = tolerance)
     )
+    # lme4 looks for functions of its own where mkGlmerDevfun() was called
+    parent.env(environment(joint)) <- asNamespace("lme4")
     joint(theta) # iterates on beta and the random effects together, which gives a start
     laplace <- lme4::updateGlmerDevfun(joint, parts$reTrms, nAGQ = 1L)
     question$made <- list(key = key, laplace = laplace)
@@ -149,6 +151,9 @@ parameters_of <- function(question, fit) {
 # The refreshed criterion driven to a tight optimum from where glmer() stops. The answer's covariance
 # matrix of beta is from the curvature there.
 general_tight <- function(question) {
+  if (question$nagq == 0L) {
+    stop_argument("tight: with nagq = 0 there is no such fit; use nagq = 1, or tight=False")
+  }
   default <- suppressMessages(suppressWarnings(general_default(question)))
   start <- parameters_of(question, default)
   search <- general_search(question, length(start))
@@ -196,14 +201,30 @@ general_mermod <- function(question, parameters, optimum = list(message = "param
   fit
 }
 
-check_parameters <- function(question, theta, beta) {
+# Parameters as one vector, from lists of `values` and `names`, which are matched if they are lme4's.
+given_parameters <- function(question, how) {
+  if (!is.null(how$parameters)) {
+    at <- split_parameters(question, how$parameters)
+    shape <- if (estimates_shape(question)) how$parameters[length(how$parameters)]
+    how <- list(theta = list(values = at$theta), beta = list(values = at$beta), shape = shape)
+  }
   parts <- general_parts(question)
+  theta <- in_order(how$theta, theta_names(parts$reTrms$cnms))
+  beta <- in_order(how$beta, colnames(parts$X))
   check_theta(theta, parts$reTrms)
-  if (length(beta) != ncol(parts$X)) {
+  if (length(beta) != ncol(parts$X) || !all(is.finite(beta))) {
     stop_argument(
-      "beta: ", ncol(parts$X), " values are expected, ", paste(colnames(parts$X), collapse = ", "),
+      "beta: ", ncol(parts$X), " finite values are expected, ", paste(colnames(parts$X), collapse = ", "),
       "; ", length(beta), " came"
     )
   }
-  if (!all(is.finite(beta))) stop_argument("beta: finite numbers are expected")
+  if (estimates_shape(question) && is.null(how$shape)) {
+    stop_argument("family: a shape is expected, because the negative binomial family has none")
+  }
+  c(theta, beta, if (estimates_shape(question)) log(how$shape))
+}
+
+in_order <- function(given, expected) {
+  if (anyDuplicated(expected) || !setequal(given$names, expected)) return(given$values)
+  given$values[match(expected, given$names)]
 }
