@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.api.lmer import theta_values
+from pymackay.api.theta import theta_values
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
+from pymackay.family.general import General
 from pymackay.family.named import FAMILIES
-from pymackay.general import General
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
 Answer = dict[str, Any]
