@@ -25,6 +25,7 @@ from pymackay.errors import (
     RError,
     RUnavailableError,
     RWarning,
+    SeparationError,
 )
 
 if TYPE_CHECKING:
@@ -33,12 +34,19 @@ if TYPE_CHECKING:
     from pymackay import keras as keras
     from pymackay import plots as plots
     from pymackay import testing as testing
+    from pymackay.api.glmer import evaluate_glmer, glmer
     from pymackay.api.lmer import evaluate, lmer
     from pymackay.api.mackay import mackay
     from pymackay.api.many import lmer_many
     from pymackay.compare.comparison import Comparison
     from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.family.binomial import Binomial
+    from pymackay.family.gamma import Gamma
+    from pymackay.family.gaussian import Gaussian
+    from pymackay.family.inverse_gaussian import InverseGaussian
+    from pymackay.family.negative_binomial import NegativeBinomial
+    from pymackay.family.poisson import Poisson
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
     from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
@@ -68,6 +76,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArgumentError",
+    "Binomial",
     "Bootstrap",
     "CollapseError",
     "Comparison",
@@ -76,9 +85,14 @@ __all__ = [
     "DataError",
     "Fit",
     "FormulaError",
+    "Gamma",
+    "Gaussian",
     "HeadedTable",
+    "InverseGaussian",
     "ManyFits",
     "Means",
+    "NegativeBinomial",
+    "Poisson",
     "Profile",
     "PymackayError",
     "PymackayWarning",
@@ -86,6 +100,7 @@ __all__ = [
     "RUnavailableError",
     "RWarning",
     "RecordingError",
+    "SeparationError",
     "__version__",
     "adapters",
     "anova",
@@ -99,8 +114,10 @@ __all__ = [
     "emmeans",
     "emtrends",
     "evaluate",
+    "evaluate_glmer",
     "forecast_collapse",
     "glance",
+    "glmer",
     "icc",
     "joint_tests",
     "keras",
@@ -130,11 +147,17 @@ _HOMES = {
     "joint_tests": "pymackay.infer.means.joint",
     "emtrends": "pymackay.infer.means.trends",
     "emmeans": "pymackay.infer.means.emmeans",
+    "Binomial": "pymackay.family.binomial",
     "Bootstrap": "pymackay.infer.intervals.bootstrap",
     "Comparison": "pymackay.compare.comparison",
     "Fit": "pymackay.results",
+    "Gamma": "pymackay.family.gamma",
+    "Gaussian": "pymackay.family.gaussian",
     "HeadedTable": "pymackay.infer.tables.headed_table",
+    "InverseGaussian": "pymackay.family.inverse_gaussian",
     "ManyFits": "pymackay.solve.many.fits",
+    "NegativeBinomial": "pymackay.family.negative_binomial",
+    "Poisson": "pymackay.family.poisson",
     "Profile": "pymackay.infer.intervals.profile",
     "anova": "pymackay.infer.significance.anova",
     "augment": "pymackay.infer.predict.augment",
@@ -144,8 +167,10 @@ _HOMES = {
     "confint": "pymackay.infer.intervals.confint",
     "contrast": "pymackay.infer.significance.contrast",
     "evaluate": "pymackay.api.lmer",
+    "evaluate_glmer": "pymackay.api.glmer",
     "forecast_collapse": "pymackay.infer.gap.forecast",
     "glance": "pymackay.infer.tables.tidy",
+    "glmer": "pymackay.api.glmer",
     "icc": "pymackay.infer.tables.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api.lmer",

@@ -49,6 +49,20 @@ class ConvergenceError(PymackayError, RuntimeError):
     """An iteration ended without a usable result."""
 
 
+class SeparationError(ConvergenceError):
+    """The response is separated: the likelihood of a generalised model has no maximum.
+
+    Attributes
+    ----------
+    direction : dict of str to float
+        Change of each fixed effect along which the likelihood rises for ever.
+    """
+
+    def __init__(self, message: str, direction: dict[str, float] | None = None) -> None:
+        self.direction = {} if direction is None else direction
+        super().__init__(message)
+
+
 class CollapseError(ConvergenceError):
     """MacKay's literal loop has reduced the variance of some combination of effects to zero.
 

@@ -176,6 +176,9 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
+    general : pymackay.family.general.General or None
+        Family, quadrature, dispersion and linear predictor of a generalised model; None for a
+        linear one.
     """
 
     formula: str
@@ -201,6 +204,7 @@ class Fit:
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
+    general: Any = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _shaken = LateMethod("pymackay.infer.rounding", "shaken")
@@ -222,11 +226,17 @@ class Fit:
     random_effects_pca = LateMethod("pymackay.infer.reduction.pca", "random_effects_pca")
     random_tests = LateMethod("pymackay.infer.reduction.random_tests", "random_tests")
     refit = LateMethod("pymackay.infer.refit", "refit")
+    residuals_of = LateMethod("pymackay.infer.general.residuals", "residuals_of")
     save = LateMethod("pymackay.infer.keep.fit_file", "save")
     simulate = LateMethod("pymackay.infer.predict.simulate", "simulate")
     summary = LateMethod("pymackay.infer.tables.summary", "summary")
     tidy = LateMethod("pymackay.infer.tables.tidy", "tidy")
     variance_test = LateMethod("pymackay.infer.significance.variance_test", "variance_test")
+
+    @property
+    def has_residual(self) -> bool:
+        """Whether `sigma` was estimated; a binomial or Poisson model, say, has none."""
+        return self.general is None or bool(self.general.family.has_dispersion)
 
     @property
     def n_obs(self) -> int:
@@ -235,8 +245,9 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, theta and sigma."""
-        return len(self.beta) + len(self.theta) + 1
+        """Number of estimated parameters: fixed effects, theta, and sigma, dispersion or shape."""
+        beside: int = 1 if self.general is None else self.general.df
+        return len(self.beta) + len(self.theta) + beside
 
     @property
     def std_error(self) -> pd.Series:
@@ -329,9 +340,10 @@ class Fit:
 
     @property
     def _estimates(self) -> pd.DataFrame:
-        """R's table of the fixed effects: estimate, standard error, t value."""
+        """R's table of the fixed effects: estimate, standard error, t or z value."""
         beta, error = self.beta, self.std_error
-        return pd.DataFrame({"Estimate": beta, "Std. Error": error, "t value": beta / error})
+        ratio = "t value" if self.general is None else "z value"
+        return pd.DataFrame({"Estimate": beta, "Std. Error": error, ratio: beta / error})
 
     @property
     def _remarks(self) -> tuple[str, ...]:
@@ -359,8 +371,12 @@ class Fit:
 
     def __repr__(self) -> str:
         kind = "REML" if self.reml else "ML"
+        heading = f"Linear mixed model fit by {kind}"
+        if self.general is not None:
+            heading = f"Generalized linear mixed model fit by {self.general.method}"
         lines = [
-            f"Linear mixed model fit by {kind}: {self.engine}",
+            f"{heading}: {self.engine}",
+            *([] if self.general is None else [f"Family: {self.general.family_text}"]),
             f"Formula: {self.formula}",
             f"{'REML criterion' if self.reml else '-2 log likelihood'}: {self.criterion:.4f}"
             f"   rows: {self.n_obs}"
@@ -383,5 +399,6 @@ def _random_effects_table(fit: Fit) -> pd.DataFrame:
         for i, effect in enumerate(parts.effects):
             corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
             rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
-    rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
+    if fit.has_residual:
+        rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

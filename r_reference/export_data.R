@@ -49,6 +49,18 @@ SETS <- list(
     "Answers of 316 people to 24 questions about verbal aggression;",
     "from De Boeck and Wilson (2004), Explanatory Item Response Models."
   )),
+  cbpp = list(package = "lme4", description = paste(
+    "New cases of contagious bovine pleuropneumonia in 15 herds of Ethiopian zebu cattle over four",
+    "periods, of the animals at risk; from Lesnoff et al. (2004), Preventive Veterinary Medicine 64."
+  )),
+  grouseticks = list(package = "lme4", description = paste(
+    "Ticks on the heads of 403 red grouse chicks, by brood, location, year and height;",
+    "from Elston et al. (2001), Parasitology 122."
+  )),
+  Arabidopsis = list(package = "lme4", description = paste(
+    "Fruits of 625 plants of Arabidopsis thaliana, by population, genotype, nutrients and clipping;",
+    "from Banta, Stevens and Pigliucci (2010), Oikos 119."
+  )),
   Orthodont = list(package = "nlme", description = paste(
     "Distance between two points of the skull of 27 children at ages 8, 10, 12 and 14;",
     "from Potthoff and Roy (1964), Biometrika 51."

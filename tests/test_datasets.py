@@ -15,7 +15,18 @@ from pymackay.datasets import data_info
 
 NAMES = [
     *("sleepstudy", "Dyestuff", "Dyestuff2", "Penicillin", "Pastes", "cake", "InstEval"),
-    *("VerbAgg", "Orthodont", "Oxboys", "Machines", "Rail", "Oats", "Pixel"),
+    *(
+        "VerbAgg",
+        "cbpp",
+        "grouseticks",
+        "Arabidopsis",
+        "Orthodont",
+        "Oxboys",
+        "Machines",
+        "Rail",
+        "Oats",
+        "Pixel",
+    ),
 ]
 
 

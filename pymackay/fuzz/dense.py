@@ -98,7 +98,7 @@ def _term_design(model: Model, term: RandomTerm) -> np.ndarray:
     return dense
 
 
-def _relative_covariance(model: Model, theta: np.ndarray, dtype: Any) -> np.ndarray:
+def relative_covariance(model: Model, theta: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
     """Return Λ Λᵀ, shape (q, q)."""
     sizes = [len(model.factors[t.group].levels) for t in model.terms]
     blocks = [block.astype(dtype) for block in relative_blocks(model, theta)]
@@ -214,7 +214,7 @@ def _covariance(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     """Return Z, Λ Λᵀ, the inverse of H = W⁻¹ + Z Λ Λᵀ Zᵀ, and log |H|."""
     weights = np.ones(len(model.y)) if model.weights is None else model.weights
-    Z, D = random_design(model).astype(dtype), _relative_covariance(model, theta, dtype)
+    Z, D = random_design(model).astype(dtype), relative_covariance(model, theta, dtype)
     H_inv, H_log = _inverse(np.diag(dtype(1.0) / weights) + Z @ D @ Z.T)
     return Z, D, H_inv, H_log
 

@@ -176,8 +176,7 @@ def _short(value: Any) -> str:
 
 @functools.cache
 def _annotations(kind: Any) -> dict[str, Any]:
-    return {
-        name: annotation
-        for name, annotation in typing.get_type_hints(kind).items()
-        if not dataclasses.is_dataclass(kind) or name in kind.__dataclass_fields__
-    }
+    hints = typing.get_type_hints(kind)
+    if not dataclasses.is_dataclass(kind):
+        return hints
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}

@@ -31,7 +31,7 @@ def check_fit(fit: object, what: str) -> Fit:
 
 
 def problem_of(fit: object, what: str) -> Problem:
-    """Return the problem that a fit solves.
+    """Return the problem that a fit of a linear model solves.
 
     Parameters
     ----------
@@ -44,17 +44,49 @@ def problem_of(fit: object, what: str) -> Problem:
     ArgumentError
         If `fit` is not a `Fit`.
     PymackayError
-        If another engine made it, so that it holds no model arrays.
+        If another engine made it, so that it holds no model arrays, or if it is of a generalised
+        model.
     """
     checked = check_fit(fit, what)
+    if checked.general is not None:
+        raise PymackayError(
+            f"{what} is not there for generalised linear mixed models; fit a linear model with "
+            f"pymackay.lmer."
+        )
     problem = checked.problem
     if not isinstance(problem, Problem):
-        raise PymackayError(
-            f"{what} needs the model's own arrays, but this fit was made by {checked.engine} and "
-            f"does not hold them. Fit the same formula and data with pymackay.lmer, or evaluate "
-            f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
-        )
+        raise _foreign(checked, what)
     return problem
+
+
+def _foreign(fit: Fit, what: str) -> PymackayError:
+    return PymackayError(
+        f"{what} needs the model's own arrays, but this fit was made by {fit.engine} and "
+        f"does not hold them. Fit the same formula and data with "
+        + (
+            "pymackay.lmer, or evaluate them at this fit's theta with "
+            "pymackay.evaluate(formula, data, fit.theta)."
+            if fit.general is None
+            else "pymackay.glmer."
+        )
+    )
+
+
+def design_of(fit: object, what: str) -> Model:
+    """Return the model that a fit is of, linear or generalised; its rows may not be there.
+
+    Raises
+    ------
+    ArgumentError, PymackayError
+        As `problem_of`.
+    """
+    checked = check_fit(fit, what)
+    if checked.general is None:
+        return problem_of(checked, what).model
+    model = getattr(checked.problem, "model", None)
+    if not isinstance(model, Model):
+        raise _foreign(checked, what)
+    return model
 
 
 def model_of(fit: object, what: str, cure: str = "") -> Model:
@@ -73,7 +105,7 @@ def model_of(fit: object, what: str, cure: str = "") -> Model:
     ArgumentError, PymackayError
         As `problem_of`, and if the rows were only summed up and not kept.
     """
-    model = problem_of(fit, what).model
+    model = design_of(fit, what)
     if not len(model.y):
         raise PymackayError(
             f"{what} needs the rows that the model was fitted to, but they were summed up and not "

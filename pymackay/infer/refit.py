@@ -11,6 +11,7 @@ import pandas as pd
 
 from pymackay.arguments import aligned
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import exact_solver, model_of, problem_of
 from pymackay.model.columns.column import Numeric
 from pymackay.model.model import Model
@@ -21,6 +22,7 @@ ML_MESSAGE = "refitted by ML (instead of REML)"
 REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
 
 
+@by_kind(cure="Fit the other response with pymackay.glmer.")
 def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     """Fit the same model to another response, as lme4's ``refit``.
 

@@ -165,6 +165,7 @@ def arrange_terms(
     columns: Sequence[tuple[tuple[str, ...], np.ndarray]],
     factors: Mapping[str, GroupingFactor],
     n: int,
+    has_residual: bool = True,
 ) -> tuple[tuple[int, ...], tuple[RandomTerm, ...]]:
     """Put the random terms of a formula into lme4's order, under its names.
 
@@ -177,6 +178,9 @@ def arrange_terms(
     factors : mapping of str to GroupingFactor
     n : int
         Number of rows.
+    has_residual : bool
+        Whether a residual variance is estimated beside those of the terms. Otherwise a term may
+        have as many effects as there are rows.
 
     Returns
     -------
@@ -192,7 +196,7 @@ def arrange_terms(
     terms = []
     for name, i in zip(_term_names([bars[i][0] for i in places]), places, strict=True):
         (group, text), (effects, values) = bars[i], columns[i]
-        _check_levels(factors[group], len(effects), text, n)
+        _check_levels(factors[group], len(effects), text, n, has_residual)
         terms.append(RandomTerm(name, group, effects, values))
     return places, tuple(terms)
 
@@ -210,10 +214,13 @@ def _lme4_order(levels: list[int]) -> list[int]:
     return sorted(places, key=levels.__getitem__)[::-1]
 
 
-def _check_levels(factor: GroupingFactor, effects: int, text: str, n: int) -> None:
+def _check_levels(
+    factor: GroupingFactor, effects: int, text: str, n: int, has_residual: bool
+) -> None:
     """Refuse a grouping that leaves the variances unidentified, as lme4 does by default.
 
-    `text` is the term, `effects` the number of its columns, `n` the number of rows.
+    `text` is the term, `effects` the number of its columns, `n` the number of rows. Without a
+    residual variance as many effects as rows are legal: ``glmer`` of lme4 has ``allow.n = TRUE``.
     """
     levels = len(factor.levels)
     if levels < 2:
@@ -222,6 +229,14 @@ def _check_levels(factor: GroupingFactor, effects: int, text: str, n: int) -> No
             f"rows that are used, but a random term needs two or more; take ({text}) out of the "
             f"formula"
         )
+    if not has_residual:
+        if levels * effects > n:
+            raise DataError(
+                f"the term ({text}) has {levels * effects} random effects ({levels} levels times "
+                f"{effects} effects) for {n} rows, but may have as many as rows at most; take "
+                f"effects out of it"
+            )
+        return
     if levels >= n:
         raise DataError(
             f"the grouping factor '{factor.name}' has {levels} levels for {n} rows, but needs "

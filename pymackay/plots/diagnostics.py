@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
+from pymackay.infer.kinds import by_kind
 from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above, picture
 from pymackay.results import Fit
 
@@ -19,6 +20,9 @@ _BINS = 20
 _FEWEST = 8  # rows in a bin, at least
 
 
+@by_kind(
+    cure="Draw fit.residuals, which are deviance residuals, over fit.general.linear_predictor."
+)
 @picture
 def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against the fitted values.
@@ -63,6 +67,7 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@by_kind(cure="The residuals of a generalised model are not normal.")
 @picture
 def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the quantiles of the scaled residuals against those of the normal distribution.

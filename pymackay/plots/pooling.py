@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.infer.kinds import by_kind
 from pymackay.model.model import level_gram, level_products
 from pymackay.plots.canvas import (
     BLUE,
@@ -57,6 +58,7 @@ class _Pooling:
     population: np.ndarray
 
 
+@by_kind(cure="Draw fit.ranef with pymackay.plots.caterpillar.")
 @picture
 def shrinkage(
     fit: Fit,

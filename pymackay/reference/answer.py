@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
+from pymackay.family.general import General
+from pymackay.family.named import FAMILIES
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
 Answer = dict[str, Any]
@@ -29,6 +31,7 @@ def plain_answer(
     structures = [
         [one["name"][0], bool(one["hom"][0])] for one in _list(model.pop("structures", None))
     ]
+    general = {"general": _plain_general(raw)} if "family" in raw else {}
     if len(model["rows"]) == n_rows:
         model["rows"] = None
     else:  # row names are text if the subset expression had missing values
@@ -65,6 +68,21 @@ def plain_answer(
             ],
             "contrasts": {name: scheme[0] for name, scheme in _dict(model["contrasts"]).items()},
         },
+        **general,
+    }
+
+
+def _plain_general(raw: Mapping[str, Any]) -> Answer:
+    """Convert what only a fit by ``glmer`` has."""
+    numbers = ("lme4_criterion", "dispersion", "deviance")
+    return {
+        "family": raw["family"][0],
+        "link": raw["link"][0],
+        "nagq": int(raw["nagq"][0]),
+        "shape": None if raw["shape"] is None else float(raw["shape"][0]),
+        "shape_estimated": bool(raw["shape_estimated"][0]),
+        "linear_predictor": raw["linear_predictor"],
+        **{name: float(raw[name][0]) for name in numbers},
     }
 
 
@@ -126,6 +144,26 @@ def fit_from_answer(
         condvar_source=condvar,
         pev_source=pev,
         evaluate_source=evaluate,
+        general=_general(answer["general"], model.rows) if answer.get("general") else None,
+    )
+
+
+def _general(raw: Mapping[str, Any], rows: pd.Index) -> General:
+    """Return what only a fit by ``glmer`` has; lme4's determinant has expected weights."""
+    kind = FAMILIES[raw["family"]]
+    shape = float("nan") if raw["shape"] is None else raw["shape"]
+    theta = {} if raw["shape"] is None else {"theta": shape}
+    return General(
+        family=kind(link=raw["link"], **theta),
+        nagq=raw["nagq"],
+        determinant="expected",
+        dispersion=raw["dispersion"],
+        dispersion_by="lme4" if kind.has_dispersion else "",
+        shape=shape,
+        shape_estimated=raw["shape_estimated"],
+        linear_predictor=_rows(raw["linear_predictor"], rows, "linear_predictor"),
+        deviance=raw["deviance"],
+        lme4_criterion=raw["lme4_criterion"],
     )
 
 

@@ -73,7 +73,7 @@ class Asker:
 def file_name(question: Question, stem: str, tag: str = "") -> str:
     """Return a recording's file name: asker, formula, criterion, and checksum of the question."""
     words = _cut(re.sub(r"[^\w.]+", "_", question.formula).strip("_"), _LONGEST_FORMULA)
-    how = "reml" if question.reml else "ml"
+    how = "reml" if question.reml else question.asked.get("family", "ml").replace(" ", "_")
     return "-".join(filter(None, (stem, words, how, tag))) + file_suffix(question)
 
 

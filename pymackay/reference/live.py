@@ -12,7 +12,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError, RError
 from pymackay.reference.answer import Answer, fit_from_answer, plain_answer
-from pymackay.reference.question import Question
+from pymackay.reference.question import Question, for_r
 from pymackay.reference.r.bridge import robject
 from pymackay.reference.r.frame import labels_from_r, labels_to_r
 from pymackay.reference.r.session import Outcome, RObject, session
@@ -21,6 +21,8 @@ from pymackay.results import Engine, Fit
 _NO_COLUMN = re.compile(
     r"object '(?P<name>.+?)' not found|invalid type \(\w+\) for variable '(?P<other>.+?)'"
 )
+
+NO_PEV = {"pev": "lme4 has none for generalised models"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,15 @@ class LiveModel:
         return self._variances(uncertain_beta=True)
 
     def evaluate(self, theta: Any) -> Fit:
-        """Return the fit of the same model at another theta."""
-        outcome = session().call("ask_again", self.kept, how=theta_for_r(theta))
+        """Return the fit of the same model at another theta.
+
+        That of a generalised model at other parameters: theta followed by beta and, if it is
+        estimated, by the shape.
+        """
+        again, how = ("ask_again", for_r("theta", theta))
+        if self.question is not None and self.question.is_general:
+            again, how = ("ask_general_again", {"parameters": np.asarray(theta, dtype=np.float64)})
+        outcome = session().call(again, self.kept, how=how)
         return _fit(self.formula, self.reml, self.index, outcome, self.question)
 
     def mermod(self) -> Any:
@@ -95,7 +104,8 @@ def answer_of(question: Question, how: Any) -> Answer:
     index = question.data.index
     model = LiveModel(question.formula, bool(question.reml), index, _kept(outcome), question)
     answer = plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index))
-    return {**answer, "condvar": model.condvar(), "pev": model.pev()}
+    pev = None if question.is_general else model.pev()
+    return {**answer, "condvar": model.condvar(), "pev": pev}
 
 
 def live_model(fit: Fit) -> LiveModel | None:
@@ -131,7 +141,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
         question.table,
         bool(question.reml),
         question.arguments,
-        theta_for_r(theta),
+        for_r("theta", theta),
         suffix,
         labels_to_r(question.data.index),
     )
@@ -144,21 +154,9 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
     return robject(made.value["fit"])
 
 
-def theta_for_r(theta: Any) -> dict[str, Any]:
-    """Return theta in the form that the R scripts take: values, and names or None."""
-    try:
-        values = np.asarray(theta, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        raise ArgumentError(f"theta: numbers are expected, not {theta!r}.") from None
-    named = isinstance(theta, pd.Series) and all(isinstance(name, str) for name in theta.index)
-    return {"values": values, "names": list(theta.index) if named else None}
-
-
 def _call(question: Question, how: Any) -> Outcome:
-    how = how if isinstance(how, str) else theta_for_r(how)
-    arguments = (question.formula, question.table, bool(question.reml), question.arguments, how)
     try:
-        return session().call("ask", *arguments)
+        return session().call(*question.call(how))
     except RError as error:
         raise RError(_with_columns(str(error), question.data)) from None
 
@@ -168,14 +166,16 @@ def _fit(
 ) -> Fit:
     """Return the `Fit` of R's answer, which computes condvar, pev and other thetas in R."""
     model = LiveModel(formula, reml, index, _kept(outcome), question)
+    is_general = question is not None and question.is_general
     return fit_from_answer(
         plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index)),
         formula=formula,
         reml=reml,
         index=index,
         engine=Engine("lme4", session().versions),
+        not_offered=NO_PEV if is_general else None,
         condvar=model.condvar,
-        pev=model.pev,
+        pev=None if is_general else model.pev,
         evaluate=model.evaluate,
     )
 

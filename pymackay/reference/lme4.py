@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay._resources import r_reference_path
-from pymackay.arguments import one_of
-from pymackay.errors import ArgumentError, RecordingError, RUnavailableError, RWarning
+from pymackay.errors import ArgumentError, RWarning
 from pymackay.incoming.reticulate import SAFE
-from pymackay.reference.live import ask, fit_of_mermod, live_model, mermod_of
+from pymackay.reference.general.glmer import evaluate_glmer as evaluate_glmer
+from pymackay.reference.general.glmer import glmer as glmer
+from pymackay.reference.live import fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
-from pymackay.reference.r.session import session, why_unavailable
-from pymackay.reference.recorded import RecordedStore
+from pymackay.reference.r.session import session
+from pymackay.reference.source import Source, answered
+from pymackay.reference.source import available as available
 from pymackay.results import Fit
-
-Source = Literal["auto", "live", "recorded"]
 
 
 def lmer(
@@ -90,9 +89,7 @@ def lmer(
     {'(Intercept)': 251.4051, 'Days': 10.4673}
     """
     question = Question(formula, data, reml, weights, offset, subset, contrasts, start, control)
-    if _live(source):
-        return ask(question, "tight" if tight else "default")
-    return _recorded(question, "tight" if tight else "default", source)
+    return answered(question, "tight" if tight else "default", source)
 
 
 def evaluate(
@@ -138,9 +135,7 @@ def evaluate(
     question = Question(
         formula, data, reml, weights, offset, subset, contrasts, control=control, theta=theta
     )
-    if _live(source):
-        return ask(question, theta)
-    return _recorded(question, "evaluate", source)
+    return answered(question, theta, source)
 
 
 def to_r(
@@ -268,15 +263,6 @@ def from_r(mermod: Any) -> Fit:
     return fit_of_mermod(mermod)
 
 
-def available() -> bool:
-    """Whether R, lme4 and rpy2 are installed. Starts R."""
-    try:
-        session()
-    except RUnavailableError:
-        return False
-    return True
-
-
 def versions() -> dict[str, str]:
     """Return versions of R, lme4 and Matrix, and the paths of BLAS and LAPACK. Starts R.
 
@@ -311,23 +297,3 @@ def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
     else:
         question = model.question
     return mermod_of(question, fit.theta, fit.criterion)
-
-
-def _live(source: Source) -> bool:
-    one_of("source", source, get_args(Source))
-    if source == "live":
-        session()
-    return source == "live" or (source == "auto" and available())
-
-
-def _recorded(question: Question, how: str, source: Source) -> Fit:
-    folder = r_reference_path("recorded_at" if how == "evaluate" else "recorded")
-    try:
-        return RecordedStore(folder).fit(question, how)
-    except RecordingError as error:
-        if source == "recorded":
-            raise
-        reason = why_unavailable()
-        raise RUnavailableError(
-            f"{reason} There is no matching recording either: {error}"
-        ) from None

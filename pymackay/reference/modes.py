@@ -6,7 +6,6 @@ import contextlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pymackay._files import alone_in
 from pymackay._resources import r_reference_path
@@ -95,14 +94,11 @@ class Lme4:
 
     def _live(self, question: Question, name: Asker) -> Fit:
         """Return lme4's fit from R; without R, in modes auto and tight, from a recording."""
-        from pymackay.reference import lme4
         from pymackay.reference.r.session import why_unavailable
+        from pymackay.reference.source import answered, available
 
-        if self.mode == "live" or lme4.available():
-            return lme4.lmer(
-                **_arguments(question), start=question.start, control=question.control,
-                tight=self.tight, source="live",
-            )  # fmt: skip
+        if self.mode == "live" or available():
+            return answered(question, self._how, "live")
         try:
             return self._recorded(question, name)
         except RecordingError as error:
@@ -123,7 +119,8 @@ class Lme4:
 
     @property
     def _store(self) -> RecordedStore:
-        return RecordedStore(self._recordings, cure=self.cure)
+        folders = [] if self.folder is None else [self.folder]
+        return RecordedStore(*folders, cure=self.cure)
 
     def _others(self, question: Question, name: Asker) -> str:
         """List the other recordings of this asker, because its formula may have changed."""
@@ -171,14 +168,10 @@ class Lme4:
             )
 
 
-def _arguments(question: Question) -> dict[str, Any]:
-    names = ("formula", "data", "reml", "weights", "offset", "subset", "contrasts")
-    return {name: getattr(question, name) for name in names}
-
-
 def _asked(recording: Recording) -> str:
     asked = recording.content["asked"]
-    return f"{asked['formula']!r} by {'REML' if asked['reml'] else 'ML'}"
+    how = "REML" if asked["reml"] else asked.get("family", "ML")
+    return f"{asked['formula']!r} by {how}"
 
 
 def _readable(path: Path) -> Recording | None:

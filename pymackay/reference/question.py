@@ -113,6 +113,22 @@ class Question:
             arguments["control"] = dict(self.control)
         return arguments
 
+    @property
+    def is_general(self) -> bool:
+        """Whether it is a question to ``glmer``."""
+        return False
+
+    def call(self, how: Any) -> tuple[Any, ...]:
+        """Return the R function that answers the question, and its arguments.
+
+        Parameters
+        ----------
+        how : str or array-like, shape (m,)
+            ``"default"``, ``"tight"``, or theta.
+        """
+        how = how if isinstance(how, str) else for_r("theta", how)
+        return "ask", self.formula, self.table, bool(self.reml), self.arguments, how
+
     @cached_property
     def key(self) -> str:
         """Checksum of `asked`, which identifies the question apart from its data."""
@@ -219,6 +235,13 @@ class Question:
                 f"are {', '.join(levels)}; name the rows by the levels, or reset the index."
             )
         return matrix.loc[[level for level in levels if level in matrix.index]]
+
+
+def for_r(name: str, values: Any) -> dict[str, Any]:
+    """Return parameters in the form that the R scripts take: values, and names or None."""
+    numbers = _floats(name, values).ravel()
+    named = isinstance(values, pd.Series) and all(isinstance(label, str) for label in values.index)
+    return {"values": numbers, "names": list(values.index) if named else None}
 
 
 def _floats(name: str, value: Any) -> np.ndarray:

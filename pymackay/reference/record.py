@@ -19,7 +19,8 @@ from pymackay.datasets import load_data
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.incoming.parts import content_sha256, json_types
 from pymackay.reference.asker import file_name
-from pymackay.reference.live import answer_of
+from pymackay.reference.general.question import general_question
+from pymackay.reference.live import NO_PEV, answer_of
 from pymackay.reference.question import Question
 from pymackay.reference.r.session import session
 from pymackay.reference.recording_format import FORMAT
@@ -102,7 +103,10 @@ def _content(question: Question) -> dict[str, Any]:
         "format": FORMAT,
         "asked": question.asked,
         "data": _data(question),
-        "made_by": {"versions": dict(session().versions), "scripts": script_hashes()},
+        "made_by": {
+            "versions": dict(session().versions),
+            "scripts": script_hashes(question.is_general),
+        },
         "model": models[0],
         "answers": {how: json_types(_shortened(a, left_out)) for how, a in answers.items()},
         "not_recorded": left_out,
@@ -116,10 +120,14 @@ def listed_questions(models: Path) -> Iterator[tuple[str, Question]]:
 
     The list is TOML: a ``[[model]]`` has ``data`` (a name that `pymackay.load_data` knows),
     ``formula``, and any other arguments of `pymackay.lme4.lmer` or, with ``theta``, of
-    `pymackay.lme4.evaluate`; without ``reml`` it stands for two questions, REML and ML.
+    `pymackay.lme4.evaluate`; without ``reml`` it stands for two questions, REML and ML. With
+    ``family`` the arguments are those of `pymackay.lme4.glmer`.
     """
     for entry in tomllib.loads(models.read_text(encoding="utf-8"))["model"]:
         arguments = {k: v for k, v in entry.items() if k not in ("data", "why")}
+        if "family" in entry:
+            yield entry["data"], general_question(data=load_data(entry["data"]), **arguments)
+            continue
         for reml in (True, False) if "reml" not in entry else (entry["reml"],):
             yield (
                 entry["data"],
@@ -173,7 +181,13 @@ def _shortened(answer: dict[str, Any], left_out: dict[str, str]) -> dict[str, An
         if len(answer[name]) > LONGEST_ROWS:
             kept[name] = None
             left_out[name] = f"{len(answer[name])} rows; up to {LONGEST_ROWS} are recorded"
+    general = answer.get("general")
+    if general is not None and kept["fitted"] is None:
+        kept["general"] = {**general, "linear_predictor": None}
     for name in ("condvar", "pev"):
+        if answer[name] is None:
+            left_out[name] = NO_PEV[name]
+            continue
         numbers = sum(block.size for block in answer[name].values())
         if numbers > LONGEST_BLOCKS:
             kept[name] = None

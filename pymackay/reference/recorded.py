@@ -128,7 +128,10 @@ class Recording:
         for name in ("fitted", "residuals", "condvar", "pev"):
             if (answer.get(name) is None) != (name in self.content["not_recorded"]):
                 raise RecordingError(f"{name} is null without a reason, or is not null with one")
-        if (model["weights"] is None) == ("weights" in asked):
+        if "family" in asked:
+            if model["weights"] is None or "general" not in answer:
+                raise RecordingError("the answer is not that of a generalised model")
+        elif (model["weights"] is None) == ("weights" in asked):
             raise RecordingError("the model's weights are not those that were asked for")
         offset = "offset" in asked or (model["offset"] is not None and "offset" in asked["formula"])
         if (model["offset"] is not None) != offset:
@@ -155,7 +158,7 @@ class RecordedStore:
     Parameters
     ----------
     *folders : path-like
-        Searched in this order; by default ``r_reference/recorded``.
+        Searched in this order; by default ``recorded`` and ``recorded_glmer`` of ``r_reference``.
     cure : str, optional
         Advice to the user in the error for a missing recording.
 
@@ -167,7 +170,9 @@ class RecordedStore:
 
     def __init__(self, *folders: str | Path, cure: str = HOW_TO_RECORD) -> None:
         self.cure = cure
-        self.folders = tuple(Path(f) for f in folders) or (r_reference_path("recorded"),)
+        self.folders = tuple(Path(f) for f in folders) or tuple(
+            r_reference_path(name) for name in ("recorded", "recorded_glmer")
+        )
 
     def find(self, question: Question) -> Recording:
         """Return the recording with the question's formula, arguments and data.

@@ -86,8 +86,31 @@ class Ending(TypedDict):
     curvature: float | None
 
 
-class Answer(TypedDict):
-    """One answer of lme4: default, tight, or at a theta."""
+class GeneralPart(TypedDict):
+    """What only an answer of ``glmer`` has."""
+
+    family: str
+    link: str
+    nagq: int
+    shape: float | None
+    shape_estimated: bool
+    linear_predictor: list[float] | None
+    lme4_criterion: float
+    dispersion: float
+    deviance: float
+
+
+class _ByKind(TypedDict, total=False):
+    """Parts that not every answer has."""
+
+    general: GeneralPart
+
+
+class Answer(_ByKind):
+    """One answer of lme4: default, tight, or at given parameters.
+
+    The criterion of ``glmer`` is the refreshed one, on the scale of -2 log likelihood.
+    """
 
     beta: Named
     vcov: list[list[float]]

@@ -15,13 +15,12 @@ ANSWER_SCRIPTS = (
     "lmer_answer.R",
     "lmer_variances.R",
 )
-SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R")
+GENERAL_SCRIPTS = ("glmer_fit.R", "glmer_answer.R")
+SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R", *GENERAL_SCRIPTS)
 
 
 @cache
-def script_hashes() -> dict[str, str]:
-    """Return the SHA-256 of each script that computes a recorded answer of lme4."""
-    return {
-        name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest()
-        for name in ANSWER_SCRIPTS
-    }
+def script_hashes(is_general: bool = False) -> dict[str, str]:
+    """Return the SHA-256 of each script that computes a recorded answer of lmer, or of glmer."""
+    names = (*ANSWER_SCRIPTS, *GENERAL_SCRIPTS) if is_general else ANSWER_SCRIPTS
+    return {name: hashlib.sha256(r_reference_path(name).read_bytes()).hexdigest() for name in names}

@@ -6,13 +6,13 @@ import functools
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from pymackay._resources import __version__
-from pymackay.covariance.layout import is_singular, lower_factor, theta_names
+from pymackay.covariance.layout import TermLayout, is_singular, lower_factor, theta_names
 from pymackay.errors import ArgumentError
 from pymackay.model.bases.scaling import chunks
 from pymackay.model.model import Model
@@ -21,6 +21,25 @@ from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.solver import Evaluation, Solver
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
+
+
+class Units(Protocol):
+    """How the user's columns of Z are whitened, and where the terms stand in theta."""
+
+    @property
+    def layouts(self) -> tuple[TermLayout, ...]:
+        """Where each term's parameters stand in theta."""
+        ...
+
+    @property
+    def transforms(self) -> tuple[np.ndarray, ...]:
+        """Term by term: effects in the user's units are these times those computed, (q, q)."""
+        ...
+
+    @property
+    def n_theta(self) -> int:
+        """Number of covariance parameters."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +56,7 @@ class Problem:
     solver: Solver
 
 
-def factors_from_theta(bases: Bases, theta: np.ndarray) -> list[np.ndarray]:
+def factors_from_theta(bases: Units, theta: np.ndarray) -> list[np.ndarray]:
     """Turn `theta` in the user's units into relative factors of the whitened columns.
 
     Raises
@@ -59,7 +78,7 @@ def factors_from_theta(bases: Bases, theta: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def user_factors(bases: Bases, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+def user_factors(bases: Units, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return each term's relative factors, (..., q, q), in the user's units, free of rounding."""
     users = []
     for U, factor in zip(bases.transforms, factors, strict=True):
@@ -142,11 +161,11 @@ def assemble(
         sigma=sigma,
         theta=pd.Series(
             np.concatenate([u.elements(f) for u, f in zip(bases.layouts, users, strict=True)]),
-            index=_labels(tuple(names)),
+            index=labels(tuple(names)),
             name="theta",
         ),
-        varcorr=_varcorr(model, users, sigma),
-        ranef=_ranef(model, effects),
+        varcorr=varcorr_of(model, users, sigma),
+        ranef=ranef_of(model, effects),
         criterion=evaluation.criterion,
         fitted=fitted,
         residuals=residuals,
@@ -154,7 +173,7 @@ def assemble(
         dropped=model.dropped,
         messages=model.messages + messages,
         convergence=convergence,
-        engine=Engine("pymackay", _versions()),
+        engine=Engine("pymackay", versions()),
         model=model.summary(),
         trace=trace,
         condvar_source=functools.partial(sources, with_beta=False),
@@ -166,7 +185,8 @@ def assemble(
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that a fit tells of."""
     return {"pymackay": __version__, "tensorflow": importlib.metadata.version("tensorflow")}
 
 
@@ -218,7 +238,7 @@ def _labels_once(names: tuple[str, ...]) -> pd.Index:
     return pd.Index(names)
 
 
-def _labels(names: tuple[str, ...]) -> pd.Index:
+def labels(names: tuple[str, ...]) -> pd.Index:
     """Return an index of names; made once, because making it takes longer than what it labels."""
     return _labels_once(names).view()
 
@@ -229,7 +249,7 @@ def _fixed_effects(
     moved = bases.basis.from_basis(evaluation.beta) * bases.y_scale
     half = bases.basis.from_basis(evaluation.precision_inverse)
     vcov = sigma**2 * bases.basis.from_basis(half.T)
-    index = _labels(model.fixed)
+    index = labels(model.fixed)
     beta = pd.Series(bases.response.beta + moved, index=index, name="beta")
     return beta, pd.DataFrame(0.5 * (vcov + vcov.T), index=index, columns=index)
 
@@ -237,10 +257,10 @@ def _fixed_effects(
 def living_transforms(bases: Bases, factors: list[np.ndarray]) -> list[np.ndarray]:
     """Return term by term U, (q, q), with zeros in the rows of effects that do not vary."""
     pairs = zip(bases.transforms, user_factors(bases, factors), strict=True)
-    return [_alive(user)[:, None] * U for U, user in pairs]
+    return [alive(user)[:, None] * U for U, user in pairs]
 
 
-def _alive(user: np.ndarray) -> np.ndarray:
+def alive(user: np.ndarray) -> np.ndarray:
     """Say which effects of a term vary at all, shape (q,)."""
     return np.asarray(user.any(axis=1))
 
@@ -253,7 +273,7 @@ def _term_effects(
     for block, b in zip(bases.blocks, evaluation.b, strict=True):
         for term, columns in bases.block_slices(block):
             mixed = b[:, columns] @ bases.transforms[term].T
-            effects[term] = mixed * bases.y_scale * _alive(users[term])
+            effects[term] = mixed * bases.y_scale * alive(users[term])
     return effects
 
 
@@ -277,20 +297,22 @@ def _fitted(
     )
 
 
-def _varcorr(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
+def varcorr_of(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
+    """Return the covariance matrix of each term's effects, by name, absolute scale."""
     by_term = {}
     for term, user in zip(model.terms, users, strict=True):
-        index = _labels(term.effects)
+        index = labels(term.effects)
         by_term[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
     return by_term
 
 
-def _ranef(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
+def ranef_of(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
+    """Return the effects of each grouping factor, terms joined, from those of each term, (J, q)."""
     tables = {}
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]
-        columns = _labels(tuple(effect for i in terms for effect in model.terms[i].effects))
+        columns = labels(tuple(effect for i in terms for effect in model.terms[i].effects))
         tables[name] = pd.DataFrame(
             np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
         )
@@ -302,10 +324,10 @@ def _error_variance(
 ) -> dict[str, np.ndarray]:
     """Return Var(b̂ − b) of each grouping factor, (J, q, q): T times the solver's times T'."""
     bases = problem.solver.bases
-    alive = living_transforms(bases, factors)
+    living = living_transforms(bases, factors)
     relative = problem.solver.error_variance(factors, with_beta=with_beta).values
     by_group = {}
     for block, variance in zip(bases.blocks, relative, strict=True):
-        T = bases.joined(block, alive)
+        T = bases.joined(block, living)
         by_group[block.name] = sigma**2 * (T @ variance @ T.T)
     return {name: by_group[name] for name in problem.model.factors}

@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "effects_of": lambda fit, data, folder: fit.effects_of(data.head(9))["g"],
     "evaluate": lambda fit, data, folder: fit.evaluate(fit.theta).criterion,
     "glance": lambda fit, data, folder: fit.glance(),
+    "has_residual": lambda fit, data, folder: fit.has_residual,
     "loglik": lambda fit, data, folder: fit.loglik,
     "model_matrix": lambda fit, data, folder: fit.model_matrix(data.head(9)),
     "n_obs": lambda fit, data, folder: fit.n_obs,
@@ -50,6 +51,7 @@ METHODS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "random_tests": lambda fit, data, folder: fit.random_tests(),
     "refit": lambda fit, data, folder: fit.refit(2.0 * data["y"]).beta,
     "replace": lambda fit, data, folder: fit.replace(sigma=1.0).sigma,
+    "residuals_of": lambda fit, data, folder: fit.residuals_of("pearson"),
     "save": lambda fit, data, folder: pm.load_fit(fit.save(folder / "again.fit")).beta,
     "simulate": lambda fit, data, folder: fit.simulate(2, seed=1),
     "std_error": lambda fit, data, folder: fit.std_error,
@@ -65,6 +67,7 @@ NEEDS_ROWS = {
     "power": "Fit a data frame",
     "random_tests": "Fit a data frame",
     "refit": "Fit a data frame",
+    "residuals_of": "Fit a data frame",
     "simulate": "Fit a data frame",
     "variance_test": "Fit the smaller model to the same data and pass that",
 }

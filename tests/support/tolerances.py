@@ -55,6 +55,16 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     ),
     "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
     "network": (1e-6, "relative, of a variance: the loop on a network ends at changes of 1e-9"),
+    "family": (1e-10, "relative: closed forms of one density, of sixty rows"),
+    "family derivative": (1e-8, "of the largest: Richardson's differences of step 1e-3"),
+    "refreshed criterion": (1e-10, "of 1 + |C|: two float64 modes and factors of one matrix"),
+    "refreshed criterion, other links": (
+        1e-6,
+        "of 1 + |C|: Fisher scoring of lme4 ends linearly, and its mode is that rough",
+    ),
+    "refreshed optimum": (1e-9, "of 1 + |C|: above a trusted optimum of the same criterion"),
+    "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
+    "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

@@ -21,6 +21,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, view_group
 from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
 from pymackay.infer.gap.strata import find_strata, run_strata
+from pymackay.infer.kinds import by_kind
 from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.choose import fit_model
@@ -54,6 +55,7 @@ def fixed_point(s: np.ndarray | float, scale: float = 1.0) -> np.ndarray:
     return np.where(survives, 0.5 * (ratio - 2.0 + root), 0.0)
 
 
+@by_kind(cure="MacKay's loop is there for linear models.")
 def forecast_collapse(
     fit: Fit | Model, *, update: str | Rule = "raw", scale: float | Mapping[str, float] = 1.0
 ) -> pd.DataFrame:

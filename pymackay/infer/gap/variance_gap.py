@@ -11,6 +11,7 @@ import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.infer.kinds import by_kind
 from pymackay.results import Fit, TermSummary
 
 GAP_COLUMNS = (
@@ -30,6 +31,7 @@ GAP_COLUMNS = (
 _SAME = 1e-7  # relative: criteria of one model at one theta
 
 
+@by_kind(cure="It is an identity of linear models; see fit.convergence for the certificate.")
 def variance_gap(
     fit: Fit,
     data: pd.DataFrame | None = None,

@@ -18,6 +18,7 @@ from pymackay.infer.intervals.bootstrap_draws import (
     residual_draws,
 )
 from pymackay.infer.intervals.parameters import list_parameters
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
@@ -147,6 +148,7 @@ class Bootstrap:
         )
 
 
+@by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
 def bootstrap(
     fit: Fit,
     nsim: int = 1000,

@@ -57,7 +57,8 @@ def list_parameters(fit: Fit) -> list[Parameter]:
         Parameter(f".sig{k:02d}", label, "sd" if i == j else "cor", t, i, j, value)
         for k, (label, (t, i, j, value)) in enumerate(labelled, start=1)
     ]
-    parameters.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
+    if fit.has_residual:
+        parameters.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
     for k, (name, value) in enumerate(fit.beta.items()):
         parameters.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
     return parameters

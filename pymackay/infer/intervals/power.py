@@ -14,6 +14,7 @@ from scipy import stats
 from pymackay.arguments import one_of, probability, random_generator, whole_number
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.significance.satterthwaite import satterthwaite_at
 from pymackay.infer.tables.headed_table import HeadedTable
@@ -33,6 +34,7 @@ _DENSE = 500  # columns left beside the largest grouping factor: with more, a df
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 
 
+@by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
 def power(
     fit: Fit,
     effect: str,

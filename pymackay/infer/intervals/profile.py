@@ -12,6 +12,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
@@ -45,6 +46,7 @@ class Profile:
     messages: tuple[str, ...] = ()
 
 
+@by_kind(cure="Intervals by standard errors are fit.confint('wald').")
 def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int = 13) -> Profile:
     """Profile the likelihood.
 

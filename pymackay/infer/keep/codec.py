@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError, RecordingError
+from pymackay.family.family import Observations
+from pymackay.family.general import General
+from pymackay.family.named import FAMILIES
 from pymackay.incoming.parts import check_type
 from pymackay.model.bases.polynomial import PolynomialBasis
 from pymackay.model.bases.splines import BSplineBasis, NaturalSplineBasis
@@ -27,14 +30,17 @@ _CLASSES: dict[str, type] = {
         Convergence,
         Engine,
         Factor,
+        General,
         GroupingFactor,
         IterativeControl,
         ModelSummary,
         NaturalSplineBasis,
         Numeric,
+        Observations,
         PolynomialBasis,
         RandomTerm,
         TermSummary,
+        *FAMILIES.values(),
     )
 }
 _NUMERIC = "biuf"

@@ -21,15 +21,17 @@ from pymackay.arguments import flag
 from pymackay.errors import ArgumentError, RecordingError
 from pymackay.incoming.parts import check_shapes, check_type, content_sha256
 from pymackay.infer.keep.codec import Decoder, Encoder
+from pymackay.infer.keep.general_file import decode_general, encode_general
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.infer.problem import check_fit
 from pymackay.model.stream.kept_sums import decode_sums, drop_rows, encode_sums
 from pymackay.results import Fit, HeldArrays
 from pymackay.solve.assemble import Problem, evaluate_at, without_rows
 from pymackay.solve.choose import free_memory, remake_solver
+from pymackay.solve.pirls.problem import GeneralProblem
 
 FORMAT = "pymackay fit"
-VERSION = 2  # files with the rows have version 1, so that earlier versions can read them
+VERSION = 3  # generalised models; 2 without rows; 1 with them, so that earlier versions read it
 MANIFEST = "manifest.json"
 _CHANGED = (
     "is damaged, or was changed after it was saved: it does not match its checksum; save the fit "
@@ -89,15 +91,15 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
     check_fit(fit, "save")
     rows = flag("rows", rows)
     encoder = Encoder()
+    if isinstance(fit.problem, GeneralProblem):
+        manifest = _manifest_of(fit, VERSION, encoder)
+        manifest["general"] = encode_general(fit.problem, encoder, rows=rows)
+        return _write(Path(path), manifest, encoder.arrays)
     problem = fit.problem if isinstance(fit.problem, Problem) else None
     if problem is None or not (rows and len(problem.model.y)):
         fit = _shortened(fit, problem, rows=rows)
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "version": 1 if problem is None or (rows and len(problem.model.y)) else VERSION,
-        "pymackay": __version__,
-        "fit": {name: encoder.encode(getattr(fit, name)) for name in _FIELDS},
-    }
+    version = 1 if problem is None or (rows and len(problem.model.y)) else 2
+    manifest = _manifest_of(fit, version, encoder)
     if problem is not None:
         kept = rows and len(problem.model.y)
         model = problem.model if kept else drop_rows(problem.model)
@@ -112,6 +114,17 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
             if source is not None
         }
     return _write(Path(path), manifest, encoder.arrays)
+
+
+def _manifest_of(fit: Fit, version: int, encoder: Encoder) -> dict[str, Any]:
+    """Return the manifest with the fields of a fit; linear ones have no `general`."""
+    names = [name for name in _FIELDS if name != "general" or fit.general is not None]
+    return {
+        "format": FORMAT,
+        "version": version if fit.general is None else VERSION,
+        "pymackay": __version__,
+        "fit": {name: encoder.encode(getattr(fit, name)) for name in names},
+    }
 
 
 def _shortened(fit: Fit, problem: Problem | None, *, rows: bool) -> Fit:
@@ -207,7 +220,11 @@ def _read(archive: zipfile.ZipFile) -> Fit:
     unknown = set(values) - set(_FIELDS)
     if unknown:
         raise RecordingError(f"it holds {', '.join(sorted(unknown))}, which this version lacks")
-    if "model" not in manifest:
+    if "general" in manifest:
+        fit = decode_general(manifest["general"], values, decoder)
+        check_type(fit, Fit, "the fit")
+        check_shapes(fit)
+    elif "model" not in manifest:
         variances = {name: decoder.decode(item) for name, item in manifest["variances"].items()}
         fit = Fit(**values, **_given(variances))
         check_type(fit, Fit, "the fit")

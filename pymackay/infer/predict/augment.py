@@ -9,6 +9,7 @@ import pandas as pd
 
 from pymackay.arguments import aligned
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import own_rows
 from pymackay.infer.problem import model_of
@@ -17,6 +18,7 @@ from pymackay.model.model import Model
 from pymackay.results import Fit
 
 
+@by_kind("pymackay.infer.general.augment:augment")
 def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the rows of the model with fitted values, residuals and influence.
 
@@ -60,7 +62,7 @@ def augment(fit: Fit, data: pd.DataFrame | None = None) -> pd.DataFrame:
     1   1.0  273.3299  0.1697   0.0402
     """
     model = model_of(fit, "augment")
-    table = _frame(model) if data is None else _rows_of(data, model)
+    table = variables(model) if data is None else rows_of_data(data, model)
     weights = np.ones(len(model.y)) if model.weights is None else model.weights
     offset = np.zeros(len(model.y)) if model.offset is None else model.offset
     fitted, residuals = fit.fitted.to_numpy(), fit.residuals.to_numpy()
@@ -91,7 +93,7 @@ def hat_values(fit: Fit) -> np.ndarray:
     return relative if model.weights is None else model.weights * relative
 
 
-def _frame(model: Model) -> pd.DataFrame:
+def variables(model: Model) -> pd.DataFrame:
     """Return the variables of the formula by R's names; columns of a basis are numbered."""
     table: dict[str, Any] = {}
     for name, column in model.columns.items():
@@ -116,7 +118,7 @@ def _categories(column: Factor) -> Any:
     )
 
 
-def _rows_of(data: Any, model: Model) -> pd.DataFrame:
+def rows_of_data(data: Any, model: Model) -> pd.DataFrame:
     """Take the rows that the model uses out of the data."""
     if not isinstance(data, pd.DataFrame):
         raise ArgumentError(f"data must be a DataFrame, not a {type(data).__name__}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, factors_from_theta
 
 
+@by_kind(cure="fit.condvar is exact but for Laplace's approximation.")
 def condvar_error(fit: Fit) -> dict[str, np.ndarray]:
     """Return the Monte-Carlo standard errors of the diagonals of `fit.condvar` and `fit.pev`.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymackay.errors import PymackayError
 from pymackay.infer.predict.rows import refuse_new_levels
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import design_of
 from pymackay.model.design.new_data import build_codes
 from pymackay.results import Fit
 
@@ -58,7 +58,7 @@ def effects_of(
     0        2.259  9.199
     1      -40.399 -8.620
     """
-    model = problem_of(fit, "effects_of").model
+    model = design_of(fit, "effects_of")
     if model.blueprint is None:
         raise PymackayError(
             "effects_of needs the formula behind the grouping factors, which this fit does not "

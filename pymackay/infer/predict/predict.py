@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from pymackay.arguments import one_of, probability
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import (
     Rows,
@@ -28,6 +29,7 @@ INTERVALS = ("confidence", "prediction")
 _NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 
 
+@by_kind("pymackay.infer.general.predict:predict")
 def predict(
     fit: Fit,
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,

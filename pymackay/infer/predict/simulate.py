@@ -10,6 +10,7 @@ import pandas as pd
 from pymackay.arguments import random_generator, whole_number
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import model_of
@@ -17,6 +18,7 @@ from pymackay.model.model import Model
 from pymackay.results import Fit
 
 
+@by_kind("pymackay.infer.general.simulate:simulate")
 def simulate(
     fit: Fit,
     nsim: int = 1,
@@ -61,7 +63,7 @@ def simulate(
     ((180, 2), True)
     """
     model = model_of(fit, "simulate")
-    kept = _kept_terms(model, re_form)
+    kept = kept_terms(model, re_form)
     count, draw = whole_number("nsim", nsim), random_generator(seed)
     mean = model.X @ fit.beta.to_numpy()
     if model.offset is not None:
@@ -81,7 +83,7 @@ def simulate(
     )
 
 
-def _kept_terms(model: Model, re_form: Any) -> list[bool]:
+def kept_terms(model: Model, re_form: Any) -> list[bool]:
     """Say which terms keep their predicted effects; the others are drawn."""
     chosen = chosen_effects(model, re_form)
     for term, mask in zip(model.terms, chosen, strict=True):

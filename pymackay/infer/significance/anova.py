@@ -9,6 +9,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
@@ -21,6 +22,7 @@ _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
+@by_kind("pymackay.infer.general.tests:anova")
 def anova(
     fit: Fit,
     *others: Fit,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
 
+@by_kind("pymackay.infer.general.tests:coefficients")
 def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.
 

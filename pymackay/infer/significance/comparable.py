@@ -64,6 +64,8 @@ def _digest(fit: Fit) -> str:
 
 def _response(fit: Fit) -> np.ndarray:
     """Return the response as it was given, shape (n,), nan where it was not kept."""
+    if fit.general is not None and fit.general.observed is not None:
+        return np.asarray(fit.general.observed.y)
     model = getattr(fit.problem, "model", None)
     if model is not None and len(model.y):
         return np.asarray(model.y)  # fitted values and residuals lose its digits beside an offset
@@ -175,9 +177,7 @@ def check_nested(small: Fit, large: Fit) -> None:
     ------
     ArgumentError
     """
-    models = [
-        fit.problem.model if isinstance(fit.problem, Problem) else None for fit in (small, large)
-    ]
+    models: list[Model | None] = [getattr(fit.problem, "model", None) for fit in (small, large)]
     with_rows = [model for model in models if model is not None and len(model.y)]
     if len(with_rows) == 2:
         fixed, random = _fixed_inside(*with_rows), _random_inside(*with_rows)

@@ -13,6 +13,7 @@ from scipy import stats
 from pymackay.arguments import numbers, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.coefficients import t_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
@@ -24,6 +25,7 @@ from pymackay.solve.assemble import Problem
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
 
+@by_kind(cure="Combine fit.beta and fit.vcov by hand, or compare models by fit.anova(other).")
 def contrast(
     fit: Fit,
     L: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scipy import stats
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import check_nested, check_same_data
@@ -16,6 +17,7 @@ _SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_t
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
+@by_kind(cure="Compare it with a fit of another model by fit.anova(other).")
 def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable:
     """Test whether the variance of one random effect is zero.
 

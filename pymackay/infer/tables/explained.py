@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import model_of
 from pymackay.results import Fit
 
@@ -34,6 +35,7 @@ class _Parts:
         return self.fixed + float(self.random.sum()) + self.residual
 
 
+@by_kind(cure="Variances on the scale of the linear predictor are fit.varcorr.")
 def icc(fit: Fit) -> pd.Series:
     """Return the intraclass correlation: the share of the variance that groups account for.
 
@@ -80,6 +82,7 @@ def icc(fit: Fit) -> pd.Series:
     return pd.Series(shares, name="icc", dtype=np.float64)
 
 
+@by_kind(cure="Variances on the scale of the linear predictor are fit.varcorr.")
 def r2(fit: Fit) -> pd.Series:
     """Return the share of the variance that the fixed part, and the whole model, explain.
 

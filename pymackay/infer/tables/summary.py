@@ -220,6 +220,9 @@ def fit_html(fit: Fit) -> str:
 
 
 def _title(fit: Fit, ddf: str | None) -> str:
+    if fit.general is not None:
+        title = f"Generalized linear mixed model fit by {fit.general.method}"
+        return f"{title} ['{fit.engine.name}']\n Family: {fit.general.family_text}"
     kind = "REML" if fit.reml else "maximum likelihood "
     tests = "" if ddf is None else f". t-tests use {ddf}'s method"
     return (
@@ -244,6 +247,8 @@ def _criteria(fit: Fit) -> pd.Series:
 def _scaled_quantiles(fit: Fit) -> pd.Series:
     weights = fit.model.weights
     scaled = fit.residuals.to_numpy() / fit.sigma
+    if fit.general is not None:
+        scaled, weights = fit.residuals_of("pearson").to_numpy() / fit.sigma, None
     if weights is not None and len(weights):  # none are there where the rows were not kept
         scaled = scaled * np.sqrt(weights)
     return pd.Series(np.quantile(scaled, np.linspace(0.0, 1.0, 5)), index=list(_QUANTILES))
@@ -256,7 +261,8 @@ def _random_table(fit: Fit) -> pd.DataFrame:
         for i, effect in enumerate(parts.effects):
             correlations = tuple(parts.correlation[i, :i].tolist())
             rows.append((name, effect, parts.covariance[i, i], parts.sd[i], correlations))
-    rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
+    if fit.has_residual:
+        rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
 
 
@@ -336,7 +342,8 @@ def _size_line(summary: Summary) -> str:
 def _coefficient_lines(table: pd.DataFrame) -> list[str]:
     names = list(table.columns)
     cells = format_coefficients(table.to_numpy(), _DIGITS)
-    stars = significance(table["Pr(>|t|)"]) if "Pr(>|t|)" in table else []
+    tests = [name for name in ("Pr(>|t|)", "Pr(>|z|)") if name in table]
+    stars = significance(table[tests[0]]) if tests else []
     rows = [str(name) for name in table.index]
     lines = print_matrix(cells, names, rows, right=True)
     if not any(star.strip() for star in stars):

@@ -137,15 +137,21 @@ def glance(fit: Fit) -> pd.DataFrame:
             "logLik": [fit.loglik],
             "AIC": [fit.aic],
             "BIC": [fit.bic],
-            "REMLcrit" if fit.reml else "deviance": [fit.criterion],
+            "REMLcrit" if fit.reml else "deviance": [_deviance(fit)],
             "df.residual": [fit.n_obs - fit.df],
         }
     )
 
 
+def _deviance(fit: Fit) -> float:
+    """Return the criterion; of a generalised model R's ``deviance``, given the random effects."""
+    return fit.criterion if fit.general is None else float(fit.general.deviance)
+
+
 def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:
     """Return R's table of the fixed effects; with `ddf`, degrees of freedom and p-values too."""
-    if ddf is not None:
+    if ddf is not None or fit.general is not None:
+        ddf = ddf or "normal"
         tests = importlib.import_module("pymackay.infer.significance.coefficients")
         return pd.DataFrame(tests.coefficients(fit, ddf=ddf))
     return fit._estimates
@@ -169,8 +175,10 @@ def _fixed(fit: Fit, level: float | None, ddf: str | None) -> Iterator[dict[str,
             "term": name,
             "estimate": line["Estimate"],
             "std.error": line["Std. Error"],
-            "statistic": line["t value"],
+            "statistic": line["t value" if fit.general is None else "z value"],
         }
+        if fit.general is not None:
+            row["p.value"] = line["Pr(>|z|)"]
         if "df" in table:
             row |= {"df": line["df"], "p.value": line["Pr(>|t|)"]}
         if level is not None:
@@ -189,8 +197,9 @@ def _random_parameters(fit: Fit, scales: str) -> Iterator[dict[str, Any]]:
             row, column = parts.effects[i], parts.effects[j]
             term = f"{single}__{row}" if i == j else f"{double}__{column}.{row}"
             yield _parameter(name, term, shown[i, j])
-    residual = fit.sigma if scales == "sdcor" else fit.sigma**2
-    yield _parameter("Residual", f"{single}__Observation", residual)
+    if fit.has_residual:
+        residual = fit.sigma if scales == "sdcor" else fit.sigma**2
+        yield _parameter("Residual", f"{single}__Observation", residual)
 
 
 def _parameter(group: str, term: str, estimate: float) -> dict[str, Any]:

@@ -114,22 +114,55 @@ def build_model(
 
 def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     """Build the model of a table's rows; see `build_model`."""
-    if not isinstance(formula, str):
-        specify(formula, ())  # says what is wrong
-    specification = specification_of(formula, tuple(table.names))
+    specification = specify_columns(formula, table)
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
-    fixed = build_fixed_part(specification.fixed, frame, arguments.contrasts, table.names)
-    random = _build_random_part(specification.bars, frame)
+    return Built(build_parts(specification, table, arguments, frame, y), frame.n)
+
+
+def specify_columns(formula: str, table: Table) -> Specification:
+    """Read a formula whose ``.`` stands for the columns of a table."""
+    if not isinstance(formula, str):
+        specify(formula, ())  # says what is wrong
+    return specification_of(formula, tuple(table.names))
+
+
+def build_parts(
+    specification: Specification,
+    table: Table,
+    arguments: Arguments,
+    frame: Frame,
+    y: np.ndarray,
+    *,
+    has_residual: bool = True,
+) -> Model:
+    """Build the fixed and the random part on a frame's rows, and put the model together.
+
+    Parameters
+    ----------
+    specification : Specification
+    table : Table
+    arguments : Arguments
+    frame : Frame
+    y : numpy.ndarray, shape (n,)
+        The response as numbers.
+    has_residual : bool
+        Whether a residual variance is estimated, which needs rows to spare.
+
+    Raises
+    ------
+    DataError, ArgumentError
+    """
+    fixed = build_fixed_part(
+        specification.fixed, frame, arguments.contrasts, table.names, has_residual=has_residual
+    )
+    random = _build_random_part(specification.bars, frame, has_residual)
     model = make_model(specification, arguments, frame, fixed, random, y)
     advice = advice_on_text((bar.effects for bar in specification.bars), frame.columns)
-    return Built(
-        replace(
-            model,
-            messages=tuple(dict.fromkeys((*model.messages, *advice))),
-            given={"data": table.data, **vars(arguments)},
-        ),
-        frame.n,
+    return replace(
+        model,
+        messages=tuple(dict.fromkeys((*model.messages, *advice))),
+        given={"data": table.data, **vars(arguments)},
     )
 
 
@@ -157,7 +190,11 @@ def make_model(
     """Put a model together; where the rows are not kept, its arrays have no rows."""
     bars = specification.bars
     places, terms = arrange_terms(
-        [(bar.group_name, bar.text) for bar in bars], random.columns, random.factors, random.n
+        [(bar.group_name, bar.text) for bar in bars],
+        random.columns,
+        random.factors,
+        random.n,
+        random.has_residual,
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
@@ -203,7 +240,10 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
             + (advice or "convert the column, or put another on the left of '~'")
         )
     if isinstance(column, Numeric) and column.values.ndim != 1:
-        raise DataError(f"the response '{name}' has several columns, but a model has one response")
+        raise DataError(
+            f"the response '{name}' has several columns, but a linear mixed model has one response"
+            + ("; for successes and failures use glmer" if name.startswith("cbind(") else "")
+        )
     values = column.floats if isinstance(column, Numeric) else column.codes
     return np.array(values, dtype=np.float64)
 
@@ -236,7 +276,9 @@ class FixedPart:
     messages: tuple[str, ...]
 
 
-def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str]) -> FixedPart:
+def build_fixed_part(
+    terms: Terms, frame: Frame, contrasts: Any, known: list[str], *, has_residual: bool = True
+) -> FixedPart:
     """Build the fixed part.
 
     Parameters
@@ -247,13 +289,15 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
         The user's argument.
     known : list of str
         Columns of the data.
+    has_residual : bool
+        Whether a residual variance is estimated.
 
     Raises
     ------
     ArgumentError
         If `contrasts` is wrong.
     DataError
-        If a factor has one level, or there are no more rows than columns.
+        If a factor has one level, or no row is left for the residual.
     """
     asked: dict[str, Any] = {}
     notes: list[str] = []
@@ -264,8 +308,9 @@ def build_fixed_part(terms: Terms, frame: Frame, contrasts: Any, known: list[str
     values = full.values if len(kept) == len(full.names) else full.values[:, kept]
     labels = contrast_labels(terms, frame.columns, side.contrasts)
     advice = advice_on_text([terms], frame.columns)
+    rows = frame.n if has_residual else None
     return describe_fixed_part(
-        side, full.names, kept, values, frame.n, labels, (*notes, *advice), advice
+        side, full.names, kept, values, rows, labels, (*notes, *advice), advice
     )
 
 
@@ -274,7 +319,7 @@ def describe_fixed_part(
     names: tuple[str, ...],
     kept: np.ndarray,
     values: np.ndarray,
-    n: int,
+    n: int | None,
     contrasts: dict[str, str],
     notes: Sequence[str],
     advice: Sequence[str] = (),
@@ -284,9 +329,10 @@ def describe_fixed_part(
     Raises
     ------
     DataError
-        If no row of the `n` is left for the residual.
+        If no row of the `n` is left for the residual; `n` is None if it has no variance.
     """
-    _check_size(len(kept), n, advice)
+    if n is not None:
+        _check_size(len(kept), n, advice)
     inside = set(kept.tolist())
     dropped = tuple(name for j, name in enumerate(names) if j not in inside)
     return FixedPart(
@@ -346,15 +392,18 @@ class RandomPart:
         Their names and values.
     n : int
         Number of rows.
+    has_residual : bool
+        Whether a residual variance is estimated beside those of the terms.
     """
 
     factors: dict[str, GroupingFactor]
     sides: Sequence[SideBlueprint]
     columns: Sequence[tuple[tuple[str, ...], np.ndarray]]
     n: int
+    has_residual: bool = True
 
 
-def _build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
+def _build_random_part(bars: Sequence[Bar], frame: Frame, has_residual: bool) -> RandomPart:
     factors: dict[str, GroupingFactor] = {}
     for bar in bars:
         if bar.group_name not in factors:
@@ -366,4 +415,4 @@ def _build_random_part(bars: Sequence[Bar], frame: Frame) -> RandomPart:
         if len(matrix.names) > MANY_EFFECTS:
             check_covariance(bar.text, len(matrix.names), len(factors[bar.group_name].levels))
     columns = [(matrix.names, matrix.values) for _, matrix in made]
-    return RandomPart(factors, [side for side, _ in made], columns, frame.n)
+    return RandomPart(factors, [side for side, _ in made], columns, frame.n, has_residual)

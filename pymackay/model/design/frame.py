@@ -245,8 +245,13 @@ class Frame:
         return len(self.rows)
 
 
-def make_frame(specification: Specification, table: Table, arguments: Arguments) -> Frame:
-    """Evaluate the variables of a formula and choose the rows.
+def make_frame(
+    specification: Specification,
+    table: Table,
+    arguments: Arguments,
+    check: Callable[[np.ndarray], None] = check_weights,
+) -> Frame:
+    """Evaluate the variables of a formula and choose the rows; `check` refuses wrong weights.
 
     As in R, variables are computed on all rows; then `subset` is taken, then rows with a missing
     value in any variable, weight or offset are dropped, then levels without rows.
@@ -266,7 +271,7 @@ def make_frame(specification: Specification, table: Table, arguments: Arguments)
     _refuse_infinite({**columns, **extras})
     weights = extras.get(WEIGHTS)
     if weights is not None:
-        check_weights(weights.values)
+        check(weights.values)
     return Frame(
         columns={name: _used_levels(column) for name, column in columns.items()},
         rows=table.index if keep is None else table.index[keep],

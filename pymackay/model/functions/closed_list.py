@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pymackay.formula.expression import Call
+from pymackay.formula.expression import Call, Name
 from pymackay.formula.functions import check_function
 from pymackay.model.columns.column import Factor, Numeric
 from pymackay.model.columns.objects import read_text
@@ -87,6 +87,21 @@ def _vector(context: Context, rest: list[Value] | None = None) -> Value:
         if value is not None:
             values.extend(value if isinstance(value, list) else [value])
     return values
+
+
+def _columns_side_by_side(context: Context, rest: Sequence[Value] = ()) -> Value:
+    """``cbind(successes, failures)``; as in R, columns given by name keep it."""
+    parts = [numbers(context, value) for value in rest]
+    lengths = {len(part) for part in parts if isinstance(part, np.ndarray)}
+    if len(lengths) != 1:
+        raise context.error("cbind() needs columns, such as cbind(successes, failures)")
+    if len(parts) == 1:
+        return Numeric(np.asarray(parts[0]))
+    names = [node.name if isinstance(node, Name) else "" for node in context.call.arguments]
+    if not any(names):
+        names = [str(k + 1) for k in range(len(parts))]
+    (n,) = lengths
+    return Numeric(np.column_stack([np.broadcast_to(part, n) for part in parts]), tuple(names))
 
 
 def _is_missing(context: Context, x: Value) -> Value:
@@ -201,6 +216,7 @@ FUNCTIONS: dict[str, Function] = {
     **BASIS_FUNCTIONS,
     "I": Function(_as_is, ("x",)),
     "c": Function(_vector, ("...",), required=0),
+    "cbind": Function(_columns_side_by_side, ("...",)),
     "ifelse": Function(_if_else, ("test", "yes", "no"), required=3),
     "is.na": Function(_is_missing, ("x",)),
     "log": Function(_log, ("x", "base")),

@@ -1,0 +1,1 @@
+"""Families of generalised models: densities, links and their derivatives, one file a family."""

@@ -1,0 +1,194 @@
+"""`Family`: what a mode search and a likelihood ask of the distribution of the response.
+
+Per row, with prior weight w and half deviance ``D(η) = w (log f(y; μ = y) − log f(y; μ(η)))`` at
+dispersion one, −2 log f is ``2 D / φ`` plus a constant; primes are derivatives by η.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pymackay.errors import ArgumentError
+from pymackay.family.links import LINKS, Link
+
+Support = Literal["binomial", "count", "positive", "real"]
+"""What a response may be: shares of successes, counts, positive numbers, any number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """The response of a generalised model.
+
+    Attributes
+    ----------
+    y : numpy.ndarray, shape (n,)
+        Counts, measurements, or shares of successes.
+    weights : numpy.ndarray, shape (n,)
+        Prior weights, not negative; of a share, its total times the user's weight.
+    totals : numpy.ndarray, shape (n,)
+        Number of trials of each share; ones for other responses.
+    """
+
+    y: np.ndarray
+    weights: np.ndarray
+    totals: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Half deviances at one linear predictor, with derivatives by it, each of shape (n,).
+
+    Attributes
+    ----------
+    value, d1, d2, d3 : numpy.ndarray
+        D, D', D'' (the observed weights) and D'''.
+    expected, expected_d1 : numpy.ndarray
+        Expected weights w μ'² / V(μ), and their derivative.
+    """
+
+    value: np.ndarray
+    d1: np.ndarray
+    d2: np.ndarray
+    d3: np.ndarray
+    expected: np.ndarray
+    expected_d1: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """−2 log likelihood of the saturated model, which has μ = y.
+
+    Attributes
+    ----------
+    value : float
+    slope : float
+        Derivative by the log of the dispersion.
+    """
+
+    value: float
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """A distribution with a link.
+
+    Attributes
+    ----------
+    link : str
+        R's name of the link.
+    """
+
+    link: str = field(default="")
+
+    name: ClassVar[str]
+    canonical: ClassVar[str]
+    links: ClassVar[tuple[str, ...]]
+    support: ClassVar[Support]
+    has_dispersion: ClassVar[bool] = False
+    positive_mean: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.link not in self.links:
+            raise ArgumentError(
+                f"link must be one of {', '.join(map(repr, self.links))} for the family "
+                f"{self.name}, but it is {self.link!r}."
+            )
+
+    @property
+    def is_canonical(self) -> bool:
+        """Whether observed and expected weights are the same."""
+        return self.link == self.canonical
+
+    @property
+    def _link(self) -> Link:
+        return LINKS[self.link]
+
+    def mean(self, eta: np.ndarray) -> np.ndarray:
+        """Return the mean at a linear predictor, both of shape (n,)."""
+        return self._link.curve(np.asarray(eta, dtype=np.float64)).mu
+
+    def mean_slope(self, eta: np.ndarray) -> np.ndarray:
+        """Return the derivative of the mean by the linear predictor, shape (n,)."""
+        return self._link.curve(np.asarray(eta, dtype=np.float64)).d1
+
+    def predictor(self, mu: np.ndarray) -> np.ndarray:
+        """Return the linear predictor of a mean, both of shape (n,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._link.forward(np.asarray(mu, dtype=np.float64))
+
+    def is_legal(self, eta: np.ndarray) -> bool:
+        """Say whether every linear predictor has a mean that the family can have."""
+        if not np.isfinite(eta).all():
+            return False
+        link = self._link
+        bounded = link.positive or (link.name == "identity" and self.positive_mean)
+        return not bounded or bool((eta > 0.0).all())
+
+    def expand(self, observed: Observations, eta: np.ndarray) -> Expansion:
+        """Return half deviances and their derivatives at a linear predictor, shape (n,).
+
+        With ``a = (μ − y) / V`` and its derivatives b, c by μ: ``D' = w a μ'``,
+        ``D'' = w (b μ'² + a μ'')``, ``D''' = w (c μ'³ + 3 b μ' μ'' + a μ''')``.
+        """
+        curve = self._link.curve(eta)
+        mu, m1, m2, m3 = curve.mu, curve.d1, curve.d2, curve.d3
+        w = observed.weights
+        a, b, c = self.residual_slopes(observed.y, mu)
+        variance, variance_slope = self.variance(mu), self.variance_slope(mu)
+        information = w * m1 / variance
+        return Expansion(
+            value=w * self.unit_half_deviance(observed.y, mu),
+            d1=w * a * m1,
+            d2=w * (b * m1**2 + a * m2),
+            d3=w * (c * m1**3 + 3.0 * b * m1 * m2 + a * m3),
+            expected=information * m1,
+            expected_d1=information * (2.0 * m2 - m1**2 * variance_slope / variance),
+        )
+
+    @abstractmethod
+    def variance(self, mu: np.ndarray) -> np.ndarray:
+        """Return V(μ), the variance at dispersion one, shape (n,)."""
+
+    @abstractmethod
+    def variance_slope(self, mu: np.ndarray) -> np.ndarray:
+        """Return dV/dμ, shape (n,)."""
+
+    @abstractmethod
+    def residual_slopes(
+        self, y: np.ndarray, mu: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``a = (μ − y) / V(μ)`` and its first two derivatives by μ, each (n,)."""
+
+    @abstractmethod
+    def unit_half_deviance(self, y: np.ndarray, mu: np.ndarray) -> np.ndarray:
+        """Return half deviances at prior weight one, shape (n,)."""
+
+    @abstractmethod
+    def constant(self, observed: Observations, dispersion: float = 1.0) -> Constant:
+        """Return −2 log likelihood of the saturated model."""
+
+    @abstractmethod
+    def start(self, observed: Observations) -> np.ndarray:
+        """Return means from which iterations start, shape (n,), as R's families do."""
+
+    @abstractmethod
+    def draw(
+        self,
+        random: np.random.Generator,
+        observed: Observations,
+        mu: np.ndarray,
+        dispersion: float = 1.0,
+    ) -> np.ndarray:
+        """Draw responses with means `mu`, shape (..., n), on the scale of ``observed.y``."""
+
+    def minus_two_log_likelihood(
+        self, observed: Observations, mu: np.ndarray, dispersion: float = 1.0
+    ) -> float:
+        """Return −2 log f of independent responses with means `mu`, shape (n,)."""
+        deviance = 2.0 * float(observed.weights @ self.unit_half_deviance(observed.y, mu))
+        return deviance / dispersion + self.constant(observed, dispersion).value

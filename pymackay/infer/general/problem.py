@@ -1,0 +1,43 @@
+"""`general_problem`: the model and criterion behind a fit of a generalised model."""
+
+from __future__ import annotations
+
+from pymackay.errors import PymackayError
+from pymackay.family.general import General
+from pymackay.infer.problem import design_of
+from pymackay.results import Fit
+from pymackay.solve.pirls.problem import GeneralProblem
+
+
+def general_problem(fit: Fit, what: str) -> GeneralProblem:
+    """Return the problem that a fit solves.
+
+    Parameters
+    ----------
+    fit : Fit
+    what : str
+        What needs it, for the error message.
+
+    Raises
+    ------
+    PymackayError
+        If another engine made it, so that it holds no model arrays.
+    """
+    design_of(fit, what)
+    problem: GeneralProblem = fit.problem
+    return problem
+
+
+def general_part(fit: Fit, what: str) -> General:
+    """Return what a fit of a generalised model has besides that of a linear one.
+
+    Raises
+    ------
+    PymackayError
+        If it is a fit of a linear model.
+    """
+    if not isinstance(fit.general, General):
+        raise PymackayError(
+            f"{what} needs a fit of a generalised model, such as pymackay.glmer returns."
+        )
+    return fit.general

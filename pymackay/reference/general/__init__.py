@@ -1,0 +1,1 @@
+"""Generalised models of lme4: the question, and `glmer`."""

@@ -1,0 +1,148 @@
+"""`Curvature`: an approximate second derivative of Laplace's criterion, and how the mode moves.
+
+Exact is that of the penalised deviance at the mode, ``2 (h_ψψ − h_ψu H⁻¹ h_uψ)`` with
+``h_uψ = A'WJ + dΛ'Z'D'/φ`` and J = [X, Z dΛ u]. That of log|H| is taken at fixed weights and
+level by level; what is missing is left to the secant correction of the search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from pymackay.family.negative_binomial import NegativeBinomial
+
+_STEP = 1e-4  # of log shape, for a difference of exact slopes
+
+
+class Point(Protocol):
+    """A criterion's point that has a mode (`pymackay.solve.pirls.laplace.Point`)."""
+
+    @property
+    def laplace(self) -> Any:
+        """Criterion and rows."""
+        ...
+
+    @property
+    def given(self) -> Any:
+        """What is held while the mode is searched."""
+        ...
+
+    @property
+    def mode(self) -> Any:
+        """The mode."""
+        ...
+
+    @property
+    def determinant(self) -> Any:
+        """H at the weights of the determinant."""
+        ...
+
+    @property
+    def deviance(self) -> float:
+        """2ΣD at the mode."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Second derivatives at one point.
+
+    Attributes
+    ----------
+    hessian : numpy.ndarray, shape (P, P)
+        Approximate, of the criterion by ψ.
+    mode_slopes : numpy.ndarray, shape (N, P)
+        Derivative of the mode u by ψ.
+    """
+
+    hessian: np.ndarray
+    mode_slopes: np.ndarray
+
+    @classmethod
+    def of(cls, point: Point) -> Curvature:
+        """Return those of a point."""
+        rows, p, k = point.laplace.rows, point.laplace.rows.p, point.laplace.rows.n_theta
+        given, at = point.given, point.mode.at
+        J = _design(point)
+        weighted = (at.d2 / given.phi)[:, None] * J
+        cross = given.scaled_back(rows.transposed @ weighted)
+        _add_moved_factors(point, cross)
+        inner = J.T @ weighted
+        if point.laplace.extra:
+            column, edge, corner = _extra_parts(point, J)
+            cross = np.column_stack([cross, column])
+            inner = np.block([[inner, edge[:, None]], [edge[None, :], np.array([[corner]])]])
+        slopes = -point.mode.system.solve(cross)
+        hessian = 2.0 * (inner + cross.T @ slopes)
+        hessian[p : p + k, p : p + k] += _determinant_part(point)
+        return cls(0.5 * (hessian + hessian.T), slopes)
+
+
+def _design(point: Point) -> np.ndarray:
+    """Return J = [X, Z dΛ u], shape (n, p + k)."""
+    rows = point.laplace.rows
+    parts = rows.parts(point.mode.u)
+    J = np.empty((rows.n, rows.p + rows.n_theta), order="F")
+    J[:, : rows.p] = rows.basis.Q
+    for i, (k, a, b) in enumerate(rows.places):
+        block = rows.blocks[k]
+        J[:, rows.p + i] = block.columns[a] * parts[k][b][block.codes]
+    return J
+
+
+def _add_moved_factors(point: Point, cross: np.ndarray) -> None:
+    """Add ``dΛ'Z'D'/φ`` to the columns of the factors' elements, (N, p + k), in place."""
+    rows = point.laplace.rows
+    slopes = rows.parts(rows.spread(point.mode.at.d1 / point.given.phi))
+    for i, (k, a, b) in enumerate(rows.places):
+        start, J = rows.spans[k].start, rows.blocks[k].n_levels
+        cross[start + b * J : start + (b + 1) * J, rows.p + i] += slopes[k][a]
+
+
+def _extra_parts(point: Point, J: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return h_u, (N,), h_ψ, (p + k,), and h itself differentiated by log φ or log shape."""
+    rows, given, at = point.laplace.rows, point.given, point.mode.at
+    family, observed = given.family, rows.observed
+    if point.laplace.extra == "dispersion" or not isinstance(family, NegativeBinomial):
+        above = family.constant(observed, given.phi * np.exp(_STEP)).slope
+        below = family.constant(observed, given.phi * np.exp(-_STEP)).slope
+        corner = 0.5 * point.deviance / given.phi + 0.25 * (above - below) / _STEP
+        return point.mode.u, -J.T @ (at.d1 / given.phi), corner
+    slopes = family.shape_slopes(observed, point.mode.eta)
+    above, below = (
+        family.with_shape(family.shape * np.exp(d)).shape_slopes(observed, point.mode.eta).criterion
+        for d in (_STEP, -_STEP)
+    )
+    corner = 0.25 * (above - below) / _STEP
+    return given.scaled_back(rows.spread(slopes.d1)), J.T @ slopes.d1, corner
+
+
+def _determinant_part(point: Point) -> np.ndarray:
+    """Return the second derivatives of log|H| by the factors' elements, (k, k), level by level.
+
+    Of elements (a, b) and (c, d): ``2 T_ac δ_bd − 2 (TΛ)_cb (TΛ)_ad − 2 (Λ'TΛ)_bd T_ac``, summed
+    over the levels.
+    """
+    rows = point.laplace.rows
+    pairs = zip(point.determinant.traces(), point.given.factors, strict=True)
+    parts = [_of_block(traces, factor) for traces, factor in pairs]
+    made = np.zeros((rows.n_theta, rows.n_theta))
+    for i, (k, a, b) in enumerate(rows.places):
+        for j, (other, c, d) in enumerate(rows.places):
+            if k == other:
+                made[i, j] = parts[k][a, b, c, d]
+    return made
+
+
+def _of_block(T: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Return `_determinant_part` of one block, (q, q, q, q), for T of shape (q, q, J)."""
+    TL = np.einsum("abj,bc->acj", T, factor)
+    LTL = np.einsum("ba,bcj->acj", factor, TL)
+    eye = np.eye(len(T))
+    value = np.einsum("acj,bd->abcd", T, eye)
+    value -= np.einsum("cbj,adj->abcd", TL, TL)
+    value -= np.einsum("bdj,acj->abcd", LTL, T)
+    return np.asarray(2.0 * value)

@@ -1,0 +1,172 @@
+"""`find_mode`: where the penalised deviance of the random effects is least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.errors import ConvergenceError
+from pymackay.family.family import Expansion, Family
+from pymackay.solve.pirls.rows import Rows
+from pymackay.solve.pirls.system import System
+
+_ROUNDS = 200
+_HALVINGS = 60
+_STILL = 1e-20  # Newton decrement by 1 + |u|², under which u is the mode: what is left is rounding
+_STALLED = 1e-13  # the same, from which decrements that shrink no more are rounding
+_RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
+
+
+class NoMode(ConvergenceError, np.linalg.LinAlgError):
+    """No mode of the random effects was found: there, the criterion has no value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """The mode of the random effects at some parameters.
+
+    Attributes
+    ----------
+    u : numpy.ndarray, shape (N,)
+    eta : numpy.ndarray, shape (n,)
+    at : Expansion
+        Of the half deviances at `eta`.
+    system : System
+        H at the observed weights.
+    rounds : int
+        Newton steps taken.
+    """
+
+    u: np.ndarray
+    eta: np.ndarray
+    at: Expansion
+    system: System
+    rounds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What is held while the mode is searched.
+
+    Attributes
+    ----------
+    rows : Rows
+    family : Family
+    fixed : numpy.ndarray, shape (n,)
+        ``Xβ + offset``.
+    factors : list of numpy.ndarray, each (q, q)
+        Λ of each block.
+    phi : float
+    """
+
+    rows: Rows
+    family: Family
+    fixed: np.ndarray
+    factors: list[np.ndarray]
+    phi: float
+
+    def scaled(self, u: np.ndarray) -> np.ndarray:
+        """Return ``Λu``, (N,) or (N, k)."""
+        parts = self.rows.parts(u)
+        mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
+        return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
+
+    def scaled_back(self, b: np.ndarray) -> np.ndarray:
+        """Return ``Λ'b``, (N,) or (N, k)."""
+        parts = self.rows.parts(b)
+        pairs = zip(self.factors, parts, strict=True)
+        mixed = [_mixed(factor.T, part) for factor, part in pairs]
+        return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
+
+    def predictor(self, u: np.ndarray) -> np.ndarray:
+        """Return η, (n,)."""
+        return self.fixed + self.rows.predictor(self.scaled(u))
+
+    def expand(self, eta: np.ndarray) -> Expansion | None:
+        """Return the half deviances, or None where a mean is one that the family cannot have."""
+        if not self.family.is_legal(eta):
+            return None
+        with np.errstate(all="ignore"):
+            at = self.family.expand(self.rows.observed, eta)
+        finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
+        return at if finite and np.isfinite(at.d1.sum()) else None
+
+    def penalised(self, at: Expansion, u: np.ndarray) -> float:
+        """Return ``ΣD/φ + |u|²/2``."""
+        return float(at.value.sum() / self.phi + 0.5 * u @ u)
+
+    def slope(self, at: Expansion, u: np.ndarray) -> np.ndarray:
+        """Return its derivative ``A'D'/φ + u``, (N,)."""
+        return self.scaled_back(self.rows.spread(at.d1) / self.phi) + u
+
+
+def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Multiply effects, (q, J, ...), by a factor, and lay them out flat."""
+    if len(factor) == 1:
+        return factor[0, 0] * part[0]
+    return np.tensordot(factor, part, axes=1).reshape(-1, *part.shape[2:])
+
+
+def find_mode(given: Given, start: np.ndarray) -> Mode:
+    """Minimise the penalised deviance by Newton steps, expected weights where observed fail.
+
+    The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
+    every mean is legal (Bates et al. 2015, J. Stat. Softw. 67(1), sec. 3, for the linear case).
+
+    Parameters
+    ----------
+    given : Given
+    start : numpy.ndarray, shape (N,)
+
+    Raises
+    ------
+    NoMode
+        If none is found.
+    """
+    u = start
+    eta = given.predictor(u)
+    at = given.expand(eta)
+    if at is None:
+        u = np.zeros_like(start)
+        eta = given.predictor(u)
+        at = given.expand(eta)
+    if at is None:
+        raise NoMode("a mean is one that the family cannot have")
+    value, before = given.penalised(at, u), np.inf
+    for rounds in range(_ROUNDS):
+        system, exact = _system(given, at)
+        slope = given.slope(at, u)
+        step = -system.solve(slope[:, None])[:, 0]
+        gain, size = -float(step @ slope), 1.0 + float(u @ u)
+        if gain < _STILL * size or (gain < _STALLED * size and gain > 0.25 * before):
+            system = system if exact else System.of(given.rows, at.d2 / given.phi, given.factors)
+            return Mode(u, eta, at, system, rounds)
+        u, eta, at, value = _shortened(given, u, step, value)
+        before = gain
+    raise NoMode(f"the mode of the random effects is not reached in {_ROUNDS} steps")
+
+
+def _system(given: Given, at: Expansion) -> tuple[System, bool]:
+    """Return H at observed weights, or where these are negative at expected ones; and which."""
+    if given.family.is_canonical or (at.d2 >= 0.0).all():
+        return System.of(given.rows, at.d2 / given.phi, given.factors), True
+    weights = np.where(at.d2 > 0.0, at.d2, at.expected)
+    return System.of(given.rows, weights / given.phi, given.factors), False
+
+
+def _shortened(
+    given: Given, u: np.ndarray, step: np.ndarray, value: float
+) -> tuple[np.ndarray, np.ndarray, Expansion, float]:
+    """Halve a step until the penalised deviance falls; return u, η, expansion and value there."""
+    length = 1.0
+    for _ in range(_HALVINGS):
+        trial = u + length * step
+        eta = given.predictor(trial)
+        at = given.expand(eta)
+        if at is not None:
+            there = given.penalised(at, trial)
+            if there <= value + _RISE * (1.0 + abs(value)):
+                return trial, eta, at, there
+        length *= 0.5
+    raise NoMode("no step lowers the penalised deviance")

@@ -1,0 +1,157 @@
+"""`find_optimum`: the minimum of a generalised model's criterion, certified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pymackay.errors import ConvergenceError
+from pymackay.results import Convergence
+from pymackay.solve.pirls.hessian import exact_hessian
+from pymackay.solve.pirls.rows import Rows
+from pymackay.solve.pirls.search import Arrival, Criterion, Stopping, minimise, polished
+
+_DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
+_LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
+_CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
+_CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralOptimum:
+    """The minimum of a criterion.
+
+    Attributes
+    ----------
+    point : object
+        The criterion there.
+    hessian : numpy.ndarray, shape (P, P)
+        Second derivatives.
+    free : numpy.ndarray of bool, shape (P,)
+        False for elements of a factor's columns that are zero: they have reached the boundary.
+    convergence : Convergence
+    """
+
+    point: Any
+    hessian: np.ndarray
+    free: np.ndarray
+    convergence: Convergence
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the estimates, twice the inverse of the free second derivatives, (P, P).
+
+        Zero for elements on the boundary; nan where the second derivatives are not positive.
+        """
+        P = len(self.free)
+        made = np.zeros((P, P))
+        inner = self.hessian[np.ix_(self.free, self.free)]
+        scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(inner)), 1e-300))
+        scaled = scale[:, None] * inner * scale
+        try:
+            np.linalg.cholesky(scaled)
+            inverse = scale[:, None] * np.linalg.inv(scaled) * scale
+        except np.linalg.LinAlgError:
+            inverse = np.full_like(inner, np.nan)
+        made[np.ix_(self.free, self.free)] = 2.0 * inverse
+        return made
+
+
+def find_optimum(
+    criterion: Criterion, rows: Rows, start: np.ndarray, stopping: Stopping
+) -> GeneralOptimum:
+    """Minimise a criterion from a start; finish with its exact second derivatives.
+
+    Raises
+    ------
+    ConvergenceError
+        If the criterion has no value at the start.
+    """
+    try:
+        arrival = minimise(criterion, start, stopping)
+    except np.linalg.LinAlgError as error:
+        raise ConvergenceError(
+            f"the criterion has no value where the search starts ({error}); give start, the "
+            f"elements of theta, or another link"
+        ) from error
+    return _certified(criterion, rows, _on_boundary(criterion, rows, arrival))
+
+
+def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival) -> Arrival:
+    """Set columns of factors to zero that are nearly so, if the criterion is no higher then."""
+    psi = arrival.point.psi.copy()
+    dead = _small_columns(rows, arrival)
+    if not dead.any():
+        return arrival
+    psi[dead] = 0.0
+    try:
+        point = criterion.at(psi, arrival.point.start)
+    except np.linalg.LinAlgError:
+        return arrival
+    if point.criterion > arrival.point.criterion + _LEVEL * (1.0 + abs(point.criterion)):
+        return arrival
+    return Arrival(point, arrival.evaluations + 1, arrival.decrement, arrival.arrived)
+
+
+def _small_columns(rows: Rows, arrival: Arrival) -> np.ndarray:
+    """Return which elements of ψ, (P,), stand in a column of a factor that is nearly zero."""
+    psi, p = arrival.point.psi, rows.p
+    hessian = arrival.point.curvature.hessian
+    noise = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    small = np.zeros(len(psi), dtype=bool)
+    by_column: dict[tuple[int, int], list[int]] = {}
+    for i, (k, _, column) in enumerate(rows.places):
+        by_column.setdefault((k, column), []).append(p + i)
+    for members in by_column.values():
+        sizes = np.abs(psi[members])
+        if (sizes < _DEAD).all() or (sizes < _DEAD * noise[members]).all():
+            small[members] = True
+    return small
+
+
+def _certified(criterion: Criterion, rows: Rows, arrival: Arrival) -> GeneralOptimum:
+    """Polish with exact second derivatives, and say whether they certify a minimum."""
+    p, k = rows.p, rows.n_theta
+    free = np.ones(len(arrival.point.psi), dtype=bool)
+    free[p : p + k] = _living(rows, arrival.point.psi[p : p + k])
+    hessian = exact_hessian(criterion, arrival.point)
+    arrival = polished(arrival, criterion, hessian)
+    evaluations = arrival.evaluations + 2 * len(free)
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scaled = scale[:, None] * hessian * scale
+    values = np.linalg.eigvalsh(scaled)
+    inner = np.linalg.eigvalsh(scaled[np.ix_(free, free)]) if free.any() else values
+    slope = float(np.abs(scale * arrival.point.gradient)[free].max(initial=0.0))
+    minimum = bool(values.min() > -_CURVED * max(values.max(), 1.0))
+    certified = arrival.decrement < _CERTIFIED and minimum
+    convergence = Convergence(
+        converged=bool(certified),
+        message=_message(arrival, minimum),
+        iterations=arrival.evaluations,
+        evaluations=evaluations,
+        decrement=arrival.decrement,
+        gradient=slope,
+        curvature=float(inner.min()),
+    )
+    return GeneralOptimum(arrival.point, hessian, free, convergence)
+
+
+def _living(rows: Rows, elements: np.ndarray) -> np.ndarray:
+    """Return which elements of the factors stand in a column that is not zero, (k,)."""
+    columns = {(k, b) for (k, _, b), value in zip(rows.places, elements, strict=True) if value}
+    return np.array([(k, b) in columns for k, _, b in rows.places])
+
+
+def _message(arrival: Arrival, minimum: bool) -> str:
+    if not minimum:
+        return "the search ended at a saddle point: the criterion still curves down"
+    if arrival.decrement < _CERTIFIED:
+        return "certified: gradient and exact second derivatives are those of a minimum"
+    if not arrival.arrived:
+        return (
+            f"the search ran out of evaluations ({arrival.evaluations}); the criterion could "
+            f"still fall by about {arrival.decrement:.2g}"
+        )
+    return f"the criterion could still fall by about {arrival.decrement:.2g}"

@@ -1,0 +1,281 @@
+"""`Rows`: the rows of a generalised model, and the sums over them at given weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from pymackay.covariance.layout import TermLayout, split_theta
+from pymackay.family.family import Observations
+from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
+from pymackay.model.model import Model
+from pymackay.solve.pirls.coupling import Coupling, Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class RowBlock:
+    """All random effects of one grouping factor, by row.
+
+    Attributes
+    ----------
+    name : str
+        The grouping factor.
+    n_levels : int
+        J.
+    terms : tuple of int
+        Positions in the model of the terms on this factor.
+    codes : numpy.ndarray of int, shape (n,)
+        Level of each row.
+    columns : numpy.ndarray, shape (q, n)
+        Whitened columns of Z.
+    """
+
+    name: str
+    n_levels: int
+    terms: tuple[int, ...]
+    codes: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def q(self) -> int:
+        """Effects per level."""
+        return len(self.columns)
+
+    @property
+    def size(self) -> int:
+        """Number of effects, levels × q."""
+        return self.q * self.n_levels
+
+    @cached_property
+    def products(self) -> dict[tuple[int, int], np.ndarray | None]:
+        """Products of two columns, (n,), for a ≥ b; None where all are one."""
+        made: dict[tuple[int, int], np.ndarray | None] = {}
+        for a in range(self.q):
+            for b in range(a + 1):
+                product = self.columns[a] * self.columns[b]
+                made[a, b] = None if (product == 1.0).all() else product
+        return made
+
+    def gather(self, b: np.ndarray) -> np.ndarray:
+        """Return ``z_i'b_j(i)``, (n,), for effects b, (q, J)."""
+        total = self._weighed(0, b[0][self.codes])
+        for a in range(1, self.q):
+            total = total + self._weighed(a, b[a][self.codes])
+        return total
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return ``Z'v``, (q, J), for v of shape (n,)."""
+        return np.stack([self.level_sum(self._weighed(a, values)) for a in range(self.q)])
+
+    def level_sum(self, values: np.ndarray) -> np.ndarray:
+        """Sum values, (n,), over the rows of each level: (J,)."""
+        return np.bincount(self.codes, values, self.n_levels)
+
+    def gram(self, weights: np.ndarray) -> np.ndarray:
+        """Return ``Z_j'WZ_j`` of each level, (q, q, J), for weights of shape (n,)."""
+        made = np.empty((self.q, self.q, self.n_levels))
+        for (a, b), product in self.products.items():
+            made[a, b] = self.level_sum(weights if product is None else weights * product)
+            made[b, a] = made[a, b]
+        return made
+
+    def quadratic(self, matrices: np.ndarray) -> np.ndarray:
+        """Return ``z_i'M_j(i)z_i``, (n,), for symmetric M of shape (q, q, J)."""
+        total: Any = 0.0
+        for (a, b), product in self.products.items():
+            values = (matrices[a, b] if a == b else 2.0 * matrices[a, b])[self.codes]
+            total = total + (values if product is None else values * product)
+        return np.asarray(total)
+
+    def _weighed(self, a: int, values: np.ndarray) -> np.ndarray:
+        """Multiply values, (n,), by column a."""
+        return values if self.constant[a] else values * self.columns[a]
+
+    @cached_property
+    def constant(self) -> tuple[bool, ...]:
+        """Which columns are one in all rows."""
+        return tuple(bool((column == 1.0).all()) for column in self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Cross-products of Z's columns at some weights.
+
+    Attributes
+    ----------
+    A : numpy.ndarray, shape (q, q, J)
+        Of the leading block, level by level.
+    C : Coupling or None
+        Leading block by the others; None where there are no others.
+    rest : numpy.ndarray, shape (m, m)
+        Of the other blocks.
+    """
+
+    A: np.ndarray
+    C: Coupling | None
+    rest: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a generalised model, in the bases that it is computed in.
+
+    Attributes
+    ----------
+    model : Model
+    observed : Observations
+    offset : numpy.ndarray, shape (n,)
+    basis : Basis
+        X = Q R; Q is orthonormal.
+    blocks : tuple of RowBlock
+        One per grouping factor; the leading block first.
+    layouts : tuple of TermLayout
+        Where each term's parameters stand in theta.
+    transforms : tuple of numpy.ndarray, each (q, q)
+        Term by term, T: effects in the user's units are T times those computed.
+    """
+
+    model: Model
+    observed: Observations
+    offset: np.ndarray
+    basis: Basis
+    blocks: tuple[RowBlock, ...]
+    layouts: tuple[TermLayout, ...]
+    transforms: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, model: Model, observed: Observations) -> Rows:
+        """Return the rows of a model with its response."""
+        transforms = tuple(term_basis(term.columns) for term in model.terms)
+        blocks = []
+        for name, factor in model.factors.items():
+            terms = tuple(i for i, term in enumerate(model.terms) if term.group == name)
+            whitened = [model.terms[i].columns @ transforms[i] for i in terms]
+            columns = np.ascontiguousarray(np.column_stack(whitened).T)
+            codes = factor.codes.astype(np.intp)
+            blocks.append(RowBlock(name, len(factor.levels), terms, codes, columns))
+        blocks.sort(key=lambda block: -block.size)
+        offset = np.zeros(len(model.y)) if model.offset is None else model.offset
+        layouts = split_theta([len(term.effects) for term in model.terms])
+        basis = fixed_basis(model.X)
+        return cls(model, observed, offset, basis, tuple(blocks), layouts, transforms)
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.observed.y)
+
+    @property
+    def p(self) -> int:
+        """Number of fixed columns."""
+        return self.basis.Q.shape[1]
+
+    @property
+    def n_theta(self) -> int:
+        """Number of elements of the factors."""
+        return self.layouts[-1].stop
+
+    @cached_property
+    def n_effects(self) -> int:
+        """Number of random effects."""
+        return sum(block.size for block in self.blocks)
+
+    @cached_property
+    def spans(self) -> list[slice]:
+        """Where each block stands among the random effects."""
+        ends = accumulate((block.size for block in self.blocks), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    @cached_property
+    def lead(self) -> int:
+        """Number of effects of the leading block."""
+        return self.blocks[0].size
+
+    def term_slices(self, block: RowBlock) -> list[tuple[int, slice]]:
+        """Return (term, its effects within the block) for the terms of a block."""
+        slices, start = [], 0
+        for term in block.terms:
+            q = self.layouts[term].q
+            slices.append((term, slice(start, start + q)))
+            start += q
+        return slices
+
+    def block_factors(self, elements: np.ndarray) -> list[np.ndarray]:
+        """Return Λ of each block, (q, q), from the elements of the terms' factors, (k,)."""
+        made = []
+        for block in self.blocks:
+            factor = np.zeros((block.q, block.q))
+            for term, columns in self.term_slices(block):
+                factor[columns, columns] = self.layouts[term].factor(elements)
+            made.append(factor)
+        return made
+
+    def in_elements(self, blocks: list[np.ndarray]) -> np.ndarray:
+        """Return the terms' elements, (k,), of one (q, q) matrix per block."""
+        values = np.empty(self.n_theta)
+        for block, matrix in zip(self.blocks, blocks, strict=True):
+            for term, columns in self.term_slices(block):
+                layout = self.layouts[term]
+                values[layout.start : layout.stop] = layout.elements(matrix[columns, columns])
+        return values
+
+    @cached_property
+    def places(self) -> list[tuple[int, int, int]]:
+        """Block, row and column within the block's factor, of each element in theta's order."""
+        made: list[tuple[int, int, int]] = [(0, 0, 0)] * self.n_theta
+        for k, block in enumerate(self.blocks):
+            for term, columns in self.term_slices(block):
+                layout = self.layouts[term]
+                for i, (a, b) in enumerate(zip(layout.rows, layout.columns, strict=True)):
+                    made[layout.start + i] = (k, int(a) + columns.start, int(b) + columns.start)
+        return made
+
+    def parts(self, vector: np.ndarray) -> list[np.ndarray]:
+        """Cut effects, (N, ...), into blocks, (q, J, ...)."""
+        shape = vector.shape[1:]
+        return [
+            vector[span].reshape(block.q, block.n_levels, *shape)
+            for span, block in zip(self.spans, self.blocks, strict=True)
+        ]
+
+    def predictor(self, b: np.ndarray) -> np.ndarray:
+        """Return ``Zb``, (n,), for effects b, (N,)."""
+        parts = self.parts(b)
+        total = self.blocks[0].gather(parts[0])
+        for block, part in zip(self.blocks[1:], parts[1:], strict=True):
+            total = total + block.gather(part)
+        return total
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return ``Z'v``, (N,), for v of shape (n,)."""
+        return np.concatenate([block.spread(values).ravel() for block in self.blocks])
+
+    @cached_property
+    def transposed(self) -> sp.csr_matrix:
+        """Z', shape (N, n)."""
+        rows, columns, values = [], [], []
+        index = np.arange(self.n)
+        for span, block in zip(self.spans, self.blocks, strict=True):
+            for a in range(block.q):
+                rows.append(span.start + a * block.n_levels + block.codes)
+                columns.append(index)
+                values.append(block.columns[a])
+        data = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+        return sp.csr_matrix(data, shape=(self.n_effects, self.n))
+
+    def sums(self, weights: np.ndarray) -> Sums:
+        """Return the cross-products of Z at weights of shape (n,)."""
+        lead = self.blocks[0].gram(weights)
+        if len(self.blocks) == 1:
+            return Sums(lead, None, np.zeros((0, 0)))
+        return Sums(lead, self.pairs.coupling(weights), self.pairs.rest(weights))
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which levels of different blocks meet in a row."""
+        return Pairs.of(self.blocks)

@@ -1,0 +1,213 @@
+"""`minimise`: a trust-region search over β, factors and dispersion or shape together.
+
+Gradients are exact. The curvature is that of `pymackay.solve.pirls.curvature`, to which symmetric
+rank-one secants are added (Conn, Gould & Toint 1991, Math. Program. 50): they make up for the
+movement of the weights, which it leaves out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from pymackay.solve.pirls.curvature import Curvature
+from pymackay.solve.search import limits
+from pymackay.solve.search.trust_region import Quadratics
+
+_SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
+_FIRST_RADIUS = 3.0
+_ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
+_LEVEL = 100.0  # roundings under which a gain cannot be told from them
+_POLISHED = 1e-20  # decrement below which no digit is left to gain
+
+
+class Evaluated(Protocol):
+    """A criterion at one point."""
+
+    @property
+    def psi(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def criterion(self) -> float: ...  # noqa: D102
+
+    @property
+    def gradient(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def start(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def curvature(self) -> Curvature: ...  # noqa: D102
+
+
+class Criterion(Protocol):
+    """What is minimised."""
+
+    def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
+        """Evaluate at ψ, the inner search beginning at u."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a search stops.
+
+    Attributes
+    ----------
+    spent : float
+        Newton decrement, in units of the criterion, that is left to gain.
+    max_evaluations : int
+    """
+
+    spent: float = 1e-9
+    max_evaluations: int = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """Where a search ended.
+
+    Attributes
+    ----------
+    point : Evaluated
+    evaluations : int
+    decrement : float
+        Newton decrement there.
+    arrived : bool
+        False where the evaluations ran out.
+    """
+
+    point: Evaluated
+    evaluations: int
+    decrement: float
+    arrived: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """A quadratic model in units of the parameters' curvature."""
+
+    model: Quadratics
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, gradient: np.ndarray, hessian: np.ndarray) -> _Scaled:
+        diagonal = np.abs(np.diag(hessian))
+        scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
+        scaled = scale[:, None] * hessian * scale
+        return cls(Quadratics.of((scale * gradient)[None], scaled[None]), scale)
+
+    def step(self, radius: float) -> tuple[np.ndarray, float, float]:
+        """Return the step, its length in scaled units, and the gain it promises."""
+        steps, predicted = self.model.steps(np.array([radius]))
+        return self.scale * steps[0], float(np.linalg.norm(steps[0])), float(predicted[0])
+
+
+def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arrival:
+    """Minimise a criterion from a start.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    start : numpy.ndarray, shape (P,)
+    stopping : Stopping
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the criterion has no value at the start.
+    """
+    here = _Here.of(criterion, start, None)
+    if here is None:
+        raise np.linalg.LinAlgError("the criterion has no value at the start")
+    secant = np.zeros((len(start), len(start)))
+    radius, evaluations = _FIRST_RADIUS, 1
+    while True:
+        model = _Scaled.of(here.point.gradient, here.curvature.hessian + secant)
+        step, length, predicted = model.step(radius)
+        decrement = float(model.model.decrement[0])
+        if predicted < stopping.spent:
+            return Arrival(here.point, evaluations, decrement, True)
+        if evaluations >= stopping.max_evaluations:
+            return Arrival(here.point, evaluations, decrement, False)
+        trial = here.after(criterion, step)
+        evaluations += 1
+        if trial is None:
+            radius = limits.SHRINK * length
+            continue
+        secant = _corrected(secant, here, trial, step)
+        if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
+            last = min(here.point, trial.point, key=_size_of_gradient)
+            return Arrival(last, evaluations, decrement, True)
+        ratio = (here.point.criterion - trial.point.criterion) / predicted
+        if ratio < limits.POOR:
+            radius = limits.SHRINK * length
+        elif ratio > limits.GOOD and length > limits.EDGE * radius:
+            radius = min(limits.GROW * radius, limits.LARGEST_RADIUS)
+        if ratio > limits.ENOUGH:
+            here = trial
+
+
+def _size_of_gradient(point: Evaluated) -> float:
+    return float(np.abs(point.gradient).max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """A point of the search with its curvature."""
+
+    point: Evaluated
+    curvature: Curvature
+
+    @classmethod
+    def of(cls, criterion: Criterion, psi: np.ndarray, u: np.ndarray | None) -> _Here | None:
+        """Evaluate; None where the criterion has no value."""
+        try:
+            point = criterion.at(psi, u)
+            usable = np.isfinite(point.criterion) and np.isfinite(point.gradient).all()
+            curvature = point.curvature
+        except np.linalg.LinAlgError:
+            return None
+        usable = usable and np.isfinite(curvature.hessian).all()
+        return cls(point, curvature) if usable else None
+
+    def after(self, criterion: Criterion, step: np.ndarray) -> _Here | None:
+        """Evaluate after a step, the mode begun where its slopes lead."""
+        begin = self.point.start + self.curvature.mode_slopes @ step
+        return _Here.of(criterion, self.point.psi + step, begin)
+
+
+def _corrected(secant: np.ndarray, before: _Here, after: _Here, step: np.ndarray) -> np.ndarray:
+    """Return the secant correction, (P, P), that explains the change of the gradient too."""
+    between = 0.5 * (before.curvature.hessian + after.curvature.hessian)
+    change = after.point.gradient - before.point.gradient
+    residual = change - (between + secant) @ step
+    pivot = float(residual @ step)
+    if abs(pivot) < _SMALL_PIVOT * np.linalg.norm(residual) * np.linalg.norm(step):
+        return secant
+    return secant + np.outer(residual, residual) / pivot
+
+
+def polished(arrival: Arrival, criterion: Criterion, hessian: np.ndarray) -> Arrival:
+    """Take Newton steps with the exact second derivatives, (P, P), while they lower the decrement.
+
+    Two at most: the first leaves the square of what there was.
+    """
+    point, evaluations = arrival.point, arrival.evaluations
+    decrement = float(_Scaled.of(point.gradient, hessian).model.decrement[0])
+    for _ in range(2):
+        step, _, _ = _Scaled.of(point.gradient, hessian).step(1.0)
+        try:
+            trial = criterion.at(point.psi + step, point.start)
+        except np.linalg.LinAlgError:
+            break
+        evaluations += 1
+        after = float(_Scaled.of(trial.gradient, hessian).model.decrement[0])
+        if not after < decrement:
+            break
+        point, decrement = trial, after
+        if decrement < _POLISHED:
+            break
+    return replace(arrival, point=point, evaluations=evaluations, decrement=decrement)

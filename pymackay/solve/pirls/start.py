@@ -1,0 +1,131 @@
+"""`starting_point`: where the search of a generalised model begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.family.negative_binomial import NegativeBinomial
+from pymackay.solve.pirls.laplace import Laplace
+from pymackay.solve.pirls.mode import Given, find_mode
+
+_ROUNDS = 8
+_ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
+_NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
+_LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
+_RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
+
+
+def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.ndarray:
+    """Return ψ to start from, (P,).
+
+    β is that of the model without random effects, a few rounds of iterated weighted least squares
+    (Nelder & Wedderburn 1972, J. R. Stat. Soc. A 135). The factors begin at three times the noise
+    of an effect, after which two rounds of MacKay's rule ``v = Σ u²/γ`` make them smaller.
+
+    Parameters
+    ----------
+    laplace : Laplace
+    elements : numpy.ndarray, shape (k,), optional
+        Of the factors, where the user gave them.
+    """
+    family = laplace.family
+    if isinstance(family, NegativeBinomial) and family.theta is None:
+        laplace = Laplace(laplace.rows, family.with_shape(_shape(laplace)), laplace.determinant)
+        begun = starting_point(laplace, elements)
+        return np.append(begun, np.log(laplace.family.shape))  # type: ignore[attr-defined]
+    beta, phi, weights = _without_random_effects(laplace)
+    if elements is None:
+        elements = _first_factors(laplace, weights / phi)
+        for _ in range(2):
+            elements = _by_mackays_rule(laplace, beta, elements, phi)
+    extra = [np.log(phi)] if laplace.extra == "dispersion" else []
+    return np.concatenate([beta, elements, extra])
+
+
+def _shape(laplace: Laplace) -> float:
+    """Return a shape by moments of the response: variance ``μ + μ²/θ``."""
+    y = laplace.rows.observed.y
+    mean, variance = float(y.mean()), float(y.var())
+    return float(np.clip(mean**2 / max(variance - mean, 0.1 * mean, 1e-8), 0.1, 100.0))
+
+
+def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return β, (p,), the dispersion, and expected weights, (n,), without random effects."""
+    rows, family = laplace.rows, laplace.family
+    observed, Q = rows.observed, rows.basis.Q
+    eta = family.predictor(family.start(observed))
+    beta, before = np.zeros(rows.p), np.inf
+    at = family.expand(observed, eta)
+    for step in range(_ROUNDS):
+        working = eta - rows.offset - at.d1 / np.where(at.expected > 0.0, at.expected, 1.0)
+        trial = _weighted_fit(Q, working, at.expected)
+        length = 1.0
+        while not _legal(laplace, beta + length * (trial - beta)) and length > 1e-6:
+            length *= 0.5
+        if not _legal(laplace, beta + length * (trial - beta)):
+            trial, length = _constant(laplace), 1.0
+            beta = trial
+        beta = beta + length * (trial - beta)
+        eta = Q @ beta + rows.offset
+        at = family.expand(observed, eta)
+        deviance = float(at.value.sum())
+        if step and abs(before - deviance) < _ENOUGH * (abs(deviance) + 0.1):
+            break
+        before = deviance
+    phi = 1.0
+    if laplace.extra == "dispersion":
+        phi = max(2.0 * float(at.value.sum()) / rows.n, 1e-10)
+    return beta, phi, at.expected
+
+
+def _legal(laplace: Laplace, beta: np.ndarray) -> bool:
+    rows = laplace.rows
+    return laplace.family.is_legal(rows.basis.Q @ beta + rows.offset)
+
+
+def _constant(laplace: Laplace) -> np.ndarray:
+    """Return β that comes nearest to one mean for all rows, (p,)."""
+    rows, family = laplace.rows, laplace.family
+    mean = np.average(rows.observed.y, weights=rows.observed.weights)
+    eta = family.predictor(np.full(rows.n, mean)) - rows.offset
+    return np.asarray(rows.basis.Q.T @ eta)
+
+
+def _weighted_fit(Q: np.ndarray, working: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return ``(Q'WQ)⁻¹Q'W`` working, (p,), with a trace of a ridge."""
+    weighted = Q * weights[:, None]
+    gram = weighted.T @ Q
+    gram[np.arange(len(gram)), np.arange(len(gram))] += _RIDGE * weights.mean()
+    return np.asarray(np.linalg.solve(gram, weighted.T @ working))
+
+
+def _first_factors(laplace: Laplace, weights: np.ndarray) -> np.ndarray:
+    """Return diagonal factors at three times the noise of an effect, elements of shape (k,)."""
+    factors = []
+    for block in laplace.rows.blocks:
+        information = np.einsum("aaj->aj", block.gram(weights)).mean(axis=1)
+        noise = 1.0 / np.sqrt(np.maximum(information, 1e-300))
+        factors.append(np.diag(np.minimum(_NOISE * noise, _LARGEST)))
+    return laplace.rows.in_elements(factors)
+
+
+def _by_mackays_rule(
+    laplace: Laplace, beta: np.ndarray, elements: np.ndarray, phi: float
+) -> np.ndarray:
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as elements of shape (k,)."""
+    rows = laplace.rows
+    factors = rows.block_factors(elements)
+    fixed = rows.basis.Q @ beta + rows.offset
+    try:
+        mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
+    except np.linalg.LinAlgError:
+        return elements
+    covariances = mode.system.level_covariances()
+    made = []
+    for u, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
+        before = np.diag(factor) ** 2
+        left = np.einsum("aaj->aj", covariance).sum(axis=1) / before
+        gamma = np.maximum(u.shape[1] - left, 1e-3 * u.shape[1])
+        variance = ((np.diag(factor)[:, None] * u) ** 2).sum(axis=1) / gamma
+        made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
+    return rows.in_elements(made)
