@@ -173,6 +173,8 @@ class Fit:
     not_offered : mapping of str to str
         Quantities that this fit does not have, with the reason. `fitted` and `residuals` are NaN
         then; `condvar` and `pev` raise.
+    free_par : pandas.Series or None
+        `par`, where theta is not the vector of parameters itself.
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
@@ -200,6 +202,7 @@ class Fit:
     pev_source: Callable[[], GroupArrays] | None = None
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
+    free_par: pd.Series | None = None
     problem: Any = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
@@ -230,9 +233,18 @@ class Fit:
         return len(self.fitted)
 
     @property
+    def par(self) -> pd.Series:
+        """Covariance parameters, relative, shape (m,), as lme4 2.x's ``getME(fit, "par")``.
+
+        Of a term with a structure (``cs``, ``ar1``, ``diag``) the standard deviations, one if they
+        are all the same, then the correlation; of other terms the elements of `theta`.
+        """
+        return self.theta.rename("par") if self.free_par is None else self.free_par
+
+    @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, theta and sigma."""
-        return len(self.beta) + len(self.theta) + 1
+        """Number of estimated parameters: fixed effects, `par` and sigma."""
+        return len(self.beta) + len(self.par) + 1
 
     @property
     def std_error(self) -> pd.Series:

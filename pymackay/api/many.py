@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pymackay.arguments import flag
+from pymackay.errors import ArgumentError
 from pymackay.model.design.many_responses import build_many
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
@@ -80,6 +81,11 @@ def lmer_many(
     reml = flag("reml", reml)
     arguments = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, arguments)
+    if any(term.structure is not None for term in model.terms):
+        raise ArgumentError(
+            "formula: lmer_many does not offer covariance structures; fit each response with "
+            "pymackay.lmer, or one of them, and the others with its refit method."
+        )
     gram = cross_products(model)
     fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
     warn_of_uncertified(fits, stacklevel=2)

@@ -10,10 +10,12 @@ import pandas as pd
 from pymackay.covariance.layout import columns_in_group, lower_factor, split_theta
 from pymackay.results import Fit, ModelSummary, TermSummary
 
+Key = tuple[str, frozenset[str], str, bool]
 
-def term_key(term: TermSummary) -> tuple[str, frozenset[str]]:
-    """Return the key by which terms are matched: the group and the set of effects."""
-    return term.group, frozenset(term.effects)
+
+def term_key(term: TermSummary) -> Key:
+    """Return the key by which terms are matched: group, set of effects, and structure."""
+    return term.group, frozenset(term.effects), term.structure, term.hom
 
 
 def match_terms(
@@ -23,7 +25,7 @@ def match_terms(
 
     Terms that occur twice are matched in their order.
     """
-    free: dict[tuple[str, frozenset[str]], list[int]] = {}
+    free: dict[Key, list[int]] = {}
     for position, term in enumerate(theirs):
         free.setdefault(term_key(term), []).append(position)
     return tuple(free[term_key(term)].pop(0) if free.get(term_key(term)) else None for term in ours)

@@ -22,11 +22,18 @@ class TermSummary:
         The grouping factor: ``"Subject"``, ``"batch:cask"``.
     effects : tuple of str
         Names of the q effects: ``("(Intercept)", "Days")``.
+    structure : str
+        The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``; empty where any
+        covariance will do.
+    hom : bool
+        Whether the structure has one variance for all effects.
     """
 
     name: str
     group: str
     effects: tuple[str, ...]
+    structure: str = ""
+    hom: bool = False
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:

@@ -48,6 +48,12 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "relative: a second difference of step 1e-2, in long double, good to 1e-8",
     ),
     "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
+    "runaway": (1e-4, "absolute: sigma goes to zero, and the criterion to its limit as sigma²"),
+    "runaway singular": (
+        1e-2,
+        "absolute: the same, with a term that is singular: lme4 is 0.14 off",
+    ),
+    "runaway beta": (1e-3, "standard errors: linear in what the criterion still misses"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

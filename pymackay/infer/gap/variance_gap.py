@@ -152,7 +152,7 @@ def _computed(fit: Fit, data: pd.DataFrame, options: Mapping[str, Any]) -> dict[
 
     model = build_model(fit.formula, data, **options)
     terms = {term.name: term.effects for term in model.terms}
-    names = theta_names([(term.group, term.effects) for term in model.terms])
+    names = theta_names(model.terms)
     if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
         raise ArgumentError(f"data: give the terms {terms}, but the fit has {fit.model.terms}.")
     problem = make_problem(model, reml=fit.reml)

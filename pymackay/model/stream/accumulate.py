@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from pymackay.covariance.layout import split_theta
+from pymackay.covariance.layout import layouts_of
 from pymackay.errors import DataError
 from pymackay.model.bases.scaling import (
     Basis,
@@ -305,7 +305,7 @@ class Accumulator:
             for term in block.terms:
                 stop = start + len(model.terms[term].effects)
                 total = diagonal[:, start:stop, start:stop].sum(axis=0)
-                transforms[term] = basis_of_sums(total, self.n)
+                transforms[term] = basis_of_sums(total, self.n, model.terms[term].structure)
                 T[start:stop, start:stop] = transforms[term]
                 start = stop
             spans[block.name] = T
@@ -334,7 +334,7 @@ class Accumulator:
             basis=basis,
             response=response,
             log_weights=self.log_weights,
-            layouts=split_theta([len(term.effects) for term in model.terms]),
+            layouts=layouts_of(model.terms),
             transforms=tuple(transforms),
         )
 

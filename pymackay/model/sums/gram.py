@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import TermLayout, split_theta
+from pymackay.covariance.layout import TermLayout, layouts_of
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
@@ -105,6 +105,16 @@ class Bases(ABC):
     def n_theta(self) -> int:
         """Number of covariance parameters."""
         return self.layouts[-1].stop
+
+    @property
+    def one_variance(self) -> bool:
+        """Whether the only parameter is the variance of one effect."""
+        return self.n_theta == 1 and self.layouts[0].q == 1
+
+    @property
+    def structured(self) -> bool:
+        """Whether a term's covariance has a structure."""
+        return any(layout.structure is not None for layout in self.layouts)
 
     @property
     def n_others(self) -> int:
@@ -274,8 +284,10 @@ def find_bases(model: Model) -> dict[str, Any]:
         "basis": basis,
         "response": _response(model, root, basis),
         "log_weights": 0.0 if model.weights is None else float(np.log(model.weights).sum()),
-        "layouts": split_theta([len(term.effects) for term in model.terms]),
-        "transforms": tuple(term_basis(_weigh(term.columns, root)) for term in model.terms),
+        "layouts": layouts_of(model.terms),
+        "transforms": tuple(
+            term_basis(_weigh(term.columns, root), term.structure) for term in model.terms
+        ),
     }
 
 

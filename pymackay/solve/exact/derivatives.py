@@ -26,6 +26,8 @@ _CHUNK = 4096  # levels of the leading block taken at a time
 class Derivatives:
     """Derivatives at one theta, by the elements of G in theta's order.
 
+    For a term with a structure, along the tangents of its chart (see `Elements`).
+
     With ``t = [ΦX'V⁻¹; y'P]``, the p rows that give beta and the one that gives the residual:
 
     Attributes
@@ -60,7 +62,7 @@ class Derivatives:
 
 def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
     """Return the derivatives at these relative factors, one (q, q) lower triangle per term."""
-    elements = Elements.of(gram)
+    elements = Elements.of(gram, factors)
     bases, back = elements.matrices, elements.back
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)

@@ -157,7 +157,7 @@ def _is_covariances(start: object, model: Model) -> bool:
 
 
 def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
-    names = theta_names([(term.group, term.effects) for term in problem.model.terms])
+    names = theta_names(problem.model.terms)
     if isinstance(start, pd.Series) and sorted(start.index) == sorted(names):
         start = start[names]
     try:

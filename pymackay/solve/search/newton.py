@@ -23,6 +23,7 @@ import numpy as np
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
+from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.ridge import flat_ridge
@@ -197,7 +198,7 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
         evaluations = best.evaluations[which] + others.evaluations
         keep_better(best, others, which)
         best.evaluations[which] = evaluations
-    return replace(best, scope=GLOBAL if landscape.gram.n_theta == 1 else VALLEYS)
+    return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
@@ -407,7 +408,10 @@ class _OneResponse:
             gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
             return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
 
-        ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+        if self.gram.structured:
+            ridge = flat_parameters(self.gram, points, rises)
+        else:
+            ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
