@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.varcorr import TermSummary, VarCorr
+from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
 from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
 
@@ -383,10 +383,13 @@ class Fit:
 def _random_effects_table(fit: Fit) -> pd.DataFrame:
     """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
     rows = []
-    for name, table in fit.varcorr.items():
+    terms = {term.name: term for term in fit.model.terms}
+    for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
-        for i, effect in enumerate(parts.effects):
-            corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
-            rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
+        for i, cells in printed_correlations(terms.get(term), parts):
+            corr = [f"{cell:.2f}" if isinstance(cell, float) else cell for cell in cells]
+            corr = ["" if text == "nan" else text for text in corr]
+            name = term if i == 0 else ""
+            rows.append([name, parts.effects[i], f"{parts.sd[i]:.6g}", " ".join(corr)])
     rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

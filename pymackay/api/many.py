@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from pymackay.arguments import flag
-from pymackay.errors import ArgumentError
 from pymackay.model.design.many_responses import build_many
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
@@ -32,8 +31,8 @@ def lmer_many(
 
     Every response gets its own certified optimum, the same as by `pymackay.lmer`. With one grouping
     factor (and any number of terms), all responses are optimised together by operations on batches
-    of small matrices. With several grouping factors, the responses are fitted one after the other,
-    from cross-products that are computed once.
+    of small matrices. With several grouping factors, or a covariance structure, the responses are
+    fitted one after the other, from cross-products that are computed once.
 
     Parameters
     ----------
@@ -81,11 +80,6 @@ def lmer_many(
     reml = flag("reml", reml)
     arguments = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, arguments)
-    if any(term.structure is not None for term in model.terms):
-        raise ArgumentError(
-            "formula: lmer_many does not offer covariance structures; fit each response with "
-            "pymackay.lmer, or one of them, and the others with its refit method."
-        )
     gram = cross_products(model)
     fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
     warn_of_uncertified(fits, stacklevel=2)

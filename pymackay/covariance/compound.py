@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from pymackay.covariance.structure import Structure
 class CompoundSymmetry(Structure):
     """``R_ij = rho`` for i ≠ j, with rho between −1/(q − 1) and 1."""
 
-    tag: ClassVar[str] = "cs"
+    tag = "cs"
 
     def n_rho(self, q: int) -> int:
         """Return the number of correlations: one, if there are two effects."""

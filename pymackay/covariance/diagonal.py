@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from pymackay.covariance.structure import Structure
 class Diagonal(Structure):
     """Diagonal covariance matrices; R is the identity."""
 
-    tag: ClassVar[str] = "diag"
+    tag = "diag"
 
     def n_rho(self, q: int) -> int:
         """Return the number of correlations: none."""

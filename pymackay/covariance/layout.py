@@ -102,8 +102,6 @@ class TermLayout:
     def factor(self, theta: np.ndarray) -> np.ndarray:
         """Return the lower-triangular factors, (..., q, q), that `theta`, (..., m), has for it.
 
-        With a structure `theta` has shape (m,).
-
         Raises
         ------
         ValueError
@@ -111,7 +109,9 @@ class TermLayout:
         """
         part = theta[..., self.theta_start : self.theta_stop]
         if self.structure is not None:
-            return self.structure.factor(self.structure.par_of_theta(part, self.q), self.q)
+            rows = part.reshape(-1, part.shape[-1])
+            par = np.array([self.structure.par_of_theta(row, self.q) for row in rows])
+            return self.structure.factor(par.reshape(*part.shape[:-1], -1), self.q)
         block = np.zeros((*theta.shape[:-1], self.q, self.q))
         block[..., self.rows, self.columns] = part
         return block
@@ -137,19 +137,20 @@ class TermLayout:
 
 def split_theta(effects: Sequence[int]) -> tuple[TermLayout, ...]:
     """Lay out theta for terms of these numbers of effects, in order, without structures."""
-    return _laid_out([(q, None) for q in effects])
+    return laid_out([(q, None) for q in effects])
 
 
 def layouts_of(terms: Iterable[Named]) -> tuple[TermLayout, ...]:
-    """Lay out the parameters and theta of terms, in order."""
-    return _laid_out([(len(term.effects), _structure(term)) for term in terms])
+    """Lay out the parameters and theta of a model's terms, in order."""
+    return laid_out([(len(term.effects), _structure(term)) for term in terms])
 
 
 def _structure(term: Named) -> Structure | None:
     return term.structure if isinstance(term.structure, Structure) else None
 
 
-def _laid_out(parts: Sequence[tuple[int, Structure | None]]) -> tuple[TermLayout, ...]:
+def laid_out(parts: Sequence[tuple[int, Structure | None]]) -> tuple[TermLayout, ...]:
+    """Lay out the parameters and theta of terms of so many effects and a structure, in order."""
     layouts: list[TermLayout] = []
     start = theta_start = 0
     for q, structure in parts:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class Structure(ABC):
         Whether all effects have the same variance.
     """
 
-    tag: ClassVar[str]
+    tag = ""
     hom: bool = False
 
     def __str__(self) -> str:

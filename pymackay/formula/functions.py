@@ -16,25 +16,9 @@ _LISTED = (
     "median, min, ns, offset, ordered, plogis, pmax, pmin, poly, qlogis, quantile, relevel, "
     "round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, var"
 )
-_ELSEWHERE = [
-    "toep",
-    "homtoep",
-    "hetar1",
-    "homdiag",
-    "homcs",
-    "ou",
-    "exp",
-    "gau",
-    "mat",
-    "rr",
-    "fa",
-    "propto",
-    "equalto",
-    "unstr",
-    "uns",
-    "car1",
-    "arma",
-]  # structures of other packages
+_ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "ou", "exp", "mat", "rr", "propto")
+"""Structures of other packages that the formula language does not have."""
+
 FUNCTION_NAMES = tuple(_LISTED.split(", "))
 
 

@@ -49,11 +49,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     ),
     "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
     "runaway": (1e-4, "absolute: sigma goes to zero, and the criterion to its limit as sigma²"),
-    "runaway singular": (
-        1e-2,
-        "absolute: the same, with a term that is singular: lme4 is 0.14 off",
-    ),
-    "runaway beta": (1e-3, "standard errors: linear in what the criterion still misses"),
+    "runaway relative": (1e-3, "of a standard error, of a variance: what is left of that way"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

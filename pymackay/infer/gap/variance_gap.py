@@ -43,7 +43,9 @@ def variance_gap(
 
     By the law of total variance ``Var(b) = Var E(b|y) + E Var(b|y)``. At the optimum of the
     likelihood the split is exact with `condvar` as the second part, and at the optimum of the REML
-    criterion with `pev`, so a residue of zero certifies that an optimum was reached.
+    criterion with `pev`, so a residue of zero certifies that an optimum was reached. A term with a
+    covariance structure keeps this only for what the structure leaves free: if all its effects
+    share a variance, their residues sum to zero, and one alone says nothing.
 
     Parameters
     ----------

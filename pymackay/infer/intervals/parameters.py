@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
+from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
@@ -41,13 +41,14 @@ class Parameter:
 def list_parameters(fit: Fit) -> list[Parameter]:
     """Return the parameters of a fit in the order of R's ``confint``.
 
-    Term by term the lower triangle of standard deviations and correlations, column by column,
-    then sigma, then the coefficients.
+    Term by term the lower triangle of standard deviations and correlations, column by column; of a
+    term with a structure its standard deviations, then its correlation. Then sigma, then the
+    coefficients.
     """
     places = (
         (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
         for t, term in enumerate(fit.model.terms)
-        for i, j in lower_triangle(len(term.effects))
+        for i, j in parameter_places(term)
     )
     labels = parameter_labels(fit.model.terms)
     parameters = [

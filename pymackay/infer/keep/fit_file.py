@@ -96,7 +96,11 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
         "format": FORMAT,
         "version": 1 if problem is None or (rows and len(problem.model.y)) else VERSION,
         "pymackay": __version__,
-        "fit": {name: encoder.encode(getattr(fit, name)) for name in _FIELDS},
+        "fit": {
+            name: encoder.encode(getattr(fit, name))
+            for name in _FIELDS
+            if name != "free_par" or fit.free_par is not None  # earlier versions lack it
+        },
     }
     if problem is not None:
         kept = rows and len(problem.model.y)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import TermLayout, layouts_of
+from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
@@ -202,6 +202,12 @@ class Gram(Bases):
     A: np.ndarray
     C: np.ndarray | sp.csr_matrix
     D: np.ndarray
+
+    def without_structures(self) -> Gram:
+        """Return the same cross-products, any covariance matrix allowed in every term."""
+        if not self.structured:
+            return self
+        return replace(self, layouts=split_theta([layout.q for layout in self.layouts]))
 
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""

@@ -17,7 +17,7 @@ from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated
 from pymackay.solve.exact.levels import is_regular
-from pymackay.solve.solver import Elements
+from pymackay.solve.solver import Elements, by_term
 
 _CHUNK = 4096  # levels of the leading block taken at a time
 
@@ -48,6 +48,9 @@ class Derivatives:
         tV̇ᵢt'. Its first p rows and columns are dΦ/dGᵢ; its last element is y'PV̇ᵢPy.
     products : numpy.ndarray, shape (m, m, p + 1, p + 1)
         tV̇ᵢPV̇ⱼt'.
+    level_traces, level_squares : tuple of numpy.ndarray, each (q, q)
+        Term by term, τ and s as `pymackay.solve.solver.Evaluation` has them: what a structure
+        whose G bends needs of the traces and of y'PV̇Py.
     """
 
     precision_inverse: np.ndarray
@@ -58,6 +61,8 @@ class Derivatives:
     trace_products: np.ndarray
     slopes: np.ndarray
     products: np.ndarray
+    level_traces: tuple[np.ndarray, ...]
+    level_squares: tuple[np.ndarray, ...]
 
 
 def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
@@ -70,9 +75,12 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     projected = rest.K[: rest.size] @ dense.mixing
     V = _turned(rest, bases[1:], projected)
     W = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
+    others = list(zip(rest.blocks, rest.slices, strict=True))
+    level_traces = [_diagonal_sum(W[span, span], block) for block, span in others]
+    residual = [projected[span, -1].reshape(block.n_levels, -1) for block, span in others]
     traces = [
-        np.einsum("iab,ab->i", basis, _diagonal_sum(W[span, span], block))
-        for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
+        np.einsum("iab,ab->i", basis, matrix)
+        for basis, matrix in zip(bases[1:], level_traces, strict=True)
     ]
     return Derivatives(
         precision_inverse=rest.precision_inverse,
@@ -83,6 +91,8 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
         trace_products=elements.in_theta(_trace_products(dense, sums, bases[1:], W)),
         slopes=np.concatenate([dense.mixing.T @ sums.M @ dense.mixing, projected.T @ V])[back],
         products=elements.in_theta(_products(dense, sums, V)),
+        level_traces=by_term(gram, [sums.level_traces, *level_traces]),
+        level_squares=by_term(gram, [sums.level_squares, *(a.T @ a for a in residual)]),
     )
 
 
@@ -128,12 +138,16 @@ class _LeadSums:
         Without what only dense matrices enter.
     products : numpy.ndarray, shape (k, k, p + 1, p + 1)
         ``t V̇ᵢV₁⁻¹V̇ⱼ t'``.
+    level_traces, level_squares : numpy.ndarray, each (q, q)
+        Of the block.
     """
 
     M: np.ndarray
     traces: np.ndarray
     trace_products: np.ndarray
     products: np.ndarray
+    level_traces: np.ndarray
+    level_squares: np.ndarray
 
 
 class _Lead:
@@ -158,14 +172,23 @@ class _Lead:
     def sums(self, dense: _Dense, basis: np.ndarray) -> _LeadSums:
         """Sum over the levels what scores, traces and products need."""
         k, m, w = len(basis), len(dense.rest.Q), dense.mixing.shape[1]
+        q = basis.shape[1]
         sums = _LeadSums(
-            np.zeros((k, m + 1, m + 1)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k, w, w))
+            np.zeros((k, m + 1, m + 1)),
+            np.zeros(k),
+            np.zeros((k, k)),
+            np.zeros((k, k, w, w)),
+            np.zeros((q, q)),
+            np.zeros((q, q)),
         )
         for levels in chunks(len(self.gram.A), _CHUNK):
             H = self.H[levels]
             E = self.N[levels] @ self.columns(levels)
             S = E[:, :, :m] @ dense.Q_trace @ E[:, :, :m].transpose(0, 2, 1)
-            ET, HE = basis[:, None] @ (E @ dense.mixing), H @ basis[:, None]
+            mixed = E @ dense.mixing
+            sums.level_traces[:] += (H - S).sum(axis=0)
+            sums.level_squares[:] += mixed[:, :, -1].T @ mixed[:, :, -1]
+            ET, HE = basis[:, None] @ mixed, H @ basis[:, None]
             SE = S @ basis[:, None]
             for i in range(k):
                 sums.M[i] += np.tensordot(E, basis[i] @ E, axes=([0, 1], [0, 1]))

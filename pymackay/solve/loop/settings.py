@@ -57,6 +57,7 @@ def make_settings(
         If one of them has a value that it cannot have, or two of them exclude each other.
     """
     rule = find_rule(update)
+    _refuse_structures(rule, problem.model)
     inner = one_of("inner", inner, ("exact", "gradient"))
     on_collapse = one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
@@ -73,6 +74,17 @@ def make_settings(
         callback=callback,
         progress=progress,
     )
+
+
+def _refuse_structures(rule: Rule, model: Model) -> None:
+    """Refuse a model with covariance structures, which the rules would leave."""
+    structures = [str(term.structure) for term in model.terms if term.structure is not None]
+    if structures:
+        raise ArgumentError(
+            f"formula: the rule {rule.name!r} sets a covariance matrix without regard to its "
+            f"structure ({', '.join(structures)}); fit the model with pymackay.lmer, or write the "
+            f"terms without structures."
+        )
 
 
 def _tolerance(rule: Rule, tolerance: object, default: float) -> float | None:
