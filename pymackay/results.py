@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.varcorr import TermSummary, VarCorr
+from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
 from pymackay.errors import PymackayError
 from pymackay.late import LateMethod
 
@@ -173,6 +173,8 @@ class Fit:
     not_offered : mapping of str to str
         Quantities that this fit does not have, with the reason. `fitted` and `residuals` are NaN
         then; `condvar` and `pev` raise.
+    free_par : pandas.Series or None
+        `par`, where theta is not the vector of parameters itself.
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
@@ -203,6 +205,7 @@ class Fit:
     pev_source: Callable[[], GroupArrays] | None = None
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
+    free_par: pd.Series | None = None
     problem: Any = None
     general: Any = None
 
@@ -244,10 +247,19 @@ class Fit:
         return len(self.fitted)
 
     @property
+    def par(self) -> pd.Series:
+        """Covariance parameters, relative, shape (m,), as lme4 2.x's ``getME(fit, "par")``.
+
+        Of a term with a structure (``cs``, ``ar1``, ``diag``) the standard deviations, one if they
+        are all the same, then the correlation; of other terms the elements of `theta`.
+        """
+        return self.theta.rename("par") if self.free_par is None else self.free_par
+
+    @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, theta, and sigma, dispersion or shape."""
+        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape."""
         beside: int = 1 if self.general is None else self.general.df
-        return len(self.beta) + len(self.theta) + beside
+        return len(self.beta) + len(self.par) + beside
 
     @property
     def std_error(self) -> pd.Series:
@@ -394,11 +406,14 @@ class Fit:
 def _random_effects_table(fit: Fit) -> pd.DataFrame:
     """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
     rows = []
-    for name, table in fit.varcorr.items():
+    terms = {term.name: term for term in fit.model.terms}
+    for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
-        for i, effect in enumerate(parts.effects):
-            corr = ["" if np.isnan(value) else f"{value:.2f}" for value in parts.correlation[i, :i]]
-            rows.append([name if i == 0 else "", effect, f"{parts.sd[i]:.6g}", " ".join(corr)])
+        for i, cells in printed_correlations(terms.get(term), parts):
+            corr = [f"{cell:.2f}" if isinstance(cell, float) else cell for cell in cells]
+            corr = ["" if text == "nan" else text for text in corr]
+            name = term if i == 0 else ""
+            rows.append([name, parts.effects[i], f"{parts.sd[i]:.6g}", " ".join(corr)])
     if fit.has_residual:
         rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])

@@ -167,7 +167,7 @@ def _theta(
     sigma: float,
 ) -> pd.Series:
     """Return theta, shape (m,): as given, else the relative factors of `varcorr`, else NaN."""
-    names = theta_names([(term.group, term.effects) for term in terms])
+    names = theta_names(terms)
     if "theta" in parts:
         values = shapes.vector(parts["theta"], "theta", len(names))
     elif varcorr and math.isfinite(sigma) and sigma > 0.0:

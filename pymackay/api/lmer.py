@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pymackay.api.theta import theta_values
-from pymackay.arguments import flag
+from pymackay.api.theta import start_values, theta_values
+from pymackay.arguments import flag, one_of
 from pymackay.errors import ConvergenceWarning
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
@@ -36,13 +36,17 @@ def lmer(
     start: ArrayLike | None = None,
     control: Control | IterativeControl | None = None,
     solver: str = "auto",
+    double_bar: str = "split",
 ) -> Fit:
     """Fit a linear mixed model by REML or maximum likelihood.
 
     Parameters
     ----------
     formula : str
-        In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``.
+        In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``. The covariance of a term's
+        effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
+        symmetry) and ``ar1(f | g)``, each with ``hom = TRUE`` (one variance for all effects) or
+        ``hom = FALSE``; see the page "Covariance structures".
     data : pandas.DataFrame, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
@@ -57,7 +61,8 @@ def lmer(
         Column to ``"contr.treatment"``, ``"contr.sum"``, ``"contr.helmert"``, ``"contr.poly"``,
         ``"contr.SAS"`` or a matrix.
     start : array-like of shape (m,), optional
-        Theta to start from, in lme4's order; by default computed from the data.
+        Theta to start from, in lme4's order, or the parameters of a model with structures
+        (``fit.par``); by default computed from the data.
     control : Control or IterativeControl, optional
         Tolerances of the optimiser, or of the iterative solver. An `IterativeControl` also selects
         the iterative solver.
@@ -66,6 +71,12 @@ def lmer(
         except the largest. The iterative solver does not, but has a Monte-Carlo error, by default
         0.1 % of each variance, given in ``fit.convergence.monte_carlo_error``. ``"auto"`` chooses
         the exact solver unless it would need more than half of the free memory or over a minute.
+        Structures are fitted by the exact solver only.
+    double_bar : {"split", "diag"}
+        How ``(f || g)`` is read. ``"split"``, lme4's default: one term for each term of ``f``, so
+        that a factor keeps the correlations of its levels. ``"diag"``: ``diag(f | g)``, in which
+        no effects correlate (lme4 2.x with the option ``lme4.doublevert.default =
+        "diag_special"``); the fit's messages tell.
 
     Returns
     -------
@@ -95,9 +106,11 @@ def lmer(
     1743.628272
     """
     reml = flag("reml", reml)
-    built = _build(formula, data, Arguments(weights, offset, subset, contrasts), control)
+    double_bar = one_of("double_bar", double_bar, ("split", "diag"))
+    arguments = Arguments(weights, offset, subset, contrasts, double_bar)
+    built = _build(formula, data, arguments, control)
     choice = choose(built.model, solver, control)
-    theta = None if start is None else theta_values(start, built.model)
+    theta = None if start is None else start_values(start, built.model)
     fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
     return _certified(fit)
 

@@ -31,8 +31,8 @@ def lmer_many(
 
     Every response gets its own certified optimum, the same as by `pymackay.lmer`. With one grouping
     factor (and any number of terms), all responses are optimised together by operations on batches
-    of small matrices. With several grouping factors, the responses are fitted one after the other,
-    from cross-products that are computed once.
+    of small matrices. With several grouping factors, or a covariance structure, the responses are
+    fitted one after the other, from cross-products that are computed once.
 
     Parameters
     ----------

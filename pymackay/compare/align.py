@@ -7,13 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import columns_in_group, lower_factor, split_theta
+from pymackay.covariance.layout import columns_in_group, lower_factor
+from pymackay.covariance.structures import summary_layouts
 from pymackay.results import Fit, ModelSummary, TermSummary
 
+Key = tuple[str, frozenset[str] | tuple[str, ...], str, bool]
 
-def term_key(term: TermSummary) -> tuple[str, frozenset[str]]:
-    """Return the key by which terms are matched: the group and the set of effects."""
-    return term.group, frozenset(term.effects)
+
+def term_key(term: TermSummary) -> Key:
+    """Return the key by which terms are matched: group, effects, and structure.
+
+    The order of the effects matters where the structure depends on it.
+    """
+    ordered = term.structure == "ar1"
+    effects = tuple(term.effects) if ordered else frozenset(term.effects)
+    return term.group, effects, term.structure, term.hom
 
 
 def match_terms(
@@ -23,7 +31,7 @@ def match_terms(
 
     Terms that occur twice are matched in their order.
     """
-    free: dict[tuple[str, frozenset[str]], list[int]] = {}
+    free: dict[Key, list[int]] = {}
     for position, term in enumerate(theirs):
         free.setdefault(term_key(term), []).append(position)
     return tuple(free[term_key(term)].pop(0) if free.get(term_key(term)) else None for term in ours)
@@ -49,7 +57,7 @@ def map_theta(
         are those of the factor of the permuted Λ Λᵀ with a nonnegative diagonal.
     """
     values = np.asarray(theta, dtype=np.float64)
-    layouts = split_theta([len(term.effects) for term in source])
+    layouts = summary_layouts(source)
     pieces = []
     for term, position in zip(target, _matched(target, source), strict=True):
         layout = layouts[position]
@@ -101,9 +109,8 @@ def _positions(names: Sequence[str], order: Sequence[str]) -> list[int]:
 
 
 def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
-    layouts = split_theta([len(term.effects) for term in reference.model.terms])
-    if len(reference.theta) != sum(len(layout.rows) for layout in layouts):
-        # another parametrisation (structured covariances), for which there is no mapping
+    if len(reference.theta) != summary_layouts(reference.model.terms)[-1].theta_stop:
+        # a parametrisation of another engine, for which there is no mapping
         return reference.theta
     values = map_theta(reference.theta.to_numpy(), reference.model.terms, model.terms)
     return pd.Series(values, name=reference.theta.name)

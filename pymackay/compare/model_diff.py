@@ -116,7 +116,11 @@ def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 
 def _written(group: str, terms: Sequence[TermSummary]) -> str:
-    texts = [f"({', '.join(t.effects)} | {t.group})" for t in terms if t.group == group]
+    texts = [
+        f"{t.structure}({', '.join(t.effects)} | {t.group}{', hom = TRUE' if t.hom else ''})"
+        for t in terms
+        if t.group == group
+    ]
     return " + ".join(texts) or "none"
 
 

@@ -1,34 +1,59 @@
-"""Covariance parameters: theta in lme4's order, and the factor of each term that it fills."""
+"""Covariance parameters: their order, theta in lme4's, and the factor of each term it fills."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 
+from pymackay.covariance.chart import Chart
 from pymackay.covariance.structure import Structure
 from pymackay.covariance.varcorr import TermSummary
 
 SINGULAR = 1e-4  # lme4's isSingular tolerance, here on whitened columns: free of units
 
 
+class Named(Protocol):
+    """A random-effects term: what names and parameters depend on."""
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor."""
+        ...
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """Names of the q effects."""
+        ...
+
+    @property
+    def structure(self) -> Structure | str | None:
+        """The structure of their covariance; None or empty where any covariance will do."""
+        ...
+
+
 @dataclass(frozen=True)
 class TermLayout:
-    """Where one term's parameters stand in theta.
+    """Where one term's parameters stand among all, and its elements in theta.
+
+    Without a structure the parameters are the elements of theta.
 
     Attributes
     ----------
     q : int
         Number of effects.
     start : int
-        Position of the first of its q (q + 1) / 2 elements.
+        Position of the first of its parameters.
     rows, columns : numpy.ndarray
-        Row and column in the factor of each element: column by column, the lower triangle, or
-        what the structure leaves of it.
+        Row and column in the factor of each element of theta: column by column, the lower
+        triangle, or what the structure leaves of it.
     structure : Structure or None
         None where any covariance matrix will do.
+    theta_start : int
+        Position in theta of the first of its elements.
     """
 
     q: int
@@ -36,39 +61,101 @@ class TermLayout:
     rows: np.ndarray
     columns: np.ndarray
     structure: Structure | None = None
+    theta_start: int = 0
 
     @classmethod
     @cache
-    def of(cls, q: int, start: int, structure: Structure | None = None) -> TermLayout:
-        """Return the layout of a term of `q` effects whose elements begin at `start`."""
+    def of(
+        cls, q: int, start: int, structure: Structure | None = None, theta_start: int | None = None
+    ) -> TermLayout:
+        """Return the layout of a term of `q` effects whose parameters begin at `start`."""
+        theta_start = start if theta_start is None else theta_start
         if structure is not None:
-            return cls(q, start, *structure.places(q), structure)
+            return cls(q, start, *structure.places(q), structure, theta_start)
         columns, rows = np.triu_indices(q)
-        return cls(q, start, rows, columns)
+        return cls(q, start, rows, columns, None, theta_start)
+
+    @property
+    def n_par(self) -> int:
+        """Number of parameters."""
+        return len(self.rows) if self.structure is None else self.structure.n_par(self.q)
 
     @property
     def stop(self) -> int:
-        """Position after the last element."""
-        return self.start + len(self.rows)
+        """Position after the last parameter."""
+        return self.start + self.n_par
+
+    @property
+    def theta_stop(self) -> int:
+        """Position in theta after the last element."""
+        return self.theta_start + len(self.rows)
+
+    def filled(self, values: np.ndarray) -> np.ndarray:
+        """Return lower triangles, (..., q, q), of values in the order of the parameters, (..., m).
+
+        Of a term without a structure only.
+        """
+        block = np.zeros((*values.shape[:-1], self.q, self.q))
+        block[..., self.rows, self.columns] = values[..., self.start : self.stop]
+        return block
 
     def factor(self, theta: np.ndarray) -> np.ndarray:
-        """Return the lower-triangular factors, (..., q, q), that `theta`, (..., m), has for it."""
+        """Return the lower-triangular factors, (..., q, q), that `theta`, (..., m), has for it.
+
+        Raises
+        ------
+        ValueError
+            If the factor is not that of a matrix of the structure.
+        """
+        part = theta[..., self.theta_start : self.theta_stop]
+        if self.structure is not None:
+            rows = part.reshape(-1, part.shape[-1])
+            par = np.array([self.structure.par_of_theta(row, self.q) for row in rows])
+            return self.structure.factor(par.reshape(*part.shape[:-1], -1), self.q)
         block = np.zeros((*theta.shape[:-1], self.q, self.q))
-        block[..., self.rows, self.columns] = theta[..., self.start : self.stop]
+        block[..., self.rows, self.columns] = part
         return block
 
     def elements(self, factor: np.ndarray) -> np.ndarray:
         """Return the elements of a lower-triangular `factor`, (..., q, q), in theta's order."""
         return factor[..., self.rows, self.columns]
 
+    def par(self, factor: np.ndarray) -> np.ndarray:
+        """Return the parameters, (..., k), that a lower-triangular `factor`, (..., q, q), has."""
+        return self.elements(factor) if self.structure is None else self.structure.par_of(factor)
 
-def split_theta(effects: list[int] | tuple[int, ...]) -> tuple[TermLayout, ...]:
-    """Lay out theta for terms of these numbers of effects, in order."""
-    layouts = []
-    start = 0
-    for q in effects:
-        layouts.append(TermLayout.of(q, start))
-        start = layouts[-1].stop
+    def tangents(self, factor: np.ndarray) -> np.ndarray:
+        """Return the slopes of the relative covariance G, (k, q, q).
+
+        By its own elements, an off-diagonal one standing for both its places; with a structure by
+        its chart at a `factor`, (q, q).
+        """
+        if self.structure is None:
+            return symmetric_basis(self, self.q, 0)
+        return Chart.of(self.structure, factor).tangents()
+
+
+def split_theta(effects: Sequence[int]) -> tuple[TermLayout, ...]:
+    """Lay out theta for terms of these numbers of effects, in order, without structures."""
+    return laid_out([(q, None) for q in effects])
+
+
+def layouts_of(terms: Iterable[Named]) -> tuple[TermLayout, ...]:
+    """Lay out the parameters and theta of a model's terms, in order."""
+    return laid_out([(len(term.effects), _structure(term)) for term in terms])
+
+
+def _structure(term: Named) -> Structure | None:
+    return term.structure if isinstance(term.structure, Structure) else None
+
+
+def laid_out(parts: Sequence[tuple[int, Structure | None]]) -> tuple[TermLayout, ...]:
+    """Lay out the parameters and theta of terms of so many effects and a structure, in order."""
+    layouts: list[TermLayout] = []
+    start = theta_start = 0
+    for q, structure in parts:
+        layouts.append(TermLayout.of(q, start, structure, theta_start))
+        start, theta_start = layouts[-1].stop, layouts[-1].theta_stop
     return tuple(layouts)
 
 
@@ -146,17 +233,39 @@ def is_singular(factors: list[np.ndarray]) -> bool:
     return any(np.linalg.svd(factor, compute_uv=False).min() < SINGULAR for factor in factors)
 
 
-def theta_names(terms: list[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """Name theta's elements as lme4's ``getME(fit, "theta")`` does.
+def theta_of_par(layouts: Sequence[TermLayout], par: np.ndarray) -> np.ndarray:
+    """Return theta of parameters of all terms, (m,)."""
+    parts = []
+    for layout in layouts:
+        own = par[layout.start : layout.stop]
+        if layout.structure is not None:
+            own = layout.elements(layout.structure.factor(own, layout.q))
+        parts.append(own)
+    return np.concatenate(parts)
 
-    Parameters
-    ----------
-    terms : list of (group, effects)
-    """
+
+def theta_names(terms: Iterable[Named]) -> list[str]:
+    """Name theta's elements as lme4's ``getME(fit, "theta")`` does."""
     names = []
-    for group, effects in terms:
-        layout = TermLayout.of(len(effects), 0)
-        for i, j in zip(layout.rows.tolist(), layout.columns.tolist(), strict=True):
-            middle = effects[i] if i == j else f"{effects[i]}.{effects[j]}"
-            names.append(f"{group}.{middle}")
+    for term in terms:
+        structure = _structure(term)
+        if structure is not None:
+            own = structure.theta_names(term.effects)
+        else:
+            layout, effects = TermLayout.of(len(term.effects), 0), term.effects
+            pairs = zip(layout.rows.tolist(), layout.columns.tolist(), strict=True)
+            own = [effects[i] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
+        names += [f"{term.group}.{name}" for name in own]
+    return names
+
+
+def par_names(terms: Iterable[Named]) -> list[str]:
+    """Name the parameters as lme4 2.x's ``getME(fit, "par")`` does."""
+    names = []
+    for term in terms:
+        structure = _structure(term)
+        if structure is None:
+            names += theta_names([term])
+        else:
+            names += [f"{term.group}.{name}" for name in structure.names(term.effects)]
     return names

@@ -20,6 +20,12 @@ from pymackay.formula.expression import (
     variable_name,
 )
 from pymackay.formula.lexer import fault
+from pymackay.formula.structured import (
+    StructureCall,
+    diagonal_call,
+    is_structured,
+    read_structured,
+)
 from pymackay.formula.terms import Term, Terms, expand_terms
 
 _BARS = frozenset(["|", "||"])
@@ -43,6 +49,8 @@ class Bar:
         Columns the group is made of; on the left side they count as factors, as in lme4.
     text : str
         The term as it is named in messages.
+    structure : StructureCall or None
+        The structure of the effects' covariance; None where the formula has none, or ``us()``.
     """
 
     effects: Terms
@@ -50,24 +58,40 @@ class Bar:
     group_name: str
     group_columns: frozenset[str]
     text: str
+    structure: StructureCall | None = None
 
 
-def expand_double_bars(node: Node, text: str, dot: Sequence[str]) -> Node:
+def expand_double_bars(
+    node: Node, text: str, dot: Sequence[str], double_bar: str = "split"
+) -> Node:
     """Write ``(1 + x || g)`` as ``((1 | g) + (0 + x | g))`` wherever it stands, as lme4 does.
 
-    Each term of the left side stands alone, so that a factor stays one block.
+    Each term of the left side stands alone, so that a factor stays one block. With `double_bar`
+    ``"diag"`` it is written as ``diag(1 + x | g)``.
     """
     first, links = left_spine(node, _JOINING | _BARS)
     if isinstance(first, Call) and len(first.arguments) == 1 and first.function in _TRANSPARENT:
-        inside = expand_double_bars(first.arguments[0], text, dot)
+        inside = expand_double_bars(first.arguments[0], text, dot, double_bar)
         first = replace(first, arguments=(inside,))
+        if first.function == "(" and is_structured(inside):
+            first = inside
     for link, right in links:
         if link.function == "||":
-            first = _split_double_bar(replace(link, arguments=(first, right)), text, dot)
+            first = _expanded_bar(replace(link, arguments=(first, right)), text, dot, double_bar)
         else:
-            inner = right if link.function == "|" else expand_double_bars(right, text, dot)
+            inner = right
+            if link.function != "|":
+                inner = expand_double_bars(right, text, dot, double_bar)
             first = replace(link, arguments=(first, inner))
     return first
+
+
+def _expanded_bar(call: Call, text: str, dot: Sequence[str], double_bar: str) -> Node:
+    """Return what a double bar stands for."""
+    if double_bar == "split":
+        return _split_double_bar(call, text, dot)
+    _refuse_second_bar(call, text)
+    return diagonal_call(call)
 
 
 def _split_double_bar(call: Call, text: str, dot: Sequence[str]) -> Node:
@@ -120,13 +144,17 @@ def find_bars(node: Node, text: str, dot: Sequence[str]) -> tuple[Bar, ...]:
         If a grouping factor is not one.
     """
     bars: list[Bar] = []
-    for call in _bar_calls(node, text):
+    for term in _bar_calls(node, text):
+        call, structure = term, None
+        if is_structured(call):
+            call, structure = read_structured(call, text)
+            _refuse_second_bar(call, text)
         effects = expand_terms(call.arguments[0], text, dot=dot)
         if not effects.terms and not effects.intercept:
             raise _nothing_varies(text, call.position)
         effects_text = deparse(call.arguments[0])
         groups = _nested_groups(call.arguments[1], text)
-        bars.extend(_make_bar(effects, effects_text, group) for group in groups)
+        bars.extend(_make_bar(effects, effects_text, group, structure) for group in groups)
     return tuple(bars)
 
 
@@ -147,6 +175,8 @@ def remove_bars(node: Node) -> Node | None:
 
 
 def _remove_from_operand(node: Node) -> Node | None:
+    if is_structured(node):
+        return None
     if isinstance(node, Call) and len(node.arguments) == 1 and node.function in _TRANSPARENT:
         inside = remove_bars(node.arguments[0])
         if inside is None:
@@ -156,7 +186,7 @@ def _remove_from_operand(node: Node) -> Node | None:
 
 
 def _bar_calls(node: Node, text: str) -> list[Call]:
-    """Collect the calls of ``|`` and ``||`` that formula operators join."""
+    """Collect the calls of ``|`` and ``||``, and structures, that formula operators join."""
     first, links = left_spine(node, _JOINING | _BARS)
     last_bar = max((i for i, (link, _) in enumerate(links) if link.function in _BARS), default=-1)
     if last_bar >= 0:
@@ -165,6 +195,8 @@ def _bar_calls(node: Node, text: str) -> list[Call]:
         bars = [bar]
     elif isinstance(first, Call) and len(first.arguments) == 1 and first.function in _TRANSPARENT:
         bars = _bar_calls(first.arguments[0], text)
+    elif isinstance(first, Call) and is_structured(first):
+        bars = [first]
     else:
         bars = []
     for _, right in links[last_bar + 1 :]:
@@ -193,9 +225,13 @@ def _nothing_varies(text: str, position: int) -> FormulaError:
     )
 
 
-def _make_bar(effects: Terms, effects_text: str, group: Node) -> Bar:
+def _make_bar(
+    effects: Terms, effects_text: str, group: Node, structure: StructureCall | None
+) -> Bar:
     name = variable_name(group)
-    return Bar(effects, group, name, frozenset(all_names(group)), f"{effects_text} | {name}")
+    columns = frozenset(all_names(group))
+    asked = None if structure is None or structure.name == "us" else structure
+    return Bar(effects, group, name, columns, f"{effects_text} | {name}", asked)
 
 
 def _nested_groups(node: Node, text: str) -> list[Node]:

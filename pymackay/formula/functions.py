@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pymackay.formula.expression import Call, is_operator
 from pymackay.formula.lexer import fault
+from pymackay.formula.structured import DEFAULT_HOM
 
 _LISTED = (
     "abs, acos, acosh, as.character, as.double, as.factor, as.integer, as.logical, as.numeric, "
@@ -15,6 +16,9 @@ _LISTED = (
     "median, min, ns, offset, ordered, plogis, pmax, pmin, poly, qlogis, quantile, relevel, "
     "round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, var"
 )
+_ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "ou", "exp", "mat", "rr", "propto")
+"""Structures of other packages that the formula language does not have."""
+
 FUNCTION_NAMES = tuple(_LISTED.split(", "))
 
 
@@ -29,6 +33,14 @@ def check_function(call: Call, text: str) -> None:
     if call.function in FUNCTION_NAMES:
         return
     if any(is_operator(argument, ("|", "||")) for argument in call.arguments):
+        near = near_names(call.function, DEFAULT_HOM)
+        if near or call.function in _ELSEWHERE:
+            raise fault(
+                f"there is no covariance structure {call.function}(){near or ';'} the structures "
+                f"of a random term are {', '.join(DEFAULT_HOM)}, as in lme4",
+                text,
+                call.position,
+            )
         raise fault(
             f"an operator is missing between {call.function} and the random term; write "
             f"{call.function} + (1 | g)",

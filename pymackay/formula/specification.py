@@ -11,7 +11,10 @@ from pymackay.formula.expression import Call, Number, all_names, walk
 from pymackay.formula.functions import check_function
 from pymackay.formula.lexer import fault
 from pymackay.formula.parser import Formula, parse_formula
+from pymackay.formula.structured import drop_structures, is_structured, read_structured
 from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
+
+_AS_DIAG = "a double bar, (f || g), is read as diag(f | g), because of double_bar='diag'"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Specification:
     variables : tuple of Variable
         All that the model frame holds, in R's order.
     messages : tuple of str
+    double_bar : {"split", "diag"}
+        How a double bar of the formula was read; ``"split"`` where it has none.
     """
 
     formula: str
@@ -38,6 +43,7 @@ class Specification:
     bars: tuple[Bar, ...]
     variables: tuple[Variable, ...]
     messages: tuple[str, ...] = ()
+    double_bar: str = "split"
 
     @cached_property
     def offsets(self) -> tuple[Variable, ...]:
@@ -45,7 +51,7 @@ class Specification:
         return tuple(v for v in self.variables if v.is_offset)
 
 
-def specify(formula: str, columns: Sequence[str]) -> Specification:
+def specify(formula: str, columns: Sequence[str], double_bar: str = "split") -> Specification:
     """Read a formula.
 
     Parameters
@@ -53,6 +59,8 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
     formula : str
     columns : sequence of str
         Names of the data's columns, in order; asked only if the formula has a ``.``.
+    double_bar : {"split", "diag"}
+        Whether ``(f || g)`` is a term for each term of ``f``, or ``diag(f | g)``.
 
     Raises
     ------
@@ -61,11 +69,13 @@ def specify(formula: str, columns: Sequence[str]) -> Specification:
     """
     if not isinstance(formula, str):
         parse_formula(formula)  # says what is wrong
-    return specification_of(formula, tuple(columns))
+    return specification_of(formula, tuple(columns), double_bar)
 
 
 @lru_cache(maxsize=512)
-def specification_of(text: str, columns: tuple[str, ...]) -> Specification:
+def specification_of(
+    text: str, columns: tuple[str, ...], double_bar: str = "split"
+) -> Specification:
     """Do what `specify` does; results are cached by formula and columns."""
     formula = parse_formula(text)
     dot: tuple[str, ...] = ()  # the columns that it stands for: all but the response's
@@ -73,10 +83,13 @@ def specification_of(text: str, columns: tuple[str, ...]) -> Specification:
         response = set(all_names(formula.response))
         dot = tuple(name for name in columns if name not in response)
     for node in (*walk(formula.response), *walk(formula.predictors)):
-        if isinstance(node, Call) and (node.names or not node.arguments):
+        if isinstance(node, Call) and is_structured(node):
+            read_structured(node, text)
+        elif isinstance(node, Call) and (node.names or not node.arguments):
             check_function(node, text)
     dot = _dot_in_frame_order(formula, dot)
-    predictors = expand_double_bars(formula.predictors, text, dot)
+    predictors = expand_double_bars(formula.predictors, text, dot, double_bar)
+    as_diag = double_bar == "diag" and predictors != formula.predictors
     formula = replace(formula, predictors=predictors)
     bars = find_bars(predictors, text, dot)
     if not bars:
@@ -94,7 +107,8 @@ def specification_of(text: str, columns: tuple[str, ...]) -> Specification:
         fixed=fixed,
         bars=bars,
         variables=_frame_variables(formula, dot),
-        messages=tuple(_messages(fixed, bars, dot)),
+        messages=(*_messages(fixed, bars, dot), *((_AS_DIAG,) if as_diag else ())),
+        double_bar=double_bar if as_diag else "split",
     )
 
 
@@ -106,7 +120,8 @@ def _dot_in_frame_order(formula: Formula, dot: tuple[str, ...]) -> tuple[str, ..
 
 def _frame_variables(formula: Formula, dot: tuple[str, ...]) -> tuple[Variable, ...]:
     response = make_variable(formula.response)
-    others = list_variables(formula.predictors, formula.text, dot)
+    predictors = drop_structures(formula.predictors, formula.text)
+    others = list_variables(predictors, formula.text, dot)
     return (response, *(v for v in others if v.label != response.label))
 
 

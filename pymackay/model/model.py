@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.structure import Structure
 from pymackay.errors import ArgumentError, DataError, PymackayError
 from pymackay.formula.rtext import make_names, make_unique
 from pymackay.results import ModelSummary, TermSummary
@@ -48,12 +49,22 @@ class RandomTerm:
         R's column names.
     columns : numpy.ndarray, shape (n, q)
         Raw model matrix of the left side of the bar, user's units.
+    structure : Structure or None
+        The structure of the effects' covariance; None where any covariance will do.
     """
 
     name: str
     group: str
     effects: tuple[str, ...]
     columns: np.ndarray
+    structure: Structure | None = None
+
+    def summary(self) -> TermSummary:
+        """Return what another engine's term is compared with."""
+        if self.structure is None:
+            return TermSummary(self.name, self.group, self.effects)
+        kind = self.structure
+        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +133,7 @@ class Model:
             response=self.response,
             rows=self.rows,
             fixed=self.fixed,
-            terms=tuple(TermSummary(t.name, t.group, t.effects) for t in self.terms),
+            terms=tuple(term.summary() for term in self.terms),
             levels={name: factor.levels for name, factor in self.factors.items()},
             contrasts=self.contrasts,
             weights=self.weights,
@@ -166,6 +177,7 @@ def arrange_terms(
     factors: Mapping[str, GroupingFactor],
     n: int,
     has_residual: bool = True,
+    structures: Sequence[Structure | None] | None = None,
 ) -> tuple[tuple[int, ...], tuple[RandomTerm, ...]]:
     """Put the random terms of a formula into lme4's order, under its names.
 
@@ -181,6 +193,8 @@ def arrange_terms(
     has_residual : bool
         Whether a residual variance is estimated beside those of the terms. Otherwise a term may
         have as many effects as there are rows.
+    structures : sequence of Structure or None, optional
+        Of each bar; by default none has one.
 
     Returns
     -------
@@ -193,11 +207,13 @@ def arrange_terms(
         If a grouping factor has too few or too many levels for the rows.
     """
     places = tuple(_lme4_order([len(factors[group].levels) for group, _ in bars]))
+    structures = [None] * len(bars) if structures is None else structures
+    structured = any(structure is not None for structure in structures)
     terms = []
     for name, i in zip(_term_names([bars[i][0] for i in places]), places, strict=True):
         (group, text), (effects, values) = bars[i], columns[i]
-        _check_levels(factors[group], len(effects), text, n, has_residual)
-        terms.append(RandomTerm(name, group, effects, values))
+        _check_levels(factors[group], 1 if structured else len(effects), text, n, has_residual)
+        terms.append(RandomTerm(name, group, effects, values, structures[i]))
     return places, tuple(terms)
 
 

@@ -16,6 +16,7 @@ from pymackay.reference.question import Question, for_r
 from pymackay.reference.r.bridge import robject
 from pymackay.reference.r.frame import labels_from_r, labels_to_r
 from pymackay.reference.r.session import Outcome, RObject, session
+from pymackay.reference.structures import refuse_structures
 from pymackay.results import Engine, Fit
 
 _NO_COLUMN = re.compile(
@@ -134,6 +135,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
     ArgumentError
         If R's criterion at `theta` is not `criterion`: data or arguments differ from the fit's.
     """
+    refuse_structures(question.formula, session().versions["lme4"])
     suffix = hashlib.sha256((question.key + question.table.sha256()).encode()).hexdigest()[:8]
     made = session().call(
         "mermod_at",
@@ -155,6 +157,7 @@ def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
 
 
 def _call(question: Question, how: Any) -> Outcome:
+    refuse_structures(question.formula, session().versions["lme4"])
     try:
         return session().call(*question.call(how))
     except RError as error:

@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 
 from pymackay._resources import __version__
-from pymackay.covariance.layout import TermLayout, is_singular, lower_factor, theta_names
+from pymackay.covariance.layout import (
+    TermLayout,
+    is_singular,
+    lower_factor,
+    par_names,
+    theta_names,
+)
 from pymackay.errors import ArgumentError
 from pymackay.model.bases.scaling import chunks
 from pymackay.model.model import Model
@@ -65,17 +71,35 @@ def factors_from_theta(bases: Units, theta: np.ndarray) -> list[np.ndarray]:
         If `theta` has another length than the model has parameters, or is not finite.
     """
     theta = np.asarray(theta, dtype=np.float64)
-    if theta.shape != (bases.n_theta,):
+    m = bases.layouts[-1].theta_stop
+    if theta.shape != (m,):
         raise ArgumentError(
-            f"theta has shape {theta.shape}, but the model has {bases.n_theta} covariance "
-            f"parameters; give a vector of {bases.n_theta} numbers in the order of fit.theta."
+            f"theta has shape {theta.shape}, but the model has {m} covariance "
+            f"parameters; give a vector of {m} numbers in the order of fit.theta."
         )
     if not np.isfinite(theta).all():
         raise ArgumentError(f"theta must be finite, but it is {theta.tolist()}.")
-    return [
-        lower_factor(np.linalg.solve(U, layout.factor(theta)))
-        for U, layout in zip(bases.transforms, bases.layouts, strict=True)
-    ]
+    pairs = zip(bases.transforms, bases.layouts, strict=True)
+    return [lower_factor(np.linalg.solve(U, term_factor(layout, theta))) for U, layout in pairs]
+
+
+def term_factor(layout: TermLayout, theta: np.ndarray) -> np.ndarray:
+    """Return one term's factor, (q, q), at `theta`, user's units.
+
+    Raises
+    ------
+    ArgumentError
+        If the term has a structure, and the factor is not that of a matrix of this structure.
+    """
+    try:
+        return layout.factor(theta)
+    except ValueError:
+        part = theta[layout.theta_start : layout.theta_stop].tolist()
+        raise ArgumentError(
+            f"theta: the elements {part} are not the factor of a covariance matrix of the "
+            f"structure {layout.structure}. Give fit.theta of a fit with this structure, or the "
+            f"parameters (fit.par) as start in lmer."
+        ) from None
 
 
 def user_factors(bases: Units, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -151,7 +175,6 @@ def assemble(
     beta, vcov = _fixed_effects(model, bases, evaluation, sigma)
     effects = _term_effects(bases, evaluation, users)
     fitted, residuals = _fitted(model, bases, evaluation, effects)
-    names = theta_names([(term.group, term.effects) for term in model.terms])
     sources = functools.partial(_error_variance, problem, factors, sigma)
     fit = Fit(
         formula=model.formula,
@@ -161,9 +184,10 @@ def assemble(
         sigma=sigma,
         theta=pd.Series(
             np.concatenate([u.elements(f) for u, f in zip(bases.layouts, users, strict=True)]),
-            index=labels(tuple(names)),
+            index=labels(tuple(theta_names(model.terms))),
             name="theta",
         ),
+        free_par=_parameters(model, bases, users),
         varcorr=varcorr_of(model, users, sigma),
         ranef=ranef_of(model, effects),
         criterion=evaluation.criterion,
@@ -182,6 +206,14 @@ def assemble(
         problem=problem,
     )
     return fit if len(model.y) else without_rows(fit, bases.n)
+
+
+def _parameters(model: Model, bases: Bases, users: list[np.ndarray]) -> pd.Series | None:
+    """Return the parameters of a model with structures, user's units; None without: theta is it."""
+    if not bases.structured:
+        return None
+    values = [layout.par(f) for layout, f in zip(bases.layouts, users, strict=True)]
+    return pd.Series(np.concatenate(values), index=pd.Index(par_names(model.terms)), name="par")
 
 
 @functools.cache

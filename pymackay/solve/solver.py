@@ -49,7 +49,8 @@ class Evaluation:
         Term by term, s = Σ_j a_j a_j' with a = Z'Py, so that B̂'B̂ = G s G.
     curvature : numpy.ndarray, shape (m, m)
         Second derivatives with respect to the elements of G in theta's order, an off-diagonal
-        element standing for both its places.
+        element standing for both its places; for a term with a structure, along the tangents of
+        its chart, which are straight lines of G.
     exact : bool
         Whether `curvature` is the observed one; otherwise the average information.
     cancelled : bool
@@ -278,7 +279,8 @@ class Elements:
     Attributes
     ----------
     matrices : list of numpy.ndarray, each (m_k, q, q)
-        Block by block, E_i = dG/dG_i in the block's coordinates.
+        Block by block, E_i = dG/dG_i in the block's coordinates; for a term with a structure, the
+        derivatives by its chart (`pymackay.covariance.chart`) at one point.
     back : numpy.ndarray of int, shape (m,)
         Positions, in the blocks' order, of the elements in theta's order.
     """
@@ -287,14 +289,26 @@ class Elements:
     back: np.ndarray
 
     @classmethod
-    def of(cls, bases: Bases) -> Elements:
-        """Return those of a model."""
+    def of(cls, bases: Bases, factors: Sequence[np.ndarray] | None = None) -> Elements:
+        """Return those of a model.
+
+        Parameters
+        ----------
+        bases : Bases
+        factors : sequence of numpy.ndarray, each (q, q), optional
+            Where the chart of a structure is differentiated; without structures it does not matter.
+        """
         matrices, order = [], []
         for block in bases.blocks:
             parts = []
             for term, columns in bases.block_slices(block):
                 layout = bases.layouts[term]
-                parts.append(symmetric_basis(layout, block.q, columns.start))
+                if layout.structure is None or factors is None:
+                    parts.append(symmetric_basis(layout, block.q, columns.start))
+                else:
+                    part = np.zeros((layout.n_par, block.q, block.q))
+                    part[:, columns, columns] = layout.tangents(factors[term])
+                    parts.append(part)
                 order.append(np.arange(layout.start, layout.stop))
             matrices.append(np.concatenate(parts))
         return cls(matrices, np.argsort(np.concatenate(order)))

@@ -76,7 +76,7 @@ def pd_correlation(covariance: np.ndarray) -> np.ndarray:
 def test_the_order_is_that_of_theta() -> None:
     layout = TermLayout.of(4, 0)
     assert lower_triangle(4) == list(zip(layout.rows, layout.columns, strict=True))
-    assert theta_names([("g", ("a", "b"))]) == ["g.a", "g.b.a", "g.b"]
+    assert theta_names([TermSummary("g", "g", ("a", "b"))]) == ["g.a", "g.b.a", "g.b"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from random_designs import one_factor_table
 from scipy.linalg import block_diag
 from tolerances import tol
 
-from pymackay.covariance.diagonal import DIAGONAL
+from pymackay.covariance.diagonal import Diagonal
 from pymackay.covariance.layout import TermLayout
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import Gram, cross_products
@@ -22,7 +22,7 @@ from pymackay.solve.search.newton import find_optimum
 def one_diagonal_term(gram: Gram) -> Gram:
     """Return sums of terms ``(x || g)``, which stand in one block, as those of one term."""
     (block,) = gram.blocks
-    layouts = (TermLayout.of(block.q, 0, DIAGONAL),)
+    layouts = (TermLayout.of(block.q, 0, Diagonal()),)
     transforms = (block_diag(*gram.transforms),)
     return replace(
         gram, blocks=(replace(block, terms=(0,)),), layouts=layouts, transforms=transforms
@@ -56,11 +56,3 @@ def test_a_diagonal_term_is_terms_that_do_not_correlate(name: str, reml: bool) -
         atol=tol("invariance"),
         rtol=tol("invariance"),
     )
-
-
-def test_what_is_set_off_the_diagonal_does_not_count() -> None:
-    matrix = np.array([[2.0, 1.0], [1.0, 3.0]])
-    np.testing.assert_array_equal(DIAGONAL.project(matrix), np.diag([2.0, 3.0]))
-    turn, sizes = DIAGONAL.axes(np.diag([-2.0, 3.0])[None])
-    np.testing.assert_array_equal(turn[0], np.eye(2))
-    np.testing.assert_array_equal(sizes[0], [2.0, 3.0])

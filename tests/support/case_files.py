@@ -12,9 +12,11 @@ import pandas as pd
 
 __all__ = ["Case", "case_names", "load_case"]
 
-_FOLDER = Path(
-    os.environ.get("PYMACKAY_CASES", Path(__file__).resolve().parents[3] / "shared" / "cases")
-)
+_SHARED = Path(__file__).resolve().parents[3] / "shared"
+_FOLDERS = {
+    "plain": Path(os.environ.get("PYMACKAY_CASES", _SHARED / "cases")),
+    "structures": Path(os.environ.get("PYMACKAY_STRUCTURE_CASES", _SHARED / "cases_structures")),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +47,16 @@ class Case:
         return {"reml": self.meta["reml"], **kept}
 
 
-def case_names() -> list[str]:
-    """Return the names of the cases that are there, possibly none."""
-    if not _FOLDER.is_dir():
+def case_names(kind: str = "plain") -> list[str]:
+    """Return the names of the cases of a kind that are there, possibly none."""
+    if not _FOLDERS[kind].is_dir():
         return []
-    return sorted(path.parent.name for path in _FOLDER.glob("*/meta.json"))
+    return sorted(path.parent.name for path in _FOLDERS[kind].glob("*/meta.json"))
 
 
-def load_case(name: str) -> Case:
+def load_case(name: str, kind: str = "plain") -> Case:
     """Read one case, its columns typed as the case says."""
-    folder = _FOLDER / name
+    folder = _FOLDERS[kind] / name
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     return Case(name, meta, expected, _read(folder / meta["data"], meta))

@@ -65,6 +65,8 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "refreshed optimum": (1e-9, "of 1 + |C|: above a trusted optimum of the same criterion"),
     "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
     "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
+    "runaway": (1e-4, "absolute: sigma goes to zero, and the criterion to its limit as sigma²"),
+    "runaway relative": (1e-3, "of a standard error, of a variance: what is left of that way"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.structures import summary_layouts
 from pymackay.infer.gap.effect_roots import view_group
 from pymackay.results import Fit
 
@@ -95,7 +96,7 @@ def _effective_numbers(fit: Fit) -> Numbers:
     """
     views = {name: view_group(fit, name) for name in fit.model.levels}
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
-    sizes = [len(t.effects) * (len(t.effects) + 1) // 2 for t in fit.model.terms]
+    sizes = [len(layout.rows) for layout in summary_layouts(fit.model.terms)]
 
     def numbers(multipliers: np.ndarray) -> list[np.ndarray]:
         theta = fit.theta.to_numpy() * np.repeat(multipliers, sizes)

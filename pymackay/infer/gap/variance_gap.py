@@ -45,7 +45,9 @@ def variance_gap(
 
     By the law of total variance ``Var(b) = Var E(b|y) + E Var(b|y)``. At the optimum of the
     likelihood the split is exact with `condvar` as the second part, and at the optimum of the REML
-    criterion with `pev`, so a residue of zero certifies that an optimum was reached.
+    criterion with `pev`, so a residue of zero certifies that an optimum was reached. A term with a
+    covariance structure keeps this only for what the structure leaves free: if all its effects
+    share a variance, their residues sum to zero, and one alone says nothing.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ def _computed(fit: Fit, data: pd.DataFrame, options: Mapping[str, Any]) -> dict[
 
     model = build_model(fit.formula, data, **options)
     terms = {term.name: term.effects for term in model.terms}
-    names = theta_names([(term.group, term.effects) for term in model.terms])
+    names = theta_names(model.terms)
     if {t.name: t.effects for t in fit.model.terms} != terms or set(fit.theta.index) != set(names):
         raise ArgumentError(f"data: give the terms {terms}, but the fit has {fit.model.terms}.")
     problem = make_problem(model, reml=fit.reml)

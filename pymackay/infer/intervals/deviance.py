@@ -36,6 +36,7 @@ class Deviance:
     Parameters
     ----------
     gram : Gram
+        Without structures: they enter by the chain rule (`pymackay.infer.intervals.profile_path`).
     row : numpy.ndarray of shape (p,) or None
         l in the orthonormal basis of X; None where beta is free.
     """

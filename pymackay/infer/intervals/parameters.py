@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
+from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
@@ -41,14 +41,15 @@ class Parameter:
 def list_parameters(fit: Fit) -> list[Parameter]:
     """Return the parameters of a fit in the order of R's ``confint``.
 
-    Term by term the lower triangle of standard deviations and correlations, column by column,
-    then sigma, then the coefficients. For a fit by lme4 2 or later the standard deviations of a
-    term stand before its correlations, as there; a short name then means another parameter.
+    Term by term the lower triangle of standard deviations and correlations, column by column; of a
+    term with a structure its standard deviations, then its correlation. Then sigma, then the
+    coefficients. For a fit by lme4 2 or later the standard deviations of a term stand before its
+    correlations, as there; a short name then means another parameter.
     """
     places = (
         (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
         for t, term in enumerate(fit.model.terms)
-        for i, j in lower_triangle(len(term.effects))
+        for i, j in parameter_places(term)
     )
     labelled = list(zip(parameter_labels(fit.model.terms), places, strict=True))
     if _deviations_first(fit):

@@ -3,7 +3,8 @@
 The free coordinates are log sigma and the elements of each term's lower-triangular relative factor
 M. The effects of a term are ordered such that the held standard deviation or correlation depends on
 the first one or two rows of M. The coordinates need no bounds, even where a variance is zero or a
-correlation is ±1.
+correlation is ±1. A term with a structure has the coordinates of its chart instead: standard
+deviations relative to sigma, and the angle of its correlation.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.layout import lower_factor
 from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
 from pymackay.infer.intervals.parameters import Parameter
-from pymackay.infer.significance.chain import bend, jacobian
+from pymackay.infer.intervals.term_coordinates import ChartCoordinates, FactorCoordinates
 from pymackay.model.sums.gram import Gram
 
 
@@ -29,7 +29,7 @@ class PathPoint:
     gradient, hessian : numpy.ndarray, shapes (1 + k,) and (1 + k, 1 + k)
         By the held coordinate, then the k free ones.
     x : numpy.ndarray, shape (m + 2,)
-        Elements of the factors, log sigma, and ``l'beta``.
+        Coordinates of the terms, log sigma, and ``l'beta``.
     local : LocalDeviance
     """
 
@@ -61,30 +61,51 @@ class Path:
         self, gram: Gram, parameter: Parameter, factors: list[np.ndarray], sigma: float
     ) -> None:
         self.gram, self.parameter, self.m = gram, parameter, gram.n_theta
-        self.orders = [np.arange(layout.q) for layout in gram.layouts]
-        if parameter.term >= 0:
-            self.orders[parameter.term] = _order(parameter, gram.layouts[parameter.term].q)
-        self.inverses = [
-            np.linalg.inv(T)[:, order]
-            for T, order in zip(gram.transforms, self.orders, strict=True)
-        ]
+        self.held_term = gram.layouts[parameter.term] if parameter.term >= 0 else None
+        self.terms = [self._coordinates(k) for k in range(len(gram.layouts))]
         row = None
         if parameter.kind == "beta":
             row = np.linalg.inv(gram.basis.R)[parameter.first]
         self.row = row
-        self.deviance = Deviance(gram, row)
-        self.first = gram.layouts[parameter.term].start if parameter.term >= 0 else 0
+        self.deviance = Deviance(gram.without_structures(), row)
+        self.first = self._held_place()
         self.held, self.start = self._split(factors, float(np.log(sigma / gram.y_scale)))
+
+    def _coordinates(self, term: int) -> FactorCoordinates | ChartCoordinates:
+        layout, T = self.gram.layouts[term], self.gram.transforms[term]
+        if layout.structure is not None:
+            return ChartCoordinates.of(layout, T)
+        is_held = term == self.parameter.term
+        order = _order(self.parameter, layout.q) if is_held else np.arange(layout.q)
+        return FactorCoordinates.of(layout, T, order)
+
+    def _held_place(self) -> int:
+        """Return the position of the held coordinate, or of the held term's first."""
+        layout = self.held_term
+        if layout is None or layout.structure is None:
+            return 0 if layout is None else layout.start
+        if self.parameter.kind == "cor":
+            return layout.start + layout.structure.n_sd(layout.q)
+        return layout.start + (0 if layout.structure.hom else self.parameter.first)
+
+    @property
+    def kind(self) -> str:
+        """What is held: ``"angle"`` for the correlation of a structure, else as the parameter."""
+        structured = self.held_term is not None and self.held_term.structure is not None
+        return "angle" if structured and self.parameter.kind == "cor" else self.parameter.kind
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the largest value of the held coordinate."""
-        kinds = {"sd": (0.0, np.inf), "cor": (-0.5 * np.pi, 0.5 * np.pi)}
-        return kinds.get(self.parameter.kind, (-np.inf, np.inf))
+        angles = (-0.5 * np.pi, 0.5 * np.pi)
+        kinds = {"sd": (0.0, np.inf), "cor": angles, "angle": angles}
+        return kinds.get(self.kind, (-np.inf, np.inf))
 
     def outside(self, held: float) -> float:
         """Return the parameter in the user's units at a value of the held coordinate."""
-        kind = self.parameter.kind
+        kind = self.kind
+        if kind == "angle":
+            return self._correlation(held)
         if kind == "cor":
             return float(np.sin(held))
         if kind == "beta":
@@ -95,19 +116,21 @@ class Path:
     def at(self, held: float, free: np.ndarray) -> PathPoint:
         """Evaluate the deviance and its derivatives."""
         x, J = self._expand(held, free)
-        factors = [layout.factor(x) for layout in self.gram.layouts]
-        whitened = [
-            lower_factor(inverse @ factor)
-            for inverse, factor in zip(self.inverses, factors, strict=True)
-        ]
-        local = self.deviance.at(whitened, float(x[self.m]), float(x[self.m + 1]))
         m = self.m
-        chained = np.eye(m + 2)
+        whitened = [
+            term.whitened(x[layout.start : layout.stop])
+            for term, layout in zip(self.terms, self.gram.layouts, strict=True)
+        ]
+        local = self.deviance.at(whitened, float(x[m]), float(x[m + 1]))
+        plain = self.deviance.gram.layouts
+        chained = np.zeros((plain[-1].stop + 2, m + 2))
+        chained[-2:, -2:] = np.eye(2)
         extra = np.zeros((m + 2, m + 2))
-        for layout, inverse, factor in zip(self.gram.layouts, self.inverses, factors, strict=True):
-            span = slice(layout.start, layout.stop)
-            chained[span, span] = jacobian(inverse, factor, layout)
-            extra[span, span] = bend(inverse, local.gradient[span], layout)
+        for term, layout, full in zip(self.terms, self.gram.layouts, plain, strict=True):
+            span, elements = slice(layout.start, layout.stop), slice(full.start, full.stop)
+            chained[elements, span], extra[span, span] = term.chain(
+                x[span], local.gradient[elements]
+            )
         gradient = chained.T @ local.gradient
         hessian = chained.T @ local.hessian @ chained + extra
         return PathPoint(
@@ -118,24 +141,28 @@ class Path:
             local=local,
         )
 
+    def _correlation(self, angle: float) -> float:
+        """Return the correlation of the held term's structure at an angle."""
+        layout = self.held_term
+        assert layout is not None and layout.structure is not None
+        low, high = layout.structure.bounds(layout.q)
+        return float(0.5 * (low[0] + high[0]) + 0.5 * (high[0] - low[0]) * np.sin(angle))
+
     def covariances(self, x: np.ndarray) -> list[np.ndarray]:
         """Return each term's covariance of effects, user's units and order, at a point's x."""
         scale = np.exp(2.0 * x[self.m]) * self.gram.y_scale**2
-        matrices = []
-        for layout, order in zip(self.gram.layouts, self.orders, strict=True):
-            factor = np.empty((layout.q, layout.q))
-            factor[order] = layout.factor(x)
-            matrices.append(scale * factor @ factor.T)
-        return matrices
+        return [
+            scale * term.covariance(x[layout.start : layout.stop])
+            for term, layout in zip(self.terms, self.gram.layouts, strict=True)
+        ]
 
     def _split(self, factors: list[np.ndarray], log_sigma: float) -> tuple[float, np.ndarray]:
         """Return the held coordinate and the free ones at the optimum."""
-        elements = [
-            layout.elements(lower_factor(factor[order]))
-            for layout, factor, order in zip(self.gram.layouts, factors, self.orders, strict=True)
-        ]
-        x = np.append(np.concatenate(elements), log_sigma)
-        kind, k = self.parameter.kind, self.first
+        parts = [term.split(factor) for term, factor in zip(self.terms, factors, strict=True)]
+        x = np.append(np.concatenate(parts), log_sigma)
+        kind, k = self.kind, self.first
+        if kind == "angle":
+            return float(x[k]), np.delete(x, k)
         if kind == "sd":
             return float(x[k] * np.exp(log_sigma)), np.delete(x, k)
         if kind == "cor":
@@ -155,7 +182,7 @@ class Path:
 
     def _expand(self, held: float, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x (see `PathPoint`) and its derivatives by the held and the free coordinates."""
-        m, k, kind = self.m, self.first, self.parameter.kind
+        m, k, kind = self.m, self.first, self.kind
         x, J = np.zeros(m + 2), np.zeros((m + 2, 1 + len(free)))
         if kind == "sd":
             places = np.delete(np.arange(m + 1), k)
@@ -165,6 +192,9 @@ class Path:
         elif kind == "cor":
             end = self._second()
             places = np.delete(np.arange(m + 1), end)
+        elif kind == "angle":
+            places = np.delete(np.arange(m + 1), k)
+            x[k], J[k, 0] = held, 1.0
         elif kind == "sigma":
             places = np.arange(m)
             x[m], J[m, 0] = held, 1.0
@@ -183,7 +213,7 @@ class Path:
 
     def _bend(self, held: float, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Return ``Σ_i gradient_i d²x_i``, the part of the Hessian from second derivatives of x."""
-        kind, k = self.parameter.kind, self.first
+        kind, k = self.kind, self.first
         size = 1 + self.m + (kind == "beta")
         added = np.zeros((size, size))
         if kind == "sd":

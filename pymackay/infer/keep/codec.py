@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.structure import Structure
+from pymackay.covariance.structures import STRUCTURES
 from pymackay.errors import DataError, RecordingError
 from pymackay.family.family import Observations
 from pymackay.family.general import General
@@ -41,8 +43,12 @@ _CLASSES: dict[str, type] = {
         RandomTerm,
         TermSummary,
         *FAMILIES.values(),
+        *STRUCTURES.values(),
     )
 }
+_LATER = {"structure": (None, ""), "hom": (False,)}
+"""Fields that earlier versions lack, with the values at which they are left out."""
+
 _NUMERIC = "biuf"
 
 
@@ -100,11 +106,13 @@ class Encoder:
         return {"objects": [self.encode(item) for item in values.tolist()]}
 
     def fields(self, value: Any) -> dict[str, Any]:
-        """Return the fields with which a dataclass is made."""
+        """Return the fields that a class is made from."""
+        if isinstance(value, Structure):
+            return {"hom": value.hom}
         return {
             field.name: self.encode(getattr(value, field.name))
             for field in dataclasses.fields(value)
-            if field.init
+            if field.init and getattr(value, field.name) not in _LATER.get(field.name, ())
         }
 
     def frame(self, value: pd.DataFrame) -> dict[str, Any]:

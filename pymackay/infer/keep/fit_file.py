@@ -117,8 +117,9 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
 
 
 def _manifest_of(fit: Fit, version: int, encoder: Encoder) -> dict[str, Any]:
-    """Return the manifest with the fields of a fit; linear ones have no `general`."""
-    names = [name for name in _FIELDS if name != "general" or fit.general is not None]
+    """Return the manifest with the fields of a fit; `general` and `free_par` where it has them."""
+    later = ("general", "free_par")  # earlier versions lack them
+    names = [name for name in _FIELDS if name not in later or getattr(fit, name) is not None]
     return {
         "format": FORMAT,
         "version": version if fit.general is None else VERSION,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.arguments import random_generator, whole_number
-from pymackay.covariance.layout import split_theta
+from pymackay.covariance.structures import summary_layouts
 from pymackay.errors import ArgumentError
 from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.re_form import chosen_effects
@@ -103,9 +103,7 @@ def _new_effects(
     terms = fit.model.terms
     theta = fit.theta.to_numpy()
     drawn = []
-    for term, layout, is_kept in zip(
-        terms, split_theta([len(t.effects) for t in terms]), kept, strict=True
-    ):
+    for term, layout, is_kept in zip(terms, summary_layouts(terms), kept, strict=True):
         levels = 0 if is_kept else len(fit.model.levels[term.group])
         spherical = draw.standard_normal((levels, layout.q, count))
         drawn.append(fit.sigma * np.einsum("ab,jbs->jas", layout.factor(theta), spherical))

@@ -80,7 +80,10 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
 
     V is linear in its parameters, so the term with its second derivatives is zero. Instead of
     sigma² the direction of V itself is taken with the elements of G: the same linear space, in
-    which ``tr(PV) = n − p`` and the adjustment has no part along V.
+    which ``tr(PV) = n − p`` and the adjustment has no part along V. A structure enters by its
+    tangents, and the term with second derivatives is left out (as by SAS's option
+    ``ddfm=kenwardroger(firstorder)``), so that the result does not depend on how the parameters
+    are written: ``cs(0 + f | g, hom = TRUE)`` has that of ``(1 | g/f)``.
 
     References
     ----------

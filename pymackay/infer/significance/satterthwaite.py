@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import Chart
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
 from pymackay.infer.significance.precision import FTest, inverse_where_known
@@ -75,7 +76,8 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     """Return what Satterthwaite's method needs of a fit.
 
     The covariance of theta and sigma comes from the observed curvature of the deviance (REML or
-    ML, as the fit), not profiled over sigma, as in lmerTest. Directions that the data do not
+    ML, as the fit), not profiled over sigma, as in lmerTest. A structure has the parameters of its
+    chart: the result does not depend on how parameters are written. Directions that the data do not
     determine, or along which the deviance curves down, are left out of its inverse.
 
     References
@@ -99,10 +101,12 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
         Residual standard deviation, in the user's units.
     reml : bool
     """
-    local = differentiate(gram, factors_from_theta(gram, theta), reml=reml)
+    factors = factors_from_theta(gram, theta)
+    local = differentiate(gram, factors, reml=reml)
     relative = sigma / gram.y_scale
     chained = _theta_jacobian(gram, theta)
-    curvature = _curvature(gram, chained, local, relative, gram.n - gram.p * reml)
+    bending = _bending(gram, factors, local, relative)
+    curvature = _curvature(chained, bending, local, relative, gram.n - gram.p * reml)
     inverse, n_omitted = inverse_where_known(curvature)
     root = np.linalg.inv(gram.basis.R)
     by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
@@ -125,37 +129,45 @@ def _flat_message(n_omitted: int) -> str:
 
 
 def _theta_jacobian(gram: Gram, theta: np.ndarray) -> np.ndarray:
-    """Return the derivatives of G's elements by theta, shape (m, m)."""
-    derivatives = np.zeros((gram.n_theta, gram.n_theta))
+    """Return the derivatives of G's elements by theta, shape (m, m).
+
+    A term with a structure is differentiated along its chart: the identity.
+    """
+    derivatives = np.eye(gram.n_theta)
     for layout, T in zip(gram.layouts, gram.transforms, strict=True):
-        span = slice(layout.start, layout.stop)
-        derivatives[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
+        if layout.structure is None:
+            span = slice(layout.start, layout.stop)
+            derivatives[span, span] = jacobian(np.linalg.inv(T), layout.factor(theta), layout)
     return derivatives
 
 
 def _curvature(
-    gram: Gram,
     by_theta: np.ndarray,
+    bending: np.ndarray,
     local: Derivatives,
     sigma: float,
     nu: int,
 ) -> np.ndarray:
     """Return the second derivatives of the deviance by (theta, sigma), shape (m + 1, m + 1)."""
-    m = gram.n_theta
+    m = len(by_theta)
     squares = local.slopes[:, -1, -1]
-    score = local.traces - squares / sigma**2
     observed = 2.0 * local.products[:, :, -1, -1] / sigma**2 - local.trace_products
     curvature = np.empty((m + 1, m + 1))
-    curvature[:m, :m] = by_theta.T @ observed @ by_theta + _bending(gram, score)
+    curvature[:m, :m] = by_theta.T @ observed @ by_theta + bending
     curvature[:m, m] = curvature[m, :m] = 2.0 / sigma**3 * (squares @ by_theta)
     curvature[m, m] = 6.0 * local.r2 / sigma**4 - 2.0 * nu / sigma**2
     return curvature
 
 
-def _bending(gram: Gram, score: np.ndarray) -> np.ndarray:
-    """Return what the second derivatives of G by theta add, shape (m, m)."""
+def _bending(gram: Gram, factors: list[np.ndarray], local: Derivatives, sigma: float) -> np.ndarray:
+    """Return what the second derivatives of G by theta, or by a chart, add, shape (m, m)."""
     added = np.zeros((gram.n_theta, gram.n_theta))
-    for layout, T in zip(gram.layouts, gram.transforms, strict=True):
+    score = local.traces - local.slopes[:, -1, -1] / sigma**2
+    for term, (layout, T) in enumerate(zip(gram.layouts, gram.transforms, strict=True)):
         span = slice(layout.start, layout.stop)
-        added[span, span] = bend(np.linalg.inv(T), score[span], layout)
+        if layout.structure is None:
+            added[span, span] = bend(np.linalg.inv(T), score[span], layout)
+        else:
+            S = local.level_traces[term] - local.level_squares[term] / sigma**2
+            added[span, span] = Chart.of(layout.structure, factors[term]).bending(S)
     return added

@@ -64,6 +64,12 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
         term, criterion_without = _without_by_fit(fit, reduced)
     else:
         term, criterion_without = _without_by_name(fit, reduced)
+    if term.structure and len(term.effects) > 1:
+        raise ArgumentError(
+            f"reduced: the term {term.name!r} has the structure {term.structure}, whose variances "
+            f"are tested by no known mixture of chi-squares. Compare the fits with and without it "
+            f"by fit.aic, or draw the distribution with fit.simulate and fit.refit."
+        )
     ratio = criterion_without - fit.criterion
     ratio = 0.0 if abs(ratio) < _ROUNDING * max(abs(fit.criterion), fit.n_obs) else ratio
     if ratio < 0.0:
@@ -160,6 +166,5 @@ def _without_by_name(fit: Fit, what: object) -> tuple[TermSummary, float]:
             f"reduced: the term {name!r} has no effect {effect!r}; it has "
             f"{', '.join(term.effects)}."
         )
-    summary = TermSummary(term.name, term.group, term.effects)
     place, column = list(terms).index(term.name), term.effects.index(effect)
-    return summary, optimum_without(model, place, [column], reml=fit.reml).criterion
+    return term.summary(), optimum_without(model, place, [column], reml=fit.reml).criterion

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.varcorr import VarCorr
+from pymackay.covariance.varcorr import VarCorr, printed_correlations
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
@@ -256,11 +256,12 @@ def _scaled_quantiles(fit: Fit) -> pd.Series:
 
 def _random_table(fit: Fit) -> pd.DataFrame:
     rows = []
+    terms = {term.name: term for term in fit.model.terms}
     for name, table in fit.varcorr.items():
         parts = VarCorr.of(table)
-        for i, effect in enumerate(parts.effects):
-            correlations = tuple(parts.correlation[i, :i].tolist())
-            rows.append((name, effect, parts.covariance[i, i], parts.sd[i], correlations))
+        for i, correlations in printed_correlations(terms.get(name), parts):
+            variance, sd = parts.covariance[i, i], parts.sd[i]
+            rows.append((name, parts.effects[i], variance, sd, correlations))
     if fit.has_residual:
         rows.append(("Residual", "", fit.sigma**2, fit.sigma, ()))
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "corr"])
@@ -320,10 +321,13 @@ def _random_cells(random: pd.DataFrame) -> tuple[tuple[str, ...], list[list[str]
     return header, columns
 
 
-def _correlation_cell(corr: tuple[float, ...], k: int) -> str:
+def _correlation_cell(corr: tuple[float | str, ...], k: int) -> str:
     if k >= len(corr):
         return ""
-    return "NaN" if np.isnan(corr[k]) else f"{round(corr[k], 2) + 0.0:.2f}"
+    value = corr[k]
+    if isinstance(value, str):
+        return value
+    return "NaN" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _random_lines(random: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pymackay.covariance.structure import Structure
 from pymackay.errors import DataError
 
 TOLERANCE = 1e-7
@@ -185,20 +186,23 @@ def _constant(X: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     return rounded if exact else coefficients
 
 
-def term_basis(columns: np.ndarray) -> np.ndarray:
+def term_basis(columns: np.ndarray, structure: Structure | None = None) -> np.ndarray:
     """Return T, shape (q, q), upper triangular: ``columns @ T`` has unit mean squares, no overlap.
 
-    Columns that depend on each other (allowed in a random term) are scaled only.
+    Columns that depend on each other (allowed in a random term), and those whose effects have a
+    covariance with a structure, are scaled only.
     """
     n, q = columns.shape
     rms = _not_zero(np.sqrt(np.einsum("nq,nq->q", columns, columns) / n))
+    if structure is not None:
+        return structure.scaling(rms)
     if q == 1:
         return np.diag(1.0 / rms)
     scaled = columns / rms
     return _whitening(scaled.T @ scaled / n, rms)
 
 
-def basis_of_sums(gram: np.ndarray, n: int) -> np.ndarray:
+def basis_of_sums(gram: np.ndarray, n: int, structure: Structure | None = None) -> np.ndarray:
     """Return the T of `term_basis` for columns of which only ``columns' columns`` is known.
 
     Parameters
@@ -206,8 +210,12 @@ def basis_of_sums(gram: np.ndarray, n: int) -> np.ndarray:
     gram : numpy.ndarray, shape (q, q)
     n : int
         Number of rows.
+    structure : Structure, optional
+        Of the effects' covariance.
     """
     rms = _not_zero(np.sqrt(np.diag(gram) / n))
+    if structure is not None:
+        return structure.scaling(rms)
     return _whitening(gram / np.outer(rms, rms) / n, rms)
 
 

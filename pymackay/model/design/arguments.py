@@ -28,12 +28,15 @@ class Arguments:
         An R expression, or one truth value for each row.
     contrasts : mapping of str to str or array-like, or None
         For factors of the fixed part.
+    double_bar : {"split", "diag"}
+        How a double bar of the formula is read.
     """
 
     weights: Any = None
     offset: Any = None
     subset: Any = None
     contrasts: Any = None
+    double_bar: str = "split"
 
 
 def read_numbers(values: Any, table: Table, what: str) -> np.ndarray:

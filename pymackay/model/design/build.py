@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.structure import Structure
+from pymackay.covariance.structures import STRUCTURES
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Name
@@ -114,17 +116,17 @@ def build_model(
 
 def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     """Build the model of a table's rows; see `build_model`."""
-    specification = specify_columns(formula, table)
+    specification = specify_columns(formula, table, arguments.double_bar)
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
     return Built(build_parts(specification, table, arguments, frame, y), frame.n)
 
 
-def specify_columns(formula: str, table: Table) -> Specification:
+def specify_columns(formula: str, table: Table, double_bar: str = "split") -> Specification:
     """Read a formula whose ``.`` stands for the columns of a table."""
     if not isinstance(formula, str):
         specify(formula, ())  # says what is wrong
-    return specification_of(formula, tuple(table.names))
+    return specification_of(formula, tuple(table.names), double_bar)
 
 
 def build_parts(
@@ -162,8 +164,13 @@ def build_parts(
     return replace(
         model,
         messages=tuple(dict.fromkeys((*model.messages, *advice))),
-        given={"data": table.data, **vars(arguments)},
+        given={"data": table.data, **_arguments_of_r(arguments)},
     )
+
+
+def _arguments_of_r(arguments: Arguments) -> dict[str, Any]:
+    """Return the arguments that R's lmer has too, by name."""
+    return {name: value for name, value in vars(arguments).items() if name != "double_bar"}
 
 
 def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
@@ -195,6 +202,7 @@ def make_model(
         random.factors,
         random.n,
         random.has_residual,
+        [_structure(bar) for bar in bars],
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
@@ -226,6 +234,12 @@ def make_model(
         ),
         columns=frame.columns,
     )
+
+
+def _structure(bar: Bar) -> Structure | None:
+    """Return the structure of a random term's covariance; None where any covariance will do."""
+    asked = bar.structure
+    return None if asked is None else STRUCTURES[asked.name](asked.hom)
 
 
 def _response(specification: Specification, frame: Frame) -> np.ndarray:
@@ -412,7 +426,7 @@ def _build_random_part(bars: Sequence[Bar], frame: Frame, has_residual: bool) ->
             factors[bar.group_name] = GroupingFactor(bar.group_name, factor.levels, codes)
     made = [make_side(bar.effects, effect_columns(bar, frame.columns), {}, frame.n) for bar in bars]
     for bar, (_, matrix) in zip(bars, made, strict=True):
-        if len(matrix.names) > MANY_EFFECTS:
+        if len(matrix.names) > MANY_EFFECTS and bar.structure is None:
             check_covariance(bar.text, len(matrix.names), len(factors[bar.group_name].levels))
     columns = [(matrix.names, matrix.values) for _, matrix in made]
     return RandomPart(factors, [side for side, _ in made], columns, frame.n, has_residual)

@@ -170,7 +170,8 @@ def _block_transforms(
     transforms, start = {}, 0
     for term in block.terms:
         stop = start + len(model.terms[term].effects)
-        transforms[term] = basis_of_sums(diagonal[:, start:stop, start:stop].sum(axis=0), n)
+        total = diagonal[:, start:stop, start:stop].sum(axis=0)
+        transforms[term] = basis_of_sums(total, n, model.terms[term].structure)
         start = stop
     return transforms
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import split_theta
+from pymackay.covariance.layout import layouts_of
 from pymackay.errors import RecordingError
 from pymackay.model.bases.scaling import Basis, Response
 from pymackay.model.model import Model
@@ -90,7 +90,7 @@ def decode_sums(values: Mapping[str, Any], model: Model) -> Gram | SparseGram:
         "basis": Basis(np.zeros((0, p)), values["R"]),
         "response": Response(np.zeros(0), values["scale"], values["beta"]),
         "log_weights": values["log_weights"],
-        "layouts": split_theta([len(term.effects) for term in model.terms]),
+        "layouts": layouts_of(model.terms),
         "transforms": values["transforms"],
     }
     _check_shape(values["R"], (p, p))

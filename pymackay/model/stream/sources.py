@@ -69,19 +69,20 @@ def sum_source(
         )
     path = None if checkpoint is None else sums_path(checkpoint)
     if is_dask(source):
-        specification = specify(formula, list(source.columns))
+        specification = specify(formula, list(source.columns), arguments.double_bar)
         used = _names_used(specification, arguments, source.columns)
         parts = source[[name for name in source.columns if name in used]].to_delayed()
         return _sum_dask(specification, parts, arguments, used, path)
     if isinstance(source, str | os.PathLike):
         dataset = _open_parquet(Path(source))
-        specification = specify(formula, dataset.schema.names)
+        specification = specify(formula, dataset.schema.names, arguments.double_bar)
         frames = _read_parquet(dataset, _names_used(specification, arguments, dataset.schema.names))
         first = next(frames, None)
     else:
         frames = iter(source)
         first = next(frames, None)
-        specification = specify(formula, () if first is None else Table(_frame(first)).names)
+        names = () if first is None else Table(_frame(first)).names
+        specification = specify(formula, names, arguments.double_bar)
     if first is None:
         raise DataError("the source has no rows; a model needs some.")
     return _sum_frames(specification, chain([first], frames), arguments, path)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import TermLayout, split_theta
+from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
@@ -107,6 +107,16 @@ class Bases(ABC):
         """Number of covariance parameters."""
         return self.layouts[-1].stop
 
+    @property
+    def one_variance(self) -> bool:
+        """Whether the only parameter is the variance of one effect."""
+        return self.n_theta == 1 and self.layouts[0].q == 1
+
+    @property
+    def structured(self) -> bool:
+        """Whether a term's covariance has a structure."""
+        return any(layout.structure is not None for layout in self.layouts)
+
     @cached_property
     def n_others(self) -> int:
         """Number of random effects that are not in the leading block."""
@@ -194,6 +204,12 @@ class Gram(Bases):
     C: np.ndarray | sp.csr_matrix
     D: np.ndarray
 
+    def without_structures(self) -> Gram:
+        """Return the same cross-products, any covariance matrix allowed in every term."""
+        if not self.structured:
+            return self
+        return replace(self, layouts=split_theta([layout.q for layout in self.layouts]))
+
     def level_moments(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one block's ``Z_j'Z_j``, (J, q, q), and ``Z_j'[X y]``, (J, q, p + 1)."""
         block, width = self.blocks[index], self.p + 1
@@ -275,8 +291,10 @@ def find_bases(model: Model) -> dict[str, Any]:
         "basis": basis,
         "response": _response(model, root, basis),
         "log_weights": 0.0 if model.weights is None else float(np.log(model.weights).sum()),
-        "layouts": split_theta([len(term.effects) for term in model.terms]),
-        "transforms": tuple(term_basis(_weigh(term.columns, root)) for term in model.terms),
+        "layouts": layouts_of(model.terms),
+        "transforms": tuple(
+            term_basis(_weigh(term.columns, root), term.structure) for term in model.terms
+        ),
     }
 
 

@@ -46,7 +46,7 @@ class Crossed:
         self._coupling = make_coupling(gram)
         effects = sum(block.size for block in gram.blocks)
         self._exact = float(effects) ** 2 * len(gram.D) < _EXACT_COST
-        self._elements = Elements.of(gram)
+        self._constant = None if gram.structured else Elements.of(gram)
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
@@ -81,7 +81,15 @@ class Crossed:
             b=tuple(effects),
             traces=by_term(gram, traces),
             squares=by_term(gram, [a.T @ a for a in a_blocks]),
-            curvature=self._curvature(dense, lead, a_blocks, Q_trace, sigma2, nu),
+            curvature=self._curvature(
+                self._constant or Elements.of(gram, factors),
+                dense,
+                lead,
+                a_blocks,
+                Q_trace,
+                sigma2,
+                nu,
+            ),
             exact=self._exact,
         )
 
@@ -108,6 +116,7 @@ class Crossed:
 
     def _curvature(
         self,
+        elements: Elements,
         dense: Eliminated,
         lead: dict[str, np.ndarray],
         a_blocks: list[np.ndarray],
@@ -116,23 +125,26 @@ class Crossed:
         nu: int,
     ) -> np.ndarray:
         """Return the curvature in theta's order: observed where affordable, else average."""
-        products = self._elements.in_theta(self._quadratic_products(dense, lead, a_blocks))
-        curvature = self._elements.average_information(products, a_blocks, sigma2, nu)
+        working = elements.working(a_blocks)
+        products = elements.in_theta(self._quadratic_products(dense, lead, working))
+        curvature = elements.average_information(products, a_blocks, sigma2, nu)
         if self._exact:
-            traces = self._traces(dense, lead, Q_trace)
-            curvature += products / sigma2 - self._elements.in_theta(traces)
+            traces = self._traces(elements, dense, lead, Q_trace)
+            curvature += products / sigma2 - elements.in_theta(traces)
         return curvature
 
-    def _traces(self, dense: Eliminated, lead: dict[str, np.ndarray], Q: np.ndarray) -> np.ndarray:
+    def _traces(
+        self, elements: Elements, dense: Eliminated, lead: dict[str, np.ndarray], Q: np.ndarray
+    ) -> np.ndarray:
         """Return tr(PV̇PV̇), block by block."""
         m = len(Q)
         C = self._coupling.dense()[:, :, :m]
         NC = np.matmul(lead["N"], C).reshape(-1, m)
         ZPZ = projected_gram(lead["H"], NC, dense.K[:m, :m], Q, dense.projection(Q))
-        return trace_curvature(ZPZ, self.gram.blocks, self._elements.matrices)
+        return trace_curvature(ZPZ, self.gram.blocks, elements.matrices)
 
     def _quadratic_products(
-        self, dense: Eliminated, lead: dict[str, np.ndarray], a_blocks: list[np.ndarray]
+        self, dense: Eliminated, lead: dict[str, np.ndarray], working: list[np.ndarray]
     ) -> np.ndarray:
         """Return ``y'PV̇ᵢPV̇ⱼPy`` for all pairs of elements, block by block, shape (m, m).
 
@@ -144,11 +156,10 @@ class Crossed:
         dense : Eliminated
         lead : dict
             `MOMENTS` of the leading block.
-        a_blocks : list of numpy.ndarray, each (J, q)
-            a of each block.
+        working : list of numpy.ndarray, each (J q, m_k)
+            ``Eᵢ a_j`` of each block.
         """
         m = len(dense.Q)
-        working = self._elements.working(a_blocks)
         start = first = working[0].shape[1]
         rest = np.zeros((m + 1, sum(w.shape[1] for w in working)))
         for w, span in zip(working[1:], dense.slices, strict=True):

@@ -17,7 +17,7 @@ from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact.curvature import trace_curvature
 from pymackay.solve.exact.eliminated import Eliminated
 from pymackay.solve.exact.levels import is_regular
-from pymackay.solve.solver import Elements
+from pymackay.solve.solver import Elements, by_term
 
 _CHUNK = 4096  # levels of the leading block taken at a time
 
@@ -25,6 +25,8 @@ _CHUNK = 4096  # levels of the leading block taken at a time
 @dataclass(frozen=True, eq=False)
 class Derivatives:
     """Derivatives at one theta, by the elements of G in theta's order.
+
+    For a term with a structure, along the tangents of its chart (see `Elements`).
 
     With ``t = [ΦX'V⁻¹; y'P]``, the p rows that give beta and the one that gives the residual:
 
@@ -46,6 +48,9 @@ class Derivatives:
         tV̇ᵢt'. Its first p rows and columns are dΦ/dGᵢ; its last element is y'PV̇ᵢPy.
     products : numpy.ndarray, shape (m, m, p + 1, p + 1)
         tV̇ᵢPV̇ⱼt'.
+    level_traces, level_squares : tuple of numpy.ndarray, each (q, q)
+        Term by term, τ and s as `pymackay.solve.solver.Evaluation` has them: what a structure
+        whose G bends needs of the traces and of y'PV̇Py.
     """
 
     precision_inverse: np.ndarray
@@ -56,11 +61,13 @@ class Derivatives:
     trace_products: np.ndarray
     slopes: np.ndarray
     products: np.ndarray
+    level_traces: tuple[np.ndarray, ...]
+    level_squares: tuple[np.ndarray, ...]
 
 
 def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
     """Return the derivatives at these relative factors, one (q, q) lower triangle per term."""
-    elements = Elements.of(gram)
+    elements = Elements.of(gram, factors)
     bases, back = elements.matrices, elements.back
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)
@@ -68,9 +75,12 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
     projected = rest.K[: rest.size] @ dense.mixing
     moved = _moved(rest, bases[1:], projected)
     ZPZ = rest.K[: rest.size, : len(rest.Q)] @ rest.projection(dense.Q_trace)
+    others = list(zip(rest.blocks, rest.slices, strict=True))
+    level_traces = [_diagonal_sum(ZPZ[span, span], block) for block, span in others]
+    residual = [projected[span, -1].reshape(block.n_levels, -1) for block, span in others]
     traces = [
-        np.einsum("iab,ab->i", basis, _diagonal_sum(ZPZ[span, span], block))
-        for block, basis, span in zip(rest.blocks, bases[1:], rest.slices, strict=True)
+        np.einsum("iab,ab->i", basis, matrix)
+        for basis, matrix in zip(bases[1:], level_traces, strict=True)
     ]
     return Derivatives(
         precision_inverse=rest.precision_inverse,
@@ -83,6 +93,8 @@ def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Deriv
             back
         ],
         products=elements.in_theta(_products(dense, sums, moved)),
+        level_traces=by_term(gram, [sums.level_traces, *level_traces]),
+        level_squares=by_term(gram, [sums.level_squares, *(a.T @ a for a in residual)]),
     )
 
 
@@ -128,12 +140,16 @@ class _LeadSums:
         Without what only dense matrices enter.
     products : numpy.ndarray, shape (k, k, p + 1, p + 1)
         ``t V̇ᵢV₁⁻¹V̇ⱼ t'``.
+    level_traces, level_squares : numpy.ndarray, each (q, q)
+        Of the block.
     """
 
     inner: np.ndarray
     traces: np.ndarray
     trace_products: np.ndarray
     products: np.ndarray
+    level_traces: np.ndarray
+    level_squares: np.ndarray
 
 
 class _Lead:
@@ -158,14 +174,23 @@ class _Lead:
     def sums(self, dense: _Dense, basis: np.ndarray) -> _LeadSums:
         """Sum over the levels what scores, traces and products need."""
         k, m, w = len(basis), len(dense.rest.Q), dense.mixing.shape[1]
+        q = basis.shape[1]
         sums = _LeadSums(
-            np.zeros((k, m + 1, m + 1)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k, w, w))
+            np.zeros((k, m + 1, m + 1)),
+            np.zeros(k),
+            np.zeros((k, k)),
+            np.zeros((k, k, w, w)),
+            np.zeros((q, q)),
+            np.zeros((q, q)),
         )
         for levels in chunks(len(self.gram.A), _CHUNK):
             H = self.H[levels]
             NC = self.N[levels] @ self.columns(levels)
             T = NC[:, :, :m] @ dense.Q_trace @ NC[:, :, :m].transpose(0, 2, 1)
-            Et, HE = basis[:, None] @ (NC @ dense.mixing), H @ basis[:, None]
+            mixed = NC @ dense.mixing
+            sums.level_traces[:] += (H - T).sum(axis=0)
+            sums.level_squares[:] += mixed[:, :, -1].T @ mixed[:, :, -1]
+            Et, HE = basis[:, None] @ mixed, H @ basis[:, None]
             TE = T @ basis[:, None]
             for i in range(k):
                 sums.inner[i] += np.tensordot(NC, basis[i] @ NC, axes=([0, 1], [0, 1]))

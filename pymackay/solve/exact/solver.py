@@ -148,7 +148,7 @@ class OneBlock:
         self._A = self._layout.store(gram.A)
         self._C = self._layout.store(gram.C)
         self._D = tf.constant(gram.D)
-        self._basis = Elements.of(gram).matrices[0]
+        self._basis = None if gram.structured else Elements.of(gram).matrices[0]
 
     @cached_property
     def _within(self) -> WithinLevels | None:
@@ -180,7 +180,7 @@ class OneBlock:
             b=(b[:, :, 0],),
             traces=by_term(self.gram, [traces]),
             squares=by_term(self.gram, [sums.aa]),
-            curvature=self._curvature(sums, precision_inverse, sigma2, nu),
+            curvature=self._curvature(self._elements(factors), sums, precision_inverse, sigma2, nu),
             exact=True,
             cancelled=cancelled,
         )
@@ -207,11 +207,20 @@ class OneBlock:
             K = tf.constant(self._within.left_over(factor))
         return b, sums, True
 
+    def _elements(self, factors: list[np.ndarray]) -> np.ndarray:
+        """Return the directions in G of the curvature at these factors, (m, q, q)."""
+        return Elements.of(self.gram, factors).matrices[0] if self._basis is None else self._basis
+
     def _curvature(
-        self, sums: OneBlockSums, precision_inverse: np.ndarray, sigma2: float, nu: int
+        self,
+        E: np.ndarray,
+        sums: OneBlockSums,
+        precision_inverse: np.ndarray,
+        sigma2: float,
+        nu: int,
     ) -> np.ndarray:
         """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
-        q, p, E = self.block.q, self.gram.p, self._basis
+        q, p = self.block.q, self.gram.p
         flat = E.reshape(len(E), q * q)
         trace = flat @ _crosswise(sums.HH, q) @ flat.T
         Xa = flat @ sums.Xa.transpose(0, 2, 1).reshape(q * q, p)

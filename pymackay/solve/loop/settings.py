@@ -57,6 +57,7 @@ def make_settings(
         If an argument has a wrong value, or two arguments exclude each other.
     """
     rule = find_rule(update)
+    _refuse_structures(rule, problem.model)
     inner = one_of("inner", inner, ("exact", "gradient"))
     on_collapse = one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
@@ -73,6 +74,17 @@ def make_settings(
         callback=callback,
         progress=progress,
     )
+
+
+def _refuse_structures(rule: Rule, model: Model) -> None:
+    """Refuse a model with covariance structures, which the rules would leave."""
+    structures = [str(term.structure) for term in model.terms if term.structure is not None]
+    if structures:
+        raise ArgumentError(
+            f"formula: the rule {rule.name!r} sets a covariance matrix without regard to its "
+            f"structure ({', '.join(structures)}); fit the model with pymackay.lmer, or write the "
+            f"terms without structures."
+        )
 
 
 def _tolerance(rule: Rule, tolerance: object, default: float) -> float | None:
@@ -157,7 +169,7 @@ def _is_covariances(start: object, model: Model) -> bool:
 
 
 def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
-    names = theta_names([(term.group, term.effects) for term in problem.model.terms])
+    names = theta_names(problem.model.terms)
     if isinstance(start, pd.Series) and sorted(start.index) == sorted(names):
         start = start[names]
     try:

@@ -67,7 +67,7 @@ def fit_many(
         n_obs=len(model.X),
         responses=names,
         fixed=model.fixed,
-        theta_names=tuple(theta_names([(term.group, term.effects) for term in model.terms])),
+        theta_names=tuple(theta_names(model.terms)),
         terms=model.summary().terms,
         dropped=model.dropped,
         messages=model.messages,

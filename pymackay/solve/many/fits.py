@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.layout import split_theta
-from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
+from pymackay.covariance.structures import summary_layouts
+from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
 from pymackay.results import TermSummary
 
 
@@ -67,7 +67,7 @@ class ManyFits:
     def varcorr(self) -> dict[str, np.ndarray]:
         """Term to the covariance matrices of its effects, (B, q, q), absolute scale."""
         covariances = {}
-        layouts = split_theta([len(term.effects) for term in self.terms])
+        layouts = summary_layouts(self.terms)
         for term, layout in zip(self.terms, layouts, strict=True):
             factor = layout.factor(self.theta) * self.sigma[:, None, None]
             covariances[term.name] = factor @ factor.transpose(0, 2, 1)
@@ -84,10 +84,11 @@ class ManyFits:
             vary), ``"sigma"``, the fixed effects, ``"criterion"``, ``"converged"``, ``"singular"``.
         """
         covariances = self.varcorr
+        tables = [VarCorr(term.effects, covariances[term.name]).sdcor for term in self.terms]
         columns = [
-            parts.sdcor[:, i, j]
-            for parts in (VarCorr(term.effects, covariances[term.name]) for term in self.terms)
-            for i, j in lower_triangle(len(parts.effects))
+            sdcor[:, i, j]
+            for term, sdcor in zip(self.terms, tables, strict=True)
+            for i, j in parameter_places(term)
         ]
         numbers = np.column_stack([*columns, self.sigma, self.beta, self.criterion])
         names = [*parameter_labels(self.terms), "sigma", *self.fixed, "criterion"]

@@ -114,7 +114,8 @@ class ManySolver:
 
     def __init__(self, gram: Gram, reml: bool, start: Sequence[np.ndarray] | None = None) -> None:
         self.gram, self.reml, self.start = gram, reml, start
-        self.kinds = Kinds(gram, reml) if len(gram.blocks) == 1 else None
+        together = len(gram.blocks) == 1 and not gram.structured
+        self.kinds = Kinds(gram, reml) if together else None
         self._from_basis = gram.basis.from_basis(np.eye(gram.p))
 
     @property

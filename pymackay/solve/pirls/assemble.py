@@ -61,7 +61,7 @@ def assemble_general(
     vcov = rows.basis.from_basis(half.T)
     index = labels(model.fixed)
     beta = pd.Series(rows.basis.from_basis(point.psi[: rows.p]), index=index, name="beta")
-    names = theta_names([(term.group, term.effects) for term in model.terms])
+    names = theta_names(model.terms)
     theta = np.concatenate([u.elements(f) for u, f in zip(rows.layouts, users, strict=True)])
     mu = point.given.family.mean(point.mode.eta)
     vcov = 0.5 * (vcov + vcov.T)

@@ -64,6 +64,9 @@ WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave t
 LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
 VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
+RUNAWAY_SCALE, RUNAWAY_STEPS = 3.0, 12  # sds are multiplied by it, so often at most
+RUNAWAY_NOISE = 1e-10  # of the criterion: what it must fall by to be followed further
+RUNAWAY_GAP = 1e-4  # criterion units above its limit, within which it counts as reached
 
 # ---- flat ridges: variances that the data do not determine; unit: a variance and its noise
 
@@ -71,6 +74,7 @@ RIDGE_CURVATURE = 1e-9  # of the largest curvature, or of one: below, the criter
 RIDGE_STEPS = (0.5, -0.5, 0.02, -0.02)  # moves along a ridge that must leave the criterion as it is
 RIDGE_SLOPE = 1e-6  # criterion units by unit along a ridge that the boundary keeps one from
 RIDGE_SHARE = 1e-5  # of the largest change along a ridge: what changes less has no part in it
+FLAT_SHARE = 1e-3  # the same of the parameters of structures, whose directions bend
 
 # ---- starts
 

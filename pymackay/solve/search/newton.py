@@ -23,9 +23,11 @@ import numpy as np
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
+from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.ridge import flat_ridge
+from pymackay.solve.search.runaway import follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
@@ -197,7 +199,7 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
         evaluations = best.evaluations[which] + others.evaluations
         keep_better(best, others, which)
         best.evaluations[which] = evaluations
-    return replace(best, scope=GLOBAL if landscape.gram.n_theta == 1 else VALLEYS)
+    return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
@@ -376,7 +378,12 @@ def find_optimum(
 ) -> Optimum:
     """Minimise the solver's criterion as `find_optima` does."""
     landscape = _OneResponse(solver)
-    return landscape.optimum(find_optima(landscape, control, start))
+    optima = find_optima(landscape, control, start)
+    if landscape.gram.structured and optima.points.sigma2[0] < limits.VANISHING:
+        followed = landscape.followed(optima)
+        if followed is not None:
+            return followed
+    return landscape.optimum(optima)
 
 
 @dataclass(frozen=True, eq=False)
@@ -415,12 +422,37 @@ class _OneResponse:
             gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
             return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
 
-        ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+        if self.gram.structured:
+            ridge = flat_parameters(self.gram, points, rises)
+        else:
+            ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
         already_named = any(SHARED in message for message in self.gram.model.messages)
         return Optimum(factors, evaluation, flat, () if already_named else (ridge,))
+
+    def followed(self, optima: Optima) -> Optimum | None:
+        """Return the limit of a criterion that falls as sigma goes to zero; None if it does not."""
+        count = 0
+
+        def criterion(factors: list[np.ndarray]) -> float:
+            nonlocal count
+            count += 1
+            return float(self.evaluate(tuple(f[None] for f in factors)).criterion[0])
+
+        runaway = follow(criterion, [factor[0] for factor in optima.points.factors])
+        if runaway is None:
+            return None
+        evaluation = self.solver.evaluate(runaway.factors)
+        searched = optima.convergence(0)
+        convergence = replace(
+            searched,
+            evaluations=searched.evaluations + count + 1,
+            converged=runaway.gap < limits.RUNAWAY_GAP,
+            message=runaway.message(),
+        )
+        return Optimum(runaway.factors, evaluation, convergence, (runaway.message(),))
 
     def profile(self) -> Profile | None:
         exact = self.solver.exact(0)

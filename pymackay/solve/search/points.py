@@ -18,6 +18,7 @@ import numpy as np
 
 from pymackay.covariance.layout import SINGULAR, TermLayout, lower_factor
 from pymackay.solve.search import limits
+from pymackay.solve.search.structured import StructuredAxes
 from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
 
 Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
@@ -43,8 +44,6 @@ class Axes(Batch):
     @classmethod
     def of(cls, factor: np.ndarray, layout: TermLayout) -> Axes:
         """Return the principal axes of ``factor factor'``, shape (B, q, q)."""
-        if layout.structure is not None:
-            return cls(layout, *layout.structure.axes(factor))
         if layout.q == 1:
             return cls(layout, np.ones_like(factor), np.abs(factor[:, 0]))
         if layout.q == 2:
@@ -59,12 +58,16 @@ class Axes(Batch):
         ----------
         sizes : numpy.ndarray, shape (B, q)
         step : numpy.ndarray, shape (B, m), optional
-            Added to the elements of the root, of all terms in theta's order.
+            Added to the elements of the root, among the parameters of all terms.
         """
-        root = np.zeros_like(self.turn) if step is None else self.layout.factor(step)
+        root = np.zeros_like(self.turn) if step is None else self.layout.filled(step)
         place = np.arange(self.layout.q)
         root[:, place, place] += sizes
         return lower_factor(root if self.layout.q == 1 else self.turn @ root)
+
+    def after(self, step: np.ndarray) -> np.ndarray:
+        """Return the factors, (B, q, q), after a step in the parameters of all terms, (B, m)."""
+        return self.factor(self.sizes, step)
 
     def snapped(self, least: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors without axes whose size is below `least`, and which change, (B,)."""
@@ -77,9 +80,17 @@ class Axes(Batch):
 
         The slope is negative only on the boundary, or where the search has not ended.
         """
-        structure = self.layout.structure
-        values, vectors = np.linalg.eigh(score if structure is None else structure.project(score))
+        values, vectors = np.linalg.eigh(score)
         return values[:, 0], vectors[:, :, 0]
+
+    def grown(self, factor: np.ndarray, direction: np.ndarray, size: float) -> np.ndarray:
+        """Return factors, (B, q, q), whose covariance is larger by `size` in a `direction`."""
+        step = np.sqrt(size) * direction[:, :, None]
+        return lower_factor(np.concatenate([factor, step], axis=2))
+
+    def held(self, gradient: np.ndarray) -> np.ndarray:
+        """Say which elements stand at a bound that the criterion rises from: none, (B, m)."""
+        return np.zeros_like(gradient, dtype=bool)
 
     def units(self, noise: float) -> np.ndarray:
         """Return what a step of one is in the root's elements, shape (B, m of the term)."""
@@ -105,6 +116,13 @@ class Axes(Batch):
         turned = self.turn.swapaxes(1, 2) @ score @ self.turn
         bending = 2.0 * (columns[:, None] == columns) * turned[:, rows][:, :, rows]
         return 2.0 * self.sizes[:, columns] * turned[:, rows, columns], bending
+
+
+def axes_of(factor: np.ndarray, layout: TermLayout) -> Axes | StructuredAxes:
+    """Return what the search needs of the shapes of one term's covariances, (B, q, q)."""
+    if layout.structure is None:
+        return Axes.of(factor, layout)
+    return StructuredAxes.of(factor, layout)
 
 
 def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +178,7 @@ class Points(Modelled):
         In steps of `unit`.
     factors : tuple of numpy.ndarray, each (B, q, q)
         Relative factors, lower, whitened columns.
-    axes : tuple of Axes
+    axes : tuple of Axes or StructuredAxes
     noise : tuple of float
         Term by term, the relative variance of one level's least-squares effect.
     criterion, sigma2, rounding, score, answers, exact
@@ -171,7 +189,7 @@ class Points(Modelled):
     """
 
     factors: Factors
-    axes: tuple[Axes, ...]
+    axes: tuple[Axes | StructuredAxes, ...]
     noise: tuple[float, ...]
     criterion: np.ndarray
     sigma2: np.ndarray
@@ -191,10 +209,12 @@ class Points(Modelled):
         noise: tuple[float, ...],
     ) -> Self:
         """Put the criterion's quadratic model beside the values at these factors."""
-        axes = tuple(Axes.of(f, layout) for f, layout in zip(factors, layouts, strict=True))
+        axes = tuple(axes_of(f, layout) for f, layout in zip(factors, layouts, strict=True))
         unit = _joined([a.units(size) for a, size in zip(axes, noise, strict=True)])
         gradient, curvature = in_axes(values.score, values.curvature, axes)
         gradient, curvature = gradient * unit, curvature * (unit[:, :, None] * unit[:, None, :])
+        if any(layout.structure is not None for layout in layouts):
+            _hold(gradient, curvature, axes)
         usable = np.isfinite(values.criterion) & np.isfinite(gradient).all(axis=1)
         lost = ~(usable & np.isfinite(curvature).all(axis=(1, 2)))
         criterion, score = values.criterion, values.score
@@ -219,12 +239,12 @@ class Points(Modelled):
     def after(self, steps: np.ndarray) -> Factors:
         """Return the factors that scaled steps, (B, m), lead to."""
         moved = self.unit * steps
-        return tuple(a.factor(a.sizes, moved) for a in self.axes)
+        return tuple(a.after(moved) for a in self.axes)
 
     def grown(self, term: int, direction: np.ndarray, size: float) -> Factors:
-        """Return the factors with one term's covariance grown by `size` noise levels, (B, q)."""
-        step = np.sqrt(size * self.noise[term]) * direction[:, :, None]
-        grown = lower_factor(np.concatenate([self.factors[term], step], axis=2))
+        """Return the factors with one term's covariance grown by `size` noise levels."""
+        axes, level = self.axes[term], size * self.noise[term]
+        grown = axes.grown(self.factors[term], direction, level)
         return (*self.factors[:term], grown, *self.factors[term + 1 :])
 
     def snapped(self, share: float) -> tuple[Factors, np.ndarray]:
@@ -325,7 +345,9 @@ class Certificates(Batch):
 
 
 def in_axes(
-    score: tuple[np.ndarray, ...], curvature: np.ndarray, axes: Sequence[Axes]
+    score: tuple[np.ndarray, ...],
+    curvature: np.ndarray,
+    axes: Sequence[Axes | StructuredAxes],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from the covariances to the roots' elements by the chain rule.
 
@@ -333,7 +355,7 @@ def in_axes(
     ----------
     score : tuple of numpy.ndarray, each (B, q, q)
     curvature : numpy.ndarray, shape (B, m, m)
-    axes : sequence of Axes
+    axes : sequence of Axes or StructuredAxes
 
     Returns
     -------
@@ -346,6 +368,20 @@ def in_axes(
     bending = _on_diagonal([bend for _, bend in slopes])
     turned = jacobian.swapaxes(1, 2) @ curvature @ jacobian
     return _joined([slope for slope, _ in slopes]), turned + bending
+
+
+def _hold(
+    gradient: np.ndarray, curvature: np.ndarray, axes: Sequence[Axes | StructuredAxes]
+) -> None:
+    """Take parameters at a bound that the criterion rises from out of the model, in place."""
+    ends = np.cumsum([a.layout.n_par for a in axes])[:-1]
+    parts = np.split(gradient, ends, axis=1)
+    held = np.concatenate([a.held(part) for a, part in zip(axes, parts, strict=True)], axis=1)
+    if held.any():
+        gradient[held] = 0.0
+        curvature[held[:, :, None] | held[:, None, :]] = 0.0
+        point, place = np.nonzero(held)
+        curvature[point, place, place] = 1.0
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -30,14 +30,17 @@ def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     for block, estimates in zip(gram.blocks, moments, strict=True):
         G = estimates.relative_covariance(sigma2)
         for term, columns in gram.block_slices(block):
-            covariance = _project(G[columns, columns], gram.layouts[term])
-            factors[term] = inside(covariance, noise_level(gram, term))
+            noise = noise_level(gram, term)
+            factors[term] = start_inside(G[columns, columns], gram.layouts[term], noise)
     return factors
 
 
-def _project(G: np.ndarray, layout: TermLayout) -> np.ndarray:
-    """Return the nearest covariance matrix of a term's structure, (q, q)."""
-    return G if layout.structure is None else layout.structure.project(G)
+def start_inside(G: np.ndarray, layout: TermLayout, noise: float) -> np.ndarray:
+    """Return factors of relative covariances, (..., q, q), of a term's structure if it has one."""
+    if layout.structure is None:
+        return inside(G, noise)
+    par = layout.structure.start(G, limits.START_FLOOR * noise, limits.START_CEILING)
+    return layout.structure.factor(par, layout.q)
 
 
 def inside(G: np.ndarray, noise: float) -> np.ndarray:
@@ -250,7 +253,7 @@ def _ridged_inverse(A: np.ndarray, ridge: float) -> np.ndarray:
 
 def may_scan(gram: Bases) -> bool:
     """Say whether the criterion's other valleys can be looked for (`search.valleys`) cheaply."""
-    if gram.n_theta > 1:
+    if not gram.one_variance:
         return gram.n <= limits.FEW_ROWS
     return gram.blocks[0].n_levels * (gram.p + 1) ** 2 <= limits.PROFILE_CELLS
 
@@ -323,7 +326,7 @@ def _hidden(gram: Bases) -> Iterator[dict[int, np.ndarray]]:
                 size = np.where(nearly, 1.0 / np.sqrt(np.maximum(share, limits.NOTHING)), 1.0)
                 root = vectors @ axes * size
                 if gram.layouts[term].structure is not None:
-                    root = np.linalg.cholesky(_project(root @ root.T, gram.layouts[term]))
+                    root = start_inside(root @ root.T, gram.layouts[term], noise_level(gram, term))
                 yield {term: lower_factor(root)}
 
 

@@ -173,7 +173,7 @@ class Profile:
         factors : tuple of numpy.ndarray, each (b, q, q)
         which : numpy.ndarray of int, shape (b,)
         """
-        one = self.gram.n_theta == 1
+        one = self.gram.one_variance
         if not one and len(criteria) == 1 and _is_free(self.gram):
             yield from self._lower_basins(float(criteria[0]))
             return
@@ -292,19 +292,27 @@ def _spread(gram: Gram, points: int) -> Factors:
     rng = np.random.default_rng(20)
     factors = []
     for term, layout in enumerate(gram.layouts):
+        if layout.structure is not None:
+            factors.append(_spread_structured(rng, layout, points, noise_level(gram, term)))
+            continue
         axes = np.linalg.qr(rng.normal(size=(points, layout.q, layout.q)))[0]
         sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(points, layout.q))
         root = axes * (sizes * np.sqrt(noise_level(gram, term)))[:, None, :]
-        factors.append(lower_factor(root) if layout.structure is None else _shaped(root, layout))
+        factors.append(lower_factor(root))
     return tuple(factors)
 
 
-def _shaped(root: np.ndarray, layout: TermLayout) -> np.ndarray:
-    """Return factors, (S, q, q), of the nearest covariances of a term's structure."""
-    assert layout.structure is not None
-    G = np.stack([layout.structure.project(r @ r.T) for r in root])
-    values, vectors = np.linalg.eigh(G)
-    return lower_factor(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
+def _spread_structured(
+    rng: np.random.Generator, layout: TermLayout, S: int, noise: float
+) -> np.ndarray:
+    """Return S factors, (S, q, q), of a term with a structure; its correlations are uniform."""
+    structure = layout.structure
+    assert structure is not None
+    low, high = structure.bounds(layout.q)
+    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
+    rho = rng.uniform(low, high, size=(S, len(low)))
+    par = np.concatenate([sizes * np.sqrt(noise), rho], axis=1)
+    return structure.factor(par, layout.q)
 
 
 def _neighbours(factors: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,25 @@
+"""The structures by the names that a formula gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pymackay.covariance.autoregressive import Autoregressive
+from pymackay.covariance.compound import CompoundSymmetry
+from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.layout import TermLayout, laid_out
+from pymackay.covariance.structure import Structure
+from pymackay.covariance.varcorr import TermSummary
+
+STRUCTURES: dict[str, type[Structure]] = {
+    kind.tag: kind for kind in (Diagonal, CompoundSymmetry, Autoregressive)
+}
+
+
+def summary_layouts(terms: Iterable[TermSummary]) -> tuple[TermLayout, ...]:
+    """Lay out the parameters and theta of terms that are known by their summaries, in order."""
+    parts = []
+    for term in terms:
+        structure = STRUCTURES[term.structure](term.hom) if term.structure else None
+        parts.append((len(term.effects), structure))
+    return laid_out(parts)

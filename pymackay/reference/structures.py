@@ -1,0 +1,39 @@
+"""`refuse_structures`: covariance structures in a formula that R's lme4 cannot be asked yet."""
+
+from __future__ import annotations
+
+import re
+
+from pymackay.errors import ArgumentError
+
+_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+"""A structure's name with a bar inside its parentheses."""
+
+
+def refuse_structures(formula: str, lme4: str) -> None:
+    """Refuse a formula with a structure round a random term.
+
+    Parameters
+    ----------
+    formula : str
+    lme4 : str
+        The version that is installed.
+
+    Raises
+    ------
+    ArgumentError
+        If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term.
+    """
+    structure = _CALL.search(formula)
+    if structure is None:
+        return
+    name = structure.group(1)
+    if int(lme4.split(".")[0]) < 2:
+        why = f"the installed lme4 {lme4} has no {name}(): structures came with lme4 2.0"
+    else:
+        why = f"{name}() of the installed lme4 {lme4} cannot be compared with yet"
+    raise ArgumentError(
+        f"formula: it has the covariance structure {name}( | ), but {why}. Fit it with "
+        f"pymackay.lmer, which does not need R; the equivalent formula without a structure, "
+        f"such as (1 | g) + (0 + x | g) for diag(x | g), can be fitted by lme4"
+    )

@@ -1,0 +1,141 @@
+"""`StructuredAxes`: what the search needs of a term whose covariance has a structure.
+
+It answers what `pymackay.solve.search.points.Axes` does, in the chart of the structure
+(`pymackay.covariance.chart`). All arrays hold B points side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymackay.covariance.chart import Chart
+from pymackay.covariance.layout import TermLayout
+from pymackay.covariance.structure import Structure
+from pymackay.solve.search.trust_region import Batch
+
+_CORRELATIONS = 9  # at which the growth of a covariance that is zero is examined
+_KEPT_INSIDE = 0.02  # of the width of rho's bounds, that these stay away from them
+
+
+@dataclass(frozen=True, eq=False)
+class StructuredAxes(Batch):
+    """Points in the chart of one term's structure.
+
+    Attributes
+    ----------
+    layout : TermLayout
+    x : numpy.ndarray, shape (B, k)
+        Standard deviations, then angles.
+    sizes : numpy.ndarray, shape (B, q)
+        Relative standard deviations along the principal axes, descending.
+    """
+
+    layout: TermLayout
+    x: np.ndarray
+    sizes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @classmethod
+    def of(cls, factor: np.ndarray, layout: TermLayout) -> StructuredAxes:
+        """Return the points with these factors, shape (B, q, q)."""
+        assert layout.structure is not None
+        sizes = np.linalg.svd(factor, compute_uv=False)
+        return cls(layout, Chart.of(layout.structure, factor).x, sizes)
+
+    @property
+    def chart(self) -> Chart:
+        """The same points as a chart."""
+        return Chart(self.structure, self.layout.q, self.x)
+
+    @property
+    def structure(self) -> Structure:
+        """The term's structure."""
+        assert self.layout.structure is not None
+        return self.layout.structure
+
+    def after(self, step: np.ndarray) -> np.ndarray:
+        """Return the factors, (B, q, q), after a step in the parameters of all terms, (B, m)."""
+        return self.chart.moved(step[:, self.layout.start : self.layout.stop]).factor()
+
+    def snapped(self, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factors without sds below `least`, and which change, (B,)."""
+        m = self.structure.n_sd(self.layout.q)
+        dead = self.x[:, :m] < least
+        x = self.x.copy()
+        x[:, :m][dead] = 0.0
+        changed = np.asarray((dead & (self.x[:, :m] > 0.0)).any(axis=1))
+        return Chart(self.structure, self.layout.q, x).factor(), changed
+
+    def growth(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest slope, (B,), for growth of a covariance that is zero, and how it grows.
+
+        The latter holds parameters, (B, k). Where the covariance is not zero the chart itself
+        leads off its boundary, and the slope is zero.
+        """
+        q, structure = self.layout.q, self.structure
+        B, m = len(self.x), structure.n_sd(q)
+        slopes, ways = np.zeros(B), np.zeros((B, structure.n_par(q)))
+        none = np.flatnonzero((self.x[:, :m] == 0.0).all(axis=1))
+        for rho in _correlations(structure, q) if len(none) else ():
+            turned = score[none] * structure.correlation(rho, q)
+            slope, sd = _lowest(turned, structure.hom)
+            lower = slope < slopes[none]
+            slopes[none[lower]] = slope[lower]
+            ways[none[lower], :m] = sd[lower]
+            ways[none[lower], m:] = rho
+        return slopes, ways
+
+    def grown(self, factor: np.ndarray, direction: np.ndarray, size: float) -> np.ndarray:
+        """Return the factors, (B, q, q), with variances of `size` in the `direction`, (B, k)."""
+        par = direction.copy()
+        par[:, : self.structure.n_sd(self.layout.q)] *= np.sqrt(size)
+        return self.structure.factor(par, self.layout.q)
+
+    def units(self, noise: float) -> np.ndarray:
+        """Return what a step of one is in the chart, shape (B, k): an sd, or an angle of one."""
+        m = self.structure.n_sd(self.layout.q)
+        units = np.ones_like(self.x)
+        units[:, :m] = np.sqrt(self.x[:, :m] ** 2 + noise)
+        return units
+
+    def jacobian(self) -> np.ndarray:
+        """Return the identity, (B, k, k): the solver differentiates along the chart itself."""
+        k = self.x.shape[1]
+        return np.broadcast_to(np.eye(k), (len(self.x), k, k))
+
+    def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient by the chart, (B, k), and what the score adds to the curvature."""
+        chart = self.chart
+        gradient = np.einsum("bkij,bij->bk", chart.tangents(), score)
+        return gradient, chart.bending(score)
+
+    def held(self, gradient: np.ndarray) -> np.ndarray:
+        """Say which parameters stand at a bound that the criterion rises from, (B, k)."""
+        held = np.zeros_like(self.x, dtype=bool)
+        if self.chart.bounded:
+            m = self.structure.n_sd(self.layout.q)
+            held[:, :m] = (self.x[:, :m] == 0.0) & (gradient[:, :m] >= 0.0)
+        return held
+
+
+def _correlations(structure: Structure, q: int) -> np.ndarray:
+    """Return values of rho between its bounds, (count, r)."""
+    low, high = structure.bounds(q)
+    kept = _KEPT_INSIDE * (high - low)
+    return np.linspace(low + kept, high - kept, _CORRELATIONS if structure.n_rho(q) else 1)
+
+
+def _lowest(turned: np.ndarray, hom: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest ``s'(S ∘ R)s``, (B,), over s ≥ 0 of unit length, nearly, and that s.
+
+    With `hom` all elements of s are equal, and the length is that of one element.
+    """
+    if hom:
+        q = turned.shape[-1]
+        return turned.sum(axis=(1, 2)) / q, np.ones((len(turned), 1))
+    vectors = np.abs(np.linalg.eigh(turned)[1][:, :, 0])
+    return np.einsum("bi,bij,bj->b", vectors, turned, vectors), vectors

@@ -1,0 +1,118 @@
+"""Structures of a covariance matrix: parameters, factors, names, and the chart's derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tolerances import tol
+
+from pymackay.covariance.autoregressive import Autoregressive
+from pymackay.covariance.chart import Chart
+from pymackay.covariance.compound import CompoundSymmetry
+from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.structure import Structure
+
+EVERY = [
+    kind(hom) for kind in (Diagonal, CompoundSymmetry, Autoregressive) for hom in (True, False)
+]
+STEP = 1e-5
+
+
+def points(structure: Structure, q: int) -> Chart:
+    """Return three points of a chart, drawn at random."""
+    rng = np.random.default_rng(q)
+    sd = rng.uniform(0.5, 2.0, size=(3, structure.n_sd(q)))
+    angle = rng.uniform(-1.0, 1.0, size=(3, structure.n_rho(q)))
+    return Chart(structure, q, np.concatenate([sd, angle], axis=1))
+
+
+def written_out(structure: Structure, par: np.ndarray, q: int) -> np.ndarray:
+    """Return the covariance element by element, as its definition says."""
+    sd = np.full(q, par[0]) if structure.hom else par[:q]
+    rho = par[-1]
+    R = np.eye(q)
+    for i in range(q):
+        for j in range(q):
+            if i != j:
+                R[i, j] = {"diag": 0.0, "cs": rho, "ar1": rho ** abs(i - j)}[structure.tag]
+    return np.diag(sd) @ R @ np.diag(sd)
+
+
+@pytest.mark.parametrize("q", [1, 2, 4])
+@pytest.mark.parametrize("structure", EVERY, ids=str)
+def test_factor_and_parameters_belong_together(structure: Structure, q: int) -> None:
+    chart = points(structure, q)
+    factor = chart.factor()
+    for par, lower, x in zip(chart.par, factor, chart.x, strict=True):
+        np.testing.assert_array_equal(lower, np.tril(lower))
+        expected = written_out(structure, par, q)
+        np.testing.assert_allclose(lower @ lower.T, expected, atol=tol("dense algebra") * q)
+        np.testing.assert_allclose(structure.covariance(par, q), expected, rtol=tol("oracle"))
+        np.testing.assert_allclose(Chart.of(structure, lower).x, x, rtol=tol("oracle"))
+        theta = lower[structure.places(q)]
+        np.testing.assert_allclose(structure.par_of_theta(theta, q), par, rtol=tol("oracle"))
+
+
+@pytest.mark.parametrize("q", [1, 2, 4])
+@pytest.mark.parametrize("structure", EVERY, ids=str)
+def test_the_chart_is_differentiated_as_differences_say(structure: Structure, q: int) -> None:
+    chart = points(structure, q)
+    score = np.random.default_rng(1).normal(size=(3, q, q))
+    score += score.swapaxes(1, 2)
+    tangents, bending = chart.tangents(), chart.bending(score)
+    for k, step in enumerate(STEP * np.eye(chart.x.shape[1])):
+        up, down = (Chart(structure, q, chart.x + s) for s in (step, -step))
+        slope = (structure.covariance(up.par, q) - structure.covariance(down.par, q)) / (2 * STEP)
+        np.testing.assert_allclose(tangents[:, k], slope, atol=tol("difference"))
+        change = (up.tangents() - down.tangents()) / (2 * STEP)
+        bend = (change * score[:, None]).sum(axis=(-2, -1))
+        np.testing.assert_allclose(bending[:, k], bend, atol=10 * tol("difference"))
+
+
+@pytest.mark.parametrize("structure", [CompoundSymmetry(True), Autoregressive(True)], ids=str)
+@pytest.mark.parametrize("end", [0, 1])
+def test_at_a_bound_of_the_correlation_nothing_is_divided_by_zero(
+    structure: Structure, end: int
+) -> None:
+    """lme4 2.1's factor of cs is 0/0 at rho = 1."""
+    rho = float(structure.bounds(4)[end][0])
+    factor = structure.factor(np.array([2.0, rho]), 4)
+    np.testing.assert_allclose(
+        factor @ factor.T, structure.covariance(np.array([2.0, rho]), 4), atol=1e-14
+    )
+    chart = Chart.of(structure, factor)
+    np.testing.assert_array_equal(chart.tangents()[1], np.zeros((4, 4)))
+    assert chart.par[1] == rho
+
+
+def test_a_correlation_is_known_where_neighbours_do_not_vary() -> None:
+    structure = Autoregressive(False)
+    par = np.array([1.5, 0.0, 2.0, 0.6])
+    read = structure.par_of(structure.factor(par, 3))
+    np.testing.assert_allclose(read, par, rtol=tol("oracle"))
+
+
+def test_a_start_is_inside_the_bounds() -> None:
+    matrix = np.array([[1.0, 2.0, 2.0], [2.0, -1.0, 2.0], [2.0, 2.0, 4.0]])
+    for structure in EVERY:
+        par = structure.start(matrix, 0.1, 1e6)
+        sd, rho = structure.split(par, 3)
+        low, high = structure.bounds(3)
+        assert (sd > 0.3).all() and (rho > low).all() and (rho < high).all()
+
+
+def test_theta_of_another_structure_is_refused() -> None:
+    with pytest.raises(ValueError):
+        CompoundSymmetry(False).par_of_theta(np.array([1.0, 0.5, 0.1, 1.0, 0.9, 1.0]), 3)
+
+
+def test_names_are_those_of_lme4() -> None:
+    """Read from lme4 2.1-0: ``getME(m, "par")`` and ``getME(m, "theta")`` of fits with q = 3."""
+    effects = ["fa", "fb", "fc"]
+    assert Diagonal(True).theta_names(effects) == ["*"]
+    assert CompoundSymmetry(True).names(effects) == ["*", "rho"]
+    assert CompoundSymmetry(False).names(effects) == ["fa", "fb", "fc", "rho"]
+    assert CompoundSymmetry(True).theta_names(effects) == ["fa", "*.fa", "fb", "*.fb", "fc"]
+    assert Autoregressive(True).theta_names(effects) == ["fa", "fb.fa", "fc.fa", "fb", "fc.fb"]
+    triangle = ["fa", "fb.fa", "fc.fa", "fb", "fc.fb", "fc"]
+    assert Autoregressive(False).theta_names(effects) == triangle

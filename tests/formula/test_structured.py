@@ -1,0 +1,97 @@
+"""Structures round random terms: how they read, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import pymackay as pm
+from pymackay.formula.specification import specify
+from pymackay.formula.structured import StructureCall
+
+COLUMNS = ["y", "x", "f", "g", "h"]
+
+
+def read(formula: str, double_bar: str = "split") -> list[tuple[str, StructureCall | None]]:
+    """Return text and structure of each random term."""
+    bars = specify(formula, COLUMNS, double_bar).bars
+    return [(bar.text, bar.structure) for bar in bars]
+
+
+@pytest.mark.parametrize(
+    ("term", "name", "hom"),
+    [
+        ("diag(x | g)", "diag", False),
+        ("cs(0 + f | g)", "cs", False),
+        ("ar1(0 + f | g)", "ar1", True),
+        ("diag(x | g, hom = TRUE)", "diag", True),
+        ("cs(x | g, hom=TRUE)", "cs", True),
+        ("cs(hom = TRUE, x | g)", "cs", True),
+        ("ar1(0 + f | g, hom = FALSE)", "ar1", False),
+        ("(cs(x | g))", "cs", False),
+    ],
+)
+def test_a_structure_has_the_default_of_lme4(term: str, name: str, hom: bool) -> None:
+    ((_, structure),) = read(f"y ~ x + {term}")
+    assert structure == StructureCall(name, hom)
+
+
+def test_a_structure_stands_beside_other_terms_and_counts_its_variables() -> None:
+    formula = "y ~ x + ar1(0 + f | g) + (1 | h)"
+    assert read(formula) == [("0 + f | g", StructureCall("ar1", True)), ("1 | h", None)]
+    specification = specify(formula, COLUMNS)
+    assert [variable.name for variable in specification.variables] == ["y", "x", "f", "g", "h"]
+    assert [specification.fixed.label(term) for term in specification.fixed.terms] == ["x"]
+
+
+def test_us_is_the_term_without_a_structure() -> None:
+    assert read("y ~ x + us(x | g)") == [("x | g", None)]
+
+
+def test_a_nested_group_has_the_structure_in_each_of_its_terms() -> None:
+    structure = StructureCall("ar1", True)
+    assert read("y ~ ar1(0 + f | g/h)") == [("0 + f | h:g", structure), ("0 + f | g", structure)]
+
+
+def test_a_formula_of_a_structure_alone_keeps_the_intercept() -> None:
+    specification = specify("y ~ diag(x | g)", COLUMNS)
+    assert specification.fixed.intercept and not specification.fixed.terms
+
+
+@pytest.mark.parametrize(
+    ("term", "cure"),
+    [
+        ("cs(x | g, het = TRUE)", "hom = FALSE"),
+        ("cs(x | g, TRUE)", "by name"),
+        ("cs(x | g, homo = TRUE)", "no argument homo"),
+        ("us(x | g, hom = TRUE)", "no argument hom"),
+        ("cs(x | g, hom = T)", "TRUE or FALSE"),
+        ("cs(x | g, hom = x)", "TRUE or FALSE"),
+        ("cs(x || g)", r"diag\(x \| g\)"),
+        ("cs((x | g))", r"write cs\(x \| g\)"),
+        ("cs((x || g))", "parentheses of its own"),
+        ("cs(x | g, x | h)", "one random term"),
+        ("cs(x)", r"no function cs\(\)"),
+        ("toep(0 + f | g)", "no covariance structure toep"),
+        ("ar(0 + f | g)", "did you mean ar1"),
+        ("cs(x | g | h)", "one bar"),
+    ],
+)
+def test_what_lme4_drops_in_silence_is_refused_with_the_cure(term: str, cure: str) -> None:
+    with pytest.raises(pm.FormulaError, match=cure):
+        specify(f"y ~ x + {term} + (1 | h)", COLUMNS)
+
+
+def test_a_double_bar_is_split_or_diagonal() -> None:
+    assert read("y ~ x + (x || g)") == [("1 | g", None), ("0 + x | g", None)]
+    diagonal = [("x | g", StructureCall("diag", False))]
+    assert read("y ~ x + (x || g)", "diag") == diagonal
+    assert read("y ~ (x + (x || g))", "diag") == diagonal
+    assert read("y ~ x + (x | g)", "diag") == [("x | g", None)]
+
+
+def test_the_fit_tells_how_a_double_bar_was_read() -> None:
+    specification = specify("y ~ x + (x || g)", COLUMNS, "diag")
+    assert any("double_bar='diag'" in message for message in specification.messages)
+    assert specification.double_bar == "diag"
+    plain = specify("y ~ x + (x | g)", COLUMNS, "diag")
+    assert not plain.messages and plain.double_bar == "split"

@@ -1,0 +1,25 @@
+"""A structure in a formula for R's lme4 is refused, with what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+import pymackay as pm
+from pymackay.reference.structures import refuse_structures
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["us(x | g)", "diag( 1 + x | g )", "cs(0 + factor(f) | g)", "ar1(0 + f | a/b, hom = FALSE)"],
+)
+@pytest.mark.parametrize(("version", "why"), [("1.1-31", "came with lme4 2.0"), ("2.1-0", "yet")])
+def test_a_structure_is_refused(term: str, version: str, why: str) -> None:
+    with pytest.raises(pm.ArgumentError, match=why):
+        refuse_structures(f"y ~ x + {term} + (1 | h)", version)
+
+
+@pytest.mark.parametrize(
+    "formula", ["y ~ cs(x) + (1 | g)", "y ~ x + (diag | g)", "y ~ my.us(1 | g)"]
+)
+def test_other_formulas_pass(formula: str) -> None:
+    refuse_structures(formula, "1.1-31")
