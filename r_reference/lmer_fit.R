@@ -124,7 +124,7 @@ check_theta <- function(theta, terms) {
     )
   }
   if (!all(is.finite(theta))) stop_argument("theta: finite numbers are expected")
-  bounds <- parameters_of(terms)
+  bounds <- optimised_parameters(terms)
   low <- par_of_theta(terms, theta) < bounds$lower & bounds$lower == 0
   if (any(low)) {
     stop_argument(

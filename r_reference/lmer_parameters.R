@@ -3,7 +3,7 @@
 
 # A list of `par` (where lmer() starts), `lower`, `upper`, `names`, and `structured`: TRUE for each
 # parameter of a term with a structure other than us().
-parameters_of <- function(terms) {
+optimised_parameters <- function(terms) {
   covariances <- terms$reCovs
   if (is.null(covariances)) {
     count <- length(terms$theta)
@@ -53,7 +53,7 @@ names_of_theta <- function(terms) {
 # The parameters that give this theta.
 par_of_theta <- function(terms, theta) {
   if (is.null(terms$reCovs)) return(theta)
-  bounds <- parameters_of(terms)
+  bounds <- optimised_parameters(terms)
   par <- unlist(lapply(lme4:::upReCovs(terms$reCovs, theta), lme4:::getPar))
   # a correlation is computed from theta, with rounding
   rounding <- 1e-9 * bounds$structured

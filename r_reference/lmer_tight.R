@@ -1,5 +1,5 @@
 # lme4's own criterion driven to a tight optimum: several starts and optimisers, then Newton. What is
-# called theta here are lme4's own parameters: those of parameters_of().
+# called theta here are lme4's own parameters: those of optimised_parameters().
 
 fit_tight <- function(question) {
   # what lmer() has to say of its own search is not about the tight one
@@ -29,7 +29,7 @@ fit_tight <- function(question) {
 new_search <- function(parts) {
   search <- new.env()
   search$criterion <- criterion_function(parts)
-  bounds <- parameters_of(parts$reTrms)
+  bounds <- optimised_parameters(parts$reTrms)
   search$start <- bounds$par
   search$lower <- bounds$lower
   search$upper <- bounds$upper

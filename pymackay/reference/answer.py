@@ -123,6 +123,7 @@ def fit_from_answer(
         vcov=_frame(answer["vcov"], answer["beta"]["names"], answer["beta"]["names"]),
         sigma=answer["sigma"],
         theta=_series(answer["theta"], "theta"),
+        free_par=_series(answer["par"], "par") if "par" in answer else None,
         varcorr={
             name: _frame(term["covariance"], term["effects"], term["effects"])
             for name, term in answer["varcorr"].items()
@@ -182,13 +183,16 @@ def _model(
 ) -> ModelSummary:
     """Return the model summary; `names` are the names of its terms in lme4's VarCorr."""
     rows = model["rows"]
+    structures = model.get("structures") or [("us", False)] * len(names)
     return ModelSummary(
         response=model["response"],
         rows=index if rows is None else index[np.asarray(rows, dtype=np.intp)],
         fixed=tuple(fixed),
         terms=tuple(
-            TermSummary(name, group, tuple(effects))
-            for name, (_, group, effects) in zip(names, model["terms"], strict=True)
+            TermSummary(name, group, tuple(effects), "" if structure == "us" else structure, hom)
+            for name, (_, group, effects), (structure, hom) in zip(
+                names, model["terms"], structures, strict=True
+            )
         ),
         levels={group: tuple(levels) for group, levels in model["levels"].items()},
         contrasts=dict(model["contrasts"]),

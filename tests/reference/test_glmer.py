@@ -19,7 +19,7 @@ from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore
-from pymackay.reference.scripts import script_hashes
+from pymackay.reference.r.scripts import script_hashes
 
 FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
 THETA, BETA = [0.64], [-1.4, -1.0, -1.1, -1.6]

@@ -20,7 +20,7 @@ from pymackay.formula.normal import normal_formula
 from pymackay.reference.question import Question
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore, Recording, content_sha256
-from pymackay.reference.scripts import script_hashes
+from pymackay.reference.r.scripts import script_hashes
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 STORE = RecordedStore()

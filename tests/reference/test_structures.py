@@ -12,10 +12,10 @@ from pymackay.reference.structures import refuse_structures
     "term",
     ["us(x | g)", "diag( 1 + x | g )", "cs(0 + factor(f) | g)", "ar1(0 + f | a/b, hom = FALSE)"],
 )
-@pytest.mark.parametrize(("version", "why"), [("1.1-31", "came with lme4 2.0"), ("2.1-0", "yet")])
-def test_a_structure_is_refused(term: str, version: str, why: str) -> None:
-    with pytest.raises(pm.ArgumentError, match=why):
-        refuse_structures(f"y ~ x + {term} + (1 | h)", version)
+def test_a_structure_is_refused_by_an_old_lme4(term: str) -> None:
+    with pytest.raises(pm.ArgumentError, match=r"came with lme4 2\.0"):
+        refuse_structures(f"y ~ x + {term} + (1 | h)", "1.1-31")
+    refuse_structures(f"y ~ x + {term} + (1 | h)", "2.1-0")
 
 
 @pytest.mark.parametrize(

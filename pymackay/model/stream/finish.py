@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from pymackay.covariance.layout import split_theta
+from pymackay.covariance.layout import layouts_of
 from pymackay.errors import DataError
 from pymackay.model.bases.scaling import Basis, Response, basis_of_sums
 from pymackay.model.design.arguments import fixed_contrasts
@@ -143,7 +143,7 @@ def _gram(sums: Accumulator, model: Model, places: dict[str, np.ndarray]) -> Spa
         basis=fixed.basis,
         response=fixed.response,
         log_weights=sums.log_weights,
-        layouts=split_theta([len(term.effects) for term in model.terms]),
+        layouts=layouts_of(model.terms),
         transforms=tuple(transforms[k] for k in range(len(model.terms))),
     )
 
