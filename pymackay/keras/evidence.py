@@ -80,6 +80,8 @@ class Evidence:
         T of every group, at the last update.
     rise : float
         By how much log p(y, w) could still rise at the last update, about.
+    damping : float
+        λ of the last Gauss-Newton step; 0 while steps succeed without.
     lost : dict of str to numpy.ndarray, shape (q,)
         Groups of which a literal rule has lost a direction.
     """
@@ -99,6 +101,7 @@ class Evidence:
     information: list[np.ndarray] = field(default_factory=list)
     lost: dict[str, np.ndarray] = field(default_factory=dict)
     rise: float = 0.0
+    damping: float = 0.0
     per_loss: float = 1.0
 
     def __post_init__(self) -> None:
@@ -203,7 +206,8 @@ class Evidence:
             saturated=self.family.dispersed and spare < held,
         )
         self._note_lost(measured, noise)
-        self.rise = self._rise(snapshot, measured, noise)
+        downhill = self.downhill(snapshot)
+        self.rise = 0.5 * snapshot.sums.length(self.roots, downhill) / noise
         self.shares, self.information = measured.shares, measured.information
         self.roots, self.noise = roots, estimate
         self.updates.append(update)
@@ -222,16 +226,11 @@ class Evidence:
             if direction is not None:
                 self.lost[group.name] = direction
 
-    def _rise(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
-        """Return by how much log p(y, w) can still rise, about, in the weights with a prior.
-
-        Half the squared length of the gradient in the metric of M, of whose inverse the diagonal
-        is taken: ½ Σ_i (Λ'g + u)_i² [M⁻¹]_ii / σ².
-        """
+    def downhill(self, snapshot: Snapshot) -> np.ndarray:
+        """Return −(Λ'g + Du), half the steepest descent of deviance + |u|² in u, (P,)."""
         u = self.columns.standardise(self.columns.weights(), self.roots)
-        slope = self.columns.scale_back(snapshot.gradient, self.roots) + u
-        penalised = self.columns.penalised
-        return 0.5 * float(slope[penalised] ** 2 @ (1.0 - measured.shares[penalised])) / noise
+        slope = self.columns.scale_back(snapshot.gradient, self.roots)
+        return -slope - self.columns.penalised * u
 
     def _log_evidence(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
         """Return log p(y | V, σ²), by Laplace's approximation at the present weights.
@@ -258,7 +257,11 @@ class Evidence:
             changes.append(float(np.abs((after - before) / np.outer(unit, unit)).max()))
         return max(changes)
 
+    @property
+    def sigma2(self) -> float:
+        """σ², 1 before the first update."""
+        return 1.0 if self.noise is None else self.noise
+
     def covariance(self, k: int) -> np.ndarray:
         """Return V of a group, absolute, (q, q)."""
-        noise = 1.0 if self.noise is None else self.noise
-        return noise * self.roots[k] @ self.roots[k].T
+        return self.sigma2 * self.roots[k] @ self.roots[k].T

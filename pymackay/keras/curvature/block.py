@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,37 +63,62 @@ class BlockSums:
                         rows[:, starts[i] : starts[i] + spans[i].size] += part
             products += rows.T @ rows
 
-    def ridge(self) -> np.ndarray:
+    def scaled(self, roots: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the large blocks of M = Λ'AΛ + D."""
+        result = []
+        for variables, products in zip(self.sets, self.products, strict=True):
+            own = [self.columns.spans[i] for i in variables]
+            matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
+            penalised = [np.full(span.size, float(span.group >= 0)) for span in own]
+            matrix[np.diag_indices_from(matrix)] += np.concatenate(penalised)
+            result.append(matrix)
+        return result
+
+    def places(self) -> list[np.ndarray]:
+        """Return the positions of each large block's weights among all."""
+        spans = self.columns.spans
+        return [
+            np.concatenate([np.arange(spans[i].start, spans[i].stop) for i in variables])
+            for variables in self.sets
+        ]
+
+    def diagonal(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the diagonal of M, (P,)."""
+        size = np.zeros(self.columns.size)
+        for i, blocks in self.own.scaled(roots).items():
+            size[self.columns.spans[i].slice] = np.einsum("jaa->ja", blocks).reshape(-1)
+        for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
+            size[place] = np.diag(matrix)
+        return size
+
+    def ridge(self, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return what holds undetermined weights that have no prior: 1e-8 of their curvature, (P,).
 
         1 where the data do not know a weight at all; 0 where it has a prior.
         """
-        spans, size = self.columns.spans, np.zeros(self.columns.size)
-        for i, blocks in self.own.blocks.items():
-            size[spans[i].slice] = np.einsum("jaa->ja", blocks).reshape(-1)
-        for variables, products in zip(self.sets, self.products, strict=True):
-            place = np.concatenate([np.arange(spans[i].start, spans[i].stop) for i in variables])
-            size[place] = np.diag(products)
+        size = self.diagonal(roots)
         return np.where(self.columns.penalised, 0.0, np.where(size > 0.0, _HELD * size, 1.0))
 
     def factorise(
-        self, roots: Sequence[np.ndarray], fixed: bool, ridge: np.ndarray | None = None
+        self,
+        roots: Sequence[np.ndarray],
+        fixed: bool,
+        ridge: np.ndarray | None = None,
+        damping: float = 0.0,
     ) -> BlockFactors:
         """Factorise every block of M; without the weights that have no prior, unless `fixed`.
 
-        A ridge (P,) is added to the diagonal of the large blocks.
+        A ridge (P,) is added to the diagonal of the large blocks, then every block's diagonal is
+        multiplied by 1 + damping.
         """
-        spans, penalised = self.columns.spans, self.columns.penalised
-        inverses, log_det, floored = self.own.inverses(roots, fixed)
+        penalised = self.columns.penalised
+        inverses, log_det, floored = self.own.inverses(roots, fixed, damping)
         places, factors = [], []
-        for variables, products in zip(self.sets, self.products, strict=True):
-            own = [spans[i] for i in variables]
-            place = np.concatenate([np.arange(span.start, span.stop) for span in own])
-            matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
-            extra = 0.0 if ridge is None else ridge[place]
-            matrix[np.diag_indices_from(matrix)] += penalised[place] + extra
+        for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
             kept = np.arange(len(place)) if fixed else np.flatnonzero(penalised[place])
             matrix, place = matrix[np.ix_(kept, kept)], place[kept]
+            matrix[np.diag_indices_from(matrix)] += 0.0 if ridge is None else ridge[place]
+            matrix[np.diag_indices_from(matrix)] *= 1.0 + damping
             factor, held = held_cholesky(matrix, np.diag(matrix).copy(), penalised[place])
             log_det += 2.0 * float(np.log(np.diag(factor)).sum())
             floored += held
@@ -107,9 +132,12 @@ class BlockSums:
         sums, diagonal = factors.traces()
         return determined(self.columns, sums, diagonal, factors.log_det, factors.floored)
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
+    def solver(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> None:
         """Return None: without the products between blocks a Newton step overshoots."""
-        return None
+
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x from the blocks."""
+        return float(vector @ self.factorise(roots, True).solve(vector[:, None])[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +166,10 @@ class BlockFactors:
 
     def solve(self, vectors: np.ndarray) -> np.ndarray:
         """Return M⁻¹X by blocks, (P, S)."""
-        result = np.zeros_like(vectors)
+        result = self.sums.own.solve(self.inverses, vectors)
         for place, factor in zip(self.places, self.factors, strict=True):
             if len(place):
                 result[place] = cho_solve((factor, True), vectors[place])
-        for i, inverse in self.inverses.items():
-            span = self.sums.columns.spans[i]
-            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
-            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
         return result
 
     def traces(self) -> tuple[list[np.ndarray], np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 _FLOOR = 1e-11  # of a weight's own curvature: a pivot below it is zero
+_HELD = 1e-8  # of it: what is then added
 
 
 def inverse_of(factor: np.ndarray) -> np.ndarray:
@@ -39,13 +40,15 @@ def held_cholesky(
     weak = np.diag(factor) ** 2 <= _FLOOR * scale
     if not failed and not weak.any():
         return factor, 0
-    raised = matrix.copy()
     free = np.flatnonzero(~penalised)
     unit = np.where(scale > 0.0, scale, 1.0)
-    raised[free, free] += np.where(scale[free] > 0.0, 1e-8 * unit[free], 1.0)
+    raised = matrix.copy()
+    raised[free, free] += np.where(scale[free] > 0.0, _HELD * unit[free], 1.0)
     factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
-    if failed:
-        raised[np.diag_indices_from(raised)] += 1e-8 * unit
-        factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
-    small = np.diag(factor)[free] ** 2 <= 1e-7 * unit[free]
+    small = np.diag(factor)[free] ** 2 <= 10.0 * _HELD * unit[free]
+    extra = _HELD
+    while failed:
+        extra *= 10.0
+        held = raised + np.diag(extra * unit)
+        factor, failed = lapack.dpotrf(held, lower=1, clean=1)
     return factor, int(np.count_nonzero(small | (scale[free] == 0.0)))

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from pymackay.keras.curvature.columns import Columns, scale_columns, wide_root
 from pymackay.keras.curvature.determined import Determined
-from pymackay.keras.curvature.exact import Blocks, factorise
+from pymackay.keras.curvature.exact import Blocks, Factorised, factorise
 from pymackay.keras.curvature.jacobian import jacobian
 from pymackay.keras.network.linearise import Piece, TableTap
 
@@ -35,6 +35,7 @@ class ExactSums:
         levels, width = columns.spans[eliminated].shape if eliminated >= 0 else (0, 1)
         self.blocks = np.zeros((levels, width, width))
         self.coupling = np.zeros((levels * width, n_rest))
+        self._last: tuple[Sequence[np.ndarray], Factorised] | None = None
 
     def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
         """Add the rows of a chunk."""
@@ -73,25 +74,37 @@ class ExactSums:
 
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M|, without approximation."""
-        return factorise(self.scaled(roots), fixed=reml).determined()
+        factors = factorise(self.scaled(roots), fixed=reml)
+        self._last = (roots, factors) if reml else None
+        return factors.determined()
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Return x ↦ M⁻¹x."""
-        return factorise(self.scaled(roots), fixed=True).solve
+    def solver(
+        self, roots: Sequence[np.ndarray], damping: float = 0.0
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return x ↦ (M + damping diag M)⁻¹x."""
+        return factorise(self.scaled(roots, damping), fixed=True).solve
 
-    def scaled(self, roots: Sequence[np.ndarray]) -> Blocks:
-        """Return the parts of M = Λ'(J'HJ)Λ + D."""
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x; the factor of `determine` serves where the roots are the same."""
+        if self._last is not None and self._last[0] is roots:
+            return float(vector @ self._last[1].solve(vector))
+        return float(vector @ self.solver(roots)(vector))
+
+    def scaled(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> Blocks:
+        """Return the parts of M = Λ'(J'HJ)Λ + D, its diagonal times 1 + damping."""
         spans = self.columns.spans
         rest = [spans[i] for i in self.rest]
         products = scale_columns(scale_columns(self.products, rest, roots).T, rest, roots)
         penalised = [np.full(span.size, float(span.group >= 0)) for span in rest]
         products[np.diag_indices_from(products)] += np.concatenate([*penalised, np.zeros(0)])
+        products[np.diag_indices_from(products)] *= 1.0 + damping
         coupling = scale_columns(self.coupling, rest, roots)
         blocks = self.blocks
         if self.eliminated >= 0:
             span = spans[self.eliminated]
             F = wide_root(span, roots)
             blocks = F.T @ blocks @ F + (span.group >= 0) * np.eye(len(F))
+            blocks = blocks * (1.0 + damping * np.eye(len(F)))
             by_level = F.T @ coupling.reshape(len(blocks), len(F), coupling.shape[1])
         else:
             by_level = coupling.reshape(0, 1, coupling.shape[1])

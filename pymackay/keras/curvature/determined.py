@@ -48,8 +48,13 @@ class Sums(Protocol):
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M| at roots F."""
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Return x ↦ M⁻¹x; None where the kind is too coarse for a Newton step."""
+    def solver(
+        self, roots: Sequence[np.ndarray], damping: float
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return x ↦ (M + damping diag M)⁻¹x; None where the kind is too coarse for a step."""
+
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x, about, weights without a prior included."""
 
 
 def determined(

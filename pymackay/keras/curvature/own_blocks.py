@@ -77,29 +77,45 @@ class OwnBlocks:
                 self.blocks[i][:, a, b] += np.asarray(product.sum(axis=0)).reshape(-1)
 
     def inverses(
-        self, roots: Sequence[np.ndarray], fixed: bool
+        self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0
     ) -> tuple[dict[int, np.ndarray], float, int]:
         """Return (Λ'AΛ + D)⁻¹ by variable, its log determinant, and the undetermined weights.
 
+        The diagonal of M = Λ'AΛ + D is multiplied by 1 + damping.
         Blocks of weights without a prior are zero unless `fixed`; undetermined ones are held.
         """
         inverses, log_det, floored = {}, 0.0, 0
-        for i, blocks in self.blocks.items():
-            span, w = self.columns.spans[i], self.widths[i]
-            if span.group < 0 and not fixed:
-                inverses[i] = np.zeros_like(blocks)
+        for i, scaled in self.scaled(roots).items():
+            if self.columns.spans[i].group < 0 and not fixed:
+                inverses[i] = np.zeros_like(scaled)
                 continue
-            matrix = blocks
-            if span.group >= 0:
-                F = roots[span.group] if w == span.q else wide_root(span, roots)
-                matrix = F.T @ blocks @ F + np.eye(w)
-            else:
-                unknown = np.einsum("jaa->j", blocks) <= 0.0
-                floored += w * int(np.count_nonzero(unknown))
-                matrix = blocks + unknown[:, None, None] * np.eye(w)
+            eye = np.eye(self.widths[i])
+            unknown = np.einsum("jaa->j", scaled) <= 0.0
+            floored += len(eye) * int(np.count_nonzero(unknown))
+            matrix = (scaled + unknown[:, None, None] * eye) * (1.0 + damping * eye)
             log_det += float(np.linalg.slogdet(matrix)[1].sum())
             inverses[i] = np.linalg.inv(matrix)
         return inverses, log_det, floored
+
+    def scaled(self, roots: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the blocks of M = Λ'AΛ + D by variable, (rows, w, w)."""
+        result = {}
+        for i, blocks in self.blocks.items():
+            span, w = self.columns.spans[i], self.widths[i]
+            result[i] = blocks
+            if span.group >= 0:
+                F = roots[span.group] if w == span.q else wide_root(span, roots)
+                result[i] = F.T @ blocks @ F + np.eye(w)
+        return result
+
+    def solve(self, inverses: Mapping[int, np.ndarray], vectors: np.ndarray) -> np.ndarray:
+        """Return the blocks' inverses times X, (P, S); zero for other variables."""
+        result = np.zeros_like(vectors)
+        for i, inverse in inverses.items():
+            span = self.columns.spans[i]
+            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
+            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
+        return result
 
     def traces(self, inverses: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
         """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
