@@ -30,6 +30,7 @@ from pymackay.errors import (
 if TYPE_CHECKING:
     from pymackay import adapters as adapters
     from pymackay import datasets as datasets
+    from pymackay import keras as keras
     from pymackay import plots as plots
     from pymackay import testing as testing
     from pymackay.api.lmer import evaluate, lmer
@@ -93,6 +94,7 @@ __all__ = [
     "forecast_collapse",
     "glance",
     "icc",
+    "keras",
     "list_data",
     "lme4",
     "lmer",
@@ -151,6 +153,7 @@ _HOMES = {
 _MODULES = {
     "adapters": "pymackay.adapters",
     "datasets": "pymackay.datasets",
+    "keras": "pymackay.keras",
     "lme4": "pymackay.reference.lme4",
     "plots": "pymackay.plots",
     "testing": "pymackay.testing",

@@ -48,6 +48,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "relative: a second difference of step 1e-2, in long double, good to 1e-8",
     ),
     "error variances": (1e-6, "relative: effects 3e3 times the residuals, columns 1e-2 apart"),
+    "network": (1e-6, "relative, of a variance: the loop on a network ends at changes of 1e-9"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
 }
 

@@ -1,0 +1,9 @@
+"""MacKay's loop on the weight groups of a Keras network: a prior variance for each group."""
+
+from pymackay.keras.callback import MacKay
+from pymackay.keras.fit import fit
+from pymackay.keras.groups import WeightGroups
+from pymackay.keras.penalty import EvidencePenalty
+from pymackay.keras.result import EvidenceFit
+
+__all__ = ["EvidenceFit", "EvidencePenalty", "MacKay", "WeightGroups", "fit"]

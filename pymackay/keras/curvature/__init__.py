@@ -1,0 +1,1 @@
+"""How γ is computed from the generalised Gauss-Newton matrix of a network."""

@@ -1,0 +1,156 @@
+"""`ExactSums`: cross-products of the Jacobian rows, the largest table kept level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+
+from pymackay.keras.curvature.columns import Columns, Span, wide_root
+from pymackay.keras.curvature.determined import Determined, whitened
+from pymackay.keras.curvature.exact import Blocks, factorise
+from pymackay.keras.linearise import DenseTap, FullRows, Piece, TableTap
+
+
+class ExactSums:
+    """J'HJ in three parts: levels of one table, their products with the rest, the rest.
+
+    Parameters
+    ----------
+    columns : Columns
+    eliminated : int
+        Position of the variable whose levels are eliminated first; −1: none. Every row of the
+        data uses one of its levels, so that J'HJ is block-diagonal there.
+    """
+
+    def __init__(self, columns: Columns, eliminated: int) -> None:
+        self.columns, self.eliminated = columns, eliminated
+        self.rest = [i for i in range(len(columns.spans)) if i != eliminated]
+        sizes = [columns.spans[i].size for i in self.rest]
+        self.starts = dict(zip(self.rest, np.cumsum([0, *sizes]), strict=False))
+        n_rest = sum(sizes)
+        self.products = np.zeros((n_rest, n_rest))
+        levels, width = columns.spans[eliminated].shape if eliminated >= 0 else (0, 1)
+        self.blocks = np.zeros((levels, width, width))
+        self.coupling = np.zeros((levels * width, n_rest))
+
+    def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
+        """Add the rows of a chunk."""
+        n_rows = root.shape[0] * root.shape[-1]
+        dense, tables = _by_variable(self.columns.spans, pieces, root, n_rows)
+        for i, left in dense.items():
+            for j, right in dense.items():
+                if self.starts[i] <= self.starts[j]:
+                    self._put(i, j, left.T @ right)
+            for j, table in tables.items():
+                self._put(j, i, table.T @ left)
+        for i, left in tables.items():
+            for j, right in tables.items():
+                if i == j == self.eliminated:
+                    self._add_blocks(left)
+                elif j == self.eliminated or (i <= j and i != self.eliminated):
+                    self._put(j, i, (right.T @ left).toarray())
+
+    def _put(self, i: int, j: int, product: np.ndarray) -> None:
+        """Add J_i'HJ_j to the part that holds it, and its transpose."""
+        at = self.starts
+        if i == self.eliminated:
+            self.coupling[:, at[j] : at[j] + product.shape[1]] += product
+            return
+        rows, cols = slice(at[i], at[i] + product.shape[0]), slice(at[j], at[j] + product.shape[1])
+        self.products[rows, cols] += product
+        if i != j:
+            self.products[cols, rows] += product.T
+
+    def _add_blocks(self, table: sp.csr_matrix) -> None:
+        """Add the q x q blocks of a table of which every row uses one level."""
+        width = self.blocks.shape[1]
+        values = table.data.reshape(-1, width)
+        levels = table.indices.reshape(-1, width)[:, 0] // width
+        np.add.at(self.blocks, levels, values[:, :, None] * values[:, None, :])
+
+    def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
+        """Return T and log|M|, without approximation."""
+        return factorise(self.scaled(roots), fixed=reml).determined(self.columns)
+
+    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        """Return x ↦ M⁻¹x."""
+        return factorise(self.scaled(roots), fixed=True).solve
+
+    def scaled(self, roots: Sequence[np.ndarray]) -> Blocks:
+        """Return the parts of M = Λ'(J'HJ)Λ + D."""
+        spans = self.columns.spans
+        products, coupling = self.products.copy(), self.coupling.copy()
+        for i in self.rest:
+            span, at = spans[i], self.starts[i]
+            if span.group < 0:
+                continue
+            cols = slice(at, at + span.size)
+            root = roots[span.group]
+            products[:, cols] = _right(products[:, cols], root)
+            products[cols] = _right(products[cols].T, root).T
+            coupling[:, cols] = _right(coupling[:, cols], root)
+            products[cols, cols] += np.eye(span.size)
+        blocks = self.blocks
+        if self.eliminated >= 0:
+            span = spans[self.eliminated]
+            F = wide_root(span, roots)
+            blocks = F.T @ blocks @ F + (span.group >= 0) * np.eye(len(F))
+            by_level = F.T @ coupling.reshape(len(blocks), len(F), coupling.shape[1])
+        else:
+            by_level = coupling.reshape(0, 1, coupling.shape[1])
+        return Blocks(blocks, by_level, products, tuple(self.rest), self.eliminated, self.columns)
+
+
+def _right(matrix: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Return a matrix whose columns, q by q, are multiplied by F."""
+    if len(root) == 1:
+        return matrix * root[0, 0]
+    rows = matrix.reshape(len(matrix), -1, len(root))
+    return (rows @ root).reshape(matrix.shape)
+
+
+def _by_variable(
+    spans: Sequence[Span], pieces: Sequence[Piece], root: np.ndarray, n_rows: int
+) -> tuple[dict[int, np.ndarray], dict[int, sp.csr_matrix]]:
+    """Return the whitened Jacobian (n·K, size) of each variable: dense, or sparse for tables."""
+    dense: dict[int, np.ndarray] = {}
+    tables: dict[int, sp.csr_matrix] = {}
+    for piece in pieces:
+        for i, part in jacobian(spans, piece, root, n_rows):
+            kind = tables if isinstance(piece, TableTap) else dense
+            kind[i] = kind[i] + part if i in kind else part
+    both = set(dense) & set(tables)
+    for i in both:
+        dense[i] = dense[i] + tables.pop(i).toarray()
+    return dense, tables
+
+
+def jacobian(
+    spans: Sequence[Span], piece: Piece, root: np.ndarray, n_rows: int
+) -> list[tuple[int, np.ndarray | sp.csr_matrix]]:
+    """Return the whitened Jacobian rows of a piece, (n·K, size), by variable."""
+    if isinstance(piece, FullRows):
+        return [(piece.variable, whitened(piece.rows, root).reshape(n_rows, -1))]
+    slopes = whitened(piece.slopes, root)
+    if isinstance(piece, DenseTap):
+        parts: list[tuple[int, np.ndarray | sp.csr_matrix]] = []
+        if piece.kernel >= 0:
+            product = np.einsum("nti,nkto->nkio", piece.inputs, slopes, optimize=True)
+            parts.append((piece.kernel, product.reshape(n_rows, -1)))
+        if piece.bias >= 0:
+            parts.append((piece.bias, slopes.sum(axis=2).reshape(n_rows, -1)))
+        return parts
+    return [] if piece.table < 0 else [(piece.table, _sparse(spans[piece.table], piece, slopes))]
+
+
+def _sparse(span: Span, tap: TableTap, slopes: np.ndarray) -> sp.csr_matrix:
+    n, outputs, uses, width = slopes.shape
+    first = np.repeat(tap.codes[:, None, :] * width, outputs, axis=1)
+    indices = (first[..., None] + np.arange(width)).reshape(-1)
+    pointers = np.arange(n * outputs + 1) * (uses * width)
+    matrix = sp.csr_matrix((slopes.reshape(-1), indices, pointers), shape=(n * outputs, span.size))
+    if uses > 1:
+        matrix.sum_duplicates()
+    return matrix

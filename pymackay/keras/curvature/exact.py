@@ -1,0 +1,171 @@
+"""`factorise`: M = LL' by blocks; levels first, then the Schur complement of the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_solve, lapack
+
+from pymackay.keras.curvature.columns import Columns, by_group
+from pymackay.keras.curvature.determined import Determined
+
+_FLOOR = 1e-11  # of a weight's own curvature: a pivot below it is zero
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """M in parts.
+
+    Attributes
+    ----------
+    levels : numpy.ndarray, shape (L, d, d)
+        Blocks of the eliminated table.
+    coupling : numpy.ndarray, shape (L, d, R)
+    rest : numpy.ndarray, shape (R, R)
+    order : tuple of int
+        The variables of the rest, in order.
+    eliminated : int
+        The eliminated variable; −1: none.
+    columns : Columns
+    """
+
+    levels: np.ndarray
+    coupling: np.ndarray
+    rest: np.ndarray
+    order: tuple[int, ...]
+    eliminated: int
+    columns: Columns
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Position in the vector of all weights of each column of the rest, (R,)."""
+        spans = self.columns.spans
+        parts = [np.arange(spans[i].start, spans[i].stop) for i in self.order]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=int)
+
+
+@dataclass(frozen=True, eq=False)
+class Factorised:
+    """The factor of M, or of its block without the fixed weights.
+
+    Attributes
+    ----------
+    blocks : Blocks
+    kept : numpy.ndarray of int
+        Columns of the rest that take part.
+    level_inverse : numpy.ndarray, shape (L, d, d)
+        B⁻¹.
+    reduced : numpy.ndarray, shape (L, d, kept)
+        B⁻¹C.
+    schur : numpy.ndarray, shape (kept, kept)
+        Lower Cholesky factor of R − C'B⁻¹C.
+    log_det : float
+    floored : int
+    """
+
+    blocks: Blocks
+    kept: np.ndarray
+    level_inverse: np.ndarray
+    reduced: np.ndarray
+    schur: np.ndarray
+    log_det: float
+    floored: int
+
+    def solve(self, vector: np.ndarray) -> np.ndarray:
+        """Return M⁻¹x, (P,)."""
+        blocks, places = self.blocks, self.blocks.places[self.kept]
+        result = np.zeros_like(vector)
+        right = vector[places]
+        if blocks.eliminated < 0:
+            result[places] = cho_solve((self.schur, True), right)
+            return result
+        span = blocks.columns.spans[blocks.eliminated]
+        levels = vector[span.slice].reshape(span.shape)
+        right = right - np.einsum("ldr,ld->r", self.reduced, levels)
+        rest = cho_solve((self.schur, True), right)
+        own = np.einsum("lde,le->ld", self.level_inverse, levels) - self.reduced @ rest
+        result[places], result[span.slice] = rest, own.reshape(-1)
+        return result
+
+    def determined(self, columns: Columns) -> Determined:
+        """Return T = J·I − Σ_j [M⁻¹]_jj of the groups."""
+        inverse = lapack.dpotri(self.schur, lower=1)[0] if len(self.schur) else self.schur
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        full = np.zeros_like(self.blocks.rest)
+        full[np.ix_(self.kept, self.kept)] = inverse
+        sums = [np.zeros((span.q, span.q)) for span in columns.spans]
+        at = 0
+        for i in self.blocks.order:
+            span = columns.spans[i]
+            sums[i] = diagonal_sum(full[at : at + span.size, at : at + span.size], span.q)
+            at += span.size
+        if self.blocks.eliminated >= 0:
+            span = columns.spans[self.blocks.eliminated]
+            spread = self.reduced @ inverse
+            own = np.einsum("ldr,ler->de", spread, self.reduced, optimize=True)
+            total = self.level_inverse.sum(axis=0) + own
+            sums[self.blocks.eliminated] = total if span.q > 1 else np.trace(total).reshape(1, 1)
+        traces = by_group(columns, sums)
+        return Determined(traces, [0.0] * len(traces), self.log_det, self.floored)
+
+
+def diagonal_sum(matrix: np.ndarray, q: int) -> np.ndarray:
+    """Return the sum of the q x q blocks on the diagonal of a square matrix."""
+    if q == 1:
+        return np.trace(matrix).reshape(1, 1)
+    rows = len(matrix) // q
+    return np.einsum("jajb->ab", matrix.reshape(rows, q, rows, q))
+
+
+def factorise(blocks: Blocks, fixed: bool) -> Factorised:
+    """Factorise M; without its weights that have no prior, unless `fixed`.
+
+    References
+    ----------
+    Bates, D., Mächler, M., Bolker, B., Walker, S. (2015). J. Stat. Softw. 67(1), section 3.
+    """
+    penalised = blocks.columns.penalised[blocks.places]
+    kept = np.arange(len(penalised)) if fixed else np.flatnonzero(penalised)
+    rest = blocks.rest[np.ix_(kept, kept)]
+    coupling = blocks.coupling[:, :, kept]
+    log_det, inverse = 0.0, np.zeros_like(blocks.levels)
+    reduced = coupling
+    if len(blocks.levels):
+        inverse = np.linalg.inv(blocks.levels)
+        inverse = 0.5 * (inverse + inverse.transpose(0, 2, 1))
+        log_det = float(np.linalg.slogdet(blocks.levels)[1].sum())
+        reduced = inverse @ coupling
+        shape = (reduced.shape[0] * reduced.shape[1], len(kept))
+        rest = rest - coupling.reshape(shape).T @ reduced.reshape(shape)
+    schur, floored = _cholesky(rest, np.diag(blocks.rest)[kept], penalised[kept])
+    log_det += 2.0 * float(np.log(np.diag(schur)).sum())
+    return Factorised(blocks, kept, inverse, reduced, schur, log_det, floored)
+
+
+def _cholesky(
+    matrix: np.ndarray, scale: np.ndarray, penalised: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Return the lower factor; where weights without a prior are undetermined, they are held.
+
+    A pivot below `_FLOOR` of the weight's own curvature (`scale`) counts as zero; the weight's
+    curvature is then added to the diagonal, so that a Newton step leaves the weight where it is
+    and its uncertainty enters no other.
+    """
+    if not len(matrix):
+        return matrix, 0
+    factor, failed = lapack.dpotrf(matrix, lower=1, clean=1)
+    weak = np.diag(factor) ** 2 <= _FLOOR * scale
+    if not failed and not weak.any():
+        return factor, 0
+    raised = matrix.copy()
+    free = np.flatnonzero(~penalised)
+    unit = np.where(scale > 0.0, scale, 1.0)
+    raised[free, free] += np.where(scale[free] > 0.0, 1e-8 * unit[free], 1.0)
+    factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
+    if failed:
+        raised[np.diag_indices_from(raised)] += 1e-8 * unit
+        factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
+    small = np.diag(factor)[free] ** 2 <= 1e-7 * unit[free]
+    return factor, int(np.count_nonzero(small | (scale[free] == 0.0)))

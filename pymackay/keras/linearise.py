@@ -1,0 +1,304 @@
+"""`Linearisation`: the network's outputs and their Jacobian rows, layer by layer.
+
+Dense and Embedding layers are tapped: the gradient of an output in a layer's pre-activations, taken
+for all rows in one backward pass, is with the layer's inputs all that the Jacobian rows need. The
+weights of other layers have their Jacobian rows computed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pymackay.keras.likelihoods import Likelihood
+
+_AGREE = 1e-3  # of a gradient's length: taps and backward pass are the same up to float32
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTap:
+    """One call of a Dense layer on n rows: J = Σ_t inputs ⊗ slopes.
+
+    Attributes
+    ----------
+    kernel, bias : int
+        Position of the variable among the trainable ones; −1: there is none.
+    inputs : numpy.ndarray, shape (n, t, inputs)
+    slopes : numpy.ndarray, shape (n, K, t, units)
+        Derivative of each output in the pre-activations.
+    """
+
+    kernel: int
+    bias: int
+    inputs: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TableTap:
+    """One call of an Embedding layer on n rows.
+
+    Attributes
+    ----------
+    table : int
+        Position of the variable among the trainable ones.
+    codes : numpy.ndarray of int, shape (n, t)
+        Rows of the table that each data row uses.
+    slopes : numpy.ndarray, shape (n, K, t, columns)
+    """
+
+    table: int
+    codes: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FullRows:
+    """Jacobian rows of one variable, for layers that are not tapped.
+
+    Attributes
+    ----------
+    variable : int
+    rows : numpy.ndarray, shape (n, K, size)
+    """
+
+    variable: int
+    rows: np.ndarray
+
+
+Piece = DenseTap | TableTap | FullRows
+
+
+class Linearisation:
+    """The network as a linear function of its weights, at the present weights.
+
+    Parameters
+    ----------
+    model : keras.Model
+    likelihood : Likelihood
+
+    Notes
+    -----
+    Layers run as in prediction (``training=False``). Where the last layer is a Dense layer with
+    the likelihood's activation (sigmoid, softmax, exponential), the output is its pre-activation.
+    """
+
+    def __init__(self, model: Any, likelihood: Likelihood) -> None:
+        self.model = model
+        self.variables = list(model.trainable_variables)
+        self.position = {id(v): i for i, v in enumerate(self.variables)}
+        self.likelihood = likelihood
+        self.traces = 0
+        self.untapped: list[int] = []
+        self._checked = False
+        self._pass = tf.function(self._traced)
+        self._outputs = tf.function(self._plain)
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """Return the linear predictor f of a chunk, (rows, K), float64."""
+        return np.asarray(self._outputs(x), dtype=np.float64)
+
+    def pieces(self, x: Any, n: int) -> tuple[np.ndarray, list[Piece]]:
+        """Return f (n, K) and the Jacobian rows, in pieces, of the first n rows of a chunk."""
+        if not self._checked:
+            self.untapped = self._disagreeing(x)
+            self._pass = tf.function(self._traced)
+            self._checked = True
+        f, taps, full = self._pass(x)
+        pieces: list[Piece] = [
+            _piece(where, tap, n) for where, tap in zip(self._where, taps, strict=True)
+        ]
+        pieces += [
+            FullRows(i, np.asarray(rows, np.float64)[:n].reshape(n, f.shape[1], -1))
+            for i, rows in zip(self.untapped, full, strict=True)
+        ]
+        return np.asarray(f, dtype=np.float64)[:n], pieces
+
+    def _plain(self, x: Any) -> Any:
+        """The linear predictor, traced once."""
+        with _tapped(self.model, lambda *_: None, self.likelihood) as final:
+            output = self.model(x, training=False)
+        return _predictor(output, final, self.likelihood)
+
+    def _traced(self, x: Any) -> tuple[Any, list[Any], list[Any]]:
+        """Return f, the taps' inputs and slopes, and the full Jacobians; traced once."""
+        self.traces += 1
+        calls: list[tuple[Any, Any, Any]] = []
+        with tf.GradientTape(persistent=True) as tape:
+
+            def watch(layer: Any, inputs: Any, z: Any) -> None:
+                tape.watch(z)
+                calls.append((layer, inputs, z))
+
+            with _tapped(self.model, watch, self.likelihood) as final:
+                output = self.model(x, training=False)
+            f = _predictor(output, final, self.likelihood)
+            columns = [f[:, k] for k in range(f.shape[1])]
+        calls = [call for call in calls if self._is_tapped(call[0])]
+        self._where = [self._places(layer) for layer, _, _ in calls]
+        preactivations = [z for _, _, z in calls]
+        slopes = [
+            tape.gradient(column, preactivations, unconnected_gradients="zero")
+            for column in columns
+        ]
+        taps = [
+            (inputs, tf.stack([by_output[i] for by_output in slopes], axis=1))
+            for i, (_, inputs, _) in enumerate(calls)
+        ]
+        sources = [self.variables[i].value for i in self.untapped]
+        full = [tape.jacobian(column, sources) for column in columns] if sources else []
+        stacked = [tf.stack([by[i] for by in full], axis=1) for i in range(len(sources))]
+        return f, taps, stacked
+
+    def _is_tapped(self, layer: Any) -> bool:
+        return not any(
+            self.position.get(id(v), -1) in self.untapped for v in layer._trainable_variables
+        )
+
+    def _places(self, layer: Any) -> tuple[str, int, int]:
+        if isinstance(layer, keras.layers.Embedding):
+            return "table", self.position.get(id(layer._embeddings), -1), -1
+        bias = -1 if layer.bias is None else self.position.get(id(layer.bias), -1)
+        return "dense", self.position.get(id(layer._kernel), -1), bias
+
+    def _disagreeing(self, x: Any) -> list[int]:
+        """Return the variables whose taps do not add up to the gradient of the outputs' sum.
+
+        These are the weights of other layers, and those that are used outside their layer.
+        """
+        _, taps, _ = self._pass(x)
+        n = len(keras.tree.flatten(x)[0])
+        totals = [np.zeros(v.shape).reshape(-1) for v in self.variables]
+        for where, tap in zip(self._where, taps, strict=True):
+            for i, total in _totals(_piece(where, tap, n), self.variables):
+                totals[i] += total
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(self._outputs(x))
+        gradients = tape.gradient(total, [v.value for v in self.variables])
+        different = []
+        for i, (sums, gradient) in enumerate(zip(totals, gradients, strict=True)):
+            expected = (
+                0.0 * sums
+                if gradient is None
+                else np.asarray(tf.convert_to_tensor(gradient), dtype=np.float64).reshape(-1)
+            )
+            scale = np.linalg.norm(expected) + np.linalg.norm(sums)
+            if np.linalg.norm(sums - expected) > _AGREE * scale:
+                different.append(i)
+        return different
+
+
+def _totals(piece: Piece, variables: list[Any]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the sum over rows and outputs of a tap's Jacobian, by variable."""
+    if isinstance(piece, DenseTap):
+        slopes = piece.slopes.sum(axis=1)
+        if piece.kernel >= 0:
+            yield piece.kernel, np.einsum("nti,nto->io", piece.inputs, slopes).reshape(-1)
+        if piece.bias >= 0:
+            yield piece.bias, slopes.sum(axis=(0, 1))
+    elif isinstance(piece, TableTap) and piece.table >= 0:
+        total = np.zeros(variables[piece.table].shape)
+        slopes = piece.slopes.sum(axis=1)
+        np.add.at(total, piece.codes.reshape(-1), slopes.reshape(-1, slopes.shape[-1]))
+        yield piece.table, total.reshape(-1)
+
+
+def _piece(where: tuple[str, int, int], tap: tuple[Any, Any], n: int) -> Piece:
+    """Return a tap of the first n rows as arrays, axes between rows and columns made one."""
+    kind, first, second = where
+    inputs, slopes = np.asarray(tap[0])[:n], np.asarray(tap[1], dtype=np.float64)[:n]
+    outputs, columns = slopes.shape[1], slopes.shape[-1]
+    slopes = slopes.reshape(n, outputs, -1, columns)
+    if kind == "table":
+        return TableTap(first, inputs.astype(np.int64).reshape(n, -1), slopes)
+    inputs = inputs.astype(np.float64).reshape(n, -1, inputs.shape[-1])
+    return DenseTap(first, second, inputs, slopes)
+
+
+def _predictor(output: Any, final: list[Any], likelihood: Likelihood) -> Any:
+    """Return f, (n, K): the model's output, or the pre-activation of its last layer."""
+    f = output if not final else final[0]
+    return tf.reshape(f, (tf.shape(f)[0], int(np.prod(f.shape[1:]))))
+
+
+def output_layer(model: Any) -> Any:
+    """Return the Dense layer that makes the model's output; None if another layer does."""
+    layers = [
+        one
+        for one in model._flatten_layers(include_self=False)
+        if one.name in set(getattr(model, "output_names", []))
+    ]
+    last = layers[0] if layers else None
+    if last is None and getattr(model, "layers", None):
+        last = model.layers[-1]
+    return last if isinstance(last, keras.layers.Dense) else None
+
+
+@contextmanager
+def _tapped(
+    model: Any, watch: Callable[[Any, Any, Any], None], likelihood: Likelihood
+) -> Iterator[list[Any]]:
+    """Make the Dense and Embedding layers hand their inputs and pre-activations to `watch`.
+
+    Yields a list that will hold the pre-activation of the output layer, where its activation is
+    the likelihood's own.
+    """
+    final: list[Any] = []
+    changed: list[tuple[Any, Any]] = []
+    last = output_layer(model)
+    for layer in model._flatten_layers(include_self=False):
+        if type(layer) is keras.layers.Dense:
+            is_final = layer is last and _ends_in(layer, likelihood)
+            changed.append((layer, layer.activation))
+            _tap_dense(layer, watch, final if is_final else None)
+        elif type(layer) is keras.layers.Embedding:
+            changed.append((layer, None))
+            _tap_table(layer, watch)
+    try:
+        yield final
+    finally:
+        for layer, activation in changed:
+            del layer.call
+            if activation is not None:
+                layer.activation = activation
+
+
+def _ends_in(layer: Any, likelihood: Likelihood) -> bool:
+    name = getattr(layer.activation, "__name__", "")
+    return likelihood.activation != "linear" and name == likelihood.activation
+
+
+def _tap_dense(layer: Any, watch: Any, final: list[Any] | None) -> None:
+    call, activation = layer.call, layer.activation
+    inputs_of: list[Any] = []
+
+    def tapped_call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        inputs_of.append(inputs)
+        return call(inputs, *args, **kwargs)
+
+    def tapped_activation(z: Any) -> Any:
+        z = tf.identity(z)
+        watch(layer, inputs_of[-1], z)
+        if final is not None:
+            final[:] = [z]
+        return z if activation is None else activation(z)
+
+    layer.activation = tapped_activation
+    layer.call = tapped_call
+
+
+def _tap_table(layer: Any, watch: Any) -> None:
+    call = layer.call
+
+    def tapped_call(inputs: Any) -> Any:
+        z = tf.identity(call(inputs))
+        watch(layer, inputs, z)
+        return z
+
+    layer.call = tapped_call
