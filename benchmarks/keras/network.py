@@ -54,8 +54,10 @@ def untrained(task: Task, penalty: Mapping[str, Any], dropout: float = 0.0) -> k
 
 
 def compiled(model: keras.Model, task: Task) -> keras.Model:
-    """Compile a network for mean squared error, eight batches per call of TensorFlow and no XLA (its compilation
-    takes longer than it saves here)."""
+    """Compile a network for mean squared error, eight batches per call of TensorFlow.
+
+    Without XLA, whose compilation takes longer than it saves here.
+    """
     model.compile(
         keras.optimizers.Adam(task.rate), loss="mse", steps_per_execution=8, jit_compile=False
     )

@@ -9,42 +9,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from benchmarks.keras.answer import Answer
 from benchmarks.keras.network import Penalised, groups_of, mean_square, predict, train, untrained
 from benchmarks.keras.tasks import Task
 
-__all__ = ["SEARCHES", "Answer"]
+__all__ = ["SEARCHES"]
 
 GRID = np.logspace(-5.0, -1.0, 8)
 TRIALS = 16
 STEP = 5.0  # factor by which the search by coordinates changes one penalty
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method returns.
-
-    Attributes
-    ----------
-    mean : numpy.ndarray, (n_test,)
-        Predicted mean of each test row.
-    noise : float
-        Variance of the response about it.
-    trainings : int
-        How many networks were trained.
-    details : dict
-        What the method chose or estimated, for the results' file.
-    """
-
-    mean: np.ndarray
-    noise: float
-    trainings: int
-    details: dict[str, Any]
 
 
 def no_penalty(task: Task, seed: int) -> Answer:

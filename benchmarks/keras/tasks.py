@@ -52,6 +52,8 @@ class Task:
 
     Attributes
     ----------
+    name : str
+        Its key in `TASKS`.
     train, test : Rows
     levels : dict of str to int
         Number of levels of each factor.
@@ -63,6 +65,7 @@ class Task:
         Learning rate of Adam.
     """
 
+    name: str
     train: Rows
     test: Rows
     levels: dict[str, int]
@@ -82,8 +85,8 @@ def simulated(seed: int, n: int = 4000, n_test: int = 10_000) -> Task:
     """Six covariates with interactions and three factors, of which the last has no effect.
 
     The noise has the standard deviation 1, so no test RMSE is below 1. The effects of the 2,000
-    users have the standard deviation 0.7, those of the 60 stores 0.5. The levels are used unequally:
-    the probabilities are gamma variates of shape 1.
+    users have the standard deviation 0.7, those of the 60 stores 0.5. The levels are used
+    unequally: the probabilities are gamma variates of shape 1.
     """
     rng = np.random.default_rng([seed, 0])
     levels = {"user": 2000, "store": 60, "zip": 400}
@@ -102,7 +105,7 @@ def simulated(seed: int, n: int = 4000, n_test: int = 10_000) -> Task:
         y = mean + rng.standard_normal(rows)
         return Rows(x.astype(np.float32), codes, y.astype(np.float32))
 
-    return Task(draw(n), draw(n_test), levels, hidden=(24, 24), epochs=60)
+    return Task("simulated", draw(n), draw(n_test), levels, hidden=(24, 24), epochs=60)
 
 
 def diabetes(seed: int) -> Task:
@@ -111,7 +114,7 @@ def diabetes(seed: int) -> Task:
 
     data = load_diabetes()
     rows = Rows(np.asarray(data.data, float), {}, np.asarray(data.target, float))
-    return _divided(rows, {}, seed, n=300, hidden=(24,), epochs=120, batch=60)
+    return _divided("diabetes", rows, {}, seed, n=300, hidden=(24,), epochs=120, batch=60)
 
 
 def insteval(seed: int) -> Task:
@@ -128,11 +131,19 @@ def insteval(seed: int) -> Task:
     levels = {name: int(code.max()) + 1 for name, code in codes.items()}
     x = np.column_stack([pd.Categorical(data[c]).codes for c in ("studage", "lectage", "service")])
     rows = Rows(x.astype(float), codes, data["y"].to_numpy(float))
-    return _divided(rows, levels, seed, n=5000, n_test=10_000, hidden=(24, 24), epochs=60)
+    return _divided(
+        "insteval", rows, levels, seed, n=5000, n_test=10_000, hidden=(24, 24), epochs=60
+    )
 
 
 def _divided(
-    rows: Rows, levels: dict[str, int], seed: int, n: int, n_test: int | None = None, **size: object
+    name: str,
+    rows: Rows,
+    levels: dict[str, int],
+    seed: int,
+    n: int,
+    n_test: int | None = None,
+    **size: object,
 ) -> Task:
     """Draw n training and n_test test rows; scale all by the training rows' mean and sd."""
     order = np.random.default_rng([seed, 0]).permutation(len(rows.y))
@@ -143,7 +154,7 @@ def _divided(
         covariates, response = (part.x - x[0]) / x[1], (part.y - y[0]) / y[1]
         return Rows(covariates.astype(np.float32), part.codes, response.astype(np.float32))
 
-    return Task(scaled(train), scaled(test), levels, **size)  # type: ignore[arg-type]
+    return Task(name, scaled(train), scaled(test), levels, **size)  # type: ignore[arg-type]
 
 
 TASKS: dict[str, Callable[[int], Task]] = {
