@@ -2,8 +2,8 @@
 
 from pymackay.keras.callback import MacKay
 from pymackay.keras.fit import fit
-from pymackay.keras.groups import WeightGroups
-from pymackay.keras.penalty import EvidencePenalty
+from pymackay.keras.network.groups import WeightGroups
+from pymackay.keras.network.penalty import EvidencePenalty
 from pymackay.keras.result import EvidenceFit
 
 __all__ = ["EvidenceFit", "EvidencePenalty", "MacKay", "WeightGroups", "fit"]

@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.keras.curvature.choose import choose_sums
+from pymackay.arguments import random_generator, whole_number
+from pymackay.errors import ArgumentError
+from pymackay.keras.curvature.choose import Plan, make_plan
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.determined import Determined
-from pymackay.keras.groups import Group, WeightGroups, start_root
-from pymackay.keras.likelihoods import find_likelihood
-from pymackay.keras.linearise import Linearisation
-from pymackay.keras.rows import TrainingRows
+from pymackay.keras.network.checks import check_compiled, check_outputs, loss_weight
+from pymackay.keras.network.groups import WeightGroups, start_root
+from pymackay.keras.network.likelihoods import find_likelihood, responses
+from pymackay.keras.network.linearise import Linearisation
+from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.snapshot import Snapshot, take
+from pymackay.keras.step import lost_direction, next_root
 from pymackay.solve.loop.rules.registry import find_rule
-from pymackay.solve.loop.terms import TermRound
 
-_STEP = 3.0  # a standard deviation changes by no more than this factor in an update
-_FLOOR = 1e-5  # relative standard deviation: variances stay above 1e-10 of σ²
+_SPARE = 1e-3  # share of the observations that the noise is estimated from at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +40,11 @@ class Update:
         Of the roots and σ² before the update.
     deviance : float
     change : float
-        Largest relative change of V's diagonal and of σ².
+        Largest relative change of V and of σ².
     floored : int
         Weights without a prior that the data do not determine.
+    saturated : bool
+        Whether the effective number of weights comes up to the number of observations.
     """
 
     roots: list[np.ndarray]
@@ -51,6 +55,7 @@ class Update:
     deviance: float
     change: float
     floored: int
+    saturated: bool
 
 
 @dataclass(eq=False)
@@ -60,14 +65,24 @@ class Evidence:
     Attributes
     ----------
     groups : WeightGroups
-    likelihood, update, curvature : str
+    likelihood, update, curvature, reml, probes, seed
         As in `pymackay.keras.fit`.
-    reml : bool
     roots : list of numpy.ndarray, shape (q, q)
-        F of every group, V = σ²FF'.
+        F of every group, V = σ²FF'; empty before the loop begins.
     noise : float or None
         σ²; None before the first update.
     updates : list of Update
+    plan : Plan or None
+        How the curvature is computed.
+    shares : numpy.ndarray of shape (P,), or None
+        What the data determine of each weight, at the last update.
+    information : list of numpy.ndarray, shape (q, q)
+        T of every group, at the last update.
+    last_step : float or None
+        Squared length of the gradient in the metric of M over σ²: how far the weights are from
+        the mode; None where it is not known.
+    lost : dict of str to numpy.ndarray, shape (q,)
+        Groups of which a literal rule has lost a direction.
     """
 
     groups: WeightGroups
@@ -80,124 +95,155 @@ class Evidence:
     roots: list[np.ndarray] = field(default_factory=list)
     noise: float | None = None
     updates: list[Update] = field(default_factory=list)
+    plan: Plan | None = None
+    shares: np.ndarray | None = None
+    information: list[np.ndarray] = field(default_factory=list)
+    lost: dict[str, np.ndarray] = field(default_factory=dict)
+    last_step: float | None = None
+    per_loss: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.groups, WeightGroups):
+            raise ArgumentError(
+                f"groups is {type(self.groups).__name__}; it must be pymackay.keras.WeightGroups."
+            )
         self.family = find_likelihood(self.likelihood)
         self.rule = find_rule(self.update)
+        self.probes = whole_number("probes", self.probes, 2)
+        check_outputs(self.groups.model)
         self.columns = Columns(self.groups)
         self.linearisation = Linearisation(self.groups.model, self.family)
-        self.noise = None if self.family.dispersed else 1.0
+        if not self.family.dispersed:
+            self.noise = 1.0
 
     def begin(self, rows: TrainingRows) -> None:
-        """Set the roots that the loop starts with, and push the penalties."""
+        """Choose the curvature and the roots that the loop starts with, and push the penalties.
+
+        A model that was saved with its penalties goes on from them.
+        """
+        n_rows, outputs, variance = self._look(rows)
+        model = self.groups.model
+        if self.plan is None:
+            generator = random_generator(self.seed)
+            self.plan = make_plan(
+                self.curvature, self.columns, rows, self.linearisation, self.probes, generator
+            )
+        check_compiled(model, self.family, self.linearisation)
         if not self.roots:
-            noise = self.noise if self.noise is not None else _variance(rows)
-            self.roots = [start_root(group, noise) for group in self.groups.groups]
-        self.n_rows, self.outputs = _size(rows, self.linearisation)
+            self._restore(variance)
+        per_row = 1 if self.family.per_row else outputs
+        self.per_loss = n_rows * per_row / loss_weight(model)
         self.push()
+
+    def _look(self, rows: TrainingRows) -> tuple[int, int, float]:
+        """Return the number of rows and of outputs, and the variance of the responses."""
+        count, values = 0, list[np.ndarray]()
+        for chunk in rows.chunks():
+            count += len(chunk.y)
+            if not values:
+                outputs = self.linearisation.outputs(chunk.x).shape[1]
+            values.append(responses(self.family, chunk.y, outputs))
+        return count, outputs, float(np.concatenate(values).var(axis=0).mean()) or 1.0
+
+    def _restore(self, variance: float) -> None:
+        """Set F and σ² from the penalties of a saved model; where there are none, from starts."""
+        penalties = [group.variables[0].regularizer for group in self.groups.groups]
+        kept = [penalty.noise for penalty in penalties if penalty.root is not None]
+        if self.family.dispersed and kept:
+            self.noise = kept[0]
+        noise = variance if self.noise is None else self.noise
+        self.roots = [
+            start_root(group, noise)
+            if penalty.root is None or group.start is not None
+            else penalty.root
+            for group, penalty in zip(self.groups.groups, penalties, strict=True)
+        ]
 
     def push(self) -> None:
         """Hand the penalties of the present roots to the model's regularizers."""
-        per_loss = self.n_rows * (1 if self.family.per_row else self.outputs)
-        factor = 1.0 / per_loss if self.family.dispersed else 0.5 / per_loss
-        noise = 1.0 if self.noise is None else self.noise
+        factor = (1.0 if self.family.dispersed else 0.5) / self.per_loss
         for group, root in zip(self.groups.groups, self.roots, strict=True):
             inverse = np.linalg.pinv(root)
             for variable in group.variables:
-                variable.regularizer.assign(factor * inverse.T @ inverse, root, noise)
+                variable.regularizer.assign(factor * inverse.T @ inverse, root, self.noise)
 
     def snapshot(self, rows: TrainingRows) -> Snapshot:
         """Linearise the network at its present weights."""
-        sums = choose_sums(self.curvature, self.columns, rows, self.linearisation, self)
+        if self.plan is None:
+            raise ArgumentError("The loop has not begun: call Evidence.begin first.")
+        sums = self.plan.new_sums()
         return take(rows, self.linearisation, self.family, self.columns, sums)
 
     def advance(self, snapshot: Snapshot) -> Update:
-        """Update every group's prior and the noise from a snapshot, and push the penalties."""
-        determined = snapshot.sums.determine(self.roots, self.reml)
-        gamma = [float(np.trace(T)) for T in determined.information]
+        """Update every group's prior and the noise from a snapshot, and push the penalties.
+
+        σ² ← deviance/(n − p − Σγ) (MacKay 1992, eq. 4.10); the rule's step is relative to σ² of
+        the round, and F ← F √(σ²_old/σ²_new) keeps V.
+        """
+        measured = snapshot.sums.determine(self.roots, self.reml)
+        gamma = [float(np.trace(T)) for T in measured.information]
         spare = snapshot.n_obs - sum(gamma) - (self.columns.n_free if self.reml else 0)
-        spare = max(spare, 1e-3 * snapshot.n_obs)
-        estimate = snapshot.deviance / spare if self.family.dispersed else 1.0
+        held = max(spare, _SPARE * snapshot.n_obs)
+        estimate = snapshot.deviance / held if self.family.dispersed else 1.0
         noise = estimate if self.noise is None else self.noise
-        roots = []
-        for k, group in enumerate(self.groups.groups):
-            step = self._next_root(group, self.roots[k], determined.information[k], noise)
-            roots.append(step * np.sqrt(noise / estimate))
+        roots = [
+            next_root(self.rule, group, root, T, noise) * np.sqrt(noise / estimate)
+            for group, root, T in zip(
+                self.groups.groups, self.roots, measured.information, strict=True
+            )
+        ]
         update = Update(
-            roots,
-            estimate,
-            gamma,
-            determined.error,
-            self._log_evidence(snapshot, determined, noise),
-            snapshot.deviance,
-            self._change(roots, estimate, noise),
-            determined.floored,
+            roots=roots,
+            noise=estimate,
+            gamma=gamma,
+            gamma_error=measured.error,
+            log_evidence=self._log_evidence(snapshot, measured, noise),
+            deviance=snapshot.deviance,
+            change=self._change(roots, estimate, noise),
+            floored=measured.floored,
+            saturated=self.family.dispersed and spare < held,
         )
+        self._note_lost(measured, noise)
+        self.shares, self.information = measured.shares, measured.information
         self.roots, self.noise = roots, estimate
         self.updates.append(update)
         self.push()
         return update
 
-    def _next_root(
-        self, group: Group, root: np.ndarray, information: np.ndarray, noise: float
-    ) -> np.ndarray:
-        """Return the rule's next F of one group; column by column where V is diagonal."""
-        table = group.table()
-        if group.covariance != "diagonal":
-            return self._ruled(group.name, table, root, information, noise)
-        parts = [
-            self._ruled(
-                f"{group.name}[{a}]",
-                table[:, a : a + 1],
-                root[a : a + 1, a : a + 1],
-                information[a : a + 1, a : a + 1],
-                noise,
-            )
-            for a in range(group.q)
-        ]
-        return np.diag([float(part[0, 0]) for part in parts])
+    def _note_lost(self, measured: Determined, noise: float) -> None:
+        """Note the groups of which a rule that is not the likelihood's has lost a direction."""
+        self.lost = {}
+        if self.rule.likelihood:
+            return
+        for group, root, T in zip(
+            self.groups.groups, self.roots, measured.information, strict=True
+        ):
+            direction = lost_direction(group, root, T, noise)
+            if direction is not None:
+                self.lost[group.name] = direction
 
-    def _ruled(
-        self, name: str, table: np.ndarray, root: np.ndarray, T: np.ndarray, noise: float
-    ) -> np.ndarray:
-        inverse = np.linalg.pinv(root)
-        term = TermRound(
-            name=name,
-            group=name,
-            labels=tuple(f"column {a}" for a in range(len(root))),
-            root=root,
-            traces=inverse.T @ T @ inverse,
-            squares=np.zeros_like(root),
-            learned=True,
-            effects=table,
-            transform=np.eye(len(root)),
-            noise_var=noise,
-            y_scale=1.0,
-        )
-        return _within(self.rule.next_root(term), root)
-
-    def _log_evidence(self, snapshot: Snapshot, determined: Determined, noise: float) -> float:
+    def _log_evidence(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
         """Return log p(y | V, σ²), by Laplace's approximation at the present weights.
 
         −2 log p = n log 2πσ² + (deviance + |u|²)/σ² + log|M|, less p log 2πσ² for weights without
         a prior that are integrated out.
         """
-        weights = self.columns.standardise(self.columns.weights(), self.roots)
-        size = float(np.sum(weights[self.columns.penalised] ** 2))
+        u = self.columns.standardise(self.columns.weights(), self.roots)
+        size = float(np.sum(u[self.columns.penalised] ** 2))
         free = self.columns.n_free if self.reml else 0
         count = snapshot.n_obs if self.family.dispersed else 0.0
         return -0.5 * (
             (count - free) * np.log(2.0 * np.pi * noise)
             + (snapshot.deviance + size) / noise
-            + determined.log_det
+            + measured.log_det
         )
 
     def _change(self, roots: list[np.ndarray], estimate: float, noise: float) -> float:
+        """Return the largest relative change of V, in units of its sd, and of σ²."""
         changes = [abs(estimate / noise - 1.0)]
         for new, old in zip(roots, self.roots, strict=True):
             after, before = estimate * new @ new.T, noise * old @ old.T
             unit = np.sqrt(np.diag(before))
-            unit[unit == 0.0] = 1.0
             changes.append(float(np.abs((after - before) / np.outer(unit, unit)).max()))
         return max(changes)
 
@@ -205,29 +251,3 @@ class Evidence:
         """Return V of a group, absolute, (q, q)."""
         noise = 1.0 if self.noise is None else self.noise
         return noise * self.roots[k] @ self.roots[k].T
-
-
-def _within(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Return the next F, its change and its size held within bounds.
-
-    In the metric of the old F, singular values lie between 1/3 and 3; those of F itself stay
-    above `_FLOOR`, so that a group can come back.
-    """
-    U, sizes, Vt = np.linalg.svd(np.linalg.pinv(old) @ new)
-    step = old @ (U * np.clip(sizes, 1.0 / _STEP, _STEP)) @ Vt
-    U, sizes, Vt = np.linalg.svd(step)
-    return (U * np.maximum(sizes, _FLOOR)) @ Vt
-
-
-def _variance(rows: TrainingRows) -> float:
-    values = np.concatenate([chunk.y.reshape(len(chunk.y), -1) for chunk in rows.chunks()])
-    return float(values.astype(np.float64).var(axis=0).mean()) or 1.0
-
-
-def _size(rows: TrainingRows, linearisation: Linearisation) -> tuple[int, int]:
-    count, outputs = 0, 1
-    for chunk in rows.chunks():
-        if not count:
-            outputs = linearisation.outputs(chunk.x).shape[1]
-        count += len(chunk.y)
-    return count, outputs

@@ -6,16 +6,14 @@ from typing import Any
 
 import keras
 
-from pymackay.arguments import flag, whole_number
+from pymackay.arguments import flag, positive_number, whole_number
+from pymackay.errors import ArgumentError
 from pymackay.keras.callback import MacKay
 from pymackay.keras.evidence import Evidence
-from pymackay.keras.groups import WeightGroups
-from pymackay.keras.polish import gauss_newton
-from pymackay.keras.result import EvidenceFit, covariances, group_table, trace_table
-from pymackay.keras.rows import TrainingRows
-
-_ROUNDS = 200  # of polishing
-_TOLERANCE = 1e-9  # relative change of variances at which the loop has converged
+from pymackay.keras.network.groups import WeightGroups
+from pymackay.keras.network.rows import TrainingRows
+from pymackay.keras.polish import polish as run_polish
+from pymackay.keras.result import EvidenceFit
 
 
 def fit(
@@ -34,16 +32,92 @@ def fit(
     every: int = 5,
     start_after: int = 10,
     sample_weight: Any = None,
-    rounds: int = _ROUNDS,
+    rounds: int = 100,
+    tolerance: float | None = None,
+    probes: int = 8,
+    seed: Any = 0,
     verbose: Any = 0,
 ) -> EvidenceFit:
     """Train a network and estimate the prior variance of every weight group, without validation.
 
+    The model is trained with the callback `MacKay`: after `start_after` epochs, and then every
+    `every` epochs, the network is linearised at its present weights, the effective number γ of
+    weights that the data determine is computed for every group, and each prior variance and the
+    noise are set anew. With `polish`, rounds of one Gauss-Newton step of all weights and one
+    update follow until the variances come to rest.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built. If it is not compiled, it is compiled with Adam and the likelihood's loss.
+    x, y : arrays, or structures of arrays; or a tf.data.Dataset of batches (x, y) and no y
+        Training rows.
+    groups : WeightGroups or mapping
+        A mapping as `WeightGroups` takes it.
+    likelihood : {"gaussian", "bernoulli", "categorical", "poisson"}
+        Matches the model's loss: mean squared error; binary or categorical crossentropy; Poisson.
+    update : {"gamma", "em", "raw", "diagonal"} or callable
+        Rule of the loop, as in `pymackay.mackay`.
+    curvature : {"auto", "exact", "probes", "block", "diagonal"}
+        How γ is computed from the generalised Gauss-Newton matrix. ``"exact"``: by Cholesky
+        factors, the largest table eliminated level by level; time grows with the cube of the
+        other weights. ``"probes"``: from random vectors, with a Monte-Carlo error; memory linear
+        in weights and rows. ``"block"``: products between layers left out. ``"diagonal"``:
+        products between weights left out; the cheapest, and γ too large in dense layers.
+        ``"auto"``: ``"exact"`` for small networks, otherwise ``"probes"``.
+    reml : bool
+        Whether weights without a prior are integrated out (REML) or held at their mode (ML).
+    epochs, batch_size : int
+        Of the training; ``epochs=0`` leaves everything to `polish`.
+    polish : bool
+        Not possible with ``curvature="block"`` or ``"diagonal"``, where it is left out.
+    every, start_after : int
+        Epochs between updates, and before the first.
+    sample_weight : array of shape (n,), or None
+        How many observations each row stands for.
+    rounds : int
+        Most rounds of polishing.
+    tolerance : float or None
+        Relative change of variances that ends polishing. None: 1e-9 where the output is linear in
+        all weights and the likelihood is gaussian; otherwise polishing ends when the log evidence
+        has risen by less than 0.02 in two rounds.
+    probes : int
+        Random vectors of ``curvature="probes"``.
+    seed : int or numpy.random.Generator
+        Draws the probes.
+    verbose : int or str
+        As in ``model.fit``.
+
     Returns
     -------
     EvidenceFit
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If an argument has a value that it cannot have, or data, loss and likelihood do not fit
+        together.
+
+    References
+    ----------
+    MacKay, D. J. C. (1992). A practical Bayesian framework for backpropagation networks. Neural
+    Computation 4(3).
+    Immer, A., Bauer, M., Fortuin, V., Rätsch, G., Khan, M. E. (2021). Scalable marginal likelihood
+    estimation for model selection in deep learning. arXiv:2104.04975.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, pymackay as pm
+    >>> x = np.random.default_rng(1).normal(size=(60, 3))
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="linear")])
+    >>> result = pm.keras.fit(model, x, x.sum(axis=1), {"linear": "linear"}, epochs=0)
+    >>> round(float(result.groups["gamma"][0]), 2), result.converged
+    (3.00, True)
     """
     groups = groups if isinstance(groups, WeightGroups) else WeightGroups(model, groups)
+    if groups.model is not model:
+        raise ArgumentError("groups are the WeightGroups of another model.")
+    end = None if tolerance is None else positive_number("tolerance", tolerance)
     rows = TrainingRows(x, y, sample_weight)
     callback = MacKay(
         groups,
@@ -53,57 +127,69 @@ def fit(
         every=every,
         start_after=start_after,
         reml=reml,
+        probes=probes,
+        seed=seed,
         data=x if y is None else (x, y, sample_weight),
     )
     evidence = callback.evidence
-    _compile(model, evidence)
-    history: dict[str, list[float]] = {}
-    if whole_number("epochs", epochs, 0):
-        batch = {} if rows.dataset is not None else {"batch_size": batch_size}
-        record = model.fit(
-            x,
-            y,
-            epochs=epochs,
-            sample_weight=sample_weight,
-            callbacks=[callback],
-            verbose=verbose,
-            **batch,
-        )
-        history = record.history
-    else:
-        evidence.begin(rows)
+    _compile(model, evidence, rows)
+    history = _train(callback, (x, y, sample_weight), epochs, batch_size, verbose)
+    evidence.begin(rows)
+    rested = False
     if flag("polish", polish):
-        _polish(evidence, rows, rounds)
-    return _result(evidence, model, history)
+        rested = run_polish(evidence, rows, whole_number("rounds", rounds), end)
+    if not evidence.updates:
+        evidence.advance(evidence.snapshot(rows))
+    return _result(callback, history, rested)
 
 
-def _compile(model: Any, evidence: Evidence) -> None:
-    if getattr(model, "optimizer", None) is None:
-        model.compile("adam", loss=evidence.family.losses[0])
+def _compile(model: Any, evidence: Evidence, rows: TrainingRows) -> None:
+    """Compile a model that is not, with Adam and the loss that suits its last layer."""
+    if getattr(model, "optimizer", None) is not None:
+        return
+    family = evidence.family
+    chunk = next(iter(rows.chunks()))
+    evidence.linearisation.outputs(chunk.x)
+    logits = not evidence.linearisation.means
+    if family.name == "bernoulli":
+        model.compile("adam", loss=keras.losses.BinaryCrossentropy(from_logits=logits))
+    elif family.name == "categorical":
+        flat = chunk.y.ndim == 1 or chunk.y.shape[-1] == 1
+        kind = "SparseCategoricalCrossentropy" if flat else "CategoricalCrossentropy"
+        model.compile("adam", loss=getattr(keras.losses, kind)(from_logits=logits))
+    else:
+        model.compile("adam", loss=family.losses[0])
 
 
-def _polish(evidence: Evidence, rows: TrainingRows, rounds: int) -> None:
-    """Alternate a Gauss-Newton step and an update until no variance changes."""
-    for _ in range(rounds):
-        step = gauss_newton(evidence, rows, evidence.snapshot(rows))
-        if step is None:
-            return
-        update = evidence.advance(evidence.snapshot(rows))
-        if update.change < _TOLERANCE:
-            return
+def _train(
+    callback: MacKay, data: tuple[Any, Any, Any], epochs: Any, batch_size: Any, verbose: Any
+) -> dict[str, list[float]]:
+    """Train with the callback; return what Keras recorded."""
+    if not whole_number("epochs", epochs, 0):
+        return {}
+    x, y, weight = data
+    batch = {} if y is None else {"batch_size": whole_number("batch_size", batch_size)}
+    model = callback.evidence.groups.model
+    record = model.fit(
+        x, y, sample_weight=weight, epochs=epochs, callbacks=[callback], verbose=verbose, **batch
+    )
+    return {name: [float(one) for one in values] for name, values in record.history.items()}
 
 
-def _result(evidence: Evidence, model: keras.Model, history: Any) -> EvidenceFit:
-    last = evidence.updates[-1] if evidence.updates else None
+def _result(callback: MacKay, history: dict[str, list[float]], rested: bool) -> EvidenceFit:
+    evidence = callback.evidence
+    plan = evidence.plan
     return EvidenceFit(
-        groups=group_table(evidence),
-        covariance=covariances(evidence),
-        noise=1.0 if evidence.noise is None else float(evidence.noise),
-        trace=trace_table(evidence),
-        log_evidence=last.log_evidence if last else float("nan"),
-        converged=bool(last and last.change < 0.01),
-        curvature=str(evidence.curvature),
-        messages=(),
-        model=model,
+        groups=callback.groups,
+        covariance=callback.covariance,
+        noise=callback.noise,
+        trace=callback.trace,
+        log_evidence=callback.log_evidence,
+        converged=rested or callback.converged,
+        curvature="" if plan is None else f"{plan.kind}, {plan.reason}",
+        messages=callback.messages,
+        lost=dict(evidence.lost),
+        literal=callback.forecast(),
+        model=evidence.groups.model,
         history=history,
     )

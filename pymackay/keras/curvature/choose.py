@@ -1,55 +1,100 @@
-"""`choose_sums`: the kind of curvature that an argument names, or that suits the network's size."""
+"""`Plan`: the kind of curvature that an argument names, or that suits the network's size."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from pymackay.arguments import one_of
+from pymackay.keras.curvature.block import BlockSums
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.crossproducts import ExactSums
 from pymackay.keras.curvature.determined import Sums
 from pymackay.keras.curvature.diagonal import DiagonalSums
-from pymackay.keras.linearise import Linearisation, TableTap
-from pymackay.keras.rows import TrainingRows
+from pymackay.keras.curvature.probes import ProbeSums, random_signs
+from pymackay.keras.network.linearise import Linearisation, TableTap
+from pymackay.keras.network.rows import TrainingRows
 
-KINDS = ("auto", "exact", "diagonal")
-_REST = 1500  # columns of a dense matrix that is factored in every update
-_COUPLING = 2e7  # elements of the products of a table with the rest
+KINDS = ("auto", "exact", "probes", "block", "diagonal")
+_WORK = 3e8  # multiplications of an elimination that takes a few tenths of a second
 
 
-def resolve(kind: object, columns: Columns, rows: TrainingRows, linear: Linearisation) -> str:
-    """Return the kind that ``"auto"`` stands for; any other is checked and returned."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the curvature of a network is computed.
+
+    Attributes
+    ----------
+    kind : {"exact", "probes", "block", "diagonal"}
+    reason : str
+        Why, for the user.
+    columns : Columns
+    eliminated : int
+        Position of the table that is eliminated first; −1: none.
+    tables : tuple of int
+        Tables of which every row of the data uses one level.
+    probes : numpy.ndarray, shape (P, S)
+        Empty but for ``"probes"``.
+    """
+
+    kind: str
+    reason: str
+    columns: Columns
+    eliminated: int
+    tables: tuple[int, ...]
+    probes: np.ndarray
+
+    def new_sums(self) -> Sums:
+        """Return empty sums."""
+        if self.kind == "diagonal":
+            return DiagonalSums(self.columns)
+        if self.kind == "block":
+            return BlockSums(self.columns, self.tables)
+        if self.kind == "probes":
+            return ProbeSums(self.columns, self.tables, self.probes)
+        return ExactSums(self.columns, self.eliminated)
+
+
+def make_plan(
+    kind: object,
+    columns: Columns,
+    rows: TrainingRows,
+    linear: Linearisation,
+    n_probes: int,
+    generator: np.random.Generator,
+) -> Plan:
+    """Return the plan for an argument `curvature`.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of the kinds.
+    """
     name = one_of("curvature", kind, KINDS)
-    if name != "auto":
-        return name
-    table = eliminated_table(columns, rows, linear)
-    size = columns.spans[table].size if table >= 0 else 0
-    rest = columns.size - size
-    return "exact" if rest <= _REST and size * rest <= _COUPLING else "diagonal"
+    tables = _simple_tables(columns, rows, linear)
+    spans = columns.spans
+    largest = max(tables, key=lambda i: spans[i].size, default=-1)
+    if largest >= 0 and spans[largest].group < 0:
+        largest = -1
+    levels = spans[largest].size if largest >= 0 else 0
+    rest = columns.size - levels
+    reason = "as asked"
+    if name == "auto":
+        name = "exact" if (levels + rest) * rest**2 <= _WORK else "probes"
+        reason = f"{levels} weights of the largest table and {rest} others"
+    count = n_probes if name == "probes" else 0
+    probes = random_signs(columns, count, generator)
+    return Plan(name, reason, columns, largest, tuple(tables), probes)
 
 
-def choose_sums(
-    kind: str, columns: Columns, rows: TrainingRows, linear: Linearisation, _: Any = None
-) -> Sums:
-    """Return empty sums of a kind."""
-    if kind == "diagonal":
-        return DiagonalSums(columns)
-    return ExactSums(columns, eliminated_table(columns, rows, linear))
-
-
-def eliminated_table(columns: Columns, rows: TrainingRows, linear: Linearisation) -> int:
-    """Return the largest table with a prior of which every row uses one level; −1: none."""
+def _simple_tables(columns: Columns, rows: TrainingRows, linear: Linearisation) -> list[int]:
+    """Return the tables of which every row of the data uses one level."""
     chunk = next(iter(rows.chunks()))
     _, pieces = linear.pieces(chunk.x, len(chunk.y))
     uses = np.zeros(len(columns.spans), dtype=int)
+    others: set[int] = set(linear.untapped)
     for piece in pieces:
         if isinstance(piece, TableTap):
             uses[piece.table] += piece.codes.shape[1]
-    sizes = [
-        span.size if uses[i] == 1 and span.group >= 0 and i not in linear.untapped else 0
-        for i, span in enumerate(columns.spans)
-    ]
-    largest = int(np.argmax(sizes))
-    return largest if sizes[largest] else -1
+    return [i for i in np.flatnonzero(uses == 1).tolist() if i not in others]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.keras.groups import WeightGroups
+from pymackay.keras.network.groups import WeightGroups
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +95,18 @@ class Columns:
         return self._by_rows(weights, [np.linalg.pinv(root).T for root in roots])
 
     def _by_rows(self, vector: np.ndarray, right: Sequence[np.ndarray]) -> np.ndarray:
+        """Return x (P,) or (P, S) with every row of q elements multiplied from the right."""
         result = vector.copy()
         for span in self.spans:
-            if span.group >= 0:
-                rows = vector[span.slice].reshape(-1, span.q)
-                result[span.slice] = (rows @ right[span.group]).reshape(-1)
+            if span.group < 0:
+                continue
+            matrix = right[span.group]
+            if span.q == 1:
+                result[span.slice] *= matrix[0, 0]
+                continue
+            rows = vector[span.slice].reshape(-1, span.q, *vector.shape[1:])
+            product = np.einsum("ja...,ab->jb...", rows, matrix)
+            result[span.slice] = product.reshape(vector[span.slice].shape)
         return result
 
 
@@ -109,15 +116,3 @@ def wide_root(span: Span, roots: Sequence[np.ndarray]) -> np.ndarray:
         return np.eye(span.width)
     root = roots[span.group]
     return root if span.q > 1 else root[0, 0] * np.eye(span.width)
-
-
-def by_group(columns: Columns, sums: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return T = J·I − Σ_j [M⁻¹]_jj of every group, from the sums of its variables, (q, q)."""
-    traces = []
-    for k, group in enumerate(columns.groups):
-        total = sum(
-            (one for span, one in zip(columns.spans, sums, strict=True) if span.group == k),
-            np.zeros((group.q, group.q)),
-        )
-        traces.append(group.rows * np.eye(group.q) - total)
-    return traces

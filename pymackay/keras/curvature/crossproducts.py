@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from pymackay.keras.curvature.columns import Columns, Span, wide_root
 from pymackay.keras.curvature.determined import Determined, whitened
 from pymackay.keras.curvature.exact import Blocks, factorise
-from pymackay.keras.linearise import DenseTap, FullRows, Piece, TableTap
+from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
 
 
 class ExactSums:
@@ -72,7 +72,7 @@ class ExactSums:
 
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M|, without approximation."""
-        return factorise(self.scaled(roots), fixed=reml).determined(self.columns)
+        return factorise(self.scaled(roots), fixed=reml).determined()
 
     def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         """Return x ↦ M⁻¹x."""
@@ -81,17 +81,11 @@ class ExactSums:
     def scaled(self, roots: Sequence[np.ndarray]) -> Blocks:
         """Return the parts of M = Λ'(J'HJ)Λ + D."""
         spans = self.columns.spans
-        products, coupling = self.products.copy(), self.coupling.copy()
-        for i in self.rest:
-            span, at = spans[i], self.starts[i]
-            if span.group < 0:
-                continue
-            cols = slice(at, at + span.size)
-            root = roots[span.group]
-            products[:, cols] = _right(products[:, cols], root)
-            products[cols] = _right(products[cols].T, root).T
-            coupling[:, cols] = _right(coupling[:, cols], root)
-            products[cols, cols] += np.eye(span.size)
+        rest = [spans[i] for i in self.rest]
+        products = scale_columns(scale_columns(self.products, rest, roots).T, rest, roots)
+        penalised = [np.full(span.size, float(span.group >= 0)) for span in rest]
+        products[np.diag_indices_from(products)] += np.concatenate([*penalised, np.zeros(0)])
+        coupling = scale_columns(self.coupling, rest, roots)
         blocks = self.blocks
         if self.eliminated >= 0:
             span = spans[self.eliminated]
@@ -101,6 +95,19 @@ class ExactSums:
         else:
             by_level = coupling.reshape(0, 1, coupling.shape[1])
         return Blocks(blocks, by_level, products, tuple(self.rest), self.eliminated, self.columns)
+
+
+def scale_columns(
+    matrix: np.ndarray, spans: Sequence[Span], roots: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return a matrix whose columns, those of some variables, are multiplied by their F."""
+    result, at = matrix.copy(), 0
+    for span in spans:
+        cols = slice(at, at + span.size)
+        if span.group >= 0:
+            result[:, cols] = _right(matrix[:, cols], roots[span.group])
+        at += span.size
+    return result
 
 
 def _right(matrix: np.ndarray, root: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pymackay.keras.linearise import Piece
+from pymackay.keras.curvature.columns import Columns
+from pymackay.keras.network.linearise import Piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,9 @@ class Determined:
         Monte-Carlo standard error of γ by group; 0 where it is computed without sampling.
     log_det : float
         log|M|.
+    shares : numpy.ndarray, shape (P,)
+        1 − [M⁻¹]_ii: what the data determine of each standardised weight; 0 where a weight has no
+        prior.
     floored : int
         Weights without a prior that the data do not determine, and that were held.
     """
@@ -30,6 +34,7 @@ class Determined:
     information: list[np.ndarray]
     error: list[float]
     log_det: float
+    shares: np.ndarray
     floored: int = 0
 
 
@@ -51,3 +56,33 @@ def whitened(slopes: np.ndarray, root: np.ndarray) -> np.ndarray:
     if root.ndim == 2:
         return slopes * root.reshape(*root.shape, *[1] * (slopes.ndim - 2))
     return np.einsum("nkr,nk...->nr...", root, slopes)
+
+
+def determined(
+    columns: Columns,
+    sums: Sequence[np.ndarray],
+    diagonal: np.ndarray,
+    log_det: float,
+    floored: int = 0,
+    error: Sequence[float] | None = None,
+) -> Determined:
+    """Return T = J·I − Σ_j [M⁻¹]_jj of every group, from the sums of its variables, (q, q).
+
+    Parameters
+    ----------
+    columns : Columns
+    sums : sequence of numpy.ndarray, shape (q, q)
+        Σ_j [M⁻¹]_jj of every variable.
+    diagonal : numpy.ndarray, shape (P,)
+        Diagonal of M⁻¹.
+    log_det : float
+    floored : int
+    error : sequence of float, or None
+    """
+    traces = []
+    for k, group in enumerate(columns.groups):
+        own = [one for span, one in zip(columns.spans, sums, strict=True) if span.group == k]
+        traces.append(group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q))))
+    shares = np.where(columns.penalised, np.clip(1.0 - diagonal, 0.0, 1.0), 0.0)
+    errors = [0.0] * len(traces) if error is None else list(error)
+    return Determined(traces, errors, log_det, shares, floored)

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_solve, lapack
 
-from pymackay.keras.curvature.columns import Columns, by_group
-from pymackay.keras.curvature.determined import Determined
+from pymackay.keras.curvature.columns import Columns
+from pymackay.keras.curvature.determined import Determined, determined
 
 _FLOOR = 1e-11  # of a weight's own curvature: a pivot below it is zero
 
@@ -89,26 +89,36 @@ class Factorised:
         result[places], result[span.slice] = rest, own.reshape(-1)
         return result
 
-    def determined(self, columns: Columns) -> Determined:
+    def determined(self) -> Determined:
         """Return T = J·I − Σ_j [M⁻¹]_jj of the groups."""
-        inverse = lapack.dpotri(self.schur, lower=1)[0] if len(self.schur) else self.schur
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        full = np.zeros_like(self.blocks.rest)
+        columns, blocks = self.blocks.columns, self.blocks
+        inverse = inverse_of(self.schur)
+        full = np.zeros_like(blocks.rest)
         full[np.ix_(self.kept, self.kept)] = inverse
         sums = [np.zeros((span.q, span.q)) for span in columns.spans]
+        diagonal = np.ones(columns.size)
+        diagonal[blocks.places] = np.diag(full)
         at = 0
-        for i in self.blocks.order:
+        for i in blocks.order:
             span = columns.spans[i]
             sums[i] = diagonal_sum(full[at : at + span.size, at : at + span.size], span.q)
             at += span.size
-        if self.blocks.eliminated >= 0:
-            span = columns.spans[self.blocks.eliminated]
-            spread = self.reduced @ inverse
-            own = np.einsum("ldr,ler->de", spread, self.reduced, optimize=True)
-            total = self.level_inverse.sum(axis=0) + own
-            sums[self.blocks.eliminated] = total if span.q > 1 else np.trace(total).reshape(1, 1)
-        traces = by_group(columns, sums)
-        return Determined(traces, [0.0] * len(traces), self.log_det, self.floored)
+        if blocks.eliminated >= 0:
+            span = columns.spans[blocks.eliminated]
+            spread = (self.reduced @ inverse) @ self.reduced.transpose(0, 2, 1)
+            by_level = self.level_inverse + spread
+            diagonal[span.slice] = np.einsum("ldd->ld", by_level).reshape(-1)
+            total = by_level.sum(axis=0)
+            sums[blocks.eliminated] = total if span.q > 1 else np.trace(total).reshape(1, 1)
+        return determined(columns, sums, diagonal, self.log_det, self.floored)
+
+
+def inverse_of(factor: np.ndarray) -> np.ndarray:
+    """Return (LL')⁻¹."""
+    if not len(factor):
+        return factor
+    lower = lapack.dpotri(factor, lower=1)[0]
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def diagonal_sum(matrix: np.ndarray, q: int) -> np.ndarray:
@@ -139,12 +149,12 @@ def factorise(blocks: Blocks, fixed: bool) -> Factorised:
         reduced = inverse @ coupling
         shape = (reduced.shape[0] * reduced.shape[1], len(kept))
         rest = rest - coupling.reshape(shape).T @ reduced.reshape(shape)
-    schur, floored = _cholesky(rest, np.diag(blocks.rest)[kept], penalised[kept])
+    schur, floored = held_cholesky(rest, np.diag(blocks.rest)[kept], penalised[kept])
     log_det += 2.0 * float(np.log(np.diag(schur)).sum())
     return Factorised(blocks, kept, inverse, reduced, schur, log_det, floored)
 
 
-def _cholesky(
+def held_cholesky(
     matrix: np.ndarray, scale: np.ndarray, penalised: np.ndarray
 ) -> tuple[np.ndarray, int]:
     """Return the lower factor; where weights without a prior are undetermined, they are held.

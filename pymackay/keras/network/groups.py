@@ -13,7 +13,7 @@ import pandas as pd
 from pymackay.arguments import covariance_matrix, one_of, positive_number
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
-from pymackay.keras.penalty import EvidencePenalty, attach, attached
+from pymackay.keras.network.penalty import EvidencePenalty, attach, attached
 
 KINDS = ("isotropic", "diagonal", "full")
 _WITHOUT = ("bias", "gamma", "beta")  # of a layer that is named as a whole: these have no prior

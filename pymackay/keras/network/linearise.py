@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pymackay.keras.likelihoods import Likelihood
+from pymackay.keras.network.likelihoods import Likelihood
 
 _AGREE = 1e-3  # of a gradient's length: taps and backward pass are the same up to float32
 
@@ -83,6 +83,16 @@ class Linearisation:
     model : keras.Model
     likelihood : Likelihood
 
+    Attributes
+    ----------
+    means : bool
+        Whether the model's last layer makes means of f, with the likelihood's activation; known
+        after the first pass.
+    untapped : list of int
+        Trainable variables whose Jacobian rows are computed one by one.
+    traces : int
+        How often the pass was traced.
+
     Notes
     -----
     Layers run as in prediction (``training=False``). Where the last layer is a Dense layer with
@@ -96,6 +106,7 @@ class Linearisation:
         self.likelihood = likelihood
         self.traces = 0
         self.untapped: list[int] = []
+        self.means = False
         self._checked = False
         self._pass = tf.function(self._traced)
         self._outputs = tf.function(self._plain)
@@ -108,7 +119,8 @@ class Linearisation:
         """Return f (n, K) and the Jacobian rows, in pieces, of the first n rows of a chunk."""
         if not self._checked:
             self.untapped = self._disagreeing(x)
-            self._pass = tf.function(self._traced)
+            if self.untapped:
+                self._pass = tf.function(self._traced)
             self._checked = True
         f, taps, full = self._pass(x)
         pieces: list[Piece] = [
@@ -122,9 +134,9 @@ class Linearisation:
 
     def _plain(self, x: Any) -> Any:
         """The linear predictor, traced once."""
-        with _tapped(self.model, lambda *_: None, self.likelihood) as final:
+        with _tapped(self.model, lambda *_: None) as activated:
             output = self.model(x, training=False)
-        return _predictor(output, final, self.likelihood)
+        return self._predictor(output, activated)
 
     def _traced(self, x: Any) -> tuple[Any, list[Any], list[Any]]:
         """Return f, the taps' inputs and slopes, and the full Jacobians; traced once."""
@@ -136,9 +148,9 @@ class Linearisation:
                 tape.watch(z)
                 calls.append((layer, inputs, z))
 
-            with _tapped(self.model, watch, self.likelihood) as final:
+            with _tapped(self.model, watch) as activated:
                 output = self.model(x, training=False)
-            f = _predictor(output, final, self.likelihood)
+            f = self._predictor(output, activated)
             columns = [f[:, k] for k in range(f.shape[1])]
         calls = [call for call in calls if self._is_tapped(call[0])]
         self._where = [self._places(layer) for layer, _, _ in calls]
@@ -155,6 +167,15 @@ class Linearisation:
         full = [tape.jacobian(column, sources) for column in columns] if sources else []
         stacked = [tf.stack([by[i] for by in full], axis=1) for i in range(len(sources))]
         return f, taps, stacked
+
+    def _predictor(self, output: Any, activated: list[tuple[Any, Any, Any]]) -> Any:
+        """Return f, (n, K): the output, or what the last layer's activation is applied to."""
+        name = self.likelihood.activation
+        self.means = False
+        for result, z, activation in activated:
+            if result is output and getattr(activation, "__name__", "") == name != "linear":
+                output, self.means = z, True
+        return tf.reshape(output, (tf.shape(output)[0], int(np.prod(output.shape[1:]))))
 
     def _is_tapped(self, layer: Any) -> bool:
         return not any(
@@ -221,47 +242,25 @@ def _piece(where: tuple[str, int, int], tap: tuple[Any, Any], n: int) -> Piece:
     return DenseTap(first, second, inputs, slopes)
 
 
-def _predictor(output: Any, final: list[Any], likelihood: Likelihood) -> Any:
-    """Return f, (n, K): the model's output, or the pre-activation of its last layer."""
-    f = output if not final else final[0]
-    return tf.reshape(f, (tf.shape(f)[0], int(np.prod(f.shape[1:]))))
-
-
-def output_layer(model: Any) -> Any:
-    """Return the Dense layer that makes the model's output; None if another layer does."""
-    layers = [
-        one
-        for one in model._flatten_layers(include_self=False)
-        if one.name in set(getattr(model, "output_names", []))
-    ]
-    last = layers[0] if layers else None
-    if last is None and getattr(model, "layers", None):
-        last = model.layers[-1]
-    return last if isinstance(last, keras.layers.Dense) else None
-
-
 @contextmanager
 def _tapped(
-    model: Any, watch: Callable[[Any, Any, Any], None], likelihood: Likelihood
-) -> Iterator[list[Any]]:
+    model: Any, watch: Callable[[Any, Any, Any], None]
+) -> Iterator[list[tuple[Any, Any, Any]]]:
     """Make the Dense and Embedding layers hand their inputs and pre-activations to `watch`.
 
-    Yields a list that will hold the pre-activation of the output layer, where its activation is
-    the likelihood's own.
+    Yields a list that will hold the output, the pre-activation and the activation of every call.
     """
-    final: list[Any] = []
+    activated: list[tuple[Any, Any, Any]] = []
     changed: list[tuple[Any, Any]] = []
-    last = output_layer(model)
     for layer in model._flatten_layers(include_self=False):
         if type(layer) is keras.layers.Dense:
-            is_final = layer is last and _ends_in(layer, likelihood)
             changed.append((layer, layer.activation))
-            _tap_dense(layer, watch, final if is_final else None)
+            _tap_dense(layer, watch, activated)
         elif type(layer) is keras.layers.Embedding:
             changed.append((layer, None))
             _tap_table(layer, watch)
     try:
-        yield final
+        yield activated
     finally:
         for layer, activation in changed:
             del layer.call
@@ -269,12 +268,7 @@ def _tapped(
                 layer.activation = activation
 
 
-def _ends_in(layer: Any, likelihood: Likelihood) -> bool:
-    name = getattr(layer.activation, "__name__", "")
-    return likelihood.activation != "linear" and name == likelihood.activation
-
-
-def _tap_dense(layer: Any, watch: Any, final: list[Any] | None) -> None:
+def _tap_dense(layer: Any, watch: Any, activated: list[tuple[Any, Any, Any]]) -> None:
     call, activation = layer.call, layer.activation
     inputs_of: list[Any] = []
 
@@ -285,9 +279,9 @@ def _tap_dense(layer: Any, watch: Any, final: list[Any] | None) -> None:
     def tapped_activation(z: Any) -> Any:
         z = tf.identity(z)
         watch(layer, inputs_of[-1], z)
-        if final is not None:
-            final[:] = [z]
-        return z if activation is None else activation(z)
+        result = z if activation is None else activation(z)
+        activated.append((result, z, activation))
+        return result
 
     layer.activation = tapped_activation
     layer.call = tapped_call

@@ -1,0 +1,155 @@
+"""`BlockSums`: blocks of J'HJ; a whole layer's weights together, tables level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_solve
+
+from pymackay.keras.curvature.columns import Columns
+from pymackay.keras.curvature.crossproducts import jacobian, scale_columns
+from pymackay.keras.curvature.determined import Determined, determined
+from pymackay.keras.curvature.exact import diagonal_sum, held_cholesky, inverse_of
+from pymackay.keras.curvature.own_blocks import OwnBlocks, variables_of
+from pymackay.keras.network.linearise import Piece
+
+LARGEST = 2000  # weights of a block that is factored
+
+
+class BlockSums:
+    """Blocks on the diagonal of J'HJ; products between the blocks are left out.
+
+    Parameters
+    ----------
+    columns : Columns
+    tables : sequence of int
+        Variables whose blocks are their levels, one of which every row of the data uses.
+    together : bool
+        Whether all other weights make one block, as long as it is not too large; otherwise each
+        variable makes its own.
+    """
+
+    def __init__(self, columns: Columns, tables: Sequence[int], together: bool = False) -> None:
+        self.columns = columns
+        spans = columns.spans
+        others = [i for i in range(len(spans)) if i not in tables]
+        self.sets = _sets([(i, spans[i].size) for i in others], together)
+        blocked = {i for one in self.sets for i in one}
+        widths = {i: spans[i].width for i in tables}
+        widths |= {i: spans[i].q for i in others if i not in blocked}
+        self.own = OwnBlocks(columns, widths)
+        sizes = [sum(spans[i].size for i in one) for one in self.sets]
+        self.products = [np.zeros((size, size)) for size in sizes]
+
+    def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
+        """Add the rows of a chunk."""
+        self.own.add(pieces, root)
+        n_rows = root.shape[0] * root.shape[-1]
+        spans = self.columns.spans
+        for variables, products in zip(self.sets, self.products, strict=True):
+            starts = dict(
+                zip(variables, np.cumsum([0, *(spans[i].size for i in variables)]), strict=False)
+            )
+            rows = np.zeros((n_rows, len(products)))
+            for piece in pieces:
+                if not set(variables_of(piece)) & set(variables):
+                    continue
+                for i, part in jacobian(spans, piece, root, n_rows):
+                    if i in starts:
+                        part = part.toarray() if hasattr(part, "toarray") else part
+                        rows[:, starts[i] : starts[i] + spans[i].size] += part
+            products += rows.T @ rows
+
+    def factorise(self, roots: Sequence[np.ndarray], fixed: bool) -> BlockFactors:
+        """Factorise every block of M; without the weights that have no prior, unless `fixed`."""
+        spans, penalised = self.columns.spans, self.columns.penalised
+        inverses, log_det, floored = self.own.inverses(roots, fixed)
+        places, factors = [], []
+        for variables, products in zip(self.sets, self.products, strict=True):
+            own = [spans[i] for i in variables]
+            place = np.concatenate([np.arange(span.start, span.stop) for span in own])
+            matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
+            matrix[np.diag_indices_from(matrix)] += penalised[place]
+            kept = np.arange(len(place)) if fixed else np.flatnonzero(penalised[place])
+            matrix, place = matrix[np.ix_(kept, kept)], place[kept]
+            factor, held = held_cholesky(matrix, np.diag(matrix).copy(), penalised[place])
+            log_det += 2.0 * float(np.log(np.diag(factor)).sum())
+            floored += held
+            places.append(place)
+            factors.append(factor)
+        return BlockFactors(self, inverses, places, factors, log_det, floored)
+
+    def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
+        """Return T and log|M| from the blocks."""
+        factors = self.factorise(roots, reml)
+        sums, diagonal = factors.traces()
+        return determined(self.columns, sums, diagonal, factors.log_det, factors.floored)
+
+    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return None: without the products between blocks a Newton step overshoots."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class BlockFactors:
+    """The factors of M's blocks.
+
+    Attributes
+    ----------
+    sums : BlockSums
+    inverses : dict of int to numpy.ndarray, shape (rows, w, w)
+        Inverses of small blocks, by variable.
+    places : list of numpy.ndarray of int
+        Positions of each large block's weights among all.
+    factors : list of numpy.ndarray
+        Their lower Cholesky factors.
+    log_det : float
+    floored : int
+    """
+
+    sums: BlockSums
+    inverses: dict[int, np.ndarray]
+    places: list[np.ndarray]
+    factors: list[np.ndarray]
+    log_det: float
+    floored: int
+
+    def solve(self, vectors: np.ndarray) -> np.ndarray:
+        """Return M⁻¹X by blocks, (P, S)."""
+        result = np.zeros_like(vectors)
+        for place, factor in zip(self.places, self.factors, strict=True):
+            if len(place):
+                result[place] = cho_solve((factor, True), vectors[place])
+        for i, inverse in self.inverses.items():
+            span = self.sums.columns.spans[i]
+            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
+            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
+        return result
+
+    def traces(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
+        columns = self.sums.columns
+        sums, diagonal = self.sums.own.traces(self.inverses)
+        for variables, place, factor in zip(self.sums.sets, self.places, self.factors, strict=True):
+            inverse = inverse_of(factor)
+            diagonal[place] = np.diag(inverse)
+            for i in variables:
+                span = columns.spans[i]
+                inside = np.flatnonzero((place >= span.start) & (place < span.stop))
+                if len(inside):
+                    sums[i] = diagonal_sum(inverse[np.ix_(inside, inside)], span.q)
+        return sums, diagonal
+
+
+def _sets(sizes: Sequence[tuple[int, int]], together: bool) -> list[list[int]]:
+    """Return the variables of every large block, small ones first; none is above `LARGEST`."""
+    if not together:
+        return [[i] for i, size in sizes if size <= LARGEST]
+    joined, total = [], 0
+    for i, size in sorted(sizes, key=lambda one: one[1]):
+        if total + size <= LARGEST:
+            joined.append(i)
+            total += size
+    return [sorted(joined)] if joined else []

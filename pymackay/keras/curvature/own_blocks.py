@@ -1,0 +1,126 @@
+"""`OwnBlocks`: small blocks on the diagonal of J'HJ, variable by variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pymackay.keras.curvature.columns import Columns, wide_root
+from pymackay.keras.curvature.crossproducts import jacobian
+from pymackay.keras.curvature.determined import whitened
+from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
+
+
+class OwnBlocks:
+    """The w x w blocks of J'HJ of some variables; memory linear in the weights.
+
+    Parameters
+    ----------
+    columns : Columns
+    widths : mapping of int to int
+        Variable to w: 1, the group's q, or the columns of a table.
+    """
+
+    def __init__(self, columns: Columns, widths: Mapping[int, int]) -> None:
+        self.columns = columns
+        self.widths = dict(widths)
+        spans = columns.spans
+        self.blocks = {i: np.zeros((spans[i].size // w, w, w)) for i, w in widths.items()}
+
+    def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
+        """Add the rows of a chunk; several calls of one layer add up within a row."""
+        calls: dict[int, list[Piece]] = {}
+        for piece in pieces:
+            for i in variables_of(piece):
+                if i in self.blocks:
+                    calls.setdefault(i, []).append(piece)
+        for i, own in calls.items():
+            if len(own) == 1 and _used_once(own[0]):
+                self._add_once(i, own[0], root)
+            else:
+                self._add_rows(i, own, root)
+
+    def _add_once(self, i: int, piece: Piece, root: np.ndarray) -> None:
+        """Add the squares of a layer that is used once per row, without its Jacobian."""
+        blocks, w = self.blocks[i], self.widths[i]
+        if isinstance(piece, FullRows):
+            rows = whitened(piece.rows, root).reshape(-1, len(blocks), w)
+            blocks += np.einsum("nja,njb->jab", rows, rows)
+            return
+        slopes = whitened(piece.slopes, root)[:, :, 0]
+        parts = slopes.reshape(*slopes.shape[:2], -1, w)
+        if isinstance(piece, DenseTap) and i == piece.bias:
+            blocks += np.einsum("nkja,nkjb->jab", parts, parts)
+            return
+        own = np.einsum("nkja,nkjb->njab", parts, parts)
+        if isinstance(piece, TableTap):
+            shaped = blocks.reshape(-1, *own.shape[1:])
+            np.add.at(shaped, piece.codes[:, 0], own)
+        else:
+            total = (piece.inputs[:, 0] ** 2).T @ own.reshape(len(own), -1)
+            blocks += total.reshape(blocks.shape)
+
+    def _add_rows(self, i: int, pieces: Sequence[Piece], root: np.ndarray) -> None:
+        """Add the squares of Jacobian rows that are sums over several uses of a variable."""
+        n_rows, w = root.shape[0] * root.shape[-1], self.widths[i]
+        parts = [
+            part
+            for piece in pieces
+            for j, part in jacobian(self.columns.spans, piece, root, n_rows)
+            if i == j
+        ]
+        total = sum(parts[1:], parts[0])
+        for a in range(w):
+            for b in range(w):
+                left, right = total[:, a::w], total[:, b::w]
+                product = left.multiply(right) if hasattr(left, "multiply") else left * right
+                self.blocks[i][:, a, b] += np.asarray(product.sum(axis=0)).reshape(-1)
+
+    def inverses(
+        self, roots: Sequence[np.ndarray], fixed: bool
+    ) -> tuple[dict[int, np.ndarray], float, int]:
+        """Return (Λ'AΛ + D)⁻¹ by variable, its log determinant, and the undetermined weights.
+
+        Blocks of weights without a prior are zero unless `fixed`; undetermined ones are held.
+        """
+        inverses, log_det, floored = {}, 0.0, 0
+        for i, blocks in self.blocks.items():
+            span, w = self.columns.spans[i], self.widths[i]
+            if span.group < 0 and not fixed:
+                inverses[i] = np.zeros_like(blocks)
+                continue
+            matrix = blocks
+            if span.group >= 0:
+                F = roots[span.group] if w == span.q else wide_root(span, roots)
+                matrix = F.T @ blocks @ F + np.eye(w)
+            else:
+                unknown = np.einsum("jaa->j", blocks) <= 0.0
+                floored += w * int(np.count_nonzero(unknown))
+                matrix = blocks + unknown[:, None, None] * np.eye(w)
+            log_det += float(np.linalg.slogdet(matrix)[1].sum())
+            inverses[i] = np.linalg.inv(matrix)
+        return inverses, log_det, floored
+
+    def traces(self, inverses: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
+        spans = self.columns.spans
+        sums = [np.zeros((span.q, span.q)) for span in spans]
+        diagonal = np.ones(self.columns.size)
+        for i, inverse in inverses.items():
+            total, q = inverse.sum(axis=0), spans[i].q
+            sums[i] = total if len(total) == q else np.trace(total).reshape(1, 1)
+            diagonal[spans[i].slice] = np.einsum("jaa->ja", inverse).reshape(-1)
+        return sums, diagonal
+
+
+def variables_of(piece: Piece) -> list[int]:
+    """Return the positions of the trainable variables that a piece has Jacobian rows of."""
+    if isinstance(piece, DenseTap):
+        return [i for i in (piece.kernel, piece.bias) if i >= 0]
+    i = piece.table if isinstance(piece, TableTap) else piece.variable
+    return [i] if i >= 0 else []
+
+
+def _used_once(piece: Piece) -> bool:
+    return isinstance(piece, FullRows) or piece.slopes.shape[2] == 1
