@@ -48,6 +48,8 @@ def weights_of(task: Task) -> dict[str, str]:
 LOOPS = {
     "loop, literal": partial(loop, update="raw", polish=False),
     "loop, diagonal": partial(loop, curvature="diagonal", polish=False),
+    "loop, block": partial(loop, curvature="block", polish=False),
+    "loop, probes": partial(loop, curvature="probes", polish=False),
     "loop, exact": partial(loop, curvature="exact", polish=False),
-    "loop, exact, polished": partial(loop, curvature="exact"),
+    "loop": loop,
 }

@@ -8,7 +8,6 @@ validation set at the choice; without a validation set it is that of the trainin
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -78,45 +77,27 @@ def keras_tuner(task: Task, seed: int) -> Answer:
     """A penalty for each layer by KerasTuner's Bayesian optimisation with sixteen trials."""
     import keras_tuner
 
-    fitted, held = task.split(seed)
+    network = Penalised(task, seed)
     low, high = float(GRID[0]), float(GRID[-1])
+    tried: list[tuple[float, dict[str, float]]] = []
 
-    def build(choice: keras_tuner.HyperParameters) -> keras.Model:
-        names = groups_of(task)
-        return untrained(task, _l2({n: choice.Float(n, low, high, sampling="log") for n in names}))
+    class Tuner(keras_tuner.BayesianOptimization):  # type: ignore[misc]
+        def run_trial(self, trial: Any, *_: Any, **__: Any) -> float:
+            choice = trial.hyperparameters
+            names = groups_of(task)
+            l2 = {n: choice.Float(n, low, high, sampling="log") for n in names}
+            tried.extend(_tried(network, [l2]))
+            return tried[-1][0]
 
     with tempfile.TemporaryDirectory() as folder:
-        tuner = keras_tuner.BayesianOptimization(
-            build,
-            keras_tuner.Objective("val_loss_alone", "min"),
+        tuner = Tuner(
+            objective=keras_tuner.Objective("default_objective", "min"),
             max_trials=TRIALS,
             seed=seed,
             directory=folder,
         )
-        tuner.search(
-            fitted.inputs,
-            fitted.y,
-            epochs=task.epochs,
-            batch_size=task.batch,
-            verbose=0,
-            callbacks=[_LossAlone(held)],
-        )
-        best = tuner.oracle.get_best_trials(1)[0]
-    tried = [(float(best.score), dict(best.hyperparameters.values))]
-    return _refitted(Penalised(task, seed), tried, TRIALS)
-
-
-class _LossAlone(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports the validation error without the penalty, after the last epoch."""
-
-    def __init__(self, held: Any) -> None:
-        super().__init__()
-        self.held = held
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        last = epoch + 1 == self.params["epochs"]
-        if logs is not None:
-            logs["val_loss_alone"] = mean_square(self.model, self.held) if last else np.inf
+        tuner.search(verbose=0)
+    return _refitted(network, tried)
 
 
 def _grid(task: Task) -> list[dict[str, float]]:
@@ -131,19 +112,12 @@ def _tried(
     return [(mean_square(network.train(fitted, trial), held), trial) for trial in trials]
 
 
-def _refitted(
-    network: Penalised, tried: list[tuple[float, dict[str, float]]], trials: int | None = None
-) -> Answer:
+def _refitted(network: Penalised, tried: list[tuple[float, dict[str, float]]]) -> Answer:
     """Train with the best penalties on all rows."""
     square, best = min(tried, key=lambda pair: pair[0])
     task = network.task
     model = network.train(task.train, best)
-    count = len(tried) if trials is None else trials
-    return Answer(predict(model, task.test), square, count + 1, {"l2": best})
-
-
-def _l2(values: Mapping[str, float]) -> dict[str, keras.regularizers.L2]:
-    return {name: keras.regularizers.L2(value) for name, value in values.items()}
+    return Answer(predict(model, task.test), square, len(tried) + 1, {"l2": best})
 
 
 SEARCHES = {

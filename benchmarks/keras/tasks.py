@@ -105,7 +105,7 @@ def simulated(seed: int, n: int = 4000, n_test: int = 10_000) -> Task:
         y = mean + rng.standard_normal(rows)
         return Rows(x.astype(np.float32), codes, y.astype(np.float32))
 
-    return Task("simulated", draw(n), draw(n_test), levels, hidden=(24, 24), epochs=60)
+    return Task("simulated", draw(n), draw(n_test), levels, hidden=(24, 24), epochs=60, batch=200)
 
 
 def diabetes(seed: int) -> Task:
