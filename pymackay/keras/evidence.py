@@ -78,9 +78,10 @@ class Evidence:
         What the data determine of each weight, at the last update.
     information : list of numpy.ndarray, shape (q, q)
         T of every group, at the last update.
-    last_step : float or None
-        Squared length of the gradient in the metric of M over σ²: how far the weights are from
-        the mode; None where it is not known.
+    rise : float
+        By how much log p(y, w) could still rise at the last update, about.
+    damping : float
+        λ of the last Gauss-Newton step; 0 while steps succeed without.
     lost : dict of str to numpy.ndarray, shape (q,)
         Groups of which a literal rule has lost a direction.
     """
@@ -99,7 +100,8 @@ class Evidence:
     shares: np.ndarray | None = None
     information: list[np.ndarray] = field(default_factory=list)
     lost: dict[str, np.ndarray] = field(default_factory=dict)
-    last_step: float | None = None
+    rise: float = 0.0
+    damping: float = 0.0
     per_loss: float = 1.0
 
     def __post_init__(self) -> None:
@@ -112,7 +114,7 @@ class Evidence:
         self.probes = whole_number("probes", self.probes, 2)
         check_outputs(self.groups.model)
         self.columns = Columns(self.groups)
-        self.linearisation = Linearisation(self.groups.model, self.family)
+        self.linearisation = Linearisation(self.groups.model, self.family.activation)
         if not self.family.dispersed:
             self.noise = 1.0
 
@@ -204,6 +206,8 @@ class Evidence:
             saturated=self.family.dispersed and spare < held,
         )
         self._note_lost(measured, noise)
+        downhill = self.downhill(snapshot)
+        self.rise = 0.5 * snapshot.sums.length(self.roots, downhill) / noise
         self.shares, self.information = measured.shares, measured.information
         self.roots, self.noise = roots, estimate
         self.updates.append(update)
@@ -221,6 +225,12 @@ class Evidence:
             direction = lost_direction(group, root, T, noise)
             if direction is not None:
                 self.lost[group.name] = direction
+
+    def downhill(self, snapshot: Snapshot) -> np.ndarray:
+        """Return −(Λ'g + Du), half the steepest descent of deviance + |u|² in u, (P,)."""
+        u = self.columns.standardise(self.columns.weights(), self.roots)
+        slope = self.columns.scale_back(snapshot.gradient, self.roots)
+        return -slope - self.columns.penalised * u
 
     def _log_evidence(self, snapshot: Snapshot, measured: Determined, noise: float) -> float:
         """Return log p(y | V, σ²), by Laplace's approximation at the present weights.
@@ -247,7 +257,11 @@ class Evidence:
             changes.append(float(np.abs((after - before) / np.outer(unit, unit)).max()))
         return max(changes)
 
+    @property
+    def sigma2(self) -> float:
+        """σ², 1 before the first update."""
+        return 1.0 if self.noise is None else self.noise
+
     def covariance(self, k: int) -> np.ndarray:
         """Return V of a group, absolute, (q, q)."""
-        noise = 1.0 if self.noise is None else self.noise
-        return noise * self.roots[k] @ self.roots[k].T
+        return self.sigma2 * self.roots[k] @ self.roots[k].T

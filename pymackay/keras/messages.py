@@ -12,6 +12,7 @@ from pymackay.keras.evidence import Evidence
 from pymackay.keras.network.groups import Group
 
 _UNINFORMED = 1e-3  # share of a group's weights that the data determine, below which none is
+_UNFINISHED = 0.1  # of the effective weights: how far from the mode counts as unfinished
 _NORMALISATIONS = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
@@ -25,7 +26,7 @@ def collect_messages(evidence: Evidence) -> Iterator[str]:
     yield from _of_layers(evidence)
     if evidence.updates:
         yield from _of_update(evidence)
-    yield from _of_mode(evidence)
+        yield from _of_mode(evidence)
 
 
 def _of_update(evidence: Evidence) -> Iterator[str]:
@@ -68,14 +69,17 @@ def _of_update(evidence: Evidence) -> Iterator[str]:
 
 
 def _of_mode(evidence: Evidence) -> Iterator[str]:
-    """Yield how far the weights are from the mode of the penalised likelihood."""
-    step = evidence.last_step
-    if step is not None and step > 1.0:
+    """Yield how far the weights are from the mode of the penalised likelihood.
+
+    Around the mode, the weights' own uncertainty lowers the logarithm by about half of Σγ.
+    """
+    if evidence.rise > _UNFINISHED * sum(evidence.updates[-1].gamma):
         yield (
-            f"The weights are not at the mode of their penalised likelihood: its logarithm can "
-            f"rise by about {0.5 * step:.3g}. The variances are those of an unfinished training, "
-            f"and the noise is too large. Train for more epochs, or use polish=True with "
-            f"curvature='exact' or 'probes'."
+            f"The weights were not at the mode of their penalised likelihood at the last update: "
+            f"its logarithm could rise by about {evidence.rise:.3g}. The variances are those of "
+            f"an unfinished training, and the noise is too large. Train for more epochs, with "
+            f"larger batches or a smaller learning rate, or use pymackay.keras.fit(..., "
+            f"polish=True) with curvature='exact' or 'probes'."
         )
 
 

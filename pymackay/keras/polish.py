@@ -10,9 +10,13 @@ from pymackay.keras.evidence import Evidence
 from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.snapshot import Snapshot, deviance_of
 
-_HALVINGS = 12
+_TRIALS = 8
+_GOOD, _POOR = 0.75, 0.25  # of the promised fall: damping falls above, rises below
+_FIRST, _FACTOR, _LEAST = 1e-3, 5.0, 1e-5  # damping: the first, its change, the least
 _SLACK = 1e-12  # relative: rounding of the penalised deviance
 _QUADRATIC = 1e-6  # relative: a step falls by what the quadratic promises
+_MODE = 1e-3  # of the deviance over σ²: closer to the mode than any comparison resolves
+_SETTLING = 5  # steps at the final priors
 TIGHT = 1e-9  # relative change of variances: the end where the network is linear in its weights
 _GAIN = 0.02  # of log evidence: the end where it is not
 
@@ -26,22 +30,21 @@ class Step:
     before, after : float
         Penalised deviance, deviance + |u|².
     decrement : float
-        The fall that the quadratic promises: the squared length of the gradient in the metric of
-        M.
-    length : float
-        Share of the full step that was taken; 0: none.
+        The squared length of the gradient in the metric of M: without damping, the fall that the
+        quadratic promises.
+    taken : bool
     """
 
     before: float
     after: float
     decrement: float
-    length: float
+    taken: bool
 
     @property
     def exact(self) -> bool:
         """Whether the penalised deviance is quadratic, as far as the step can tell."""
         rounding = 1e-9 * self.before
-        return abs(self.before - self.after - self.decrement) <= (
+        return self.taken and abs(self.before - self.after - self.decrement) <= (
             _QUADRATIC * self.decrement + rounding
         )
 
@@ -62,29 +65,43 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
         than 0.02 in two rounds.
     """
     snapshot = evidence.snapshot(rows)
-    gains: list[float] = []
+    evidences: list[float] = []
+    rested = False
     for _ in range(rounds):
         step = gauss_newton(evidence, rows, snapshot)
         if step is None:
             return False
         snapshot = evidence.snapshot(rows)
         update = evidence.advance(snapshot)
-        gains.append(update.log_evidence)
-        if update.change < (TIGHT if tolerance is None else tolerance):
-            return True
-        if tolerance is None and not step.exact and _at_rest(gains):
-            return True
-    return False
+        evidences.append(update.log_evidence)
+        at_mode = step.exact or step.decrement < _MODE * evidence.sigma2
+        rested = at_mode and update.change < (TIGHT if tolerance is None else tolerance)
+        if tolerance is None and not step.exact:
+            rested = rested or _at_rest(evidences)
+        if rested:
+            break
+    _settle(evidence, rows, snapshot)
+    return rested
 
 
-def _at_rest(gains: list[float]) -> bool:
-    return len(gains) > 2 and abs(gains[-1] - gains[-3]) < _GAIN
+def _at_rest(evidences: list[float]) -> bool:
+    return len(evidences) > 2 and abs(evidences[-1] - evidences[-3]) < _GAIN
+
+
+def _settle(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> None:
+    """Take the weights to the mode of the final priors."""
+    for _ in range(_SETTLING):
+        step = gauss_newton(evidence, rows, snapshot)
+        if step is None or step.exact or step.decrement < _MODE * evidence.sigma2:
+            return
+        snapshot = evidence.snapshot(rows)
 
 
 def gauss_newton(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> Step | None:
-    """Take one step δu = M⁻¹(−Λ'g − Du), halved until the penalised deviance does not rise.
+    """Take one step δu = (M + λ diag M)⁻¹(−Λ'g − Du), λ raised until the step does not go uphill.
 
-    Returns None where the kind of curvature is too coarse for a step.
+    λ is 0 until a step fails, and falls after steps that do not. Returns None where the kind of
+    curvature is too coarse for a step.
 
     Parameters
     ----------
@@ -92,28 +109,44 @@ def gauss_newton(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> 
     rows : TrainingRows
     snapshot : Snapshot
         Taken at the present weights; g is half the gradient of the deviance.
+
+    References
+    ----------
+    Marquardt, D. W. (1963). An algorithm for least-squares estimation of nonlinear parameters.
+    J. SIAM 11(2).
     """
     columns, roots = evidence.columns, evidence.roots
-    solve = snapshot.sums.solver(roots)
-    if solve is None:
-        return None
     u = columns.standardise(columns.weights(), roots)
-    downhill = -columns.scale_back(snapshot.gradient, roots) - columns.penalised * u
-    step = solve(downhill)
-    decrement = float(downhill @ step)
-    noise = 1.0 if evidence.noise is None else evidence.noise
-    evidence.last_step = decrement / noise
+    downhill = evidence.downhill(snapshot)
     before = snapshot.deviance + _size(columns.penalised, u)
-    length = 1.0
-    for _ in range(_HALVINGS):
-        columns.assign(columns.scale(u + length * step, roots))
+    decrement = 0.0
+    for _ in range(_TRIALS):
+        damping = evidence.damping
+        solve = snapshot.sums.solver(roots, damping)
+        if solve is None:
+            return None
+        step = solve(downhill)
+        decrement = float(downhill @ step)
+        columns.assign(columns.scale(u + step, roots))
         deviance = deviance_of(rows, evidence.linearisation, evidence.family)
-        after = deviance + _size(columns.penalised, u + length * step)
+        after = deviance + _size(columns.penalised, u + step)
         if after <= before * (1.0 + _SLACK):
-            return Step(before, after, decrement, length)
-        length *= 0.5
+            evidence.damping = _next_damping(damping, (before - after) / max(decrement, 1e-300))
+            return Step(before, after, decrement, True)
+        if decrement < _MODE * evidence.sigma2:
+            break
+        evidence.damping = max(_FIRST, damping * _FACTOR)
     columns.assign(columns.scale(u, roots))
-    return Step(before, before, decrement, 0.0)
+    return Step(before, before, decrement, False)
+
+
+def _next_damping(damping: float, ratio: float) -> float:
+    """Return λ for the next step, from the fall of the deviance over what was promised."""
+    if ratio > _GOOD:
+        damping /= _FACTOR
+    elif ratio < _POOR:
+        damping *= _FACTOR
+    return damping if damping > _LEAST else 0.0
 
 
 def _size(penalised: np.ndarray, u: np.ndarray) -> float:

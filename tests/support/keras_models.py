@@ -1,4 +1,4 @@
-"""Mixed models as Keras networks: an Embedding per grouping factor and a Dense layer."""
+"""Small networks: mixed models with an Embedding per factor, and others of a dozen weights."""
 
 from __future__ import annotations
 
@@ -30,3 +30,24 @@ def intercepts_model(levels: dict[str, int], columns: int) -> keras.Model:
     for (name, count), level in zip(levels.items(), inputs, strict=True):
         parts.append(keras.layers.Embedding(count, 1, name=name, dtype="float64")(level))
     return keras.Model([x, *inputs], keras.layers.Add(dtype="float64")(parts))
+
+
+def small_network(outputs: int = 1, activation: str = "linear", table: int = 5) -> keras.Model:
+    """Return a network of two dozen weights: inputs x (n, 2) and a level (n,); float64."""
+    keras.utils.set_random_seed(3)
+    x = keras.Input((2,), dtype="float64")
+    level = keras.Input((), dtype="int32")
+    hidden = keras.layers.Dense(2, activation="tanh", name="hidden", dtype="float64")(x)
+    rows = keras.layers.Embedding(table, 2, name="table", dtype="float64")(level)
+    joined = keras.layers.Concatenate(dtype="float64")([hidden, rows])
+    output = keras.layers.Dense(outputs, activation=activation, name="output", dtype="float64")
+    return keras.Model([x, level], output(joined))
+
+
+def small_data(seed: int = 1, n: int = 40, table: int = 5):
+    """Return x (n, 2), levels (n,) and a linear predictor (n,)."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(n, 2))
+    level = generator.integers(0, table, n)
+    effect = generator.normal(size=table)
+    return x, level, np.tanh(x[:, 0]) + 0.5 * x[:, 1] + effect[level]

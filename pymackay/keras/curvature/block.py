@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve
 
-from pymackay.keras.curvature.columns import Columns
-from pymackay.keras.curvature.crossproducts import jacobian, scale_columns
+from pymackay.keras.curvature.cholesky import diagonal_sum, held_cholesky, inverse_of
+from pymackay.keras.curvature.columns import Columns, scale_columns
 from pymackay.keras.curvature.determined import Determined, determined
-from pymackay.keras.curvature.exact import diagonal_sum, held_cholesky, inverse_of
-from pymackay.keras.curvature.own_blocks import OwnBlocks, variables_of
+from pymackay.keras.curvature.jacobian import jacobian, variables_of
+from pymackay.keras.curvature.own_blocks import OwnBlocks
 from pymackay.keras.network.linearise import Piece
 
+_HELD = 1e-8  # of a weight's own curvature
 LARGEST = 2000  # weights of a block that is factored
 
 
@@ -56,24 +57,68 @@ class BlockSums:
             for piece in pieces:
                 if not set(variables_of(piece)) & set(variables):
                     continue
-                for i, part in jacobian(spans, piece, root, n_rows):
+                for i, part in jacobian(self.columns.sizes, piece, root, n_rows):
                     if i in starts:
                         part = part.toarray() if hasattr(part, "toarray") else part
                         rows[:, starts[i] : starts[i] + spans[i].size] += part
             products += rows.T @ rows
 
-    def factorise(self, roots: Sequence[np.ndarray], fixed: bool) -> BlockFactors:
-        """Factorise every block of M; without the weights that have no prior, unless `fixed`."""
-        spans, penalised = self.columns.spans, self.columns.penalised
-        inverses, log_det, floored = self.own.inverses(roots, fixed)
-        places, factors = [], []
+    def scaled(self, roots: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the large blocks of M = Λ'AΛ + D."""
+        result = []
         for variables, products in zip(self.sets, self.products, strict=True):
-            own = [spans[i] for i in variables]
-            place = np.concatenate([np.arange(span.start, span.stop) for span in own])
+            own = [self.columns.spans[i] for i in variables]
             matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
-            matrix[np.diag_indices_from(matrix)] += penalised[place]
+            penalised = [np.full(span.size, float(span.group >= 0)) for span in own]
+            matrix[np.diag_indices_from(matrix)] += np.concatenate(penalised)
+            result.append(matrix)
+        return result
+
+    def places(self) -> list[np.ndarray]:
+        """Return the positions of each large block's weights among all."""
+        spans = self.columns.spans
+        return [
+            np.concatenate([np.arange(spans[i].start, spans[i].stop) for i in variables])
+            for variables in self.sets
+        ]
+
+    def diagonal(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the diagonal of M, (P,)."""
+        size = np.zeros(self.columns.size)
+        for i, blocks in self.own.scaled(roots).items():
+            size[self.columns.spans[i].slice] = np.einsum("jaa->ja", blocks).reshape(-1)
+        for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
+            size[place] = np.diag(matrix)
+        return size
+
+    def ridge(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what holds undetermined weights that have no prior: 1e-8 of their curvature, (P,).
+
+        1 where the data do not know a weight at all; 0 where it has a prior.
+        """
+        size = self.diagonal(roots)
+        return np.where(self.columns.penalised, 0.0, np.where(size > 0.0, _HELD * size, 1.0))
+
+    def factorise(
+        self,
+        roots: Sequence[np.ndarray],
+        fixed: bool,
+        ridge: np.ndarray | None = None,
+        damping: float = 0.0,
+    ) -> BlockFactors:
+        """Factorise every block of M; without the weights that have no prior, unless `fixed`.
+
+        A ridge (P,) is added to the diagonal of the large blocks, then every block's diagonal is
+        multiplied by 1 + damping.
+        """
+        penalised = self.columns.penalised
+        inverses, log_det, floored = self.own.inverses(roots, fixed, damping)
+        places, factors = [], []
+        for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
             kept = np.arange(len(place)) if fixed else np.flatnonzero(penalised[place])
             matrix, place = matrix[np.ix_(kept, kept)], place[kept]
+            matrix[np.diag_indices_from(matrix)] += 0.0 if ridge is None else ridge[place]
+            matrix[np.diag_indices_from(matrix)] *= 1.0 + damping
             factor, held = held_cholesky(matrix, np.diag(matrix).copy(), penalised[place])
             log_det += 2.0 * float(np.log(np.diag(factor)).sum())
             floored += held
@@ -87,9 +132,12 @@ class BlockSums:
         sums, diagonal = factors.traces()
         return determined(self.columns, sums, diagonal, factors.log_det, factors.floored)
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
+    def solver(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> None:
         """Return None: without the products between blocks a Newton step overshoots."""
-        return None
+
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x from the blocks."""
+        return float(vector @ self.factorise(roots, True).solve(vector[:, None])[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +166,10 @@ class BlockFactors:
 
     def solve(self, vectors: np.ndarray) -> np.ndarray:
         """Return M⁻¹X by blocks, (P, S)."""
-        result = np.zeros_like(vectors)
+        result = self.sums.own.solve(self.inverses, vectors)
         for place, factor in zip(self.places, self.factors, strict=True):
             if len(place):
                 result[place] = cho_solve((factor, True), vectors[place])
-        for i, inverse in self.inverses.items():
-            span = self.sums.columns.spans[i]
-            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
-            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
         return result
 
     def traces(self) -> tuple[list[np.ndarray], np.ndarray]:

@@ -66,6 +66,7 @@ class Columns:
             self.spans.append(Span(at, at + size, k, q, shape[-1] if shape else 1, shape))
             at += size
         self.size = at
+        self.sizes = [span.size for span in self.spans]
         self.penalised = np.concatenate([np.full(s.size, s.group >= 0) for s in self.spans])
 
     @property
@@ -75,7 +76,7 @@ class Columns:
 
     def weights(self) -> np.ndarray:
         """Return the present weights, float64, (P,)."""
-        return np.concatenate([np.asarray(v, dtype=np.float64).reshape(-1) for v in self.variables])
+        return np.concatenate([v.numpy().astype(np.float64).reshape(-1) for v in self.variables])
 
     def assign(self, weights: np.ndarray) -> None:
         """Set the weights of the network, (P,)."""
@@ -116,3 +117,24 @@ def wide_root(span: Span, roots: Sequence[np.ndarray]) -> np.ndarray:
         return np.eye(span.width)
     root = roots[span.group]
     return root if span.q > 1 else root[0, 0] * np.eye(span.width)
+
+
+def scale_columns(
+    matrix: np.ndarray, spans: Sequence[Span], roots: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return a matrix whose columns, those of some variables, are multiplied by their F."""
+    result, at = matrix.copy(), 0
+    for span in spans:
+        cols = slice(at, at + span.size)
+        if span.group >= 0:
+            result[:, cols] = _right(matrix[:, cols], roots[span.group])
+        at += span.size
+    return result
+
+
+def _right(matrix: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Return a matrix whose columns, q by q, are multiplied by F."""
+    if len(root) == 1:
+        return matrix * root[0, 0]
+    rows = matrix.reshape(len(matrix), matrix.shape[1] // len(root), len(root))
+    return (rows @ root).reshape(matrix.shape)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.keras.curvature.columns import Columns, Span, wide_root
-from pymackay.keras.curvature.determined import Determined, whitened
-from pymackay.keras.curvature.exact import Blocks, factorise
-from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
+from pymackay.keras.curvature.columns import Columns, scale_columns, wide_root
+from pymackay.keras.curvature.determined import Determined
+from pymackay.keras.curvature.exact import Blocks, Factorised, factorise
+from pymackay.keras.curvature.jacobian import jacobian
+from pymackay.keras.network.linearise import Piece, TableTap
 
 
 class ExactSums:
@@ -34,11 +35,12 @@ class ExactSums:
         levels, width = columns.spans[eliminated].shape if eliminated >= 0 else (0, 1)
         self.blocks = np.zeros((levels, width, width))
         self.coupling = np.zeros((levels * width, n_rest))
+        self._last: tuple[Sequence[np.ndarray], Factorised] | None = None
 
     def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
         """Add the rows of a chunk."""
         n_rows = root.shape[0] * root.shape[-1]
-        dense, tables = _by_variable(self.columns.spans, pieces, root, n_rows)
+        dense, tables = _by_variable(self.columns.sizes, pieces, root, n_rows)
         for i, left in dense.items():
             for j, right in dense.items():
                 if self.starts[i] <= self.starts[j]:
@@ -72,92 +74,54 @@ class ExactSums:
 
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M|, without approximation."""
-        return factorise(self.scaled(roots), fixed=reml).determined()
+        factors = factorise(self.scaled(roots), fixed=reml)
+        self._last = (roots, factors) if reml else None
+        return factors.determined()
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Return x ↦ M⁻¹x."""
-        return factorise(self.scaled(roots), fixed=True).solve
+    def solver(
+        self, roots: Sequence[np.ndarray], damping: float = 0.0
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return x ↦ (M + damping diag M)⁻¹x."""
+        return factorise(self.scaled(roots, damping), fixed=True).solve
 
-    def scaled(self, roots: Sequence[np.ndarray]) -> Blocks:
-        """Return the parts of M = Λ'(J'HJ)Λ + D."""
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x; the factor of `determine` serves where the roots are the same."""
+        if self._last is not None and self._last[0] is roots:
+            return float(vector @ self._last[1].solve(vector))
+        return float(vector @ self.solver(roots)(vector))
+
+    def scaled(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> Blocks:
+        """Return the parts of M = Λ'(J'HJ)Λ + D, its diagonal times 1 + damping."""
         spans = self.columns.spans
         rest = [spans[i] for i in self.rest]
         products = scale_columns(scale_columns(self.products, rest, roots).T, rest, roots)
         penalised = [np.full(span.size, float(span.group >= 0)) for span in rest]
         products[np.diag_indices_from(products)] += np.concatenate([*penalised, np.zeros(0)])
+        products[np.diag_indices_from(products)] *= 1.0 + damping
         coupling = scale_columns(self.coupling, rest, roots)
         blocks = self.blocks
         if self.eliminated >= 0:
             span = spans[self.eliminated]
             F = wide_root(span, roots)
             blocks = F.T @ blocks @ F + (span.group >= 0) * np.eye(len(F))
+            blocks = blocks * (1.0 + damping * np.eye(len(F)))
             by_level = F.T @ coupling.reshape(len(blocks), len(F), coupling.shape[1])
         else:
             by_level = coupling.reshape(0, 1, coupling.shape[1])
         return Blocks(blocks, by_level, products, tuple(self.rest), self.eliminated, self.columns)
 
 
-def scale_columns(
-    matrix: np.ndarray, spans: Sequence[Span], roots: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Return a matrix whose columns, those of some variables, are multiplied by their F."""
-    result, at = matrix.copy(), 0
-    for span in spans:
-        cols = slice(at, at + span.size)
-        if span.group >= 0:
-            result[:, cols] = _right(matrix[:, cols], roots[span.group])
-        at += span.size
-    return result
-
-
-def _right(matrix: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Return a matrix whose columns, q by q, are multiplied by F."""
-    if len(root) == 1:
-        return matrix * root[0, 0]
-    rows = matrix.reshape(len(matrix), -1, len(root))
-    return (rows @ root).reshape(matrix.shape)
-
-
 def _by_variable(
-    spans: Sequence[Span], pieces: Sequence[Piece], root: np.ndarray, n_rows: int
+    sizes: Sequence[int], pieces: Sequence[Piece], root: np.ndarray, n_rows: int
 ) -> tuple[dict[int, np.ndarray], dict[int, sp.csr_matrix]]:
     """Return the whitened Jacobian (n·K, size) of each variable: dense, or sparse for tables."""
     dense: dict[int, np.ndarray] = {}
     tables: dict[int, sp.csr_matrix] = {}
     for piece in pieces:
-        for i, part in jacobian(spans, piece, root, n_rows):
+        for i, part in jacobian(sizes, piece, root, n_rows):
             kind = tables if isinstance(piece, TableTap) else dense
             kind[i] = kind[i] + part if i in kind else part
     both = set(dense) & set(tables)
     for i in both:
         dense[i] = dense[i] + tables.pop(i).toarray()
     return dense, tables
-
-
-def jacobian(
-    spans: Sequence[Span], piece: Piece, root: np.ndarray, n_rows: int
-) -> list[tuple[int, np.ndarray | sp.csr_matrix]]:
-    """Return the whitened Jacobian rows of a piece, (n·K, size), by variable."""
-    if isinstance(piece, FullRows):
-        return [(piece.variable, whitened(piece.rows, root).reshape(n_rows, -1))]
-    slopes = whitened(piece.slopes, root)
-    if isinstance(piece, DenseTap):
-        parts: list[tuple[int, np.ndarray | sp.csr_matrix]] = []
-        if piece.kernel >= 0:
-            product = np.einsum("nti,nkto->nkio", piece.inputs, slopes, optimize=True)
-            parts.append((piece.kernel, product.reshape(n_rows, -1)))
-        if piece.bias >= 0:
-            parts.append((piece.bias, slopes.sum(axis=2).reshape(n_rows, -1)))
-        return parts
-    return [] if piece.table < 0 else [(piece.table, _sparse(spans[piece.table], piece, slopes))]
-
-
-def _sparse(span: Span, tap: TableTap, slopes: np.ndarray) -> sp.csr_matrix:
-    n, outputs, uses, width = slopes.shape
-    first = np.repeat(tap.codes[:, None, :] * width, outputs, axis=1)
-    indices = (first[..., None] + np.arange(width)).reshape(-1)
-    pointers = np.arange(n * outputs + 1) * (uses * width)
-    matrix = sp.csr_matrix((slopes.reshape(-1), indices, pointers), shape=(n * outputs, span.size))
-    if uses > 1:
-        matrix.sum_duplicates()
-    return matrix

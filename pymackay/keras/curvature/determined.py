@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pymackay.covariance.roots import symmetric_power
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.network.linearise import Piece
 
@@ -47,15 +48,13 @@ class Sums(Protocol):
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M| at roots F."""
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Return x ↦ M⁻¹x; None where the kind is too coarse for a Newton step."""
+    def solver(
+        self, roots: Sequence[np.ndarray], damping: float
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return x ↦ (M + damping diag M)⁻¹x; None where the kind is too coarse for a step."""
 
-
-def whitened(slopes: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Return R'J: Jacobian rows (n, K, ...) whose plain squares are J'HJ."""
-    if root.ndim == 2:
-        return slopes * root.reshape(*root.shape, *[1] * (slopes.ndim - 2))
-    return np.einsum("nkr,nk...->nr...", root, slopes)
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x, about, weights without a prior included."""
 
 
 def determined(
@@ -82,7 +81,8 @@ def determined(
     traces = []
     for k, group in enumerate(columns.groups):
         own = [one for span, one in zip(columns.spans, sums, strict=True) if span.group == k]
-        traces.append(group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q))))
+        T = group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q)))
+        traces.append(symmetric_power(T, 1.0))
     shares = np.where(columns.penalised, np.clip(1.0 - diagonal, 0.0, 1.0), 0.0)
     errors = [0.0] * len(traces) if error is None else list(error)
     return Determined(traces, errors, log_det, shares, floored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class DiagonalSums:
         sums, diagonal = self.own.traces(inverses)
         return determined(self.columns, sums, diagonal, log_det, floored)
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray] | None:
+    def solver(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> None:
         """Return None: without the products between weights a Newton step overshoots."""
-        return None
+
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x from every weight's own curvature."""
+        inverses, _, _ = self.own.inverses(roots, True)
+        return float(vector @ self.own.solve(inverses, vector[:, None])[:, 0])

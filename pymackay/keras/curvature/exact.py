@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_solve, lapack
+from scipy.linalg import cho_solve
 
+from pymackay.keras.curvature.cholesky import diagonal_sum, held_cholesky, inverse_of
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.determined import Determined, determined
-
-_FLOOR = 1e-11  # of a weight's own curvature: a pivot below it is zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,22 +112,6 @@ class Factorised:
         return determined(columns, sums, diagonal, self.log_det, self.floored)
 
 
-def inverse_of(factor: np.ndarray) -> np.ndarray:
-    """Return (LL')⁻¹."""
-    if not len(factor):
-        return factor
-    lower = lapack.dpotri(factor, lower=1)[0]
-    return np.tril(lower) + np.tril(lower, -1).T
-
-
-def diagonal_sum(matrix: np.ndarray, q: int) -> np.ndarray:
-    """Return the sum of the q x q blocks on the diagonal of a square matrix."""
-    if q == 1:
-        return np.trace(matrix).reshape(1, 1)
-    rows = len(matrix) // q
-    return np.einsum("jajb->ab", matrix.reshape(rows, q, rows, q))
-
-
 def factorise(blocks: Blocks, fixed: bool) -> Factorised:
     """Factorise M; without its weights that have no prior, unless `fixed`.
 
@@ -152,30 +135,3 @@ def factorise(blocks: Blocks, fixed: bool) -> Factorised:
     schur, floored = held_cholesky(rest, np.diag(blocks.rest)[kept], penalised[kept])
     log_det += 2.0 * float(np.log(np.diag(schur)).sum())
     return Factorised(blocks, kept, inverse, reduced, schur, log_det, floored)
-
-
-def held_cholesky(
-    matrix: np.ndarray, scale: np.ndarray, penalised: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """Return the lower factor; where weights without a prior are undetermined, they are held.
-
-    A pivot below `_FLOOR` of the weight's own curvature (`scale`) counts as zero; the weight's
-    curvature is then added to the diagonal, so that a Newton step leaves the weight where it is
-    and its uncertainty enters no other.
-    """
-    if not len(matrix):
-        return matrix, 0
-    factor, failed = lapack.dpotrf(matrix, lower=1, clean=1)
-    weak = np.diag(factor) ** 2 <= _FLOOR * scale
-    if not failed and not weak.any():
-        return factor, 0
-    raised = matrix.copy()
-    free = np.flatnonzero(~penalised)
-    unit = np.where(scale > 0.0, scale, 1.0)
-    raised[free, free] += np.where(scale[free] > 0.0, 1e-8 * unit[free], 1.0)
-    factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
-    if failed:
-        raised[np.diag_indices_from(raised)] += 1e-8 * unit
-        factor, failed = lapack.dpotrf(raised, lower=1, clean=1)
-    small = np.diag(factor)[free] ** 2 <= 1e-7 * unit[free]
-    return factor, int(np.count_nonzero(small | (scale[free] == 0.0)))

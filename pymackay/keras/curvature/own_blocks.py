@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pymackay.keras.curvature.columns import Columns, wide_root
-from pymackay.keras.curvature.crossproducts import jacobian
-from pymackay.keras.curvature.determined import whitened
+from pymackay.keras.curvature.jacobian import jacobian, variables_of, whitened
 from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
 
 
@@ -67,7 +66,7 @@ class OwnBlocks:
         parts = [
             part
             for piece in pieces
-            for j, part in jacobian(self.columns.spans, piece, root, n_rows)
+            for j, part in jacobian(self.columns.sizes, piece, root, n_rows)
             if i == j
         ]
         total = sum(parts[1:], parts[0])
@@ -78,29 +77,45 @@ class OwnBlocks:
                 self.blocks[i][:, a, b] += np.asarray(product.sum(axis=0)).reshape(-1)
 
     def inverses(
-        self, roots: Sequence[np.ndarray], fixed: bool
+        self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0
     ) -> tuple[dict[int, np.ndarray], float, int]:
         """Return (Λ'AΛ + D)⁻¹ by variable, its log determinant, and the undetermined weights.
 
+        The diagonal of M = Λ'AΛ + D is multiplied by 1 + damping.
         Blocks of weights without a prior are zero unless `fixed`; undetermined ones are held.
         """
         inverses, log_det, floored = {}, 0.0, 0
-        for i, blocks in self.blocks.items():
-            span, w = self.columns.spans[i], self.widths[i]
-            if span.group < 0 and not fixed:
-                inverses[i] = np.zeros_like(blocks)
+        for i, scaled in self.scaled(roots).items():
+            if self.columns.spans[i].group < 0 and not fixed:
+                inverses[i] = np.zeros_like(scaled)
                 continue
-            matrix = blocks
-            if span.group >= 0:
-                F = roots[span.group] if w == span.q else wide_root(span, roots)
-                matrix = F.T @ blocks @ F + np.eye(w)
-            else:
-                unknown = np.einsum("jaa->j", blocks) <= 0.0
-                floored += w * int(np.count_nonzero(unknown))
-                matrix = blocks + unknown[:, None, None] * np.eye(w)
+            eye = np.eye(self.widths[i])
+            unknown = np.einsum("jaa->j", scaled) <= 0.0
+            floored += len(eye) * int(np.count_nonzero(unknown))
+            matrix = (scaled + unknown[:, None, None] * eye) * (1.0 + damping * eye)
             log_det += float(np.linalg.slogdet(matrix)[1].sum())
             inverses[i] = np.linalg.inv(matrix)
         return inverses, log_det, floored
+
+    def scaled(self, roots: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the blocks of M = Λ'AΛ + D by variable, (rows, w, w)."""
+        result = {}
+        for i, blocks in self.blocks.items():
+            span, w = self.columns.spans[i], self.widths[i]
+            result[i] = blocks
+            if span.group >= 0:
+                F = roots[span.group] if w == span.q else wide_root(span, roots)
+                result[i] = F.T @ blocks @ F + np.eye(w)
+        return result
+
+    def solve(self, inverses: Mapping[int, np.ndarray], vectors: np.ndarray) -> np.ndarray:
+        """Return the blocks' inverses times X, (P, S); zero for other variables."""
+        result = np.zeros_like(vectors)
+        for i, inverse in inverses.items():
+            span = self.columns.spans[i]
+            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
+            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
+        return result
 
     def traces(self, inverses: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
         """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
@@ -112,14 +127,6 @@ class OwnBlocks:
             sums[i] = total if len(total) == q else np.trace(total).reshape(1, 1)
             diagonal[spans[i].slice] = np.einsum("jaa->ja", inverse).reshape(-1)
         return sums, diagonal
-
-
-def variables_of(piece: Piece) -> list[int]:
-    """Return the positions of the trainable variables that a piece has Jacobian rows of."""
-    if isinstance(piece, DenseTap):
-        return [i for i in (piece.kernel, piece.bias) if i >= 0]
-    i = piece.table if isinstance(piece, TableTap) else piece.variable
-    return [i] if i >= 0 else []
 
 
 def _used_once(piece: Piece) -> bool:

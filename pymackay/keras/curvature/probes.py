@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,11 +53,10 @@ class ProbeSums:
         Σ_j [M⁻¹]_jj = Σ_j [B⁻¹]_jj + E z'(M⁻¹ − B⁻¹)z: the blocks B are known without sampling,
         and probes measure what they leave out.
         """
-        factors = self.blocks.factorise(roots, reml)
-        kept = np.ones(self.columns.size) if reml else self.columns.penalised.astype(float)
-        probes = self.probes * kept[:, None]
-        solution, iterations = self._solve(roots, factors, kept, probes, _ROUGH)
-        self.iterations = iterations
+        system = self._system(roots, reml)
+        factors = system.factors
+        probes = self.probes * self.columns.penalised[:, None]
+        solution, self.iterations = system.solve(probes, _ROUGH)
         sums, diagonal = factors.traces()
         difference = solution - factors.solve(probes)
         errors = []
@@ -78,33 +78,49 @@ class ProbeSums:
         ]
         return determined(self.columns, sums, diagonal, factors.log_det, factors.floored, error)
 
-    def solver(self, roots: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Return x ↦ M⁻¹x by conjugate gradients."""
-        factors = self.blocks.factorise(roots, True)
-        kept = np.ones(self.columns.size)
+    def solver(
+        self, roots: Sequence[np.ndarray], damping: float = 0.0
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return x ↦ (M + damping diag M)⁻¹x by conjugate gradients."""
+        system = self._system(roots, True, damping)
+        return lambda vector: system.solve(vector[:, None], _TIGHT)[0][:, 0]
 
-        def solve(vector: np.ndarray) -> np.ndarray:
-            return self._solve(roots, factors, kept, vector[:, None], _TIGHT)[0][:, 0]
+    def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
+        """Return x'M⁻¹x, to a hundredth."""
+        solution, _ = self._system(roots, True).solve(vector[:, None], _ROUGH)
+        return float(vector @ solution[:, 0])
 
-        return solve
+    def _system(self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0) -> _System:
+        """Return M with its preconditioner; undetermined weights without a prior are held."""
+        columns, ridge = self.columns, self.blocks.ridge(roots)
+        factors = self.blocks.factorise(roots, fixed, ridge, damping)
+        kept = np.ones(columns.size) if fixed else columns.penalised.astype(float)
+        extra = columns.penalised + ridge
+        if damping:
+            extra = extra + damping * (self.blocks.diagonal(roots) + ridge)
+        return _System(self.rows, columns, roots, factors, kept, extra)
 
-    def _solve(
-        self,
-        roots: Sequence[np.ndarray],
-        factors: BlockFactors,
-        kept: np.ndarray,
-        right: np.ndarray,
-        tolerance: float,
-    ) -> tuple[np.ndarray, int]:
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """M = kept Λ'J'HJΛ kept + extra, a diagonal, and the blocks that precondition it."""
+
+    rows: JacobianRows
+    columns: Columns
+    roots: Sequence[np.ndarray]
+    factors: BlockFactors
+    kept: np.ndarray
+    extra: np.ndarray
+
+    def product(self, x: np.ndarray) -> np.ndarray:
+        """Return M X, (P, S)."""
+        image = self.rows.gram(self.columns.scale(x, self.roots))
+        image = self.columns.scale_back(image, self.roots)
+        return self.kept[:, None] * image + self.extra[:, None] * x
+
+    def solve(self, right: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
         """Return M⁻¹R, (P, S), and the iterations that it took."""
-        columns = self.columns
-        held = columns.penalised[:, None] * 1.0
-
-        def product(x: np.ndarray) -> np.ndarray:
-            image = self.rows.gram(columns.scale(x, roots))
-            return kept[:, None] * columns.scale_back(image, roots) + held * x
-
-        return conjugate_gradients(product, factors.solve, right, tolerance)
+        return conjugate_gradients(self.product, self.factors.solve, right, tolerance)
 
 
 def conjugate_gradients(

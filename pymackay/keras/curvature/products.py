@@ -9,8 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.keras.curvature.columns import Columns
-from pymackay.keras.curvature.crossproducts import jacobian
-from pymackay.keras.curvature.determined import whitened
+from pymackay.keras.curvature.jacobian import jacobian, whitened
 from pymackay.keras.network.linearise import DenseTap, Piece
 
 
@@ -55,7 +54,7 @@ class JacobianRows:
                 slopes = whitened(piece.slopes, root)
                 dense.append(DenseTap(piece.kernel, piece.bias, piece.inputs, slopes))
             else:
-                matrices += jacobian(self.columns.spans, piece, root, shape[0] * shape[1])
+                matrices += jacobian(self.columns.sizes, piece, root, shape[0] * shape[1])
         self._chunks.append(_Rows(shape, dense, matrices))
 
     def gram(self, vectors: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def check_outputs(model: Any) -> None:
 
 
 def check_compiled(model: Any, likelihood: Likelihood, linear: Linearisation) -> None:
-    """Check the loss and the optimizer of a compiled model.
+    """Check the loss and the optimizer of a model, if it is compiled.
 
     Raises
     ------
@@ -36,6 +36,8 @@ def check_compiled(model: Any, likelihood: Likelihood, linear: Linearisation) ->
         If the loss is that of another likelihood, is given logits where the last layer makes
         means or the other way round, or the optimizer decays weights.
     """
+    if not model.compiled:
+        return
     if getattr(model.optimizer, "weight_decay", None):
         raise ArgumentError(
             f"The optimizer has weight_decay={model.optimizer.weight_decay}, a second penalty on "

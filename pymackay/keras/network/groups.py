@@ -59,7 +59,7 @@ class Group:
 
     def table(self) -> np.ndarray:
         """Return the weights, float64, shape (J, q)."""
-        parts = [np.asarray(v, dtype=np.float64).reshape(-1, self.q) for v in self.variables]
+        parts = [v.numpy().astype(np.float64).reshape(-1, self.q) for v in self.variables]
         return np.concatenate(parts)
 
 

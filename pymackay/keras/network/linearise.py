@@ -16,8 +16,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pymackay.keras.network.likelihoods import Likelihood
-
 _AGREE = 1e-3  # of a gradient's length: taps and backward pass are the same up to float32
 
 
@@ -81,7 +79,8 @@ class Linearisation:
     Parameters
     ----------
     model : keras.Model
-    likelihood : Likelihood
+    activation : str
+        The likelihood's activation.
 
     Attributes
     ----------
@@ -99,11 +98,11 @@ class Linearisation:
     the likelihood's activation (sigmoid, softmax, exponential), the output is its pre-activation.
     """
 
-    def __init__(self, model: Any, likelihood: Likelihood) -> None:
+    def __init__(self, model: Any, activation: str) -> None:
         self.model = model
         self.variables = list(model.trainable_variables)
         self.position = {id(v): i for i, v in enumerate(self.variables)}
-        self.likelihood = likelihood
+        self.activation = activation
         self.traces = 0
         self.untapped: list[int] = []
         self.means = False
@@ -170,7 +169,7 @@ class Linearisation:
 
     def _predictor(self, output: Any, activated: list[tuple[Any, Any, Any]]) -> Any:
         """Return f, (n, K): the output, or what the last layer's activation is applied to."""
-        name = self.likelihood.activation
+        name = self.activation
         self.means = False
         for result, z, activation in activated:
             if result is output and getattr(activation, "__name__", "") == name != "linear":

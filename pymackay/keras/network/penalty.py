@@ -40,13 +40,15 @@ class EvidencePenalty(keras.regularizers.Regularizer):
         self.noise = noise
 
     def __call__(self, x: Any) -> Any:
-        """Return the penalty of the weights `x`, a scalar tensor."""
+        """Return the penalty of the weights `x`, a scalar tensor of the type of Keras' losses."""
         matrix = keras.ops.cast(keras.ops.convert_to_tensor(self.strength), x.dtype)
         q = self.strength.shape[0]
         if q == 1:
-            return matrix[0, 0] * keras.ops.sum(keras.ops.square(x))
-        table = keras.ops.reshape(x, (-1, q))
-        return keras.ops.sum(keras.ops.matmul(table, matrix) * table)
+            total = matrix[0, 0] * keras.ops.sum(keras.ops.square(x))
+        else:
+            table = keras.ops.reshape(x, (-1, q))
+            total = keras.ops.sum(keras.ops.matmul(table, matrix) * table)
+        return keras.ops.cast(total, keras.config.floatx())
 
     def assign(self, strength: np.ndarray, root: np.ndarray, noise: float) -> None:
         """Set P, F and σ²; nothing is traced again."""
@@ -56,7 +58,7 @@ class EvidencePenalty(keras.regularizers.Regularizer):
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs: the present strength and the state of the loop."""
         return {
-            "strength": np.asarray(self.strength).tolist(),
+            "strength": self.strength.numpy().tolist(),
             "root": None if self.root is None else self.root.tolist(),
             "noise": self.noise,
         }
