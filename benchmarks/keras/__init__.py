@@ -1,0 +1,1 @@
+"""Penalties of a Keras network: searches by validation against MacKay's loop."""
