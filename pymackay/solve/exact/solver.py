@@ -210,7 +210,10 @@ class OneBlock:
     def _curvature(
         self, sums: OneBlockSums, precision_inverse: np.ndarray, sigma2: float, nu: int
     ) -> np.ndarray:
-        """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
+        """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴).
+
+        Shape (m, m), from `OneBlockSums` and ``precision_inverse = (X'V⁻¹X)⁻¹``, (p, p).
+        """
         q, p, E = self.block.q, self.gram.p, self._basis
         flat = E.reshape(len(E), q * q)
         trace = flat @ _crosswise(sums.HH, q) @ flat.T

@@ -144,7 +144,10 @@ def _level_effects(arrays: WeightedArrays, codes: np.ndarray, response: np.ndarr
 
 
 def _within_variance(arrays: WeightedArrays, codes: np.ndarray) -> float | None:
-    """Return the residual variance of the regression on X and all levels' own effects."""
+    """Return the residual variance of the regression on X and own effects of each level.
+
+    `codes`, (n,), are the levels of the rows. None if no degrees of freedom or no residual is left.
+    """
 
     def within(values: np.ndarray) -> np.ndarray:
         effects = _level_effects(arrays, codes, values)
