@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
-from pymackay.errors import PymackayError
+from pymackay.errors import ArgumentError, PymackayError
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -417,3 +417,18 @@ def _random_effects_table(fit: Fit) -> pd.DataFrame:
     if fit.has_residual:
         rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
     return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])
+
+
+def check_fit(fit: object, what: str) -> Fit:
+    """Return `fit`; `what` needs it, for the message.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a `Fit`.
+    """
+    if not isinstance(fit, Fit):
+        raise ArgumentError(
+            f"{what} needs a Fit, such as pymackay.lmer returns, not a {type(fit).__name__}"
+        )
+    return fit

@@ -107,7 +107,7 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
         criterion=_criterion(parts),
         fitted=fitted,
         residuals=residuals,
-        singular=bool(parts.get("singular", _singular(varcorr, sigma))),
+        singular=bool(parts.get("singular", _singular(varcorr))),
         dropped=tuple(parts.get("dropped", ())),
         messages=tuple(str(message) for message in parts.get("messages", ())),
         convergence=_convergence(parts),
@@ -230,7 +230,7 @@ def _source(arrays: Mapping[str, np.ndarray] | None, order: Mapping[str, np.ndar
     return lambda: {g: a[order[g]] if g in order else a for g, a in arrays.items()}
 
 
-def _singular(varcorr: dict[str, pd.DataFrame], sigma: float) -> bool:
+def _singular(varcorr: dict[str, pd.DataFrame]) -> bool:
     """Return whether a covariance matrix is singular; the units of its effects do not matter."""
     for table in varcorr.values():
         variances = np.diag(table)

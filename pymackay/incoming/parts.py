@@ -67,7 +67,7 @@ def check_type(value: Any, kind: Any, what: str) -> None:
             _check_union(value, [kind for kind in arguments if kind is not type(None)], what)
     elif typing.is_typeddict(kind):
         _expect(isinstance(value, dict), value, "keys and values", what)
-        _check_fields(value, kind, what, value.__contains__, value.__getitem__)
+        _check_fields(kind, what, value.__contains__, value.__getitem__)
     elif origin is not None:
         _check_items(value, origin, arguments, what)
     elif kind in (float, int):
@@ -77,7 +77,7 @@ def check_type(value: Any, kind: Any, what: str) -> None:
     else:
         _expect(isinstance(value, kind), value, f"a {kind.__name__}", what)
         if dataclasses.is_dataclass(kind):
-            _check_fields(value, kind, what, lambda name: True, lambda name: getattr(value, name))
+            _check_fields(kind, what, lambda name: True, lambda name: getattr(value, name))
 
 
 def check_shapes(fit: Fit) -> None:
@@ -137,7 +137,7 @@ def _check_union(value: Any, kinds: list[Any], what: str) -> None:
     return check_type(value, kinds[-1], what)
 
 
-def _check_fields(value: Any, kind: Any, what: str, has: Any, get: Any) -> None:
+def _check_fields(kind: Any, what: str, has: Any, get: Any) -> None:
     required = getattr(kind, "__required_keys__", ())
     for name, annotation in _annotations(kind).items():
         if has(name):

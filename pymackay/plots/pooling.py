@@ -16,7 +16,6 @@ from pymackay.plots.canvas import (
     GREY,
     VERMILION,
     axes_for,
-    check_fit,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -24,7 +23,7 @@ from pymackay.plots.canvas import (
     label_rows,
     picture,
 )
-from pymackay.results import Fit
+from pymackay.results import Fit, check_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +97,7 @@ def shrinkage(
     >>> pm.plots.shrinkage(fit).get_ylabel()
     'Days by Subject'
     """
-    check_fit(fit)
+    check_fit(fit, "shrinkage")
     group = choose_group(fit, group)
     pooling = _pooling(fit, group, _chosen(fit, group, effects))
     if len(pooling.names) == 2:

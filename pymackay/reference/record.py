@@ -22,9 +22,9 @@ from pymackay.reference.asker import file_name
 from pymackay.reference.general.question import general_question
 from pymackay.reference.live import NO_PEV, answer_of
 from pymackay.reference.question import Question
+from pymackay.reference.r.scripts import script_hashes
 from pymackay.reference.r.session import session
 from pymackay.reference.recording_format import FORMAT
-from pymackay.reference.r.scripts import script_hashes
 
 LONGEST_ROWS = 2000  # with more rows, fitted values and residuals are not recorded
 LONGEST_BLOCKS = 20_000  # with more numbers, condvar or pev is not recorded

@@ -383,7 +383,7 @@ def test_gap_is_empty_where_nobody_offers_error_variances(ours, theirs):
 @pytest.mark.parametrize("name", ["fit", "reference"])
 def test_anything_but_a_fit_is_refused(ours, name):
     arguments = {"fit": ours, "reference": ours, name: "lme4"}
-    with pytest.raises(pm.ArgumentError, match=rf"{name}: expected a Fit .* got str"):
+    with pytest.raises(pm.ArgumentError, match=rf"{name}: compare needs a Fit.* not a str"):
         pm.compare(**arguments)
 
 

@@ -120,7 +120,7 @@ def test_fit_without_error_variances_is_refused_with_the_cure(reml, what):
 
 
 def test_anything_but_a_fit_is_refused():
-    with pytest.raises(ArgumentError, match=r"fit: expected a Fit .* got dict"):
+    with pytest.raises(ArgumentError, match=r"variance_gap needs a Fit.* not a dict"):
         variance_gap({})
 
 

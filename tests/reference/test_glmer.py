@@ -17,9 +17,9 @@ from pymackay.fuzz.density import Density
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
+from pymackay.reference.r.scripts import script_hashes
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore
-from pymackay.reference.r.scripts import script_hashes
 
 FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
 THETA, BETA = [0.64], [-1.4, -1.0, -1.1, -1.6]

@@ -18,9 +18,9 @@ import pymackay as pm
 from pymackay._resources import r_reference_path
 from pymackay.formula.normal import normal_formula
 from pymackay.reference.question import Question
+from pymackay.reference.r.scripts import script_hashes
 from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore, Recording, content_sha256
-from pymackay.reference.r.scripts import script_hashes
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 STORE = RecordedStore()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from pymackay.results import Fit, TermSummary
 
@@ -70,12 +71,7 @@ def view_group(fit: Fit, name: str) -> GroupView:
         if summary.group == name:
             terms.append(_view_term(fit, summary, start))
             start = terms[-1].live.stop
-    q = sum(len(term.summary.effects) for term in terms)
-    inverse, row = np.zeros((start, q)), 0
-    for term in terms:
-        stop = row + len(term.summary.effects)
-        inverse[term.live, row:stop] = term.inverse
-        row = stop
+    inverse = block_diag(*(term.inverse for term in terms))
     return GroupView(
         name=name,
         terms=tuple(terms),

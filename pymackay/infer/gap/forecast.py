@@ -230,7 +230,7 @@ def _several_groups(
     terms = {term.summary.name: term for view in views.values() for term in view.terms}
     scale_of = dict(zip([t.name for t in fit.model.terms], scales, strict=True))
     strata = find_strata(fit)
-    variances, _ = run_strata(fit, strata, scales)
+    variances = run_strata(fit, strata, scales)
     alone = {  # the loop of each factor with the variances of the others held
         name: _ends(fit, view, rule, [scale_of[term.summary.name] for term in view.terms])
         for name, view in views.items()
@@ -260,10 +260,10 @@ def _ends(
     fit: Fit, view: GroupView, rule: Empirical, scales: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return W, (r, r), where the reduced loop ends: for the levels as they are, and averaged."""
-    end = run_reduced(fit, view, rule, scales).covariance
+    end = run_reduced(fit, view, rule, scales)
     if is_balanced(view):
         return end, end
-    return end, run_reduced(fit, averaged(view), rule, scales).covariance
+    return end, run_reduced(fit, averaged(view), rule, scales)
 
 
 def _term_rows(

@@ -11,7 +11,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,22 +22,6 @@ from pymackay.solve.loop.rules.rule import Empirical
 _ROUNDS = 20_000
 _DONE = 1e-12  # change of a covariance or of ρ in one round
 _BALANCED = 1e-7  # difference of the levels' Ψ that counts as rounding
-
-
-@dataclass(frozen=True, eq=False)
-class ReducedEnd:
-    """Where the reduced loop ends.
-
-    Attributes
-    ----------
-    covariance : numpy.ndarray, shape (r, r)
-        W, of the standardised effects: the identity stands for the covariance of the fit.
-    noise_ratio : float
-        ρ: the loop's σ² over the fit's.
-    """
-
-    covariance: np.ndarray
-    noise_ratio: float
 
 
 def is_balanced(view: GroupView) -> bool:
@@ -76,7 +60,7 @@ class _Levels:
         return z @ W, float(sse), float(gamma)
 
 
-def run_reduced(fit: Fit, view: GroupView, rule: Empirical, scale: Sequence[float]) -> ReducedEnd:
+def run_reduced(fit: Fit, view: GroupView, rule: Empirical, scale: Sequence[float]) -> np.ndarray:
     """Run the literal loop from the fit's own variances to its end.
 
     Parameters
@@ -87,6 +71,11 @@ def run_reduced(fit: Fit, view: GroupView, rule: Empirical, scale: Sequence[floa
     rule : Empirical
     scale : sequence of float
         Term by term, what the rule's variances are multiplied by.
+
+    Returns
+    -------
+    numpy.ndarray, shape (r, r)
+        W, of the standardised effects: the identity is the covariance of the fit.
     """
     levels = _Levels(view)
     W, ratio = np.eye(view.hidden.shape[1]), 1.0
@@ -105,4 +94,4 @@ def run_reduced(fit: Fit, view: GroupView, rule: Empirical, scale: Sequence[floa
         W, ratio = following, noise
         if change < _DONE:
             break
-    return ReducedEnd(W, ratio)
+    return W

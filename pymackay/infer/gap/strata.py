@@ -167,17 +167,13 @@ def _noise(contrasts: np.ndarray, gamma: np.ndarray) -> np.ndarray:
     return np.where(present, contrasts / np.where(present, gamma, 1.0) - 1.0, 0.0)
 
 
-def run_strata(
-    fit: Fit, strata: list[Strata], scale: Sequence[float]
-) -> tuple[list[np.ndarray], float]:
+def run_strata(fit: Fit, strata: list[Strata], scale: Sequence[float]) -> list[np.ndarray]:
     """Run the literal loop on the strata, from the fit's own variances until nothing changes.
 
     Returns
     -------
-    variances : list of numpy.ndarray, each (r,)
-        Term by term, along its axes, in units of the fit's own.
-    noise_ratio : float
-        The loop's σ² over the fit's.
+    list of numpy.ndarray, each (r,)
+        The variances of each term along its axes, in units of the fit's own.
     """
     variances, ratio = [np.ones_like(one.gamma) for one in strata], 1.0
     rest = fit.n_obs - len(fit.beta) - sum(float(one.within.sum()) for one in strata)
@@ -195,17 +191,13 @@ def run_strata(
             excess = np.where(one.within > 0.0, 1.0 + 1.0 / np.maximum(one.within_noise, 1e-300), 0)
             sse += float(np.sum(one.within * excess * (1.0 - inner) ** 2))
             df += float(np.sum(one.within * (1.0 - inner)))
-        change = max(
-            [abs(sse / df - ratio)]
-            + [
-                float(np.abs(a - b).max(initial=0.0))
-                for a, b in zip(following, variances, strict=True)
-            ]
-        )
+        pairs = zip(following, variances, strict=True)
+        moves = [float(np.abs(a - b).max(initial=0.0)) for a, b in pairs]
+        change = max(abs(sse / df - ratio), *moves)
         variances, ratio = following, sse / df
         if change < _DONE:
             break
-    return variances, ratio
+    return variances
 
 
 def _shrinkage(

@@ -12,7 +12,7 @@ import pandas as pd
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.infer.kinds import by_kind
-from pymackay.results import Fit, TermSummary
+from pymackay.results import Fit, TermSummary, check_fit
 
 GAP_COLUMNS = (
     "term",
@@ -97,11 +97,7 @@ def variance_gap(
     >>> bool(abs(gap["residue"] / gap["variance"]).max() < 1e-6)
     True
     """
-    if not isinstance(fit, Fit):
-        raise ArgumentError(
-            f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
-            f"got {type(fit).__name__}."
-        )
+    check_fit(fit, "variance_gap")
     if _source(fit) is not None:
         errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
     elif data is not None:

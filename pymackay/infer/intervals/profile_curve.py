@@ -145,12 +145,7 @@ class Curve:
 
         With H the Hessian, they move by ``−H_ff⁻¹ H_fh`` for each unit of the held coordinate.
         """
-        H = near.point.hessian
-        values, vectors = np.linalg.eigh(H[1:, 1:])
-        kept = values > 1e-10 * max(float(values[-1]), 1e-300)
-        along = vectors[:, kept]
-        drift = -along @ ((along.T @ H[1:, 0]) / values[kept])
-        return near.free + drift * (held - near.held)
+        return near.free - _following(near.point.hessian) * (held - near.held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,13 +215,18 @@ class _Free(Ground[_Places]):
 
 
 def _profiled(hessian: np.ndarray) -> float:
-    """Return the curvature of the profiled deviance at the optimum."""
+    """Return the curvature of the profiled deviance at the optimum, ``H_hh − H_hf H_ff⁻¹ H_fh``."""
+    return float(hessian[0, 0] - hessian[0, 1:] @ _following(hessian))
+
+
+def _following(hessian: np.ndarray) -> np.ndarray:
+    """Return ``H_ff⁻¹ H_fh``, (k,), from the Hessian, (1 + k, 1 + k), without flat directions."""
     if len(hessian) == 1:
-        return float(hessian[0, 0])
+        return np.zeros(0)
     values, vectors = np.linalg.eigh(hessian[1:, 1:])
     kept = values > 1e-10 * max(float(values[-1]), 1e-300)
-    across = vectors[:, kept].T @ hessian[1:, 0]
-    return float(hessian[0, 0] - np.sum(across**2 / values[kept]))
+    along = vectors[:, kept]
+    return np.asarray(along @ ((along.T @ hessian[1:, 0]) / values[kept]))
 
 
 def _within(held: float, bound: float, sign: float) -> float:

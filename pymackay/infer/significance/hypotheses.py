@@ -163,7 +163,7 @@ def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
     They are made for treatment contrasts; coefficients of other contrasts are mapped to them.
     """
     X, names, assign = _treatment_design(model, terms, blueprint)
-    L, rows = _estimable(X, terms, model)
+    L, rows = _estimable(X, terms)
     kept = [rows.index(name) for name in names]
     by_order = sorted(terms.labels, key=lambda label: -_order(terms, label))
     for label in by_order:
@@ -204,7 +204,7 @@ def _treatment_design(
     return design.values[:, kept], [design.names[j] for j in kept], design.assign[kept]
 
 
-def _estimable(X: np.ndarray, terms: _Terms, model: Model) -> tuple[np.ndarray, list[str]]:
+def _estimable(X: np.ndarray, terms: _Terms) -> tuple[np.ndarray, list[str]]:
     """Return the overparametrised columns' coefficients in X's, (columns, p), and their names."""
     basis = fixed_basis(X)
     parts, rows = [], []

@@ -13,7 +13,7 @@ from scipy import stats
 from pymackay.arguments import one_of, probability
 from pymackay.covariance.varcorr import VarCorr, lower_triangle
 from pymackay.errors import ArgumentError
-from pymackay.infer.predict.rows import effects_of_terms
+from pymackay.infer.predict.coef import coef
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
 
@@ -229,15 +229,11 @@ def _random_values(fit: Fit, level: float | None) -> Iterator[dict[str, Any]]:
 
 def _random_coefficients(fit: Fit) -> Iterator[dict[str, Any]]:
     """Yield the sums of fixed and random effects of each level, as `coef` gives them."""
-    effects = effects_of_terms(fit)
+    totals = coef(fit)
     for group, table in fit.ranef.items():
         names = [*fit.beta.index, *(c for c in table.columns if c not in fit.beta.index)]
         for name in dict.fromkeys(names):
-            total = np.full(len(table), float(fit.beta.get(name, 0.0)))
-            for term, b in zip(fit.model.terms, effects, strict=True):
-                if term.group == group and name in term.effects:
-                    total += b[:, term.effects.index(name)]
-            for level, value in zip(table.index, total, strict=True):
+            for level, value in totals[group][name].items():
                 yield {
                     "effect": "ran_coefs",
                     "group": group,

@@ -104,8 +104,7 @@ def build_new(
     ([[1.0, 0.0]], [-1], {'g': ('c',)})
     """
     table = Table(newdata)
-    text = blueprint.specification.formula
-    evaluator = Evaluator(text, table, dict(blueprint.memory), is_new=True)
+    evaluator = _evaluator(blueprint, table)
     complete = np.ones(table.n, dtype=bool)
     X = _new_side(blueprint.fixed, None, evaluator, complete)[:, blueprint.kept]
     columns: list[np.ndarray] = []
@@ -147,9 +146,7 @@ def build_term(
         As `build_new`.
     """
     table = Table(newdata)
-    evaluator = Evaluator(
-        blueprint.specification.formula, table, dict(blueprint.memory), is_new=True
-    )
+    evaluator = _evaluator(blueprint, table)
     complete = np.ones(table.n, dtype=bool)
     return _new_side(blueprint.random[place], blueprint.bars[place], evaluator, complete)
 
@@ -173,9 +170,7 @@ def build_codes(blueprint: Blueprint, newdata: pd.DataFrame | Mapping[str, Any])
         If a grouping column is missing.
     """
     table = Table(newdata)
-    evaluator = Evaluator(
-        blueprint.specification.formula, table, dict(blueprint.memory), is_new=True
-    )
+    evaluator = _evaluator(blueprint, table)
     complete = np.ones(table.n, dtype=bool)
     bars = {bar.group_name: bar for bar in blueprint.bars}
     looked_up = {g: _new_codes(bar, blueprint, evaluator, complete) for g, bar in bars.items()}
@@ -187,6 +182,12 @@ def build_codes(blueprint: Blueprint, newdata: pd.DataFrame | Mapping[str, Any])
         unseen={group: levels for group, (_, levels) in looked_up.items() if levels},
         complete=complete,
     )
+
+
+def _evaluator(blueprint: Blueprint, table: Table) -> Evaluator:
+    """Return what evaluates variables of new data as those of the model's data."""
+    text, memory = blueprint.specification.formula, dict(blueprint.memory)
+    return Evaluator(text, table, memory, is_new=True)
 
 
 def _new_side(

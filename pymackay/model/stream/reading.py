@@ -116,6 +116,7 @@ class Reading(AbstractContextManager["Reading"]):
         self.save()
 
     def _load(self, path: Path) -> dict[str, np.ndarray] | None:
+        """Return the arrays of a file with the same question; None if there is no file."""
         if not path.parent.is_dir():
             raise ArgumentError(
                 f"checkpoint '{path}' is in a folder that does not exist; name a file in another."

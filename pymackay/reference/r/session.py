@@ -21,9 +21,9 @@ from pymackay._resources import r_reference_path
 from pymackay.errors import ArgumentError, PymackayError, RError, RUnavailableError
 from pymackay.incoming.reticulate import started_by_r
 from pymackay.reference.r.bridge import GET_R, r_calls_us, r_library, r_lock, rinterface
+from pymackay.reference.r.scripts import SCRIPTS
 from pymackay.reference.r.start import start_r
 from pymackay.reference.r.values import to_python, to_r
-from pymackay.reference.r.scripts import SCRIPTS
 
 STACK_BYTES = 256 * 2**20  # R's limit of 5000 nested calls needs far more than the usual 8 MB
 INTERRUPT_SECONDS = 5.0  # time that Ctrl-C gives R to reach a point where it can stop

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.model.model import level_products
 from pymackay.model.sums.gram import Gram
 
 _RANK = 1e-10  # of a level's largest eigenvalue: below it, its rows say nothing of that direction
@@ -58,8 +59,7 @@ class WithinLevels:
         inverse = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
         halves = inverse[:, :, None] * axes.transpose(0, 2, 1)
         for first in (True, False):  # the second takes off what rounding left of the first
-            C = np.zeros((block.n_levels, block.q, rows.shape[1]))
-            np.add.at(C, codes, Z[:, :, None] * rows[:, None, :])
+            C = level_products(codes, Z, rows, block.n_levels)
             if first and not np.abs(C - gram.C).max() < _SAME * np.abs(C).max():
                 return None
             coefficients = halves.transpose(0, 2, 1) @ (halves @ C)

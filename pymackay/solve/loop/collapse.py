@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pymackay.errors import CollapseError
-from pymackay.model.model import Model
+from pymackay.model.model import Model, level_products
 from pymackay.solve.descent.coordinates import WeightedArrays, weight_arrays
 
 #: Smallest signal ratio with which a direction survives V ← cov(B̂): t ← (t / (1 + t))² s has a
@@ -137,14 +137,16 @@ def _correlation(gram: np.ndarray) -> np.ndarray:
 
 def _level_effects(arrays: WeightedArrays, codes: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return each level's least-squares effects for `response`, shape (levels, q)."""
-    columns, grams = arrays.columns[0], arrays.grams[0]
-    moments = np.zeros((len(grams), columns.shape[1]))
-    np.add.at(moments, codes, columns * response[:, None])
-    return np.linalg.solve(grams, moments[:, :, None])[:, :, 0]
+    grams = arrays.grams[0]
+    products = level_products(codes, arrays.columns[0], response[:, None], len(grams))
+    return np.linalg.solve(grams, products)[:, :, 0]
 
 
 def _within_variance(arrays: WeightedArrays, codes: np.ndarray) -> float | None:
-    """Return the residual variance of the regression on X and all levels' own effects."""
+    """Return the residual variance of the regression on X and own effects of each level.
+
+    `codes`, (n,), are the levels of the rows. None if no degrees of freedom or no residual is left.
+    """
 
     def within(values: np.ndarray) -> np.ndarray:
         effects = _level_effects(arrays, codes, values)

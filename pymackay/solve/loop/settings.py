@@ -182,6 +182,7 @@ def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
 
 
 def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
+    """Return Λ, (q, q), of each term from the user's covariance matrices: ``σ² UΛΛ'U' = V``."""
     model, gram = problem.model, problem.solver.bases
     names = [term.name for term in model.terms]
     by_term: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}

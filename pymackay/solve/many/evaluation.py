@@ -116,7 +116,10 @@ def _inverses(A: np.ndarray, F: np.ndarray, inverse: np.ndarray, factor: np.ndar
 
 
 def _fixed(kinds: Kinds, sums: ResponseSums, F: np.ndarray) -> _Fixed:
-    """Solve the generalised least-squares equations of the fixed effects."""
+    """Solve ``X'V⁻¹X beta = X'V⁻¹y`` with ``X'V⁻¹X = D − Σ_j X_j'F_jX_j``, X_j = Z_j'X.
+
+    F is (q, q, kinds, B); ``X'V⁻¹y = along − Σ_j X_j'F_jc_j``, r² by ``squares − Σ_j c_j'F_jc_j``.
+    """
     q, p, n_kinds, B = kinds.q, kinds.p, len(kinds.counts), len(sums)
     X = kinds.X.transpose(0, 2, 1)  # (q, kinds, p)
     FX = product(F[:, :, :, None, :], X[:, None, :, :, None]).reshape(q * n_kinds, p * B)
@@ -204,7 +207,19 @@ def _curvature(
     aa: np.ndarray,
     sigma2: np.ndarray,
 ) -> np.ndarray:
-    """Return the observed curvature in G: −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴)."""
+    """Return the observed curvature in G, (B, m, m): −tr(PV̇PV̇) + 2 y'PV̇PV̇Py/σ² − s s'/(ν σ⁴).
+
+    Parameters
+    ----------
+    kinds : Kinds
+    products : tuple of numpy.ndarray, each (B, q², q²)
+        Σ of products of elements of H_j with those of H_j, T_j and a_j a_j'.
+    fixed : tuple of numpy.ndarray, shapes (B, q, p, q p) and (B, q, p, q)
+        Σ of products of elements of N_jX_jR with their own and with those of a_j.
+    aa : numpy.ndarray, shape (B, q, q)
+        ``Σ a_j a_j'``.
+    sigma2 : numpy.ndarray, shape (B,)
+    """
     q, p, E, B = kinds.q, kinds.p, kinds.flat, len(sigma2)
     HH, HT, Haa = products
     XX, Xa = fixed
