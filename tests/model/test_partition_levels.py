@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tolerances import tol
 
 import pymackay as pm
 from pymackay.model.design.arguments import Arguments
@@ -89,3 +90,18 @@ def test_functions_that_ask_too_much_of_one_partition(table: pd.DataFrame) -> No
     for order in (frames, frames[::-1]):
         with pytest.raises(pm.DataError, match=r"not among the levels(.|\n)*categories in every"):
             sum_source("y ~ relevel(factor(text), ref = 'p') + (1 | number)", order)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4, 1e8])
+@pytest.mark.parametrize("first", [4, 40])
+def test_columns_that_depend_on_others_at_any_scale(
+    table: pd.DataFrame, scale: float, first: int
+) -> None:
+    """Cross-products keep half of the digits of a column, and their rounding is not a column."""
+    x = scale * (table["x"] + 1.0)
+    data = table.assign(x=x, twin=2.0 * x - scale, y=table["y"] + table["x"])
+    formula = "y ~ x + twin + category + (1 | number)"
+    whole = pm.lmer(formula, data)
+    parts = pm.lmer(formula, [data.head(first), data.tail(-first)])
+    assert parts.dropped == whole.dropped == ("twin",)
+    np.testing.assert_allclose(parts.beta, whole.beta, rtol=tol("partitions"))

@@ -8,6 +8,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from benchmarks import valleys
 from pymackay.solve.search import limits
 from pymackay.solve.search.newton import GLOBAL, LOCAL, VALLEYS, _OneResponse
 from pymackay.solve.search.valleys import _spread
@@ -87,3 +88,28 @@ def test_a_criterion_without_end_has_no_certificate() -> None:
         fit = pm.lmer("y ~ x + z + (x + z || g)", data, reml=False)
     assert not fit.convergence.converged
     assert "sigma goes to zero" in fit.convergence.message
+
+
+NARROW = [(11, 816), (11, 1242), (11, 1438)]
+"""Seeds of random models with a second valley that few starts lead to."""
+
+
+@pytest.mark.parametrize("seed", NARROW)
+def test_a_narrow_valley_of_several_variances_is_found(seed: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    formula, reml, data = valleys.random_model(rng)
+    fit = pm.lmer(formula, data, reml=reml)
+    ends = [fit.problem.solver.find_optimum(s, start_only=True) for s in starts(fit, rng)]
+    lowest = min(end.evaluation.criterion for end in ends if end.convergence.converged)
+    assert fit.convergence.converged
+    assert fit.criterion < lowest + tol("certified")
+
+
+def starts(fit: pm.Fit, rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """Return twelve random starts for a search of its own each."""
+    q = [layout.q for layout in fit.problem.solver.bases.layouts]
+    sizes = 10.0 ** rng.uniform(-1.0, 1.0, size=(12, len(q)))
+    return [
+        [size * np.tril(rng.normal(size=(k, k))) for size, k in zip(row, q, strict=True)]
+        for row in sizes
+    ]

@@ -297,14 +297,19 @@ def _sets_contrasts(variable: Variable) -> bool:
 
 
 def _rotation(X: np.ndarray) -> np.ndarray:
-    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p).
+    """Return ``R⁻¹``, (p, p), with X = Q R, (n, p), for the columns that do not depend on others.
 
-    ``X @ rotation`` has orthonormal columns; columns that depend on others are not changed.
+    A rotation says how to make columns that are well conditioned in all rows that it was made of.
+    Of a column that depends on others it takes their combination off, at unit length: where it
+    depends on them in all rows, what is summed up of it is rounding.
     """
     kept = independent_columns(X)
     rotation = np.eye(X.shape[1])
     basis = fixed_basis(X[:, kept] if len(kept) < X.shape[1] else X)
     rotation[np.ix_(kept, kept)] = np.linalg.inv(basis.R)
+    for column in np.setdiff1d(np.arange(X.shape[1]), kept):
+        rotation[kept, column] = -basis.from_basis(basis.Q.T @ X[:, column])
+        rotation[:, column] /= np.linalg.norm(X[:, column]) or 1.0
     return rotation
 
 
