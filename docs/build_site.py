@@ -53,6 +53,7 @@ GROUPS = {
     "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
                             "profile", "Profile", "bootstrap", "Bootstrap", "power"],
     "Smaller models": ["step"],
+    "Checks": ["check", "simulated_residuals"],
     "Marginal means": ["emmeans", "emtrends", "joint_tests", "Means"],
     "Prediction": ["predict", "simulate", "refit", "load_fit"],
     "Tables": ["tidy", "glance", "augment", "icc", "r2", "HeadedTable"],

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pymackay.compare.comparison import Comparison
     from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
+    from pymackay.infer.checks.check import check
+    from pymackay.infer.checks.simulated import simulated_residuals
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
     from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
@@ -90,6 +92,7 @@ __all__ = [
     "anova",
     "augment",
     "bootstrap",
+    "check",
     "coefficients",
     "compare",
     "confint",
@@ -116,6 +119,7 @@ __all__ = [
     "r2",
     "refit",
     "simulate",
+    "simulated_residuals",
     "step",
     "testing",
     "tidy",
@@ -137,6 +141,7 @@ _HOMES = {
     "anova": "pymackay.infer.significance.anova",
     "augment": "pymackay.infer.predict.augment",
     "bootstrap": "pymackay.infer.intervals.bootstrap",
+    "check": "pymackay.infer.checks.check",
     "coefficients": "pymackay.infer.significance.coefficients",
     "compare": "pymackay.compare.verdict",
     "confint": "pymackay.infer.intervals.confint",
@@ -156,6 +161,7 @@ _HOMES = {
     "profile": "pymackay.infer.intervals.profile",
     "r2": "pymackay.infer.tables.explained",
     "refit": "pymackay.infer.refit",
+    "simulated_residuals": "pymackay.infer.checks.simulated",
     "simulate": "pymackay.infer.predict.simulate",
     "step": "pymackay.infer.reduction.step",
     "tidy": "pymackay.infer.tables.tidy",
