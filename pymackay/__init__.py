@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pymackay.infer.significance.coefficients import coefficients
     from pymackay.infer.significance.contrast import contrast
     from pymackay.infer.significance.variance_test import variance_test
+    from pymackay.infer.tables.etable import etable
     from pymackay.infer.tables.explained import icc, r2
     from pymackay.infer.tables.headed_table import HeadedTable
     from pymackay.infer.tables.tidy import glance, tidy
@@ -100,6 +101,7 @@ __all__ = [
     "datasets",
     "emmeans",
     "emtrends",
+    "etable",
     "evaluate",
     "forecast_collapse",
     "glance",
@@ -146,6 +148,7 @@ _HOMES = {
     "compare": "pymackay.compare.verdict",
     "confint": "pymackay.infer.intervals.confint",
     "contrast": "pymackay.infer.significance.contrast",
+    "etable": "pymackay.infer.tables.etable",
     "evaluate": "pymackay.api.lmer",
     "forecast_collapse": "pymackay.infer.gap.forecast",
     "glance": "pymackay.infer.tables.tidy",
