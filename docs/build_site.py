@@ -53,9 +53,10 @@ GROUPS = {
     "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
                             "profile", "Profile", "bootstrap", "Bootstrap", "power"],
     "Smaller models": ["step"],
+    "Checks": ["check", "simulated_residuals"],
     "Marginal means": ["emmeans", "emtrends", "joint_tests", "Means"],
     "Prediction": ["predict", "simulate", "refit", "load_fit"],
-    "Tables": ["tidy", "glance", "augment", "icc", "r2", "HeadedTable"],
+    "Tables": ["etable", "tidy", "glance", "augment", "icc", "r2", "HeadedTable"],
     "MacKay's loop": ["variance_gap", "forecast_collapse"],
     "Data": ["load_data", "list_data"],
 }  # fmt: skip

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from pymackay.family.inverse_gaussian import InverseGaussian
     from pymackay.family.negative_binomial import NegativeBinomial
     from pymackay.family.poisson import Poisson
+    from pymackay.infer.checks.check import check
+    from pymackay.infer.checks.simulated import simulated_residuals
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
     from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from pymackay.infer.significance.coefficients import coefficients
     from pymackay.infer.significance.contrast import contrast
     from pymackay.infer.significance.variance_test import variance_test
+    from pymackay.infer.tables.etable import etable
     from pymackay.infer.tables.explained import icc, r2
     from pymackay.infer.tables.headed_table import HeadedTable
     from pymackay.infer.tables.tidy import glance, tidy
@@ -106,6 +109,7 @@ __all__ = [
     "anova",
     "augment",
     "bootstrap",
+    "check",
     "coefficients",
     "compare",
     "confint",
@@ -113,6 +117,7 @@ __all__ = [
     "datasets",
     "emmeans",
     "emtrends",
+    "etable",
     "evaluate",
     "evaluate_glmer",
     "forecast_collapse",
@@ -135,6 +140,7 @@ __all__ = [
     "r2",
     "refit",
     "simulate",
+    "simulated_residuals",
     "step",
     "testing",
     "tidy",
@@ -162,10 +168,12 @@ _HOMES = {
     "anova": "pymackay.infer.significance.anova",
     "augment": "pymackay.infer.predict.augment",
     "bootstrap": "pymackay.infer.intervals.bootstrap",
+    "check": "pymackay.infer.checks.check",
     "coefficients": "pymackay.infer.significance.coefficients",
     "compare": "pymackay.compare.verdict",
     "confint": "pymackay.infer.intervals.confint",
     "contrast": "pymackay.infer.significance.contrast",
+    "etable": "pymackay.infer.tables.etable",
     "evaluate": "pymackay.api.lmer",
     "evaluate_glmer": "pymackay.api.glmer",
     "forecast_collapse": "pymackay.infer.gap.forecast",
@@ -183,6 +191,7 @@ _HOMES = {
     "profile": "pymackay.infer.intervals.profile",
     "r2": "pymackay.infer.tables.explained",
     "refit": "pymackay.infer.refit",
+    "simulated_residuals": "pymackay.infer.checks.simulated",
     "simulate": "pymackay.infer.predict.simulate",
     "step": "pymackay.infer.reduction.step",
     "tidy": "pymackay.infer.tables.tidy",

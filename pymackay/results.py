@@ -222,6 +222,7 @@ class Fit:
     drop1 = LateMethod("pymackay.infer.reduction.drop1", "drop1")
     effects_of = LateMethod("pymackay.infer.predict.effects_of", "effects_of")
     glance = LateMethod("pymackay.infer.tables.tidy", "glance")
+    influence = LateMethod("pymackay.infer.checks.influence", "influence")
     model_matrix = LateMethod("pymackay.infer.predict.model_matrix", "model_matrix")
     power = LateMethod("pymackay.infer.intervals.power", "power")
     predict = LateMethod("pymackay.infer.predict.predict", "predict")

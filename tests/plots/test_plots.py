@@ -304,6 +304,7 @@ def test_every_picture_takes_and_returns_axes(fit, sleep, dyestuff):
     table = pm.compare(fit, fit).table
     first = {
         "caterpillar": fit, "collapse": fit, "distances": table, "qq": fit, "residuals": fit,
+        "influence": fit.influence(), "simulated": pm.simulated_residuals(fit),
         "means": pm.emmeans(fit, "Days"), "shrinkage": fit, "trace": loop, "variance_gap": fit,
         "zeta": pm.profile(dyestuff, ".sigma"),
     }  # fmt: skip

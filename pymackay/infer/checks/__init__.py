@@ -1,0 +1,1 @@
+"""Does the model fit its data? Influence, simulated residuals, and a panel of checks."""

@@ -1,0 +1,201 @@
+"""`check`: numbers and sentences about how well a model fits its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pymackay.infer.checks.smooth import Smooth, smooth
+from pymackay.infer.predict.rows import effects_of_terms
+from pymackay.infer.problem import model_of
+from pymackay.late import LateMethod
+from pymackay.model.model import Model
+from pymackay.results import Fit
+
+_DOUBT = 0.01  # p-values below it are called evidence
+_FEW = 20  # levels under which nothing is said of a distribution
+_HEAVY = 1.0  # Cook's distance that moves beta by about its standard error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Check:
+    """How well a model fits its data.
+
+    Attributes
+    ----------
+    sentences : mapping of str to str
+        By check (``"mean"``, ``"variance"``, ``"normal residuals"``, ``"normal effects"``,
+        ``"influence"``), one sentence.
+    p_values : pandas.Series
+        Of the tests behind them; nan where there is none.
+    residuals : numpy.ndarray, shape (n,)
+        √weight · residual / sigma.
+    fitted : numpy.ndarray, shape (n,)
+    effects : mapping of str to numpy.ndarray, each (levels,)
+        Predicted random effects over the standard deviation that predictions should have.
+    influence : mapping of str to pandas.Series
+        Grouping factor to the approximate Cook's distance of its levels, largest first.
+    mean_curve, variance_curve : Smooth or None
+        Of the residuals, and of the roots of their sizes, over the fitted values.
+    """
+
+    sentences: Mapping[str, str]
+    p_values: pd.Series
+    residuals: np.ndarray
+    fitted: np.ndarray
+    effects: Mapping[str, np.ndarray]
+    influence: Mapping[str, pd.Series]
+    mean_curve: Smooth | None = field(default=None)
+    variance_curve: Smooth | None = field(default=None)
+
+    plot = LateMethod("pymackay.plots.check", "check")
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.sentences))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.sentences.items())
+
+
+def check(fit: Fit) -> Check:
+    """Check the mean, the variance, the distributions and the influence of groups.
+
+    Parameters
+    ----------
+    fit : Fit
+        Made by this package, with its rows. A million rows take seconds.
+
+    Returns
+    -------
+    Check
+        Prints one sentence for each check; ``.plot()`` draws the panel.
+
+    Raises
+    ------
+    PymackayError
+        If the fit does not hold its rows.
+
+    Notes
+    -----
+    *Mean*: an F test of a spline of the residuals over the fitted values against a straight line.
+    *Variance*: the same of the root of their sizes against a constant. *Normal*: D'Agostino and
+    Pearson's test of skewness and kurtosis; with many rows it finds departures that do not matter,
+    so that their sizes are said too. *Influence*: to first order, leaving group j out moves beta by
+    ``vcov s_j``, with ``s_j = X_j'W_j e_j / sigma²`` and e the conditional residuals;
+    ``s_j' vcov s_j / p`` approximates Cook's distance. `influence` gives exact ones by refits.
+
+    References
+    ----------
+    D'Agostino, Pearson 1973, Biometrika 60.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> list(pm.check(fit).sentences)
+    ['mean', 'variance', 'normal residuals', 'normal effects', 'influence']
+    """
+    model = model_of(fit, "check")
+    weights = 1.0 if model.weights is None else np.sqrt(model.weights)
+    residuals = weights * fit.residuals.to_numpy() / fit.sigma
+    fitted = fit.fitted.to_numpy()
+    mean, variance = smooth(fitted, residuals), smooth(fitted, np.sqrt(np.abs(residuals)))
+    effects = _standardised_effects(fit, model)
+    cooks = _approximate_cooks(fit, model)
+    p = {
+        "mean": np.nan if mean is None else mean.p_curve,
+        "variance": np.nan if variance is None else variance.p_any,
+        "normal residuals": _normal_p(residuals),
+        "normal effects": min((_normal_p(b) for b in effects.values()), default=np.nan),
+        "influence": np.nan,
+    }
+    sentences = {
+        "mean": _trend("Residuals follow", "a curve", "no curve", p["mean"]),
+        "variance": _trend("Their size follows", "the fitted values", "no trend", p["variance"]),
+        "normal residuals": _shape("Residuals", residuals, p["normal residuals"]),
+        "normal effects": _effects_sentence(effects),
+        "influence": _influence_sentence(cooks),
+    }
+    return Check(
+        sentences, pd.Series(p, name="p.value"), residuals, fitted, effects, cooks, mean, variance
+    )
+
+
+def _standardised_effects(fit: Fit, model: Model) -> dict[str, np.ndarray]:
+    """Return b̂ / √(V − C): predictions vary less than effects, by their error variance C."""
+    made, starts = {}, dict.fromkeys(model.factors, 0)
+    for term, b in zip(model.terms, effects_of_terms(fit), strict=True):
+        start = starts[term.group]
+        starts[term.group] += len(term.effects)
+        C = np.diagonal(fit.pev[term.group], axis1=1, axis2=2)[:, start : starts[term.group]]
+        V = np.diag(fit.varcorr[term.name].to_numpy())
+        for k, effect in enumerate(term.effects):
+            spread = V[k] - C[:, k]
+            if V[k] > 0.0 and (spread > 1e-6 * V[k]).all():
+                made[f"{effect} by {term.name}"] = b[:, k] / np.sqrt(spread)
+    return made
+
+
+def _approximate_cooks(fit: Fit, model: Model) -> dict[str, pd.Series]:
+    weights = 1.0 if model.weights is None else model.weights
+    score = model.X * (weights * fit.residuals.to_numpy() / fit.sigma**2)[:, None]
+    vcov, made = fit.vcov.to_numpy(), {}
+    for name, factor in model.factors.items():
+        size = len(factor.levels)
+        s = np.column_stack([np.bincount(factor.codes, column, size) for column in score.T])
+        cooks = np.einsum("ja,ab,jb->j", s, vcov, s) / max(len(vcov), 1)
+        series = pd.Series(cooks, index=pd.Index(factor.levels, name=name), name="cooks_distance")
+        made[name] = series.sort_values(ascending=False, kind="stable")
+    return made
+
+
+def _normal_p(values: np.ndarray) -> float:
+    if len(values) < _FEW or not np.ptp(values) > 0.0:
+        return float("nan")
+    return float(stats.normaltest(values).pvalue)
+
+
+def _p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _trend(what: str, some: str, none: str, p: float) -> str:
+    if np.isnan(p):
+        return "There are too few rows, or fitted values, to say."
+    if p < _DOUBT:
+        return f"{what} {some} ({_p_text(p)})."
+    return f"{what} {none} that the data show ({_p_text(p)})."
+
+
+def _shape(what: str, values: np.ndarray, p: float) -> str:
+    """Say how a distribution departs from the normal one."""
+    if np.isnan(p):
+        return f"{what}: too few to say, {len(values)}."
+    skew, kurtosis = float(stats.skew(values)), float(stats.kurtosis(values))
+    sizes = f"skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}, {_p_text(p)}"
+    if p >= _DOUBT:
+        return f"{what} look normal ({sizes})."
+    if abs(skew) > abs(kurtosis):
+        return f"{what} are skewed ({sizes})."
+    tails = "heavier" if kurtosis > 0.0 else "lighter"
+    return f"{what} have {tails} tails than the normal distribution ({sizes})."
+
+
+def _effects_sentence(effects: Mapping[str, np.ndarray]) -> str:
+    said = [
+        _shape(f"Effects {name}", values, _normal_p(values)) for name, values in effects.items()
+    ]
+    return " ".join(said) or "No random effect varies enough to say."
+
+
+def _influence_sentence(cooks: Mapping[str, pd.Series]) -> str:
+    said = []
+    for name, series in cooks.items():
+        largest = float(series.iloc[0])
+        heavy = int((series > _HEAVY).sum())
+        text = f"{name} {series.index[0]} moves the fixed effects most"
+        text += f" (Cook's distance about {largest:.2g}"
+        said.append(text + (f"; {heavy} above {_HEAVY:g})." if heavy else ")."))
+    return " ".join(said)

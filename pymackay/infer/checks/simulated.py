@@ -1,0 +1,130 @@
+"""`simulated_residuals`: residuals as ranks among simulated responses, as R's DHARMa."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pymackay.arguments import random_generator, whole_number
+from pymackay.infer.predict.simulate import simulate
+from pymackay.infer.problem import model_of
+from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import LateMethod
+from pymackay.results import Fit
+
+_CELLS = 8_000_000  # rows × responses drawn at a time
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulatedResiduals:
+    """Residuals scaled by simulation: uniform between 0 and 1 if the model is right.
+
+    Attributes
+    ----------
+    scaled : pandas.Series, shape (n,)
+        The share of simulated responses below the response of each row.
+    fitted : pandas.Series, shape (n,)
+        The population's mean of each row: random effects zero.
+    n : int
+        Simulated responses of each row.
+    tests : HeadedTable
+        ``uniformity`` (Kolmogorov-Smirnov), ``dispersion`` (variance around `fitted`, relative to
+        its mean over simulations) and ``outliers`` (rows outside of all simulated responses; exact
+        binomial test), with ``statistic``, ``expected`` and ``p.value``.
+    """
+
+    scaled: pd.Series
+    fitted: pd.Series
+    n: int
+    tests: HeadedTable
+
+    plot = LateMethod("pymackay.plots.simulated", "simulated")
+
+    def __repr__(self) -> str:
+        return repr(self.tests)
+
+
+def simulated_residuals(
+    fit: Fit, n: int = 250, *, seed: int | np.random.Generator | None = 0
+) -> SimulatedResiduals:
+    """Compare each response with responses that the model simulates, as R's DHARMa.
+
+    Parameters
+    ----------
+    fit : Fit
+        Made by this package.
+    n : int
+        Responses to simulate; random effects are drawn anew in each.
+    seed : int, numpy.random.Generator or None
+        Equal seeds give equal residuals.
+
+    Returns
+    -------
+    SimulatedResiduals
+
+    Raises
+    ------
+    ArgumentError
+        If `n` or `seed` is wrong.
+    PymackayError
+        If the fit does not hold its rows.
+
+    Notes
+    -----
+    Rows of one group share random effects, so that their residuals are not independent: with few
+    groups the test of uniformity rejects a right model too often.
+
+    References
+    ----------
+    Dunn, Smyth 1996, Randomized quantile residuals, J. Comput. Graph. Stat. 5.
+    Hartig 2022, DHARMa: residual diagnostics for hierarchical regression models.
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
+    >>> found = pm.simulated_residuals(fit, seed=1)
+    >>> bool(found.scaled.between(0.0, 1.0).all()), found.tests.index.tolist()
+    (True, ['uniformity', 'dispersion', 'outliers'])
+    """
+    model = model_of(fit, "simulated_residuals")
+    count, draw = whole_number("n", n, least=2), random_generator(seed)
+    mean = model.X @ fit.beta.to_numpy()
+    mean = mean if model.offset is None else mean + model.offset
+    below, spreads = np.zeros(len(mean)), []
+    left = count
+    while left:
+        size = min(left, max(1, _CELLS // len(mean)))
+        drawn = simulate(fit, size, draw).to_numpy()
+        below += (drawn < model.y[:, None]).sum(axis=1)
+        spreads.append((drawn - mean[:, None]).var(axis=0, ddof=1))
+        left -= size
+    scaled = below / count
+    return SimulatedResiduals(
+        scaled=pd.Series(scaled, index=model.rows, name="scaled"),
+        fitted=pd.Series(mean, index=model.rows, name="fitted"),
+        n=count,
+        tests=_tests(scaled, float((model.y - mean).var(ddof=1)), np.concatenate(spreads), count),
+    )
+
+
+def _tests(scaled: np.ndarray, spread: float, spreads: np.ndarray, count: int) -> HeadedTable:
+    """Return the three tests; spreads, (n,), are those of the simulated responses."""
+    uniform = stats.kstest(scaled, "uniform")
+    sides = min(float(np.mean(spreads <= spread)), float(np.mean(spreads >= spread)))
+    outside = int(np.sum((scaled == 0.0) | (scaled == 1.0)))
+    expected = 2.0 / (count + 1.0)
+    outliers = stats.binomtest(outside, len(scaled), expected)
+    rows = {
+        "uniformity": (float(uniform.statistic), np.nan, float(uniform.pvalue)),
+        "dispersion": (spread / float(spreads.mean()), 1.0, min(1.0, 2.0 * sides)),
+        "outliers": (outside / len(scaled), expected, float(outliers.pvalue)),
+    }
+    table = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["statistic", "expected", "p.value"]
+    )
+    heading = f"Simulated residuals of {len(scaled):,} rows, {count} responses each"
+    return HeadedTable(table, heading=heading)

@@ -1,0 +1,221 @@
+"""`etable`: several fits side by side, for papers and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pymackay.arguments import probability, whole_number
+from pymackay.covariance.varcorr import VarCorr
+from pymackay.errors import ArgumentError
+from pymackay.infer.problem import check_fit
+from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
+from pymackay.infer.tables.explained import r2
+from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
+from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
+
+_STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+_LEGEND = "*** p < 0.001, ** p < 0.01, * p < 0.05"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EstimateTable:
+    """Fits side by side, as texts.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame, shape (rows, fits)
+        The cells. The index has the block (``"Fixed effects"``, ``"Random effects"``, ``"Fit"``)
+        and the row's name; below an estimate, a row without a name has its standard error or
+        interval.
+    title, note : str
+    """
+
+    frame: pd.DataFrame
+    title: str
+    note: str
+
+    def to_html(self) -> str:
+        """Return the table in HTML."""
+        return html_table(self._table())
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown."""
+        return markdown_table(self._table())
+
+    def to_latex(self) -> str:
+        """Return the table in LaTeX (package booktabs)."""
+        return latex_table(self._table())
+
+    def to_text(self) -> str:
+        """Return the table in plain text."""
+        rows = [("", *self.frame.columns), *self._rows()]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+            for row in rows
+        ]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, self.note])
+
+    __repr__ = to_text
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return the rows with a row for the name of each block."""
+        rows, block = [], None
+        for (own, name), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
+            if own != block:
+                rows.append((own, *[""] * len(cells)))
+                block = own
+            rows.append((f"  {name}".rstrip(), *cells))
+        return rows
+
+    def _table(self) -> TextTable:
+        header = ("", *self.frame.columns)
+        numeric = (False, *[True] * len(self.frame.columns))
+        return TextTable(self.title, header, tuple(self._rows()), numeric, self.note)
+
+
+def etable(
+    fits: Fit | Sequence[Fit],
+    *,
+    names: Sequence[str] | None = None,
+    ddf: str = "Satterthwaite",
+    intervals: bool = False,
+    stars: bool = True,
+    level: float = 0.95,
+    digits: int = 3,
+) -> EstimateTable:
+    """Put fits side by side: fixed effects, random effects, and how well they fit.
+
+    Parameters
+    ----------
+    fits : Fit or sequence of Fit
+        Of any engine.
+    names : sequence of str, optional
+        Headings of the columns; ``(1)``, ``(2)``, ... by default.
+    ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
+        Where p-values and intervals come from, as in `coefficients`. A fit that does not hold its
+        model has no stars, and normal intervals, and the note says so.
+    intervals : bool
+        Whether confidence intervals stand below the estimates, instead of standard errors.
+    stars : bool
+        Whether stars stand for small p-values.
+    level : float
+        Of the intervals.
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    EstimateTable
+        Prints as text; ``.to_html()``, ``.to_markdown()``, ``.to_latex()``, and ``.frame``.
+
+    Raises
+    ------
+    ArgumentError
+
+    Examples
+    --------
+    >>> import pymackay as pm
+    >>> sleep = pm.load_data("sleepstudy")
+    >>> one = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    >>> two = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    >>> table = pm.etable([one, two], names=["intercepts", "slopes"], digits=2)
+    >>> table.frame.loc[("Fixed effects", "Days")].tolist()
+    ['10.47***', '10.47***']
+    """
+    listed = [fits] if isinstance(fits, Fit) else list(fits)
+    for fit in listed:
+        check_fit(fit, "etable")
+    if not listed:
+        raise ArgumentError("fits is empty; give one fit or more")
+    probability("level", level, 0.95)
+    places = whole_number("digits", digits, least=0)
+    heads = [f"({k + 1})" for k in range(len(listed))] if names is None else list(map(str, names))
+    if len(heads) != len(listed) or len(set(heads)) < len(heads):
+        raise ArgumentError(
+            f"names must be {len(listed)} different names, one for each fit, but they are {heads}"
+        )
+    columns, notes = [], []
+    for head, fit in zip(heads, listed, strict=True):
+        has_model = isinstance(fit.problem, Problem)
+        effects = fixed_effects(fit, ddf if has_model else "none")
+        if not has_model and ddf != "none":
+            notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model.")
+        shown = _fixed(effects, places, stars, level if intervals else None)
+        columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
+    note = _LEGEND if stars and ddf != "none" else ""
+    below = f"{100 * level:g} % intervals in brackets" if intervals else "Standard errors in ()"
+    note = "; ".join(text for text in (below, note, *notes) if text)
+    responses = dict.fromkeys(fit.model.response for fit in listed)
+    return EstimateTable(_joined(columns, heads), f"Response: {', '.join(responses)}", note)
+
+
+Cells = dict[tuple[str, str, int], str]
+
+
+def _fixed(effects: FixedEffects, places: int, stars: bool, level: float | None) -> Cells:
+    """Return the estimates, each with what stands below it."""
+    fit, cells = effects.fit, Cells()
+    precision = effects.precision
+    errors = np.sqrt(np.diag(precision.vcov))
+    for k, (name, value) in enumerate(fit.beta.items()):
+        df = precision.t_df(np.eye(len(errors))[k])
+        p = 2.0 * stats.t.sf(abs(value) / errors[k], df) if effects.method != "none" else np.nan
+        mark = next((mark for limit, mark in _STARS if p < limit), "") if stars else ""
+        cells[("Fixed effects", str(name), 0)] = f"{value:.{places}f}{mark}"
+        below = f"({errors[k]:.{places}f})"
+        if level is not None:
+            reach = stats.t.ppf(0.5 + 0.5 * level, df) * errors[k]
+            below = f"[{value - reach:.{places}f}, {value + reach:.{places}f}]"
+        cells[("Fixed effects", str(name), 1)] = below
+    return cells
+
+
+def _random(fit: Fit, places: int) -> Cells:
+    """Return standard deviations and correlations of the random effects."""
+    cells = Cells()
+    for term, table in fit.varcorr.items():
+        parts = VarCorr.of(table)
+        for i, effect in enumerate(parts.effects):
+            cells[("Random effects", f"SD {effect} | {term}", 0)] = f"{parts.sd[i]:.{places}f}"
+            for j in range(i):
+                name = f"Cor {parts.effects[j]}, {effect} | {term}"
+                value = parts.correlation[i, j]
+                text = "" if np.isnan(value) else f"{value:.{places}f}"
+                cells[("Random effects", name, 0)] = text
+    cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    return cells
+
+
+def _quality(fit: Fit, places: int, has_model: bool) -> Cells:
+    cells: dict[str, Any] = {"Rows": f"{fit.n_obs:,}"}
+    cells |= {f"Levels of {name}": f"{len(v):,}" for name, v in fit.model.levels.items()}
+    if has_model and len(fit.problem.model.y):
+        shares = r2(fit)
+        cells |= {f"R² {name}": f"{value:.{places}f}" for name, value in shares.items()}
+    cells["REML criterion" if fit.reml else "−2 log likelihood"] = f"{fit.criterion:.{places}f}"
+    cells |= {"AIC": f"{fit.aic:.{places}f}", "BIC": f"{fit.bic:.{places}f}"}
+    return {("Fit", name, 0): text for name, text in cells.items()}
+
+
+def _joined(columns: list[Cells], heads: list[str]) -> pd.DataFrame:
+    """Put columns side by side, rows in the order in which they first appear, block by block."""
+    keys = list(dict.fromkeys(key for column in columns for key in column))
+    blocks = list(dict.fromkeys(key[0] for key in keys))
+    keys = [key for block in blocks for key in keys if key[0] == block]
+    names = dict.fromkeys(key[:2] for key in keys)
+    ordered = [(*name, part) for name in names for part in (0, 1) if (*name, part) in keys]
+    rows = [[column.get(key, "") for column in columns] for key in ordered]
+    index = [(block, name if part == 0 else "") for block, name, part in ordered]
+    return pd.DataFrame(rows, columns=heads, index=pd.MultiIndex.from_tuples(index))
