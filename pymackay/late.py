@@ -1,7 +1,5 @@
 """What is imported late: `LateMethod`, whose code lives in a module above its class; and `tf`.
 
-`by_kind` gives fits of generalised models a function of their own, or refuses them.
-
 `tf` is TensorFlow, imported when one of its names is first used, without lines on stderr: reading
 a saved fit, predicting and making tables do not need it, and importing it takes seconds.
 """
@@ -13,10 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
-
-from pymackay.errors import PymackayError
+from functools import partial
+from typing import Any
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -51,62 +47,6 @@ class LateMethod:
         bound = partial(function, instance)
         bound.__doc__ = function.__doc__
         return bound
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a function of fits of linear models: what happens to those of generalised ones.
-
-    Parameters
-    ----------
-    general : str
-        Home of the function that they go to, ``"module:function"``; empty if there is none, and
-        they are refused.
-    cure : str
-        What to do instead, a sentence for the error message.
-
-    Returns
-    -------
-    callable
-        The decorator.
-
-    Raises
-    ------
-    PymackayError
-        When the function is called with a fit of a generalised model and there is none for it.
-
-    Examples
-    --------
-    >>> @by_kind(cure="Fit a linear model.")
-    ... def slope(fit):
-    ...     return 1.0
-    >>> slope(None)
-    1.0
-    """
-
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        @wraps(function)
-        def chosen(*args: P.args, **kwargs: P.kwargs) -> T:
-            if not any(_is_general(value) for value in (*args, *kwargs.values())):
-                return function(*args, **kwargs)
-            if not general:
-                raise PymackayError(
-                    f"{function.__name__} is not there for generalised linear mixed models. {cure}"
-                )
-            module, name = general.split(":")
-            answer: T = getattr(importlib.import_module(module), name)(*args, **kwargs)
-            return answer
-
-        return chosen
-
-    return decorate
-
-
-def _is_general(value: object) -> bool:
-    return getattr(value, "general", None) is not None
 
 
 class _LateTensorFlow:

@@ -14,7 +14,6 @@ import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import PymackayError
-from pymackay.general import General
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -177,7 +176,7 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
-    general : General or None
+    general : pymackay.family.general.General or None
         Family, quadrature, dispersion and linear predictor of a generalised model; None for a
         linear one.
     """
@@ -205,7 +204,7 @@ class Fit:
     evaluate_source: Callable[[np.ndarray], Fit] | None = None
     not_offered: Mapping[str, str] = field(default_factory=dict)
     problem: Any = None
-    general: General | None = None
+    general: Any = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
@@ -235,7 +234,7 @@ class Fit:
     @property
     def has_residual(self) -> bool:
         """Whether `sigma` was estimated; a binomial or Poisson model, say, has none."""
-        return self.general is None or self.general.family.has_dispersion
+        return self.general is None or bool(self.general.family.has_dispersion)
 
     @property
     def n_obs(self) -> int:
@@ -245,7 +244,7 @@ class Fit:
     @property
     def df(self) -> int:
         """Number of estimated parameters: fixed effects, theta, and sigma, dispersion or shape."""
-        beside = 1 if self.general is None else self.general.df
+        beside: int = 1 if self.general is None else self.general.df
         return len(self.beta) + len(self.theta) + beside
 
     @property

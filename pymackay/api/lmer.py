@@ -6,16 +6,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from pymackay.api.theta import theta_values
 from pymackay.arguments import flag
-from pymackay.covariance.layout import theta_names
-from pymackay.errors import ArgumentError, ConvergenceWarning
+from pymackay.errors import ConvergenceWarning
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built, build_model, build_rows
-from pymackay.model.model import Model
 from pymackay.model.stream.sources import sum_source
 from pymackay.results import Fit
 from pymackay.solve.assemble import evaluate_at
@@ -166,22 +164,3 @@ def _certified(fit: Fit) -> Fit:
             stacklevel=3,
         )
     return fit
-
-
-def theta_values(theta: ArrayLike, model: Model) -> np.ndarray:
-    """Return theta in the model's order, shape (m,); a Series must have the model's names."""
-    names = theta_names([(term.group, term.effects) for term in model.terms])
-    if isinstance(theta, pd.Series) and not isinstance(theta.index, pd.RangeIndex):
-        if list(theta.index) == names:
-            return theta.to_numpy(np.float64)
-        if len(set(names)) == len(names) and set(theta.index) == set(names):
-            return theta[names].to_numpy(np.float64)
-        raise ArgumentError(
-            f"theta is named {list(theta.index)}, but the model's parameters are {names}."
-        )
-    try:
-        return np.asarray(theta, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"theta must be {len(names)} numbers ({', '.join(names)}), but it is {theta!r}."
-        ) from error

@@ -7,7 +7,6 @@ from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
-from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.solver import ExactSolver
 
 _ROWS = (
@@ -63,8 +62,13 @@ def problem_of(fit: object, what: str) -> Problem:
 def _foreign(fit: Fit, what: str) -> PymackayError:
     return PymackayError(
         f"{what} needs the model's own arrays, but this fit was made by {fit.engine} and "
-        f"does not hold them. Fit the same formula and data with pymackay.lmer, or evaluate "
-        f"them at this fit's theta with pymackay.evaluate(formula, data, fit.theta)."
+        f"does not hold them. Fit the same formula and data with "
+        + (
+            "pymackay.lmer, or evaluate them at this fit's theta with "
+            "pymackay.evaluate(formula, data, fit.theta)."
+            if fit.general is None
+            else "pymackay.glmer."
+        )
     )
 
 
@@ -77,9 +81,12 @@ def design_of(fit: object, what: str) -> Model:
         As `problem_of`.
     """
     checked = check_fit(fit, what)
-    if isinstance(checked.problem, GeneralProblem):
-        return checked.problem.model
-    return problem_of(checked, what).model
+    if checked.general is None:
+        return problem_of(checked, what).model
+    model = getattr(checked.problem, "model", None)
+    if not isinstance(model, Model):
+        raise _foreign(checked, what)
+    return model
 
 
 def model_of(fit: object, what: str, cure: str = "") -> Model:

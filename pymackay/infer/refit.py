@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, ConvergenceWarning, DataError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import exact_solver, model_of, problem_of
-from pymackay.late import by_kind
 from pymackay.model.columns.column import Numeric
 from pymackay.model.model import Model
 from pymackay.results import Fit

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
-from pymackay.late import by_kind
+from pymackay.infer.kinds import by_kind
 from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above, picture
 from pymackay.results import Fit
 

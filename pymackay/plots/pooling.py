@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.late import by_kind
+from pymackay.infer.kinds import by_kind
 from pymackay.model.model import level_gram, level_products
 from pymackay.plots.canvas import (
     BLUE,

@@ -13,8 +13,8 @@ import pandas as pd
 
 from pymackay.errors import RWarning
 from pymackay.family.family import Observations
+from pymackay.family.general import General
 from pymackay.family.named import FAMILIES
-from pymackay.general import General
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
 
 Answer = dict[str, Any]

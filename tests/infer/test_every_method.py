@@ -61,6 +61,7 @@ NEEDS_ROWS = {
     "bootstrap": "Fit a data frame",
     "power": "Fit a data frame",
     "refit": "Fit a data frame",
+    "residuals_of": "Fit a data frame",
     "simulate": "Fit a data frame",
     "variance_test": "Fit the smaller model to the same data and pass that",
 }

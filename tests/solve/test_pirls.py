@@ -13,10 +13,12 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
 from pymackay.solve.pirls import coupling
-from pymackay.solve.pirls.criteria import LaplaceCriterion
-from pymackay.solve.pirls.curvature import Curvature
+from pymackay.solve.pirls.criteria.exact import ExactCriterion
+from pymackay.solve.pirls.criteria.joint import JointCriterion
+from pymackay.solve.pirls.criteria.laplace import Laplace
+from pymackay.solve.pirls.criteria.nodes import Nodes
+from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.hessian import exact_hessian
-from pymackay.solve.pirls.laplace import Laplace
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
 
@@ -101,7 +103,7 @@ def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
         strict=True,
     )
     for span, block, factor, traces, slopes, covariances in parts:
-        index = span.start + np.arange(block.block.size).reshape(block.q, -1)
+        index = span.start + np.arange(block.size).reshape(block.q, -1)
         own = T[index[:, None, :], index[None, :, :]]
         np.testing.assert_allclose(traces, own, **near)
         np.testing.assert_allclose(slopes, own.sum(axis=2) @ factor, **near)
@@ -141,21 +143,60 @@ def test_gradient_is_that_of_differences(name, random_part, determinant):
 def test_at_a_factor_of_zero_the_curvature_is_exact():
     """Where all variances are zero, nothing is left to the secant correction of the search."""
     rows = rows_of(pm.Binomial(), "(1 | g)")
-    criterion = LaplaceCriterion(Laplace(rows, pm.Binomial()))
-    psi = some_parameters(criterion.laplace)
+    laplace = Laplace(rows, pm.Binomial())
+    psi = some_parameters(laplace)
     psi[rows.p :] = 0.0
-    point = criterion.at(psi)
-    curvature = Curvature.of(point)
-    exact = exact_hessian(criterion, point, curvature)
-    np.testing.assert_allclose(curvature.hessian, exact, rtol=1e-5, atol=1e-5)
+    point = laplace.at(psi)
+    exact = exact_hessian(laplace, point)
+    np.testing.assert_allclose(point.curvature.hessian, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_slopes_of_the_mode_are_those_of_differences():
     laplace = Laplace(rows_of(pm.Poisson(), "(x | g) + (1 | h)"), pm.Poisson())
     psi, h = some_parameters(laplace), 1e-5
     point = laplace.at(psi)
-    slopes = Curvature.of(point).mode_slopes
+    slopes = point.curvature.mode_slopes
     for i in range(len(psi)):
         move = np.eye(len(psi))[i] * h
         change = laplace.at(psi + move).mode.u - laplace.at(psi - move).mode.u
         np.testing.assert_allclose(slopes[:, i], change / (2 * h), atol=1e-7)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+@pytest.mark.parametrize("random_part", RANDOM[:2])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradient_of_quadrature(name, random_part, nodes):
+    """Through nodes and scales that move; one node is Laplace's approximation."""
+    laplace = Laplace(rows_of(FAMILIES[name], random_part), FAMILIES[name])
+    criterion = Quadrature(laplace, Nodes.hermite(nodes, laplace.rows.blocks[0].q))
+    psi = some_parameters(laplace)
+    point = criterion.at(psi)
+    by_difference = differences(criterion, psi, point.start)
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - by_difference).max() < tol("difference") * size
+    if nodes == 1:
+        assert point.criterion == pytest.approx(point.center.criterion, rel=tol("oracle"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_exact_likelihood_is_the_limit_of_quadrature(name):
+    laplace = Laplace(rows_of(FAMILIES[name], "(1 | g)"), FAMILIES[name])
+    psi = some_parameters(laplace)
+    point = ExactCriterion(laplace).at(psi)
+    many = Quadrature(laplace, Nodes.hermite(41, 1)).at(psi)
+    assert point.criterion == pytest.approx(many.criterion, rel=tol("oracle"))
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - many.gradient).max() < tol("difference") * size
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradient_at_the_joint_mode(name):
+    laplace = Laplace(rows_of(FAMILIES[name], "(x | g) + (1 | h)"), FAMILIES[name])
+    psi, p = some_parameters(laplace), laplace.rows.p
+    criterion = JointCriterion(laplace, psi[:p])
+    point = criterion.at(psi[p:])
+    by_difference = differences(criterion, psi[p:], point.start)
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - by_difference).max() < tol("difference") * size
+    slope = laplace.rows.basis.Q.T @ point.center.mode.at.d1
+    assert np.abs(slope).max() < tol("difference")

@@ -21,7 +21,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.gap.effect_roots import GroupView, TermView, combination, view_group
 from pymackay.infer.gap.reduced_loop import averaged, is_balanced, run_reduced
 from pymackay.infer.gap.strata import find_strata, run_strata
-from pymackay.late import by_kind
+from pymackay.infer.kinds import by_kind
 from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.choose import fit_model

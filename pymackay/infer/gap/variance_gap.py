@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.late import by_kind
+from pymackay.infer.kinds import by_kind
 from pymackay.results import Fit, TermSummary
 
 GAP_COLUMNS = (

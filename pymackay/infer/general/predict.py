@@ -13,7 +13,6 @@ from pymackay.infer.general.problem import general_part, general_problem
 from pymackay.infer.predict.rows import Rows, effects_of_terms, make_rows, own_rows
 from pymackay.model.bases.scaling import chunks
 from pymackay.results import Fit
-from pymackay.solve.pirls.curvature import Curvature
 from pymackay.solve.pirls.problem import GeneralProblem
 
 TYPES = ("response", "link")
@@ -136,7 +135,7 @@ def _variances(fit: Fit, problem: GeneralProblem, rows: Rows) -> np.ndarray:
     the modes by β and V the covariance of β̂; ``z'Gz`` is added for levels that are new.
     """
     own = problem.laplace.rows
-    moves = Curvature.of(problem.point).mode_slopes[:, : own.p]
+    moves = problem.point.curvature.mode_slopes[:, : own.p]
     moves = moves @ own.basis.R  # by β in the user's units
     vcov = fit.vcov.to_numpy()
     made = np.empty(len(rows.X))

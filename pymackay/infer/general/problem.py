@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pymackay.errors import PymackayError
-from pymackay.general import General
-from pymackay.infer.problem import check_fit
+from pymackay.family.general import General
+from pymackay.infer.problem import design_of
 from pymackay.results import Fit
 from pymackay.solve.pirls.problem import GeneralProblem
 
@@ -23,12 +23,8 @@ def general_problem(fit: Fit, what: str) -> GeneralProblem:
     PymackayError
         If another engine made it, so that it holds no model arrays.
     """
-    problem = check_fit(fit, what).problem
-    if not isinstance(problem, GeneralProblem):
-        raise PymackayError(
-            f"{what} needs the model's own arrays, but this fit was made by {fit.engine} and does "
-            f"not hold them. Fit the same formula and data with pymackay.glmer."
-        )
+    design_of(fit, what)
+    problem: GeneralProblem = fit.problem
     return problem
 
 
@@ -40,7 +36,7 @@ def general_part(fit: Fit, what: str) -> General:
     PymackayError
         If it is a fit of a linear model.
     """
-    if fit.general is None:
+    if not isinstance(fit.general, General):
         raise PymackayError(
             f"{what} needs a fit of a generalised model, such as pymackay.glmer returns."
         )

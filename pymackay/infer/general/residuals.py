@@ -7,7 +7,7 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.general.problem import general_part
-from pymackay.infer.problem import check_fit
+from pymackay.infer.problem import check_fit, model_of
 from pymackay.results import Fit
 
 KINDS = ("deviance", "pearson", "response", "working")
@@ -44,6 +44,8 @@ def residuals_of(fit: Fit, kind: str = "deviance") -> pd.Series:
     check_fit(fit, "residuals_of")
     if kind not in KINDS:
         raise ArgumentError(f"kind must be one of {', '.join(KINDS)}, but it is {kind!r}.")
+    if "residuals" in fit.not_offered:
+        model_of(fit, "residuals_of")
     if fit.general is None:
         weights = fit.model.weights
         if weights is None or kind in ("response", "working"):

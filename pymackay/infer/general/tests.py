@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.general import General
+from pymackay.family.general import General
 from pymackay.infer.general.problem import general_part
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable

@@ -18,9 +18,9 @@ from pymackay.infer.intervals.bootstrap_draws import (
     residual_draws,
 )
 from pymackay.infer.intervals.parameters import list_parameters
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits

@@ -14,10 +14,10 @@ from scipy import stats
 from pymackay.arguments import one_of, probability, random_generator, whole_number
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.significance.satterthwaite import satterthwaite_at
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.results import Fit

@@ -12,9 +12,9 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
-from pymackay.late import by_kind
 from pymackay.results import Fit
 
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units

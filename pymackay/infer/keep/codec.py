@@ -12,8 +12,8 @@ import pandas as pd
 
 from pymackay.errors import DataError, RecordingError
 from pymackay.family.family import Observations
+from pymackay.family.general import General
 from pymackay.family.named import FAMILIES
-from pymackay.general import General
 from pymackay.incoming.parts import check_type
 from pymackay.model.bases.polynomial import PolynomialBasis
 from pymackay.model.bases.splines import BSplineBasis, NaturalSplineBasis

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pymackay.errors import ArgumentError
+from pymackay.family.general import General
+from pymackay.incoming.parts import check_type
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import variance_sources
-from pymackay.solve.pirls.laplace import Laplace
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 
@@ -41,6 +43,7 @@ def encode_general(problem: GeneralProblem, encoder: Encoder, *, rows: bool) -> 
 
 def decode_general(stored: dict[str, Any], values: dict[str, Any], decoder: Decoder) -> Fit:
     """Return the fit whose other fields are `values`, with its problem."""
+    check_type(values["general"], General, "the generalised part")
     recipe = decoder.decode(stored["criterion"])
     rows = Rows.of(decode_model(stored["model"], decoder), recipe["observed"])
     laplace = Laplace(rows, recipe["family"], recipe["determinant"], recipe["dispersion"])

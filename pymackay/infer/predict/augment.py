@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import own_rows
 from pymackay.infer.problem import model_of
-from pymackay.late import by_kind
 from pymackay.model.columns.column import Factor, Numeric
 from pymackay.model.model import Model
 from pymackay.results import Fit

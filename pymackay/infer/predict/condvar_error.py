@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
-from pymackay.late import by_kind
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, factors_from_theta
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.joint import JointCovariance
 from pymackay.infer.predict.rows import (
     Rows,
@@ -20,7 +21,6 @@ from pymackay.infer.predict.rows import (
     weights_of_rows,
 )
 from pymackay.infer.problem import check_fit, model_of, problem_of
-from pymackay.late import by_kind
 from pymackay.results import Fit
 
 INTERVALS = ("confidence", "prediction")

@@ -10,10 +10,10 @@ import pandas as pd
 from pymackay.arguments import random_generator, whole_number
 from pymackay.covariance.layout import split_theta
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import model_of
-from pymackay.late import by_kind
 from pymackay.model.model import Model
 from pymackay.results import Fit
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, problem_of
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.hypotheses import hypotheses, untestable
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.results import Fit
 
 _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}

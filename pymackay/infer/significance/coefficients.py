@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.results import Fit
 
 

@@ -64,7 +64,7 @@ def _digest(fit: Fit) -> str:
 
 def _response(fit: Fit) -> np.ndarray:
     if fit.general is not None and fit.general.observed is not None:
-        return fit.general.observed.y
+        return np.asarray(fit.general.observed.y)
     return (fit.fitted + fit.residuals).to_numpy(dtype=np.float64)
 
 

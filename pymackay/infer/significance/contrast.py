@@ -13,12 +13,12 @@ from scipy import stats
 from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.coefficients import t_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 

@@ -7,11 +7,11 @@ import dataclasses
 from scipy import stats
 
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
-from pymackay.late import by_kind
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
 from pymackay.results import Fit, TermSummary

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import model_of
-from pymackay.late import by_kind
 from pymackay.results import Fit
 
 

@@ -144,7 +144,7 @@ def glance(fit: Fit) -> pd.DataFrame:
 
 def _deviance(fit: Fit) -> float:
     """Return the criterion; of a generalised model R's ``deviance``, given the random effects."""
-    return fit.criterion if fit.general is None else fit.general.deviance
+    return fit.criterion if fit.general is None else float(fit.general.deviance)
 
 
 def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pymackay.errors import ArgumentError
 from pymackay.family.family import Family
+from pymackay.family.general import General
 from pymackay.family.named import family_of
 from pymackay.family.negative_binomial import NegativeBinomial
-from pymackay.general import General
 from pymackay.reference.question import Question, for_r
 
 _MOST_NODES = 25  # of lme4

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.layout import is_singular, theta_names
+from pymackay.family.general import General
 from pymackay.family.negative_binomial import NegativeBinomial
-from pymackay.general import General
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.assemble import (
     factors_from_theta,
@@ -20,7 +20,7 @@ from pymackay.solve.assemble import (
     varcorr_of,
     versions,
 )
-from pymackay.solve.pirls.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.problem import GeneralProblem, term_effects
 from pymackay.solve.pirls.rows import Rows
 

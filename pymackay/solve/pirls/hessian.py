@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pymackay.solve.pirls.curvature import Curvature
 from pymackay.solve.pirls.search import Criterion, Evaluated
 
 _STEP = 3e-4  # in units of a parameter's curvature: what is left out is its square, 1e-7
 
 
-def exact_hessian(criterion: Criterion, point: Evaluated, curvature: Curvature) -> np.ndarray:
+def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
     """Return the second derivatives of the criterion at a point, (P, P).
 
     Two evaluations for each parameter, at which the mode is begun where its slopes lead.
@@ -20,13 +19,13 @@ def exact_hessian(criterion: Criterion, point: Evaluated, curvature: Curvature) 
     numpy.linalg.LinAlgError
         If the criterion has no value next to the point.
     """
-    diagonal = np.abs(np.diag(curvature.hessian))
+    diagonal = np.abs(np.diag(point.curvature.hessian))
     steps = _STEP / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
     columns = []
     for i, step in enumerate(steps):
         move = np.zeros(len(steps))
         move[i] = step
-        way = curvature.mode_slopes @ move
+        way = point.curvature.mode_slopes @ move
         above = criterion.at(point.psi + move, point.start + way).gradient
         below = criterion.at(point.psi - move, point.start - way).gradient
         columns.append((above - below) / (2.0 * step))

@@ -10,8 +10,7 @@ import numpy as np
 
 from pymackay.model.model import Model
 from pymackay.solve.assemble import alive, user_factors
-from pymackay.solve.pirls.curvature import Curvature
-from pymackay.solve.pirls.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,13 @@ class GeneralProblem:
     laplace: Laplace
     psi: np.ndarray
     nagq: int | str = 1
+
+    @classmethod
+    def at(cls, point: Point, nagq: int | str) -> GeneralProblem:
+        """Return the problem at a point whose modes are known."""
+        made = cls(point.laplace, point.psi, nagq)
+        made.__dict__["point"] = point
+        return made
 
     @property
     def model(self) -> Model:
@@ -50,7 +56,7 @@ class GeneralProblem:
     def pev(self, vcov: np.ndarray) -> dict[str, np.ndarray]:
         """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units."""
         rows = self.laplace.rows
-        moves = self.point.given.scaled(Curvature.of(self.point).mode_slopes[:, : rows.p])
+        moves = self.point.given.scaled(self.point.curvature.mode_slopes[:, : rows.p])
         root = rows.basis.R @ np.linalg.cholesky(vcov) if rows.p else np.zeros((0, 0))
         moved = rows.parts(moves @ root)
         pairs = zip(self.point.determinant.level_covariances(), moved, strict=True)
@@ -66,7 +72,7 @@ class GeneralProblem:
             T = np.zeros((block.q, block.q))
             for term, columns in rows.term_slices(block):
                 T[columns, columns] = alive(users[term])[:, None] * rows.transforms[term]
-            made[block.block.name] = scale * np.einsum("ab,bcj,dc->jad", T, covariance, T)
+            made[block.name] = scale * np.einsum("ab,bcj,dc->jad", T, covariance, T)
         return {name: made[name] for name in self.model.factors}
 
     def effects(self) -> list[np.ndarray]:

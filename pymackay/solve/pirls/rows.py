@@ -14,7 +14,6 @@ from pymackay.covariance.layout import TermLayout, split_theta
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
-from pymackay.model.sums.gram import Block, order_blocks
 from pymackay.solve.pirls.coupling import Coupling, Pairs
 
 
@@ -24,26 +23,33 @@ class RowBlock:
 
     Attributes
     ----------
-    block : Block
+    name : str
+        The grouping factor.
+    n_levels : int
+        J.
+    terms : tuple of int
+        Positions in the model of the terms on this factor.
     codes : numpy.ndarray of int, shape (n,)
         Level of each row.
     columns : numpy.ndarray, shape (q, n)
         Whitened columns of Z.
     """
 
-    block: Block
+    name: str
+    n_levels: int
+    terms: tuple[int, ...]
     codes: np.ndarray
     columns: np.ndarray
 
     @property
     def q(self) -> int:
         """Effects per level."""
-        return self.block.q
+        return len(self.columns)
 
     @property
-    def n_levels(self) -> int:
-        """Number of levels."""
-        return self.block.n_levels
+    def size(self) -> int:
+        """Number of effects, levels × q."""
+        return self.q * self.n_levels
 
     @cached_property
     def products(self) -> dict[tuple[int, int], np.ndarray | None]:
@@ -145,14 +151,15 @@ class Rows:
     @classmethod
     def of(cls, model: Model, observed: Observations) -> Rows:
         """Return the rows of a model with its response."""
-        levels = {name: len(factor.levels) for name, factor in model.factors.items()}
         transforms = tuple(term_basis(term.columns) for term in model.terms)
         blocks = []
-        for block in order_blocks(levels, [(t.group, len(t.effects)) for t in model.terms]):
-            whitened = [model.terms[i].columns @ transforms[i] for i in block.terms]
+        for name, factor in model.factors.items():
+            terms = tuple(i for i, term in enumerate(model.terms) if term.group == name)
+            whitened = [model.terms[i].columns @ transforms[i] for i in terms]
             columns = np.ascontiguousarray(np.column_stack(whitened).T)
-            codes = model.factors[block.name].codes.astype(np.intp)
-            blocks.append(RowBlock(block, codes, columns))
+            codes = factor.codes.astype(np.intp)
+            blocks.append(RowBlock(name, len(factor.levels), terms, codes, columns))
+        blocks.sort(key=lambda block: -block.size)
         offset = np.zeros(len(model.y)) if model.offset is None else model.offset
         layouts = split_theta([len(term.effects) for term in model.terms])
         basis = fixed_basis(model.X)
@@ -176,23 +183,23 @@ class Rows:
     @cached_property
     def n_effects(self) -> int:
         """Number of random effects."""
-        return sum(block.block.size for block in self.blocks)
+        return sum(block.size for block in self.blocks)
 
     @cached_property
     def spans(self) -> list[slice]:
         """Where each block stands among the random effects."""
-        ends = accumulate((block.block.size for block in self.blocks), initial=0)
+        ends = accumulate((block.size for block in self.blocks), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     @cached_property
     def lead(self) -> int:
         """Number of effects of the leading block."""
-        return self.blocks[0].block.size
+        return self.blocks[0].size
 
     def term_slices(self, block: RowBlock) -> list[tuple[int, slice]]:
         """Return (term, its effects within the block) for the terms of a block."""
         slices, start = [], 0
-        for term in block.block.terms:
+        for term in block.terms:
             q = self.layouts[term].q
             slices.append((term, slice(start, start + q)))
             start += q

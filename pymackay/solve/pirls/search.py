@@ -1,6 +1,6 @@
 """`minimise`: a trust-region search over β, factors and dispersion or shape together.
 
-Gradients are exact. The curvature is that of `pymackay.solve.pirls.curvature`, to which symmetric
+Gradients are exact. To the curvature of `pymackay.solve.pirls.criteria.curvature` symmetric
 rank-one secants are added (Conn, Gould & Toint 1991, Math. Program. 50): they make up for the
 movement of the weights, which it leaves out.
 """
@@ -8,11 +8,11 @@ movement of the weights, which it leaves out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from pymackay.solve.pirls.curvature import Curvature
+from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 
@@ -38,16 +38,15 @@ class Evaluated(Protocol):
     @property
     def start(self) -> np.ndarray: ...  # noqa: D102
 
+    @property
+    def curvature(self) -> Curvature: ...  # noqa: D102
+
 
 class Criterion(Protocol):
     """What is minimised."""
 
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
         """Evaluate at ψ, the inner search beginning at u."""
-        ...
-
-    def curvature(self, point: Any) -> Curvature:
-        """Return approximate second derivatives at a point, and how its mode moves."""
         ...
 
 
@@ -168,7 +167,7 @@ class _Here:
         try:
             point = criterion.at(psi, u)
             usable = np.isfinite(point.criterion) and np.isfinite(point.gradient).all()
-            curvature = criterion.curvature(point)
+            curvature = point.curvature
         except np.linalg.LinAlgError:
             return None
         usable = usable and np.isfinite(curvature.hessian).all()

@@ -18,6 +18,7 @@ import numpy as np
 
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
+from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.pirls.mode import Given, Mode, find_mode
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
@@ -113,7 +114,7 @@ class Point:
         return System.of(self.laplace.rows, weights, self.given.factors)
 
     @property
-    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """The determinant's weights times φ, and their derivatives by η, each (n,)."""
         at = self.mode.at
         if self.laplace.determinant == "observed":
@@ -149,9 +150,19 @@ class Point:
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
 
     @property
+    def center(self) -> Point:
+        """The point itself, as other criteria have one at their center."""
+        return self
+
+    @property
     def start(self) -> np.ndarray:
         """The mode, from which that of a neighbouring point is searched, (N,)."""
         return self.mode.u
+
+    @cached_property
+    def curvature(self) -> Curvature:
+        """Approximate second derivatives, and how the mode moves."""
+        return Curvature.of(self)
 
     @cached_property
     def leverages(self) -> np.ndarray:
@@ -162,7 +173,7 @@ class Point:
     def _movement(self) -> tuple[np.ndarray, np.ndarray]:
         """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
         given, at, system = self.given, self.mode.at, self.mode.system
-        v = self.leverages * self._weights[1] / given.phi
+        v = self.leverages * self.weights[1] / given.phi
         v = v + 2.0 * (self._deviance_share - 1.0) * at.d1
         r = system.solve(given.scaled_back(given.rows.spread(v))[:, None])[:, 0]
         Ar = given.rows.predictor(given.scaled(r))
@@ -206,7 +217,7 @@ class Point:
         rows, given = self.laplace.rows, self.given
         if self.laplace.extra == "dispersion":
             constant = given.family.constant(rows.observed, given.phi).slope
-            leverage = float(self.leverages @ self._weights[0]) / given.phi
+            leverage = float(self.leverages @ self.weights[0]) / given.phi
             return float(-self.deviance / given.phi + constant - leverage - r @ self.mode.u)
         family = given.family
         if not isinstance(family, NegativeBinomial):

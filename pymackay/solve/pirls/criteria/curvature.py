@@ -8,13 +8,42 @@ level by level; what is missing is left to the secant correction of the search.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from pymackay.family.negative_binomial import NegativeBinomial
-from pymackay.solve.pirls.laplace import Point
 
 _STEP = 1e-4  # of log shape, for a difference of exact slopes
+
+
+class Point(Protocol):
+    """A criterion's point that has a mode (`pymackay.solve.pirls.criteria.laplace.Point`)."""
+
+    @property
+    def laplace(self) -> Any:
+        """Criterion and rows."""
+        ...
+
+    @property
+    def given(self) -> Any:
+        """What is held while the mode is searched."""
+        ...
+
+    @property
+    def mode(self) -> Any:
+        """The mode."""
+        ...
+
+    @property
+    def determinant(self) -> Any:
+        """H at the weights of the determinant."""
+        ...
+
+    @property
+    def deviance(self) -> float:
+        """2ΣD at the mode."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
