@@ -74,7 +74,7 @@ def some_parameters(laplace: Laplace) -> np.ndarray:
 @pytest.mark.parametrize("random_part", RANDOM)
 def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
     if sparse:
-        monkeypatch.setattr(coupling, "_DENSE_CELLS", 0)
+        monkeypatch.setattr(coupling, "_DENSE_WORK", 0)
         monkeypatch.setattr(coupling, "_DENSE_SHARE", 2.0)
     rows, random = rows_of(pm.Binomial(), random_part), np.random.default_rng(2)
     factors = rows.block_factors(random.normal(size=rows.n_theta))

@@ -54,6 +54,13 @@ class Laplace:
             return "dispersion"
         return "shape" if _shape_is_free(self.family) else ""
 
+    @cached_property
+    def saturated(self) -> float | None:
+        """−2 log likelihood of the saturated model, where no parameter changes it."""
+        if self.extra or self.family.has_dispersion:
+            return None
+        return self.family.constant(self.rows.observed).value
+
     @property
     def size(self) -> int:
         """Number of parameters ψ."""
@@ -144,7 +151,9 @@ class Point:
     def criterion(self) -> float:
         """−2 log likelihood by Laplace's approximation, all constants included."""
         u = self.mode.u
-        constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
+        constant = self.laplace.saturated
+        if constant is None:
+            constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
         lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
