@@ -119,7 +119,8 @@ class Parity:
         ----------
         fit : object
             Anything that `pymackay.adapters.as_fit` takes: a `Fit`, a result of another package, a
-            mapping, or a result of a registered engine.
+            mapping, or a result of a registered engine. A fit by `pymackay.glmer` is compared with
+            lme4's ``glmer``, with the same family and number of nodes.
         formula : str
             lme4's formula.
         data, reml, weights, offset, subset, contrasts
@@ -171,12 +172,15 @@ class Parity:
         formula, data, name
             As in `check`.
         **how
-            ``reml``, ``weights``, ``offset``, ``subset``, ``contrasts``.
+            ``reml``, ``weights``, ``offset``, ``subset``, ``contrasts``; of a generalised model
+            also ``family`` and ``nagq``.
         """
+        from pymackay.reference.general.question import GeneralQuestion
         from pymackay.reference.question import Question
 
         before = len(self._source.changes)
-        fit = self._source.ask(Question(formula, data, **how), self._name(name))
+        kind = GeneralQuestion if "family" in how else Question
+        fit = self._source.ask(kind(formula, data, **how), self._name(name))
         self._report({}, before)
         return fit
 

@@ -210,6 +210,8 @@ class Fit:
     general: Any = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
+    _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
+    _separation = LateMethod("pymackay.infer.general.elsewhere", "separation")
     _shaken = LateMethod("pymackay.infer.rounding", "shaken")
     anova = LateMethod("pymackay.infer.significance.anova", "anova")
     augment = LateMethod("pymackay.infer.predict.augment", "augment")

@@ -17,6 +17,7 @@ from pymackay.compare.model_diff import model_diff
 from pymackay.compare.show.text import as_failure
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.reference.asker import Asker
+from pymackay.reference.general.question import general_question_of
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 
@@ -125,6 +126,8 @@ def judge(
 ) -> pm.Comparison:
     """Compare a fit with lme4's fit of the same model; the parameters are as in `assert_parity`.
 
+    Lme4's ``glmer`` is asked, with family and nodes of the fit, if it is of a generalised model.
+
     Raises
     ------
     PymackayError
@@ -136,6 +139,9 @@ def judge(
             f"not {type(data).__name__}."
         )
     ours = pm.adapters.as_fit(fit, formula, data, reml=reml, **arguments)
+    if ours.general is not None:
+        asked = general_question_of(ours.general, formula, data, **arguments)
+        return pm.compare(ours, source.ask(asked, name), tolerances=tolerances)
     question = Question(formula, data, ours.reml if reml is None else reml, **arguments)
     theirs = source.ask(question, name)
     has_theta = len(ours.theta) > 0 and bool(np.isfinite(ours.theta).all())

@@ -55,6 +55,8 @@ general_answer <- function(question, fit, refreshed, own, curved) {
     family = question$family$name,
     link = question$family$link,
     nagq = question$nagq,
+    y = as.numeric(fit@resp$y),
+    totals = as.numeric(fit@resp$n),
     linear_predictor = as.numeric(fit@resp$eta),
     deviance = fit@resp$resDev(),
     dispersion = if (fit@devcomp$dims[["useSc"]]) stats::sigma(fit)^2 else 1,

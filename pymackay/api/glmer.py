@@ -18,11 +18,13 @@ from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import GeneralModel, build_general
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
+from pymackay.solve.pirls.criteria.laplace import DETERMINANTS, DISPERSIONS, Laplace
 from pymackay.solve.pirls.fit import GeneralControl, evaluate_general, fit_general
-from pymackay.solve.pirls.laplace import DETERMINANTS, DISPERSIONS, Laplace
 from pymackay.solve.pirls.rows import Rows
 
 ArrayLike = Any
+
+_MOST_NODES = 200  # of Gauss and Hermite: beyond, weights underflow
 
 
 def glmer(
@@ -55,7 +57,12 @@ def glmer(
         ``pymackay.Binomial("probit")``. The shape of ``pymackay.NegativeBinomial()`` is estimated,
         that of ``pymackay.NegativeBinomial(theta=1.5)`` is held.
     nagq : int or "exact"
-        1: Laplace's approximation.
+        How the random effects are integrated out. 1 (default): Laplace's approximation. 2 or more:
+        adaptive Gauss-Hermite quadrature with so many nodes; for models with one grouping factor,
+        of two or three effects by the product rule. ``"exact"``: to rounding, for one scalar term.
+        0: Laplace's approximation at the joint mode of fixed and random effects, which is faster
+        and less exact; standard errors take theta as known. The log likelihoods of all of them
+        are on one scale.
     weights, offset : str or array-like of shape (rows of `data`,), optional
         Prior weights, for a binomial response that is a proportion the numbers of trials; and a
         known part of the linear predictor.
@@ -156,7 +163,8 @@ def evaluate_glmer(
     theta : array-like of shape (m,), or pandas.Series named as ``fit.theta``
         Covariance parameters in lme4's order.
     beta : array-like of shape (p,)
-        Fixed effects in the order of ``fit.beta``.
+        Fixed effects in the order of ``fit.beta``; with ``nagq=0``, where the search for the joint
+        mode begins.
     phi : float, optional
         The dispersion of a family that has one, with ``dispersion="ml"``.
 
@@ -256,8 +264,11 @@ def observations(general: GeneralModel) -> Observations:
 
 def _check_choices(nagq: Any, solver: str, control: Any) -> None:
     """Refuse values of arguments that `glmer` does not have."""
-    if nagq != 1:
-        raise ArgumentError(f"nagq must be 1, Laplace's approximation, but it is {nagq!r}.")
+    number = isinstance(nagq, int | np.integer) and not isinstance(nagq, bool)
+    if not (nagq == "exact" or (number and 0 <= nagq <= _MOST_NODES)):
+        raise ArgumentError(
+            f"nagq must be a whole number from 0 to {_MOST_NODES}, or 'exact', but it is {nagq!r}."
+        )
     if solver not in ("auto", "exact"):
         raise ArgumentError(
             f"solver must be 'auto' or 'exact' for generalised models, but it is {solver!r}."

@@ -22,7 +22,7 @@ class Comparison:
     Attributes
     ----------
     verdict : str
-        One of the six words of `pymackay.compare.decision.VERDICTS`:
+        One of the words of `pymackay.compare.decision.VERDICTS`:
 
         - ``"different model"``: rows, columns or levels differ, or the numbers at one theta;
         - ``"same optimum"``: equal criteria, and every number agrees in statistical units;
@@ -31,11 +31,14 @@ class Comparison:
         - ``"theirs lower"``: our criterion is higher, which is a defect;
         - ``"flat ridge"``: equal criteria but different variances, which the data do not
           determine;
-        - ``"boundary"``: equal criteria, and a covariance matrix is singular.
+        - ``"boundary"``: equal criteria, and a covariance matrix is singular;
+        - ``"no optimum"``: the response is separated, so that the likelihood has no maximum;
+        - ``"not a likelihood"``: the dispersion is estimated by maximum likelihood in one fit and
+          by lme4's criterion, which is not a likelihood, in the other.
     ok : bool
         Whether the fit passes. True for ``same optimum``; for ``ours lower`` if the numbers at
         one theta were checked; for ``flat ridge`` and ``boundary`` if the quantities that are
-        judged there agree. False for the other two.
+        judged there agree. False for the others.
     rows : tuple of Row
         Every number that was compared.
     differences : tuple of Difference
@@ -54,6 +57,12 @@ class Comparison:
         The reference is in the order of the fit, unless the models differ.
     tolerances : mapping of str to Tolerance
         The tolerances: `pymackay.compare.tolerances.TOLERANCES`, with the user's values.
+    reason : str
+        Why no numbers are judged, for the verdicts ``"no optimum"`` and ``"not a likelihood"``.
+    lag : float
+        Of generalised models: by how much the number that lme4 reports exceeds its own criterion
+        with the determinant taken at the final random effects; nan otherwise. It is an error of
+        the number, while `excess` is a distance between the two optima.
     """
 
     verdict: str
@@ -66,6 +75,8 @@ class Comparison:
     fit: Fit
     reference: Fit
     tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
+    reason: str = ""
+    lag: float = float("nan")
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The six verdicts, with meaning and advice, and `decide`, which chooses one."""
+"""The verdicts, with meaning and advice, and `decide`, which chooses one."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
             "and the criteria are equal. Variances are compared on an absolute scale; beta, its "
             "standard errors, sigma and the fitted values are judged as always.",
             "The model is richer than the data can support; a simpler one gives the same fit.",
+        ),
+        "no optimum": Meaning(
+            "The response is separated: the likelihood rises for ever along a direction of the "
+            "fixed effects, so that any estimate is where a search happened to stop.",
+            "Take the columns that are named out of the formula, or join categories.",
+        ),
+        "not a likelihood": Meaning(
+            "One fit estimates the dispersion by maximum likelihood, the other minimises lme4's "
+            "criterion, which is not a likelihood for this family. Their numbers differ.",
+            "Compare with dispersion='lme4' to see lme4's numbers; do not use its AIC there.",
         ),
     }
 )

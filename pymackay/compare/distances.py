@@ -39,6 +39,8 @@ def criterion_row(ours: Fit, theirs: Fit, excess: float, tolerance: float) -> Ro
 
 def rounding(fit: Fit) -> float:
     """Return the rounding error, in statistical units, that a response of this size may cause."""
+    if fit.general is not None:  # no response of any size is subtracted from another
+        return 0.0
     offset = 0.0 if fit.model.offset is None else fit.model.offset
     y = fit.fitted.to_numpy() + fit.residuals.to_numpy() - offset
     if not fit.sigma > 0.0 or not np.isfinite(y).all():
@@ -61,8 +63,15 @@ def same_theta_rows(
     buckets: dict[tuple[str, str], list[Row]] = {}
     for row in statistics_rows(ours, theirs, "same theta", table=table):
         buckets.setdefault((row.quantity, row.term if row.ok is None else ""), []).append(row)
-    criterion = _criterion_at_theta(ours, theirs, table["criterion_same_theta"])
+    criterion = _criterion_at_theta(ours, theirs, criterion_rule(ours, table))
     return [criterion, *(_worst(rows) for rows in buckets.values())]
+
+
+def criterion_rule(fit: Fit, table: Mapping[str, Tolerance]) -> Tolerance:
+    """Return the tolerance of criteria at one theta: lme4 is less exact with some links."""
+    general = fit.general
+    exact = general is None or (general.family.is_canonical and not general.dispersion_by)
+    return table["criterion_same_theta" if exact else "criterion_rough_mode"]
 
 
 def _criterion_at_theta(ours: Fit, theirs: Fit, rule: Tolerance) -> Row:
@@ -149,6 +158,13 @@ def _vcov_row(ruler: Ruler) -> Row:
 
 
 def _sigma_rows(ruler: Ruler) -> Iterator[Row]:
+    """Yield the row of sigma, or of the shape of a negative binomial model, if it has one."""
+    general = [fit.general for fit in ruler.fits if fit.general is not None]
+    if len(general) == 2 and general[0].shape_estimated:
+        a, b = (part.shape for part in general)
+        yield ruler.row("shape", "", "", a, b, a, "shape")
+    if not ruler.ours.has_residual:
+        return
     a, b = (fit.sigma for fit in ruler.fits)
     yield ruler.lacking("sigma") or ruler.row("sigma", "", "", a, b, a, "sigma")
 
@@ -256,10 +272,19 @@ def _fitted_row(ruler: Ruler) -> Row:
     if lacking:
         return lacking
     a, b = (fit.fitted.to_numpy() for fit in ruler.fits)
-    sigma = (first_offering("sigma", *ruler.fits) or ruler.ours).sigma
-    worst = int(np.argmax(np.abs(a - b)))
+    unit = np.broadcast_to(_response_sd(ruler), a.shape)
+    worst = int(np.argmax(in_units(a - b, unit)))
     label = str(ruler.ours.model.rows[worst])
-    return ruler.row("fitted", "", f"row {label}", a[worst], b[worst], sigma, "fitted")
+    return ruler.row("fitted", "", f"row {label}", a[worst], b[worst], unit[worst], "fitted")
+
+
+def _response_sd(ruler: Ruler) -> np.ndarray:
+    """Return the standard deviation of a response at prior weight one, () or (n,)."""
+    general = ruler.ours.general
+    if general is None:
+        return np.asarray((first_offering("sigma", *ruler.fits) or ruler.ours).sigma)
+    variance = general.family.variance(ruler.ours.fitted.to_numpy())
+    return np.asarray(np.sqrt(general.dispersion * variance))
 
 
 def _worst_place(distance: np.ndarray) -> tuple[int, ...]:

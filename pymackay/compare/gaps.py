@@ -34,5 +34,7 @@ def no_gap() -> pd.DataFrame:
 
 
 def _has_gap(fit: Fit) -> bool:
+    if fit.general is not None:
+        return False
     what = "pev" if fit.reml else "condvar"
     return all(offers(fit, quantity) for quantity in (what, "variance", "b"))

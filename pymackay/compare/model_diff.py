@@ -57,6 +57,7 @@ def model_diff(fit: Fit, reference: Fit) -> list[Difference]:
     levels, because the meaning of contrasts depends on it.
     """
     return [
+        *_kind(fit, reference),
         *_criterion(fit, reference),
         *_dropped(fit, reference),
         *_names("fixed effects", fit.model.fixed, reference.model.fixed),
@@ -75,6 +76,37 @@ def _criterion(fit: Fit, reference: Fit) -> Iterator[Difference]:
             yield Difference(
                 "criterion", f"{side} is no number", f"{fit.criterion}", f"{reference.criterion}"
             )
+
+
+def _kind(fit: Fit, reference: Fit) -> Iterator[Difference]:
+    """Yield the differences in family, link, quadrature and determinant."""
+    if (fit.general is None) != (reference.general is None):
+        kinds = ("linear" if f.general is None else "generalised" for f in (fit, reference))
+        yield Difference("kind of model", "", *kinds)
+        return
+    ours, theirs = _described(fit), _described(reference)
+    different = [aspect for aspect in ours if ours[aspect] != theirs[aspect]]
+    if different[:1] in (["family"], ["link"]):
+        different = [aspect for aspect in different if aspect != "determinant"]
+    for aspect in different:
+        yield Difference(aspect, "", ours[aspect], theirs[aspect])
+
+
+def _described(fit: Fit) -> dict[str, str]:
+    """Return what makes two generalised models the same, in words; empty for a linear one."""
+    general = fit.general
+    if general is None:
+        return {}
+    family = general.family
+    shape = "estimated" if general.shape_estimated else f"{general.shape:.12g}"
+    may_differ = not family.is_canonical and not family.has_dispersion
+    return {
+        "family": family.name,
+        "link": family.link,
+        "shape": shape,
+        "quadrature nodes": str(general.nagq),
+        "determinant": f"{general.determinant} weights" if may_differ else "",
+    }
 
 
 def _dropped(fit: Fit, reference: Fit) -> Iterator[Difference]:
@@ -174,6 +206,8 @@ def _rows(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 
 def _response(fit: Fit, order: pd.Index | None) -> np.ndarray:
+    if fit.general is not None and fit.general.observed is not None:
+        return _in_order(fit.general.observed.y, fit, order)
     return _in_order(fit.fitted.to_numpy() + fit.residuals.to_numpy(), fit, order)
 
 

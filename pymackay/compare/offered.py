@@ -29,6 +29,8 @@ def offers(fit: Fit, quantity: str) -> bool:
     """Whether a fit has a quantity of a row, or a part of its model."""
     if quantity in ("condvar", "pev"):
         return getattr(fit, f"{quantity}_source") is not None
+    if quantity == "response" and fit.general is not None:
+        return fit.general.observed is not None
     if quantity == "response":
         return offers(fit, "fitted") and offers(fit, "residuals")
     return _PARTS.get(quantity, quantity) not in fit.not_offered

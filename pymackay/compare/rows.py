@@ -22,8 +22,8 @@ class Row:
     stage : str
         ``"same theta"``: both fits at one theta. ``"optimum"``: each fit at its optimum.
     quantity : str
-        ``"criterion"``, ``"beta"``, ``"std_error"``, ``"vcov"``, ``"sigma"``, ``"variance"``,
-        ``"covariance"``, ``"b"``, ``"condvar"``, ``"pev"`` or ``"fitted"``.
+        ``"criterion"``, ``"beta"``, ``"std_error"``, ``"vcov"``, ``"sigma"``, ``"shape"``,
+        ``"variance"``, ``"covariance"``, ``"b"``, ``"condvar"``, ``"pev"`` or ``"fitted"``.
     term : str
         Random-effects term or grouping factor; empty for other quantities.
     name : str

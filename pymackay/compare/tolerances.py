@@ -59,6 +59,13 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             "relative",
             "rounding error of float64 factors of one matrix and of sums over up to 1e8 rows",
         ),
+        "criterion_rough_mode": Tolerance(
+            1e-6,
+            "relative",
+            "in place of criterion_same_theta for generalised models whose link is not canonical "
+            "or that have a dispersion: lme4's iterations converge linearly there, and its "
+            "criterion is that exact",
+        ),
         "number_same_theta": Tolerance(1e-7, "statistical units", _SAME_THETA),
         "rounding": Tolerance(
             10.0,
@@ -104,6 +111,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             "sigma is the best determined scale: a thousandth of its standard error, which is "
             "sigma / sqrt(2 n), stays below this from n = 50 rows on",
         ),
+        "shape": Tolerance(1e-3, "relative", _UNDETERMINED),
         "variance": Tolerance(1e-3, "of the variance", _UNDETERMINED),
         "covariance": Tolerance(1e-3, "of the product of the two sds", _UNDETERMINED),
         "boundary_variance": Tolerance(1e-3, "of a level's own variance", _ABSOLUTE),

@@ -14,6 +14,7 @@ from pymackay.compare.conditioning import criterion_blur, forgive_rounding
 from pymackay.compare.decision import criterion_resolution, criterion_tolerance, decide
 from pymackay.compare.distances import criterion_row, rounding, same_theta_rows, statistics_rows
 from pymackay.compare.gaps import gaps, no_gap
+from pymackay.compare.general import at_one_point, excuse_lag, lag, obstacle, without_rough
 from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
 from pymackay.compare.rows import Row
@@ -77,9 +78,14 @@ def compare(
         return _different(fit, reference, differences, table)
     fit, reference = completed(fit, reference), completed(reference, fit)
     reference = align(reference, fit.model)
+    verdict, reason = obstacle(fit, reference)
+    if verdict:
+        return _without_numbers(fit, reference, verdict, reason, table)
     pair = _at_one_theta(fit, reference)
     theta_rows = same_theta_rows(*pair.fits, table) if pair else []
-    if pair and any(row.ok is False for row in theta_rows):
+    if fit.general is not None:
+        theta_rows = without_rough(theta_rows)
+    elif pair and any(row.ok is False for row in theta_rows):
         theta_rows = forgive_rounding(theta_rows, *pair.fits, table)
     failed = [row for row in theta_rows if row.ok is False]
     if failed:
@@ -119,6 +125,9 @@ class _Pair:
 
 def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:
     """Return the fits at one theta: ours at theirs if possible, else theirs at ours."""
+    if fit.general is not None:
+        point = at_one_point(fit, reference)
+        return None if point is None else _Pair(point[:2], point[2])
     same_shape = len(fit.theta) == len(reference.theta)
     if not same_shape or not np.isfinite([*fit.theta, *reference.theta]).all():
         return None
@@ -156,6 +165,26 @@ def _different(
     )
 
 
+def _without_numbers(
+    fit: Fit, reference: Fit, verdict: str, reason: str, table: Mapping[str, Tolerance]
+) -> Comparison:
+    """Return the comparison of two fits whose numbers are shown but cannot be judged."""
+    rows = [row.unjudged(verdict) for row in statistics_rows(fit, reference, table=table)]
+    return Comparison(
+        verdict=verdict,
+        ok=False,
+        rows=tuple(rows),
+        differences=(),
+        variance_gap=no_gap(),
+        same_theta="not checked",
+        excess=float("nan"),
+        fit=fit,
+        reference=reference,
+        tolerances=table,
+        reason=reason,
+    )
+
+
 def _by_numbers(
     fit: Fit,
     reference: Fit,
@@ -169,12 +198,13 @@ def _by_numbers(
     blurred = max([rounding(fit), *(row.tolerance for row in theta_rows if row.ok)])
     checked = pair is not None and blurred < 1.0
     tolerance = criterion_tolerance(reference.criterion, pair is not None, table)
-    if pair is not None and excess > tolerance:
+    if pair is not None and excess > tolerance and fit.general is None:
         tolerance += criterion_blur(*pair.fits, table)
     singular = fit.singular or reference.singular
+    lagging = lag(reference, fit)
     rows = [
         criterion_row(fit, reference, excess, tolerance),
-        *statistics_rows(fit, reference, boundary=singular, table=table),
+        *excuse_lag([*statistics_rows(fit, reference, boundary=singular, table=table)], lagging),
     ]
     by_theta_alone = checked and pair is not None and pair.theta == "theirs"
     decision = decide(
@@ -201,4 +231,5 @@ def _by_numbers(
         fit=fit,
         reference=reference,
         tolerances=table,
+        lag=lagging,
     )

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit, log_ndtr, ndtr
+from scipy.special import log_ndtr, ndtr, xlog1py, xlogy
 
 from pymackay.family.family import Constant, Expansion, Family, Observations, Support
 from pymackay.family.links import PROBABILITY_LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
 
+_MANY_TRIALS = 1e4  # from which plain logs lose more than 1e-12 of a row's deviance
 _LARGEST_RATE = 700.0  # e^η of the cloglog link: exp(−700) is still a number
 
 
@@ -46,10 +47,14 @@ class _Probability:
 
 
 def _logit(eta: np.ndarray) -> _Probability:
-    mu, nu = expit(eta), expit(-eta)
-    soft = np.log1p(np.exp(-np.abs(eta)))
-    log_mu, log_nu = -(np.maximum(-eta, 0.0) + soft), -(np.maximum(eta, 0.0) + soft)
-    return _Probability(mu, nu, log_mu, log_nu, nu, mu, nu - mu, -2.0 * mu * nu)
+    small = np.exp(-np.abs(eta))
+    large_share, soft = 1.0 / (1.0 + small), np.log1p(small)
+    small_share = small * large_share
+    positive = eta >= 0.0
+    mu = np.where(positive, large_share, small_share)
+    nu = np.where(positive, small_share, large_share)
+    log_mu = np.minimum(eta, 0.0) - soft
+    return _Probability(mu, nu, log_mu, log_mu - eta, nu, mu, nu - mu, -2.0 * mu * nu)
 
 
 def _probit(eta: np.ndarray) -> _Probability:
@@ -141,12 +146,12 @@ class Binomial(Family):
             variance = w * at.mu * at.nu
             third = variance * at.k
             d1 = w * np.where(y > 0.5, (1.0 - y) - at.nu, at.mu - y)
-            return Expansion(w * _half_deviance(y, at), d1, variance, third, variance, third)
+            return Expansion(w * _half_deviance(y, w, at), d1, variance, third, variance, third)
         success, failure = y * at.r1, (1.0 - y) * at.r0
         down, up = at.k - at.r1, at.k + at.r0
         expected = w * at.r1 * at.r0
         return Expansion(
-            value=w * _half_deviance(y, at),
+            value=w * _half_deviance(y, w, at),
             d1=w * (failure - success),
             d2=w * (failure * up - success * down),
             d3=w
@@ -218,14 +223,23 @@ class Binomial(Family):
         return np.asarray(random.binomial(m, mu) / np.where(m > 0, m, 1))
 
 
-def _half_deviance(y: np.ndarray, at: _Probability) -> np.ndarray:
-    """Return the half deviance of one trial, shape (n,); of 0 and 1 by logs of probabilities."""
+def _half_deviance(y: np.ndarray, w: np.ndarray, at: _Probability) -> np.ndarray:
+    """Return the half deviance of one trial, shape (n,), of shares y of w trials.
+
+    By logs of probabilities for 0 and 1, and where numbers of trials are so small that what
+    cancels in ``y log(y/μ) + (1 − y) log((1 − y)/(1 − μ))`` is rounding.
+    """
     value = -np.where(y > 0.5, at.log_mu, at.log_nu)
-    inner = (y > 0.0) & (y < 1.0)
-    if inner.any():
-        share = y[inner]
+    inner = np.flatnonzero((y > 0.0) & (y < 1.0))
+    if not len(inner):
+        return value
+    share = y[inner]
+    if w.max() > _MANY_TRIALS:
         value[inner] = deviance_part(share, at.mu[inner])
         value[inner] += deviance_part(1.0 - share, at.nu[inner])
+    else:
+        saturated = xlogy(share, share) + xlog1py(1.0 - share, -share)
+        value[inner] = saturated - share * at.log_mu[inner] - (1.0 - share) * at.log_nu[inner]
     return value
 
 

@@ -118,18 +118,23 @@ class NegativeBinomial(Family):
         curve = LINKS[self.link].curve(eta)
         y, w, mu, theta = observed.y, observed.weights, curve.mu, self.shape
         total = mu + theta
-        by_log_density = (
-            digamma(y + theta) - digamma(theta) + np.log(theta / total) + (mu - y) / total
-        )
         a = (mu - y) / total**2
         b = 2.0 * (y + theta) / total**3 - 1.0 / total**2
         expected = (mu * curve.d1 / (theta * self.variance(mu))) ** 2
         return ShapeSlopes(
-            criterion=-2.0 * theta * float(w @ by_log_density),
+            criterion=float(self.shape_criterion(observed, eta).sum()),
             d1=theta * w * a * curve.d1,
             d2=theta * w * (b * curve.d1**2 + a * curve.d2),
             expected=theta * w * expected,
         )
+
+    def shape_criterion(self, observed: Observations, eta: np.ndarray) -> np.ndarray:
+        """Return the derivative of each row's −2 log likelihood by log theta, (n,)."""
+        y, theta = observed.y, self.shape
+        mu = LINKS[self.link].curve(eta).mu
+        total = mu + theta
+        density = digamma(y + theta) - digamma(theta) + np.log(theta / total) + (mu - y) / total
+        return np.asarray(-2.0 * theta * observed.weights * density)
 
     def start(self, observed: Observations) -> np.ndarray:
         """Return ``y + 1/6`` for zeros, and y."""

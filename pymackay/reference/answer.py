@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
+from pymackay.family.family import Observations
 from pymackay.family.general import General
 from pymackay.family.named import FAMILIES
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
@@ -81,7 +82,7 @@ def _plain_general(raw: Mapping[str, Any]) -> Answer:
         "nagq": int(raw["nagq"][0]),
         "shape": None if raw["shape"] is None else float(raw["shape"][0]),
         "shape_estimated": bool(raw["shape_estimated"][0]),
-        "linear_predictor": raw["linear_predictor"],
+        **{name: raw[name] for name in ("linear_predictor", "y", "totals")},
         **{name: float(raw[name][0]) for name in numbers},
     }
 
@@ -145,11 +146,11 @@ def fit_from_answer(
         condvar_source=condvar,
         pev_source=pev,
         evaluate_source=evaluate,
-        general=_general(answer["general"], model.rows) if answer.get("general") else None,
+        general=_general(answer["general"], model) if answer.get("general") else None,
     )
 
 
-def _general(raw: Mapping[str, Any], rows: pd.Index) -> General:
+def _general(raw: Mapping[str, Any], model: ModelSummary) -> General:
     """Return what only a fit by ``glmer`` has; lme4's determinant has expected weights."""
     kind = FAMILIES[raw["family"]]
     shape = float("nan") if raw["shape"] is None else raw["shape"]
@@ -162,10 +163,20 @@ def _general(raw: Mapping[str, Any], rows: pd.Index) -> General:
         dispersion_by="lme4" if kind.has_dispersion else "",
         shape=shape,
         shape_estimated=raw["shape_estimated"],
-        linear_predictor=_rows(raw["linear_predictor"], rows, "linear_predictor"),
+        linear_predictor=_rows(raw["linear_predictor"], model.rows, "linear_predictor"),
         deviance=raw["deviance"],
         lme4_criterion=raw["lme4_criterion"],
+        observed=_observed(_optional(raw["y"]), _optional(raw["totals"]), model.weights),
     )
+
+
+def _observed(
+    y: np.ndarray | None, totals: np.ndarray | None, weights: np.ndarray | None
+) -> Observations | None:
+    """Return the response with numbers of trials as R's binomial constant takes them, each (n,)."""
+    if y is None or totals is None or weights is None:
+        return None
+    return Observations(y, weights, totals if (totals > 1.0).any() else weights)
 
 
 def _warn(messages: Iterable[str]) -> None:

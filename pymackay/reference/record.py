@@ -183,7 +183,7 @@ def _shortened(answer: dict[str, Any], left_out: dict[str, str]) -> dict[str, An
             left_out[name] = f"{len(answer[name])} rows; up to {LONGEST_ROWS} are recorded"
     general = answer.get("general")
     if general is not None and kept["fitted"] is None:
-        kept["general"] = {**general, "linear_predictor": None}
+        kept["general"] = {**general, "linear_predictor": None, "y": None, "totals": None}
     for name in ("condvar", "pev"):
         if answer[name] is None:
             left_out[name] = NO_PEV[name]

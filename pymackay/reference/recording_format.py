@@ -95,6 +95,8 @@ class GeneralPart(TypedDict):
     shape: float | None
     shape_estimated: bool
     linear_predictor: list[float] | None
+    y: list[float] | None
+    totals: list[float] | None
     lme4_criterion: float
     dispersion: float
     deviance: float

@@ -395,6 +395,8 @@ def test_every_verdict_says_what_it_means_and_what_to_do():
         "theirs lower",
         "flat ridge",
         "boundary",
+        "no optimum",
+        "not a likelihood",
     ]
     assert all(meaning.means and meaning.advice for meaning in VERDICTS.values())
 

@@ -13,8 +13,12 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
 from pymackay.solve.pirls import coupling
+from pymackay.solve.pirls.criteria.exact import ExactCriterion
+from pymackay.solve.pirls.criteria.joint import JointCriterion
+from pymackay.solve.pirls.criteria.laplace import Laplace
+from pymackay.solve.pirls.criteria.nodes import Nodes
+from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.hessian import exact_hessian
-from pymackay.solve.pirls.laplace import Laplace
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
 
@@ -70,7 +74,7 @@ def some_parameters(laplace: Laplace) -> np.ndarray:
 @pytest.mark.parametrize("random_part", RANDOM)
 def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
     if sparse:
-        monkeypatch.setattr(coupling, "_DENSE_CELLS", 0)
+        monkeypatch.setattr(coupling, "_DENSE_WORK", 0)
         monkeypatch.setattr(coupling, "_DENSE_SHARE", 2.0)
     rows, random = rows_of(pm.Binomial(), random_part), np.random.default_rng(2)
     factors = rows.block_factors(random.normal(size=rows.n_theta))
@@ -156,3 +160,43 @@ def test_slopes_of_the_mode_are_those_of_differences():
         move = np.eye(len(psi))[i] * h
         change = laplace.at(psi + move).mode.u - laplace.at(psi - move).mode.u
         np.testing.assert_allclose(slopes[:, i], change / (2 * h), atol=1e-7)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+@pytest.mark.parametrize("random_part", RANDOM[:2])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradient_of_quadrature(name, random_part, nodes):
+    """Through nodes and scales that move; one node is Laplace's approximation."""
+    laplace = Laplace(rows_of(FAMILIES[name], random_part), FAMILIES[name])
+    criterion = Quadrature(laplace, Nodes.hermite(nodes, laplace.rows.blocks[0].q))
+    psi = some_parameters(laplace)
+    point = criterion.at(psi)
+    by_difference = differences(criterion, psi, point.start)
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - by_difference).max() < tol("difference") * size
+    if nodes == 1:
+        assert point.criterion == pytest.approx(point.center.criterion, rel=tol("oracle"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_exact_likelihood_is_the_limit_of_quadrature(name):
+    laplace = Laplace(rows_of(FAMILIES[name], "(1 | g)"), FAMILIES[name])
+    psi = some_parameters(laplace)
+    point = ExactCriterion(laplace).at(psi)
+    many = Quadrature(laplace, Nodes.hermite(41, 1)).at(psi)
+    assert point.criterion == pytest.approx(many.criterion, rel=tol("oracle"))
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - many.gradient).max() < tol("difference") * size
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradient_at_the_joint_mode(name):
+    laplace = Laplace(rows_of(FAMILIES[name], "(x | g) + (1 | h)"), FAMILIES[name])
+    psi, p = some_parameters(laplace), laplace.rows.p
+    criterion = JointCriterion(laplace, psi[:p])
+    point = criterion.at(psi[p:])
+    by_difference = differences(criterion, psi[p:], point.start)
+    size = 1.0 + np.abs(point.gradient).max()
+    assert np.abs(point.gradient - by_difference).max() < tol("difference") * size
+    slope = laplace.rows.basis.Q.T @ point.center.mode.at.d1
+    assert np.abs(slope).max() < tol("difference")

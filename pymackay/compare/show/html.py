@@ -32,6 +32,7 @@ def as_json(comparison: Comparison) -> str:
         "advice": meaning.advice,
         "same_theta": comparison.same_theta,
         "excess": comparison.excess,
+        "lag": comparison.lag,
         "ours": _engine(comparison.fit),
         "theirs": _engine(comparison.reference),
         "model_diff": [asdict(difference) for difference in comparison.differences],

@@ -118,16 +118,39 @@ def heads(comparison: Comparison, names: tuple[str, str] = ("ours", "theirs")) -
     rows = [f"{fit.n_obs} rows"] if offers(fit, "n_obs") else []
     entries = {
         "formula": fit.formula,
-        "model": ", ".join(["REML" if fit.reml else "ML", *rows, *counts]),
+        "model": ", ".join([_kind(fit), *rows, *counts]),
         names[0]: str(fit.engine),
         names[1]: str(reference.engine),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
+        "lag": _lag(comparison),
         "rounding": _rounding(fit),
         "unsaid": unsaid((fit, reference)),
         "allowed": _chosen(comparison),
     }
     return {name: text for name, text in entries.items() if text}
+
+
+def _kind(fit: Fit) -> str:
+    """Return the criterion; of a generalised model family, link and approximation."""
+    general = fit.general
+    if general is None:
+        return "REML" if fit.reml else "ML"
+    how = {1: "Laplace", 0: "joint mode", "exact": "quadrature to rounding"}
+    nodes = how.get(general.nagq, f"quadrature with {general.nagq} nodes")
+    return f"{general.family.name} ({general.family.link}), {nodes}"
+
+
+def _lag(comparison: Comparison) -> str:
+    """Return how far the number that lme4 reports is from its criterion; empty if it is not."""
+    if not abs(comparison.lag) > 0.0:
+        return ""
+    where = "above" if comparison.lag > 0.0 else "below"
+    return (
+        f"{comparison.reference.engine.name} reports a criterion {size(abs(comparison.lag))} "
+        f"{where} its own at these estimates, because it takes the determinant from weights one "
+        f"iteration old; the numbers below are refreshed"
+    )
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -171,11 +194,14 @@ def _checked(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.stage == "same theta"]
     if not comparison.rows:
         return "no numbers, because the models differ"
+    if comparison.reason:
+        return "no numbers are judged"
     if not rows:
         return "NOT at one theta: neither fit can be evaluated at the other's"
     criterion, others = rows[0], [row.distance for row in rows[1:] if row.ok is not None]
-    words = {"agreed": "at one theta", "differs": "at one theta they DIFFER"}
-    word = words.get(comparison.same_theta, "NOT at one theta, where rounding hides all")
+    point = "one theta" if comparison.fit.general is None else "the same parameters"
+    words = {"agreed": f"at {point}", "differs": f"at {point} they DIFFER"}
+    word = words.get(comparison.same_theta, f"NOT at {point}, where rounding hides all")
     apart = (
         "" if math.isnan(criterion.distance) else f"criterion {size(criterion.distance)} relative, "
     )
@@ -183,6 +209,8 @@ def _checked(comparison: Comparison) -> str:
     blur = (
         f"; the model is ill-conditioned, rounding may move them by {size(max(ill))}" if ill else ""
     )
+    if not others:
+        return f"{word}: {apart.removesuffix(', ')}{blur}"
     worst = size(float(np.max(others, initial=0.0)))
     return f"{word}: {apart}numbers {worst} statistical units apart{blur}"
 
@@ -279,8 +307,9 @@ def _spread_lines(comparison: Comparison, rows: list[Row]) -> Iterator[Line]:
             )
             yield _line(row, label, ours, theirs)
     for row in rows:
-        if row.quantity == "sigma":
-            yield _line(row, "sd   residual", number(row.ours), number(row.theirs))
+        if row.quantity in ("sigma", "shape"):
+            label = {"sigma": "sd   residual", "shape": "shape"}[row.quantity]
+            yield _line(row, label, number(row.ours), number(row.theirs))
 
 
 def _sd_or_correlation(fit: Fit, term: str, i: int, j: int) -> str:

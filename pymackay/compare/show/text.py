@@ -20,6 +20,8 @@ def as_sentence(comparison: Comparison) -> str:
     theirs, excess = comparison.reference.engine.name, size(abs(comparison.excess))
     if comparison.verdict == "different model":
         return _difference_sentence(comparison.differences)
+    if comparison.reason:
+        return f"{comparison.verdict.capitalize()}: {comparison.reason}."
     agree = "and the numbers that are judged agree" if comparison.ok else "but other numbers differ"
     unchecked = "" if comparison.same_theta == "agreed" else ", not checked at one theta"
     apart = "criteria not offered" if math.isnan(comparison.excess) else f"criteria {excess} apart"

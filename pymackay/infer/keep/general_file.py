@@ -11,7 +11,7 @@ from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.model_file import decode_model, encode_model
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import variance_sources
-from pymackay.solve.pirls.laplace import Laplace
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 

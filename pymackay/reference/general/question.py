@@ -8,6 +8,7 @@ from typing import Any
 
 from pymackay.errors import ArgumentError
 from pymackay.family.family import Family
+from pymackay.family.general import General
 from pymackay.family.named import family_of
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.reference.question import Question, for_r
@@ -37,6 +38,7 @@ class GeneralQuestion(Question):
     shape: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reml", False)
         super().__post_init__()
         object.__setattr__(self, "family", family_of(self.family))
         whole = isinstance(self.nagq, int) and not isinstance(self.nagq, bool)
@@ -112,3 +114,18 @@ def general_question(**arguments: Any) -> GeneralQuestion:
     if "family_shape" in arguments:
         options["theta"] = arguments.pop("family_shape")
     return GeneralQuestion(family=family(**options), reml=False, **arguments)
+
+
+def general_question_of(
+    general: General, formula: str, data: Any, **arguments: Any
+) -> GeneralQuestion:
+    """Return the question that asks lme4 for a fit with the family and nodes of another one."""
+    family = general.family
+    if isinstance(family, NegativeBinomial) and general.shape_estimated:
+        family = NegativeBinomial(family.link)
+    if not isinstance(general.nagq, int):
+        raise ArgumentError(
+            f"nagq: lme4 has no counterpart of nagq={general.nagq!r}; fit with a number of nodes "
+            f"up to {_MOST_NODES} to compare with it."
+        )
+    return GeneralQuestion(formula, data, False, family=family, nagq=general.nagq, **arguments)

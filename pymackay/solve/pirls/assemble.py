@@ -20,7 +20,7 @@ from pymackay.solve.assemble import (
     varcorr_of,
     versions,
 )
-from pymackay.solve.pirls.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.problem import GeneralProblem, term_effects
 from pymackay.solve.pirls.rows import Rows
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from pymackay.solve.linalg.blas import product
 
-_DENSE_CELLS = 400_000  # of C, up to which a dense array is quicker than a sparse one
+_DENSE_WORK = 2_000_000  # multiply-adds of C'C up to which a dense C is quicker than a sparse one
 _DENSE_SHARE = 0.3  # of C's cells that are not zero, from which it is too
 _TABLE = 4  # cells of a table of all pairs of levels for each row, up to which it is not reduced
 
@@ -32,6 +32,8 @@ class LevelRows(Protocol):
     def n_levels(self) -> int: ...  # noqa: D102
 
     def gram(self, weights: np.ndarray) -> np.ndarray: ...  # noqa: D102
+
+    def weighed(self, a: int, values: np.ndarray) -> np.ndarray: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +70,9 @@ class Meeting:
         """Return ``Σ w z_a z_b`` of each pair, shape (q_left, q_right, pairs)."""
         made = np.empty((self.left.q, self.right.q, len(self.rows)))
         for a in range(self.left.q):
-            weighted = weights * self.left.columns[a]
+            weighted = self.left.weighed(a, weights)
             for b in range(self.right.q):
-                each = weighted * self.right.columns[b]
+                each = self.right.weighed(b, weighted)
                 made[a, b] = np.bincount(self.index, each, len(self.rows))
         return made
 
@@ -211,7 +213,7 @@ class Pairs:
         entries = sum(lead.q * meeting.right.q * len(meeting.rows) for meeting in leading)
         order: np.ndarray | None = None
         pattern: tuple[np.ndarray, ...] = ()
-        if cells > _DENSE_CELLS and entries < _DENSE_SHARE * cells:
+        if cells * size > _DENSE_WORK and entries < _DENSE_SHARE * cells:
             order, pattern = _sparse_pattern(leading, ends, lead.q * lead.n_levels)
         starts = tuple(int(start) for start in ends[:-1])
         return cls(others, starts, leading, among, size, order, pattern)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +11,21 @@ from pymackay.errors import ArgumentError, SeparationError
 from pymackay.family.family import Family
 from pymackay.results import Convergence, Fit
 from pymackay.solve.pirls.assemble import NOT_ML, assemble_general, elements_of
-from pymackay.solve.pirls.laplace import Laplace
+from pymackay.solve.pirls.criteria.exact import ExactCriterion
+from pymackay.solve.pirls.criteria.joint import JointCriterion
+from pymackay.solve.pirls.criteria.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.nodes import Nodes
+from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Stopping
+from pymackay.solve.pirls.search import Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
 from pymackay.solve.pirls.start import starting_point
 
+_NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
+_MOST_EFFECTS = 3  # of a level, for a product rule
+_MOST_CELLS = 50_000_000  # rows times nodes, each of them eight bytes three times
 _LARGEST = 6000  # effects of all blocks but the leading one: a dense matrix of 288 MB
 
 
@@ -51,7 +59,8 @@ def fit_general(
     ----------
     laplace : Laplace
     nagq : int or str
-        1 for Laplace's approximation.
+        0 for the joint mode, 1 for Laplace's approximation, or nodes of adaptive quadrature, or
+        "exact".
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
     control : GeneralControl, optional
@@ -68,26 +77,98 @@ def fit_general(
     refuse_separation(rows, laplace.family)
     elements = None if start is None else elements_of(rows, start)
     control = control or GeneralControl()
-    psi = starting_point(laplace, elements)
     stopping = Stopping(control.spent, control.max_evaluations)
-    optimum = find_optimum(laplace, rows, psi, stopping)
-    problem = GeneralProblem(laplace, optimum.point.psi, nagq)
+    psi = starting_point(laplace, elements)
+    criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
+    if nagq == 0:
+        psi, first = psi[rows.p :], 0
+    elif nagq != 1:
+        psi = _near_optimum(laplace, psi)
+    optimum = find_optimum(criterion, rows, psi, stopping, first)
+    center = optimum.point.center
+    covariance = joint_covariance(center) if nagq == 0 else optimum.covariance
     return assemble_general(
-        problem,
+        GeneralProblem.at(center, nagq),
         optimum.point.criterion,
-        optimum.covariance,
+        covariance,
         optimum.convergence,
         not_a_likelihood(laplace),
     )
 
 
+def criterion_of(laplace: Laplace, nagq: int | str, beta: np.ndarray) -> Any:
+    """Return the criterion that `nagq` names; `beta`, (p,), is where a joint mode is begun.
+
+    Raises
+    ------
+    ArgumentError
+        If the model does not allow it.
+    """
+    if nagq == 1:
+        return laplace
+    if nagq == 0:
+        return JointCriterion(laplace, beta)
+    _check_quadrature(laplace, nagq)
+    if nagq == "exact":
+        return ExactCriterion(laplace)
+    return Quadrature(laplace, Nodes.hermite(int(nagq), laplace.rows.blocks[0].q))
+
+
+def _check_quadrature(laplace: Laplace, nagq: int | str) -> None:
+    """Refuse quadrature where effects of different levels depend on each other given the data."""
+    rows = laplace.rows
+    if len(rows.blocks) > 1:
+        raise ArgumentError(
+            f"nagq={nagq!r} needs one grouping factor, but the model has {len(rows.blocks)} "
+            f"({', '.join(block.name for block in rows.blocks)}); use nagq=1."
+        )
+    q, most = rows.blocks[0].q, 1 if nagq == "exact" else _MOST_EFFECTS
+    if q > most:
+        raise ArgumentError(
+            f"nagq={nagq!r} takes {most} random effect{'s' * (most > 1)} for each level at most, "
+            f"but the model has {q}; use "
+            + ("a number of nodes such as nagq=15." if q <= _MOST_EFFECTS else "nagq=1.")
+        )
+    if laplace.family.has_dispersion and laplace.dispersion == "lme4":
+        raise ArgumentError(
+            f"nagq={nagq!r} computes a likelihood, which dispersion='lme4' is none of; use "
+            f"dispersion='ml', or nagq=1."
+        )
+    if nagq != "exact" and int(nagq) ** q * rows.n > _MOST_CELLS:
+        raise ArgumentError(
+            f"nagq={nagq!r} has {int(nagq) ** q:,} nodes for each of {rows.n:,} rows, but "
+            f"{_MOST_CELLS:,} in all are the most; use fewer nodes."
+        )
+
+
+def _near_optimum(laplace: Laplace, psi: np.ndarray) -> np.ndarray:
+    """Return parameters near the minimum of Laplace's criterion, from which quadrature starts."""
+    try:
+        return minimise(laplace, psi, Stopping(_NEAR)).point.psi
+    except np.linalg.LinAlgError:
+        return psi
+
+
+def joint_covariance(center: Point) -> np.ndarray:
+    """Return the covariance of the joint mode's β at known θ, all else zero, (P, P)."""
+    p = center.laplace.rows.p
+    made = np.zeros((len(center.psi), len(center.psi)))
+    made[:p, :p] = 2.0 * np.linalg.inv(center.curvature.hessian[:p, :p])
+    return made
+
+
 def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
-    """Return the `Fit` at given parameters ψ, (P,), without a search and standard errors."""
-    problem = GeneralProblem(laplace, psi, nagq)
+    """Return the `Fit` at given parameters ψ, (P,), without a search and standard errors.
+
+    With ``nagq=0`` β is that of the joint mode.
+    """
+    p = laplace.rows.p
+    criterion = criterion_of(laplace, nagq, psi[:p])
+    point = criterion.at(psi[p:] if nagq == 0 else psi)
     as_asked = Convergence(True, "evaluated at the parameters given", evaluations=1)
     nothing = np.full((len(psi), len(psi)), np.nan)
-    value = laplace.at(psi).criterion
-    return assemble_general(problem, value, nothing, as_asked, not_a_likelihood(laplace))
+    problem = GeneralProblem.at(point.center, nagq)
+    return assemble_general(problem, point.criterion, nothing, as_asked, not_a_likelihood(laplace))
 
 
 def not_a_likelihood(laplace: Laplace) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ _STEP = 3e-4  # in units of a parameter's curvature: what is left out is its squ
 def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
     """Return the second derivatives of the criterion at a point, (P, P).
 
-    Two evaluations for each parameter, at which the mode is begun where its slopes lead.
+    Two evaluations for each parameter. At the first the mode is begun where its slopes lead; at the
+    second, opposite, that start is corrected by what the first was off, so that it is a mode.
 
     Raises
     ------
@@ -26,8 +27,8 @@ def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
         move = np.zeros(len(steps))
         move[i] = step
         way = point.curvature.mode_slopes @ move
-        above = criterion.at(point.psi + move, point.start + way).gradient
-        below = criterion.at(point.psi - move, point.start - way).gradient
-        columns.append((above - below) / (2.0 * step))
+        above = criterion.at(point.psi + move, point.start + way)
+        below = criterion.at(point.psi - move, above.start - 2.0 * way)
+        columns.append((above.gradient - below.gradient) / (2.0 * step))
     hessian = np.stack(columns, axis=1)
     return 0.5 * (hessian + hessian.T)

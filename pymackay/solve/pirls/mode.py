@@ -87,8 +87,7 @@ class Given:
         """Return the half deviances, or None where a mean is one that the family cannot have."""
         if not self.family.is_legal(eta):
             return None
-        with np.errstate(all="ignore"):
-            at = self.family.expand(self.rows.observed, eta)
+        at = self.family.expand(self.rows.observed, eta)
         finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
         return at if finite and np.isfinite(at.d1.sum()) else None
 
@@ -124,6 +123,11 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     NoMode
         If none is found.
     """
+    with np.errstate(all="ignore"):
+        return _find_mode(given, start)
+
+
+def _find_mode(given: Given, start: np.ndarray) -> Mode:
     u = start
     eta = given.predictor(u)
     at = given.expand(eta)

@@ -60,9 +60,11 @@ class GeneralOptimum:
 
 
 def find_optimum(
-    criterion: Criterion, rows: Rows, start: np.ndarray, stopping: Stopping
+    criterion: Criterion, rows: Rows, start: np.ndarray, stopping: Stopping, first: int
 ) -> GeneralOptimum:
     """Minimise a criterion from a start; finish with its exact second derivatives.
+
+    `first` is the place of the factors' elements among the parameters.
 
     Raises
     ------
@@ -76,13 +78,13 @@ def find_optimum(
             f"the criterion has no value where the search starts ({error}); give start, the "
             f"elements of theta, or another link"
         ) from error
-    return _certified(criterion, rows, _on_boundary(criterion, rows, arrival))
+    return _certified(criterion, rows, _on_boundary(criterion, rows, arrival, first), first)
 
 
-def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival) -> Arrival:
+def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> Arrival:
     """Set columns of factors to zero that are nearly so, if the criterion is no higher then."""
     psi = arrival.point.psi.copy()
-    dead = _small_columns(rows, arrival)
+    dead = _small_columns(rows, arrival, first)
     if not dead.any():
         return arrival
     psi[dead] = 0.0
@@ -95,15 +97,15 @@ def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival) -> Arrival:
     return Arrival(point, arrival.evaluations + 1, arrival.decrement, arrival.arrived)
 
 
-def _small_columns(rows: Rows, arrival: Arrival) -> np.ndarray:
+def _small_columns(rows: Rows, arrival: Arrival, first: int) -> np.ndarray:
     """Return which elements of ψ, (P,), stand in a column of a factor that is nearly zero."""
-    psi, p = arrival.point.psi, rows.p
+    psi = arrival.point.psi
     hessian = arrival.point.curvature.hessian
     noise = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     small = np.zeros(len(psi), dtype=bool)
     by_column: dict[tuple[int, int], list[int]] = {}
     for i, (k, _, column) in enumerate(rows.places):
-        by_column.setdefault((k, column), []).append(p + i)
+        by_column.setdefault((k, column), []).append(first + i)
     for members in by_column.values():
         sizes = np.abs(psi[members])
         if (sizes < _DEAD).all() or (sizes < _DEAD * noise[members]).all():
@@ -111,11 +113,11 @@ def _small_columns(rows: Rows, arrival: Arrival) -> np.ndarray:
     return small
 
 
-def _certified(criterion: Criterion, rows: Rows, arrival: Arrival) -> GeneralOptimum:
+def _certified(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> GeneralOptimum:
     """Polish with exact second derivatives, and say whether they certify a minimum."""
-    p, k = rows.p, rows.n_theta
+    places = slice(first, first + rows.n_theta)
     free = np.ones(len(arrival.point.psi), dtype=bool)
-    free[p : p + k] = _living(rows, arrival.point.psi[p : p + k])
+    free[places] = _living(rows, arrival.point.psi[places])
     hessian = exact_hessian(criterion, arrival.point)
     arrival = polished(arrival, criterion, hessian)
     evaluations = arrival.evaluations + 2 * len(free)

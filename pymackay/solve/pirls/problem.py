@@ -10,7 +10,7 @@ import numpy as np
 
 from pymackay.model.model import Model
 from pymackay.solve.assemble import alive, user_factors
-from pymackay.solve.pirls.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,13 @@ class GeneralProblem:
     laplace: Laplace
     psi: np.ndarray
     nagq: int | str = 1
+
+    @classmethod
+    def at(cls, point: Point, nagq: int | str) -> GeneralProblem:
+        """Return the problem at a point whose modes are known."""
+        made = cls(point.laplace, point.psi, nagq)
+        made.__dict__["point"] = point
+        return made
 
     @property
     def model(self) -> Model:

@@ -41,7 +41,7 @@ class RowBlock:
     codes: np.ndarray
     columns: np.ndarray
 
-    @property
+    @cached_property
     def q(self) -> int:
         """Effects per level."""
         return len(self.columns)
@@ -63,14 +63,16 @@ class RowBlock:
 
     def gather(self, b: np.ndarray) -> np.ndarray:
         """Return ``z_i'b_j(i)``, (n,), for effects b, (q, J)."""
-        total = self._weighed(0, b[0][self.codes])
+        total = self.weighed(0, b[0][self.codes])
         for a in range(1, self.q):
-            total = total + self._weighed(a, b[a][self.codes])
+            total = total + self.weighed(a, b[a][self.codes])
         return total
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Return ``Z'v``, (q, J), for v of shape (n,)."""
-        return np.stack([self.level_sum(self._weighed(a, values)) for a in range(self.q)])
+        if self.q == 1:
+            return self.level_sum(self.weighed(0, values))[None]
+        return np.stack([self.level_sum(self.weighed(a, values)) for a in range(self.q)])
 
     def level_sum(self, values: np.ndarray) -> np.ndarray:
         """Sum values, (n,), over the rows of each level: (J,)."""
@@ -92,7 +94,7 @@ class RowBlock:
             total = total + (values if product is None else values * product)
         return np.asarray(total)
 
-    def _weighed(self, a: int, values: np.ndarray) -> np.ndarray:
+    def weighed(self, a: int, values: np.ndarray) -> np.ndarray:
         """Multiply values, (n,), by column a."""
         return values if self.constant[a] else values * self.columns[a]
 
@@ -238,6 +240,8 @@ class Rows:
     def parts(self, vector: np.ndarray) -> list[np.ndarray]:
         """Cut effects, (N, ...), into blocks, (q, J, ...)."""
         shape = vector.shape[1:]
+        if len(self.blocks) == 1:
+            return [vector.reshape(self.blocks[0].q, self.blocks[0].n_levels, *shape)]
         return [
             vector[span].reshape(block.q, block.n_levels, *shape)
             for span, block in zip(self.spans, self.blocks, strict=True)
@@ -253,6 +257,8 @@ class Rows:
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Return ``Z'v``, (N,), for v of shape (n,)."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].spread(values).ravel()
         return np.concatenate([block.spread(values).ravel() for block in self.blocks])
 
     @cached_property

@@ -1,6 +1,6 @@
 """`minimise`: a trust-region search over β, factors and dispersion or shape together.
 
-Gradients are exact. The curvature is that of `pymackay.solve.pirls.curvature`, to which symmetric
+Gradients are exact. To the curvature of `pymackay.solve.pirls.criteria.curvature` symmetric
 rank-one secants are added (Conn, Gould & Toint 1991, Math. Program. 50): they make up for the
 movement of the weights, which it leaves out.
 """
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pymackay.solve.pirls.curvature import Curvature
+from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 

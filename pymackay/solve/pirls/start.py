@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymackay.family.negative_binomial import NegativeBinomial
-from pymackay.solve.pirls.laplace import Laplace
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
 
 _ROUNDS = 8

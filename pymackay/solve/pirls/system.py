@@ -65,8 +65,7 @@ class System:
         scaled = np.einsum("ba,bcj,cd->adj", lead, sums.A, lead) if len(lead) > 1 else None
         M = lead[0, 0] ** 2 * sums.A if scaled is None else scaled
         M[np.arange(len(lead)), np.arange(len(lead))] += 1.0
-        with np.errstate(invalid="ignore"):
-            L = np.sqrt(M) if scaled is None else cholesky(M)
+        L = np.sqrt(np.maximum(M, 0.0)) if scaled is None else cholesky(M)
         diagonal = L[np.arange(len(lead)), np.arange(len(lead))]
         if not (diagonal > 0.0).all():
             raise np.linalg.LinAlgError("a level's block is not positive definite")
@@ -164,13 +163,13 @@ class System:
             for b in range(block.q):
                 place = start + b * block.n_levels + block.codes
                 crossed = sum(lead.columns[a] * FP[a, lead.codes, place] for a in range(lead.q))
-                s = s - 2.0 * block.columns[b] * crossed
+                s = s - 2.0 * block.weighed(b, crossed)
                 for k, (other, begin) in enumerate(others[i:], i):
                     for c in range(other.q):
                         at = begin + c * other.n_levels + other.codes
                         times = 1.0 if k == i else 2.0
-                        pair = block.columns[b] * other.columns[c]
-                        s = s + times * pair * self.covariance[place, at]
+                        pair = other.weighed(c, self.covariance[place, at])
+                        s = s + times * block.weighed(b, pair)
         return s
 
     def traces(self) -> list[np.ndarray]:

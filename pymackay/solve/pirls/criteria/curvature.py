@@ -18,7 +18,7 @@ _STEP = 1e-4  # of log shape, for a difference of exact slopes
 
 
 class Point(Protocol):
-    """A criterion's point that has a mode (`pymackay.solve.pirls.laplace.Point`)."""
+    """A criterion's point that has a mode (`pymackay.solve.pirls.criteria.laplace.Point`)."""
 
     @property
     def laplace(self) -> Any:

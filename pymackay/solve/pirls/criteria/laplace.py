@@ -18,7 +18,7 @@ import numpy as np
 
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
-from pymackay.solve.pirls.curvature import Curvature
+from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.pirls.mode import Given, Mode, find_mode
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
@@ -53,6 +53,13 @@ class Laplace:
         if self.family.has_dispersion and self.dispersion == "ml":
             return "dispersion"
         return "shape" if _shape_is_free(self.family) else ""
+
+    @cached_property
+    def saturated(self) -> float | None:
+        """−2 log likelihood of the saturated model, where no parameter changes it."""
+        if self.extra or self.family.has_dispersion:
+            return None
+        return self.family.constant(self.rows.observed).value
 
     @property
     def size(self) -> int:
@@ -114,7 +121,7 @@ class Point:
         return System.of(self.laplace.rows, weights, self.given.factors)
 
     @property
-    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """The determinant's weights times φ, and their derivatives by η, each (n,)."""
         at = self.mode.at
         if self.laplace.determinant == "observed":
@@ -144,10 +151,17 @@ class Point:
     def criterion(self) -> float:
         """−2 log likelihood by Laplace's approximation, all constants included."""
         u = self.mode.u
-        constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
+        constant = self.laplace.saturated
+        if constant is None:
+            constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
         lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
+
+    @property
+    def center(self) -> Point:
+        """The point itself, as other criteria have one at their center."""
+        return self
 
     @property
     def start(self) -> np.ndarray:
@@ -168,7 +182,7 @@ class Point:
     def _movement(self) -> tuple[np.ndarray, np.ndarray]:
         """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
         given, at, system = self.given, self.mode.at, self.mode.system
-        v = self.leverages * self._weights[1] / given.phi
+        v = self.leverages * self.weights[1] / given.phi
         v = v + 2.0 * (self._deviance_share - 1.0) * at.d1
         r = system.solve(given.scaled_back(given.rows.spread(v))[:, None])[:, 0]
         Ar = given.rows.predictor(given.scaled(r))
@@ -212,7 +226,7 @@ class Point:
         rows, given = self.laplace.rows, self.given
         if self.laplace.extra == "dispersion":
             constant = given.family.constant(rows.observed, given.phi).slope
-            leverage = float(self.leverages @ self._weights[0]) / given.phi
+            leverage = float(self.leverages @ self.weights[0]) / given.phi
             return float(-self.deviance / given.phi + constant - leverage - r @ self.mode.u)
         family = given.family
         if not isinstance(family, NegativeBinomial):

@@ -1,0 +1,49 @@
+"""`at_parameters_of`: a generalised model at the parameters of another fit; what has no optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pymackay.errors import PymackayError, SeparationError
+from pymackay.infer.general.problem import general_part, general_problem
+from pymackay.results import Fit
+from pymackay.solve.pirls.assemble import parameters
+from pymackay.solve.pirls.fit import evaluate_general, refuse_separation
+
+
+def at_parameters_of(fit: Fit, other: Fit) -> Fit:
+    """Return a fit of this model at another fit's theta, beta and shape or dispersion.
+
+    Parameters
+    ----------
+    fit : Fit
+        Made by this package.
+    other : Fit
+        Of the same model, its terms and columns in the same order.
+
+    Raises
+    ------
+    PymackayError
+        If `fit` does not hold its model, or its parameters cannot be those of `other`.
+    """
+    laplace = general_problem(fit, "evaluation at other parameters").laplace
+    theirs = general_part(other, "evaluation at its parameters")
+    given = {"": None, "shape": theirs.shape, "dispersion": theirs.dispersion}
+    extra = given[laplace.extra or ""]
+    if extra is not None and not (np.isfinite(extra) and extra > 0.0):
+        raise PymackayError(f"the other fit has no {laplace.extra}, which this model estimates")
+    log = None if extra is None else float(np.log(extra))
+    psi = parameters(laplace, other.theta.to_numpy(), other.beta.to_numpy(), log)
+    return evaluate_general(laplace, theirs.nagq, psi)
+
+
+def separation(fit: Fit) -> str:
+    """Return why the likelihood of a fit's model has no maximum; empty if that is not known."""
+    if fit.general is None or fit.problem is None:
+        return ""
+    laplace = general_problem(fit, "separation").laplace
+    try:
+        refuse_separation(laplace.rows, laplace.family)
+    except SeparationError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,1 @@
+"""Criteria of generalised models: Laplace, quadrature, the exact likelihood, the joint mode."""

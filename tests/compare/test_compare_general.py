@@ -1,0 +1,145 @@
+"""Comparisons of generalised models: lag and distance, families, and what is not compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pymackay as pm
+
+FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+COUNTS = "TICKS ~ YEAR + cHEIGHT + (1 | BROOD)"
+
+
+@pytest.fixture(scope="module")
+def cbpp():
+    return pm.load_data("cbpp")
+
+
+@pytest.fixture(scope="module")
+def ours(cbpp):
+    return pm.glmer(FORMULA, cbpp, "binomial")
+
+
+def recorded(data, formula=FORMULA, family="binomial", **arguments):
+    return pm.lme4.glmer(formula, data, family, source="recorded", **arguments)
+
+
+@pytest.fixture(scope="module")
+def default(cbpp):
+    return recorded(cbpp)
+
+
+def test_lag_and_distance_of_lme4s_default(ours, default):
+    result = pm.compare(ours, default)
+    assert (result.verdict, result.ok, result.same_theta) == ("ours lower", True, "agreed")
+    assert result.excess == pytest.approx(-8.67e-6, rel=1e-2)
+    assert result.lag == pytest.approx(5.604e-4, rel=1e-3)
+    assert "reports a criterion 5.6e-04 above its own at these estimates" in " ".join(
+        str(result).split()
+    )
+    assert "binomial (logit), Laplace, 56 rows" in str(result)
+
+
+def test_the_tight_fit_agrees_in_every_number(ours, cbpp):
+    result = pm.compare(ours, recorded(cbpp, tight=True))
+    assert (result.verdict, result.lag) == ("same optimum", 0.0)
+    judged = {row.quantity for row in result.rows if row.ok}
+    assert judged >= {"criterion", "beta", "std_error", "variance", "b", "condvar", "fitted"}
+    assert "sigma" not in judged
+    assert "lag" not in str(result)
+
+
+def test_standard_errors_of_a_criterion_that_lags_are_shown_and_not_judged(ours, default):
+    nearly = default.replace(
+        beta=ours.beta, theta=ours.theta, varcorr=ours.varcorr, ranef=ours.ranef,
+        fitted=ours.fitted, criterion=ours.criterion, condvar_source=ours.condvar_source,
+    )  # fmt: skip
+    result = pm.compare(ours, nearly)
+    assert result.verdict == "same optimum"
+    notes = {row.note for row in result.rows if row.quantity == "std_error"}
+    assert any("lags; ask for its tight fit" in note for note in notes)
+
+
+def test_a_shape_is_compared():
+    data = pm.load_data("grouseticks")
+    fit = pm.glmer(COUNTS, data, "negative binomial")
+    result = pm.compare(fit, recorded(data, COUNTS, "negative binomial", tight=True))
+    assert result.ok
+    (row,) = (row for row in result.rows if row.quantity == "shape" and row.stage == "optimum")
+    assert row.ok and row.ours == fit.general.shape
+    assert "shape" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "aspect"),
+    [
+        ({"family": pm.Binomial("probit")}, "link"),
+        ({"determinant": "observed", "family": pm.Binomial("cloglog")}, "determinant"),
+    ],
+)
+def test_another_link_or_determinant_is_another_model(cbpp, default, change, aspect):
+    fit = pm.glmer(FORMULA, cbpp, **change)
+    reference = default
+    if aspect == "determinant":
+        reference = recorded(cbpp, family=pm.Binomial("cloglog"))
+    result = pm.compare(fit, reference)
+    assert (result.verdict, result.ok) == ("different model", False)
+    assert [d.aspect for d in result.differences] == [aspect]
+
+
+def test_a_linear_and_a_generalised_model_are_two_kinds(cbpp, default):
+    linear = pm.lmer("incidence ~ period + (1 | herd)", cbpp)
+    assert "kind of model" in pm.compare(linear, default).sentence
+
+
+def test_another_response_is_seen(ours, cbpp, default):
+    other = cbpp.assign(incidence=np.where(cbpp.index == 3, 1, cbpp["incidence"]))
+    result = pm.compare(pm.glmer(FORMULA, other, "binomial"), default)
+    assert {d.aspect for d in result.differences} == {"response"}
+
+
+def test_lme4s_criterion_of_a_gamma_model_is_no_likelihood():
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "x": rng.normal(size=72)})
+    data["y"] = rng.gamma(3.0, np.exp(0.5 + 0.3 * data["x"] + 0.4 * rng.normal(size=12)[data["g"]]))
+    arguments = ("y ~ x + (1 | g)", data, pm.Gamma("log"))
+    likelihood, lme4s = pm.glmer(*arguments), pm.glmer(*arguments, dispersion="lme4")
+    result = pm.compare(likelihood, lme4s)
+    assert (result.verdict, result.ok) == ("not a likelihood", False)
+    assert "maximum likelihood here, by lme4's criterion there" in result.sentence
+    assert all(row.ok is None for row in result.rows)
+    assert "do not use its AIC" in str(result)
+    assert pm.compare(lme4s, lme4s).verdict == "same optimum"
+
+
+def test_a_separated_response_has_no_optimum():
+    data = pd.DataFrame({"y": [0, 1, 0, 1, 1, 1], "z": [0, 0, 0, 1, 1, 1], "g": list("aabbcc")})
+    formula = "y ~ z + (1 | g)"
+    stopped = [pm.evaluate_glmer(formula, data, [1.0], [0.0, b], "binomial") for b in (9.0, 20.0)]
+    result = pm.compare(*stopped)
+    assert (result.verdict, result.ok) == ("no optimum", False)
+    assert "+1 z" in result.sentence
+
+
+def test_html_and_json_have_the_lag(ours, default, tmp_path):
+    result = pm.compare(ours, default)
+    result.to_html(tmp_path / "page.html")
+    assert "iteration old" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    result.to_json(tmp_path / "page.json")
+    assert '"lag": 0.00056' in (tmp_path / "page.json").read_text(encoding="utf-8")
+
+
+def test_assert_parity_asks_glmer_with_family_and_nodes(ours, cbpp):
+    assert pm.testing.assert_parity(ours, FORMULA, cbpp, lme4="recorded").verdict == "ours lower"
+    wrong = ours.replace(beta=ours.beta + 0.5 * ours.std_error)
+    with pytest.raises(AssertionError, match=r"fixed effects|beta"):
+        pm.testing.assert_parity(wrong.replace(problem=None), FORMULA, cbpp, lme4="recorded")
+
+
+@pytest.mark.live
+def test_the_fixture_compares_generalised_models(lme4_parity, ours, cbpp):
+    lme4_parity.check(ours, FORMULA, cbpp)
+    theirs = lme4_parity.reference(FORMULA, cbpp, family="binomial")
+    assert theirs.general.family == pm.Binomial()
