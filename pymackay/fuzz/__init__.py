@@ -3,7 +3,9 @@
 from pymackay.fuzz.after.judge import judge_after
 from pymackay.fuzz.campaign import Disagreement, Tally, run
 from pymackay.fuzz.generate import FuzzModel, generate
-from pymackay.fuzz.judge import Outcome, judge_model
+from pymackay.fuzz.generate_general import generate_general
+from pymackay.fuzz.judge import judge_model
+from pymackay.fuzz.outcome import Outcome
 from pymackay.fuzz.shrink import shrink
 from pymackay.fuzz.store import load, store
 
@@ -14,6 +16,7 @@ __all__ = [
     "Tally",
     "generate",
     "judge_after",
+    "generate_general",
     "judge_model",
     "load",
     "run",

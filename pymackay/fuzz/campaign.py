@@ -11,7 +11,9 @@ from pathlib import Path
 
 from pymackay.fuzz.after.judge import judge_after
 from pymackay.fuzz.generate import FuzzModel, generate
-from pymackay.fuzz.judge import Outcome, judge_model
+from pymackay.fuzz.generate_general import generate_general
+from pymackay.fuzz.judge import judge_model
+from pymackay.fuzz.outcome import Outcome
 from pymackay.fuzz.shrink import shrink
 from pymackay.fuzz.store import make_folder, store
 
@@ -76,6 +78,7 @@ def run(
     keep: Path | None = None,
     with_r: bool = True,
     after: bool = False,
+    generalised: bool = False,
     progress: Callable[[Tally], None] = lambda tally: None,
     on_disagreement: Callable[[Disagreement], None] = lambda disagreement: None,
 ) -> Tally:
@@ -93,6 +96,8 @@ def run(
         False: models are judged by the dense oracle alone.
     after : bool
         True: what methods of a fit answer is judged (`judge_after`), and R is not asked.
+    generalised : bool
+        True: generalised models.
     progress, on_disagreement : callable
         Called with the tally after every model, and with every disagreement.
 
@@ -109,10 +114,11 @@ def run(
     if keep is not None:
         make_folder(keep)
     judge = judge_after if after else partial(judge_model, with_r=with_r)
+    make = generate_general if generalised else generate
     tally, begin = Tally(seed), time.monotonic()
     try:
         while tally.seconds < seconds:
-            model = generate(seed + tally.models)
+            model = make(seed + tally.models)
             outcome = judge(model)
             tally.verdicts[outcome.verdict] += 1
             if not outcome.agrees:
