@@ -40,6 +40,7 @@ METHODS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "glance": lambda fit, data, folder: fit.glance(),
     "loglik": lambda fit, data, folder: fit.loglik,
     "n_obs": lambda fit, data, folder: fit.n_obs,
+    "par": lambda fit, data, folder: fit.par,
     "pev": lambda fit, data, folder: fit.pev["g"],
     "power": lambda fit, data, folder: fit.power("x", nsim=3, seed=1),
     "predict": lambda fit, data, folder: fit.predict(data.head(9), se_fit=True),

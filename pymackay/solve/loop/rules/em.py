@@ -7,6 +7,7 @@ import numpy as np
 from pymackay.covariance.roots import symmetric_power
 from pymackay.solve.loop.rules.gamma import gamma_root
 from pymackay.solve.loop.rules.rule import Rule
+from pymackay.solve.loop.rules.structured import structured_em
 from pymackay.solve.loop.terms import TermRound
 
 
@@ -25,4 +26,12 @@ def _em_root(term: TermRound) -> np.ndarray:
 
 
 # F K has the range of F: where V is singular, MacKay's update goes on, to the same end
-RULES = (Rule("em", _em_root, likelihood=True, next_singular_root=gamma_root),)
+RULES = (
+    Rule(
+        "em",
+        _em_root,
+        likelihood=True,
+        next_singular_root=gamma_root,
+        structured=structured_em,
+    ),
+)
