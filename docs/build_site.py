@@ -24,6 +24,7 @@ PAGES = {
     "docs/getting-started.md": "getting-started",
     "docs/for-r-users.md": "for-r-users",
     "docs/parity.md": "parity",
+    "docs/structures.md": "structures",
     "docs/mackay-page.md": "mackay-page",
     "docs/article.md": "article",
     "docs/divergences/README.md": "divergences",

@@ -53,6 +53,13 @@ def test_code_prints_what_is_shown_after_it(file, outputs):
     assert Path("report.html").is_file()
 
 
+def test_what_the_page_on_structures_shows_is_printed():
+    _, shown = run_blocks((DOCS / "structures.md").read_text(encoding="utf-8"))
+    assert len(shown) == 4
+    for text, printed in shown:
+        assert difference(text, printed) == ""
+
+
 @pytest.mark.parametrize(
     ("shown", "printed", "same"),
     [

@@ -44,6 +44,7 @@ METHODS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "loglik": lambda fit, data, folder: fit.loglik,
     "model_matrix": lambda fit, data, folder: fit.model_matrix(data.head(9)),
     "n_obs": lambda fit, data, folder: fit.n_obs,
+    "par": lambda fit, data, folder: fit.par,
     "pev": lambda fit, data, folder: fit.pev["g"],
     "power": lambda fit, data, folder: fit.power("x", nsim=3, seed=1),
     "predict": lambda fit, data, folder: fit.predict(data.head(9), se_fit=True),

@@ -227,12 +227,6 @@ def test_residues_of_a_shared_variance_sum_to_zero(sleep: pd.DataFrame) -> None:
     assert gap["residue"].abs().max() > 1.0
 
 
-@pytest.mark.parametrize("update", ["gamma", "em", "raw", "diagonal"])
-def test_the_loop_does_not_leave_a_structure_in_silence(update: str, sleep: pd.DataFrame) -> None:
-    with pytest.raises(pm.ArgumentError, match="structure"):
-        pm.mackay(FORMULAS["ar1"], sleep, update=update)
-
-
 def test_the_iterative_solver_is_refused(sleep: pd.DataFrame) -> None:
     with pytest.raises(pm.ArgumentError, match="solver='exact'"):
         pm.lmer(FORMULAS["cs"], sleep, solver="iterative")

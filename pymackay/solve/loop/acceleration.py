@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pymackay.covariance.structure import Structure
 from pymackay.errors import ConvergenceError
 from pymackay.solve.loop.boundary import drop_direction, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 from pymackay.solve.loop.rules.majorised import majorised_root
+from pymackay.solve.loop.rules.structured import structured_em
 
 _WEAK = 1e-2  # share of a direction that its data determine, below which zero is tried
 _STRETCH = 4.0  # first multiple of the rule's step that is tried after a failed acceleration
@@ -113,7 +115,8 @@ class Accelerator:
         if reduced is not None:
             return reduced, "boundary"
         ceiling = current.criterion + self.rounding(current)
-        proposal = self.proposal(current.state, next_state)
+        structures = [term.structure for term in current.terms]
+        proposal = self.proposal(current.state, next_state, structures)
         if proposal is not None:
             with contextlib.suppress(ConvergenceError):  # too far out for float64
                 accelerated = self.solve(proposal)
@@ -127,7 +130,9 @@ class Accelerator:
             return plain, "rule"
         return self.solve(self.majorised(current)), "majorised"
 
-    def proposal(self, state: State, next_state: State) -> State | None:
+    def proposal(
+        self, state: State, next_state: State, structures: Sequence[Structure | None]
+    ) -> State | None:
         """Return Anderson's proposal or, after one has failed, a multiple of the rule's step.
 
         Where the rule's steps grow from round to round, as those of EM near a variance of zero, a
@@ -143,11 +148,16 @@ class Accelerator:
             point = current + self.stretch * (image - current)
         elif not self.anderson.ready:
             return None
-        return _unpack(point, state) if abs(point[-1] - current[-1]) <= _FAR else None
+        if abs(point[-1] - current[-1]) > _FAR:
+            return None
+        return _unpack(point, state, structures)
 
     def majorised(self, current: Round) -> State:
         """Return the MM step, which does not raise the criterion (Zhou et al. 2019)."""
-        roots = [majorised_root(term) for term in current.terms]
+        roots = [
+            majorised_root(term) if term.structure is None else structured_em(term)
+            for term in current.terms
+        ]
         return current.rescaled(roots, np.sqrt(current.next_noise_var * current.state.noise_var))
 
     def rounding(self, current: Round) -> float:
@@ -160,7 +170,7 @@ class Accelerator:
         Its gradient at zero, ``axis'(τ − s/σ²)axis``, must not be negative.
         """
         for k, term in enumerate(current.terms):
-            weakest = weakest_direction(term)
+            weakest = None if term.structure is not None else weakest_direction(term)
             if weakest is None or weakest.share >= self.thresholds[k]:
                 continue
             self.thresholds[k] = 0.1 * weakest.share
@@ -180,9 +190,13 @@ def _pack(state: State) -> np.ndarray:
     return np.concatenate([*(root.ravel() for root in state.roots), [np.log(state.noise_var)]])
 
 
-def _unpack(point: np.ndarray, like: State) -> State:
+def _unpack(point: np.ndarray, like: State, structures: Sequence[Structure | None]) -> State:
+    """Return the state of a packed point; a root leaves the structure of its term by none."""
     roots, start = [], 0
-    for root in like.roots:
-        roots.append(point[start : start + root.size].reshape(root.shape))
+    for root, structure in zip(like.roots, structures, strict=True):
+        proposed = point[start : start + root.size].reshape(root.shape)
+        if structure is not None:
+            proposed = structure.factor(structure.par_of(proposed), len(root))
+        roots.append(proposed)
         start += root.size
     return State(tuple(roots), float(np.exp(point[-1])))

@@ -140,6 +140,7 @@ def solve_round(
             transform=U,
             noise_var=state.noise_var,
             y_scale=gram.y_scale,
+            structure=term.structure,
         )
         for term, root, traces, squares, b, U in zip(
             model.terms,

@@ -183,6 +183,9 @@ class _Loop:
 
     def next_root(self, term: TermRound) -> np.ndarray:
         rule = self.settings.rule
+        if term.structure is not None:
+            assert rule.structured is not None
+            return rule.structured(term)
         singular = self.settings.accelerate and is_singular_root(term.root)
         if singular and rule.next_singular_root is not None:
             return rule.next_singular_root(term)

@@ -16,10 +16,10 @@ from pymackay.arguments import (
     positive_number,
     whole_number,
 )
-from pymackay.covariance.layout import lower_factor, theta_names
+from pymackay.covariance.layout import layouts_of, lower_factor, theta_names
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
-from pymackay.model.model import Model
+from pymackay.model.model import Model, RandomTerm
 from pymackay.solve.assemble import Problem, factors_from_theta
 from pymackay.solve.loop.learned import make_learner
 from pymackay.solve.loop.rounds import State
@@ -31,6 +31,7 @@ from pymackay.solve.search.start import moment_start
 _LITERAL_ROUNDS = 100  # the article's
 _LIKELIHOOD_ROUNDS = 1000
 _TOLERANCE = {"exact": 1e-9, "gradient": 1e-7}
+_SAME = 1e-6  # of the largest element: how far a start may be from the structure asked for
 _DEAD = 1e-12  # relative variance of a direction that counts as zero
 
 
@@ -77,13 +78,15 @@ def make_settings(
 
 
 def _refuse_structures(rule: Rule, model: Model) -> None:
-    """Refuse a model with covariance structures, which the rules would leave."""
+    """Refuse a rule that has no meaning for a covariance structure of the model."""
     structures = [str(term.structure) for term in model.terms if term.structure is not None]
-    if structures:
+    if structures and rule.structured is None:
+        able = _names(known for known in known_rules().values() if known.structured is not None)
         raise ArgumentError(
-            f"formula: the rule {rule.name!r} sets a covariance matrix without regard to its "
-            f"structure ({', '.join(structures)}); fit the model with pymackay.lmer, or write the "
-            f"terms without structures."
+            f"update is {rule.name!r}, which sets a covariance matrix from the predicted effects, "
+            f"element by element: this has no meaning for the parameters of the structure "
+            f"{', '.join(structures)}, such as rho, which many elements share. Use update={able}, "
+            f"or write the term without a structure."
         )
 
 
@@ -194,8 +197,21 @@ def _covariance_factors(problem: Problem, start: object, noise_var: float) -> li
         matrix = np.reshape(value, (1, 1)) if np.ndim(value) == 0 else value
         covariance = covariance_matrix(f"start[{term.name!r}]", matrix, term.effects)
         relative = np.linalg.solve(U, root_of(covariance)) / np.sqrt(noise_var)
-        factors.append(lower_factor(relative))
+        factors.append(_of_structure(lower_factor(relative), term))
     return factors
+
+
+def _of_structure(factor: np.ndarray, term: RandomTerm) -> np.ndarray:
+    """Return a factor, (q, q), unless its covariance does not have the term's structure."""
+    if term.structure is None:
+        return factor
+    near = term.structure.factor(term.structure.par_of(factor), len(factor))
+    if np.abs(near - factor).max() > _SAME * np.abs(factor).max():
+        raise ArgumentError(
+            f"start[{term.name!r}] is no covariance matrix of the structure {term.structure}; "
+            f"give one that is, or leave start out."
+        )
+    return near
 
 
 def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
@@ -210,7 +226,7 @@ def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
 
 def _expected(model: Model, start: object) -> str:
     shapes = ", ".join(f"{t.name!r}: {len(t.effects)} x {len(t.effects)}" for t in model.terms)
-    count = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in model.terms)
+    count = layouts_of(model.terms)[-1].theta_stop
     return (
         f"start is {start!r}; it must map each term to a covariance matrix ({shapes}), be that "
         f"matrix where there is one term, or be theta, a vector of {count} numbers."

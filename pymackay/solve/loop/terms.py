@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.structure import Structure
+
 
 @dataclass(frozen=True, eq=False)
 class TermMoments:
@@ -76,6 +78,8 @@ class TermRound:
         σ².
     y_scale : float
         Length of the response in the user's unit.
+    structure : Structure or None
+        Of the effects' covariance.
     """
 
     name: str
@@ -89,6 +93,7 @@ class TermRound:
     transform: np.ndarray
     noise_var: float
     y_scale: float
+    structure: Structure | None = None
 
     @property
     def n_levels(self) -> int:

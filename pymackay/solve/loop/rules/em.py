@@ -7,6 +7,7 @@ import numpy as np
 from pymackay.covariance.roots import symmetric_power
 from pymackay.solve.loop.rules.gamma import gamma_root
 from pymackay.solve.loop.rules.rule import Rule
+from pymackay.solve.loop.rules.structured import structured_em
 from pymackay.solve.loop.terms import TermRound
 
 
@@ -26,4 +27,12 @@ def _em_root(term: TermRound) -> np.ndarray:
 
 # Λ W^(1/2) has the range of Λ: where V is singular, MacKay's update, which has the same fixed
 # points, takes its place
-RULES = (Rule("em", _em_root, likelihood=True, next_singular_root=gamma_root),)
+RULES = (
+    Rule(
+        "em",
+        _em_root,
+        likelihood=True,
+        next_singular_root=gamma_root,
+        structured=structured_em,
+    ),
+)

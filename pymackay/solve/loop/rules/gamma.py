@@ -6,6 +6,7 @@ import numpy as np
 
 from pymackay.covariance.roots import metric_roots, symmetric_power
 from pymackay.solve.loop.rules.rule import Rule
+from pymackay.solve.loop.rules.structured import structured_gamma
 from pymackay.solve.loop.terms import TermRound
 
 
@@ -46,4 +47,4 @@ def _within_range(root: np.ndarray, information: np.ndarray, shown: np.ndarray) 
     return root @ (symmetric_power(inverse @ shown @ inverse, 0.5) + unknown)
 
 
-RULES = (Rule("gamma", gamma_root, likelihood=True),)
+RULES = (Rule("gamma", gamma_root, likelihood=True, structured=structured_gamma),)

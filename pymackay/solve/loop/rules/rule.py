@@ -57,6 +57,9 @@ class Rule:
     empirical : Empirical or None
         For a rule that ignores the error variances: its `scale` can be set and its collapse
         predicted.
+    structured : callable or None
+        From a `TermRound` to the next root of a term whose covariance has a structure; None for a
+        rule that has no meaning there.
     """
 
     name: str
@@ -64,3 +67,4 @@ class Rule:
     likelihood: bool = False
     next_singular_root: Callable[[TermRound], np.ndarray] | None = None
     empirical: Empirical | None = None
+    structured: Callable[[TermRound], np.ndarray] | None = None
