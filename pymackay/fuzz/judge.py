@@ -14,7 +14,7 @@ from pymackay.compare.rows import Row
 from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.judge_general import judge_general
-from pymackay.fuzz.outcome import Outcome
+from pymackay.fuzz.outcome import Outcome, is_exact
 from pymackay.model.model import Model
 
 _LOWER = 1e-6  # difference of criteria that the optimiser guarantees
@@ -23,7 +23,6 @@ _FEW, _SOME = (
     4,
     10,
 )  # with over 4 parameters, only every tenth model is also judged by a tightened lme4
-_EXACT_FIT = 1e-4  # residual sd / sd of the response: 8 digits of the sum of squares cancel
 _ONE_DIGIT = 10.0
 _FLAT = "equal criteria, other numbers"
 _EXACT = "fits exactly, no optimum"
@@ -113,12 +112,6 @@ def _answer(
         return engine(model.formula, model.data, reml=model.reml, **model.arguments, **more)
     except pm.PymackayError as error:
         return error
-
-
-def is_exact(fit: pm.Fit) -> bool:
-    """Whether the residuals are practically zero, so that the criterion has no minimum."""
-    y = fit.fitted + fit.residuals
-    return bool(fit.sigma <= _EXACT_FIT * np.std(y))
 
 
 # ---- the oracle

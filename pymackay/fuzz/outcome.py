@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+import pymackay as pm
+
+_EXACT_FIT = 1e-4  # residual sd / sd of the response: 8 digits of the sum of squares cancel
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -24,3 +30,9 @@ class Outcome:
     def agrees(self) -> bool:
         """Whether there is no disagreement."""
         return not self.report
+
+
+def is_exact(fit: pm.Fit) -> bool:
+    """Whether the residuals are practically zero, so that the criterion has no minimum."""
+    y = fit.fitted + fit.residuals
+    return bool(fit.sigma <= _EXACT_FIT * np.std(y))

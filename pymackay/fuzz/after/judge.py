@@ -28,7 +28,7 @@ from pymackay.fuzz.after.predictions import (
     check_subsets,
 )
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.fuzz.judge import Outcome, is_exact
+from pymackay.fuzz.outcome import Outcome, is_exact
 
 CHECKS: Mapping[str, Callable[[Case], Differences]] = {
     "predicted rows": check_rows,
