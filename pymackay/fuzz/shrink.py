@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.fuzz.judge import judge_model
 from pymackay.fuzz.outcome import Outcome
 
 
@@ -18,7 +17,7 @@ def shrink(
     model: FuzzModel,
     verdict: str,
     *,
-    judge: Callable[[FuzzModel], Outcome] = judge_model,
+    judge: Callable[[FuzzModel], Outcome],
     seconds: float = 120.0,
 ) -> FuzzModel:
     """Remove arguments, terms, rows and columns as long as the verdict stays the same.
