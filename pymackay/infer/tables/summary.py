@@ -22,6 +22,7 @@ from pymackay.infer.tables.r_print import (
 )
 from pymackay.infer.tables.tidy import coefficient_table
 from pymackay.results import Fit
+from pymackay.solve.assemble import Problem
 
 _DIGITS = 4
 _MOST_CORRELATED = 12  # columns up to which R prints their correlations
@@ -203,7 +204,7 @@ def summary(fit: Fit, *, ddf: str | None = "auto", correlation: bool | None = No
         correlation=_correlation(fit) if shown else None,
         left_out=_no_correlations(len(fit.beta)) if many else "",
         messages=fit.messages + fit._remarks,
-        hint=_hint(ddf) if automatic and fit.problem is not None else "",
+        hint=_hint(ddf) if automatic and isinstance(fit.problem, Problem) else "",
     )
 
 
