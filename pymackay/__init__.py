@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pymackay.datasets import list_data, load_data
     from pymackay.infer.checks.check import check
     from pymackay.infer.checks.simulated import simulated_residuals
+    from pymackay.infer.etable import etable
     from pymackay.infer.gap.forecast import forecast_collapse
     from pymackay.infer.gap.variance_gap import variance_gap
     from pymackay.infer.intervals.bootstrap import Bootstrap, bootstrap
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from pymackay.infer.significance.coefficients import coefficients
     from pymackay.infer.significance.contrast import contrast
     from pymackay.infer.significance.variance_test import variance_test
-    from pymackay.infer.tables.etable import etable
     from pymackay.infer.tables.explained import icc, r2
     from pymackay.infer.tables.headed_table import HeadedTable
     from pymackay.infer.tables.tidy import glance, tidy
@@ -148,7 +148,7 @@ _HOMES = {
     "compare": "pymackay.compare.verdict",
     "confint": "pymackay.infer.intervals.confint",
     "contrast": "pymackay.infer.significance.contrast",
-    "etable": "pymackay.infer.tables.etable",
+    "etable": "pymackay.infer.etable",
     "evaluate": "pymackay.api.lmer",
     "forecast_collapse": "pymackay.infer.gap.forecast",
     "glance": "pymackay.infer.tables.tidy",
