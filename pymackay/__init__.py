@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pymackay import adapters as adapters
     from pymackay import datasets as datasets
     from pymackay import plots as plots
+    from pymackay import sklearn as sklearn
     from pymackay import testing as testing
     from pymackay.api.lmer import evaluate, lmer
     from pymackay.api.mackay import mackay
@@ -122,6 +123,7 @@ __all__ = [
     "refit",
     "simulate",
     "simulated_residuals",
+    "sklearn",
     "step",
     "testing",
     "tidy",
@@ -177,6 +179,7 @@ _MODULES = {
     "datasets": "pymackay.datasets",
     "lme4": "pymackay.reference.lme4",
     "plots": "pymackay.plots",
+    "sklearn": "pymackay.sklearn",
     "testing": "pymackay.testing",
 }
 
