@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # the checkout, wherever this is run
 PAGES = {
     "docs/index.md": "index",
     "docs/getting-started.md": "getting-started",
+    "docs/after-the-fit.md": "after-the-fit",
     "docs/for-r-users.md": "for-r-users",
     "docs/parity.md": "parity",
     "docs/mackay-page.md": "mackay-page",
