@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # the checkout, wherever this is run
 PAGES = {
     "docs/index.md": "index",
     "docs/getting-started.md": "getting-started",
+    "docs/after-the-fit.md": "after-the-fit",
     "docs/for-r-users.md": "for-r-users",
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
@@ -48,6 +49,7 @@ PAGES |= {
 
 GROUPS = {
     "Fitting": ["lmer", "mackay", "evaluate", "lmer_many", "Fit", "ManyFits"],
+    "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],
     "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.to_r",
                   "lme4.from_r", "lme4.frame", "testing.assert_parity", "adapters.as_fit",
                   "adapters.register"],
@@ -63,7 +65,7 @@ GROUPS = {
 }  # fmt: skip
 # where two pages of the repository have one title, or a long one
 _TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
-_NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "testing")
+_NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "sklearn", "testing")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pymackay import datasets as datasets
     from pymackay import keras as keras
     from pymackay import plots as plots
+    from pymackay import sklearn as sklearn
     from pymackay import testing as testing
     from pymackay.api.glmer import evaluate_glmer, glmer
     from pymackay.api.lmer import evaluate, lmer
@@ -141,6 +142,7 @@ __all__ = [
     "refit",
     "simulate",
     "simulated_residuals",
+    "sklearn",
     "step",
     "testing",
     "tidy",
@@ -205,6 +207,7 @@ _MODULES = {
     "keras": "pymackay.keras",
     "lme4": "pymackay.reference.lme4",
     "plots": "pymackay.plots",
+    "sklearn": "pymackay.sklearn",
     "testing": "pymackay.testing",
 }
 

@@ -116,3 +116,47 @@ class ConvergenceWarning(PymackayWarning):
 
 class RWarning(PymackayWarning):
     """A warning from R."""
+
+
+FOREIGN_NAMES = {
+    "AIC": "fit.aic",
+    "BIC": "fit.bic",
+    "VarCorr": "fit.varcorr",
+    "bse": "fit.std_error",
+    "bse_fe": "fit.std_error",
+    "coef_": "fit.beta",
+    "coefs": "fit.coefficients()",
+    "conf_int": "fit.confint()",
+    "cov_params": "fit.vcov",
+    "cov_re": "fit.varcorr",
+    "deviance": "fit.criterion",
+    "emmeans": "pymackay.emmeans(fit, ...)",
+    "fe_params": "fit.beta",
+    "fitted_values": "fit.fitted",
+    "fittedvalues": "fit.fitted",
+    "fixef": "fit.beta",
+    "llf": "fit.loglik",
+    "logLik": "fit.loglik",
+    "marginal_estimates": "pymackay.emmeans(fit, ...)",
+    "nobs": "fit.n_obs",
+    "params": "fit.beta",
+    "post_hoc": "pymackay.emmeans(fit, ...).pairs()",
+    "pvalues": "fit.coefficients()['Pr(>|t|)']",
+    "random_effects": "fit.ranef",
+    "ranef_var": "fit.varcorr",
+    "ranova": "fit.random_tests()",
+    "re_params": "fit.ranef",
+    "rePCA": "fit.random_effects_pca()",
+    "resid": "fit.residuals",
+    "rsquared": "pymackay.r2(fit)",
+    "scale": "fit.sigma ** 2",
+    "se": "fit.std_error",
+    "tvalues": "fit.coefficients()['t value']",
+}
+"""Attribute of a fit elsewhere (R, statsmodels, scikit-learn, pymer4) to what gives it here."""
+
+
+def missing_attribute(owner: str, name: str, known: dict[str, str]) -> AttributeError:
+    """Return the error for an attribute that a class does not have, with the name it has here."""
+    hint = f"; here it is {known[name]}" if name in known else ""
+    return AttributeError(f"{owner!r} object has no attribute {name!r}{hint}")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
-from pymackay.errors import ArgumentError, PymackayError
+from pymackay.errors import FOREIGN_NAMES, ArgumentError, PymackayError, missing_attribute
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -369,6 +369,10 @@ class Fit:
         )
         uncertified = f"Not certified: {self.convergence.message}"
         return (singular,) * self.singular + (uncertified,) * (not self.convergence.converged)
+
+    def __getattr__(self, name: str) -> Any:
+        """Name what an attribute of another package's fits is called here."""
+        raise missing_attribute("Fit", name, FOREIGN_NAMES)
 
     def _offered(
         self, source: Callable[[], GroupArrays] | None, what: str

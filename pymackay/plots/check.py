@@ -135,7 +135,12 @@ def _write(ax: Axes, check: Check) -> None:
     """Write the sentences."""
     ax.axis("off")
     text = "\n".join(
-        f"{name}: " + textwrap.fill(sentence, 54, subsequent_indent="   ")
+        textwrap.fill(f"{name}: {_unbroken(sentence)}", 60, subsequent_indent="   ")
         for name, sentence in check.sentences.items()
     )
     ax.text(0.0, 1.0, text, va="top", ha="left", fontsize="small", transform=ax.transAxes)
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep ``p = 0.1`` on one line."""
+    return sentence.replace(" = ", "\u00a0=\u00a0").replace(" < ", "\u00a0<\u00a0")

@@ -60,6 +60,14 @@ def test_what_the_page_on_structures_shows_is_printed():
         assert difference(text, printed) == ""
 
 
+def test_the_page_after_the_fit_prints_what_it_shows():
+    text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
+    _, shown = run_blocks(text)
+    assert len(shown) == 15
+    for wanted, printed in shown:
+        assert difference(wanted, printed) == ""
+
+
 @pytest.mark.parametrize(
     ("shown", "printed", "same"),
     [
@@ -88,7 +96,7 @@ def test_what_the_readme_shows_runs():
     scope |= {
         "fit1": scope["fit"], "fit2": pm.lmer("Reaction ~ Days + (1 | Subject)", sleep),
         "L": [0.0, 1.0], "term": ("Subject", "Days"), "new": sleep.head(3), "n": 2,
-        "y": sleep["Reaction"], "data": sleep, "effect": "Days",
+        "y": sleep["Reaction"], "data": sleep, "effect": "Days", "factor": "Days",
         "Y": sleep[["Reaction", "Reaction"]].to_numpy(),
     }  # fmt: skip
     calls = re.findall(r"`((?:fit|pm)\.[^`]+\))`", table)

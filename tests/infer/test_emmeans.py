@@ -82,6 +82,8 @@ MODELS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("Machines", "score ~ Machine + (Machine | Worker)", ["Machine"], {"ddf": "Kenward-Roger"}),
     ("Oats", "yield ~ Variety * nitro + (1 | Block/Variety)", ["Variety"], {}),
     ("Orthodont", "distance ~ age * Sex + (age | Subject)", ["Sex"], {"trend": "age"}),
+    ("trial", "y ~ b / h + a + (1 | g)", ["a"], {"weights": "outer"}),
+    ("trial", "y ~ a * b + x + (1 | g)", ["a"], {"at": {"b": ["u"]}, "weights": "proportional"}),
 ]  # fmt: skip
 
 JOINT = [model for k, model in enumerate(MODELS) if k in (1, 6, 7, 11, 14, 16, 20, 24, 26, 27, 29)]
@@ -103,7 +105,14 @@ def probe():
         name, formula, specs, asked = model
         if name_of(model) in answers:
             return answers[name_of(model)]
-        at = {k: np.atleast_1d(np.asarray(v)) for k, v in (asked.get("at") or {}).items()}
+        at = {
+            name: values if isinstance(values, list) else [values]
+            for name, values in (asked.get("at") or {}).items()
+        }
+        at = {
+            name: values if isinstance(values[0], str) else np.array(values, dtype=np.float64)
+            for name, values in at.items()
+        }
         by = asked.get("by") or []
         answers[name_of(model)] = session().call(
             "probe_emmeans", formula, table(DATA[name]()), asked.get("contrasts", {}), specs, by,

@@ -9,6 +9,14 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.means.rectangle import probability_inside
 
 ADJUSTMENTS = ("tukey", "sidak", "holm", "bonferroni", "fdr", "mvt", "none")
+METHOD_NAMES = {
+    "tukey": "Tukey's method",
+    "sidak": "Sidak's method",
+    "holm": "Holm's method",
+    "bonferroni": "Bonferroni's method",
+    "fdr": "Benjamini and Hochberg's method",
+    "mvt": "the multivariate t distribution",
+}
 _ROOT_2 = float(np.sqrt(2.0))
 
 
@@ -109,6 +117,11 @@ def _mvt_critical(df: np.ndarray, correlation: np.ndarray, level: float) -> np.n
             optimize.brentq(_missed_level, low, high, args=(nu, inner, level), xtol=1e-5)
         )
     return np.array([found.get(float(nu), np.nan) for nu in df])
+
+
+def interval_method(adjust: str) -> str:
+    """Return the adjustment of the intervals that go with that of p-values."""
+    return "bonferroni" if adjust in ("holm", "fdr") else adjust
 
 
 def _missed_level(limit: float, df: float, correlation: np.ndarray, level: float) -> float:

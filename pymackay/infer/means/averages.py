@@ -68,7 +68,8 @@ def _cell_weights(
         return _totals(grid, [*others, *parents])
     made = np.ones(len(target))
     for name in others:
-        made *= _totals(grid, [name, *grid.nesting.get(name, ())])
+        outer = list(grid.nesting.get(name, ()))  # a nested factor's share is that within those
+        made *= _totals(grid, [name, *outer]) / np.maximum(_totals(grid, outer), 1.0)
     return made
 
 

@@ -16,10 +16,10 @@ from pymackay.infer.means.grid import ReferenceGrid, cell_codes
 from pymackay.infer.means.means import Means
 from pymackay.infer.means.predictors import Predictors, check_names, read_at, read_names
 from pymackay.infer.significance.contrast import f_columns
-from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
+_RANK = 1e-8  # of the largest singular value: smaller ones are rounding
 _COLUMNS = {"df1": "NumDF", "df2": "DenDF", "F.ratio": "F value", "p.value": "Pr(>F)"}
 
 
@@ -83,7 +83,7 @@ def joint_tests(
             if not len(kept):
                 continue
             reduced |= len(kept) < possible
-            test = f_columns(basis.effects, *independent_rows(kept, np.zeros(len(kept))))
+            test = f_columns(basis.effects, kept)
             made = {name: test[source][0] for name, source in _COLUMNS.items()}
             rows.append({**values, **made, "df1": len(kept)})
             index.append(":".join(term))
@@ -173,13 +173,13 @@ def _estimable_rows(L: np.ndarray, aliases: Aliases | None) -> np.ndarray:
     kept, dropped = L[:, aliases.kept], L[:, aliases.dropped]
     departure = dropped - kept @ aliases.A
     departure[:, ~aliases.undetermined(kept, dropped).any(axis=0)] = 0.0
-    combinations = scipy.linalg.null_space(departure.T, rcond=1e-8).T
+    combinations = scipy.linalg.null_space(departure.T, rcond=_RANK).T
     return _independent(combined(combinations, kept))
 
 
 def _independent(L: np.ndarray) -> np.ndarray:
-    """Return independent rows that span those of L; rows of nan are left out."""
+    """Return orthonormal rows that span those of L; rows of nan are left out."""
     L = L[~np.isnan(L).any(axis=1)]
     if not len(L) or not np.abs(L).max() > 1e-10:
         return L[:0]
-    return independent_rows(L, np.zeros(len(L)))[0]
+    return np.asarray(scipy.linalg.orth(L.T, rcond=_RANK).T)

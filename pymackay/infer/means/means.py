@@ -12,7 +12,13 @@ import pandas as pd
 from pymackay.arguments import probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
-from pymackay.infer.means.adjust import adjusted_p, check_adjust, critical_values
+from pymackay.infer.means.adjust import (
+    METHOD_NAMES,
+    adjusted_p,
+    check_adjust,
+    critical_values,
+    interval_method,
+)
 from pymackay.infer.means.averages import combined
 from pymackay.infer.means.contrast_tables import DEFAULT_ADJUST, contrast_table
 from pymackay.infer.means.transform import Transformation
@@ -127,7 +133,8 @@ class Means:
             "lower.CL": self._back(low),
             "upper.CL": self._back(high),
         }
-        notes = [f"Confidence level {level:g}{self._adjust_note(adjust)}."]
+        note = self._adjust_note(interval_method(adjust))
+        notes = [f"Confidence level {level:g}{note}."]
         if self._is_back:
             notes.append(f"Intervals are transformed back from the {self._scale} scale.")
         return self._headed(columns, notes)
@@ -309,7 +316,7 @@ class Means:
         if method == "none":
             return ""
         family = f" for a family of {self.family} means" if method == "tukey" else ""
-        return f", adjusted by {method}{family}"
+        return f", adjusted by {METHOD_NAMES[method]}{family}"
 
     def _headed(self, columns: dict[str, np.ndarray], notes: list[str]) -> HeadedTable:
         table = pd.concat([self.labels, pd.DataFrame(columns, index=self.labels.index)], axis=1)
