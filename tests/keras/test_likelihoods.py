@@ -12,7 +12,10 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.keras.network.likelihoods import LIKELIHOODS, mean
 
-GROUPS = {"table": {"weights": "table", "covariance": "full"}, "rest": ["hidden", "output"]}
+GROUPS = {
+    "table": {"weights": "table", "covariance": "full"},
+    "rest": ["hidden", "hidden/bias", "output"],
+}
 
 
 def responses(name, outputs, seed=4, n=7):

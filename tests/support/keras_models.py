@@ -45,9 +45,10 @@ def small_network(outputs: int = 1, activation: str = "linear", table: int = 5) 
 
 
 def small_data(seed: int = 1, n: int = 40, table: int = 5):
-    """Return x (n, 2), levels (n,) and a linear predictor (n,)."""
+    """Return x (n, 2), levels (n,) and responses (n,) with a noise sd of 0.3."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(n, 2))
     level = generator.integers(0, table, n)
     effect = generator.normal(size=table)
-    return x, level, np.tanh(x[:, 0]) + 0.5 * x[:, 1] + effect[level]
+    mean = np.tanh(x[:, 0]) + 0.5 * x[:, 1] + effect[level]
+    return x, level, mean + 0.3 * generator.normal(size=n)
