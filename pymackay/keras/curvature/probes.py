@@ -86,9 +86,9 @@ class ProbeSums:
         return lambda vector: system.solve(vector[:, None], _TIGHT)[0][:, 0]
 
     def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
-        """Return x'M⁻¹x, to a hundredth."""
-        solution, _ = self._system(roots, True).solve(vector[:, None], _ROUGH)
-        return float(vector @ solution[:, 0])
+        """Return x'M⁻¹x from the blocks of the preconditioner."""
+        factors = self.blocks.factorise(roots, True, self.blocks.ridge(roots))
+        return float(vector @ factors.solve(vector[:, None])[:, 0])
 
     def _system(self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0) -> _System:
         """Return M with its preconditioner; undetermined weights without a prior are held."""
