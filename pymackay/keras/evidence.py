@@ -128,7 +128,13 @@ class Evidence:
         if self.plan is None:
             generator = random_generator(self.seed)
             self.plan = make_plan(
-                self.curvature, self.columns, rows, self.linearisation, self.probes, generator
+                self.curvature,
+                self.columns,
+                rows,
+                self.linearisation,
+                self.probes,
+                generator,
+                n_rows,
             )
         check_compiled(model, self.family, self.linearisation)
         if not self.roots:
