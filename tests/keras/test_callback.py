@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_models import small_data, small_network
 
 import pymackay as pm
+from pymackay.keras.network.rows import TrainingRows
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,19 @@ def test_minibatches_train_with_the_penalties_of_the_groups():
     assert list(evidence.groups.columns[:4]) == ["name", "n", "sd", "gamma"]
 
 
+def test_a_second_fit_of_a_model_is_not_traced_again():
+    x, level, y = small_data()
+    model = small_network()
+    loss = CountedLoss()
+    model.compile(keras.optimizers.Adam(0.01), loss=loss)
+    counts = []
+    for _ in range(2):
+        evidence = pm.keras.MacKay(pm.keras.WeightGroups(model, GROUPS), **OPTIONS)
+        model.fit([x, level], y, batch_size=8, epochs=3, verbose=0, callbacks=[evidence])
+        counts.append((loss.traces, evidence.evidence.linearisation.traces))
+    assert counts[0] == counts[1]
+
+
 def test_validation_rows_take_no_part():
     x, level, y = small_data()
     traces = []
@@ -104,6 +118,22 @@ def test_a_dataset_gives_the_same_as_arrays():
     np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
 
 
+def test_fit_takes_a_dataset():
+    x, level, y = small_data()
+    data = tf.data.Dataset.from_tensor_slices(((x, level), y, np.ones(40))).batch(40)
+    tables = []
+    for arguments in (([x, level], y), (data, None)):
+        model = small_network()
+        model.compile(keras.optimizers.SGD(0.01), loss="mse")
+        options = {"epochs": 2, "start_after": 1, "batch_size": 40, "polish": False}
+        result = pm.keras.fit(model, *arguments, GROUPS, curvature="exact", **options)
+        tables.append(result.trace.to_numpy())
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-9)
+    endless = data.repeat()
+    with pytest.raises(pm.DataError, match="without an end"):
+        pm.keras.fit(small_network(), endless, None, GROUPS)
+
+
 def test_a_saved_model_goes_on_from_its_penalties(tmp_path):
     x, level, y = small_data()
     model = small_network()
@@ -115,7 +145,7 @@ def test_a_saved_model_goes_on_from_its_penalties(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert penalty_of(loaded) == pytest.approx(penalty_of(model), rel=1e-9)
     again = pm.keras.MacKay(pm.keras.WeightGroups(loaded, GROUPS), **OPTIONS)
-    again.evidence.begin(pm.keras.TrainingRows([x, level], y))
+    again.evidence.begin(TrainingRows([x, level], y))
     for name, V in evidence.covariance.items():
         np.testing.assert_allclose(again.covariance[name], V, rtol=1e-12)
     assert again.noise == pytest.approx(evidence.noise, rel=1e-12)
