@@ -59,7 +59,7 @@ GROUPS = {
 }  # fmt: skip
 # where two pages of the repository have one title, or a long one
 _TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
-_NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "testing")
+_NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "testing")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -132,6 +132,7 @@ def api_page() -> str:
 
     groups = {title: [f"pymackay.{name}" for name in names] for title, names in GROUPS.items()}
     groups["Pictures"] = [f"pymackay.plots.{name}" for name in pm.plots.__all__]
+    groups["Networks"] = [f"pymackay.keras.{name}" for name in pm.keras.__all__]
     public = [f"pymackay.{name}" for name in pm.__all__ if name not in _NOT_LISTED]
     errors = [name for name in public if name.endswith(("Error", "Warning"))]
     listed = {name for names in groups.values() for name in names} | set(errors)

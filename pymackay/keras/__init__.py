@@ -4,7 +4,6 @@ from pymackay.keras.callback import MacKay
 from pymackay.keras.fit import fit
 from pymackay.keras.network.groups import WeightGroups
 from pymackay.keras.network.penalty import EvidencePenalty
-from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.result import EvidenceFit
 
-__all__ = ["EvidenceFit", "EvidencePenalty", "MacKay", "TrainingRows", "WeightGroups", "fit"]
+__all__ = ["EvidenceFit", "EvidencePenalty", "MacKay", "WeightGroups", "fit"]

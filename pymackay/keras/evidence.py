@@ -15,7 +15,7 @@ from pymackay.keras.curvature.determined import Determined
 from pymackay.keras.network.checks import check_compiled, check_outputs, loss_weight
 from pymackay.keras.network.groups import WeightGroups, start_root
 from pymackay.keras.network.likelihoods import find_likelihood, responses
-from pymackay.keras.network.linearise import Linearisation
+from pymackay.keras.network.linearise import linearisation_of
 from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.snapshot import Snapshot, take
 from pymackay.keras.step import lost_direction, next_root
@@ -114,7 +114,7 @@ class Evidence:
         self.probes = whole_number("probes", self.probes, 2)
         check_outputs(self.groups.model)
         self.columns = Columns(self.groups)
-        self.linearisation = Linearisation(self.groups.model, self.family.activation)
+        self.linearisation = linearisation_of(self.groups.model, self.family.activation)
         if not self.family.dispersed:
             self.noise = 1.0
 

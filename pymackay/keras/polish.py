@@ -15,6 +15,7 @@ _GOOD, _POOR = 0.75, 0.25  # of the promised fall: damping falls above, rises be
 _FIRST, _FACTOR, _LEAST = 1e-3, 5.0, 1e-5  # damping: the first, its change, the least
 _SLACK = 1e-12  # relative: rounding of the penalised deviance
 _QUADRATIC = 1e-6  # relative: a step falls by what the quadratic promises
+_STEPS, _NEAR = 3, 0.1  # steps of a round; share of the effective weights that counts as near
 _MODE = 1e-3  # of the deviance over σ²: closer to the mode than any comparison resolves
 _SETTLING = 5  # steps at the final priors
 TIGHT = 1e-9  # relative change of variances: the end where the network is linear in its weights
@@ -68,10 +69,9 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
     evidences: list[float] = []
     rested = False
     for _ in range(rounds):
-        step = gauss_newton(evidence, rows, snapshot)
+        step, snapshot = _approach(evidence, rows, snapshot)
         if step is None:
             return False
-        snapshot = evidence.snapshot(rows)
         update = evidence.advance(snapshot)
         evidences.append(update.log_evidence)
         at_mode = step.exact or step.decrement < _MODE * evidence.sigma2
@@ -82,6 +82,24 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
             break
     _settle(evidence, rows, snapshot)
     return rested
+
+
+def _approach(
+    evidence: Evidence, rows: TrainingRows, snapshot: Snapshot
+) -> tuple[Step | None, Snapshot]:
+    """Take one step, or up to three where the weights are far from their mode.
+
+    Updates far from the mode take the noise for what the weights have not learned yet.
+    """
+    for _ in range(_STEPS):
+        step = gauss_newton(evidence, rows, snapshot)
+        if step is None:
+            return None, snapshot
+        snapshot = evidence.snapshot(rows)
+        gamma = evidence.updates[-1].gamma if evidence.updates else [np.inf]
+        if step.exact or step.decrement < _NEAR * evidence.sigma2 * sum(gamma):
+            break
+    return step, snapshot
 
 
 def _at_rest(evidences: list[float]) -> bool:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_models import small_data, small_network
 
 import pymackay as pm
+from pymackay.keras.network.rows import TrainingRows
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,19 @@ def test_minibatches_train_with_the_penalties_of_the_groups():
     assert list(evidence.groups.columns[:4]) == ["name", "n", "sd", "gamma"]
 
 
+def test_a_second_fit_of_a_model_is_not_traced_again():
+    x, level, y = small_data()
+    model = small_network()
+    loss = CountedLoss()
+    model.compile(keras.optimizers.Adam(0.01), loss=loss)
+    counts = []
+    for _ in range(2):
+        evidence = pm.keras.MacKay(pm.keras.WeightGroups(model, GROUPS), **OPTIONS)
+        model.fit([x, level], y, batch_size=8, epochs=3, verbose=0, callbacks=[evidence])
+        counts.append((loss.traces, evidence.evidence.linearisation.traces))
+    assert counts[0] == counts[1]
+
+
 def test_validation_rows_take_no_part():
     x, level, y = small_data()
     traces = []
@@ -115,7 +129,7 @@ def test_a_saved_model_goes_on_from_its_penalties(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert penalty_of(loaded) == pytest.approx(penalty_of(model), rel=1e-9)
     again = pm.keras.MacKay(pm.keras.WeightGroups(loaded, GROUPS), **OPTIONS)
-    again.evidence.begin(pm.keras.TrainingRows([x, level], y))
+    again.evidence.begin(TrainingRows([x, level], y))
     for name, V in evidence.covariance.items():
         np.testing.assert_allclose(again.covariance[name], V, rtol=1e-12)
     assert again.noise == pytest.approx(evidence.noise, rel=1e-12)

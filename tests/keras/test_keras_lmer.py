@@ -73,3 +73,23 @@ def test_crossed_and_nested_intercepts(name):
         np.testing.assert_allclose(network.covariance[factor], expected, rtol=tol("network"))
     assert network.noise == pytest.approx(mixed.sigma**2, rel=tol("network"))
     assert -2.0 * network.log_evidence == pytest.approx(mixed.criterion, rel=tol("criterion"))
+
+
+def test_inst_eval_with_probes():
+    """73,421 rows, 4,100 levels: γ from probes, within its Monte-Carlo error."""
+    data = pm.load_data("InstEval")
+    levels = {name: codes(data[name]) for name in ("s", "d")}
+    model = intercepts_model({name: code.max() + 1 for name, code in levels.items()}, 1)
+    y = data["y"].to_numpy(float)
+    groups = {"s": {"weights": "s", "start": 0.12}, "d": {"weights": "d", "start": 0.24}}
+    x = [np.ones((len(y), 1)), *levels.values()]
+    options = {"epochs": 0, "curvature": "probes", "tolerance": 2e-4}
+    network = pm.keras.fit(model, x, y, groups, **options)
+    mixed = pm.lmer("y ~ 1 + (1 | s) + (1 | d)", data)
+    table = network.groups.set_index("name")
+    for name in groups:
+        expected = float(mixed.varcorr[name].to_numpy()[0, 0])
+        error = table.loc[name, "gamma_error"] / table.loc[name, "gamma"]
+        assert 0.0 < error < 2e-3
+        assert network.covariance[name].iloc[0, 0] == pytest.approx(expected, rel=4 * error + 5e-4)
+    assert network.noise == pytest.approx(mixed.sigma**2, rel=1e-4)

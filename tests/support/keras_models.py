@@ -8,7 +8,7 @@ import numpy as np
 
 def codes(column) -> np.ndarray:
     """Return the levels of a column as numbers from 0."""
-    return column.astype("category").cat.codes.to_numpy()
+    return column.astype("category").cat.codes.to_numpy().astype("int32")
 
 
 def slopes_model(levels: int) -> keras.Model:
@@ -28,7 +28,7 @@ def intercepts_model(levels: dict[str, int], columns: int) -> keras.Model:
     inputs = [keras.Input((), dtype="int32") for _ in levels]
     parts = [keras.layers.Dense(1, name="fixed", use_bias=False, dtype="float64")(x)]
     for (name, count), level in zip(levels.items(), inputs, strict=True):
-        parts.append(keras.layers.Embedding(count, 1, name=name, dtype="float64")(level))
+        parts.append(keras.layers.Embedding(int(count), 1, name=name, dtype="float64")(level))
     return keras.Model([x, *inputs], keras.layers.Add(dtype="float64")(parts))
 
 
@@ -45,9 +45,10 @@ def small_network(outputs: int = 1, activation: str = "linear", table: int = 5) 
 
 
 def small_data(seed: int = 1, n: int = 40, table: int = 5):
-    """Return x (n, 2), levels (n,) and a linear predictor (n,)."""
+    """Return x (n, 2), levels (n,) and responses (n,) with a noise sd of 0.3."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(n, 2))
     level = generator.integers(0, table, n)
     effect = generator.normal(size=table)
-    return x, level, np.tanh(x[:, 0]) + 0.5 * x[:, 1] + effect[level]
+    mean = np.tanh(x[:, 0]) + 0.5 * x[:, 1] + effect[level]
+    return x, level, mean + 0.3 * generator.normal(size=n)

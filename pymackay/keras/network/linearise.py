@@ -71,6 +71,21 @@ class FullRows:
 
 
 Piece = DenseTap | TableTap | FullRows
+_KEPT = "_pymackay_linearisation"  # attribute of a model: a second fit is not traced again
+
+
+def linearisation_of(model: Any, activation: str) -> Linearisation:
+    """Return the linearisation of a model, the one that was traced before if there is one."""
+    kept: Linearisation | None = getattr(model, _KEPT, None)
+    present = [id(variable) for variable in model.trainable_variables]
+    if kept is not None and (kept.activation, [id(v) for v in kept.variables]) == (
+        activation,
+        present,
+    ):
+        return kept
+    made = Linearisation(model, activation)
+    object.__setattr__(model, _KEPT, made)
+    return made
 
 
 class Linearisation:
