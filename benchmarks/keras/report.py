@@ -46,6 +46,8 @@ def results(name: str) -> dict[str, dict[str, dict]]:
 def summary(name: str) -> pd.DataFrame:
     """Return a row per method: means over the seeds, and paired differences from `REFERENCE`.
 
+    Seeds that the reference method has not run are left out.
+
     Returns
     -------
     pandas.DataFrame
@@ -56,8 +58,9 @@ def summary(name: str) -> pd.DataFrame:
     records = results(name)
     base, plain = records[REFERENCE], records["no penalty"]
     rows = {}
-    for method, by_seed in records.items():
-        seeds = sorted(set(by_seed) & set(base), key=int)
+    for method, every in records.items():
+        seeds = sorted(set(every) & set(base), key=int)
+        by_seed = {seed: every[seed] for seed in seeds}
         gaps = np.array([by_seed[s]["rmse"] - base[s]["rmse"] for s in seeds])
         ratios = [by_seed[s]["cpu"] / plain[s]["cpu"] for s in by_seed if s in plain]
         mean = {
@@ -67,10 +70,10 @@ def summary(name: str) -> pd.DataFrame:
         rows[method] = mean | {
             "seeds": len(by_seed),
             "ratio": float(np.mean(ratios)),
-            "difference": float(gaps.mean()) if len(gaps) else np.nan,
+            "difference": float(gaps.mean()) if gaps.size else np.nan,
             "se": float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else np.nan,
         }
-    return pd.DataFrame(rows).T.sort_values("rmse")
+    return pd.DataFrame(rows).T.sort_values("difference")
 
 
 def table_lines(name: str) -> list[str]:
