@@ -27,6 +27,7 @@ PAGES = {
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
     "docs/mackay-page.md": "mackay-page",
+    "docs/layers-page.md": "layers-page",
     "docs/article.md": "article",
     "docs/divergences/README.md": "divergences",
     "docs/api.md": "api",  # generated
@@ -74,12 +75,12 @@ _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
 def main(quick: bool) -> int:
-    """Assemble the sources, build MacKay's page, run Sphinx with warnings as errors."""
+    """Assemble the sources, build the notebooks, run Sphinx with warnings as errors."""
     source, html = BUILD / "source", BUILD / "html"
     for folder in (source, html):
         shutil.rmtree(folder, ignore_errors=True)
     assemble(source)
-    build_mackay(html, quick)
+    build_notebooks(html, quick)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([*command, str(source), str(html)], env=environment, check=False)
@@ -163,12 +164,12 @@ def _titled(words: str, line: str) -> str:
     return f"{words}\n{line * len(words)}\n"
 
 
-def build_mackay(html: Path, quick: bool) -> None:
-    """Run the page on MacKay's loop."""
+def build_notebooks(html: Path, quick: bool) -> None:
+    """Run the pages that are notebooks."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if quick:
         environment["PYMACKAY_QUICK_PAGE"] = "1"
-    builder = ROOT / "docs" / "build_mackay.py"
+    builder = ROOT / "docs" / "build_notebooks.py"
     subprocess.run([sys.executable, str(builder), str(html)], env=environment, check=True)
 
 

@@ -46,7 +46,7 @@ def weights_of(task: Task) -> dict[str, str]:
 
 
 LOOPS = {
-    "loop, literal": partial(loop, update="raw", polish=False),
+    "loop, literal": partial(loop, update="raw", curvature="diagonal", polish=False),
     "loop, diagonal": partial(loop, curvature="diagonal", polish=False),
     "loop, block": partial(loop, curvature="block", polish=False),
     "loop, probes": partial(loop, curvature="probes", polish=False),

@@ -102,11 +102,13 @@ class Penalised:
 
     def __init__(self, task: Task, seed: int) -> None:
         self.task, self.seed = task, seed
+        keras.utils.set_random_seed(seed)
         self.strengths = {name: Strength() for name in groups_of(task)}
         self.model = untrained(task, self.strengths)
         self.model.optimizer.build(self.model.trainable_variables)
         self._begin = self.model.get_weights()
         self._epoch = tf.function(self._steps, jit_compile=True)
+        self._errors: dict[tuple[float, ...], float] = {}
 
     def train(self, rows: Rows, l2: Mapping[str, float]) -> keras.Model:
         """Train from the first weights with a penalty for each layer."""
@@ -121,6 +123,16 @@ class Penalised:
             order = rng.permutation(len(rows.y))[: steps * self.task.batch]
             self._epoch(data, y, tf.constant(order.reshape(steps, -1).astype(np.int32)))
         return self.model
+
+    def error(self, fitted: Rows, held: Rows, l2: Mapping[str, float]) -> float:
+        """Return the mean square on held rows after a training; the same training is not repeated.
+
+        `fitted` and `held` are the same in all calls: the seed divides the rows.
+        """
+        key = tuple(l2[name] for name in self.strengths)
+        if key not in self._errors:
+            self._errors[key] = mean_square(self.train(fitted, l2), held)
+        return self._errors[key]
 
     def _reset(self) -> None:
         self.model.set_weights(self._begin)

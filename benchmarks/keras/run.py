@@ -38,7 +38,6 @@ _PACKAGES = ("keras", "tensorflow", "keras-tuner", "torch", "laplace-torch", "sc
 
 def record(task: Task, method: str, seed: int) -> dict[str, Any]:
     """Run a method; return its test error, log score, costs and details."""
-    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     began = time.process_time()
     answer: Answer = METHODS[method](task, seed)

@@ -7,6 +7,7 @@ validation set at the choice; without a validation set it is that of the trainin
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from benchmarks.keras.answer import Answer
 from benchmarks.keras.network import Penalised, groups_of, mean_square, predict, train, untrained
-from benchmarks.keras.tasks import Task
+from benchmarks.keras.tasks import TASKS, Task
 
 __all__ = ["SEARCHES"]
 
@@ -48,7 +49,7 @@ def dropout(task: Task, seed: int) -> Answer:
 
 def one_l2(task: Task, seed: int) -> Answer:
     """One L2 penalty for all layers, the best of a grid of eight."""
-    network = Penalised(task, seed)
+    network = _shared(task.name, seed)
     return _refitted(network, _tried(network, _grid(task)))
 
 
@@ -58,14 +59,14 @@ def random_l2(task: Task, seed: int) -> Answer:
     low, high = np.log(GRID[[0, -1]])
     names = groups_of(task)
     draws = np.exp(rng.uniform(low, high, (TRIALS, len(names))))
-    network = Penalised(task, seed)
+    network = _shared(task.name, seed)
     trials = [dict(zip(names, map(float, row), strict=True)) for row in draws]
     return _refitted(network, _tried(network, trials))
 
 
 def coordinate_l2(task: Task, seed: int) -> Answer:
     """A penalty for each layer: from the grid's best, each layer's a fifth and five times."""
-    network = Penalised(task, seed)
+    network = _shared(task.name, seed)
     tried = _tried(network, _grid(task))
     for name in groups_of(task):
         _, best = min(tried, key=lambda pair: pair[0])
@@ -77,7 +78,7 @@ def keras_tuner(task: Task, seed: int) -> Answer:
     """A penalty for each layer by KerasTuner's Bayesian optimisation with sixteen trials."""
     import keras_tuner
 
-    network = Penalised(task, seed)
+    network = _shared(task.name, seed)
     low, high = float(GRID[0]), float(GRID[-1])
     tried: list[tuple[float, dict[str, float]]] = []
 
@@ -100,6 +101,12 @@ def keras_tuner(task: Task, seed: int) -> Answer:
     return _refitted(network, tried)
 
 
+@functools.lru_cache(maxsize=1)
+def _shared(name: str, seed: int) -> Penalised:
+    """Return the network of a task and seed: one for all searches, so that it is compiled once."""
+    return Penalised(TASKS[name](seed), seed)
+
+
 def _grid(task: Task) -> list[dict[str, float]]:
     return [dict.fromkeys(groups_of(task), float(value)) for value in GRID]
 
@@ -109,7 +116,7 @@ def _tried(
 ) -> list[tuple[float, dict[str, float]]]:
     """Train with each choice of penalties; return the validation error of each."""
     fitted, held = network.task.split(network.seed)
-    return [(mean_square(network.train(fitted, trial), held), trial) for trial in trials]
+    return [(network.error(fitted, held, trial), trial) for trial in trials]
 
 
 def _refitted(network: Penalised, tried: list[tuple[float, dict[str, float]]]) -> Answer:

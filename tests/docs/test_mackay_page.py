@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-BUILDER = Path(__file__).parents[2] / "docs" / "build_mackay.py"
+BUILDER = Path(__file__).parents[2] / "docs" / "build_notebooks.py"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     environment = {**os.environ, "PYMACKAY_QUICK_PAGE": "1"}
     done = subprocess.run(
-        [sys.executable, str(BUILDER), str(folder)], env=environment, capture_output=True, text=True
+        [sys.executable, str(BUILDER), str(folder), "mackay"], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

@@ -1,6 +1,7 @@
-"""Run the page on MacKay's loop and write it as HTML and as a notebook with its results.
+"""Run the pages that are notebooks and write them as HTML and as notebooks with their results.
 
-``python docs/build_mackay.py FOLDER``; needs ``pip install pymackay[docs]`` and no network.
+``python docs/build_notebooks.py FOLDER [NAME ...]`` builds all pages or those that are named. It
+needs ``pip install pymackay[docs]`` and no network.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 from traitlets.config import Config
 
-_SOURCE = Path(__file__).with_name("mackay.py")
+PAGES = ("mackay", "layer_penalties")
 
 
-def build(folder: Path) -> Path:
-    """Execute the page in its own folder; return the path of the HTML file."""
-    notebook = jupytext.read(_SOURCE)
+def build(folder: Path, name: str) -> Path:
+    """Execute a page in its own folder; return the path of the HTML file."""
+    source = Path(__file__).with_name(f"{name}.py")
+    notebook = jupytext.read(source)
     runner = ExecutePreprocessor(timeout=1800, kernel_name="python3")
-    runner.preprocess(notebook, {"metadata": {"path": str(_SOURCE.parent)}})
+    runner.preprocess(notebook, {"metadata": {"path": str(source.parent)}})
     folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, folder / "mackay.ipynb")
+    nbformat.write(notebook, folder / f"{name}.ipynb")
     _typeset(notebook)
     config = Config()
     config.HTMLExporter.mathjax_url = config.HTMLExporter.require_js_url = ""  # no network
@@ -33,7 +35,7 @@ def build(folder: Path) -> Path:
     config.TagRemovePreprocessor.remove_input_tags = ("hide-input",)
     config.TagRemovePreprocessor.remove_all_outputs_tags = ("hide-output",)  # TensorFlow's greeting
     page, _ = HTMLExporter(config=config, template_name="lab").from_notebook_node(notebook)
-    path = folder / "mackay.html"
+    path = folder / f"{name}.html"
     path.write_text(page.replace('<script src=""></script>', ""), encoding="utf-8")
     return path
 
@@ -60,4 +62,6 @@ def _with_mathml(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build")))
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build")
+    for page in sys.argv[2:] or PAGES:
+        print(build(target, page))

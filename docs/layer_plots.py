@@ -1,0 +1,106 @@
+"""The figures of the page on penalties of a network."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from mackay_plots import BLUE, GREEN, GREY, ORANGE, STYLE
+from matplotlib.figure import Figure
+
+__all__ = ["draw_cost", "draw_groups"]
+
+_COLOURS = (BLUE, ORANGE, GREEN)
+_GAP = 0.045  # least distance of two labels, as a share of the axis
+
+
+def draw_groups(trace: pd.DataFrame, names: list[str], truth: dict[str, float]) -> Figure:
+    """Draw the standard deviation of each table over the updates, and its true value.
+
+    Parameters
+    ----------
+    trace : pandas.DataFrame
+        ``MacKay.trace``.
+    names : list of str
+        Groups to draw.
+    truth : dict of str to float
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.5, 4.2))
+        for name, colour in zip(names, _COLOURS, strict=False):
+            path = trace[f"sd {name}"]
+            axis.plot(path.index, path, color=colour, linewidth=2.0)
+            axis.axhline(truth[name], color=colour, linestyle="--", linewidth=1.0)
+            axis.annotate(
+                name,
+                (path.index[-1], path.iloc[-1]),
+                xytext=(6, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+            )
+        axis.set(xlabel="update", ylabel="standard deviation of the prior", ylim=(-0.03, None))
+        figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def draw_cost(table: pd.DataFrame) -> Figure:
+    """Draw each method's test error against its cost in units of one training.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What `benchmarks.keras.report.summary` returns.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.5, 5.6))
+        for method, row in table.iterrows():
+            colour, marker = _look(str(method), row["trainings"])
+            axis.plot(row["ratio"], row["rmse"], marker, color=colour, markersize=8)
+        axis.set_xscale("log")
+        axis.set(
+            xlabel="CPU time, in units of one training without penalty",
+            ylabel="RMSE on new rows (mean)",
+            xlim=(0.3, 130.0),
+        )
+        ticks = [0.5, 1, 2, 5, 10, 20]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        _label(axis, table)
+        figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def _look(method: str, trainings: float) -> tuple[str, str]:
+    """Return colour and marker of a kind of method."""
+    if method.startswith("loop"):
+        return BLUE, "o"
+    if method.startswith("laplace"):
+        return GREEN, "D"
+    return (ORANGE, "s") if trainings > 1 else (GREY, "^")
+
+
+def _label(axis: plt.Axes, table: pd.DataFrame) -> None:
+    """Write the names beside the marks, moved up where they would overlap.
+
+    Those of the loop stand on the left, where there is no other method.
+    """
+    low, high = axis.get_ylim()
+    places: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for method, row in table.sort_values("rmse").iterrows():
+        left = str(method).startswith("loop")
+        height = row["rmse"]
+        near = [y for x, y in places[left] if 0.2 < x / row["ratio"] < 5.0]
+        while any(abs(height - y) < _GAP * (high - low) for y in near):
+            height += 0.1 * _GAP * (high - low)
+        places[left].append((row["ratio"], height))
+        axis.annotate(
+            str(method),
+            (row["ratio"], row["rmse"]),
+            xytext=(row["ratio"] * (0.92 if left else 1.09), height),
+            color=_look(str(method), row["trainings"])[0],
+            ha="right" if left else "left",
+            va="center",
+            fontsize=9.5,
+        )
