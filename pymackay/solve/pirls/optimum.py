@@ -9,9 +9,10 @@ import numpy as np
 
 from pymackay.errors import ConvergenceError
 from pymackay.results import Convergence
+from pymackay.solve.pirls.criterion import Criterion
 from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Arrival, Criterion, Stopping, minimise, polished
+from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
 
 _SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
@@ -133,7 +134,16 @@ def _certified(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -
     places = slice(first, first + rows.n_theta)
     free = np.ones(len(arrival.point.psi), dtype=bool)
     free[places] = _living(rows, arrival.point.psi[places])
-    hessian = exact_hessian(criterion, arrival.point)
+    try:
+        hessian = exact_hessian(criterion, arrival.point)
+        if not np.isfinite(hessian).all():
+            raise np.linalg.LinAlgError("second derivatives are not finite")
+    except np.linalg.LinAlgError as error:
+        raise ConvergenceError(
+            f"the search ended where the criterion has no derivatives ({error}): with this link a "
+            f"mean has a bound that the random effects reach. Use a link without bounds, such as "
+            f"'log' or 'logit'."
+        ) from error
     arrival = polished(arrival, criterion, hessian)
     evaluations = arrival.evaluations + 2 * len(free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
