@@ -16,8 +16,7 @@ from scipy.special import logsumexp
 
 from pymackay.fuzz.dense import random_design, relative_blocks, relative_covariance
 from pymackay.fuzz.density import Density
-from pymackay.model.design.general import GeneralModel
-from pymackay.model.design.general_response import GeneralResponse
+from pymackay.model.design.general_response import GeneralModel, GeneralResponse
 
 _ROUNDS = 200
 _DROP = 46.0  # e^-46 = 1e-20 of its largest value: where an integrand ends

@@ -15,7 +15,8 @@ from pymackay.fuzz.generate import FuzzModel
 from pymackay.fuzz.outcome import Outcome
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
-from pymackay.model.design.general import GeneralModel, build_general
+from pymackay.model.design.general import build_general
+from pymackay.model.design.general_response import GeneralModel
 
 _SAME = 1e-7  # of 1 + |C|: two criteria at the same parameters, the oracle's n x n
 _LOWER = 1e-6  # difference of criteria that the search guarantees
