@@ -261,6 +261,7 @@ def record(asked: _Asked, into: str, name: str | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="First seed; random by default.")
 @click.option("--keep", metavar="DIR", help="Folder for disagreements, reduced to small data sets.")
 @click.option("--without-r", is_flag=True, help="Compare with the dense formulas only.")
+@click.option("--glmm", is_flag=True, help="Generalised models; with glmmTMB if R has it.")
 @click.option(
     "--again", metavar="FILE", help="Repeat one stored disagreement (a JSON file from --keep)."
 )
@@ -271,6 +272,7 @@ def fuzz(
     seed: int | None,
     keep: str | None,
     without_r: bool,
+    glmm: bool,
     again: str | None,
 ) -> None:
     """Fit random models with several engines and search for disagreements.
@@ -300,6 +302,7 @@ def fuzz(
         progress.say(f"seed {first}")
         tally = fuzzer.run(
             seconds, first, keep=None if keep is None else Path(keep), with_r=not without_r,
+            generalised=glmm,
             progress=lambda tally: progress.milestone(str(tally).replace("\n", ": ")),
             on_disagreement=show,
         )  # fmt: skip

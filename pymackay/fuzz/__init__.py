@@ -2,7 +2,9 @@
 
 from pymackay.fuzz.campaign import Disagreement, Tally, run
 from pymackay.fuzz.generate import FuzzModel, generate
-from pymackay.fuzz.judge import Outcome, judge_model
+from pymackay.fuzz.generate_general import generate_general
+from pymackay.fuzz.judge import judge_model
+from pymackay.fuzz.outcome import Outcome
 from pymackay.fuzz.shrink import shrink
 from pymackay.fuzz.store import load, store
 
@@ -12,6 +14,7 @@ __all__ = [
     "Outcome",
     "Tally",
     "generate",
+    "generate_general",
     "judge_model",
     "load",
     "run",

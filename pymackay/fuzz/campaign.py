@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from pymackay.fuzz.generate import FuzzModel, generate
-from pymackay.fuzz.judge import Outcome, judge_model
+from pymackay.fuzz.generate_general import generate_general
+from pymackay.fuzz.judge import judge_model
+from pymackay.fuzz.outcome import Outcome
 from pymackay.fuzz.shrink import shrink
 from pymackay.fuzz.store import make_folder, store
 
@@ -74,6 +76,7 @@ def run(
     *,
     keep: Path | None = None,
     with_r: bool = True,
+    generalised: bool = False,
     progress: Callable[[Tally], None] = lambda tally: None,
     on_disagreement: Callable[[Disagreement], None] = lambda disagreement: None,
 ) -> Tally:
@@ -89,6 +92,8 @@ def run(
         Folder in which every disagreement is stored, reduced to a small model.
     with_r : bool
         False: models are judged by the dense oracle alone.
+    generalised : bool
+        True: generalised models.
     progress, on_disagreement : callable
         Called with the tally after every model, and with every disagreement.
 
@@ -105,10 +110,11 @@ def run(
     if keep is not None:
         make_folder(keep)
     judge = partial(judge_model, with_r=with_r)
+    make = generate_general if generalised else generate
     tally, begin = Tally(seed), time.monotonic()
     try:
         while tally.seconds < seconds:
-            model = generate(seed + tally.models)
+            model = make(seed + tally.models)
             outcome = judge(model)
             tally.verdicts[outcome.verdict] += 1
             if not outcome.agrees:

@@ -44,6 +44,11 @@ class FuzzModel:
     arguments : dict
         Any of ``weights``, ``offset``, ``subset`` and ``contrasts``.
     response : str
+    family, link : str
+        R's names, for a generalised model; empty for a linear one.
+    nagq : int
+    shape : float or None
+        Shape of a negative binomial family, which is fixed.
     """
 
     seed: int
@@ -53,6 +58,10 @@ class FuzzModel:
     reml: bool
     arguments: dict[str, Any] = field(default_factory=dict)
     response: str = "y"
+    family: str = ""
+    link: str = ""
+    nagq: int = 1
+    shape: float | None = None
 
     @property
     def formula(self) -> str:
@@ -62,6 +71,8 @@ class FuzzModel:
     def __str__(self) -> str:
         more = "".join(f", {name} = {value}" for name, value in self.arguments.items())
         criterion = "REML" if self.reml else "ML"
+        if self.family:
+            criterion = f"{self.family} ({self.link}), nagq = {self.nagq}"
         return f"{self.formula}{more}, {criterion}, {len(self.data)} rows"
 
 
@@ -79,12 +90,12 @@ def generate(seed: int) -> FuzzModel:
     True
     """
     rng = np.random.default_rng(seed)
-    data = _covariates(rng, _rows(rng))
+    data = covariates(rng, _rows(rng))
     data["y"] = _response(rng, data)
     random = rng.choice(_RANDOM, size=rng.choice([1, 1, 2, 3]), replace=False)
     fixed = str(rng.choice([*_FIXED, "1", "1"]))
     arguments = _arguments(rng)
-    _spoil(rng, data)
+    spoil(rng, data)
     reml = bool(rng.random() < 0.6)
     response = str(rng.choice(_RESPONSES))
     return FuzzModel(seed, fixed, tuple(map(str, random)), data, reml, arguments, response)
@@ -96,7 +107,7 @@ def _rows(rng: np.random.Generator) -> int:
     return int(rng.integers(low, high))
 
 
-def _covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
+def covariates(rng: np.random.Generator, n: int) -> pd.DataFrame:
     """Return a table of n rows with covariates of all kinds and grouping factors."""
     groups, others = int(rng.integers(2, 14)), int(rng.integers(2, 8))
     g, m = rng.integers(0, groups, n), rng.integers(0, others, n)
@@ -176,7 +187,7 @@ def _arguments(rng: np.random.Generator) -> dict[str, Any]:
     return arguments
 
 
-def _spoil(rng: np.random.Generator, data: pd.DataFrame) -> None:
+def spoil(rng: np.random.Generator, data: pd.DataFrame) -> None:
     """Replace some values by missing ones: a few, or up to a quarter of a column."""
     for column in ("x", "z", "y", "s", "f", "g"):
         if rng.random() < 0.1:

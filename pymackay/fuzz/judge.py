@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from pymackay.compare.distances import same_theta_rows
 from pymackay.compare.rows import Row
 from pymackay.fuzz.dense import dense_as_fit, dense_criterion
 from pymackay.fuzz.generate import FuzzModel
+from pymackay.fuzz.judge_general import judge_general
+from pymackay.fuzz.outcome import Outcome
 from pymackay.model.model import Model
 
 _LOWER = 1e-6  # difference of criteria that the optimiser guarantees
@@ -29,27 +30,6 @@ _EXACT = "fits exactly, no optimum"
 _UNSURE = "ours says it is not certified"
 # lme4's errors for a badly scaled column of X, or at some theta of its search
 _GIVES_UP = ("Downdated VtV is not positive definite",)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of fitting one model by several engines.
-
-    Attributes
-    ----------
-    verdict : str
-        The verdict of `pymackay.compare`, or another short text, for counting.
-    report : str
-        Description of the disagreement; empty if there is none.
-    """
-
-    verdict: str
-    report: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether there is no disagreement."""
-        return not self.report
 
 
 def judge_model(
@@ -74,6 +54,8 @@ def judge_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if model.family:
+                return judge_general(model, with_r)
             return _judge(model, ours or pm.lmer, with_r)
         except Exception as error:  # a crash is reported as a disagreement
             where = traceback.extract_tb(error.__traceback__)[-1]

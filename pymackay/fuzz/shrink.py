@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.fuzz.judge import Outcome, judge_model
+from pymackay.fuzz.judge import judge_model
+from pymackay.fuzz.outcome import Outcome
 
 
 def shrink(

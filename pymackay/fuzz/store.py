@@ -11,7 +11,7 @@ import pandas as pd
 from pymackay._files import write_whole
 from pymackay.errors import ArgumentError
 from pymackay.fuzz.generate import FuzzModel
-from pymackay.fuzz.judge import Outcome
+from pymackay.fuzz.outcome import Outcome
 
 
 def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
@@ -38,6 +38,10 @@ def store(model: FuzzModel, outcome: Outcome, folder: Path) -> Path:
         "formula": model.formula,
         "reml": model.reml,
         "arguments": model.arguments,
+        "family": model.family,
+        "link": model.link,
+        "nagq": model.nagq,
+        "shape": model.shape,
         "verdict": outcome.verdict,
         "report": outcome.report.splitlines(),
         "data": f"{model.seed}.csv",
@@ -70,6 +74,7 @@ def load(path: Path) -> FuzzModel:
             about["reml"],
             about["arguments"],
             about["response"],
+            **{name: about[name] for name in ("family", "link", "nagq", "shape") if name in about},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError(

@@ -9,7 +9,7 @@ from pymackay._resources import r_reference_path
 
 ANSWER_SCRIPTS = ("session.R", "lmer_fit.R", "lmer_tight.R", "lmer_answer.R", "lmer_variances.R")
 GENERAL_SCRIPTS = ("glmer_fit.R", "glmer_answer.R")
-SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R", *GENERAL_SCRIPTS)
+SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R", *GENERAL_SCRIPTS, "glmer_objects.R", "glmmtmb.R")
 
 
 @cache

@@ -13,7 +13,16 @@ from click.testing import CliRunner
 
 import pymackay as pm
 from pymackay import cli
-from pymackay.fuzz import Outcome, generate, judge_model, load, run, shrink, store
+from pymackay.fuzz import (
+    Outcome,
+    generate,
+    generate_general,
+    judge_model,
+    load,
+    run,
+    shrink,
+    store,
+)
 from pymackay.fuzz import campaign as campaign_module
 
 FINE = Outcome("same optimum")
@@ -191,3 +200,48 @@ def test_ctrl_c_ends_the_command_with_its_tally(monkeypatch: pytest.MonkeyPatch)
     result = command("--without-r", "--seed", "2")
     assert result.exit_code == 130
     assert "0 models from seed 2 in 0 s, 0 disagreements, interrupted" in result.stdout
+
+
+# ---- generalised models
+
+
+@pytest.mark.live
+def test_engines_agree_on_random_generalised_models() -> None:
+    outcomes = {seed: judge_model(generate_general(seed)) for seed in range(20, 34)}
+    wrong = [f"seed {s}: {o.verdict}\n{o.report}" for s, o in outcomes.items() if not o.agrees]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_oracle_alone_judges_generalised_models() -> None:
+    outcomes = [judge_model(generate_general(seed), with_r=False) for seed in range(60, 66)]
+    assert [o.report for o in outcomes] == [""] * 6
+    assert "as the oracle" in {o.verdict for o in outcomes}
+
+
+def test_a_criterion_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = pm.glmer
+
+    def off(*arguments: Any, **named: Any) -> pm.Fit:
+        fit = right(*arguments, **named)
+        return fit.replace(criterion=fit.criterion + 1e-3)
+
+    monkeypatch.setattr(pm, "glmer", off)
+    seeds = [s for s in range(60, 80) if generate_general(s).family in ("binomial", "poisson")]
+    verdicts = {judge_model(generate_general(s), with_r=False).verdict for s in seeds[:4]}
+    assert "not the oracle's criterion" in verdicts
+
+
+def test_a_generalised_model_is_stored_and_read(tmp_path: Path) -> None:
+    model = generate_general(3)
+    again = load(store(model, FINE, tmp_path))
+    assert (again.formula, again.family, again.link) == (model.formula, model.family, model.link)
+    assert (again.nagq, again.shape) == (model.nagq, model.shape)
+
+
+def test_a_run_draws_generalised_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        campaign_module, "judge_model", lambda model, with_r: seen.append(model) or FINE
+    )
+    run(0.01, 5, generalised=True)
+    assert seen and all(model.family for model in seen)

@@ -56,6 +56,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "of 1 + |C|: Fisher scoring of lme4 ends linearly, and its mode is that rough",
     ),
     "refreshed optimum": (1e-9, "of 1 + |C|: above a trusted optimum of the same criterion"),
+    "likelihood": (1e-9, "of 1 + |C|: two rules of quadrature, each converged to eight digits"),
     "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
     "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),
