@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pymackay.errors import PymackayError
 from pymackay.model.model import Model
 from pymackay.solve.assemble import alive, user_factors
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
@@ -54,7 +55,19 @@ class GeneralProblem:
         return self._by_group(self.point.determinant.level_covariances(), scale)
 
     def pev(self, vcov: np.ndarray) -> dict[str, np.ndarray]:
-        """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units."""
+        """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units.
+
+        Raises
+        ------
+        PymackayError
+            If the standard errors are not known.
+        """
+        if not np.isfinite(vcov).all():
+            raise PymackayError(
+                "pev needs the standard errors of the fixed effects, which this fit does not have: "
+                "it was evaluated at parameters given, or its second derivatives are not those of "
+                "a minimum. Fit the model with pymackay.glmer, or use fit.condvar."
+            )
         rows = self.laplace.rows
         moves = self.point.given.scaled(self.point.curvature.mode_slopes[:, : rows.p])
         root = rows.basis.R @ np.linalg.cholesky(vcov) if rows.p else np.zeros((0, 0))
