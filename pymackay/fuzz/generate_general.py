@@ -68,7 +68,7 @@ def generate_general(seed: int) -> FuzzModel:
         family=family,
         link=link,
         nagq=nodes if rng.random() < 0.4 else 1,
-        shape=2.0 if family == "negative binomial" else None,
+        shape=2.0 if family == "negative binomial" and rng.random() < 0.5 else None,
     )
 
 

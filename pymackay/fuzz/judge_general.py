@@ -20,6 +20,9 @@ from pymackay.model.design.general_response import GeneralModel
 
 _LOWER = 1e-6  # of 1 + |C|: difference of criteria that a search guarantees
 _EVERY = 3  # of the models are also asked of glmmTMB
+_SEVERAL_MODES = (("binomial", "cauchit"), ("gaussian", "log"), ("inverse.gaussian", "log"))
+"""Families and links that are not log-concave, so that random effects may have several modes."""
+
 _UNSURE = "ours says it is not certified"
 
 
@@ -131,6 +134,10 @@ def _against_lme4(fit: pm.Fit, theirs: pm.Fit, built: GeneralModel) -> Outcome:
     comparison = pm.compare(fit, theirs)
     if comparison.ok:
         return Outcome(comparison.verdict)
+    family = fit.general.family
+    several = (family.name, family.link) in _SEVERAL_MODES
+    if several and comparison.same_theta != "agreed":
+        return Outcome("several modes")
     if fit.general.dispersion_by:
         return Outcome(f"dispersion: {comparison.verdict}", str(comparison))
     eta = theirs.general.linear_predictor.to_numpy()

@@ -106,18 +106,26 @@ class GeneralOracle:
                 value = self.criterion(there[: len(theta)], there[len(theta) :], eta)
                 if value < here - _LOWER:
                     return f"{name} = {float(there[k])!r}: {value!r} instead of {here!r}"
-        return self._lower_at_another_dispersion(fit, here)
+        return self._lower_elsewhere(fit, here)
 
-    def _lower_at_another_dispersion(self, fit: Fit, here: float) -> str:
-        if fit.general is None or fit.general.dispersion_by != "ml":
+    def _lower_elsewhere(self, fit: Fit, here: float) -> str:
+        """Describe another dispersion or shape with a lower criterion, if one is estimated."""
+        general = fit.general
+        assert general is not None
+        if general.shape_estimated:
+            name, value = "shape", self.density.shape
+        elif general.dispersion_by == "ml":
+            name, value = "dispersion", self.density.dispersion
+        else:
             return ""
         eta, theta, beta = _point(fit)
-        for factor in (0.9, 0.99, 1.01, 1.1):
-            phi = factor * self.density.dispersion
-            other = replace(self, density=replace(self.density, dispersion=phi))
-            value = other.criterion(theta, beta, eta)
-            if value < here - _LOWER:
-                return f"dispersion = {phi!r}: {value!r} instead of {here!r}"
+        for moved in (factor * value for factor in (0.9, 0.99, 1.01, 1.1)):
+            by_shape = replace(self.density, shape=moved)
+            by_dispersion = replace(self.density, dispersion=moved)
+            other = replace(self, density=by_shape if name == "shape" else by_dispersion)
+            criterion = other.criterion(theta, beta, eta)
+            if criterion < here - _LOWER:
+                return f"{name} = {moved!r}: {criterion!r} instead of {here!r}"
         return ""
 
 
