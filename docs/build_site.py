@@ -49,11 +49,21 @@ PAGES |= {
 }
 
 GROUPS = {
+<<<<<<< HEAD
     "Fitting": ["lmer", "mackay", "evaluate", "lmer_many", "Fit", "ManyFits"],
     "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],
     "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.to_r",
                   "lme4.from_r", "lme4.frame", "testing.assert_parity", "adapters.as_fit",
                   "adapters.register"],
+=======
+    "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many", "Fit",
+                "ManyFits"],
+    "Families": ["Binomial", "Poisson", "Gamma", "InverseGaussian", "NegativeBinomial",
+                 "Gaussian"],
+    "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.glmer",
+                  "lme4.evaluate_glmer", "lme4.to_r", "lme4.from_r", "lme4.frame",
+                  "testing.assert_parity", "adapters.as_fit", "adapters.register"],
+>>>>>>> glmm
     "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
                             "profile", "Profile", "bootstrap", "Bootstrap", "power"],
     "Smaller models": ["step"],

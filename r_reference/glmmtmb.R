@@ -9,7 +9,9 @@ glmmtmb_criterion <- function(formula, data, arguments, family) {
   # glmmTMB has no argument `subset` that drops levels, and evaluates weights in the data
   fixed <- list()
   made <- if (family$name == "negative binomial") {
-    fixed <- list(start = list(betad = log(family$shape)), map = list(betad = factor(NA)))
+    if (!is.null(family$shape)) {
+      fixed <- list(start = list(betad = log(family$shape)), map = list(betad = factor(NA)))
+    }
     getExportedValue("glmmTMB", "nbinom2")(link = family$link)
   } else {
     family_object(family, NULL)

@@ -18,10 +18,13 @@ mermod_at <- function(formula, data, reml, arguments, theta, suffix, rows) {
 # whether it is REML, and the names of its rows.
 answer_of_mermod <- function(fit) {
   if (is.character(fit)) fit <- users_variable("mermod", fit)
-  if (!inherits(fit, "lmerMod")) {
-    stop_argument("mermod: a fit by lmer() is expected, not an object of class ", class(fit)[1L])
+  if (!inherits(fit, c("lmerMod", "glmerMod"))) {
+    stop_argument(
+      "mermod: a fit by lmer() or glmer() is expected, not an object of class ", class(fit)[1L]
+    )
   }
-  c(answer_and_keep(fit, question_of(fit)), list(
+  general <- inherits(fit, "glmerMod")
+  c(if (general) answer_of_general_mermod(fit) else answer_and_keep(fit, question_of(fit)), list(
     formula = deparse1(stats::formula(fit)),
     reml = lme4::isREML(fit),
     row_names = row_names(fit)

@@ -15,7 +15,8 @@ from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
-from pymackay.model.design.general import GeneralModel, build_general
+from pymackay.model.design.general import build_general
+from pymackay.model.design.general_response import GeneralModel
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
 from pymackay.solve.pirls.criteria.laplace import DETERMINANTS, DISPERSIONS, Laplace

@@ -72,9 +72,10 @@ def lag(reference: Fit, ours: Fit) -> float:
     return theirs.lme4_criterion + scale - reference.criterion
 
 
-def excuse_lag(rows: Sequence[Row], lagging: float) -> list[Row]:
-    """Do not judge standard errors that come from a criterion that lags."""
-    if not abs(lagging) > 0.0:
+def excuse_lag(rows: Sequence[Row], reference: Fit) -> list[Row]:
+    """Do not judge standard errors of lme4 that come from a criterion that lags."""
+    tight = reference.convergence.message.startswith("bobyqa: tightened")
+    if reference.general is None or reference.engine.name != "lme4" or tight:
         return list(rows)
     return [
         replace(row, ok=None, note=_LAGGING) if row.quantity == "std_error" and not row.ok else row

@@ -204,7 +204,7 @@ def _by_numbers(
     lagging = lag(reference, fit)
     rows = [
         criterion_row(fit, reference, excess, tolerance),
-        *excuse_lag([*statistics_rows(fit, reference, boundary=singular, table=table)], lagging),
+        *excuse_lag([*statistics_rows(fit, reference, boundary=singular, table=table)], reference),
     ]
     by_theta_alone = checked and pair is not None and pair.theta == "theirs"
     decision = decide(

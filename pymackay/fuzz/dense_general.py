@@ -16,8 +16,7 @@ from scipy.special import logsumexp
 
 from pymackay.fuzz.dense import random_design, relative_blocks, relative_covariance
 from pymackay.fuzz.density import Density
-from pymackay.model.design.general import GeneralModel
-from pymackay.model.design.general_response import GeneralResponse
+from pymackay.model.design.general_response import GeneralModel, GeneralResponse
 
 _ROUNDS = 200
 _DROP = 46.0  # e^-46 = 1e-20 of its largest value: where an integrand ends
@@ -57,6 +56,7 @@ def dense_laplace(
     theta: np.ndarray,
     beta: np.ndarray,
     determinant: str = "expected",
+    start: np.ndarray | None = None,
 ) -> DenseGeneral:
     """Return the Laplace approximation at given parameters (Breslow and Clayton 1993, eq. 4).
 
@@ -71,12 +71,15 @@ def dense_laplace(
         In lme4's order.
     beta : array-like, shape (p,)
     determinant : {"expected", "observed"}
+    start : numpy.ndarray, shape (n,), optional
+        Linear predictor near a mode. Densities that are not log-concave may have several.
     """
     model, response = general.model, general.response
     Z, D = random_design(model), relative_covariance(model, theta)
     K = Z @ D @ Z.T
     m = _mean(general, beta)
-    a = _mode(response, density, m, K)
+    first = np.zeros(len(m)) if start is None else density.score(response, start)
+    a = _mode(response, density, m, K, first)
     eta = m + K @ a
     weigh = density.expected if determinant == "expected" else density.observed
     W = weigh(response, eta)
@@ -100,8 +103,10 @@ def _mean(general: GeneralModel, beta: np.ndarray) -> np.ndarray:
     return fixed if offset is None else fixed + offset
 
 
-def _mode(response: GeneralResponse, density: Density, m: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """Return a, (n,), with ``a = score(m + K a)``, by damped Newton steps.
+def _mode(
+    response: GeneralResponse, density: Density, m: np.ndarray, K: np.ndarray, a: np.ndarray
+) -> np.ndarray:
+    """Return a, (n,), with ``a = score(m + K a)``, by damped Newton steps from `a`.
 
     Weights that are observed where all of them are positive, expected otherwise.
     """
@@ -111,7 +116,6 @@ def _mode(response: GeneralResponse, density: Density, m: np.ndarray, K: np.ndar
             value = -2.0 * density.log(response, m + K @ a).sum() + a @ K @ a
         return float(value) if np.isfinite(value) else float("inf")
 
-    a = np.zeros(len(m))
     value = loss(a)
     for _ in range(_ROUNDS):
         eta = m + K @ a

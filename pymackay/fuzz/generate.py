@@ -48,7 +48,7 @@ class FuzzModel:
         R's names, for a generalised model; empty for a linear one.
     nagq : int
     shape : float or None
-        Shape of a negative binomial family, which is fixed.
+        Shape of a negative binomial family; None if it is estimated.
     """
 
     seed: int

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.family.named import FAMILIES
 from pymackay.fuzz.generate import FuzzModel, covariates, spoil
 
 _FIXED = (
@@ -54,7 +55,8 @@ def generate_general(seed: int) -> FuzzModel:
     arguments = _arguments(rng, response)
     if rng.random() < 0.2:
         spoil(rng, data)
-    nodes = int(rng.choice([0, 5, 9])) if random in (("(1 | g)",), ("(0 + z | g)",)) else 1
+    scalar = random in (("(1 | g)",), ("(0 + z | g)",)) and not FAMILIES[family].has_dispersion
+    nodes = int(rng.choice([0, 5, 9])) if scalar else 1
     return FuzzModel(
         seed=seed,
         fixed=str(rng.choice(_FIXED)),
@@ -66,7 +68,7 @@ def generate_general(seed: int) -> FuzzModel:
         family=family,
         link=link,
         nagq=nodes if rng.random() < 0.4 else 1,
-        shape=2.0 if family == "negative binomial" else None,
+        shape=2.0 if family == "negative binomial" and rng.random() < 0.5 else None,
     )
 
 

@@ -40,6 +40,8 @@ class LiveModel:
         Handle of the merMod in R.
     question : Question or None
         The question that was asked; None for a merMod that was made in R.
+    is_general : bool
+        Whether it is a merMod by ``glmer``.
     """
 
     formula: str
@@ -47,6 +49,7 @@ class LiveModel:
     index: pd.Index
     kept: RObject
     question: Question | None = None
+    is_general: bool = False
 
     def condvar(self) -> dict[str, np.ndarray]:
         """Return Var(b | y, beta) by group, each (levels, q, q)."""
@@ -62,9 +65,9 @@ class LiveModel:
         That of a generalised model at other parameters: theta followed by beta and, if it is
         estimated, by the shape.
         """
-        again, how = ("ask_again", for_r("theta", theta))
-        if self.question is not None and self.question.is_general:
-            again, how = ("ask_general_again", {"parameters": np.asarray(theta, dtype=np.float64)})
+        again, how = "ask_again", for_r("theta", theta)
+        if self.is_general:
+            again, how = "ask_general_again", {"parameters": np.asarray(theta, dtype=np.float64)}
         outcome = session().call(again, self.kept, how=how)
         return _fit(self.formula, self.reml, self.index, outcome, self.question)
 
@@ -127,30 +130,22 @@ def fit_of_mermod(mermod: Any) -> Fit:
     return _fit(formula, bool(reml), labels_from_r(outcome.value["row_names"]), outcome, None)
 
 
-def mermod_of(question: Question, theta: pd.Series, criterion: float) -> Any:
-    """Return a merMod at `theta`, an rpy2 object; see `pymackay.reference.lme4.to_r`.
+def mermod_of(question: Question, fit: Fit) -> Any:
+    """Return a merMod at a fit's parameters, an rpy2 object; see `pymackay.reference.lme4.to_r`.
 
     Raises
     ------
     ArgumentError
-        If R's criterion at `theta` is not `criterion`: data or arguments differ from the fit's.
+        If R's criterion there is not the fit's: data or arguments differ from the fit's.
     """
     refuse_structures(question.formula, session().versions["lme4"])
     suffix = hashlib.sha256((question.key + question.table.sha256()).encode()).hexdigest()[:8]
-    made = session().call(
-        "mermod_at",
-        question.formula,
-        question.table,
-        bool(question.reml),
-        question.arguments,
-        for_r("theta", theta),
-        suffix,
-        labels_to_r(question.data.index),
-    )
-    theirs = float(made.value["criterion"][0])
-    if abs(theirs - criterion) > 1e-6 * max(1.0, abs(criterion)):
+    rows = labels_to_r(question.data.index)
+    made = session().call(*question.object_call(fit, suffix, rows))
+    theirs, ours = float(made.value["criterion"][0]), fit.criterion
+    if abs(theirs - ours) > 1e-6 * max(1.0, abs(ours)):
         raise ArgumentError(
-            f"fit: its criterion is {criterion!r}, and R gets {theirs!r} at the same theta. Pass "
+            f"fit: its criterion is {ours!r}, and R gets {theirs!r} at the same parameters. Pass "
             "the data, weights, offset, subset and contrasts that the fit was made with."
         )
     return robject(made.value["fit"])
@@ -168,8 +163,8 @@ def _fit(
     formula: str, reml: bool, index: pd.Index, outcome: Outcome, question: Question | None
 ) -> Fit:
     """Return the `Fit` of R's answer, which computes condvar, pev and other thetas in R."""
-    model = LiveModel(formula, reml, index, _kept(outcome), question)
-    is_general = question is not None and question.is_general
+    is_general = "family" in outcome.value
+    model = LiveModel(formula, reml, index, _kept(outcome), question, is_general)
     return fit_from_answer(
         plain_answer(outcome.value, outcome.warnings, outcome.messages, len(index)),
         formula=formula,

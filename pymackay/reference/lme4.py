@@ -13,6 +13,7 @@ from pymackay.errors import ArgumentError, RWarning
 from pymackay.incoming.reticulate import SAFE
 from pymackay.reference.general.glmer import evaluate_glmer as evaluate_glmer
 from pymackay.reference.general.glmer import glmer as glmer
+from pymackay.reference.general.question import general_question_of
 from pymackay.reference.live import fit_of_mermod, live_model, mermod_of
 from pymackay.reference.question import Question
 from pymackay.reference.r.session import session
@@ -148,7 +149,7 @@ def to_r(
     contrasts: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Any:
-    """Return a merMod object of R at the fit's theta, without optimising again.
+    """Return a merMod object of R at the fit's parameters, without optimising again.
 
     R's ``summary``, ``predict``, ``simulate``, ``anova``, ``update``, emmeans, lmerTest and
     pbkrtest work on it. The data, and weights or offset given as arrays, are stored in the
@@ -174,8 +175,8 @@ def to_r(
     Raises
     ------
     ArgumentError
-        If `data` is needed, R's criterion at this theta is not the fit's, or `name` is not a
-        non-empty string.
+        If `data` is needed, R's criterion at these parameters is not the fit's, lme4 has no such
+        criterion, or `name` is not a non-empty string.
     RUnavailableError, RError
         If R is not installed, or stops with an error.
 
@@ -245,13 +246,13 @@ def from_r(mermod: Any) -> Fit:
     Parameters
     ----------
     mermod : rpy2 object or str
-        The value of ``lmer`` in R, or the name of the variable in R that holds it (reticulate
-        cannot pass the object itself).
+        The value of ``lmer`` or ``glmer`` in R, or the name of the variable in R that holds it
+        (reticulate cannot pass the object itself).
 
     Raises
     ------
     ArgumentError
-        If it is not a fit by ``lmer``, or R has no variable of this name.
+        If it is not a fit by ``lmer`` or ``glmer``, or R has no variable of this name.
 
     Examples
     --------
@@ -286,7 +287,7 @@ def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
     """Return the merMod of a fit, from the arguments, or else from what a live fit stores."""
     model = live_model(fit)
     if arguments is not None:
-        question = Question(fit.formula, reml=fit.reml, **arguments)
+        question = _question(fit, arguments)
     elif model is None:
         raise ArgumentError(
             "data: this fit does not hold the data that it was made with, and R needs them. Pass "
@@ -296,4 +297,18 @@ def _mermod(fit: Fit, arguments: Mapping[str, Any] | None) -> Any:
         return model.mermod()
     else:
         question = model.question
-    return mermod_of(question, fit.theta, fit.criterion)
+    return mermod_of(question, fit)
+
+
+def _question(fit: Fit, arguments: Mapping[str, Any]) -> Question:
+    """Return the question whose answer is the fit, if lme4 has its criterion."""
+    general = fit.general
+    if general is None:
+        return Question(fit.formula, reml=fit.reml, **arguments)
+    expected = general.determinant == "expected" or general.family.is_canonical
+    if general.dispersion_by == "ml" or not expected:
+        raise ArgumentError(
+            f"fit: lme4 has another criterion for the family {general.family.name} with the link "
+            f"{general.family.link}. Fit with determinant='expected' and dispersion='lme4'."
+        )
+    return general_question_of(general, fit.formula, **arguments)

@@ -129,6 +129,21 @@ class Question:
         how = how if isinstance(how, str) else for_r("theta", how)
         return "ask", self.formula, self.table, bool(self.reml), self.arguments, how
 
+    def object_call(self, fit: Any, suffix: str, rows: Any) -> tuple[Any, ...]:
+        """Return the R function that makes a merMod at a fit's theta, and its arguments.
+
+        Parameters
+        ----------
+        fit : Fit
+        suffix : str
+            Ends the names under which data and arguments are stored in R.
+        rows : object
+            Names of the rows, or None.
+        """
+        theta = for_r("theta", fit.theta)
+        reml = bool(self.reml)
+        return "mermod_at", self.formula, self.table, reml, self.arguments, theta, suffix, rows
+
     @cached_property
     def key(self) -> str:
         """Checksum of `asked`, which identifies the question apart from its data."""

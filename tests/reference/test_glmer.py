@@ -175,3 +175,51 @@ def test_a_recording_is_found_by_family_link_and_nodes(cbpp):
     assert fit.general.nagq == 9
     with pytest.raises(pm.RecordingError, match="is not recorded"):
         pm.lme4.glmer(FORMULA, cbpp, pm.Binomial("cauchit"), source="recorded")
+
+
+# --- R's own objects
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("formula", "data", "family", "arguments"),
+    [
+        (FORMULA, "cbpp", "binomial", {}),
+        (FORMULA, "cbpp", pm.Binomial("cloglog"), {}),
+        (FORMULA, "cbpp", "binomial", {"nagq": 9}),
+        ("incidence / size ~ period + (1 | herd)", "cbpp", "binomial", {"weights": "size"}),
+        ("TICKS ~ cHEIGHT + (1 | BROOD)", "grouseticks", "negative binomial", {}),
+        ("TICKS ~ cHEIGHT + (1 | BROOD)", "grouseticks", pm.NegativeBinomial(theta=1.5), {}),
+    ],
+)
+def test_our_fit_is_a_mermod_in_r_and_back(formula, data, family, arguments):
+    ours = pm.glmer(formula, pm.load_data(data), family, **arguments)
+    theirs = pm.lme4.from_r(pm.lme4.to_r(ours))
+    rough = tol("refreshed criterion, other links")
+    assert theirs.criterion == pytest.approx(ours.criterion, rel=rough)
+    assert theirs.general.family.name == ours.general.family.name
+    assert theirs.general.shape == pytest.approx(ours.general.shape, nan_ok=True)
+    for group, table in ours.ranef.items():
+        np.testing.assert_allclose(theirs.ranef[group], table, atol=1e-6)
+    np.testing.assert_allclose(theirs.fitted, ours.fitted, rtol=1e-5)
+    shape = [theirs.general.shape] if theirs.general.shape_estimated else []
+    again = theirs.evaluate(np.r_[1.1 * theirs.theta, theirs.beta, shape])
+    assert again.criterion > theirs.criterion
+
+
+@pytest.mark.live
+def test_r_predicts_updates_and_tests_our_fit(cbpp):
+    import rpy2.robjects as ro
+
+    pm.lme4.to_r(pm.glmer(FORMULA, cbpp, "binomial"), name="ours_in_r")
+    smaller = ro.r("lme4::fixef(update(ours_in_r, . ~ . - period))")
+    expected = pm.glmer("cbind(incidence, size - incidence) ~ 1 + (1 | herd)", cbpp, "binomial")
+    assert smaller[0] == pytest.approx(expected.beta.iloc[0], abs=1e-3)
+    ro.r("rm(ours_in_r)")
+
+
+@pytest.mark.live
+def test_what_lme4_cannot_hold_is_refused(cbpp):
+    fit = pm.glmer(FORMULA, cbpp, pm.Binomial("cloglog"), determinant="observed")
+    with pytest.raises(pm.ArgumentError, match="lme4 has another criterion"):
+        pm.lme4.to_r(fit)

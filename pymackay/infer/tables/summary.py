@@ -10,6 +10,7 @@ import pandas as pd
 
 from pymackay.covariance.varcorr import VarCorr, printed_correlations
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
 from pymackay.infer.tables.r_print import (
@@ -123,6 +124,7 @@ class Summary:
         return (fixed, random) if len(self.coefficients) else (random,)
 
 
+@any_kind
 def summary(fit: Fit, *, ddf: str | None = "auto", correlation: bool | None = None) -> Summary:
     """Summarise a fit as R does.
 
@@ -215,6 +217,7 @@ def _hint(ddf: str | None) -> str:
     return "Other tests: summary(ddf='Kenward-Roger'); none: summary(ddf=None)."
 
 
+@any_kind
 def fit_html(fit: Fit) -> str:
     """Return a fit as HTML, for notebooks."""
     return summary(fit, correlation=False)._repr_html_()

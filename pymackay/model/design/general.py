@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pymackay.errors import FormulaError, PymackayWarning
 from pymackay.model.columns.table import Table
@@ -11,27 +11,11 @@ from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_parts, specify_columns
 from pymackay.model.design.frame import make_frame
 from pymackay.model.design.general_response import (
-    GeneralResponse,
+    GeneralModel,
     Support,
     check_prior_weights,
     read_response,
 )
-from pymackay.model.model import Model
-
-
-@dataclass(frozen=True, eq=False)
-class GeneralModel:
-    """A generalised linear mixed model.
-
-    Attributes
-    ----------
-    model : Model
-        Its `y` and `weights` are those of `response`.
-    response : GeneralResponse
-    """
-
-    model: Model
-    response: GeneralResponse
 
 
 def build_general(

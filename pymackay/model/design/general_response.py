@@ -1,4 +1,4 @@
-"""`GeneralResponse`: the response of a generalised model, read with R's conventions and checked."""
+"""`GeneralResponse`: the response of a generalised model by R's conventions; `GeneralModel`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.columns.column import Column, Factor, Numeric
+from pymackay.model.model import Model
 
 Support = Literal["binomial", "count", "positive", "real"]
 """What a family's response may be: proportions, counts, positive numbers, any number."""
@@ -47,6 +48,21 @@ class GeneralResponse:
     given: str
     success: str = ""
     messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralModel:
+    """A generalised linear mixed model.
+
+    Attributes
+    ----------
+    model : Model
+        Its `y` and `weights` are those of `response`.
+    response : GeneralResponse
+    """
+
+    model: Model
+    response: GeneralResponse
 
 
 def read_response(

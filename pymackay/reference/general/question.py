@@ -73,8 +73,18 @@ class GeneralQuestion(Question):
         if not isinstance(how, str):
             how = {"theta": for_r("theta", self.theta), "beta": for_r("beta", self.beta)}
             how["shape"] = self.shape
+        return "ask_general", *self._call, how
+
+    def object_call(self, fit: Any, suffix: str, rows: Any) -> tuple[Any, ...]:
+        """Return the R function that makes a merMod at a fit's parameters, and its arguments."""
+        at = {"theta": for_r("theta", fit.theta), "beta": for_r("beta", fit.beta)}
+        shape = fit.general.shape if fit.general.shape_estimated else None
+        return "general_mermod_at", *self._call, {**at, "shape": shape}, suffix, rows
+
+    @property
+    def _call(self) -> tuple[Any, ...]:
         family = {"name": self._name, "link": self._family.link, "shape": self._shape}
-        return "ask_general", self.formula, self.table, self.arguments, family, self.nagq, how
+        return self.formula, self.table, self.arguments, family, self.nagq
 
     @cached_property
     def asked(self) -> dict[str, Any]:

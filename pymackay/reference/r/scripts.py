@@ -16,7 +16,7 @@ ANSWER_SCRIPTS = (
     "lmer_variances.R",
 )
 GENERAL_SCRIPTS = ("glmer_fit.R", "glmer_answer.R")
-SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R", *GENERAL_SCRIPTS, "glmmtmb.R")
+SCRIPTS = (*ANSWER_SCRIPTS, "lmer_objects.R", *GENERAL_SCRIPTS, "glmer_objects.R", "glmmtmb.R")
 
 
 @cache

@@ -16,6 +16,7 @@ from pymackay.solve.linalg.blas import product
 
 _DENSE_WORK = 2_000_000  # multiply-adds of C'C up to which a dense C is quicker than a sparse one
 _DENSE_SHARE = 0.3  # of C's cells that are not zero, from which it is too
+_MOST_PARTNERS = 20_000_000  # pairs of entries of C that are held, of 24 bytes each
 _TABLE = 4  # cells of a table of all pairs of levels for each row, up to which it is not reduced
 
 
@@ -128,24 +129,82 @@ class DenseCoupling:
 
 
 @dataclass(frozen=True, eq=False)
+class Partners:
+    """Pairs of entries that stand in the same row of a sparse matrix, each once.
+
+    Attributes
+    ----------
+    first, second : numpy.ndarray of int
+        Their places among the entries.
+    target : numpy.ndarray of int
+        Place of their product in the square of the matrix, of m rows, above or on the diagonal.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    target: np.ndarray
+
+    @classmethod
+    def of(cls, indices: np.ndarray, indptr: np.ndarray, m: int) -> Partners | None:
+        """Find the pairs; None if they are too many to be held."""
+        counts = np.diff(indptr)
+        if int((counts * (counts + 1) // 2).sum()) > _MOST_PARTNERS:
+            return None
+        n = int(indptr[-1])
+        after = np.repeat(indptr[1:], counts) - np.arange(n)
+        first = np.repeat(np.arange(n), after)
+        second = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after) + first
+        target = indices[first].astype(np.intp) * m + indices[second]
+        return cls(first, second, target)
+
+    def squared(self, values: np.ndarray, m: int) -> np.ndarray:
+        """Return ``V'V``, (m, m), for the entries of V."""
+        products = values[self.first] * values[self.second]
+        upper = np.bincount(self.target, products, m * m).reshape(m, m)
+        made = upper + upper.T
+        index = np.arange(m)
+        made[index, index] = upper[index, index]
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where a sparse C has entries.
+
+    Attributes
+    ----------
+    order : numpy.ndarray of int
+        Place of the entries, sorted by row, among the values of all meetings.
+    indices, indptr : numpy.ndarray of int
+        As of a ``csr_matrix``.
+    partners : Partners or None
+    """
+
+    order: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    partners: Partners | None
+
+
+@dataclass(frozen=True, eq=False)
 class SparseCoupling:
     """C as a sparse matrix of shape (q J, m)."""
 
     C: sp.csr_matrix
     q: int
+    pattern: Pattern
 
     def schur(self, half: np.ndarray) -> np.ndarray:
         """See `Coupling`."""
         J = half.shape[2]
-        if self.q == 1:
-            scaled: Any = self.C.copy()
-            scaled.data *= np.repeat(half[0, 0], np.diff(self.C.indptr))
-        else:
-            index = np.arange(self.q * J).reshape(self.q, J)
-            rows = np.broadcast_to(index[:, None, :], half.shape).ravel()
-            columns = np.broadcast_to(index[None, :, :], half.shape).ravel()
-            scaled = sp.csr_matrix((half.ravel(), (rows, columns)), (len(rows) // self.q,) * 2)
-            scaled = (scaled @ self.C).tocsr()
+        if self.q == 1 and self.pattern.partners is not None:
+            scale = np.repeat(half[0, 0], np.diff(self.C.indptr))
+            return self.pattern.partners.squared(self.C.data * scale, self.C.shape[1])
+        index = np.arange(self.q * J).reshape(self.q, J)
+        rows = np.broadcast_to(index[:, None, :], half.shape).ravel()
+        columns = np.broadcast_to(index[None, :, :], half.shape).ravel()
+        scaled = sp.csr_matrix((half.ravel(), (rows, columns)), (self.q * J, self.q * J))
+        scaled = (scaled @ self.C).tocsr()
         return np.asarray((scaled.T @ scaled).toarray())
 
     def times(self, x: np.ndarray) -> np.ndarray:
@@ -184,10 +243,8 @@ class Pairs:
         Two others, by position, and their pairs.
     size : int
         m.
-    order : numpy.ndarray of int or None
-        Place of C's entries, sorted by row, among the values of all meetings; None if C is dense.
-    pattern : tuple of numpy.ndarray
-        ``indices`` and ``indptr`` of C where it is sparse.
+    pattern : Pattern or None
+        Of C; None where C is dense.
     """
 
     others: tuple[Any, ...]
@@ -195,8 +252,7 @@ class Pairs:
     leading: tuple[Meeting, ...]
     among: tuple[tuple[int, int, Meeting], ...]
     size: int
-    order: np.ndarray | None
-    pattern: tuple[np.ndarray, ...]
+    pattern: Pattern | None
 
     @classmethod
     def of(cls, blocks: Sequence[Any]) -> Pairs:
@@ -211,20 +267,21 @@ class Pairs:
         )
         size, cells = int(ends[-1]), lead.q * lead.n_levels * int(ends[-1])
         entries = sum(lead.q * meeting.right.q * len(meeting.rows) for meeting in leading)
-        order: np.ndarray | None = None
-        pattern: tuple[np.ndarray, ...] = ()
+        pattern = None
         if cells * size > _DENSE_WORK and entries < _DENSE_SHARE * cells:
-            order, pattern = _sparse_pattern(leading, ends, lead.q * lead.n_levels)
+            pattern = _pattern(leading, ends, lead)
         starts = tuple(int(start) for start in ends[:-1])
-        return cls(others, starts, leading, among, size, order, pattern)
+        return cls(others, starts, leading, among, size, pattern)
 
     def coupling(self, weights: np.ndarray) -> Coupling:
         """Return C at weights of shape (n,)."""
         lead = self.leading[0].left
-        if self.order is not None:
+        pattern = self.pattern
+        if pattern is not None:
             values = np.concatenate([m.values(weights).ravel() for m in self.leading])
+            entries = values[pattern.order], pattern.indices, pattern.indptr
             shape = (lead.q * lead.n_levels, self.size)
-            return SparseCoupling(sp.csr_matrix((values[self.order], *self.pattern), shape), lead.q)
+            return SparseCoupling(sp.csr_matrix(entries, shape), lead.q, pattern)
         C = np.zeros((lead.q, lead.n_levels, self.size))
         for start, meeting in zip(self.starts, self.leading, strict=True):
             J = meeting.right.n_levels
@@ -251,17 +308,18 @@ class Pairs:
         return made
 
 
-def _sparse_pattern(
-    leading: Sequence[Meeting], ends: np.ndarray, n_rows: int
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Return the order of C's entries by row, and its ``indices`` and ``indptr``."""
+def _pattern(leading: Sequence[Meeting], ends: np.ndarray, lead: LevelRows) -> Pattern:
+    """Return where C has entries; `ends` are the bounds of the other blocks among its columns."""
     rows, columns = [], []
     for start, meeting in zip(ends[:-1], leading, strict=True):
-        for a in range(meeting.left.q):
+        for a in range(lead.q):
             for b in range(meeting.right.q):
-                rows.append(a * meeting.left.n_levels + meeting.rows)
+                rows.append(a * lead.n_levels + meeting.rows)
                 columns.append(start + b * meeting.right.n_levels + meeting.columns)
     row, column = np.concatenate(rows), np.concatenate(columns)
     order = np.lexsort((column, row))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])
-    return order, (column[order].astype(np.int32), indptr.astype(np.int32))
+    counts = np.bincount(row, minlength=lead.q * lead.n_levels)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    indices = column[order].astype(np.int32)
+    partners = Partners.of(indices, indptr, int(ends[-1])) if lead.q == 1 else None
+    return Pattern(order, indices, indptr, partners)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from pymackay.solve.pirls.start import starting_point
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
 _MOST_EFFECTS = 3  # of a level, for a product rule
 _MOST_CELLS = 50_000_000  # rows times nodes, each of them eight bytes three times
+_LARGEST_SHAPE = 1e5  # of a negative binomial: beyond, it cannot be told from Poisson's
+_POISSON_SHAPE = 1e9
 _LARGEST = 6000  # effects of all blocks but the leading one: a dense matrix of 288 MB
 
 
@@ -75,8 +77,33 @@ def fit_general(
     rows = laplace.rows
     check_size(rows)
     refuse_separation(rows, laplace.family)
+    fit = _fit(laplace, nagq, start, control or GeneralControl())
+    if laplace.extra == "shape" and fit.general.shape > _LARGEST_SHAPE:
+        return _without_overdispersion(laplace, nagq, start, control or GeneralControl())
+    return fit
+
+
+def _without_overdispersion(
+    laplace: Laplace, nagq: int | str, start: np.ndarray | None, control: GeneralControl
+) -> Fit:
+    """Return the fit at so large a shape that the family is Poisson's to rounding, and say so."""
+    held = replace(laplace, family=laplace.family.with_shape(_POISSON_SHAPE))  # type: ignore[attr-defined]
+    fit = _fit(held, nagq, start, control)
+    message = (
+        f"the counts are not more dispersed than Poisson's: the likelihood rises with the shape "
+        f"without end, and the shape stands at {_POISSON_SHAPE:g}, where nothing changes any more. "
+        f"Use the family 'poisson'."
+    )
+    general = replace(fit.general, shape_estimated=True)
+    return fit.replace(general=general, messages=(*fit.messages, message))
+
+
+def _fit(
+    laplace: Laplace, nagq: int | str, start: np.ndarray | None, control: GeneralControl
+) -> Fit:
+    """Return the fit at the minimum; arguments as of `fit_general`."""
+    rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
-    control = control or GeneralControl()
     stopping = Stopping(control.spent, control.max_evaluations)
     psi = starting_point(laplace, elements)
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pymackay.solve.pirls.search import Criterion, Evaluated
+from pymackay.solve.pirls.criterion import Criterion, Evaluated
 
 _STEP = 3e-4  # in units of a parameter's curvature: what is left out is its square, 1e-7
 

@@ -12,7 +12,7 @@ from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
 
 _ROUNDS = 200
-_HALVINGS = 60
+_HALVINGS = 30  # a step of a billionth: a mean stands at a bound
 _STILL = 1e-20  # Newton decrement by 1 + |u|², under which u is the mode: what is left is rounding
 _STALLED = 1e-13  # the same, from which decrements that shrink no more are rounding
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
@@ -173,4 +173,4 @@ def _shortened(
             if there <= value + _RISE * (1.0 + abs(value)):
                 return trial, eta, at, there
         length *= 0.5
-    raise NoMode("no step lowers the penalised deviance")
+    raise NoMode("the mode lies where a mean reaches a bound")

@@ -9,10 +9,12 @@ import numpy as np
 
 from pymackay.errors import ConvergenceError
 from pymackay.results import Convergence
+from pymackay.solve.pirls.criterion import Criterion
 from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Arrival, Criterion, Stopping, minimise, polished
+from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
 
+_SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
 _LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
 _CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
@@ -71,14 +73,28 @@ def find_optimum(
     ConvergenceError
         If the criterion has no value at the start.
     """
-    try:
-        arrival = minimise(criterion, start, stopping)
-    except np.linalg.LinAlgError as error:
-        raise ConvergenceError(
-            f"the criterion has no value where the search starts ({error}); give start, the "
-            f"elements of theta, or another link"
-        ) from error
+    places = slice(first, first + rows.n_theta)
+    arrival = _first_arrival(criterion, start.copy(), stopping, places)
     return _certified(criterion, rows, _on_boundary(criterion, rows, arrival, first), first)
+
+
+def _first_arrival(
+    criterion: Criterion, start: np.ndarray, stopping: Stopping, factors: slice
+) -> Arrival:
+    """Minimise from a start whose factors are made smaller until the criterion has a value there.
+
+    With links whose predictors are bounded, large effects lead to means that do not exist.
+    """
+    for _ in range(_SHRINKS):
+        try:
+            return minimise(criterion, start, stopping)
+        except np.linalg.LinAlgError as error:
+            reason = error
+        start[factors] *= _SHRINK
+    raise ConvergenceError(
+        f"the criterion has no value where the search starts ({reason}); give start, the elements "
+        f"of theta, or another link"
+    )
 
 
 def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> Arrival:
@@ -118,7 +134,16 @@ def _certified(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -
     places = slice(first, first + rows.n_theta)
     free = np.ones(len(arrival.point.psi), dtype=bool)
     free[places] = _living(rows, arrival.point.psi[places])
-    hessian = exact_hessian(criterion, arrival.point)
+    try:
+        hessian = exact_hessian(criterion, arrival.point)
+        if not np.isfinite(hessian).all():
+            raise np.linalg.LinAlgError("second derivatives are not finite")
+    except np.linalg.LinAlgError as error:
+        raise ConvergenceError(
+            f"the search ended where the criterion has no derivatives ({error}): with this link a "
+            f"mean has a bound that the random effects reach. Use a link without bounds, such as "
+            f"'log' or 'logit'."
+        ) from error
     arrival = polished(arrival, criterion, hessian)
     evaluations = arrival.evaluations + 2 * len(free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))

@@ -54,10 +54,14 @@ class GeneralProblem:
         return self._by_group(self.point.determinant.level_covariances(), scale)
 
     def pev(self, vcov: np.ndarray) -> dict[str, np.ndarray]:
-        """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units."""
+        """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units.
+
+        Nan where the standard errors are not known.
+        """
         rows = self.laplace.rows
         moves = self.point.given.scaled(self.point.curvature.mode_slopes[:, : rows.p])
-        root = rows.basis.R @ np.linalg.cholesky(vcov) if rows.p else np.zeros((0, 0))
+        known = np.isfinite(vcov).all()
+        root = rows.basis.R @ (np.linalg.cholesky(vcov) if known and rows.p else vcov)
         moved = rows.parts(moves @ root)
         pairs = zip(self.point.determinant.level_covariances(), moved, strict=True)
         return self._by_group([C + np.einsum("ajp,bjp->abj", m, m) for C, m in pairs], 1.0)

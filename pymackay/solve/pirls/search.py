@@ -8,46 +8,21 @@ movement of the weights, which it leaves out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from pymackay.solve.pirls.criteria.curvature import Curvature
+from pymackay.solve.pirls.criterion import Criterion, Evaluated
+from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 
 _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
 _FIRST_RADIUS = 3.0
+_REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
-
-
-class Evaluated(Protocol):
-    """A criterion at one point."""
-
-    @property
-    def psi(self) -> np.ndarray: ...  # noqa: D102
-
-    @property
-    def criterion(self) -> float: ...  # noqa: D102
-
-    @property
-    def gradient(self) -> np.ndarray: ...  # noqa: D102
-
-    @property
-    def start(self) -> np.ndarray: ...  # noqa: D102
-
-    @property
-    def curvature(self) -> Curvature: ...  # noqa: D102
-
-
-class Criterion(Protocol):
-    """What is minimised."""
-
-    def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
-        """Evaluate at ψ, the inner search beginning at u."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -138,6 +113,9 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
             radius = limits.SHRINK * length
             continue
         secant = _corrected(secant, here, trial, step)
+        if evaluations % _REFRESH == 0:
+            secant = _refreshed(criterion, here, secant)
+            evaluations += 2 * len(start)
         if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
             last = min(here.point, trial.point, key=_size_of_gradient)
             return Arrival(last, evaluations, decrement, True)
@@ -190,6 +168,15 @@ def _corrected(secant: np.ndarray, before: _Here, after: _Here, step: np.ndarray
     return secant + np.outer(residual, residual) / pivot
 
 
+def _refreshed(criterion: Criterion, here: _Here, secant: np.ndarray) -> np.ndarray:
+    """Return the correction, (P, P), that makes the curvature exact here, if it can be had."""
+    try:
+        exact = exact_hessian(criterion, here.point)
+    except np.linalg.LinAlgError:
+        return secant
+    return exact - here.curvature.hessian if np.isfinite(exact).all() else secant
+
+
 def polished(arrival: Arrival, criterion: Criterion, hessian: np.ndarray) -> Arrival:
     """Take Newton steps with the exact second derivatives, (P, P), while they lower the decrement.
 
@@ -204,6 +191,8 @@ def polished(arrival: Arrival, criterion: Criterion, hessian: np.ndarray) -> Arr
         except np.linalg.LinAlgError:
             break
         evaluations += 1
+        if not np.isfinite(trial.gradient).all():
+            break
         after = float(_Scaled.of(trial.gradient, hessian).model.decrement[0])
         if not after < decrement:
             break

@@ -153,16 +153,17 @@ class System:
         s = lead.quadratic(self.lead_covariance)
         if self.sums.C is None:
             return s
-        FP = (
-            np.einsum("abj,bjm->ajm", self.F, self._products)
-            if lead.q > 1
-            else (self.F[0, 0][None, :, None] * self._products)
-        )
+        by_row = [
+            sum(lead.weighed(a, self.F[a, b][lead.codes]) for a in range(lead.q))
+            for b in range(lead.q)
+        ]
         others = self._others()
         for i, (block, start) in enumerate(others):
             for b in range(block.q):
                 place = start + b * block.n_levels + block.codes
-                crossed = sum(lead.columns[a] * FP[a, lead.codes, place] for a in range(lead.q))
+                crossed = sum(
+                    by_row[a] * self._products[a, lead.codes, place] for a in range(lead.q)
+                )
                 s = s - 2.0 * block.weighed(b, crossed)
                 for k, (other, begin) in enumerate(others[i:], i):
                     for c in range(other.q):

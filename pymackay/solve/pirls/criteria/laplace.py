@@ -25,6 +25,7 @@ from pymackay.solve.pirls.system import System
 
 DISPERSIONS = ("ml", "lme4")
 DETERMINANTS = ("expected", "observed")
+_LARGEST_LOG = 100.0  # of a dispersion or shape: where a search may look, far from any estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,12 @@ class Laplace:
         """Return what ψ, shape (size,), holds fixed in the search for the mode."""
         rows, p, k = self.rows, self.rows.p, self.rows.n_theta
         family, phi = self.family, 1.0
-        with np.errstate(over="ignore"):
-            if self.extra == "dispersion":
-                phi = float(np.exp(psi[-1]))
-            elif isinstance(family, NegativeBinomial) and self.extra == "shape":
-                family = family.with_shape(float(np.exp(psi[-1])))
+        if self.extra:
+            value = float(np.exp(np.clip(psi[-1], -_LARGEST_LOG, _LARGEST_LOG)))
+            if isinstance(family, NegativeBinomial):
+                family = family.with_shape(value)
+            else:
+                phi = value
         fixed = rows.basis.Q @ psi[:p] + rows.offset
         return Given(rows, family, fixed, rows.block_factors(psi[p : p + k]), phi)
 

@@ -1,0 +1,136 @@
+"""`GeneralOracle`: holds a fit of a generalised model against the dense formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pymackay.fuzz.dense_general import DenseGeneral, dense_adaptive, dense_laplace
+from pymackay.fuzz.density import Density
+from pymackay.fuzz.outcome import Outcome
+from pymackay.model.design.general_response import GeneralModel
+from pymackay.results import Fit
+
+_SAME = 1e-7  # of 1 + |C|: two criteria at the same parameters, the oracle's n x n
+_LOWER = 1e-6  # difference of criteria that the search guarantees
+_MODES = 1e-4  # conditional standard deviations
+_STEPS = (1e-2, 0.3)  # standard errors
+_SEVERAL_MODES = ("cauchit",)  # links with which the random effects may have several modes
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralOracle:
+    """The dense formulas of one model.
+
+    Attributes
+    ----------
+    built : GeneralModel
+    density : Density
+    determinant : str
+    nagq : int
+    """
+
+    built: GeneralModel
+    density: Density
+    determinant: str = "expected"
+    nagq: int = 1
+
+    @classmethod
+    def of(cls, fit: Fit, built: GeneralModel) -> GeneralOracle:
+        """Return the oracle of a fit's criterion."""
+        general = fit.general
+        assert general is not None and isinstance(general.nagq, int)  # as the fuzzer asks
+        family = general.family
+        shape = general.shape if np.isfinite(general.shape) else 1.0
+        density = Density(family.name, family.link, general.dispersion, shape)
+        return cls(built, density, general.determinant, general.nagq)
+
+    def laplace(
+        self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray | None = None
+    ) -> DenseGeneral:
+        """Return the approximation at parameters; `eta`, (n,), is near the mode that is meant."""
+        return dense_laplace(self.built, self.density, theta, beta, self.determinant, eta)
+
+    def criterion(
+        self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray | None = None
+    ) -> float:
+        """Return −2 log likelihood at parameters; nan where float64 does not hold it."""
+        with np.errstate(all="ignore"):
+            try:
+                if self.nagq > 1:
+                    return dense_adaptive(self.built, self.density, theta, beta, self.nagq)
+                return self.laplace(theta, beta, eta).criterion
+            except np.linalg.LinAlgError:
+                return float("nan")
+
+    def objection(self, fit: Fit) -> Outcome | None:
+        """Return the disagreement of a fit with the formulas, or None."""
+        eta, theta, beta = _point(fit)
+        here = self.criterion(theta, beta, eta)
+        if not np.isfinite(here):
+            return Outcome("the oracle loses digits")
+        if abs(here - fit.criterion) > _SAME * (1.0 + abs(here)):
+            both = f"ours {fit.criterion!r}, oracle {here!r} at the same point"
+            return Outcome("not the oracle's criterion", both)
+        wrong = self._other_modes(fit)
+        if wrong or self.nagq == 0:
+            return Outcome("not the oracle's modes", wrong) if wrong else None
+        lower = self._lower_nearby(fit, here)
+        if lower and self.density.link in _SEVERAL_MODES:
+            return Outcome("several modes")
+        return Outcome("lower nearby", lower) if lower else None
+
+    def _other_modes(self, fit: Fit) -> str:
+        """Describe random effects that differ from the oracle's; empty if none does."""
+        model = self.built.model
+        if len(model.factors) < len(model.terms):  # terms of one group are joined in the fit
+            return ""
+        eta, theta, beta = _point(fit)
+        dense = self.laplace(theta, beta, eta)
+        ours = np.concatenate([fit.ranef[term.group].to_numpy().ravel() for term in model.terms])
+        sd = np.sqrt(np.maximum(np.diag(dense.condvar), 0.0))
+        off = np.abs(ours - dense.b) - _MODES * sd - 1e-9
+        return f"{off.max():.3g} beyond the tolerance" if off.max() > 0.0 else ""
+
+    def _lower_nearby(self, fit: Fit, here: float) -> str:
+        """Describe a point near an optimum where the criterion is lower; empty if none is."""
+        eta, theta, beta = _point(fit)
+        errors = np.where(np.isfinite(fit.std_error), fit.std_error, 0.0)
+        point = np.concatenate([theta, beta])
+        units = np.concatenate([np.maximum(np.abs(theta), 0.1), errors])
+        names = [*fit.theta.index, *fit.beta.index]
+        for k, (name, unit) in enumerate(zip(names, units, strict=True)):
+            for move in (unit * step for step in (*_STEPS, *(-s for s in _STEPS))):
+                there = point + move * (np.arange(len(point)) == k)
+                value = self.criterion(there[: len(theta)], there[len(theta) :], eta)
+                if value < here - _LOWER:
+                    return f"{name} = {float(there[k])!r}: {value!r} instead of {here!r}"
+        return self._lower_elsewhere(fit, here)
+
+    def _lower_elsewhere(self, fit: Fit, here: float) -> str:
+        """Describe another dispersion or shape with a lower criterion, if one is estimated."""
+        general = fit.general
+        assert general is not None
+        if general.shape_estimated:
+            name, value = "shape", self.density.shape
+        elif general.dispersion_by == "ml":
+            name, value = "dispersion", self.density.dispersion
+        else:
+            return ""
+        eta, theta, beta = _point(fit)
+        for moved in (factor * value for factor in (0.9, 0.99, 1.01, 1.1)):
+            by_shape = replace(self.density, shape=moved)
+            by_dispersion = replace(self.density, dispersion=moved)
+            other = replace(self, density=by_shape if name == "shape" else by_dispersion)
+            criterion = other.criterion(theta, beta, eta)
+            if criterion < here - _LOWER:
+                return f"{name} = {moved!r}: {criterion!r} instead of {here!r}"
+        return ""
+
+
+def _point(fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the linear predictor, (n,), theta and beta of a fit."""
+    assert fit.general is not None  # the fuzzer's fits are of generalised models
+    eta = fit.general.linear_predictor.to_numpy()
+    return eta, fit.theta.to_numpy(), fit.beta.to_numpy()

@@ -1,0 +1,36 @@
+"""`Criterion` and `Evaluated`: what a search asks of a criterion, and of one point of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from pymackay.solve.pirls.criteria.curvature import Curvature
+
+
+class Evaluated(Protocol):
+    """A criterion at one point."""
+
+    @property
+    def psi(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def criterion(self) -> float: ...  # noqa: D102
+
+    @property
+    def gradient(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def start(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def curvature(self) -> Curvature: ...  # noqa: D102
+
+
+class Criterion(Protocol):
+    """What is minimised."""
+
+    def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
+        """Evaluate at ψ, the inner search beginning at u."""
+        ...
