@@ -15,12 +15,15 @@ from functools import partial
 from typing import Any
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+KNOWS_GENERAL = "knows_generalised_models"  # attribute of functions that take such fits
 
 
 class LateMethod:
     """A method that is a function of another module, imported when the method is first used.
 
-    With it, a class of a low layer has methods of higher layers without importing them.
+    With it, a class of a low layer has methods of higher layers without importing them. A fit of a
+    generalised model has those only whose function says that it knows such fits
+    (`pymackay.infer.kinds`); the others are refused, so that none returns a linear model's number.
 
     Parameters
     ----------
@@ -44,9 +47,20 @@ class LateMethod:
         function = getattr(importlib.import_module(self.module), self.name)
         if instance is None:
             return function
+        if getattr(instance, "general", None) is not None and not hasattr(function, KNOWS_GENERAL):
+            return partial(_refuse, self.name)
         bound = partial(function, instance)
         bound.__doc__ = function.__doc__
         return bound
+
+
+def _refuse(name: str, *args: Any, **kwargs: Any) -> None:
+    errors = importlib.import_module("pymackay.errors")
+    raise errors.PymackayError(
+        f"{name} is not there for generalised linear mixed models. Fit a linear model with "
+        f"pymackay.lmer, or use what is there: predict, simulate, coefficients, confint, anova, "
+        f"residuals_of, tidy, glance, augment."
+    )
 
 
 class _LateTensorFlow:

@@ -1,4 +1,4 @@
-"""`by_kind`: fits of generalised models go to a function of their own, or are refused."""
+"""`by_kind` and `any_kind`: what functions of fits do with those of generalised models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from pymackay.errors import PymackayError
+from pymackay.late import KNOWS_GENERAL
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,9 +57,15 @@ def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], 
             answer: T = getattr(importlib.import_module(module), name)(*args, **kwargs)
             return answer
 
-        return chosen
+        return any_kind(chosen)
 
     return decorate
+
+
+def any_kind(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that does the same with fits of linear and of generalised models."""
+    setattr(function, KNOWS_GENERAL, True)
+    return function
 
 
 def _is_general(value: object) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import block_diag
 
+from pymackay.infer.kinds import any_kind
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem, evaluate_at
@@ -17,6 +18,7 @@ _DRAWS = 3
 _MOST = 2000  # columns beside those of the leading block; with more, nothing is computed
 
 
+@any_kind
 def shaken(fit: Fit) -> Iterator[Fit]:
     """Yield fits of the same problem at the same theta, with perturbed cross-products.
 
@@ -29,14 +31,16 @@ def shaken(fit: Fit) -> Iterator[Fit]:
     ----------
     fit : Fit
         Made by this package. Nothing is yielded for fits of other engines, of the iterative solver,
-        or of large models.
+        of large models, or of generalised ones, which stand on no cross-products.
 
     Raises
     ------
     PymackayError
         If float64 has no digits for the perturbed problem.
     """
-    solver = None if fit.problem is None else fit.problem.solver.exact(0)
+    if fit.general is not None or fit.problem is None:
+        return
+    solver = fit.problem.solver.exact(0)
     if solver is None or len(solver.sums.D) > _MOST:
         return
     yield evaluate_at(fit.problem, fit.theta.to_numpy())

@@ -6,11 +6,13 @@ import numpy as np
 
 from pymackay.errors import PymackayError, SeparationError
 from pymackay.infer.general.problem import general_part, general_problem
+from pymackay.infer.kinds import any_kind
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
 from pymackay.solve.pirls.fit import evaluate_general, refuse_separation
 
 
+@any_kind
 def at_parameters_of(fit: Fit, other: Fit) -> Fit:
     """Return a fit of this model at another fit's theta, beta and shape or dispersion.
 
@@ -37,6 +39,7 @@ def at_parameters_of(fit: Fit, other: Fit) -> Fit:
     return evaluate_general(laplace, theirs.nagq, psi)
 
 
+@any_kind
 def separation(fit: Fit) -> str:
     """Return why the likelihood of a fit's model has no maximum; empty if that is not known."""
     if fit.general is None or fit.problem is None:

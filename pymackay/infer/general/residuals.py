@@ -7,12 +7,14 @@ import pandas as pd
 
 from pymackay.errors import ArgumentError
 from pymackay.infer.general.problem import general_part
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.results import Fit
 
 KINDS = ("deviance", "pearson", "response", "working")
 
 
+@any_kind
 def residuals_of(fit: Fit, kind: str = "deviance") -> pd.Series:
     """Return residuals, as R's ``residuals(fit, type)``.
 

@@ -23,6 +23,7 @@ from pymackay.incoming.parts import check_shapes, check_type, content_sha256
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.general_file import decode_general, encode_general
 from pymackay.infer.keep.model_file import decode_model, encode_model
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.model.stream.kept_sums import decode_sums, drop_rows, encode_sums
 from pymackay.results import Fit, HeldArrays
@@ -45,6 +46,7 @@ _FIELDS = tuple(
 )
 
 
+@any_kind
 def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
     """Save a fit, with all that its methods need.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
 
 
+@any_kind
 def coef(fit: Fit) -> dict[str, pd.DataFrame]:
     """Return the coefficients of each level, as R's ``coef(fit)``.
 

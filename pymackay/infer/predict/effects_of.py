@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import PymackayError
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.predict.rows import refuse_new_levels
 from pymackay.infer.problem import design_of
 from pymackay.model.design.new_data import build_codes
 from pymackay.results import Fit
 
 
+@any_kind
 def effects_of(
     fit: Fit, data: pd.DataFrame | Mapping[str, Any], *, allow_new_levels: bool = False
 ) -> dict[str, pd.DataFrame]:

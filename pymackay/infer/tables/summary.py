@@ -9,6 +9,7 @@ import pandas as pd
 
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
 from pymackay.infer.tables.r_print import (
@@ -117,6 +118,7 @@ class Summary:
         return (fixed, random) if len(self.coefficients) else (random,)
 
 
+@any_kind
 def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None) -> Summary:
     """Summarise a fit as R does.
 
@@ -193,6 +195,7 @@ def summary(fit: Fit, *, ddf: str | None = None, correlation: bool | None = None
     )
 
 
+@any_kind
 def fit_html(fit: Fit) -> str:
     """Return a fit as HTML, for notebooks."""
     return summary(fit, correlation=False)._repr_html_()

@@ -12,6 +12,7 @@ from scipy import stats
 
 from pymackay.covariance.varcorr import VarCorr, lower_triangle
 from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import check_fit
 from pymackay.results import Fit
@@ -33,6 +34,7 @@ COLUMNS = (
 )
 
 
+@any_kind
 def tidy(
     fit: Fit,
     effects: str | Iterable[str] = ("ran_pars", "fixed"),
@@ -106,6 +108,7 @@ def tidy(
     )
 
 
+@any_kind
 def glance(fit: Fit) -> pd.DataFrame:
     """Put what describes the whole fit into one row, as broom.mixed's ``glance`` does.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.errors import PymackayError
 from pymackay.model.model import Model
 from pymackay.solve.assemble import alive, user_factors
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
@@ -57,20 +56,12 @@ class GeneralProblem:
     def pev(self, vcov: np.ndarray) -> dict[str, np.ndarray]:
         """Return `condvar` with the uncertainty of β, vcov of shape (p, p), user's units.
 
-        Raises
-        ------
-        PymackayError
-            If the standard errors are not known.
+        Nan where the standard errors are not known.
         """
-        if not np.isfinite(vcov).all():
-            raise PymackayError(
-                "pev needs the standard errors of the fixed effects, which this fit does not have: "
-                "it was evaluated at parameters given, or its second derivatives are not those of "
-                "a minimum. Fit the model with pymackay.glmer, or use fit.condvar."
-            )
         rows = self.laplace.rows
         moves = self.point.given.scaled(self.point.curvature.mode_slopes[:, : rows.p])
-        root = rows.basis.R @ np.linalg.cholesky(vcov) if rows.p else np.zeros((0, 0))
+        known = np.isfinite(vcov).all()
+        root = rows.basis.R @ (np.linalg.cholesky(vcov) if known and rows.p else vcov)
         moved = rows.parts(moves @ root)
         pairs = zip(self.point.determinant.level_covariances(), moved, strict=True)
         return self._by_group([C + np.einsum("ajp,bjp->abj", m, m) for C, m in pairs], 1.0)
