@@ -84,6 +84,7 @@ AFFORDABLE = 10**8  # products that the fixed columns' own part in the moments m
 LEFT = 1e-10  # of the response's squares: a smaller remainder is taken to be this
 START_FLOOR = 0.1  # of the noise level: starts stay inside, where every direction has a slope
 START_CEILING = 1e6  # relative variance beyond which a larger start tells nothing
+MANY_EFFECTS = 20  # of a level: with more and structures, starts are simpler moments
 OVERLAP = 0.1  # share of what one block leaves that others may be thought to leave of it
 SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 NEAR_ZERO = 0.1  # the same, where no random effects at all are better
