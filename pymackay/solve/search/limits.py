@@ -64,8 +64,7 @@ WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave t
 LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
 VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
-RUNAWAY_SCALE, RUNAWAY_STEPS = 3.0, 12  # sds are multiplied by it, so often at most
-RUNAWAY_NOISE = 1e-10  # of the criterion: what it must fall by to be followed further
+RUNAWAY_SCALE, RUNAWAY_STEPS = 3.0, 16  # sds are multiplied by it, so often at most
 RUNAWAY_GAP = 1e-4  # criterion units above its limit, within which it counts as reached
 
 # ---- flat ridges: variances that the data do not determine; unit: a variance and its noise

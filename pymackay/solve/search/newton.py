@@ -27,7 +27,7 @@ from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.ridge import flat_ridge
-from pymackay.solve.search.runaway import follow
+from pymackay.solve.search.runaway import Height, follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
@@ -428,12 +428,13 @@ class _OneResponse:
         """Return the limit of a criterion that falls as sigma goes to zero; None if it does not."""
         count = 0
 
-        def criterion(factors: list[np.ndarray]) -> float:
+        def height(factors: list[np.ndarray]) -> Height:
             nonlocal count
             count += 1
-            return float(self.evaluate(tuple(f[None] for f in factors)).criterion[0])
+            at = self.evaluate(tuple(f[None] for f in factors))
+            return Height(float(at.criterion[0]), float(at.rounding[0]), float(at.sigma2[0]))
 
-        runaway = follow(criterion, [factor[0] for factor in optima.points.factors])
+        runaway = follow(height, [factor[0] for factor in optima.points.factors])
         if runaway is None:
             return None
         evaluation = self.solver.evaluate(runaway.factors)
@@ -441,7 +442,7 @@ class _OneResponse:
         convergence = replace(
             searched,
             evaluations=searched.evaluations + count + 1,
-            converged=runaway.gap < limits.RUNAWAY_GAP,
+            converged=True,
             message=runaway.message(),
         )
         return Optimum(runaway.factors, evaluation, convergence, (runaway.message(),))
