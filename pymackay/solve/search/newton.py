@@ -23,6 +23,7 @@ import numpy as np
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
+from pymackay.solve.search.correlations import other_correlations
 from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
@@ -185,7 +186,22 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
         moved[todo[keep_better(best, other, todo)]] = True
         done = moved & best.sure
     best = replace(best, evaluations=evaluations)
+    if landscape.gram.structured:
+        best = _over_correlations(landscape, best, control)
     return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
+
+
+def _over_correlations(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
+    """Search with correlations of structures elsewhere too, and keep the lowest."""
+    reached = best
+    for start, searched in other_correlations(landscape.gram, reached.points):
+        todo = np.flatnonzero(searched)
+        best = best.take(np.arange(len(landscape))) if best is reached else best
+        others = optimise_many(landscape.take(todo), tuple(f[todo] for f in start), control)
+        evaluations = best.evaluations[todo] + others.evaluations
+        keep_better(best, others, todo)
+        best.evaluations[todo] = evaluations
+    return best
 
 
 def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
