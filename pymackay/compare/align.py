@@ -109,7 +109,8 @@ def _positions(names: Sequence[str], order: Sequence[str]) -> list[int]:
 
 
 def _aligned_theta(reference: Fit, model: ModelSummary) -> pd.Series:
-    if len(reference.theta) != summary_layouts(reference.model.terms)[-1].theta_stop:
+    layouts = summary_layouts(reference.model.terms)
+    if len(reference.theta) != sum(len(layout.rows) for layout in layouts):
         # a parametrisation of another engine, for which there is no mapping
         return reference.theta
     values = map_theta(reference.theta.to_numpy(), reference.model.terms, model.terms)

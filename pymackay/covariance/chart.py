@@ -59,15 +59,19 @@ class Chart:
 
     @property
     def bounded(self) -> bool:
-        """Whether a standard deviation may not change its sign: others have covariances by it."""
+        """Whether the criterion has a slope where a standard deviation is zero.
+
+        Otherwise it depends on their squares, and they may change their signs.
+        """
         return not self.structure.hom and self.structure.n_rho(self.q) > 0
 
     def moved(self, step: np.ndarray) -> Chart:
-        """Return the points that steps, (..., k), lead to; what must not be negative ends at 0."""
+        """Return the points that steps, (..., k), lead to; standard deviations have no sign."""
         x = self.x + step
         m = self.structure.n_sd(self.q)
-        sd = np.maximum(x[..., :m], 0.0) if self.bounded else np.abs(x[..., :m])
-        return Chart(self.structure, self.q, np.concatenate([sd, x[..., m:]], axis=-1))
+        return Chart(
+            self.structure, self.q, np.concatenate([np.abs(x[..., :m]), x[..., m:]], axis=-1)
+        )
 
     @property
     def par(self) -> np.ndarray:

@@ -93,11 +93,12 @@ def check_shapes(fit: Fit) -> None:
     p = list(fit.beta.index)
     for term in model.terms:
         q[term.group] = q.get(term.group, 0) + len(term.effects)
+    layouts = summary_layouts(model.terms)
     pairs: dict[str, tuple[Any, Any]] = {
         "the names of the fixed effects": (p, list(model.fixed)),
         "the rows of vcov": (list(fit.vcov.index), p),
         "the columns of vcov": (list(fit.vcov.columns), p),
-        "the number of thetas": (len(fit.theta), summary_layouts(model.terms)[-1].theta_stop),
+        "the number of thetas": (len(fit.theta), sum(len(u.rows) for u in layouts)),
         "the names in varcorr": (list(fit.varcorr), [term.name for term in model.terms]),
         "the groups of ranef": (sorted(fit.ranef), sorted(model.levels)),
         "the groups of the terms": (sorted(q), sorted(model.levels)),

@@ -145,6 +145,9 @@ as.factor(k) + as.numeric(a) + as.integer(f)
 as.numeric(l) + as.numeric(k)
 relevel(a, ref = "a2")
 relevel(f, "hi") * x
+dummy(a, "a2") + x
+dummy(f, c("hi", "lo")):x
+dummy(a)
 C(a, contr.sum) + C(b, sum)
 C(a, contr.helmert)
 C(a, contr.treatment)
@@ -289,6 +292,8 @@ _RANDOM = """
 (ordered(k) | g)
 (C(a, sum) | g)
 (relevel(a, "a3") | g)
+(0 + dummy(a, "a2") | g)
+(dummy(a) | g)
 (1 | alltrue:g)
 (y | g)
 (x + offset(z) | g)

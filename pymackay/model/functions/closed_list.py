@@ -23,6 +23,7 @@ from pymackay.model.functions.call import (
     kind_of,
     numbers,
 )
+from pymackay.model.functions.indicators import INDICATOR_FUNCTIONS
 from pymackay.model.functions.of_bases import BASIS_FUNCTIONS
 from pymackay.model.functions.of_factors import FACTOR_FUNCTIONS, text_column
 
@@ -213,6 +214,7 @@ FUNCTIONS: dict[str, Function] = {
     **{name: _elementwise(compute) for name, compute in _ELEMENTWISE.items()},
     **{name: _summary(compute) for name, compute in _SUMMARIES.items()},
     **FACTOR_FUNCTIONS,
+    **INDICATOR_FUNCTIONS,
     **BASIS_FUNCTIONS,
     "I": Function(_as_is, ("x",)),
     "c": Function(_vector, ("...",), required=0),

@@ -15,6 +15,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.model.sums.gram import Gram, cross_products
+from pymackay.solve.exact.along import ManyEffects
 from pymackay.solve.exact.crossed import Crossed
 from pymackay.solve.exact.eliminated import eliminate_levels, left_over
 from pymackay.solve.exact.levels import (
@@ -38,6 +39,8 @@ from pymackay.solve.solver import (
     criterion_value,
 )
 
+# Effects of a level from which structures have a kernel of their own: of few parameters, of any.
+_MANY, _VERY_MANY = 12, 30
 _CANCELLED = 1e-6  # share of a column that the levels leave, below which it is summed up by itself
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,13 +74,21 @@ class Exact:
         kind = OneBlock if len(self.sums.blocks) == 1 else Crossed
         return kind(self.sums, self.reml)
 
+    @cached_property
+    def along(self) -> ManyEffects | None:
+        """What evaluates structures of many effects; None where the kernel does."""
+        q, m = self.sums.blocks[0].q, self.sums.n_theta
+        one = self.sums.structured and len(self.sums.blocks) == 1
+        many = q > _MANY and (2 * m <= q or q > _VERY_MANY)
+        return ManyEffects(self.sums, self.reml) if one and many else None
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the kernel holds tensors, and is made again."""
         return {"sums": self.sums, "reml": self.reml}
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
-        return self.kernel.evaluate(factors)
+        return (self.along or self.kernel).evaluate(factors)
 
     def error_variance(self, factors: list[np.ndarray], *, with_beta: bool) -> ErrorVariance:
         """Return Var(b̂ − b) / sigma²; `with_beta`: pev, else condvar."""

@@ -64,8 +64,7 @@ WANTS_GROWTH = 1e-6  # slope into the cone, ten times what makes a point leave t
 LITTLE = 1e-12  # residual variance, response at unit length: four digits of r² are left
 STILL_FALLING = 1e-3  # Newton decrement, criterion units, of a search that found no optimum
 VANISHING = 1e-6  # residual variance of such a search, response at unit length: on its way to zero
-RUNAWAY_SCALE, RUNAWAY_STEPS = 3.0, 12  # sds are multiplied by it, so often at most
-RUNAWAY_NOISE = 1e-10  # of the criterion: what it must fall by to be followed further
+RUNAWAY_SCALE, RUNAWAY_STEPS = 3.0, 16  # sds are multiplied by it, so often at most
 RUNAWAY_GAP = 1e-4  # criterion units above its limit, within which it counts as reached
 
 # ---- flat ridges: variances that the data do not determine; unit: a variance and its noise
@@ -84,6 +83,10 @@ AFFORDABLE = 10**8  # products that the fixed columns' own part in the moments m
 LEFT = 1e-10  # of the response's squares: a smaller remainder is taken to be this
 START_FLOOR = 0.1  # of the noise level: starts stay inside, where every direction has a slope
 START_CEILING = 1e6  # relative variance beyond which a larger start tells nothing
+VAGUE_ANGLE = 0.15  # standard error of a correlation's angle, over which it may be elsewhere too
+CORRELATIONS = (0.05, 0.35, 0.95)  # shares of the width of its bounds, where it is looked for
+SMALL_SD = 0.4  # noise levels' roots: standard deviations there, which may grow or vanish
+MANY_EFFECTS = 20  # of a level: with more and structures, starts are simpler moments
 OVERLAP = 0.1  # share of what one block leaves that others may be thought to leave of it
 SPREADS = (10.0, 1.0)  # further starts: sd of every effect in units of its noise level
 NEAR_ZERO = 0.1  # the same, where no random effects at all are better

@@ -23,11 +23,12 @@ import numpy as np
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
+from pymackay.solve.search.correlations import other_correlations
 from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.ridge import flat_ridge
-from pymackay.solve.search.runaway import follow
+from pymackay.solve.search.runaway import Height, follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
@@ -185,7 +186,22 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
         improved[todo[keep_better(best, other, todo)]] = True
         done = improved & best.sure
     best = replace(best, evaluations=evaluations)
+    if landscape.gram.structured:
+        best = _over_correlations(landscape, best, control)
     return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
+
+
+def _over_correlations(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
+    """Search with correlations of structures elsewhere too, and keep the lowest."""
+    reached = best
+    for start, searched in other_correlations(landscape.gram, reached.points):
+        todo = np.flatnonzero(searched)
+        best = best.take(np.arange(len(landscape))) if best is reached else best
+        others = optimise_many(landscape.take(todo), tuple(f[todo] for f in start), control)
+        evaluations = best.evaluations[todo] + others.evaluations
+        keep_better(best, others, todo)
+        best.evaluations[todo] = evaluations
+    return best
 
 
 def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
@@ -436,12 +452,13 @@ class _OneResponse:
         """Return the limit of a criterion that falls as sigma goes to zero; None if it does not."""
         count = 0
 
-        def criterion(factors: list[np.ndarray]) -> float:
+        def height(factors: list[np.ndarray]) -> Height:
             nonlocal count
             count += 1
-            return float(self.evaluate(tuple(f[None] for f in factors)).criterion[0])
+            at = self.evaluate(tuple(f[None] for f in factors))
+            return Height(float(at.criterion[0]), float(at.rounding[0]), float(at.sigma2[0]))
 
-        runaway = follow(criterion, [factor[0] for factor in optima.points.factors])
+        runaway = follow(height, [factor[0] for factor in optima.points.factors])
         if runaway is None:
             return None
         evaluation = self.solver.evaluate(runaway.factors)
@@ -449,7 +466,7 @@ class _OneResponse:
         convergence = replace(
             searched,
             evaluations=searched.evaluations + count + 1,
-            converged=runaway.gap < limits.RUNAWAY_GAP,
+            converged=True,
             message=runaway.message(),
         )
         return Optimum(runaway.factors, evaluation, convergence, (runaway.message(),))

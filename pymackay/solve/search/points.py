@@ -88,10 +88,6 @@ class Axes(Batch):
         step = np.sqrt(size) * direction[:, :, None]
         return lower_factor(np.concatenate([factor, step], axis=2))
 
-    def held(self, gradient: np.ndarray) -> np.ndarray:
-        """Say which elements stand at a bound that the criterion rises from: none, (B, m)."""
-        return np.zeros_like(gradient, dtype=bool)
-
     def units(self, noise: float) -> np.ndarray:
         """Return what a step of one is in the root's elements, shape (B, m of the term)."""
         return np.asarray(np.sqrt(self.sizes**2 + noise)[:, self.layout.rows])
@@ -118,11 +114,11 @@ class Axes(Batch):
         return 2.0 * self.sizes[:, columns] * turned[:, rows, columns], bending
 
 
-def axes_of(factor: np.ndarray, layout: TermLayout) -> Axes | StructuredAxes:
+def axes_of(factor: np.ndarray, layout: TermLayout, noise: float) -> Axes | StructuredAxes:
     """Return what the search needs of the shapes of one term's covariances, (B, q, q)."""
     if layout.structure is None:
         return Axes.of(factor, layout)
-    return StructuredAxes.of(factor, layout)
+    return StructuredAxes.of(factor, layout, noise)
 
 
 def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,12 +205,10 @@ class Points(Modelled):
         noise: tuple[float, ...],
     ) -> Self:
         """Put the criterion's quadratic model beside the values at these factors."""
-        axes = tuple(axes_of(f, layout) for f, layout in zip(factors, layouts, strict=True))
+        axes = tuple(axes_of(*term) for term in zip(factors, layouts, noise, strict=True))
         unit = _joined([a.units(size) for a, size in zip(axes, noise, strict=True)])
         gradient, curvature = in_axes(values.score, values.curvature, axes)
         gradient, curvature = gradient * unit, curvature * (unit[:, :, None] * unit[:, None, :])
-        if any(layout.structure is not None for layout in layouts):
-            _hold(gradient, curvature, axes)
         usable = np.isfinite(values.criterion) & np.isfinite(gradient).all(axis=1)
         lost = ~(usable & np.isfinite(curvature).all(axis=(1, 2)))
         criterion, score = values.criterion, values.score
@@ -368,20 +362,6 @@ def in_axes(
     bending = _on_diagonal([bend for _, bend in slopes])
     turned = jacobian.swapaxes(1, 2) @ curvature @ jacobian
     return _joined([slope for slope, _ in slopes]), turned + bending
-
-
-def _hold(
-    gradient: np.ndarray, curvature: np.ndarray, axes: Sequence[Axes | StructuredAxes]
-) -> None:
-    """Take parameters at a bound that the criterion rises from out of the model, in place."""
-    ends = np.cumsum([a.layout.n_par for a in axes])[:-1]
-    parts = np.split(gradient, ends, axis=1)
-    held = np.concatenate([a.held(part) for a, part in zip(axes, parts, strict=True)], axis=1)
-    if held.any():
-        gradient[held] = 0.0
-        curvature[held[:, :, None] | held[:, None, :]] = 0.0
-        point, place = np.nonzero(held)
-        curvature[point, place, place] = 1.0
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

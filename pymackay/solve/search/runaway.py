@@ -16,7 +16,27 @@ import numpy as np
 from pymackay.covariance.layout import SINGULAR, lower_factor
 from pymackay.solve.search import limits
 
-Criterion = Callable[[list[np.ndarray]], float]
+
+@dataclass(frozen=True)
+class Height:
+    """The criterion at a point.
+
+    Attributes
+    ----------
+    criterion : float
+        Infinite where float64 has no digits.
+    rounding : float
+        Size of its rounding error.
+    sigma2 : float
+        Residual variance, for a response of unit length.
+    """
+
+    criterion: float
+    rounding: float
+    sigma2: float
+
+
+Heights = Callable[[list[np.ndarray]], Height]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,43 +63,45 @@ class Runaway:
         )
 
 
-def follow(criterion: Criterion, factors: list[np.ndarray]) -> Runaway | None:
-    """Scale relative covariances up until the criterion falls no more.
+def follow(height: Heights, factors: list[np.ndarray]) -> Runaway | None:
+    """Scale relative covariances up until the criterion falls by no more than its rounding.
 
     Parameters
     ----------
-    criterion : callable
-        The criterion at relative factors; infinite where float64 has no digits.
+    height : callable
+        The criterion at relative factors.
     factors : list of numpy.ndarray, each (q, q)
         Where the search has ended.
 
     Returns
     -------
     Runaway or None
-        None where larger covariances have a higher criterion, so that there is an optimum.
+        None where larger covariances have a higher criterion, so that there is an optimum, and
+        where the criterion falls without end.
     """
-    factors = _without_dead(criterion, factors)
-    scales = limits.RUNAWAY_SCALE ** np.arange(limits.RUNAWAY_STEPS)
-    values = np.array([criterion([scale * factor for factor in factors]) for scale in scales])
-    with np.errstate(invalid="ignore"):  # infinite less infinite: no fall
-        falls = values[:-1] - values[1:]
-    level = limits.RUNAWAY_NOISE * max(1.0, abs(values[0]))
-    rises = np.flatnonzero(~(falls > level))
-    last = int(rises[0]) if len(rises) else len(falls)
-    if last == 0 and values[1] > values[0] + level:
+    factors = _without_dead(height, factors)
+    first = np.sqrt(height(factors).sigma2 / limits.VANISHING)
+    scale, here = first, height([first * factor for factor in factors])
+    fall = np.inf
+    for _ in range(limits.RUNAWAY_STEPS):
+        larger = scale * limits.RUNAWAY_SCALE
+        there = height([larger * factor for factor in factors])
+        if not here.criterion - there.criterion > there.rounding:
+            break
+        fall = here.criterion - there.criterion
+        scale, here = larger, there
+    gap = fall / (limits.RUNAWAY_SCALE**2 - 1.0)  # c/κ, κ by the square of the scale
+    if not gap < limits.RUNAWAY_GAP:
         return None
-    before = criterion([scales[last] / limits.RUNAWAY_SCALE * factor for factor in factors])
-    gap = (before - values[last]) / (limits.RUNAWAY_SCALE**2 - 1.0)  # c/κ, κ by the square
-    return Runaway([scales[last] * factor for factor in factors], float(gap))
+    return Runaway([scale * factor for factor in factors], float(gap))
 
 
-def _without_dead(criterion: Criterion, factors: list[np.ndarray]) -> list[np.ndarray]:
+def _without_dead(height: Heights, factors: list[np.ndarray]) -> list[np.ndarray]:
     """Return the factors without directions of singular size, if the criterion agrees."""
     kept = []
     for factor in factors:
         U, sizes, _ = np.linalg.svd(factor)
         alive = np.where(sizes < SINGULAR, 0.0, sizes)
         kept.append(factor if (alive == sizes).all() else lower_factor(U * alive))
-    before = criterion(factors)
-    agrees = criterion(kept) <= before + limits.RUNAWAY_NOISE * max(1.0, abs(before))
-    return kept if agrees else factors
+    before, without = height(factors), height(kept)
+    return kept if without.criterion <= before.criterion + before.rounding else factors

@@ -24,6 +24,8 @@ def noise_level(gram: Bases, term: int) -> float:
 
 def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     """Return a relative factor per term, (q, q), from `MomentEquations` of each block by itself."""
+    if gram.structured and max(block.q for block in gram.blocks) > limits.MANY_EFFECTS:
+        return _simple_start(gram)
     factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
     moments = [_moments(*gram.level_moments(k), gram, reml) for k in range(len(gram.blocks))]
     sigma2 = moments[0].noise_alone() if len(moments) == 1 else _unexplained(moments, gram)
@@ -32,6 +34,29 @@ def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
         for term, columns in gram.block_slices(block):
             noise = noise_level(gram, term)
             factors[term] = start_inside(G[columns, columns], gram.layouts[term], noise)
+    return factors
+
+
+def _simple_start(gram: Bases) -> list[np.ndarray]:
+    """Return a relative factor per term, (q, q), where the moments' equations would be too many.
+
+    The second moments of each level's ridged least-squares effects, each element over the levels
+    that have rows for both its effects; half of the variance left over counts as noise.
+    """
+    factors: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
+    for k, block in enumerate(gram.blocks):
+        A, C = gram.level_moments(k)
+        size = np.einsum("jaa->ja", A)
+        ridge = limits.RIDGE * float(size.sum()) / (block.n_levels * block.q)
+        b = (_ridged_inverse(A, ridge) @ C[:, :, -1:])[:, :, 0]
+        seen = (size > limits.NOTHING * size.max()).astype(np.float64)
+        second = b.T @ b / np.maximum(seen.T @ seen, 1.0)
+        noise = noise_level(gram, block.terms[0])
+        sigma2 = 0.5 / gram.n  # the response has length one
+        G = second / sigma2 - noise * np.eye(block.q)
+        for term, columns in gram.block_slices(block):
+            part = G[columns, columns] / len(gram.blocks)
+            factors[term] = start_inside(part, gram.layouts[term], noise_level(gram, term))
     return factors
 
 

@@ -1,7 +1,9 @@
 """`StructuredAxes`: what the search needs of a term whose covariance has a structure.
 
 It answers what `pymackay.solve.search.points.Axes` does, in the chart of the structure
-(`pymackay.covariance.chart`). All arrays hold B points side by side.
+(`pymackay.covariance.chart`). A standard deviation that must not be negative, and is small, is the
+square of its coordinate: its bound is a stationary point too then. All arrays hold B points side by
+side.
 """
 
 from __future__ import annotations
@@ -30,21 +32,29 @@ class StructuredAxes(Batch):
         Standard deviations, then angles.
     sizes : numpy.ndarray, shape (B, q)
         Relative standard deviations along the principal axes, descending.
+    squared : numpy.ndarray of bool, shape (B, k)
+        Which parameters are the squares of their coordinates.
     """
 
     layout: TermLayout
     x: np.ndarray
     sizes: np.ndarray
+    squared: np.ndarray
 
     def __len__(self) -> int:
         return len(self.x)
 
     @classmethod
-    def of(cls, factor: np.ndarray, layout: TermLayout) -> StructuredAxes:
-        """Return the points with these factors, shape (B, q, q)."""
+    def of(cls, factor: np.ndarray, layout: TermLayout, noise: float) -> StructuredAxes:
+        """Return the points with these factors, shape (B, q, q), at a term's noise level."""
         assert layout.structure is not None
         sizes = np.linalg.svd(factor, compute_uv=False)
-        return cls(layout, Chart.of(layout.structure, factor).x, sizes)
+        chart = Chart.of(layout.structure, factor)
+        squared = np.zeros_like(chart.x, dtype=bool)
+        if chart.bounded:
+            m = layout.structure.n_sd(layout.q)
+            squared[:, :m] = chart.x[:, :m] ** 2 < noise
+        return cls(layout, chart.x, sizes, squared)
 
     @property
     def chart(self) -> Chart:
@@ -59,7 +69,15 @@ class StructuredAxes(Batch):
 
     def after(self, step: np.ndarray) -> np.ndarray:
         """Return the factors, (B, q, q), after a step in the parameters of all terms, (B, m)."""
-        return self.chart.moved(step[:, self.layout.start : self.layout.stop]).factor()
+        step = step[:, self.layout.start : self.layout.stop]
+        square = (self._roots + step) ** 2
+        straight = np.where(self.squared, square - self.x, step)
+        return self.chart.moved(straight).factor()
+
+    @property
+    def _roots(self) -> np.ndarray:
+        """The coordinates of squared parameters, (B, k); zero for the others."""
+        return np.sqrt(np.where(self.squared, self.x, 0.0))
 
     def snapped(self, least: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors without sds below `least`, and which change, (B,)."""
@@ -100,26 +118,26 @@ class StructuredAxes(Batch):
         m = self.structure.n_sd(self.layout.q)
         units = np.ones_like(self.x)
         units[:, :m] = np.sqrt(self.x[:, :m] ** 2 + noise)
-        return units
+        return np.where(self.squared, units / (2.0 * self._roots + np.sqrt(units)), units)
 
     def jacobian(self) -> np.ndarray:
-        """Return the identity, (B, k, k): the solver differentiates along the chart itself."""
+        """Return derivatives, (B, k, k), of the chart, which the solver knows, by coordinates."""
         k = self.x.shape[1]
-        return np.broadcast_to(np.eye(k), (len(self.x), k, k))
+        return self._by_coordinates[:, :, None] * np.eye(k)
+
+    @property
+    def _by_coordinates(self) -> np.ndarray:
+        """Return the derivatives of the parameters of the chart by their coordinates, (B, k)."""
+        return np.where(self.squared, 2.0 * self._roots, 1.0)
 
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradient by the chart, (B, k), and what the score adds to the curvature."""
-        chart = self.chart
+        """Return the gradient, (B, k), and what the score adds to the curvature, (B, k, k)."""
+        chart, inner = self.chart, self._by_coordinates
         gradient = np.einsum("bkij,bij->bk", chart.tangents(), score)
-        return gradient, chart.bending(score)
-
-    def held(self, gradient: np.ndarray) -> np.ndarray:
-        """Say which parameters stand at a bound that the criterion rises from, (B, k)."""
-        held = np.zeros_like(self.x, dtype=bool)
-        if self.chart.bounded:
-            m = self.structure.n_sd(self.layout.q)
-            held[:, :m] = (self.x[:, :m] == 0.0) & (gradient[:, :m] >= 0.0)
-        return held
+        bending = chart.bending(score) * inner[:, :, None] * inner[:, None, :]
+        place = np.arange(self.x.shape[1])
+        bending[:, place, place] += np.where(self.squared, 2.0 * gradient, 0.0)
+        return gradient * inner, bending
 
 
 def _correlations(structure: Structure, q: int) -> np.ndarray:

@@ -305,12 +305,16 @@ def _spread(gram: Gram, points: int) -> Factors:
 def _spread_structured(
     rng: np.random.Generator, layout: TermLayout, S: int, noise: float
 ) -> np.ndarray:
-    """Return S factors, (S, q, q), of a term with a structure; its correlations are uniform."""
+    """Return S factors, (S, q, q), of a term with a structure; its angles are uniform.
+
+    The correlations are dense near their bounds then, where the criterion may have a valley too.
+    """
     structure = layout.structure
     assert structure is not None
     low, high = structure.bounds(layout.q)
     sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
-    rho = rng.uniform(low, high, size=(S, len(low)))
+    angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))
+    rho = 0.5 * (low + high) + 0.5 * (high - low) * np.sin(angle)
     par = np.concatenate([sizes * np.sqrt(noise), rho], axis=1)
     return structure.factor(par, layout.q)
 
