@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary, VarCorr
-from pymackay.errors import PymackayError
+from pymackay.errors import ArgumentError, PymackayError
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -366,6 +366,27 @@ class Fit:
             self._estimates.to_string(float_format=lambda x: f"{x:.6g}"),
         ]
         return "\n".join([*lines, *self._remarks, *self.messages])
+
+
+def check_fit(fit: object, what: str) -> Fit:
+    """Return `fit`, or refuse what is no `Fit`.
+
+    Parameters
+    ----------
+    fit : object
+    what : str
+        The argument that must be one, or the function that needs it.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if not isinstance(fit, Fit):
+        raise ArgumentError(
+            f"{what}: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), got "
+            f"{type(fit).__name__}."
+        )
+    return fit
 
 
 def _random_effects_table(fit: Fit) -> pd.DataFrame:

@@ -65,7 +65,7 @@ class Comparison:
     excess: float
     fit: Fit
     reference: Fit
-    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
+    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: dict(TOLERANCES))
 
     @cached_property
     def table(self) -> pd.DataFrame:

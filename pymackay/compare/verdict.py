@@ -19,7 +19,7 @@ from pymackay.compare.offered import completed
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import Tolerance, adjusted
 from pymackay.errors import ArgumentError
-from pymackay.results import Fit
+from pymackay.results import Fit, check_fit
 
 
 def compare(
@@ -69,8 +69,8 @@ def compare(
     >>> pm.compare(fit, at_start).verdict
     'ours lower'
     """
-    _check(fit, "fit")
-    _check(reference, "reference")
+    check_fit(fit, "fit")
+    check_fit(reference, "reference")
     table = adjusted(tolerances)
     differences = model_diff(fit, reference)
     if differences:
@@ -115,14 +115,6 @@ class _Pair:
         if theta != self.theta:
             return None
         return self.fits[1] if theta == "ours" else self.fits[0]
-
-
-def _check(argument: object, name: str) -> None:
-    if not isinstance(argument, Fit):
-        raise ArgumentError(
-            f"{name}: expected a Fit (from pymackay.lmer, pymackay.mackay, pymackay.evaluate or "
-            f"pymackay.lme4.lmer), got {type(argument).__name__}."
-        )
 
 
 def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pymackay.errors import ArgumentError, PymackayError
+from pymackay.errors import PymackayError
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
-from pymackay.results import Fit
+from pymackay.results import check_fit as check_fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.solver import ExactSolver
 
@@ -14,20 +14,6 @@ _ROWS = (
     "pymackay.evaluate(formula, data, fit.theta)."
 )
 _DENSE = 8000  # rows of a dense matrix, half a gigabyte, that may be made without asking
-
-
-def check_fit(fit: object, what: str) -> Fit:
-    """Return `fit`, or refuse what is no `Fit`.
-
-    Raises
-    ------
-    ArgumentError
-    """
-    if not isinstance(fit, Fit):
-        raise ArgumentError(
-            f"{what} needs a Fit, such as pymackay.lmer returns, not a {type(fit).__name__}"
-        )
-    return fit
 
 
 def problem_of(fit: object, what: str) -> Problem:

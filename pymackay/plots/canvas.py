@@ -69,16 +69,6 @@ def axes_for(ax: Axes | None, height: float) -> Axes:
     return ax
 
 
-def check_fit(fit: object) -> Fit:
-    """Return `fit`; raise an `ArgumentError` if it is not a `Fit`."""
-    if not isinstance(fit, Fit):
-        raise ArgumentError(
-            f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
-            f"got {type(fit).__name__}."
-        )
-    return fit
-
-
 def choose_group(fit: Fit, group: str | None) -> str:
     """Return the name of a grouping factor, by default of the first."""
     known = list(fit.ranef)

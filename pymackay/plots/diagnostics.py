@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
-from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, check_fit, key_above, picture
-from pymackay.results import Fit
+from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, picture
+from pymackay.results import Fit, check_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
 
 def scaled_residuals(fit: Fit) -> np.ndarray:
     """Return √weight · residual / sigma, shape (n,)."""
-    check_fit(fit)
+    check_fit(fit, "fit")
     scaled = fit.residuals.to_numpy(dtype=np.float64) / fit.sigma
     if not np.isfinite(scaled).all():
         reason = fit.not_offered.get("residuals", "or sigma is zero")

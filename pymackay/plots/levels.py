@@ -12,7 +12,6 @@ from pymackay.plots.canvas import (
     BLUE,
     GREY,
     axes_for,
-    check_fit,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -20,7 +19,7 @@ from pymackay.plots.canvas import (
     label_rows,
     picture,
 )
-from pymackay.results import Fit
+from pymackay.results import Fit, check_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +68,7 @@ def caterpillar(
     >>> [tick.get_text() for tick in ax.get_yticklabels()][-1]
     '308'
     """
-    check_fit(fit)
+    check_fit(fit, "fit")
     probability("level", level, 0.95)
     group = choose_group(fit, group)
     k = choose_effect(fit, group, effect)

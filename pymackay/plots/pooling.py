@@ -15,7 +15,6 @@ from pymackay.plots.canvas import (
     GREY,
     VERMILION,
     axes_for,
-    check_fit,
     choose_effect,
     choose_group,
     coefficient_label,
@@ -23,7 +22,7 @@ from pymackay.plots.canvas import (
     label_rows,
     picture,
 )
-from pymackay.results import Fit
+from pymackay.results import Fit, check_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +95,7 @@ def shrinkage(
     >>> pm.plots.shrinkage(fit).get_ylabel()
     'Days by Subject'
     """
-    check_fit(fit)
+    check_fit(fit, "fit")
     group = choose_group(fit, group)
     pooling = _pooling(fit, group, _chosen(fit, group, effects))
     if len(pooling.names) == 2:

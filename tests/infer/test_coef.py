@@ -32,7 +32,7 @@ def test_random_effects_without_a_fixed_one_come_first_with_mean_zero() -> None:
 
 
 def test_only_fits_have_it() -> None:
-    with pytest.raises(pm.ArgumentError, match="coef needs a Fit"):
+    with pytest.raises(pm.ArgumentError, match="coef: expected a Fit"):
         pm.Fit.coef("fit")  # type: ignore[arg-type]
 
 

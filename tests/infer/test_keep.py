@@ -447,7 +447,7 @@ def test_where_it_cannot_be_written(saved: Path) -> None:
     fit = pm.load_fit(saved)
     with pytest.raises(pm.ArgumentError, match="cannot be written"):
         fit.save(saved.parent / "no folder" / "fit")
-    with pytest.raises(pm.ArgumentError, match="save needs a Fit"):
+    with pytest.raises(pm.ArgumentError, match="save: expected a Fit"):
         pm.Fit.save("a fit", saved)
     before = saved.read_bytes()
     fit.save(saved)

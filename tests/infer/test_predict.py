@@ -237,7 +237,7 @@ def test_a_fit_without_its_problem_gives_what_it_has(fit: pm.Fit, data: pd.DataF
     pd.testing.assert_series_equal(bare.predict(), fit.predict())
     with pytest.raises(pm.PymackayError, match=r"predict needs .* Fit the same formula"):
         bare.predict(data)
-    with pytest.raises(pm.ArgumentError, match="needs a Fit"):
+    with pytest.raises(pm.ArgumentError, match="expected a Fit"):
         pm.predict("a fit", data)  # type: ignore[arg-type]
 
 

@@ -246,7 +246,7 @@ def test_error_variances_that_are_exact_say_so(table):
             "h": (25, 1),
         }
         assert not any(error.any() for error in errors.values())
-    with pytest.raises(pm.ArgumentError, match="needs a Fit"):
+    with pytest.raises(pm.ArgumentError, match="expected a Fit"):
         pm.Fit.condvar_error(formula)
 
 

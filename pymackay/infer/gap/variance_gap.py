@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymackay.covariance.layout import columns_in_group
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.results import Fit, TermSummary
+from pymackay.results import Fit, TermSummary, check_fit
 
 GAP_COLUMNS = (
     "term",
@@ -93,11 +93,7 @@ def variance_gap(
     >>> bool(abs(gap["residue"] / gap["variance"]).max() < 1e-6)
     True
     """
-    if not isinstance(fit, Fit):
-        raise ArgumentError(
-            f"fit: expected a Fit (from pymackay.lmer or pymackay.lme4.lmer), "
-            f"got {type(fit).__name__}."
-        )
+    check_fit(fit, "fit")
     if _source(fit) is not None:
         errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
     elif data is not None:

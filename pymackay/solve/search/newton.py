@@ -32,9 +32,9 @@ from pymackay.solve.search.valleys import Profile
 from pymackay.solve.solver import Optimum, Solver, criterion_value
 
 SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
-LOCAL = "a local optimum; the criterion was not searched for others"
-VALLEYS = "a local optimum, the lowest that spread starting values lead to"
-GLOBAL = "the global optimum: the whole profile was scanned"
+LOCAL = "local optimum, reached from starting values computed from the data"
+VALLEYS = "local optimum, the lowest that starting values spread over all variances lead to"
+GLOBAL = "global optimum: the whole profile was scanned"
 
 
 class Landscape(Protocol):
