@@ -37,6 +37,17 @@ VALLEYS = "local optimum, the lowest that starting values spread over all varian
 GLOBAL = "global optimum: the whole profile was scanned"
 
 
+_ENDLESS = (
+    "the criterion falls as sigma goes to zero, without end as far as float64 can tell, so that "
+    "there is no optimum: take random effects out"
+)
+_BEYOND_DIGITS = (
+    "the random effects are so large beside the residuals that float64 cannot tell where the "
+    "criterion is lowest: subtract known differences between the levels from the response, or "
+    "check it for values that do not belong there"
+)
+
+
 class Landscape(Protocol):
     """What a search asks about B responses to one design."""
 
@@ -79,8 +90,8 @@ class Optima(Batch):
     certificates : Certificates
     iterations, evaluations : numpy.ndarray of int, each (B,)
         Steps of the search that ended there; evaluations of all searches for the response.
-    n : int
-        Rows.
+    n, columns : int
+        Rows, and columns of the fixed and random design together.
     scope : str
         Where else was searched: how far the certificate of an optimum reaches.
     """
@@ -90,6 +101,7 @@ class Optima(Batch):
     iterations: np.ndarray
     evaluations: np.ndarray
     n: int
+    columns: int
     scope: str = LOCAL
 
     @property
@@ -112,10 +124,7 @@ class Optima(Batch):
             few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
             problems.append(f"hardly anything is left over, {remainder}{few}")
             if c.decrement[which] > limits.STILL_FALLING:
-                problems.append(
-                    "the criterion falls as sigma goes to zero, without end as far as float64 can "
-                    "tell, so that there is no optimum: take random effects out"
-                )
+                problems.append(_ENDLESS if self.n <= self.columns else _BEYOND_DIGITS)
         certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
         message = "; ".join(problems) or certified
         return Convergence(
@@ -225,7 +234,9 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
     counts = np.zeros(B, dtype=int), np.zeros(B, dtype=int)
     search = _Search(landscape, noise, control or Control(), np.arange(B), *counts)
     points = search.run(start)
-    return Optima(points, Certificates.of(points), *counts, landscape.gram.n)
+    gram = landscape.gram
+    columns = gram.p + sum(block.size for block in gram.blocks)
+    return Optima(points, Certificates.of(points), *counts, gram.n, columns)
 
 
 @dataclass(frozen=True, eq=False)
