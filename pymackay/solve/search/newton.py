@@ -29,7 +29,7 @@ from pymackay.solve.search.ridge import flat_ridge
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
-from pymackay.solve.solver import Optimum, Solver, criterion_value
+from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
 
 SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
 LOCAL = "local optimum, reached from starting values computed from the data"
@@ -382,6 +382,13 @@ def find_optimum(
     return landscape.optimum(find_optima(landscape, control, start))
 
 
+def ridge_at(solver: Solver, factors: list[np.ndarray]) -> str:
+    """Say which variances the data do not determine at an optimum; empty if there are none."""
+    landscape = _OneResponse(solver)
+    values = landscape.evaluate(tuple(factor[None] for factor in factors))
+    return landscape.ridge(factors, values.answers[0][0], float(values.rounding[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class _OneResponse:
     """The landscape of a solver's one response; its answers are `Evaluation`s."""
@@ -413,17 +420,21 @@ class _OneResponse:
         curved = optima.certificates.relative[0] > limits.RIDGE_CURVATURE
         if not convergence.converged or (curved and not points.singular[0]):
             return Optimum(factors, evaluation, convergence)
-
-        def rises(moved: list[np.ndarray]) -> bool:
-            gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
-            return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
-
-        ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+        ridge = self.ridge(factors, evaluation, points.rounding[0])
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
         already_named = any(SHARED in message for message in self.gram.model.messages)
         return Optimum(factors, evaluation, flat, () if already_named else (ridge,))
+
+    def ridge(self, factors: list[np.ndarray], at: Evaluation, error: float) -> str:
+        """Say which variances are not determined at an optimum, whose criterion has this error."""
+
+        def rises(moved: list[np.ndarray]) -> bool:
+            gap = self.evaluate(tuple(f[None] for f in moved)).criterion[0] - at.criterion
+            return bool(not np.abs(gap) < limits.EXHAUSTED * error)
+
+        return flat_ridge(self.gram, factors, at.score, at.curvature, rises)
 
     def profile(self) -> Profile | None:
         exact = self.solver.exact(0)
