@@ -49,21 +49,14 @@ PAGES |= {
 }
 
 GROUPS = {
-<<<<<<< HEAD
-    "Fitting": ["lmer", "mackay", "evaluate", "lmer_many", "Fit", "ManyFits"],
-    "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],
-    "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.to_r",
-                  "lme4.from_r", "lme4.frame", "testing.assert_parity", "adapters.as_fit",
-                  "adapters.register"],
-=======
     "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many", "Fit",
                 "ManyFits"],
     "Families": ["Binomial", "Poisson", "Gamma", "InverseGaussian", "NegativeBinomial",
                  "Gaussian"],
+    "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],
     "Comparing": ["compare", "Comparison", "lme4.lmer", "lme4.evaluate", "lme4.glmer",
                   "lme4.evaluate_glmer", "lme4.to_r", "lme4.from_r", "lme4.frame",
                   "testing.assert_parity", "adapters.as_fit", "adapters.register"],
->>>>>>> glmm
     "Tests and intervals": ["coefficients", "anova", "contrast", "variance_test", "confint",
                             "profile", "Profile", "bootstrap", "Bootstrap", "power"],
     "Smaller models": ["step"],
@@ -76,11 +69,8 @@ GROUPS = {
 }  # fmt: skip
 # where two pages of the repository have one title, or a long one
 _TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
-<<<<<<< HEAD
-_NOT_LISTED = ("__version__", "adapters", "datasets", "lme4", "plots", "sklearn", "testing")
-=======
-_NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "testing")
->>>>>>> keras
+_NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "sklearn",
+               "testing")  # fmt: skip
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 

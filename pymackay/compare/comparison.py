@@ -74,7 +74,7 @@ class Comparison:
     excess: float
     fit: Fit
     reference: Fit
-    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: TOLERANCES)
+    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: dict(TOLERANCES))
     reason: str = ""
     lag: float = float("nan")
 

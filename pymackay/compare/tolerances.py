@@ -157,7 +157,7 @@ def adjusted(values: Mapping[str, float] | None) -> Mapping[str, Tolerance]:
             )
         reason = f"set by the user; {table[name].value:g} by default: {table[name].reason}"
         table[name] = replace(table[name], value=float(value), reason=reason)
-    return MappingProxyType(table)
+    return table
 
 
 def changes(table: Mapping[str, Tolerance]) -> dict[str, tuple[float, float]]:

@@ -11,10 +11,11 @@ from pymackay.formula.structured import DEFAULT_HOM
 
 _LISTED = (
     "abs, acos, acosh, as.character, as.double, as.factor, as.integer, as.logical, as.numeric, "
-    "as.ordered, asin, asinh, atan, atanh, bs, C, c, cbind, ceiling, cos, cosh, cut, droplevels, dummy, "
-    "exp, expm1, factor, floor, I, ifelse, interaction, is.na, log, log10, log1p, log2, max, mean, "
-    "median, min, ns, offset, ordered, plogis, pmax, pmin, poly, qlogis, quantile, relevel, "
-    "round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, var"
+    "as.ordered, asin, asinh, atan, atanh, bs, C, c, cbind, ceiling, cos, cosh, cut, "
+    "droplevels, dummy, exp, expm1, factor, floor, I, ifelse, interaction, is.na, log, log10, "
+    "log1p, log2, max, mean, median, min, ns, offset, ordered, plogis, pmax, pmin, poly, "
+    "qlogis, quantile, relevel, round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, "
+    "var"
 )
 _ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "ou", "exp", "mat", "rr", "propto")
 """Structures of other packages that the formula language does not have."""

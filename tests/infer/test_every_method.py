@@ -168,7 +168,8 @@ def test_a_fit_works_in_another_process(fits, data):
 def test_other_results_can_be_pickled_and_copied(fits, data):
     fit = fits["frame, fresh"]
     many = pm.lmer_many("y ~ x + (x | g)", data, np.column_stack([data["y"], data["x"] ** 2]))
-    for result in (many, fit.bootstrap(3, seed=1), fit.profile("x", points=3)):
+    comparison = pm.compare(fit, fits["Parquet, fresh"], tolerances={"beta": 1e-4})
+    for result in (many, comparison, fit.bootstrap(3, seed=1), fit.profile("x", points=3)):
         for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
             assert repr(again) == repr(result)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,3 +107,16 @@ def test_columns_that_depend_on_others_at_any_scale(
     parts = pm.lmer(formula, [data.head(first), data.tail(-first)])
     assert parts.dropped == whole.dropped == ("twin",)
     np.testing.assert_allclose(parts.beta, whole.beta, rtol=tol("partitions"))
+
+
+@pytest.mark.parametrize("cuts", [[2, 5], [120], [1, 2, 3, 4, 5, 6]])
+def test_empty_cells_are_dropped(table: pd.DataFrame, cuts: list[int]) -> None:
+    empty = (table["category"] == "a") & (table["text"] == "p")
+    empty |= (table["category"] == "late") & (table["text"] == "é")
+    data = table[~empty].reset_index(drop=True)
+    frames = [data.iloc[i:j] for i, j in pairwise([0, *cuts, len(data)])]
+    for formula in ("y ~ text:category + (1 | number)", "y ~ text * category * x + (1 | number)"):
+        whole, parts = build_model(formula, data), sum_source(formula, frames).model
+        assert parts.dropped == whole.dropped
+        assert len(whole.dropped) >= 2
+        assert parts.fixed == whole.fixed

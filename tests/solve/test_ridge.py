@@ -83,3 +83,25 @@ def test_what_is_determined_is_not_doubted(wards: pd.DataFrame, formula: str) ->
     fit = pm.lmer(formula, wards)
     assert fit.messages == ()
     assert "flat" not in fit.convergence.message
+
+
+RIDGES = [
+    ("factor(ward) + (1 | ward)", True),
+    ("dose + (0 + big | ward)", True),
+    ("arm + (arm || ward)", True),
+    ("dose + (1 | ward)", False),
+    ("arm + (dose | ward)", False),
+    ("big + (1 | ward) + (1 | arm)", False),
+]
+
+
+@pytest.mark.parametrize(("right", "is_flat"), RIDGES)
+def test_many_responses_say_it_once(wards: pd.DataFrame, right: str, is_flat: bool) -> None:
+    rng = np.random.default_rng(5)
+    Y = wards[["score"]].to_numpy() + rng.normal(size=(120, 6))
+    many = pm.lmer_many(f"score ~ {right}", wards, Y)
+    said = [message for message in many.messages if message.startswith("flat ridge")]
+    assert len(said) == is_flat
+    if is_flat:
+        single = [ridges(pm.lmer(f"score ~ {right}", wards.assign(score=y))) for y in Y.T]
+        assert said[0] in [message for messages in single for message in messages]

@@ -90,6 +90,18 @@ def test_a_criterion_without_end_has_no_certificate() -> None:
     assert "sigma goes to zero" in fit.convergence.message
 
 
+@pytest.mark.parametrize("reml", [True, False])
+def test_effects_beyond_the_digits_of_float64_are_not_said_to_have_no_optimum(reml: bool) -> None:
+    """Levels with replicates leave a residual, however large their differences are."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(8), 5)
+    data = pd.DataFrame({"y": 3e7 * rng.normal(size=8)[g] + rng.normal(size=40), "g": g})
+    with pytest.warns(pm.ConvergenceWarning, match="so large beside the residuals that float64"):
+        fit = pm.lmer("y ~ 1 + (1 | g)", data, reml=reml)
+    assert not fit.convergence.converged
+    assert "sigma goes to zero" not in fit.convergence.message
+
+
 NARROW = [(11, 816), (11, 1242), (11, 1438)]
 """Seeds of random models with a second valley that few starts lead to."""
 

@@ -105,7 +105,8 @@ def contrast(
     if joint and len(hypothesis.L) > 1:
         columns = {name: [np.nan] for name in F_COLUMNS}
         if not inestimable.any():
-            columns = f_columns(effects, *independent_rows(hypothesis.L, hypothesis.rhs))
+            rows = independent_rows(hypothesis.L, hypothesis.rhs, effects.precision.vcov)
+            columns = f_columns(effects, *rows)
         heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"
         index = None
     else:

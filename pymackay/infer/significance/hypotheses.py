@@ -20,7 +20,7 @@ from pymackay.model.design.side import Blueprint, ModelMatrix, make_matrix
 from pymackay.model.model import Model
 
 _ZERO = 1e-8  # of a row's largest element: what is left of a row that depends on others
-_ROUNDING = 1e-11  # of a matrix's largest element: zeros but for rounding
+_ROUNDING = 1e-11  # of the size that an element has by the units of its columns
 
 
 def hypotheses(model: Model, kind: int) -> dict[str, np.ndarray]:
@@ -127,9 +127,8 @@ def _rows_of(labels: tuple[str, ...], assign: np.ndarray, label: str) -> np.ndar
 def _unit_upper(X: np.ndarray) -> np.ndarray:
     """Return L' of X'X = L D L': row i tests column i after those on its left."""
     R = fixed_basis(X).R
-    upper = R / np.diag(R)[:, None]
-    upper[np.abs(upper) < _ROUNDING * np.abs(upper).max()] = 0.0
-    return upper
+    R = np.where(np.abs(R) < _ROUNDING * np.linalg.norm(X, axis=0), 0.0, R)
+    return np.asarray(R / np.diag(R)[:, None])
 
 
 def _sequential(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, np.ndarray]:
@@ -163,7 +162,7 @@ def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
     They are made for treatment contrasts; coefficients of other contrasts are mapped to them.
     """
     X, names, assign = _treatment_design(model, terms, blueprint)
-    L, rows = _estimable(X, terms)
+    L, sizes, rows = _estimable(X, terms)
     kept = [rows.index(name) for name in names]
     by_order = sorted(terms.labels, key=lambda label: -_order(terms, label))
     for label in by_order:
@@ -174,8 +173,8 @@ def _type_three(model: Model, terms: _Terms, blueprint: Blueprint) -> dict[str, 
                 [_rows_of(terms.labels, assign, other) for other in containing]
             ).astype(int)
             fitted = L[:, others] @ np.linalg.lstsq(L[:, others], L[:, places], rcond=1e-10)[0]
-            L[:, places] = _rounded(L[:, places] - fitted)
-    back = np.eye(len(names)) if X is model.X else _rounded(_solve(X, model.X))
+            L[:, places] = _rounded(L[:, places] - fitted, sizes[:, places])
+    back = np.eye(len(names)) if X is model.X else _coefficients(model.X, X)[0]
     tests = {}
     for label in terms.labels:
         rows_of_term = L[kept][:, _rows_of(terms.labels, assign, label)].T
@@ -204,18 +203,21 @@ def _treatment_design(
     return design.values[:, kept], [design.names[j] for j in kept], design.assign[kept]
 
 
-def _estimable(X: np.ndarray, terms: _Terms) -> tuple[np.ndarray, list[str]]:
-    """Return the overparametrised columns' coefficients in X's, (columns, p), and their names."""
-    basis = fixed_basis(X)
+def _estimable(X: np.ndarray, terms: _Terms) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the overparametrised columns' coefficients in X's, (columns, p), and their names.
+
+    The second array, of the same shape, has the sizes against which their rounding is judged.
+    """
     parts, rows = [], []
     if terms.terms.intercept:
-        parts.append(np.ones((len(X), 1)).T @ basis.Q)
+        parts.append(np.ones((len(X), 1)))
         rows.append("(Intercept)")
     for term in terms.terms.terms:
         full = _all_dummies(terms, term, len(X))
-        parts.append(full.values.T @ basis.Q)
+        parts.append(full.values)
         rows += list(full.names)
-    return _rounded(basis.from_basis(np.concatenate(parts).T).T), rows
+    coefficients, sizes = _coefficients(np.hstack(parts), X)
+    return coefficients.T, sizes.T, rows
 
 
 def _all_dummies(terms: _Terms, term: Term, n: int) -> ModelMatrix:
@@ -228,12 +230,18 @@ def _all_dummies(terms: _Terms, term: Term, n: int) -> ModelMatrix:
     return make_matrix(alone, terms.columns, {}, n)
 
 
-def _solve(X: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _coefficients(columns: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coefficients, (p, k), of columns, (n, k), in those of X, (n, p), and their sizes.
+
+    A coefficient counts by what it moves: the norm of its column of X.
+    """
     basis = fixed_basis(X)
-    return basis.from_basis(basis.Q.T @ right)
+    values = basis.from_basis(basis.Q.T @ columns)
+    norms = np.linalg.norm(X, axis=0)
+    sizes = np.linalg.norm(columns, axis=0) / norms[:, None]
+    return _rounded(values, sizes), sizes
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _rounded(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Set to zero what is zero but for rounding."""
-    size = np.abs(values).max(initial=0.0)
-    return np.where(np.abs(values) < _ROUNDING * size, 0.0, values)
+    return np.where(np.abs(values) < _ROUNDING * sizes, 0.0, values)

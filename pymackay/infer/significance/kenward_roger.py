@@ -12,6 +12,7 @@ from pymackay.infer.significance.precision import (
     FTest,
     independent_rows,
     inverse_where_known,
+    wald_statistic,
 )
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -49,9 +50,9 @@ class KenwardRoger:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test with the adjusted covariance, scaled so that mean and variance are an F's."""
-        rows, delta = independent_rows(L, difference)
+        rows, delta = independent_rows(L, difference, self.vcov)
         df, scale = self._moments(rows)
-        wald = float(delta @ np.linalg.solve(rows @ self.vcov @ rows.T, delta)) / len(rows)
+        wald = wald_statistic(rows @ self.vcov @ rows.T, delta) / len(rows)
         return FTest(wald, scale * wald, len(rows), df)
 
     def _moments(self, L: np.ndarray) -> tuple[float, float]:

@@ -70,23 +70,43 @@ class NormalPrecision:
 
     def f_test(self, L: np.ndarray, difference: np.ndarray) -> FTest:
         """Test with infinite denominator degrees of freedom: a chi-square over its own."""
-        rows, delta = independent_rows(L, difference)
-        wald = float(delta @ np.linalg.solve(rows @ self.vcov @ rows.T, delta)) / len(rows)
+        rows, delta = independent_rows(L, difference, self.vcov)
+        wald = wald_statistic(rows @ self.vcov @ rows.T, delta) / len(rows)
         return FTest(wald, wald, len(rows), float("inf"))
 
 
-def independent_rows(L: np.ndarray, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def independent_rows(
+    L: np.ndarray, difference: np.ndarray, vcov: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return orthonormal rows that span those of L, and the difference in them.
+
+    How many are independent is seen where each coefficient is in units of its standard error. Rows
+    are orthonormal in these units where the coefficients' own units are too different for float64.
 
     Parameters
     ----------
     L : numpy.ndarray, shape (k, p)
     difference : numpy.ndarray, shape (k,)
         ``L beta − rhs``.
+    vcov : numpy.ndarray, shape (p, p)
+        Of beta.
     """
-    U, sizes, Vt = np.linalg.svd(L, full_matrices=False)
-    rank = int(np.sum(sizes > _RANK * sizes.max(initial=0.0)))
-    return Vt[:rank], (U[:, :rank] / sizes[:rank]).T @ difference
+    errors = np.sqrt(np.diag(vcov))
+    scaled = L * errors
+    lengths = np.linalg.norm(scaled, axis=1)
+    U, sizes, Vt = np.linalg.svd(scaled / lengths[:, None], full_matrices=False)
+    rank = int(np.sum(sizes > _RANK * sizes[0]))
+    raw_U, raw_sizes, raw_Vt = np.linalg.svd(L, full_matrices=False)
+    if int(np.sum(raw_sizes > _RANK * raw_sizes[0])) == rank:
+        return raw_Vt[:rank], (raw_U[:, :rank] / raw_sizes[:rank]).T @ difference
+    return Vt[:rank] / errors, (U[:, :rank] / sizes[:rank]).T @ (difference / lengths)
+
+
+def wald_statistic(covariance: np.ndarray, difference: np.ndarray) -> float:
+    """Return ``d'C⁻¹d`` of differences d, shape (k,), with covariance C, each by its own error."""
+    errors = np.sqrt(np.diag(covariance))
+    scaled = difference / errors
+    return float(scaled @ np.linalg.solve(covariance / np.outer(errors, errors), scaled))
 
 
 def inverse_where_known(curvature: np.ndarray) -> tuple[np.ndarray, int]:

@@ -54,8 +54,13 @@ class Satterthwaite:
         rows of other lengths or angles that state the same hypothesis have other axes. lmerTest's
         tables of terms take the rows as they are. `contrast` takes orthonormal rows.
         """
-        values, vectors = np.linalg.eigh(L @ self.vcov @ L.T)
-        kept = values > _RANK * values.max()
+        covariance = L @ self.vcov @ L.T
+        values, vectors = np.linalg.eigh(covariance)
+        kept = values > _RANK * values[-1]
+        errors = np.sqrt(np.diag(covariance))
+        by_error = np.linalg.eigvalsh(covariance / np.outer(errors, errors))
+        if kept.sum() < (by_error > _RANK * by_error[-1]).sum():  # by the rows' units, not by rank
+            return self.f_test(L / errors[:, None], difference / errors)
         axes = vectors[:, kept].T
         wald = float(np.mean((axes @ difference) ** 2 / values[kept]))
         df = np.array([self.t_df(row) for row in axes @ L])

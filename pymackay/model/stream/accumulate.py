@@ -22,6 +22,7 @@ from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 _CHUNK = 1_000_000
 _TOTALS = ("n", "dropped", "log_weights", "squared_response", "dense_gram", "digest")
 _DEPENDENT = 1e-6  # of a column's norm: what others leave of it, below which it is dropped
+_EMPTY = 1e-7  # of a column's largest norm: that of a column of zeros, such as of an empty cell
 
 
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -160,7 +161,11 @@ class Accumulator:
         """
         values, vectors = np.linalg.eigh(self.dense_gram[:-1, :-1])
         root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-        return independent_columns(root @ np.linalg.solve(self.plan.rotation, T), _DEPENDENT)
+        rotated = np.linalg.solve(self.plan.rotation, T)
+        columns = root @ rotated
+        largest = np.linalg.norm(rotated, axis=0) * np.sqrt(values.max(initial=0.0))
+        columns[:, np.linalg.norm(columns, axis=0) < _EMPTY * largest] = 0.0
+        return independent_columns(columns, _DEPENDENT)
 
     def change_fixed(self, T: np.ndarray) -> None:
         """Replace the fixed columns X by ``X T``, T (p, p').

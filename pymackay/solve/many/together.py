@@ -15,7 +15,8 @@ from pymackay.solve.linalg.batch import product
 from pymackay.solve.many.evaluation import evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
-from pymackay.solve.search.newton import Control, Optima, find_optima
+from pymackay.solve.search import limits
+from pymackay.solve.search.newton import Control, Optima, find_optima, ridge_at
 from pymackay.solve.search.points import Factors, Values
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
 from pymackay.solve.search.valleys import Profile
@@ -116,6 +117,7 @@ class ManySolver:
         self.gram, self.reml, self.start = gram, reml, start
         together = len(gram.blocks) == 1 and not gram.structured
         self.kinds = Kinds(gram, reml) if together else None
+        self.ridge = ""  # variances that some response does not determine, where one was seen
         self._from_basis = gram.basis.from_basis(np.eye(gram.p))
 
     @property
@@ -138,6 +140,7 @@ class ManySolver:
             _Together(self.kinds, self.kinds.sums(responses)), _CONTROL, self.start
         )
         answers = self._together(responses, optima)
+        self.ridge = self.ridge or self._ridge(responses, optima)
         accurate = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)
         doubtful = np.flatnonzero(~(optima.certified & accurate))
         if len(doubtful):
@@ -159,6 +162,8 @@ class ManySolver:
     def _one_by_one(self, responses: Responses, which: np.ndarray) -> Answers:
         """Fit responses by the solver that serves single models."""
         optima = [self._single(responses, int(k)) for k in which]
+        seen = (message for optimum in optima for message in optimum.messages)
+        self.ridge = self.ridge or next(seen, "")
         at = [optimum.evaluation for optimum in optima]
         sigma2, beta = np.array([e.sigma2 for e in at]), np.array([e.beta for e in at])
         root = np.array([np.linalg.cholesky(e.precision_inverse) for e in at])
@@ -170,6 +175,16 @@ class ManySolver:
             "converged": np.array([o.convergence.converged for o in optima]),
             "singular": np.array([is_singular(o.factors) for o in optima]),
         }
+
+    def _ridge(self, responses: Responses, optima: Optima) -> str:
+        """Look for a flat ridge at the flattest optimum, inside the cone where there is one."""
+        flatness = np.where(optima.sure, optima.certificates.relative, np.inf)
+        which = int(np.argmin(flatness))
+        curved = optima.sure[which] and flatness[which] > limits.RIDGE_CURVATURE
+        if curved or not optima.certified[which]:
+            return ""
+        solver = Exact(gram_of(self.gram, responses, which), self.reml)
+        return ridge_at(solver, [factor[which] for factor in optima.points.factors])
 
     def _single(self, responses: Responses, which: int) -> Optimum:
         solver = Exact(gram_of(self.gram, responses, which), self.reml)

@@ -32,12 +32,23 @@ from pymackay.solve.search.runaway import Height, follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
-from pymackay.solve.solver import Optimum, Solver, criterion_value
+from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
 
 SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
-LOCAL = "a local optimum; the criterion was not searched for others"
-VALLEYS = "a local optimum, the lowest that spread starting values lead to"
-GLOBAL = "the global optimum: the whole profile was scanned"
+LOCAL = "local optimum, reached from starting values computed from the data"
+VALLEYS = "local optimum, the lowest that starting values spread over all variances lead to"
+GLOBAL = "global optimum: the whole profile was scanned"
+
+
+_ENDLESS = (
+    "the criterion falls as sigma goes to zero, without end as far as float64 can tell, so that "
+    "there is no optimum: take random effects out"
+)
+_BEYOND_DIGITS = (
+    "the random effects are so large beside the residuals that float64 cannot tell where the "
+    "criterion is lowest: subtract known differences between the levels from the response, or "
+    "check it for values that do not belong there"
+)
 
 
 class Landscape(Protocol):
@@ -82,8 +93,8 @@ class Optima(Batch):
     certificates : Certificates
     iterations, evaluations : numpy.ndarray of int, each (B,)
         Steps of the search that ended there; evaluations of all searches for the response.
-    n : int
-        Rows.
+    n, columns : int
+        Rows, and columns of the fixed and random design together.
     scope : str
         What else was searched, so that the certificate holds for it: `LOCAL`, `VALLEYS`, `GLOBAL`.
     """
@@ -93,6 +104,7 @@ class Optima(Batch):
     iterations: np.ndarray
     evaluations: np.ndarray
     n: int
+    columns: int
     scope: str = LOCAL
 
     @property
@@ -115,10 +127,7 @@ class Optima(Batch):
             few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
             problems.append(f"hardly anything is left over, {remainder}{few}")
             if c.decrement[which] > limits.STILL_FALLING:
-                problems.append(
-                    "the criterion falls as sigma goes to zero, without end as far as float64 can "
-                    "tell, so that there is no optimum: take random effects out"
-                )
+                problems.append(_ENDLESS if self.n <= self.columns else _BEYOND_DIGITS)
         certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
         message = "; ".join(problems) or certified
         return Convergence(
@@ -251,7 +260,9 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
     counts = np.zeros(B, dtype=int), np.zeros(B, dtype=int)
     search = _Search(landscape, noise, control or Control(), np.arange(B), *counts)
     points = search.run(start)
-    return Optima(points, Certificates.of(points), *counts, landscape.gram.n)
+    gram = landscape.gram
+    columns = gram.p + sum(block.size for block in gram.blocks)
+    return Optima(points, Certificates.of(points), *counts, gram.n, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,6 +413,13 @@ def find_optimum(
     return landscape.optimum(optima)
 
 
+def ridge_at(solver: Solver, factors: list[np.ndarray]) -> str:
+    """Say which variances the data do not determine at an optimum; empty if there are none."""
+    landscape = _OneResponse(solver)
+    values = landscape.evaluate(tuple(factor[None] for factor in factors))
+    return landscape.ridge(factors, values.answers[0][0], float(values.rounding[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class _OneResponse:
     """The landscape of a solver's one response; its answers are `Evaluation`s."""
@@ -435,13 +453,12 @@ class _OneResponse:
             return Optimum(factors, evaluation, convergence)
 
         def rises(moved: list[np.ndarray]) -> bool:
-            gap = self.evaluate(tuple(f[None] for f in moved)).criterion - points.criterion
-            return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
+            return self._moves(moved, evaluation, points.rounding[0])
 
         if self.gram.structured:
             ridge = flat_parameters(self.gram, points, rises)
         else:
-            ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
+            ridge = self.ridge(factors, evaluation, points.rounding[0])
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
@@ -470,6 +487,19 @@ class _OneResponse:
             message=runaway.message(),
         )
         return Optimum(runaway.factors, evaluation, convergence, (runaway.message(),))
+
+    def ridge(self, factors: list[np.ndarray], at: Evaluation, error: float) -> str:
+        """Say which variances are not determined at an optimum, whose criterion has this error."""
+
+        def rises(moved: list[np.ndarray]) -> bool:
+            return self._moves(moved, at, error)
+
+        return flat_ridge(self.gram, factors, at.score, at.curvature, rises)
+
+    def _moves(self, moved: list[np.ndarray], at: Evaluation, error: float) -> bool:
+        """Whether the criterion at other factors differs by more than its rounding `error`."""
+        gap = self.evaluate(tuple(f[None] for f in moved)).criterion[0] - at.criterion
+        return bool(not np.abs(gap) < limits.EXHAUSTED * error)
 
     def profile(self) -> Profile | None:
         exact = self.solver.exact(0)
