@@ -175,9 +175,11 @@ general_search <- function(question, size) {
     refreshed_criterion(question, general_at(question, at$theta, at$beta, at$shape))
   }
   terms <- general_parts(question)$reTrms
-  search <- new_search(criterion, terms)
-  search$lower <- c(terms$lower, rep(-Inf, size - length(terms$lower)))
-  search
+  bounds <- list(
+    lower = c(terms$lower, rep(-Inf, size - length(terms$lower))), upper = rep(Inf, size),
+    structured = rep(FALSE, size)
+  )
+  new_search(function() criterion, bounds, terms)
 }
 
 # A merMod at parameters, whose criterion is the refreshed one.

@@ -5,7 +5,9 @@ fit_tight <- function(question) {
   # what lmer() has to say of its own search is not about the tight one
   default <- suppressMessages(suppressWarnings(fit_default(question)))
   parts <- model_parts(question)
-  search <- new_search(parts)
+  search <- new_search(
+    function() criterion_function(parts), optimised_parameters(parts$reTrms), parts$reTrms
+  )
   start <- as.numeric(parameters_at(default)$par)
   theta <- search_globally(search, if (anyNA(start)) search$start else start)
   theta <- normalise(search, newton(search, theta))
@@ -26,22 +28,22 @@ fit_tight <- function(question) {
 # a structure: a column of Lambda with its sign changed gives the same covariances, so it goes on
 # smoothly there. Parameters of the other structures are kept inside their bounds. After a value that
 # is not a number the function of lme4 2.1 gives no other value any more, and is made anew.
-new_search <- function(parts) {
+# `make` makes the criterion, `bounds` is as optimised_parameters() has them.
+new_search <- function(make, bounds, terms) {
   search <- new.env()
-  search$criterion <- criterion_function(parts)
-  bounds <- optimised_parameters(parts$reTrms)
+  search$criterion <- make()
   search$start <- bounds$par
   search$lower <- bounds$lower
   search$upper <- bounds$upper
   search$structured <- bounds$structured
-  search$cnms <- parts$reTrms$cnms
-  search$large <- nrow(parts$reTrms$Zt) > 500L
+  search$cnms <- terms$cnms
+  search$large <- nrow(terms$Zt) > 500L
   search$evaluations <- 0L
   search$inside <- function(theta) inside(search, theta)
   search$value <- function(theta) {
     search$evaluations <- search$evaluations + 1L
     value <- tryCatch(search$criterion(search$inside(theta)), error = function(condition) Inf)
-    if (is.nan(value)) search$criterion <- criterion_function(parts)
+    if (is.nan(value)) search$criterion <- make()
     if (is.finite(value)) value else Inf
   }
   search

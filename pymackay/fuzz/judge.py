@@ -102,6 +102,8 @@ def _lme4_refuses(error: pm.PymackayError) -> Outcome:
     """Return the outcome if only lme4 refuses, and the oracle confirms our numbers."""
     if any(words in str(error) for words in _GIVES_UP):
         return Outcome("lme4 gives up")
+    if "are not numbers" in str(error):
+        return Outcome("lme4 gives no number")
     return Outcome("lme4 refuses", str(error))
 
 

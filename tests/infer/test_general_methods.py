@@ -34,6 +34,7 @@ WORKS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "has_residual": lambda fit, data, folder: fit.has_residual,
     "loglik": lambda fit, data, folder: fit.loglik,
     "n_obs": lambda fit, data, folder: fit.n_obs,
+    "par": lambda fit, data, folder: fit.par,
     "pev": lambda fit, data, folder: fit.pev["g"],
     "predict": lambda fit, data, folder: fit.predict(data.head(9), se_fit=True),
     "replace": lambda fit, data, folder: fit.replace(sigma=1.0).sigma,

@@ -192,7 +192,7 @@ def test_objects_of_one_type_are_called_by_it(value: object) -> None:
 @pytest.mark.parametrize(
     ("values", "lost"),
     [
-        (np.array([True, False]), "NA arrives as True"),
+        (np.array([True, False]), "NA becomes True"),
         (pd.Series(["lo", "NA"], dtype=object), "missing text"),
         (pd.Series(["lo", "NA"], dtype="str"), "missing text"),
     ],
