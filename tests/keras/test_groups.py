@@ -35,12 +35,17 @@ def test_weights_are_named_in_five_ways(model):
 
 def test_the_table_shows_sizes_and_what_has_no_prior(model):
     groups = pm.keras.WeightGroups(
-        model, {"table": {"weights": "table", "covariance": "full"}, "dense": ["hidden", "output"]}
+        model,
+        {
+            "table": {"weights": "table", "covariance": "full", "start": [[2.0, 0.5], [0.5, 4.0]]},
+            "dense": ["hidden", "output"],
+        },
     )
     table = groups.table()
     assert table.loc["table", ["n", "rows"]].tolist() == [10, 5]
     assert table.loc["dense", ["n", "rows"]].tolist() == [8, 8]
     assert table.loc["(none)", "n"] == 3
+    assert table["start"].tolist() == ["3", "noise", ""]
     assert "(none)" in repr(groups)
 
 
