@@ -84,3 +84,15 @@ def test_frozen_layers_are_refused():
     model.get_layer("hidden").trainable = False
     with pytest.raises(pm.ArgumentError, match="trainable=True"):
         pm.keras.WeightGroups(model, {"a": model.get_layer("hidden").kernel})
+
+
+def test_other_groups_of_a_model_take_the_place_of_earlier_ones():
+    model = small_network()
+    pm.keras.WeightGroups(model, {"table": "table", "hidden": "hidden"}).attach()
+    table, hidden = model.get_layer("table"), model.get_layer("hidden")
+    first = table.embeddings.regularizer
+    pm.keras.WeightGroups(model, {"table": "table"}).attach()
+    assert table.embeddings.regularizer is first
+    assert hidden.kernel.regularizer is None and hidden.kernel_regularizer is None
+    pm.keras.WeightGroups(model, {"t": {"weights": "table", "covariance": "full"}}).attach()
+    assert table.embeddings.regularizer.strength.shape == (2, 2)

@@ -13,7 +13,7 @@ import pandas as pd
 from pymackay.arguments import covariance_matrix, one_of, positive_number
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
-from pymackay.keras.network.penalty import EvidencePenalty, attach, attached
+from pymackay.keras.network.penalty import EvidencePenalty, attach
 
 KINDS = ("isotropic", "diagonal", "full")
 _WITHOUT = ("bias", "gamma", "beta")  # of a layer that is named as a whole: these have no prior
@@ -121,21 +121,22 @@ class WeightGroups:
         return [v for v in self.model.trainable_variables if id(v) not in named]
 
     def attach(self) -> None:
-        """Attach an `EvidencePenalty` to every variable of every group that has none yet.
+        """Attach an `EvidencePenalty` to every variable of every group, and to no other.
 
-        The training function of the model is made anew if a penalty had to be attached.
+        Penalties that suit their group stay, with the state of an earlier training. The training
+        function of the model is made anew if a penalty had to be attached or removed.
         """
-        new = [
-            variable
-            for group in self.groups
-            for variable in group.variables
-            if not isinstance(attached(variable), EvidencePenalty)
-        ]
+        changed = False
+        for variable in self.free:
+            if isinstance(variable.regularizer, EvidencePenalty):
+                attach(self.model, variable, None)
+                changed = True
         for group in self.groups:
             for variable in group.variables:
-                if any(variable is one for one in new):
+                if not _suits(variable.regularizer, group):
                     attach(self.model, variable, EvidencePenalty(np.zeros((group.q, group.q))))
-        if new:
+                    changed = True
+        if changed:
             self.model.train_function = None
             self.model.test_function = None
 
@@ -167,6 +168,11 @@ class WeightGroups:
 
     def __repr__(self) -> str:
         return self.table().to_string()
+
+
+def _suits(penalty: Any, group: Group) -> bool:
+    """Say whether a regularizer is the penalty of a group with the same kind of covariance."""
+    return isinstance(penalty, EvidencePenalty) and penalty.strength.shape[0] == group.q
 
 
 def label(model: Any, variable: Any) -> str:
