@@ -110,7 +110,7 @@ def _approach(
 
 
 def _at_rest(evidences: list[float]) -> bool:
-    return len(evidences) > 2 and abs(evidences[-1] - evidences[-3]) < _GAIN
+    return bool(len(evidences) > 2 and abs(evidences[-1] - evidences[-3]) < _GAIN)
 
 
 def _settle(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> None:
