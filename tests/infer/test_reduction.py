@@ -165,10 +165,12 @@ def test_step_refuses_other_rows_and_fits_without_data(tmp_path: Path) -> None:
 
 
 def test_step_keeps_contrasts_weights_and_offset() -> None:
-    data = sleep().assign(w=lambda d: 1.0 + d["z"] ** 2, o=lambda d: d["z"])
+    data = (
+        sleep().rename(columns={"f": "a"}).assign(w=lambda d: 1.0 + d["z"] ** 2, o=lambda d: d["z"])
+    )
     fit = pm.lmer(
-        "Reaction ~ f + Days + offset(o) + (Days | Subject)",
-        data, weights="w", contrasts={"f": "contr.sum"},
+        "Reaction ~ a + Days + offset(o) + (Days | Subject)",
+        data, weights="w", contrasts={"a": "contr.sum"},
     )  # fmt: skip
     wanted = pm.lmer("Reaction ~ Days + offset(o) + (Days | Subject)", data, weights="w")
     assert pm.step(fit).fit.criterion == pytest.approx(wanted.criterion, abs=tol("certified"))

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pymackay.infer.checks.smooth import Smooth, smooth
 from pymackay.infer.predict.rows import effects_of_terms
-from pymackay.infer.problem import model_of
+from pymackay.infer.problem import model_of, problem_of
 from pymackay.late import LateMethod
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -97,6 +97,7 @@ def check(fit: Fit) -> Check:
     >>> list(pm.check(fit).sentences)
     ['mean', 'variance', 'normal residuals', 'normal effects', 'influence']
     """
+    problem_of(fit, "check")  # of a linear model
     model = model_of(fit, "check")
     weights = 1.0 if model.weights is None else np.sqrt(model.weights)
     residuals = weights * fit.residuals.to_numpy() / fit.sigma

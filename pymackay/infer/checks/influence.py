@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.problem import model_of
+from pymackay.infer.problem import model_of, problem_of
 from pymackay.late import LateMethod
 from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.columns.column import renumber
@@ -106,6 +106,7 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     >>> found.cooks_distance.idxmax(), found.beta.loc["308"].round(3).to_dict()
     ('309', {'(Intercept)': 251.829, 'Days': 9.803})
     """
+    problem_of(fit, "influence")  # of a linear model
     model = model_of(fit, "influence")
     name, labels, codes = _units(model, by)
     p = len(fit.beta)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pymackay.arguments import random_generator, whole_number
 from pymackay.infer.predict.simulate import simulate
-from pymackay.infer.problem import model_of
+from pymackay.infer.problem import model_of, problem_of
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.late import LateMethod
 from pymackay.results import Fit
@@ -90,6 +90,7 @@ def simulated_residuals(
     >>> bool(found.scaled.between(0.0, 1.0).all()), found.tests.index.tolist()
     (True, ['uniformity', 'dispersion', 'outliers'])
     """
+    problem_of(fit, "simulated_residuals")  # of a linear model
     model = model_of(fit, "simulated_residuals")
     count, draw = whole_number("n", n, least=2), random_generator(seed)
     mean = model.X @ fit.beta.to_numpy()

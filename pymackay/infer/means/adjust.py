@@ -97,14 +97,30 @@ def critical_values(
     if adjust == "none" or m == 1:
         return np.asarray(stats.t.ppf(0.5 + 0.5 * level, df))
     if adjust == "tukey":
-        different, place = np.unique(df, return_inverse=True)  # each takes a tenth of a second
-        return np.asarray(stats.studentized_range.ppf(level, family, different))[place] / _ROOT_2
+        different, place = np.unique(df, return_inverse=True)
+        return np.array([_tukey_critical(float(nu), family, level) for nu in different])[place]
     if adjust == "sidak":
         each = level ** (1.0 / m)
         return np.asarray(stats.t.ppf(0.5 + 0.5 * each, df))
     if adjust == "mvt":
         return _mvt_critical(df, correlation, level)
     return np.asarray(stats.t.ppf(1.0 - 0.5 * (1.0 - level) / m, df))
+
+
+def _tukey_critical(df: float, family: int, level: float) -> float:
+    """Return the studentized range's quantile over √2: between those of one and of all t tests."""
+    if np.isnan(df):
+        return float("nan")
+    pairs = family * (family - 1) / 2.0
+    low = float(stats.t.ppf(0.5 + 0.5 * level, df))
+    high = float(stats.t.ppf(1.0 - 0.5 * (1.0 - level) / pairs, df))
+    if family == 2:
+        return low
+
+    def missed(t: float) -> float:
+        return float(stats.studentized_range.cdf(_ROOT_2 * t, family, df)) - level
+
+    return float(optimize.brentq(missed, low, high, xtol=1e-9))
 
 
 def _mvt_critical(df: np.ndarray, correlation: np.ndarray, level: float) -> np.ndarray:

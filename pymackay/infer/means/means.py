@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -339,9 +338,6 @@ class Means:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.table.itertuples(index=False))
 
 
 def _text(value: Any) -> str:

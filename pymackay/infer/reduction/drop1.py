@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.infer.estimable import Aliases
-from pymackay.infer.problem import check_fit, model_of
+from pymackay.infer.problem import check_fit, model_of, problem_of
 from pymackay.infer.reduction.smaller import terms_contained
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import fixed_effects
@@ -46,6 +46,7 @@ def drop1(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     ['recipe:temp']
     """
     check_fit(fit, "drop1")
+    problem_of(fit, "drop1")  # of a linear model
     model = model_of(fit, "drop1")
     effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, 2)

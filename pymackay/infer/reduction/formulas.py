@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pymackay.errors import DataError, PymackayError
+from pymackay.formula.specification import specify
 from pymackay.infer.problem import model_of
 from pymackay.infer.reduction.smaller import Reduction
 from pymackay.model.design.build import build_model
@@ -57,7 +57,7 @@ def fit_formula(fit: Fit, formula: str, what: str) -> Fit:
             f"{what} fits smaller formulas to the data, which this fit does not hold any more. Fit "
             f"the formula to them with pymackay.lmer."
         )
-    given["contrasts"] = _still_used(given.get("contrasts"), formula, former)
+    given["contrasts"] = _still_used(given.get("contrasts"), formula)
     data = given.pop("data")
     model = build_model(formula, data, **given)
     if not model.rows.equals(former.rows):
@@ -69,9 +69,10 @@ def fit_formula(fit: Fit, formula: str, what: str) -> Fit:
     return fit_model(model, reml=fit.reml)
 
 
-def _still_used(contrasts: Any, formula: str, former: Model) -> Any:
+def _still_used(contrasts: Any, formula: str) -> Any:
     """Leave out contrasts of factors that the fixed part of a formula does not have any more."""
     if not contrasts:
         return contrasts
-    gone: Sequence[str] = [name for name in contrasts if name not in formula.partition("(")[0]]
-    return {name: value for name, value in contrasts.items() if name not in gone}
+    fixed = specify(formula, ()).fixed
+    used = {fixed.variables[i].name for term in fixed.terms for i in term.variables}
+    return {name: value for name, value in contrasts.items() if name in used}
