@@ -42,6 +42,28 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
     return np.concatenate([beta, elements, extra])
 
 
+def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
+    """Return more parameters to start from, each (P,), where the criterion has several minima.
+
+    lme4's criterion of a family with a dispersion has. Its factors are relative to sigma, and lme4
+    itself starts at factors of one.
+    """
+    if laplace.dispersion != "lme4" or not laplace.family.has_dispersion:
+        return []
+    try:
+        sigma = np.sqrt(laplace.at(psi).phi)
+    except np.linalg.LinAlgError:
+        return []
+    places = slice(laplace.rows.p, laplace.rows.p + laplace.rows.n_theta)
+    unit = laplace.rows.in_elements([np.eye(block.q) for block in laplace.rows.blocks])
+    made = []
+    for elements in (psi[places] / sigma, 4.0 * psi[places] / sigma, unit, 0.3 * unit):
+        start = psi.copy()
+        start[places] = elements
+        made.append(start)
+    return made
+
+
 def _shape(laplace: Laplace) -> float:
     """Return a shape by moments of the response: variance ``μ + μ²/θ``."""
     y = laplace.rows.observed.y
