@@ -120,3 +120,21 @@ def test_cases(name):
     if exact and len(general.model.terms) == 1 and meta["family"] != "negbin":
         value = dense_quadrature(general, density, exact["theta"], exact["beta"])
         assert value == pytest.approx(exact["criterion"], abs=tol("oracle") * (1 + abs(value)))
+
+
+_DISPERSION_CASES = [n for n in glmm_case_names() if "dispersion" in load_glmm_case(n).meta["tags"]]
+
+
+@pytest.mark.parametrize("name", _DISPERSION_CASES)
+def test_cases_with_a_dispersion(name):
+    case = load_glmm_case(name)
+    meta = case.meta
+    general = build_general(meta["formula"], Table(case.data), Arguments(), case.support)
+    laplace, exact = (case.expected[k] for k in ("true_laplace_optimum", "likelihood_optimum"))
+    for at, value in (
+        (laplace, lambda d, t, b: dense_laplace(general, d, t, b, "observed").criterion),
+        (exact, lambda d, t, b: dense_quadrature(general, d, t, b)),
+    ):
+        density = Density(meta["family"], meta["link"], dispersion=at["phi"])
+        criterion = value(density, at["theta"], at["beta"])
+        assert criterion == pytest.approx(at["criterion"], abs=tol("oracle") * (1 + abs(criterion)))
