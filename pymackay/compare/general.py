@@ -16,7 +16,6 @@ _LAGGING = (
     "the reference takes them from differences of its own criterion, which lags; ask for its "
     "tight fit"
 )
-_ROUGH = "the reference ends its inner iterations early"
 
 
 def obstacle(fit: Fit, reference: Fit) -> tuple[str, str]:
@@ -49,11 +48,6 @@ def at_one_point(fit: Fit, reference: Fit) -> tuple[Fit, Fit, str] | None:
         point = np.concatenate([fit.theta, fit.beta, shape])
         return fit, reference.evaluate(point), "ours"
     return None
-
-
-def without_rough(rows: Sequence[Row]) -> list[Row]:
-    """Leave only the criterion judged at one point: lme4's modes are those of a rough iteration."""
-    return [row if row.quantity == "criterion" else row.unjudged(_ROUGH) for row in rows]
 
 
 def lag(reference: Fit, ours: Fit) -> float:

@@ -21,12 +21,19 @@ UNNAMED = {
     "offset": "its offset",
 }
 
+# what follows from second derivatives
+_OF_CURVATURE = ("std_error", "vcov", "pev")
+
 # quantity of a row -> its key in `Fit.not_offered`
 _PARTS = {"variance": "varcorr", "covariance": "varcorr", "b": "ranef"}
 
 
 def offers(fit: Fit, quantity: str) -> bool:
     """Whether a fit has a quantity of a row, or a part of its model."""
+    if quantity in _OF_CURVATURE and fit.general is not None:
+        known = bool(np.isfinite(fit.vcov.to_numpy()).all())  # not where it was only evaluated
+        if not known:
+            return False
     if quantity in ("condvar", "pev"):
         return getattr(fit, f"{quantity}_source") is not None
     if quantity == "response" and fit.general is not None:

@@ -14,7 +14,7 @@ from pymackay.compare.conditioning import criterion_blur, forgive_rounding
 from pymackay.compare.decision import criterion_resolution, criterion_tolerance, decide
 from pymackay.compare.distances import criterion_row, rounding, same_theta_rows, statistics_rows
 from pymackay.compare.gaps import gaps, no_gap
-from pymackay.compare.general import at_one_point, excuse_lag, lag, obstacle, without_rough
+from pymackay.compare.general import at_one_point, excuse_lag, lag, obstacle
 from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
 from pymackay.compare.rows import Row
@@ -83,9 +83,7 @@ def compare(
         return _without_numbers(fit, reference, verdict, reason, table)
     pair = _at_one_theta(fit, reference)
     theta_rows = same_theta_rows(*pair.fits, table) if pair else []
-    if fit.general is not None:
-        theta_rows = without_rough(theta_rows)
-    elif pair and any(row.ok is False for row in theta_rows):
+    if pair and fit.general is None and any(row.ok is False for row in theta_rows):
         theta_rows = forgive_rounding(theta_rows, *pair.fits, table)
     failed = [row for row in theta_rows if row.ok is False]
     if failed:
