@@ -136,7 +136,12 @@ class Binomial(Family):
 
     def is_legal(self, eta: np.ndarray) -> bool:
         """Say whether every linear predictor has a probability under one."""
-        return bool(np.isfinite(eta).all() and (self.link != "log" or (eta < 0.0).all()))
+        return bool(np.isfinite(eta).all() and (not self.is_bounded or (eta < 0.0).all()))
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some linear predictors have no probability: with the log link positive ones."""
+        return self.link == "log"
 
     def expand(self, observed: Observations, eta: np.ndarray) -> Expansion:
         """Return half deviances and their derivatives at a linear predictor, shape (n,)."""

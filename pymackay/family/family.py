@@ -125,9 +125,13 @@ class Family(ABC):
         """Say whether every linear predictor has a mean that the family can have."""
         if not np.isfinite(eta).all():
             return False
+        return not self.is_bounded or bool((eta > 0.0).all())
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some linear predictors have no mean that the family can have."""
         link = self._link
-        bounded = link.positive or (link.name == "identity" and self.positive_mean)
-        return not bounded or bool((eta > 0.0).all())
+        return link.positive or (link.name == "identity" and self.positive_mean)
 
     def expand(self, observed: Observations, eta: np.ndarray) -> Expansion:
         """Return half deviances and their derivatives at a linear predictor, shape (n,).

@@ -96,8 +96,11 @@ def _refused(error: pm.PymackayError, model: FuzzModel, family: Family, with_r: 
 
 
 def _uncertified(fit: pm.Fit, model: FuzzModel, family: Family, with_r: bool) -> Outcome:
-    """Return the outcome of a fit that says it is not certified: wrong if another is lower."""
-    if not with_r:
+    """Return the outcome of a fit that says it is not certified: wrong if another is lower.
+
+    lme4's criterion of a family with a dispersion may fall without end, and is not judged.
+    """
+    if not with_r or fit.general.dispersion_by == "lme4":
         return Outcome(_UNSURE)
     if fit.general.dispersion_by == "ml":
         return _against_glmmtmb(model, family) or Outcome(_UNSURE)

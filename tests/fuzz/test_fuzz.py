@@ -245,3 +245,7 @@ def test_a_run_draws_generalised_models(monkeypatch: pytest.MonkeyPatch) -> None
     )
     run(0.01, 5, generalised=True)
     assert seen and all(model.family for model in seen)
+
+
+def test_a_search_is_not_ended_by_a_step_that_overshot() -> None:
+    assert judge_model(generate_general(6), with_r=False) == Outcome("as the oracle")

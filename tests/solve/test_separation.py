@@ -41,6 +41,13 @@ def test_the_reference_category_without_successes():
     assert result.direction.to_dict() == pytest.approx({"x0": -1.0, "x1": 1.0})
 
 
+def test_one_outcome_in_all_rows():
+    X = _ones_and([0, 1, 2, 3])
+    result = find_separation(X, ["(Intercept)", "x"], np.zeros(4), np.ones(4), "count", "log")
+    assert result.columns == ("(Intercept)",)
+    assert "all rows have the same outcome" in result.message
+
+
 def test_complete_separation_by_a_number_in_other_units():
     x = 1e6 + np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     result = separation_of(_ones_and(x), np.array([0.0, 0, 0, 1, 1, 1]))

@@ -21,7 +21,7 @@ from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
-from pymackay.solve.pirls.start import starting_point
+from pymackay.solve.pirls.start import further_starts, starting_point
 
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
 _MOST_EFFECTS = 3  # of a level, for a product rule
@@ -107,11 +107,13 @@ def _fit(
     stopping = Stopping(control.spent, control.max_evaluations)
     psi = starting_point(laplace, elements)
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
+    starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
     if nagq == 0:
-        psi, first = psi[rows.p :], 0
+        starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1:
-        psi = _near_optimum(laplace, psi)
-    optimum = find_optimum(criterion, rows, psi, stopping, first)
+        starts = [_near_optimum(laplace, psi)]
+    bounded = laplace.family.is_bounded
+    optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)
     center = optimum.point.center
     covariance = joint_covariance(center) if nagq == 0 else optimum.covariance
     return assemble_general(

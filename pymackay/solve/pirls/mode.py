@@ -108,7 +108,7 @@ def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def find_mode(given: Given, start: np.ndarray) -> Mode:
-    """Minimise the penalised deviance by Newton steps, expected weights where observed fail.
+    """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
     every mean is legal (Bates et al. 2015, J. Stat. Softw. 67(1), sec. 3, for the linear case).
@@ -152,9 +152,15 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
 
 
 def _system(given: Given, at: Expansion) -> tuple[System, bool]:
-    """Return H at observed weights, or where these are negative at expected ones; and which."""
-    if given.family.is_canonical or (at.d2 >= 0.0).all():
+    """Return H at observed weights, and True; where it is not positive, at expected ones, False.
+
+    Single observed weights may be negative: near the mode their sum with the penalty is positive.
+    """
+    try:
         return System.of(given.rows, at.d2 / given.phi, given.factors), True
+    except np.linalg.LinAlgError:
+        if given.family.is_canonical:
+            raise
     weights = np.where(at.d2 > 0.0, at.d2, at.expected)
     return System.of(given.rows, weights / given.phi, given.factors), False
 

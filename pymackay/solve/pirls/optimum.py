@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,27 @@ class GeneralOptimum:
 
 
 def find_optimum(
-    criterion: Criterion, rows: Rows, start: np.ndarray, stopping: Stopping, first: int
+    criterion: Criterion,
+    rows: Rows,
+    starts: Sequence[np.ndarray],
+    stopping: Stopping,
+    first: int,
+    *,
+    bounded: bool,
 ) -> GeneralOptimum:
-    """Minimise a criterion from a start; finish with its exact second derivatives.
+    """Minimise a criterion from one or more starts; finish with its exact second derivatives.
 
-    `first` is the place of the factors' elements among the parameters.
+    Parameters
+    ----------
+    criterion : Criterion
+    rows : Rows
+    starts : sequence of numpy.ndarray, each (P,)
+        The lowest of the minima that they lead to is taken.
+    stopping : Stopping
+    first : int
+        Place of the factors' elements among the parameters.
+    bounded : bool
+        Whether some linear predictors have no mean, for messages.
 
     Raises
     ------
@@ -74,8 +91,11 @@ def find_optimum(
         If the criterion has no value at the start.
     """
     places = slice(first, first + rows.n_theta)
-    arrival = _first_arrival(criterion, start.copy(), stopping, places)
-    return _certified(criterion, rows, _on_boundary(criterion, rows, arrival, first), first)
+    arrivals = [_first_arrival(criterion, start.copy(), stopping, places) for start in starts]
+    arrival = min(arrivals, key=lambda each: each.point.criterion)
+    arrival = replace(arrival, evaluations=sum(each.evaluations for each in arrivals))
+    arrival = _on_boundary(criterion, rows, arrival, first)
+    return _certified(criterion, rows, arrival, first, bounded)
 
 
 def _first_arrival(
@@ -129,7 +149,9 @@ def _small_columns(rows: Rows, arrival: Arrival, first: int) -> np.ndarray:
     return small
 
 
-def _certified(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> GeneralOptimum:
+def _certified(
+    criterion: Criterion, rows: Rows, arrival: Arrival, first: int, bounded: bool
+) -> GeneralOptimum:
     """Polish with exact second derivatives, and say whether they certify a minimum."""
     places = slice(first, first + rows.n_theta)
     free = np.ones(len(arrival.point.psi), dtype=bool)
@@ -139,10 +161,14 @@ def _certified(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -
         if not np.isfinite(hessian).all():
             raise np.linalg.LinAlgError("second derivatives are not finite")
     except np.linalg.LinAlgError as error:
+        cure = "Use another link, or a simpler random part."
+        if bounded:
+            cure = (
+                "With this link a mean has a bound that the random effects may reach. Use a link "
+                "without bounds, such as 'log' or 'logit'."
+            )
         raise ConvergenceError(
-            f"the search ended where the criterion has no derivatives ({error}): with this link a "
-            f"mean has a bound that the random effects reach. Use a link without bounds, such as "
-            f"'log' or 'logit'."
+            f"the search ended where the criterion has no derivatives ({error}). {cure}"
         ) from error
     arrival = polished(arrival, criterion, hessian)
     evaluations = arrival.evaluations + 2 * len(free)

@@ -21,6 +21,7 @@ _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
 _FIRST_RADIUS = 3.0
 _REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
+_MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
 
@@ -104,7 +105,10 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         step, length, predicted = model.step(radius)
         decrement = float(model.model.decrement[0])
         if predicted < stopping.spent:
-            return Arrival(here.point, evaluations, decrement, True)
+            if not _misled(here, secant, stopping.spent):
+                return Arrival(here.point, evaluations, decrement, True)
+            secant, radius = np.zeros_like(secant), _FIRST_RADIUS
+            continue
         if evaluations >= stopping.max_evaluations:
             return Arrival(here.point, evaluations, decrement, False)
         trial = here.after(criterion, step)
@@ -126,6 +130,17 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
             radius = min(limits.GROW * radius, limits.LARGEST_RADIUS)
         if ratio > limits.ENOUGH:
             here = trial
+
+
+def _misled(here: _Here, secant: np.ndarray, spent: float) -> bool:
+    """Whether only the secants say that nothing is left to gain.
+
+    One from a step that overshot has the size of the gradient there, which may be enormous.
+    """
+    if not secant.any():
+        return False
+    plain = _Scaled.of(here.point.gradient, here.curvature.hessian)
+    return float(plain.model.decrement[0]) > _MISLED * spent
 
 
 def _size_of_gradient(point: Evaluated) -> float:

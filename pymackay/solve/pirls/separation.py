@@ -52,11 +52,16 @@ class Separation:
         """What happened, where, and what to do."""
         sign = {1.0: "+", -1.0: "-"}
         parts = [f"{sign[np.sign(v)]}{abs(v):.4g} {k}" for k, v in self.direction.items()]
+        cure = (
+            f"take {' or '.join(self.columns)} out of the formula, or join categories whose rows "
+            f"all have the same outcome"
+        )
+        if self.columns == ("(Intercept)",):
+            cure = "all rows have the same outcome, so that there is nothing to estimate"
         return (
             f"the response is separated: the likelihood has no maximum, but rises for ever as the "
             f"fixed effects move in the direction {', '.join(parts)}, where the fitted values of "
-            f"{self.rows} of {self.n} rows go to their limit; take {' or '.join(self.columns)} out "
-            f"of the formula, or join categories whose rows all have the same outcome"
+            f"{self.rows} of {self.n} rows go to their limit; {cure}"
         )
 
 

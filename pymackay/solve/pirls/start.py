@@ -12,6 +12,7 @@ _ROUNDS = 8
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
+_NEARLY_ZERO = 0.02  # of the first factors: a start for minima with a variance of zero
 _RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
 
 
@@ -40,6 +41,31 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
             elements = _by_mackays_rule(laplace, beta, elements, phi)
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
     return np.concatenate([beta, elements, extra])
+
+
+def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
+    """Return more parameters to start from, each (P,), where the criterion has several minima.
+
+    lme4's criterion of a family with a dispersion has. Its factors are relative to sigma, and lme4
+    itself starts at factors of one. A further minimum often has a variance of zero: from factors
+    that are nearly so, of one block or of all, the search goes there.
+    """
+    if laplace.dispersion != "lme4" or not laplace.family.has_dispersion:
+        return []
+    try:
+        sigma = np.sqrt(laplace.at(psi).phi)
+    except np.linalg.LinAlgError:
+        return []
+    rows = laplace.rows
+    places = slice(rows.p, rows.p + rows.n_theta)
+    relative = psi[places] / sigma
+    unit = rows.in_elements([np.eye(block.q) for block in rows.blocks])
+    tried = [relative, 4.0 * relative, unit, 0.3 * unit, _NEARLY_ZERO * relative]
+    if len(rows.blocks) > 1:
+        block_of = np.array([k for k, _, _ in rows.places])
+        for k in range(len(rows.blocks)):
+            tried.append(np.where(block_of == k, _NEARLY_ZERO, 1.0) * relative)
+    return [np.concatenate([psi[: rows.p], elements]) for elements in tried]
 
 
 def _shape(laplace: Laplace) -> float:
