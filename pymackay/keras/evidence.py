@@ -128,7 +128,13 @@ class Evidence:
         if self.plan is None:
             generator = random_generator(self.seed)
             self.plan = make_plan(
-                self.curvature, self.columns, rows, self.linearisation, self.probes, generator
+                self.curvature,
+                self.columns,
+                rows,
+                self.linearisation,
+                self.probes,
+                generator,
+                n_rows,
             )
         check_compiled(model, self.family, self.linearisation)
         if not self.roots:
@@ -183,10 +189,7 @@ class Evidence:
         the round, and F ← F √(σ²_old/σ²_new) keeps V.
         """
         measured = snapshot.sums.determine(self.roots, self.reml)
-        gamma = [float(np.trace(T)) for T in measured.information]
-        spare = snapshot.n_obs - sum(gamma) - (self.columns.n_free if self.reml else 0)
-        held = max(spare, _SPARE * snapshot.n_obs)
-        estimate = snapshot.deviance / held if self.family.dispersed else 1.0
+        estimate, saturated = self._noise(snapshot, measured)
         noise = estimate if self.noise is None else self.noise
         roots = [
             next_root(self.rule, group, root, T, noise) * np.sqrt(noise / estimate)
@@ -197,22 +200,34 @@ class Evidence:
         update = Update(
             roots=roots,
             noise=estimate,
-            gamma=gamma,
+            gamma=[float(np.trace(T)) for T in measured.information],
             gamma_error=measured.error,
             log_evidence=self._log_evidence(snapshot, measured, noise),
             deviance=snapshot.deviance,
             change=self._change(roots, estimate, noise),
             floored=measured.floored,
-            saturated=self.family.dispersed and spare < held,
+            saturated=saturated,
         )
-        self._note_lost(measured, noise)
-        downhill = self.downhill(snapshot)
-        self.rise = 0.5 * snapshot.sums.length(self.roots, downhill) / noise
-        self.shares, self.information = measured.shares, measured.information
+        self._note(snapshot, measured, noise)
         self.roots, self.noise = roots, estimate
         self.updates.append(update)
         self.push()
         return update
+
+    def _noise(self, snapshot: Snapshot, measured: Determined) -> tuple[float, bool]:
+        """Return σ² from n − p − Σγ observations, and whether there are none to speak of."""
+        if not self.family.dispersed:
+            return 1.0, False
+        gamma = sum(float(np.trace(T)) for T in measured.information)
+        spare = snapshot.n_obs - gamma - (self.columns.n_free if self.reml else 0)
+        held = max(spare, _SPARE * snapshot.n_obs)
+        return snapshot.deviance / held, spare < held
+
+    def _note(self, snapshot: Snapshot, measured: Determined, noise: float) -> None:
+        """Keep what messages and forecasts say of the update, at the roots before it."""
+        self.shares, self.information = measured.shares, measured.information
+        self.rise = 0.5 * snapshot.sums.length(self.roots, self.downhill(snapshot)) / noise
+        self._note_lost(measured, noise)
 
     def _note_lost(self, measured: Determined, noise: float) -> None:
         """Note the groups of which a rule that is not the likelihood's has lost a direction."""

@@ -78,9 +78,9 @@ def fit(
     rounds : int
         Most rounds of polishing.
     tolerance : float or None
-        Relative change of variances that ends polishing. None: 1e-9 where the output is linear in
-        all weights and the likelihood is gaussian; otherwise polishing ends when the log evidence
-        has risen by less than 0.02 in two rounds.
+        Relative change of variances that ends polishing. None: 1e-9 (1e-4 for weights in float32)
+        where the output is linear in all weights and the likelihood is gaussian; otherwise
+        polishing ends when the log evidence has changed by less than 0.02 in two rounds.
     probes : int
         Random vectors of ``curvature="probes"``.
     seed : int or numpy.random.Generator

@@ -13,12 +13,12 @@ from pymackay.keras.snapshot import Snapshot, deviance_of
 _TRIALS = 8
 _GOOD, _POOR = 0.75, 0.25  # of the promised fall: damping falls above, rises below
 _FIRST, _FACTOR, _LEAST = 1e-3, 5.0, 1e-5  # damping: the first, its change, the least
-_SLACK = 1e-12  # relative: rounding of the penalised deviance
+_ROUNDING = 1e3  # times the precision of the weights: relative rounding of the penalised deviance
 _QUADRATIC = 1e-6  # relative: a step falls by what the quadratic promises
 _STEPS, _NEAR = 3, 0.1  # steps of a round; share of the effective weights that counts as near
 _MODE = 1e-3  # of the deviance over σ²: closer to the mode than any comparison resolves
 _SETTLING = 5  # steps at the final priors
-TIGHT = 1e-9  # relative change of variances: the end where the network is linear in its weights
+_TIGHT, _SINGLE = 1e-9, 1e-4  # change of variances where the network is linear; in float32
 _GAIN = 0.02  # of log evidence: the end where it is not
 
 
@@ -34,20 +34,21 @@ class Step:
         The squared length of the gradient in the metric of M: without damping, the fall that the
         quadratic promises.
     taken : bool
+    rounding : float
+        Rounding error of the penalised deviance.
     """
 
     before: float
     after: float
     decrement: float
     taken: bool
+    rounding: float
 
     @property
     def exact(self) -> bool:
         """Whether the penalised deviance is quadratic, as far as the step can tell."""
-        rounding = 1e-9 * self.before
-        return self.taken and abs(self.before - self.after - self.decrement) <= (
-            _QUADRATIC * self.decrement + rounding
-        )
+        error = abs(self.before - self.after - self.decrement)
+        return self.taken and error <= _QUADRATIC * self.decrement + self.rounding
 
 
 def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float | None) -> bool:
@@ -61,13 +62,14 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
     rows : TrainingRows
     rounds : int
     tolerance : float or None
-        Largest relative change of variances; None: `TIGHT` where the network is linear in its
-        weights and the likelihood gaussian, and otherwise until the log evidence rises by less
-        than 0.02 in two rounds.
+        Largest relative change of variances; None: 1e-9 (float32: 1e-4) where the network is
+        linear in its weights and the likelihood gaussian, and otherwise until the log evidence
+        changes by less than 0.02 in two rounds.
     """
     snapshot = evidence.snapshot(rows)
     evidences: list[float] = []
-    rested = False
+    linear, rested = True, False
+    end = _end(evidence.columns.precision) if tolerance is None else tolerance
     for _ in range(rounds):
         step, snapshot = _approach(evidence, rows, snapshot)
         if step is None:
@@ -75,13 +77,18 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
         update = evidence.advance(snapshot)
         evidences.append(update.log_evidence)
         at_mode = step.exact or step.decrement < _MODE * evidence.sigma2
-        rested = at_mode and update.change < (TIGHT if tolerance is None else tolerance)
-        if tolerance is None and not step.exact:
+        linear = linear and step.exact
+        rested = at_mode and update.change < end
+        if tolerance is None and not linear:
             rested = rested or _at_rest(evidences)
         if rested:
             break
     _settle(evidence, rows, snapshot)
     return rested
+
+
+def _end(precision: float) -> float:
+    return _TIGHT if precision <= np.finfo(np.float64).eps else _SINGLE
 
 
 def _approach(
@@ -137,7 +144,7 @@ def gauss_newton(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> 
     u = columns.standardise(columns.weights(), roots)
     downhill = evidence.downhill(snapshot)
     before = snapshot.deviance + _size(columns.penalised, u)
-    decrement = 0.0
+    decrement, rounding = 0.0, _ROUNDING * columns.precision * before
     for _ in range(_TRIALS):
         damping = evidence.damping
         solve = snapshot.sums.solver(roots, damping)
@@ -148,14 +155,14 @@ def gauss_newton(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> 
         columns.assign(columns.scale(u + step, roots))
         deviance = deviance_of(rows, evidence.linearisation, evidence.family)
         after = deviance + _size(columns.penalised, u + step)
-        if after <= before * (1.0 + _SLACK):
+        if after <= before + rounding:
             evidence.damping = _next_damping(damping, (before - after) / max(decrement, 1e-300))
-            return Step(before, after, decrement, True)
+            return Step(before, after, decrement, True, rounding)
         if decrement < _MODE * evidence.sigma2:
             break
         evidence.damping = max(_FIRST, damping * _FACTOR)
     columns.assign(columns.scale(u, roots))
-    return Step(before, before, decrement, False)
+    return Step(before, before, decrement, False, rounding)
 
 
 def _next_damping(damping: float, ratio: float) -> float:

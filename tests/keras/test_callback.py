@@ -118,6 +118,22 @@ def test_a_dataset_gives_the_same_as_arrays():
     np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
 
 
+def test_fit_takes_a_dataset():
+    x, level, y = small_data()
+    data = tf.data.Dataset.from_tensor_slices(((x, level), y, np.ones(40))).batch(40)
+    tables = []
+    for arguments in (([x, level], y), (data, None)):
+        model = small_network()
+        model.compile(keras.optimizers.SGD(0.01), loss="mse")
+        options = {"epochs": 2, "start_after": 1, "batch_size": 40, "polish": False}
+        result = pm.keras.fit(model, *arguments, GROUPS, curvature="exact", **options)
+        tables.append(result.trace.to_numpy())
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-9)
+    endless = data.repeat()
+    with pytest.raises(pm.DataError, match="without an end"):
+        pm.keras.fit(small_network(), endless, None, GROUPS)
+
+
 def test_a_saved_model_goes_on_from_its_penalties(tmp_path):
     x, level, y = small_data()
     model = small_network()

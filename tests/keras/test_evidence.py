@@ -74,7 +74,7 @@ def test_a_group_per_weight_is_ard(diabetes):
     assert result.noise == pytest.approx(1.0 / ard.alpha_, rel=tol("network"))
 
 
-def at_mode(roots, noise):
+def at_mode(roots, noise, update="gamma"):
     """Return the evidence of a small network at its mode for given priors."""
     model = small_network()
     x, level, y = small_data()
@@ -86,7 +86,7 @@ def at_mode(roots, noise):
         },
     )
     groups.attach()
-    evidence = Evidence(groups, curvature="exact")
+    evidence = Evidence(groups, update=update, curvature="exact")
     rows = TrainingRows([x, level], y)
     evidence.begin(rows)
     evidence.roots, evidence.noise = list(roots), noise
@@ -169,3 +169,28 @@ def test_a_variance_rises_where_the_linearised_evidence_does():
         assert slopes[k] == pytest.approx(np.sum(u**2) / 0.05 - gamma, rel=1e-4)
         growth = np.trace(evidence.covariance(k)) - np.trace(before[k])
         assert np.sign(growth) == np.sign(slopes[k])
+
+
+def test_rules_see_predictions_and_error_variances():
+    """EM's update is (W'W + Σ C)/J, and a rule of one's own is given W, C and σ²."""
+    seen = {}
+
+    def own(moments):
+        seen[moments.name] = moments
+        return (moments.predictions.T @ moments.predictions + moments.error_sum) / moments.n_levels
+
+    covariances = []
+    for update in ("em", own):
+        evidence, rows = at_mode(ROOTS, 0.05, update)
+        measured = evidence.snapshot(rows).sums.determine(ROOTS, True)
+        estimate = evidence.advance(evidence.snapshot(rows)).noise
+        covariances.append([evidence.covariance(k) for k in range(2)])
+        for k, group in enumerate(evidence.groups.groups):
+            F, table = ROOTS[k], group.table()
+            hidden = group.rows * np.eye(group.q) - measured.information[k]
+            expected = (table.T @ table + 0.05 * F @ hidden @ F.T) / group.rows
+            np.testing.assert_allclose(covariances[-1][k], expected, rtol=1e-8)
+        assert estimate > 0.0
+    assert seen["table"].predictions.shape == (5, 2)
+    assert seen["table"].noise_var == pytest.approx(0.05)
+    np.testing.assert_allclose(seen["table"].variance, 0.05 * ROOTS[0] @ ROOTS[0].T, rtol=1e-9)

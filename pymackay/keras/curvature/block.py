@@ -11,11 +11,12 @@ from scipy.linalg import cho_solve
 from pymackay.keras.curvature.cholesky import diagonal_sum, held_cholesky, inverse_of
 from pymackay.keras.curvature.columns import Columns, scale_columns
 from pymackay.keras.curvature.determined import Determined, determined
-from pymackay.keras.curvature.jacobian import jacobian, variables_of
+from pymackay.keras.curvature.jacobian import jacobian, thinned, variables_of
 from pymackay.keras.curvature.own_blocks import OwnBlocks
 from pymackay.keras.network.linearise import Piece
 
 _HELD = 1e-8  # of a weight's own curvature
+_ROWS_PER_WEIGHT, _LEAST_ROWS = 4, 4000  # of a block that only preconditions
 LARGEST = 2000  # weights of a block that is factored
 
 
@@ -30,9 +31,18 @@ class BlockSums:
     together : bool
         Whether all other weights make one block, as long as it is not too large; otherwise each
         variable makes its own.
+    n_rows : int or None
+        Rows of the data. If given, large blocks are summed over a part of the rows that is a few
+        times as large as the block, and scaled: enough for a preconditioner.
     """
 
-    def __init__(self, columns: Columns, tables: Sequence[int], together: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        tables: Sequence[int],
+        together: bool = False,
+        n_rows: int | None = None,
+    ) -> None:
         self.columns = columns
         spans = columns.spans
         others = [i for i in range(len(spans)) if i not in tables]
@@ -42,31 +52,44 @@ class BlockSums:
         widths |= {i: spans[i].q for i in others if i not in blocked}
         self.own = OwnBlocks(columns, widths)
         sizes = [sum(spans[i].size for i in one) for one in self.sets]
-        self.products = [np.zeros((size, size)) for size in sizes]
+        self.sums = [np.zeros((size, size)) for size in sizes]
+        needed = max(_LEAST_ROWS, _ROWS_PER_WEIGHT * max(sizes, default=0))
+        self.stride = 1 if n_rows is None else max(1, n_rows // needed)
+        self.rows, self.rows_used = 0, 0
 
     def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
         """Add the rows of a chunk."""
         self.own.add(pieces, root)
-        n_rows = root.shape[0] * root.shape[-1]
-        spans = self.columns.spans
-        for variables, products in zip(self.sets, self.products, strict=True):
-            starts = dict(
-                zip(variables, np.cumsum([0, *(spans[i].size for i in variables)]), strict=False)
-            )
-            rows = np.zeros((n_rows, len(products)))
-            for piece in pieces:
-                if not set(variables_of(piece)) & set(variables):
-                    continue
-                for i, part in jacobian(self.columns.sizes, piece, root, n_rows):
-                    if i in starts:
-                        part = part.toarray() if hasattr(part, "toarray") else part
-                        rows[:, starts[i] : starts[i] + spans[i].size] += part
-            products += rows.T @ rows
+        used = thinned(pieces, self.stride)
+        self.rows += len(root)
+        root = root[:: self.stride]
+        self.rows_used += len(root)
+        for variables, sums in zip(self.sets, self.sums, strict=True):
+            rows = self._rows_of(variables, used, root)
+            sums += rows.T @ rows
+
+    def _rows_of(
+        self, variables: Sequence[int], pieces: Sequence[Piece], root: np.ndarray
+    ) -> np.ndarray:
+        """Return the whitened Jacobian rows of some variables, (n·K, size)."""
+        sizes = self.columns.sizes
+        ends = np.cumsum([0, *(sizes[i] for i in variables)])
+        starts = dict(zip(variables, ends, strict=False))
+        rows = np.zeros((len(root) * root.shape[-1], ends[-1]))
+        for piece in pieces:
+            if not set(variables_of(piece)) & set(variables):
+                continue
+            for i, part in jacobian(sizes, piece, root, len(rows)):
+                if i in starts:
+                    part = part.toarray() if hasattr(part, "toarray") else part
+                    rows[:, starts[i] : starts[i] + sizes[i]] += part
+        return rows
 
     def scaled(self, roots: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the large blocks of M = Λ'AΛ + D."""
         result = []
-        for variables, products in zip(self.sets, self.products, strict=True):
+        for variables, sums in zip(self.sets, self.sums, strict=True):
+            products = sums * (self.rows / self.rows_used)
             own = [self.columns.spans[i] for i in variables]
             matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
             penalised = [np.full(span.size, float(span.group >= 0)) for span in own]

@@ -36,6 +36,8 @@ class Plan:
         Tables of which every row of the data uses one level.
     probes : numpy.ndarray, shape (P, S)
         Empty but for ``"probes"``.
+    n_rows : int
+        Rows of the data.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Plan:
     eliminated: int
     tables: tuple[int, ...]
     probes: np.ndarray
+    n_rows: int
 
     def new_sums(self) -> Sums:
         """Return empty sums."""
@@ -52,7 +55,7 @@ class Plan:
         if self.kind == "block":
             return BlockSums(self.columns, self.tables)
         if self.kind == "probes":
-            return ProbeSums(self.columns, self.tables, self.probes)
+            return ProbeSums(self.columns, self.tables, self.probes, self.n_rows)
         return ExactSums(self.columns, self.eliminated)
 
 
@@ -63,6 +66,7 @@ def make_plan(
     linear: Linearisation,
     n_probes: int,
     generator: np.random.Generator,
+    n_rows: int,
 ) -> Plan:
     """Return the plan for an argument `curvature`.
 
@@ -85,7 +89,7 @@ def make_plan(
         reason = f"{levels} weights of the largest table and {rest} others"
     count = n_probes if name == "probes" else 0
     probes = random_signs(columns, count, generator)
-    return Plan(name, reason, columns, largest, tuple(tables), probes)
+    return Plan(name, reason, columns, largest, tuple(tables), probes, n_rows)
 
 
 def _simple_tables(columns: Columns, rows: TrainingRows, linear: Linearisation) -> list[int]:

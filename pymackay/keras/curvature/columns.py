@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from pymackay.keras.network.groups import WeightGroups
@@ -68,6 +69,12 @@ class Columns:
         self.size = at
         self.sizes = [span.size for span in self.spans]
         self.penalised = np.concatenate([np.full(s.size, s.group >= 0) for s in self.spans])
+
+    @property
+    def precision(self) -> float:
+        """Relative rounding error of the weights: that of their coarsest type."""
+        kinds = [keras.backend.standardize_dtype(v.dtype) for v in self.variables]
+        return max(float(np.finfo(kind).eps) for kind in kinds)
 
     @property
     def n_free(self) -> int:

@@ -41,18 +41,18 @@ class ExactSums:
         """Add the rows of a chunk."""
         n_rows = root.shape[0] * root.shape[-1]
         dense, tables = _by_variable(self.columns.sizes, pieces, root, n_rows)
-        for i, left in dense.items():
-            for j, right in dense.items():
+        for i, rows in dense.items():
+            for j, others in dense.items():
                 if self.starts[i] <= self.starts[j]:
-                    self._put(i, j, left.T @ right)
+                    self._put(i, j, rows.T @ others)
             for j, table in tables.items():
-                self._put(j, i, table.T @ left)
-        for i, left in tables.items():
-            for j, right in tables.items():
+                self._put(j, i, table.T @ rows)
+        for i, table in tables.items():
+            for j, other in tables.items():
                 if i == j == self.eliminated:
-                    self._add_blocks(left)
+                    self._add_blocks(table)
                 elif j == self.eliminated or (i <= j and i != self.eliminated):
-                    self._put(j, i, (right.T @ left).toarray())
+                    self._put(j, i, (other.T @ table).toarray())
 
     def _put(self, i: int, j: int, product: np.ndarray) -> None:
         """Add J_i'HJ_j to the part that holds it, and its transpose."""

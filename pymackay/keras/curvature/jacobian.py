@@ -46,6 +46,23 @@ def _sparse(size: int, tap: TableTap, slopes: np.ndarray) -> sp.csr_matrix:
     return matrix
 
 
+def thinned(pieces: Sequence[Piece], stride: int) -> list[Piece]:
+    """Return every `stride`-th data row of the pieces of a chunk."""
+    if stride == 1:
+        return list(pieces)
+    rows = slice(None, None, stride)
+    result: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, FullRows):
+            result.append(FullRows(piece.variable, piece.rows[rows]))
+        elif isinstance(piece, TableTap):
+            result.append(TableTap(piece.table, piece.codes[rows], piece.slopes[rows]))
+        else:
+            inputs, slopes = piece.inputs[rows], piece.slopes[rows]
+            result.append(DenseTap(piece.kernel, piece.bias, inputs, slopes))
+    return result
+
+
 def variables_of(piece: Piece) -> list[int]:
     """Return the positions of the trainable variables that a piece has Jacobian rows of."""
     if isinstance(piece, DenseTap):

@@ -72,8 +72,8 @@ class OwnBlocks:
         total = sum(parts[1:], parts[0])
         for a in range(w):
             for b in range(w):
-                left, right = total[:, a::w], total[:, b::w]
-                product = left.multiply(right) if hasattr(left, "multiply") else left * right
+                first, second = total[:, a::w], total[:, b::w]
+                product = first.multiply(second) if hasattr(first, "multiply") else first * second
                 self.blocks[i][:, a, b] += np.asarray(product.sum(axis=0)).reshape(-1)
 
     def inverses(

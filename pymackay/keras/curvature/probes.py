@@ -13,7 +13,7 @@ from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.products import JacobianRows
 from pymackay.keras.network.linearise import Piece
 
-_ROUGH = 0.03  # relative residual of a probe; its quadratic form is good to the square of that
+_ROUGH = 0.01  # relative residual of a probe: its quadratic form is low by the square of that
 _TIGHT = 1e-10  # of a Newton step
 _ITERATIONS = 400
 
@@ -28,6 +28,8 @@ class ProbeSums:
         Variables whose levels make blocks of the preconditioner.
     probes : ndarray, shape (P, S)
         Random signs; the same in every update, so that its error is the same.
+    n_rows : int
+        Rows of the data.
 
     References
     ----------
@@ -36,11 +38,14 @@ class ProbeSums:
     Sampling-based inference for large linear models. arXiv:2210.04994.
     """
 
-    def __init__(self, columns: Columns, tables: Sequence[int], probes: np.ndarray) -> None:
+    def __init__(
+        self, columns: Columns, tables: Sequence[int], probes: np.ndarray, n_rows: int
+    ) -> None:
         self.columns, self.probes = columns, probes
         self.iterations = 0
+        self._last: tuple[Sequence[np.ndarray], BlockFactors] | None = None
         self.rows = JacobianRows(columns)
-        self.blocks = BlockSums(columns, tables, together=True)
+        self.blocks = BlockSums(columns, tables, together=True, n_rows=n_rows)
 
     def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
         """Add the rows of a chunk."""
@@ -55,6 +60,7 @@ class ProbeSums:
         """
         system = self._system(roots, reml)
         factors = system.factors
+        self._last = (roots, factors) if reml else None
         probes = self.probes * self.columns.penalised[:, None]
         solution, self.iterations = system.solve(probes, _ROUGH)
         sums, diagonal = factors.traces()
@@ -86,9 +92,12 @@ class ProbeSums:
         return lambda vector: system.solve(vector[:, None], _TIGHT)[0][:, 0]
 
     def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
-        """Return x'M⁻¹x, to a hundredth."""
-        solution, _ = self._system(roots, True).solve(vector[:, None], _ROUGH)
-        return float(vector @ solution[:, 0])
+        """Return x'M⁻¹x from the blocks of the preconditioner."""
+        if self._last is not None and self._last[0] is roots:
+            factors = self._last[1]
+        else:
+            factors = self.blocks.factorise(roots, True, self.blocks.ridge(roots))
+        return float(vector @ factors.solve(vector[:, None])[:, 0])
 
     def _system(self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0) -> _System:
         """Return M with its preconditioner; undetermined weights without a prior are held."""
