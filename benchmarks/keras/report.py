@@ -53,10 +53,12 @@ def summary(name: str) -> pd.DataFrame:
     pandas.DataFrame
         ``seeds``, ``rmse``, ``difference`` and its standard error ``se``, ``log_score``, ``cpu``
         (seconds), ``ratio`` (CPU over that of one training without penalty of the same seed),
-        ``trainings``.
+        ``trainings``; ``level``, the reference method's RMSE over all of its seeds plus the
+        difference, which is comparable between methods with different seeds.
     """
     records = results(name)
     base, plain = records[REFERENCE], records["no penalty"]
+    level = float(np.mean([record["rmse"] for record in base.values()]))
     rows = {}
     for method, every in records.items():
         seeds = sorted(set(every) & set(base), key=int)
@@ -70,6 +72,7 @@ def summary(name: str) -> pd.DataFrame:
         rows[method] = mean | {
             "seeds": len(by_seed),
             "ratio": float(np.mean(ratios)),
+            "level": level + float(gaps.mean()) if gaps.size else np.nan,
             "difference": float(gaps.mean()) if gaps.size else np.nan,
             "se": float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else np.nan,
         }
@@ -83,7 +86,8 @@ def table_lines(name: str) -> list[str]:
     ]
     lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
     for method, row in summary(name).iterrows():
-        gap = "" if method == REFERENCE else f"{row['difference']:+.4f} ± {row['se']:.4f}"
+        gap = "" if method == REFERENCE else f"{row['difference']:+.4f}"
+        gap += f" ± {row['se']:.4f}" if row["se"] > 0.0 else ""
         cells = [
             f"**{method}**" if str(method).startswith("loop") else str(method),
             f"{row['seeds']:.0f}",
