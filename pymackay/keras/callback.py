@@ -53,7 +53,8 @@ class MacKay(Readings, keras.callbacks.Callback):
     -----
     Without `data`, ``model.fit`` of this model becomes a wrapper that shows its training data to
     the callbacks. Nothing is traced again between updates. After loading a saved model, new
-    `WeightGroups` and a new callback go on from the penalties that were saved.
+    `WeightGroups` and a new callback go on from the penalties that were saved; a file that holds
+    weights only does not hold them.
 
     Examples
     --------

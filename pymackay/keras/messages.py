@@ -12,6 +12,7 @@ from pymackay.keras.evidence import Evidence
 from pymackay.keras.network.groups import Group
 
 _UNINFORMED = 1e-3  # share of a group's weights that the data determine, below which none is
+_HOMOGENEOUS = (keras.activations.relu, keras.activations.leaky_relu, keras.activations.linear)
 _UNFINISHED = 0.1  # of the effective weights: how far from the mode counts as unfinished
 _NORMALISATIONS = (
     keras.layers.BatchNormalization,
@@ -94,6 +95,7 @@ def _of_layers(evidence: Evidence) -> Iterator[str]:
                 f"the size of its weights has no effect on the output and its prior variance has "
                 f"no meaning. Leave it without a prior."
             )
+        yield from _of_free_scale(evidence, group)
     others = [evidence.columns.variables[i].path for i in evidence.linearisation.untapped]
     if others:
         yield (
@@ -113,6 +115,36 @@ def _of_layers(evidence: Evidence) -> Iterator[str]:
             f"each update (penalised quasi-likelihood): variances are too small where a group has "
             f"few observations per weight."
         )
+
+
+def _of_free_scale(evidence: Evidence, group: Group) -> Iterator[str]:
+    """Yield the layers whose size can move into a next layer that has no prior.
+
+    A layer with a positively homogeneous activation (ReLU, none) gives the same outputs when its
+    weights are halved and those of the next layer are doubled.
+    """
+    free = {id(variable) for variable in evidence.groups.free}
+    for layer in _layers(evidence.groups.model, group):
+        if not isinstance(layer, keras.layers.Dense) or layer.activation not in _HOMOGENEOUS:
+            continue
+        targets = list(_targets(layer))
+        dense = [target for target in targets if isinstance(target, keras.layers.Dense)]
+        if targets and len(dense) == len(targets) and all(id(d._kernel) in free for d in dense):
+            names = ", ".join(target.name for target in dense)
+            yield (
+                f"Group {group.name!r}: the size of the weights of {layer.name} can move into "
+                f"{names}, which has no prior, so that the prior variance has no meaning of its "
+                f"own. Put {names} into a group too."
+            )
+
+
+def _targets(operation: Any) -> Iterator[Any]:
+    """Yield the operations that an operation's output goes into, through dropout and ReLU."""
+    for node in operation._outbound_nodes:
+        if isinstance(node.operation, keras.layers.Dropout | keras.layers.ReLU):
+            yield from _targets(node.operation)
+        else:
+            yield node.operation
 
 
 def _layers(model: Any, group: Group) -> list[Any]:

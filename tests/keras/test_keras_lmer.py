@@ -81,9 +81,9 @@ def test_inst_eval_with_probes():
     levels = {name: codes(data[name]) for name in ("s", "d")}
     model = intercepts_model({name: code.max() + 1 for name, code in levels.items()}, 1)
     y = data["y"].to_numpy(float)
-    groups = {"s": {"weights": "s", "start": 0.12}, "d": {"weights": "d", "start": 0.24}}
+    groups = {"s": {"weights": "s", "start": 0.107}, "d": {"weights": "d", "start": 0.27}}
     x = [np.ones((len(y), 1)), *levels.values()]
-    options = {"epochs": 0, "curvature": "probes", "tolerance": 2e-4}
+    options = {"epochs": 0, "curvature": "probes", "tolerance": 5e-4}
     network = pm.keras.fit(model, x, y, groups, **options)
     mixed = pm.lmer("y ~ 1 + (1 | s) + (1 | d)", data)
     table = network.groups.set_index("name")
@@ -91,5 +91,5 @@ def test_inst_eval_with_probes():
         expected = float(mixed.varcorr[name].to_numpy()[0, 0])
         error = table.loc[name, "gamma_error"] / table.loc[name, "gamma"]
         assert 0.0 < error < 2e-3
-        assert network.covariance[name].iloc[0, 0] == pytest.approx(expected, rel=4 * error + 5e-4)
+        assert network.covariance[name].iloc[0, 0] == pytest.approx(expected, rel=4 * error + 1e-3)
     assert network.noise == pytest.approx(mixed.sigma**2, rel=1e-4)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
 from keras_models import intercepts_model, small_data, small_network
 
 import pymackay as pm
+from pymackay.keras.evidence import Evidence
+from pymackay.keras.messages import collect_messages
 
 GROUPS = {
     "table": {"weights": "table", "covariance": "full"},
@@ -43,6 +47,45 @@ def test_a_normalised_layer_is_named():
     groups = {"scaled": "scaled", "output": "output"}
     result = pm.keras.fit(model, x, x[:, 0], groups, epochs=0, rounds=2)
     assert "Group 'scaled'" in message(result, "followed by a normalisation")
+
+
+@pytest.mark.parametrize(("activation", "named"), [("relu", True), ("tanh", False)])
+def test_a_size_that_can_move_into_a_layer_without_a_prior_is_named(activation, named):
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, activation=activation, name="hidden")(inputs)
+    dropped = keras.layers.Dropout(0.1)(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="output")(dropped))
+    evidence = Evidence(pm.keras.WeightGroups(model, {"hidden": "hidden"}))
+    assert ["Put output into a group" in text for text in collect_messages(evidence)] == (
+        [True] if named else []
+    )
+
+
+def test_several_outputs_and_groups_of_another_model_are_refused():
+    inputs = keras.Input((3,))
+    heads = [keras.layers.Dense(1, name=name)(inputs) for name in ("one", "two")]
+    model = keras.Model(inputs, heads)
+    groups = pm.keras.WeightGroups(model, {"one": "one"})
+    with pytest.raises(pm.ArgumentError, match="has 2 outputs"):
+        pm.keras.MacKay(groups)
+    other = keras.Model(inputs, heads[0])
+    with pytest.raises(pm.ArgumentError, match="another model"):
+        pm.keras.fit(other, np.ones((4, 3)), np.ones(4), groups)
+
+
+@pytest.mark.parametrize("curvature", ["probes", "diagonal"])
+def test_memory_grows_with_the_weights_and_not_with_their_square(curvature):
+    """80,000 weights: their square would need 51 GB."""
+    model = intercepts_model({"one": 40_000, "two": 40_000}, 1)
+    level = np.arange(500, dtype="int32")
+    y = np.random.default_rng(0).normal(size=500)
+    x = [np.ones((500, 1)), level, level[::-1].copy()]
+    tracemalloc.start()
+    options = {"epochs": 0, "curvature": curvature, "rounds": 1}
+    pm.keras.fit(model, x, y, {"one": "one", "two": "two"}, **options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 80_000  # bytes: probes keep some tens of vectors
 
 
 def test_weights_that_no_data_inform_are_held_and_named():
