@@ -13,7 +13,7 @@ import pandas as pd
 
 __all__ = ["REFERENCE", "results", "summary"]
 
-REFERENCE = "loop, block"  # the other methods are compared with it
+REFERENCE = "loop, block, small start"  # the other methods are compared with it
 _HERE = Path(__file__).resolve().parent
 _TITLES = {
     "simulated": "Simulated: 4,000 rows, tables of 2,000, 60 and 400 levels (noise sd 1)",
@@ -35,6 +35,14 @@ standard error. The *log score* is the mean log density of the test responses, n
 predicted mean and the method's noise variance: higher is better. Cores were shared with other work,
 so the ratio of CPU times is more reliable than the seconds.
 """
+
+_WORDS = [
+    f"The reference method is *{REFERENCE}*. It begins with prior variances of 3 % of the variance of",
+    "the response for all groups, and updates them every fourth epoch; that share was chosen on seed",
+    "4 of the simulated task. The other loops begin with the default, the variance of the response,",
+    "which is almost no penalty until the first update after ten epochs, and update every fifth",
+    "epoch. No loop is polished after the training.",
+]
 
 
 def results(name: str) -> dict[str, dict[str, dict]]:
@@ -130,7 +138,7 @@ def large_lines() -> list[str]:
 
 def main() -> None:
     """Write the page."""
-    lines = [_HEADER, f"The reference method is *{REFERENCE}*.", ""]
+    lines = [_HEADER, *_WORDS, ""]
     for name, title in _TITLES.items():
         if (_HERE / "results" / f"{name}.json").exists():
             lines += [f"## {title}", "", *table_lines(name), ""]
