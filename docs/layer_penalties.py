@@ -184,9 +184,9 @@ say(
 #
 # The prior variances before the first update matter, because a network with hidden layers that has
 # overfitted does not come back from every optimum. *small start* begins with 3 % of the variance of
-# the response for all groups (`{"weights": ..., "start": ...}`), the other loops with the default,
-# all of it. The share was chosen on the fourth data set, where a third of it was too small: the error was
-# 1.23 instead of 1.18.
+# the response for all groups (`{"weights": ..., "start": ...}`), the other loops with all of it. The
+# share was chosen on the fourth data set, where a third of it was too small: the error was 1.23
+# instead of 1.18.
 #
 # ## When the loop lies, and how you see it
 #

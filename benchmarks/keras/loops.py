@@ -13,16 +13,23 @@ from benchmarks.keras.tasks import Task
 __all__ = ["LOOPS", "loop"]
 
 
-def loop(task: Task, seed: int, start: float | None = None, **options: Any) -> Answer:
+def loop(
+    task: Task,
+    seed: int,
+    start: float = 1.0,
+    every: int = 5,
+    start_after: int = 10,
+    **options: Any,
+) -> Answer:
     """Train once with `pymackay.keras.fit`; every table and every kernel is a weight group.
 
     `start` is each group's variance before the first update, as a share of the response's.
     """
     model = untrained(task, {})
-    named: dict[str, Any] = dict(weights_of(task))
-    if start is not None:
-        variance = start * float(task.train.y.var())
-        named = {name: {"weights": weights, "start": variance} for name, weights in named.items()}
+    variance = start * float(task.train.y.var())
+    named = {
+        name: {"weights": weights, "start": variance} for name, weights in weights_of(task).items()
+    }
     groups = pm.keras.WeightGroups(model, named)
     fit = pm.keras.fit(
         model,
@@ -31,6 +38,8 @@ def loop(task: Task, seed: int, start: float | None = None, **options: Any) -> A
         groups,
         epochs=task.epochs,
         batch_size=task.batch,
+        every=every,
+        start_after=start_after,
         **options,
     )
     table = fit.groups.set_index("name")

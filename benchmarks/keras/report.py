@@ -37,11 +37,11 @@ so the ratio of CPU times is more reliable than the seconds.
 """
 
 _WORDS = [
-    f"The reference method is *{REFERENCE}*. It begins with prior variances of 3 % of the variance of",
-    "the response for all groups, and updates them every fourth epoch; that share was chosen on seed",
-    "4 of the simulated task. The other loops begin with the default, the variance of the response,",
+    f"The reference method is *{REFERENCE}*. It begins with prior variances of 3 % of the variance",
+    "of the response for all groups, and updates them every fourth epoch; that share was chosen on",
+    "seed 4 of the simulated task. The other loops begin with all of the variance of the response,",
     "which is almost no penalty until the first update after ten epochs, and update every fifth",
-    "epoch. No loop is polished after the training.",
+    "epoch. Only *loop* is polished after the training.",
 ]
 
 
