@@ -184,7 +184,7 @@ say(
 #
 # The prior variances before the first update matter, because a network with hidden layers that has
 # overfitted does not come back from every optimum. *small start* begins with 3 % of the variance of
-# the response for all groups (`{"weights": ..., "start": ...}`), the other loops with all of it. The
+# the response for all groups (`{"weights": ..., "start": ...}`), the others with all of it. The
 # share was chosen on the fourth data set, where a third of it was too small: the error was 1.23
 # instead of 1.18.
 #
