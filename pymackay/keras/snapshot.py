@@ -10,8 +10,9 @@ import numpy as np
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.determined import Sums
 from pymackay.keras.network.likelihoods import Likelihood, mean, responses
-from pymackay.keras.network.linearise import DenseTap, FullRows, Linearisation, Piece, TableTap
+from pymackay.keras.network.linearise import Linearisation
 from pymackay.keras.network.rows import TrainingRows
+from pymackay.keras.network.taps import DenseTap, FullRows, Piece, TableTap
 
 
 @dataclass(frozen=True, eq=False)

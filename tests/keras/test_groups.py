@@ -35,12 +35,17 @@ def test_weights_are_named_in_five_ways(model):
 
 def test_the_table_shows_sizes_and_what_has_no_prior(model):
     groups = pm.keras.WeightGroups(
-        model, {"table": {"weights": "table", "covariance": "full"}, "dense": ["hidden", "output"]}
+        model,
+        {
+            "table": {"weights": "table", "covariance": "full", "start": [[2.0, 0.5], [0.5, 4.0]]},
+            "dense": ["hidden", "output"],
+        },
     )
     table = groups.table()
     assert table.loc["table", ["n", "rows"]].tolist() == [10, 5]
     assert table.loc["dense", ["n", "rows"]].tolist() == [8, 8]
     assert table.loc["(none)", "n"] == 3
+    assert table["start"].tolist() == ["3", "noise", ""]
     assert "(none)" in repr(groups)
 
 
@@ -79,3 +84,15 @@ def test_frozen_layers_are_refused():
     model.get_layer("hidden").trainable = False
     with pytest.raises(pm.ArgumentError, match="trainable=True"):
         pm.keras.WeightGroups(model, {"a": model.get_layer("hidden").kernel})
+
+
+def test_other_groups_of_a_model_take_the_place_of_earlier_ones():
+    model = small_network()
+    pm.keras.WeightGroups(model, {"table": "table", "hidden": "hidden"}).attach()
+    table, hidden = model.get_layer("table"), model.get_layer("hidden")
+    first = table.embeddings.regularizer
+    pm.keras.WeightGroups(model, {"table": "table"}).attach()
+    assert table.embeddings.regularizer is first
+    assert hidden.kernel.regularizer is None and hidden.kernel_regularizer is None
+    pm.keras.WeightGroups(model, {"t": {"weights": "table", "covariance": "full"}}).attach()
+    assert table.embeddings.regularizer.strength.shape == (2, 2)

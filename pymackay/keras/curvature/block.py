@@ -13,7 +13,7 @@ from pymackay.keras.curvature.columns import Columns, scale_columns
 from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.jacobian import jacobian, thinned, variables_of
 from pymackay.keras.curvature.own_blocks import OwnBlocks
-from pymackay.keras.network.linearise import Piece
+from pymackay.keras.network.taps import Piece
 
 _HELD = 1e-8  # of a weight's own curvature
 _ROWS_PER_WEIGHT, _LEAST_ROWS = 4, 4000  # of a block that only preconditions

@@ -13,8 +13,9 @@ from pymackay.keras.curvature.crossproducts import ExactSums
 from pymackay.keras.curvature.determined import Sums
 from pymackay.keras.curvature.diagonal import DiagonalSums
 from pymackay.keras.curvature.probes import ProbeSums, random_signs
-from pymackay.keras.network.linearise import Linearisation, TableTap
+from pymackay.keras.network.linearise import Linearisation
 from pymackay.keras.network.rows import TrainingRows
+from pymackay.keras.network.taps import TableTap
 
 KINDS = ("auto", "exact", "probes", "block", "diagonal")
 _WORK = 3e8  # multiplications of an elimination that takes a few tenths of a second

@@ -11,7 +11,7 @@ from pymackay.keras.curvature.columns import Columns, scale_columns, wide_root
 from pymackay.keras.curvature.determined import Determined
 from pymackay.keras.curvature.exact import Blocks, Factorised, factorise
 from pymackay.keras.curvature.jacobian import jacobian
-from pymackay.keras.network.linearise import Piece, TableTap
+from pymackay.keras.network.taps import Piece, TableTap
 
 
 class ExactSums:

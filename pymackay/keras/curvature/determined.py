@@ -10,7 +10,7 @@ import numpy as np
 
 from pymackay.covariance.roots import symmetric_power
 from pymackay.keras.curvature.columns import Columns
-from pymackay.keras.network.linearise import Piece
+from pymackay.keras.network.taps import Piece
 
 
 @dataclass(frozen=True, eq=False)

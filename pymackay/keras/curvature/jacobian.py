@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
+from pymackay.keras.network.taps import DenseTap, FullRows, Piece, TableTap
 
 
 def whitened(slopes: np.ndarray, root: np.ndarray) -> np.ndarray:

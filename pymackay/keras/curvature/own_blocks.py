@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.keras.curvature.columns import Columns, wide_root
 from pymackay.keras.curvature.jacobian import jacobian, variables_of, whitened
-from pymackay.keras.network.linearise import DenseTap, FullRows, Piece, TableTap
+from pymackay.keras.network.taps import DenseTap, FullRows, Piece, TableTap
 
 
 class OwnBlocks:

@@ -11,7 +11,7 @@ from pymackay.keras.curvature.block import BlockFactors, BlockSums
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.products import JacobianRows
-from pymackay.keras.network.linearise import Piece
+from pymackay.keras.network.taps import Piece
 
 _ROUGH = 0.01  # relative residual of a probe: its quadratic form is low by the square of that
 _TIGHT = 1e-10  # of a Newton step

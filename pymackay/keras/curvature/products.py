@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.jacobian import jacobian, whitened
-from pymackay.keras.network.linearise import DenseTap, Piece
+from pymackay.keras.network.taps import DenseTap, Piece
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import pandas as pd
 from pymackay.arguments import covariance_matrix, one_of, positive_number
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
-from pymackay.keras.network.penalty import EvidencePenalty, attach, attached
+from pymackay.keras.network.penalty import EvidencePenalty, attach
 
 KINDS = ("isotropic", "diagonal", "full")
 _WITHOUT = ("bias", "gamma", "beta")  # of a layer that is named as a whole: these have no prior
@@ -32,15 +32,12 @@ class Group:
         q columns of V.
     start : numpy.ndarray of shape (q, q), or None
         V before the first update, absolute; None: σ² times the identity matrix.
-    relative_start : numpy.ndarray of shape (q, q)
-        Root F of V/σ² before the first update, where V is not given.
     """
 
     name: str
     variables: tuple[Any, ...]
     covariance: str
     start: np.ndarray | None
-    relative_start: np.ndarray
 
     @property
     def q(self) -> int:
@@ -95,10 +92,10 @@ class WeightGroups:
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="hidden"),
     ...                           keras.layers.Dense(1, name="output")])
     >>> print(pm.keras.WeightGroups(model, {"first": "hidden", "last": "output/kernel"}))
-            n  rows covariance          weights
-    first   6     6  isotropic    hidden/kernel
-    last    2     2  isotropic    output/kernel
-    (none)  3     3       none hidden/bias, ...
+            n  rows covariance start          weights
+    first   6     6  isotropic noise    hidden/kernel
+    last    2     2  isotropic noise    output/kernel
+    (none)  3     3       none       hidden/bias, ...
     """
 
     def __init__(self, model: Any, groups: Mapping[str, Any]) -> None:
@@ -124,43 +121,58 @@ class WeightGroups:
         return [v for v in self.model.trainable_variables if id(v) not in named]
 
     def attach(self) -> None:
-        """Attach an `EvidencePenalty` to every variable of every group that has none yet.
+        """Attach an `EvidencePenalty` to every variable of every group, and to no other.
 
-        The training function of the model is made anew if a penalty had to be attached.
+        Penalties that suit their group stay, with the state of an earlier training. The training
+        function of the model is made anew if a penalty had to be attached or removed.
         """
-        new = [
-            variable
-            for group in self.groups
-            for variable in group.variables
-            if not isinstance(attached(variable), EvidencePenalty)
-        ]
+        changed = False
+        for variable in self.free:
+            if isinstance(variable.regularizer, EvidencePenalty):
+                attach(self.model, variable, None)
+                changed = True
         for group in self.groups:
             for variable in group.variables:
-                if any(variable is one for one in new):
+                if not _suits(variable.regularizer, group):
                     attach(self.model, variable, EvidencePenalty(np.zeros((group.q, group.q))))
-        if new:
+                    changed = True
+        if changed:
             self.model.train_function = None
             self.model.test_function = None
 
     def table(self) -> pd.DataFrame:
-        """Return a table of the groups: n, rows J, kind of covariance, weights."""
+        """Return a table of the groups: n, rows J, kind of covariance, first variance, weights.
+
+        The first variance is the mean of V's diagonal, or that of the noise where none was given.
+        """
         free = self.free
         rows = [
-            (g.n, g.rows, g.covariance, ", ".join(label(self.model, v) for v in g.variables))
+            (
+                g.n,
+                g.rows,
+                g.covariance,
+                "noise" if g.start is None else f"{np.trace(g.start) / g.q:.4g}",
+                ", ".join(label(self.model, v) for v in g.variables),
+            )
             for g in self.groups
         ]
         count = sum(int(np.prod(v.shape)) for v in free)
         names = [label(self.model, v) for v in free]
         if free:
-            rows.append((count, count, "none", names[0] + (", ..." if len(names) > 1 else "")))
+            rows.append((count, count, "none", "", names[0] + (", ..." if len(names) > 1 else "")))
         return pd.DataFrame(
             rows,
-            columns=["n", "rows", "covariance", "weights"],
+            columns=["n", "rows", "covariance", "start", "weights"],
             index=[*self.names, *(["(none)"] if free else [])],
         )
 
     def __repr__(self) -> str:
         return self.table().to_string()
+
+
+def _suits(penalty: Any, group: Group) -> bool:
+    """Say whether a regularizer is the penalty of a group with the same kind of covariance."""
+    return isinstance(penalty, EvidencePenalty) and penalty.strength.shape[0] == group.q
 
 
 def label(model: Any, variable: Any) -> str:
@@ -205,7 +217,7 @@ def _group(model: Any, name: str, value: Any) -> Group:
         )
     q = 1 if kind == "isotropic" else int(variables[0].shape[-1])
     start = _start(name, entry.get("start"), kind, q)
-    return Group(name, variables, kind, start, np.eye(q))
+    return Group(name, variables, kind, start)
 
 
 def _start(name: str, value: Any, kind: str, q: int) -> np.ndarray | None:
@@ -231,7 +243,7 @@ def _off_diagonal(matrix: np.ndarray) -> bool:
 def start_root(group: Group, noise: float) -> np.ndarray:
     """Return the root F of V/σ² that a group starts with, (q, q)."""
     if group.start is None:
-        return group.relative_start
+        return np.eye(group.q)
     return root_of(group.start) / np.sqrt(noise)
 
 

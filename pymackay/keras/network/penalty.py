@@ -64,12 +64,7 @@ class EvidencePenalty(keras.regularizers.Regularizer):
         }
 
 
-def attached(variable: Any) -> Any:
-    """Return the regularizer of a variable."""
-    return variable.regularizer
-
-
-def attach(model: Any, variable: Any, penalty: EvidencePenalty) -> None:
+def attach(model: Any, variable: Any, penalty: EvidencePenalty | None) -> None:
     """Make `penalty` the regularizer of a variable, and of its layer's configuration.
 
     Keras saves the attribute ``kernel_regularizer`` (or ``embeddings_regularizer`` ...) of a layer.
