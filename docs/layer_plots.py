@@ -47,6 +47,8 @@ def draw_groups(trace: pd.DataFrame, names: list[str], truth: dict[str, float]) 
 def draw_cost(table: pd.DataFrame) -> Figure:
     """Draw each method's test error against its cost in units of one training.
 
+    Marks of methods that have not run on all seeds are hollow.
+
     Parameters
     ----------
     table : pandas.DataFrame
@@ -56,7 +58,8 @@ def draw_cost(table: pd.DataFrame) -> Figure:
         figure, axis = plt.subplots(figsize=(9.0, 5.6))
         for method, row in table.iterrows():
             colour, marker = _look(str(method), row["trainings"])
-            axis.plot(row["ratio"], row["level"], marker, color=colour, markersize=8)
+            face = colour if row["seeds"] == table["seeds"].max() else "white"
+            axis.plot(row["ratio"], row["level"], marker, color=colour, mfc=face, markersize=8)
         axis.set_xscale("log")
         axis.set(
             xlabel="CPU time, in units of one training without penalty",
