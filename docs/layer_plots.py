@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 __all__ = ["draw_cost", "draw_groups"]
 
 _COLOURS = (BLUE, ORANGE, GREEN)
-_GAP = 0.045  # least distance of two labels, as a share of the axis
+_GAP = 0.055  # least distance of two labels, as a share of the axis
 
 
 def draw_groups(trace: pd.DataFrame, names: list[str], truth: dict[str, float]) -> Figure:
@@ -47,23 +47,26 @@ def draw_groups(trace: pd.DataFrame, names: list[str], truth: dict[str, float]) 
 def draw_cost(table: pd.DataFrame) -> Figure:
     """Draw each method's test error against its cost in units of one training.
 
+    Marks of methods that have not run on all seeds are hollow.
+
     Parameters
     ----------
     table : pandas.DataFrame
         What `benchmarks.keras.report.summary` returns.
     """
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(9.5, 5.6))
+        figure, axis = plt.subplots(figsize=(9.0, 5.6))
         for method, row in table.iterrows():
             colour, marker = _look(str(method), row["trainings"])
-            axis.plot(row["ratio"], row["rmse"], marker, color=colour, markersize=8)
+            face = colour if row["seeds"] == table["seeds"].max() else "white"
+            axis.plot(row["ratio"], row["level"], marker, color=colour, mfc=face, markersize=8)
         axis.set_xscale("log")
         axis.set(
             xlabel="CPU time, in units of one training without penalty",
-            ylabel="RMSE on new rows (mean)",
-            xlim=(0.3, 130.0),
+            ylabel="RMSE on new rows, mean over the seeds",
+            xlim=(0.07, 400.0),
         )
-        ticks = [0.5, 1, 2, 5, 10, 20]
+        ticks = [1, 2, 5, 10, 20]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         _label(axis, table)
@@ -82,25 +85,20 @@ def _look(method: str, trainings: float) -> tuple[str, str]:
 
 
 def _label(axis: plt.Axes, table: pd.DataFrame) -> None:
-    """Write the names beside the marks, moved up where they would overlap.
-
-    Those of the loop stand on the left, where there is no other method.
-    """
+    """Write the names in two columns, those of one training on the left, and join them to marks."""
     low, high = axis.get_ylim()
-    places: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for method, row in table.sort_values("rmse").iterrows():
-        left = str(method).startswith("loop")
-        height = row["rmse"]
-        near = [y for x, y in places[left] if 0.2 < x / row["ratio"] < 5.0]
-        while any(abs(height - y) < _GAP * (high - low) for y in near):
-            height += 0.1 * _GAP * (high - low)
-        places[left].append((row["ratio"], height))
-        axis.annotate(
-            str(method),
-            (row["ratio"], row["rmse"]),
-            xytext=(row["ratio"] * (0.92 if left else 1.09), height),
-            color=_look(str(method), row["trainings"])[0],
-            ha="right" if left else "left",
-            va="center",
-            fontsize=9.5,
-        )
+    gap = _GAP * (high - low)
+    for left in (True, False):
+        side = table[(table["trainings"] == 1) == left].sort_values("level")
+        height = low - gap
+        for method, row in side.iterrows():
+            height = max(row["level"], height + gap)
+            axis.annotate(
+                str(method),
+                (row["ratio"], row["level"]),
+                xytext=(0.75 if left else 27.0, height),
+                color=_look(str(method), row["trainings"])[0],
+                ha="right" if left else "left",
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.8},
+            )

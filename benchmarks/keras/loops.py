@@ -13,10 +13,24 @@ from benchmarks.keras.tasks import Task
 __all__ = ["LOOPS", "loop"]
 
 
-def loop(task: Task, seed: int, **options: Any) -> Answer:
-    """Train once with `pymackay.keras.fit`; every table and every kernel is a weight group."""
+def loop(
+    task: Task,
+    seed: int,
+    start: float = 1.0,
+    every: int = 5,
+    start_after: int = 10,
+    **options: Any,
+) -> Answer:
+    """Train once with `pymackay.keras.fit`; every table and every kernel is a weight group.
+
+    `start` is each group's variance before the first update, as a share of the response's.
+    """
     model = untrained(task, {})
-    groups = pm.keras.WeightGroups(model, weights_of(task))
+    variance = start * float(task.train.y.var())
+    named = {
+        name: {"weights": weights, "start": variance} for name, weights in weights_of(task).items()
+    }
+    groups = pm.keras.WeightGroups(model, named)
     fit = pm.keras.fit(
         model,
         task.train.inputs,
@@ -24,6 +38,8 @@ def loop(task: Task, seed: int, **options: Any) -> Answer:
         groups,
         epochs=task.epochs,
         batch_size=task.batch,
+        every=every,
+        start_after=start_after,
         **options,
     )
     table = fit.groups.set_index("name")
@@ -49,6 +65,9 @@ LOOPS = {
     "loop, literal": partial(loop, update="raw", curvature="diagonal", polish=False),
     "loop, diagonal": partial(loop, curvature="diagonal", polish=False),
     "loop, block": partial(loop, curvature="block", polish=False),
+    "loop, block, small start": partial(
+        loop, curvature="block", polish=False, start=0.03, every=4, start_after=4
+    ),
     "loop, probes": partial(loop, curvature="probes", polish=False),
     "loop, exact": partial(loop, curvature="exact", polish=False),
     "loop": loop,

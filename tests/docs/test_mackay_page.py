@@ -19,12 +19,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the page, built from fewer data sets than are shown."""
     folder = tmp_path_factory.mktemp("page")
     environment = {**os.environ, "PYMACKAY_QUICK_PAGE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(BUILDER), str(folder), "mackay"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, str(BUILDER), str(folder), "mackay"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
 
