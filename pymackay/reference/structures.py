@@ -6,7 +6,7 @@ import re
 
 from pymackay.errors import ArgumentError
 
-_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
 """A structure's name with a bar inside its parentheses."""
 
 
@@ -22,13 +22,16 @@ def refuse_structures(formula: str, lme4: str) -> None:
     Raises
     ------
     ArgumentError
-        If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term.
+        If the formula has one round a random term: ``us()``, ``diag()``, ``cs()``, ``ar1()``,
+        ``ou()``.
     """
     structure = _CALL.search(formula)
     if structure is None:
         return
     name = structure.group(1)
-    if int(lme4.split(".")[0]) < 2:
+    if name == "ou":
+        why = f"lme4 has no {name}()"
+    elif int(lme4.split(".")[0]) < 2:
         why = f"the installed lme4 {lme4} has no {name}(): structures came with lme4 2.0"
     else:
         why = f"{name}() of the installed lme4 {lme4} cannot be compared with yet"
