@@ -431,7 +431,7 @@ class _OneResponse:
             return bool(not np.abs(gap[0]) < limits.EXHAUSTED * points.rounding[0])
 
         if self.gram.structured:
-            ridge = flat_parameters(self.gram, points, rises)
+            ridge = flat_parameters(self.gram, points, lambda f: optimise_many(self, f).points)
         else:
             ridge = flat_ridge(self.gram, factors, evaluation.score, evaluation.curvature, rises)
         if not ridge:
