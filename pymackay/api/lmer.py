@@ -45,8 +45,8 @@ def lmer(
     formula : str
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``. The covariance of a term's
         effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
-        symmetry) and ``ar1(f | g)``, each with ``hom = TRUE`` (one variance for all effects) or
-        ``hom = FALSE``; see the page "Covariance structures".
+        symmetry), ``ar1(f | g)`` and, by time, ``ou(0 + f | g)``, each with ``hom = TRUE`` (one
+        variance for all effects) or ``hom = FALSE``; see the page "Covariance structures".
     data : pandas.DataFrame, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass

@@ -28,6 +28,7 @@ class Structure(ABC):
     """
 
     tag = ""
+    compressed = True  # whether theta of a structure with `hom` holds distinct elements only
     hom: bool = False
 
     def __str__(self) -> str:
@@ -166,7 +167,7 @@ class Structure(ABC):
             If it is not the factor of a matrix of this structure.
         """
         rows, columns = self.places(q)
-        if self.hom:
+        if self.hom and self.compressed:
             sd = abs(float(theta[0]))
             known = np.asarray(theta[1 : 1 + self.n_rho(q)]) / (theta[0] if sd > 0.0 else 1.0)
             par = np.concatenate([[sd], self._within(known, q)])

@@ -8,18 +8,26 @@ from pymackay.covariance.autoregressive import Autoregressive
 from pymackay.covariance.compound import CompoundSymmetry
 from pymackay.covariance.diagonal import Diagonal
 from pymackay.covariance.layout import TermLayout, laid_out
+from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
 from pymackay.covariance.varcorr import TermSummary
 
 STRUCTURES: dict[str, type[Structure]] = {
-    kind.tag: kind for kind in (Diagonal, CompoundSymmetry, Autoregressive)
+    kind.tag: kind for kind in (Diagonal, CompoundSymmetry, Autoregressive, OrnsteinUhlenbeck)
 }
+
+
+def make_structure(tag: str, hom: bool, times: tuple[float, ...] = ()) -> Structure | None:
+    """Return the structure of a name, None of an empty one; `times` of effects by time only."""
+    if not tag:
+        return None
+    return OrnsteinUhlenbeck(hom, times) if tag == "ou" else STRUCTURES[tag](hom)
 
 
 def summary_layouts(terms: Iterable[TermSummary]) -> tuple[TermLayout, ...]:
     """Lay out the parameters and theta of terms that are known by their summaries, in order."""
     parts = []
     for term in terms:
-        structure = STRUCTURES[term.structure](term.hom) if term.structure else None
+        structure = make_structure(term.structure, term.hom, term.times)
         parts.append((len(term.effects), structure))
     return laid_out(parts)

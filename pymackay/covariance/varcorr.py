@@ -23,10 +23,12 @@ class TermSummary:
     effects : tuple of str
         Names of the q effects: ``("(Intercept)", "Days")``.
     structure : str
-        The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``; empty where any
-        covariance will do.
+        The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``, ``"ou"``; empty where
+        any covariance will do.
     hom : bool
         Whether the structure has one variance for all effects.
+    times : tuple of float
+        Of the effects, for a structure by time.
     """
 
     name: str
@@ -34,6 +36,7 @@ class TermSummary:
     effects: tuple[str, ...]
     structure: str = ""
     hom: bool = False
+    times: tuple[float, ...] = ()
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:

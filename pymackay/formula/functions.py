@@ -17,7 +17,7 @@ _LISTED = (
     "qlogis, quantile, relevel, round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, "
     "var"
 )
-_ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "ou", "exp", "mat", "rr", "propto")
+_ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "exp", "mat", "rr", "propto")
 """Structures of other packages that the formula language does not have."""
 
 FUNCTION_NAMES = tuple(_LISTED.split(", "))
@@ -38,7 +38,7 @@ def check_function(call: Call, text: str) -> None:
         if near or call.function in _ELSEWHERE:
             raise fault(
                 f"there is no covariance structure {call.function}(){near or ';'} the structures "
-                f"of a random term are {', '.join(DEFAULT_HOM)}, as in lme4",
+                f"of a random term are {', '.join(DEFAULT_HOM)}",
                 text,
                 call.position,
             )

@@ -64,7 +64,8 @@ class RandomTerm:
         if self.structure is None:
             return TermSummary(self.name, self.group, self.effects)
         kind = self.structure
-        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom)
+        times = getattr(kind, "times", ())
+        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom, times)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import re
 
 from pymackay.errors import ArgumentError
 
-_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
 """A structure's name with a bar inside its parentheses."""
 
 
@@ -22,18 +22,21 @@ def refuse_structures(formula: str, lme4: str) -> None:
     Raises
     ------
     ArgumentError
-        If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term, and
-        lme4 is older than 2.0.
+        If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term and lme4
+        is older than 2.0, or if it has ``ou()``, which lme4 has not.
     """
     structure = _CALL.search(formula)
     if structure is None:
         return
-    if int(lme4.split(".")[0]) >= 2:
-        return
     name = structure.group(1)
+    if name == "ou":
+        why = f"lme4 has no {name}()"
+    elif int(lme4.split(".")[0]) < 2:
+        why = f"the installed lme4 {lme4} has no {name}(): structures came with lme4 2.0"
+    else:
+        return
     raise ArgumentError(
-        f"formula: it has the covariance structure {name}( | ), but the installed lme4 {lme4} has "
-        f"no {name}(): structures came with lme4 2.0. Fit it with pymackay.lmer, which does not "
-        f"need R; the equivalent formula without a structure, such as (1 | g) + (0 + x | g) for "
-        f"diag(x | g), can be fitted by lme4"
+        f"formula: it has the covariance structure {name}( | ), but {why}. Fit it with "
+        f"pymackay.lmer, which does not need R; the equivalent formula without a structure, "
+        f"such as (1 | g) + (0 + x | g) for diag(x | g), can be fitted by lme4"
     )

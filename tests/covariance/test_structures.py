@@ -10,12 +10,14 @@ from pymackay.covariance.autoregressive import Autoregressive
 from pymackay.covariance.chart import Chart
 from pymackay.covariance.compound import CompoundSymmetry
 from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
 
 EVERY = [
     kind(hom) for kind in (Diagonal, CompoundSymmetry, Autoregressive) for hom in (True, False)
 ]
 STEP = 1e-5
+TIMES = (0.0, 2.0, 3.5, 9.0)
 
 
 def points(structure: Structure, q: int) -> Chart:
@@ -30,11 +32,15 @@ def written_out(structure: Structure, par: np.ndarray, q: int) -> np.ndarray:
     """Return the covariance element by element, as its definition says."""
     sd = np.full(q, par[0]) if structure.hom else par[:q]
     rho = par[-1]
+    unit = np.diff(TIMES[:q]).min(initial=9.0)
     R = np.eye(q)
     for i in range(q):
         for j in range(q):
-            if i != j:
-                R[i, j] = {"diag": 0.0, "cs": rho, "ar1": rho ** abs(i - j)}[structure.tag]
+            if i == j or structure.tag == "diag":
+                continue
+            time = abs(TIMES[i] - TIMES[j]) / unit
+            powers = {"cs": 1, "ar1": abs(i - j), "ou": time}
+            R[i, j] = rho ** powers[structure.tag]
     return np.diag(sd) @ R @ np.diag(sd)
 
 
@@ -69,7 +75,19 @@ def test_the_chart_is_differentiated_as_differences_say(structure: Structure, q:
         np.testing.assert_allclose(bending[:, k], bend, atol=10 * tol("difference"))
 
 
-@pytest.mark.parametrize("structure", [CompoundSymmetry(True), Autoregressive(True)], ids=str)
+@pytest.mark.parametrize("q", [1, 2, 4])
+@pytest.mark.parametrize("hom", [True, False])
+def test_a_structure_by_time_has_all_of_this_too(hom: bool, q: int) -> None:
+    structure = OrnsteinUhlenbeck(hom, TIMES[:q])
+    test_factor_and_parameters_belong_together(structure, q)
+    test_the_chart_is_differentiated_as_differences_say(structure, q)
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [CompoundSymmetry(True), Autoregressive(True), OrnsteinUhlenbeck(True, TIMES)],
+    ids=str,
+)
 @pytest.mark.parametrize("end", [0, 1])
 def test_at_a_bound_of_the_correlation_nothing_is_divided_by_zero(
     structure: Structure, end: int

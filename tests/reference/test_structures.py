@@ -23,3 +23,8 @@ def test_a_structure_is_refused_by_an_old_lme4(term: str) -> None:
 )
 def test_other_formulas_pass(formula: str) -> None:
     refuse_structures(formula, "1.1-31")
+
+
+def test_what_lme4_never_had_is_refused_too() -> None:
+    with pytest.raises(pm.ArgumentError, match=r"lme4 has no ou\(\)"):
+        refuse_structures("y ~ ou(0 + f | g)", "2.1-0")

@@ -47,3 +47,24 @@ def test_a_correlation_that_is_well_known_costs_no_further_search() -> None:
     assert vague.convergence.evaluations > 10
     again = find_optimum(vague.problem.solver)
     assert again.evaluation.criterion == pytest.approx(vague.criterion, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("term", "named"),
+    [
+        ("cs(0 + Day | Subject, hom = TRUE)", ["Subject.*", "Subject.rho"]),
+        ("diag(0 + Day | Subject, hom = TRUE)", ["Subject.*"]),
+        ("(1 | Subject) + diag(0 + Day | Subject, hom = TRUE)", ["Subject.*"]),
+        ("cs(0 + Day | Subject)", []),
+        ("ar1(0 + Day | Subject)", []),
+    ],
+)
+def test_parameters_that_one_row_for_each_cell_leaves_open_are_named(
+    term: str, named: list[str]
+) -> None:
+    sleep = pm.load_data("sleepstudy").astype({"Days": int})
+    sleep["Day"] = pd.Categorical(sleep["Days"])
+    fit = pm.lmer(f"Reaction ~ Days + {term}", sleep)
+    ridges = [message for message in fit.messages if message.startswith("flat ridge")]
+    assert len(ridges) == bool(named)
+    assert all(name in ridges[0] for name in named)

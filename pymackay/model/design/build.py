@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.covariance.structure import Structure
-from pymackay.covariance.structures import STRUCTURES
+from pymackay.covariance.structures import make_structure
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Name
@@ -202,7 +203,7 @@ def make_model(
         random.factors,
         random.n,
         random.has_residual,
-        [_structure(bar) for bar in bars],
+        [_structure(bar, names) for bar, (names, _) in zip(bars, random.columns, strict=True)],
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
@@ -236,10 +237,37 @@ def make_model(
     )
 
 
-def _structure(bar: Bar) -> Structure | None:
+def _structure(bar: Bar, effects: tuple[str, ...]) -> Structure | None:
     """Return the structure of a random term's covariance; None where any covariance will do."""
     asked = bar.structure
-    return None if asked is None else STRUCTURES[asked.name](asked.hom)
+    if asked is None:
+        return None
+    times = _times(bar, effects) if asked.name == "ou" else ()
+    return make_structure(asked.name, asked.hom, times)
+
+
+def _times(bar: Bar, effects: tuple[str, ...]) -> tuple[float, ...]:
+    """Return the times of effects that are the levels of one factor.
+
+    Raises
+    ------
+    DataError
+        If they are something else, or the levels are not numbers in ascending order.
+    """
+    sides = bar.effects
+    single = not sides.intercept and len(sides.terms) == 1 and len(sides.terms[0].variables) == 1
+    label = sides.label(sides.terms[0]) if single else ""
+    try:
+        times = tuple(float(name.removeprefix(label)) for name in effects)
+    except ValueError:
+        times = ()
+    if not single or not times or not all(a < b for a, b in pairwise(times)):
+        raise DataError(
+            f"ou({bar.text}) needs effects with times: write ou(0 + f | g) with a factor f whose "
+            f"levels are numbers in ascending order, such as 0, 1.5, 4; the effects here are "
+            f"{', '.join(effects[:6])}"
+        )
+    return times
 
 
 def _response(specification: Specification, frame: Frame) -> np.ndarray:

@@ -1,7 +1,9 @@
 """`flat_parameters`: parameters of structures that the data do not determine, at an optimum.
 
-A structure's covariance is not linear in its parameters, so that flat directions are looked for in
-the chart that the search steps in (compare `pymackay.solve.search.ridge`).
+A structure's covariance is not linear in its parameters, so that a set of equal criteria is a curve
+in the chart that the search steps in (compare `pymackay.solve.search.ridge`). Where a direction has
+no curvature, the point is moved along it and searched from anew: a search that ends elsewhere at
+the same criterion shows such a curve.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import numpy as np
 from pymackay.covariance.layout import par_names
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
-from pymackay.solve.search.points import Points
+from pymackay.solve.search.points import Factors, Points
 
 
-def flat_parameters(bases: Bases, points: Points, rises: Callable[[list[np.ndarray]], bool]) -> str:
+def flat_parameters(bases: Bases, points: Points, search: Callable[[Factors], Points]) -> str:
     """Say which parameters the data do not determine; empty if there are none.
 
     Parameters
@@ -24,23 +26,34 @@ def flat_parameters(bases: Bases, points: Points, rises: Callable[[list[np.ndarr
     bases : Bases
     points : Points
         One optimum.
-    rises : callable
-        Whether the criterion at other factors differs from the optimum's by more than rounding.
+    search : callable
+        Where a search ends that starts at these factors.
     """
     values, vectors = points.model.values[0], points.model.vectors[0]
     flat = np.abs(values) < limits.RIDGE_CURVATURE * points.model.size[0]
-    share = np.zeros(len(values))
+    level = limits.EXHAUSTED * points.rounding[0]
+    here, share = _parameters(bases, points.factors), np.zeros(len(values))
     for vector in vectors[:, flat].T:
-        moves = [points.after((step * vector)[None]) for step in limits.RIDGE_STEPS]
-        if any(not rises([factor[0] for factor in move]) for move in moves):
-            share = np.maximum(share, np.abs(vector))
-    if not share.any():
+        for step in limits.FLAT_MOVES:
+            other = search(points.after((step * vector)[None]))
+            if abs(other.criterion[0] - points.criterion[0]) < level:
+                there = _parameters(bases, other.factors)
+                size = np.abs(here) + np.abs(there) + np.finfo(float).tiny
+                share = np.maximum(share, np.abs(there - here) / size)
+    affected = np.flatnonzero(share > limits.FLAT_SHARE)
+    if not len(affected):
         return ""
     names = par_names(bases.model.terms)
-    affected = [names[k] for k in np.flatnonzero(share > limits.FLAT_SHARE * share.max())]
     return (
-        f"flat ridge: the data do not determine the covariance parameters {', '.join(affected)}, "
-        f"but only combinations of them: other values fit exactly as well. With one row for each "
-        f"level and effect the residual variance cannot be told from that of the effects; take a "
-        f"term out, or choose a structure with fewer parameters"
+        f"flat ridge: the data do not determine the covariance parameters "
+        f"{', '.join(names[k] for k in affected)} by themselves, only combinations of them and "
+        f"sigma: other values fit exactly as well. With one row for each level and effect the "
+        f"residual variance cannot be told from that of the effects; take a term out, or choose a "
+        f"structure with fewer parameters"
     )
+
+
+def _parameters(bases: Bases, factors: Factors) -> np.ndarray:
+    """Return the parameters of all terms in the bases computed in, (m,), of one point."""
+    pairs = zip(bases.layouts, factors, strict=True)
+    return np.concatenate([layout.par(factor[0]) for layout, factor in pairs])

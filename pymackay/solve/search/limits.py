@@ -73,7 +73,8 @@ RIDGE_CURVATURE = 1e-9  # of the largest curvature, or of one: below, the criter
 RIDGE_STEPS = (0.5, -0.5, 0.02, -0.02)  # moves along a ridge that must leave the criterion as it is
 RIDGE_SLOPE = 1e-6  # criterion units by unit along a ridge that the boundary keeps one from
 RIDGE_SHARE = 1e-5  # of the largest change along a ridge: what changes less has no part in it
-FLAT_SHARE = 1e-3  # the same of the parameters of structures, whose directions bend
+FLAT_MOVES = (0.5, -0.5)  # moves in a chart along a direction without curvature
+FLAT_SHARE = 1e-3  # relative change of a parameter, after a search from there, that is one
 
 # ---- starts
 

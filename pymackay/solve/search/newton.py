@@ -456,7 +456,7 @@ class _OneResponse:
             return self._moves(moved, evaluation, points.rounding[0])
 
         if self.gram.structured:
-            ridge = flat_parameters(self.gram, points, rises)
+            ridge = flat_parameters(self.gram, points, lambda f: optimise_many(self, f).points)
         else:
             ridge = self.ridge(factors, evaluation, points.rounding[0])
         if not ridge:
