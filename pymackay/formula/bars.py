@@ -60,6 +60,13 @@ class Bar:
     text: str
     structure: StructureCall | None = None
 
+    @property
+    def written(self) -> str:
+        """The term as a formula has it: ``(x | g)``, ``cs(0 + f | g, hom = TRUE)``."""
+        if self.structure is None:
+            return f"({self.text})"
+        return self.structure.around(self.text)
+
 
 def expand_double_bars(
     node: Node, text: str, dot: Sequence[str], double_bar: str = "split"

@@ -35,6 +35,11 @@ class StructureCall:
     name: str
     hom: bool
 
+    def around(self, bar: str) -> str:
+        """Write the structure round the text of a random term."""
+        default = self.hom == DEFAULT_HOM[self.name]
+        return f"{self.name}({bar}{'' if default else f', hom = {str(self.hom).upper()}'})"
+
 
 def is_structured(node: Node) -> bool:
     """Whether a node is a structure round a random term; without a bar it is a function call."""

@@ -48,12 +48,18 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
         "condvar_error": fit.condvar_error,
         "confint": lambda: fit.confint("wald"),
         "contrast": lambda: fit.contrast([0.0, 1.0], ddf="Kenward-Roger"),
+        "drop1": fit.drop1,
         "effects_of": lambda: fit.effects_of(few),
         "glance": fit.glance,
+        "influence": lambda: fit.influence("Subject"),
+        "model_matrix": lambda: fit.model_matrix(few, part="random"),
         "power": lambda: fit.power("Days", nsim=2, seed=1),
         "predict": lambda: fit.predict(few, interval="prediction"),
         "profile": lambda: fit.profile("Days", max_zeta=0.5, points=3),
+        "random_effects_pca": lambda: str(fit.random_effects_pca()),
+        "random_tests": fit.random_tests,
         "refit": lambda: fit.refit(data["Reaction"]),
+        "residuals_of": lambda: fit.residuals_of("response"),
         "save": lambda: pm.load_fit(fit.save(folder / "a.fit")),
         "simulate": lambda: fit.simulate(2, seed=1),
         "summary": lambda: str(fit.summary()),
@@ -64,7 +70,17 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
 
 def test_every_method_has_a_call(fits: dict[str, pm.Fit], sleep: pd.DataFrame) -> None:
     methods = {name for name, value in vars(pm.Fit).items() if isinstance(value, LateMethod)}
-    assert set(calls(fits["cs"], sleep, Path())) == methods
+    of_generalised_models = {"_at_parameters_of", "_separation"}
+    assert set(calls(fits["cs"], sleep, Path())) == methods - of_generalised_models
+
+
+def test_a_structured_term_is_left_out_as_a_whole(sleep: pd.DataFrame) -> None:
+    fit = pm.lmer("Reaction ~ Days + (1 | Subject) + ar1(0 + Dayf | Subject, hom = TRUE)", sleep)
+    tests = fit.random_tests()
+    plain = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    row = tests.loc["ar1(0 + Dayf | Subject)"]
+    assert row["LRT"] == pytest.approx(plain.criterion - fit.criterion, rel=1e-8)
+    assert row["Df"] == 2.0 and np.isnan(row["Pr(>Mixture)"])
 
 
 @pytest.mark.parametrize("name", FORMULAS)

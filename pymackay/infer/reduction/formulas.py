@@ -33,7 +33,7 @@ def formula_without(
     labels += [offset.label for offset in specification.offsets]
     if not terms.intercept:
         labels.insert(0, "0")
-    bars = [f"({bar.text})" for bar in blueprint.bars]
+    bars = [bar.written for bar in blueprint.bars]
     if reduction is not None:
         bars[reduction.term : reduction.term + 1] = [reduction.bar] if reduction.bar else []
     right = [*(labels or ["1"]), *bars]

@@ -41,7 +41,8 @@ def reductions(fit: Fit, what: str) -> list[Reduction]:
     """Return what may be left out of the random part, one effect at a time.
 
     Of a term with several effects, those are left out that no other effect of the term contains;
-    the intercept stays until it is alone.
+    the intercept stays until it is alone. A term with a covariance structure is left out as a
+    whole.
 
     Raises
     ------
@@ -58,6 +59,10 @@ def reductions(fit: Fit, what: str) -> list[Reduction]:
         )
     found: list[Reduction] = []
     for place, (bar, side) in enumerate(zip(blueprint.bars, blueprint.random, strict=True)):
+        if bar.structure is not None:
+            every = tuple(range(len(model.terms[place].effects)))
+            found.append(Reduction(bar.written, place, every, ""))
+            continue
         assign, labels = np.asarray(side.assign), [bar.effects.label(t) for t in bar.effects.terms]
         if not labels:
             found.append(Reduction(f"({_left(bar)} | {bar.group_name})", place, (0,), ""))

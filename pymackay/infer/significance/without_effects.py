@@ -48,7 +48,7 @@ def optimum_without(model: Model, term: int, columns: Sequence[int], *, reml: bo
     smaller = model_without(model, term, columns)
     if smaller is not None:
         fit = fit_model(smaller, reml=reml)
-        return Without(fit.criterion, len(fit.theta))
+        return Without(fit.criterion, len(fit.par))
     gram = cross_products(model)  # V = I; the response has unit length in these bases
     value = criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1]))
     return Without(value, 0)
