@@ -78,7 +78,7 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
         evidences.append(update.log_evidence)
         at_mode = step.exact or step.decrement < _MODE * evidence.sigma2
         linear = linear and step.exact
-        rested = at_mode and update.change < end
+        rested = bool(at_mode and update.change < end)
         if tolerance is None and not linear:
             rested = rested or _at_rest(evidences)
         if rested:
@@ -110,7 +110,7 @@ def _approach(
 
 
 def _at_rest(evidences: list[float]) -> bool:
-    return len(evidences) > 2 and abs(evidences[-1] - evidences[-3]) < _GAIN
+    return bool(len(evidences) > 2 and abs(evidences[-1] - evidences[-3]) < _GAIN)
 
 
 def _settle(evidence: Evidence, rows: TrainingRows, snapshot: Snapshot) -> None:
