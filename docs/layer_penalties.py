@@ -151,7 +151,8 @@ for message in evidence.messages:
 # 24 units. The error is the root mean square on 10,000 new rows. No method can get below 1, the
 # noise's standard deviation. Each method ran on the same data sets. *difference* is a method's
 # error less that of the loop in the line of zeros, with its standard error; `ratio` is the CPU time
-# in units of one training without a penalty.
+# in units of one training without a penalty. In the figure, hollow marks are methods that have run
+# on some of the data sets only; their place is the loop's error plus the difference on these.
 
 # %% tags=["hide-input"]
 simulated = summary("simulated")
