@@ -1,7 +1,8 @@
 """What is imported late: `LateMethod`, whose code lives in a module above its class; and `tf`.
 
 `tf` is TensorFlow, imported when one of its names is first used, without lines on stderr: reading
-a saved fit, predicting and making tables do not need it, and importing it takes seconds.
+a saved fit, predicting and making tables do not need it, and importing it takes seconds. `special`
+is ``scipy.special``, which reading a recording does without.
 """
 
 from __future__ import annotations
@@ -63,18 +64,18 @@ def _refuse(name: str, *args: Any, **kwargs: Any) -> None:
     )
 
 
-class _LateTensorFlow:
-    """Stands for the module; a name that was used is kept, so that it is looked up once."""
+class _LateModule:
+    """Stands for a module; a name that was used is kept, so that it is looked up once."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked by tools that inspect objects
             raise AttributeError(name)
-        value = getattr(load_tensorflow(), name)
+        value = getattr(self._load(), name)
         setattr(self, name, value)
         return value
-
-
-tf: Any = _LateTensorFlow()
 
 
 def load_tensorflow() -> Any:
@@ -83,6 +84,10 @@ def load_tensorflow() -> Any:
         return importlib.import_module("tensorflow")
     with _silence():
         return importlib.import_module("tensorflow")
+
+
+tf: Any = _LateModule(load_tensorflow)
+special: Any = _LateModule(partial(importlib.import_module, "scipy.special"))
 
 
 @contextlib.contextmanager

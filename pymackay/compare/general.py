@@ -24,8 +24,10 @@ def obstacle(fit: Fit, reference: Fit) -> tuple[str, str]:
     Parameters
     ----------
     fit, reference : Fit
-        Of one generalised model.
+        Of one model; a linear one has no such obstacle.
     """
+    if fit.general is None:
+        return "", ""
     for one in (fit, reference):
         reason = one._separation()
         if reason:

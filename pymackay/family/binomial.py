@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, xlog1py, xlogy
 
 from pymackay.family.family import Constant, Expansion, Family, Observations, Support
 from pymackay.family.links import PROBABILITY_LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
+from pymackay.late import special
 
 _MANY_TRIALS = 1e4  # from which plain logs lose more than 1e-12 of a row's deviance
 _LARGEST_RATE = 700.0  # e^η of the cloglog link: exp(−700) is still a number
@@ -58,11 +58,11 @@ def _logit(eta: np.ndarray) -> _Probability:
 
 
 def _probit(eta: np.ndarray) -> _Probability:
-    log_mu, log_nu = log_ndtr(eta), log_ndtr(-eta)
+    log_mu, log_nu = special.log_ndtr(eta), special.log_ndtr(-eta)
     log_density = -0.5 * eta**2 - 0.5 * np.log(2.0 * np.pi)
     r1, r0 = np.exp(log_density - log_mu), np.exp(log_density - log_nu)
     return _Probability(
-        ndtr(eta), ndtr(-eta), log_mu, log_nu, r1, r0, -eta, np.full_like(eta, -1.0)
+        special.ndtr(eta), special.ndtr(-eta), log_mu, log_nu, r1, r0, -eta, np.full_like(eta, -1.0)
     )
 
 
@@ -243,7 +243,7 @@ def _half_deviance(y: np.ndarray, w: np.ndarray, at: _Probability) -> np.ndarray
         value[inner] = deviance_part(share, at.mu[inner])
         value[inner] += deviance_part(1.0 - share, at.nu[inner])
     else:
-        saturated = xlogy(share, share) + xlog1py(1.0 - share, -share)
+        saturated = special.xlogy(share, share) + special.xlog1py(1.0 - share, -share)
         value[inner] = saturated - share * at.log_mu[inner] - (1.0 - share) * at.log_nu[inner]
     return value
 

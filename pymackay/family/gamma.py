@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import digamma
 
 from pymackay.family.family import Constant, Family, Observations, Support
 from pymackay.family.saddle import deviance_part, stirling_error
+from pymackay.late import special
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Gamma(Family):
         w, shape = observed.weights, 1.0 / dispersion
         each = np.log(2.0 * np.pi * dispersion) + 2.0 * float(stirling_error(np.array(shape)))
         value = float(w @ (2.0 * np.log(observed.y))) + float(w.sum()) * each
-        slope = -2.0 * shape * float(digamma(shape) - np.log(shape))
+        slope = -2.0 * shape * float(special.digamma(shape) - np.log(shape))
         return Constant(value, float(w.sum()) * slope)
 
     def start(self, observed: Observations) -> np.ndarray:

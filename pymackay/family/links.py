@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+
+from pymackay.late import special
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -86,7 +87,7 @@ LINKS = {
 
 PROBABILITY_LINKS: dict[str, Function] = {
     "logit": lambda mu: np.log(mu / (1.0 - mu)),
-    "probit": ndtri,
+    "probit": lambda mu: special.ndtri(mu),
     "cloglog": lambda mu: np.log(-np.log1p(-mu)),
     "cauchit": lambda mu: np.tan(np.pi * (mu - 0.5)),
     "log": np.log,

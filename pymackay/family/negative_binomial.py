@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import digamma
 
 from pymackay.errors import ArgumentError
 from pymackay.family.family import Constant, Family, Observations, Support
 from pymackay.family.links import LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
+from pymackay.late import special
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,12 @@ class NegativeBinomial(Family):
         y, theta = observed.y, self.shape
         mu = LINKS[self.link].curve(eta).mu
         total = mu + theta
-        density = digamma(y + theta) - digamma(theta) + np.log(theta / total) + (mu - y) / total
+        density = (
+            special.digamma(y + theta)
+            - special.digamma(theta)
+            + np.log(theta / total)
+            + (mu - y) / total
+        )
         return np.asarray(-2.0 * theta * observed.weights * density)
 
     def start(self, observed: Observations) -> np.ndarray:

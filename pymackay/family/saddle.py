@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
+
+from pymackay.late import special
 
 _NEAR = 0.1  # |x − m| / (x + m) under which the series is taken: its terms fall by 1/100 each
 _TERMS = 9  # of the series, after which 1e-18 of the sum is missing
@@ -58,7 +59,7 @@ def stirling_error(x: np.ndarray) -> np.ndarray:
     """
     x = np.asarray(x, dtype=np.float64)
     small = np.where(x > 0.0, np.minimum(x, _STIRLING), 1.0)
-    direct = gammaln(small + 1.0) - (small + 0.5) * np.log(small) + small - _HALF_LOG_2PI
+    direct = special.gammaln(small + 1.0) - (small + 0.5) * np.log(small) + small - _HALF_LOG_2PI
     large = np.maximum(x, _STIRLING)
     s = 1.0 / (large * large)
     series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s / 1188)))) / large

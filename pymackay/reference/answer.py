@@ -6,16 +6,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
-from pymackay.family.family import Observations
-from pymackay.family.general import General
-from pymackay.family.named import FAMILIES
 from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
+
+if TYPE_CHECKING:
+    from pymackay.family.family import Observations
+    from pymackay.family.general import General
 
 Answer = dict[str, Any]
 
@@ -152,6 +153,10 @@ def fit_from_answer(
 
 def _general(raw: Mapping[str, Any], model: ModelSummary) -> General:
     """Return what only a fit by ``glmer`` has; lme4's determinant has expected weights."""
+    # here, because families load SciPy, which recordings of linear models do without
+    from pymackay.family.general import General
+    from pymackay.family.named import FAMILIES
+
     kind = FAMILIES[raw["family"]]
     shape = float("nan") if raw["shape"] is None else raw["shape"]
     theta = {} if raw["shape"] is None else {"theta": shape}
@@ -174,6 +179,8 @@ def _observed(
     y: np.ndarray | None, totals: np.ndarray | None, weights: np.ndarray | None
 ) -> Observations | None:
     """Return the response with numbers of trials as R's binomial constant takes them, each (n,)."""
+    from pymackay.family.family import Observations
+
     if y is None or totals is None or weights is None:
         return None
     return Observations(y, weights, totals if (totals > 1.0).any() else weights)
