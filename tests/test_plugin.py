@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pymackay.api.lmer  # TensorFlow stays loaded between the runs, which forget what they import
+import pymackay.reference.r.session  # and so does R, which can be started once in a process
 import pymackay.testing
 from pymackay._resources import r_reference_path
 from pymackay.reference.recorded import Recording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -47,10 +47,10 @@ def check(check: Check) -> Figure:
     6
     """
     first = axes_for(None, 7.5)
-    figure = first.get_figure(root=True)
-    figure.clear()  # type: ignore[union-attr]
-    figure.set_size_inches(10.0, 9.0)  # type: ignore[union-attr]
-    axes = figure.subplots(3, 2).ravel()  # type: ignore[union-attr]
+    figure: Any = first.get_figure(root=True)
+    figure.clear()
+    figure.set_size_inches(10.0, 9.0)
+    axes = figure.subplots(3, 2).ravel()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     _draw_cloud(axes[0], check.fitted, check.residuals, check.mean_curve, "residual / σ")
@@ -66,7 +66,8 @@ def check(check: Check) -> Figure:
     for ax, name in zip(axes, (*check.sentences, ""), strict=False):
         ax.set_title(_TITLES.get(name, ""), loc="left", fontsize="medium")
     axes[1].set_title(_TITLES["variance"], loc="left", fontsize="medium")
-    return figure  # type: ignore[return-value]
+    made: Figure = figure
+    return made
 
 
 _TITLES = {
