@@ -219,11 +219,17 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
     if profile is None:
         return best
     best = best.take(np.arange(len(landscape)))
-    for start, which in profile.starts(best.points.criterion, best.points.factors):
-        others = optimise_many(landscape.take(which), start, control)
-        evaluations = best.evaluations[which] + others.evaluations
-        keep_better(best, others, which)
-        best.evaluations[which] = evaluations
+    starts = profile.starts(best.points.criterion, best.points.factors)
+    for number in range(limits.VALLEYS):
+        before = best.points.criterion.copy()
+        for start, which in starts:
+            others = optimise_many(landscape.take(which), start, control)
+            evaluations = best.evaluations[which] + others.evaluations
+            keep_better(best, others, which)
+            best.evaluations[which] = evaluations
+        if len(landscape) > 1 or (number and best.points.criterion[0] == before[0]):
+            break
+        starts = profile.beside(best.points.criterion[0], best.points.factors)
     return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
 
 
