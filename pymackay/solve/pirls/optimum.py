@@ -171,7 +171,6 @@ def _certified(
             f"the search ended where the criterion has no derivatives ({error}). {cure}"
         ) from error
     arrival = polished(arrival, criterion, hessian)
-    evaluations = arrival.evaluations + 2 * len(free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     scaled = scale[:, None] * hessian * scale
     values = np.linalg.eigvalsh(scaled)
@@ -183,7 +182,7 @@ def _certified(
         converged=bool(certified),
         message=_message(arrival, minimum),
         iterations=arrival.evaluations,
-        evaluations=evaluations,
+        evaluations=arrival.evaluations,
         decrement=arrival.decrement,
         gradient=slope,
         curvature=float(inner.min()),

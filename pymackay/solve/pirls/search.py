@@ -49,6 +49,8 @@ class Arrival:
     ----------
     point : Evaluated
     evaluations : int
+        Of the criterion, each with a search for the mode; gradients for second derivatives, which
+        need none, are not counted.
     decrement : float
         Newton decrement there.
     arrived : bool
@@ -119,7 +121,6 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         secant = _corrected(secant, here, trial, step)
         if evaluations % _REFRESH == 0:
             secant = _refreshed(criterion, here, secant)
-            evaluations += 2 * len(start)
         if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
             last = min(here.point, trial.point, key=_size_of_gradient)
             return Arrival(last, evaluations, decrement, True)

@@ -40,6 +40,10 @@ class ExactCriterion:
         """Evaluate at ψ, (P,), the mode searched from u, (J,)."""
         return ExactPoint(self.laplace.at(psi, u))
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> ExactPoint:
+        """Evaluate at ψ, (P,), with u, (J,), for the mode."""
+        return ExactPoint(self.laplace.with_mode(psi, u))
+
 
 @dataclass(frozen=True, eq=False)
 class ExactPoint:

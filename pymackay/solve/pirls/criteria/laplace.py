@@ -19,7 +19,7 @@ import numpy as np
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.mode import Given, Mode, find_mode
+from pymackay.solve.pirls.mode import Given, Mode, find_mode, mode_at
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
 
@@ -91,6 +91,17 @@ class Laplace:
         given = self.given(psi)
         start = np.zeros(self.rows.n_effects) if u is None else u
         return Point(self, psi, given, find_mode(given, start))
+
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
+        """Evaluate at ψ with u, shape (N,), for the mode, without a search.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the criterion has no value there.
+        """
+        given = self.given(psi)
+        return Point(self, psi, given, mode_at(given, u))
 
 
 def _shape_is_free(family: Family) -> bool:

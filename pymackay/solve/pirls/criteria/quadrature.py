@@ -45,6 +45,10 @@ class Quadrature:
         """Evaluate at ψ, (P,), the mode searched from u, (N,)."""
         return QuadraturePoint(self.laplace.at(psi, u), self.nodes)
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> QuadraturePoint:
+        """Evaluate at ψ, (P,), with u, (N,), for the mode."""
+        return QuadraturePoint(self.laplace.with_mode(psi, u), self.nodes)
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraturePoint:
