@@ -49,7 +49,8 @@ def glmer(
     Parameters
     ----------
     formula : str
-        In lme4's language: ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``.
+        In lme4's language: ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``. Terms
+        may have a covariance structure, as ``ar1(0 + time | subject)``.
     data : pandas.DataFrame
         One row per observation.
     family : str or Family

@@ -135,7 +135,7 @@ class ExactPoint:
         """Derivative by ψ, (P,)."""
         rows, given = self.center.laplace.rows, self.center.given
         held = Held.of(self.center, self._at, self._logs[1])
-        made = [rows.basis.Q.T @ held.by_row, rows.in_elements([held.by_factor])]
+        made = [rows.basis.Q.T @ held.by_row, rows.slopes(self.psi[rows.p :], [held.by_factor])]
         if self.center.laplace.extra == "dispersion":
             slope = given.family.constant(rows.observed, given.phi).slope
             made.append(np.array([held.by_extra + slope]))
