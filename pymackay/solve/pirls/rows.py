@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
@@ -167,6 +167,13 @@ class Rows:
         offset = np.zeros(len(model.y)) if model.offset is None else model.offset
         basis, layouts = fixed_basis(model.X), layouts_of(model.terms)
         return cls(model, observed, offset, basis, tuple(blocks), layouts, transforms)
+
+    def with_response(self, observed: Observations) -> Rows:
+        """Return the same design with another response; what is known of the design is kept."""
+        made = replace(self, observed=observed)
+        known = ("pairs", "transposed", "terms", "places", "spans", "n_effects", "lead")
+        made.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        return made
 
     @property
     def n(self) -> int:
