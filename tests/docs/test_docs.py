@@ -97,7 +97,7 @@ def test_what_the_readme_shows_runs():
         "fit1": scope["fit"], "fit2": pm.lmer("Reaction ~ Days + (1 | Subject)", sleep),
         "L": [0.0, 1.0], "term": ("Subject", "Days"), "new": sleep.head(3), "n": 2,
         "y": sleep["Reaction"], "data": sleep, "effect": "Days", "factor": "Days",
-        "Y": sleep[["Reaction", "Reaction"]].to_numpy(),
+        "Y": sleep[["Reaction", "Reaction"]].to_numpy(), "family": pm.Gamma("log"),
     }  # fmt: skip
     calls = re.findall(r"`((?:fit|pm)\.[^`]+\))`", table)
     assert len(calls) > 15
