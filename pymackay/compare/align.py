@@ -19,7 +19,7 @@ def term_key(term: TermSummary) -> Key:
 
     The order of the effects matters where the structure depends on it.
     """
-    ordered = term.structure in ("ar1", "ou")
+    ordered = term.structure in ("ar1", "ou", "toep")
     effects = tuple(term.effects) if ordered else frozenset(term.effects)
     return term.group, effects, term.structure, term.hom
 

@@ -10,10 +10,12 @@ from pymackay.covariance.diagonal import Diagonal
 from pymackay.covariance.layout import TermLayout, laid_out
 from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
+from pymackay.covariance.toeplitz import Toeplitz
 from pymackay.covariance.varcorr import TermSummary
 
 STRUCTURES: dict[str, type[Structure]] = {
-    kind.tag: kind for kind in (Diagonal, CompoundSymmetry, Autoregressive, OrnsteinUhlenbeck)
+    kind.tag: kind
+    for kind in (Diagonal, CompoundSymmetry, Autoregressive, OrnsteinUhlenbeck, Toeplitz)
 }
 
 

@@ -15,7 +15,7 @@ from pymackay.formula.expression import (
 )
 from pymackay.formula.lexer import fault
 
-DEFAULT_HOM = {"us": False, "diag": False, "cs": False, "ar1": True, "ou": True}
+DEFAULT_HOM = {"us": False, "diag": False, "cs": False, "ar1": True, "ou": True, "toep": False}
 """The structures of the formula language, and whether the effects share a variance by default."""
 
 _BARS = ("|", "||")
@@ -27,7 +27,7 @@ class StructureCall:
 
     Attributes
     ----------
-    name : {"us", "diag", "cs", "ar1", "ou"}
+    name : {"us", "diag", "cs", "ar1", "ou", "toep"}
     hom : bool
         Whether all effects of the term have the same variance.
     """
