@@ -27,10 +27,13 @@ def parameter_places(term: TermSummary) -> list[tuple[int, int]]:
 def parameter_values(term: TermSummary, parts: VarCorr) -> np.ndarray:
     """Return the values, (..., m), of the parameters of `parameter_places`.
 
-    Those of `toep` are partial autocorrelations, of which the first is a correlation.
+    Those of `toep` are partial autocorrelations, of which the first is a correlation; that of
+    `propto` is the standard deviation with which the square root of A is multiplied.
     """
     rows, columns = np.array(parameter_places(term), dtype=np.intp).reshape(-1, 2).T
     values = parts.sdcor[..., rows, columns]
+    if term.structure == "propto":
+        return values / np.sqrt(term.known[0])
     if term.structure == "toep":
         first = len(rows) - term.n_rho
         values[..., first:] = partial_autocorrelations(values[..., first:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,11 +24,13 @@ class TermSummary:
         Names of the q effects: ``("(Intercept)", "Days")``.
     structure : str
         The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``, ``"ou"``,
-        ``"toep"``; empty where any covariance will do.
+        ``"toep"``, ``"propto"``; empty where any covariance will do.
     hom : bool
         Whether the structure has one variance for all effects.
     times : tuple of float
         Of the effects, for a structure by time.
+    known : tuple of float
+        The lower triangle of a known matrix, row by row.
     """
 
     name: str
@@ -37,12 +39,15 @@ class TermSummary:
     structure: str = ""
     hom: bool = False
     times: tuple[float, ...] = ()
+    known: tuple[float, ...] = field(default=(), repr=False)
 
     @property
     def n_rho(self) -> int:
         """Number of correlations among the parameters of a term with a structure."""
         q = len(self.effects)
-        return q - 1 if self.structure == "toep" else int(q > 1 and self.structure != "diag")
+        if self.structure == "toep":
+            return q - 1
+        return int(q > 1 and self.structure not in ("diag", "propto"))
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:
@@ -104,8 +109,8 @@ def printed_correlations(
     if term is None or not term.structure:
         yield from ((i, tuple(parts.correlation[i, :i].tolist())) for i in range(q))
         return
-    correlated = term.n_rho
+    correlated = term.n_rho or term.structure == "propto"
     for i in range(1 if term.hom and correlated else q):
-        rho = (f"{value:.3f}" for value in parts.correlation[1 : 1 + correlated, 0])
-        cell = f"{' '.join(rho)} ({term.structure})"
+        rho = [f"{value:.3f}" for value in parts.correlation[1 : 1 + term.n_rho, 0]]
+        cell = " ".join([*rho, f"({term.structure})"])
         yield i, (cell,) if i == 0 and correlated else ()

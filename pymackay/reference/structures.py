@@ -6,9 +6,9 @@ import re
 
 from pymackay.errors import ArgumentError
 
-_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou|toep)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou|toep|propto)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
 """A structure's name with a bar inside its parentheses."""
-_NOT_IN_LME4 = ("ou", "toep")
+_NOT_IN_LME4 = ("ou", "toep", "propto")
 
 
 def refuse_structures(formula: str, lme4: str) -> None:
@@ -24,7 +24,8 @@ def refuse_structures(formula: str, lme4: str) -> None:
     ------
     ArgumentError
         If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term and lme4
-        is older than 2.0, or if it has ``ou()`` or ``toep()``, which lme4 has not.
+        is older than 2.0, or if it has ``ou()``, ``toep()`` or ``propto()``,
+        which lme4 has not.
     """
     structure = _CALL.search(formula)
     if structure is None:
