@@ -37,6 +37,7 @@ def lmer(
     control: Control | IterativeControl | None = None,
     solver: str = "auto",
     double_bar: str = "split",
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Fit a linear mixed model by REML or maximum likelihood.
 
@@ -45,8 +46,9 @@ def lmer(
     formula : str
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``. The covariance of a term's
         effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
-        symmetry), ``ar1(f | g)`` and, by time, ``ou(0 + f | g)``, each with ``hom = TRUE`` (one
-        variance for all effects) or ``hom = FALSE``; see the page "Covariance structures".
+        symmetry), ``ar1(f | g)``, ``toep(f | g)`` and, by time, ``ou(0 + f | g)``, each with
+        ``hom = TRUE`` (one variance for all effects) or ``hom = FALSE``, and
+        ``propto(0 + f | g, A)`` with a known matrix; see the page "Covariance structures".
     data : pandas.DataFrame, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
@@ -77,6 +79,10 @@ def lmer(
         that a factor keeps the correlations of its levels. ``"diag"``: ``diag(f | g)``, in which
         no effects correlate (lme4 2.x with the option ``lme4.doublevert.default =
         "diag_special"``); the fit's messages tell.
+    known : mapping of str to pandas.DataFrame, optional
+        Covariance matrices that are known up to a factor, such as the relationships of animals:
+        ``known={"A": frame}`` for ``propto(0 + f | g, A)``. Index and columns of a frame are
+        levels of ``f``; those that the data do not have are left out.
 
     Returns
     -------
@@ -107,7 +113,7 @@ def lmer(
     """
     reml = flag("reml", reml)
     double_bar = one_of("double_bar", double_bar, ("split", "diag"))
-    arguments = Arguments(weights, offset, subset, contrasts, double_bar)
+    arguments = Arguments(weights, offset, subset, contrasts, double_bar, known)
     built = _build(formula, data, arguments, control)
     choice = choose(built.model, solver, control)
     theta = None if start is None else start_values(start, built.model)
@@ -133,12 +139,13 @@ def evaluate(
     offset: str | ArrayLike | None = None,
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Return the fit at a given `theta`, without optimisation.
 
     Parameters
     ----------
-    formula, data, reml, weights, offset, subset, contrasts
+    formula, data, reml, weights, offset, subset, contrasts, known
         As in `lmer`.
     theta : array-like of shape (m,), or pandas.Series named as ``fit.theta``
         Relative covariance parameters in lme4's order: term by term, each term's relative factor
@@ -162,7 +169,13 @@ def evaluate(
     1744.244122
     """
     model = build_model(
-        formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
+        formula,
+        data,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        contrasts=contrasts,
+        known=known,
     )
     problem = make_problem(model, reml=flag("reml", reml))
     return evaluate_at(problem, theta_values(theta, model))

@@ -51,6 +51,7 @@ def mackay(
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
     solver: str = "auto",
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Run MacKay's loop: alternately predict the effects and update the variances from them.
 
@@ -59,7 +60,7 @@ def mackay(
 
     Parameters
     ----------
-    formula, data, reml, weights, offset, subset, contrasts
+    formula, data, reml, weights, offset, subset, contrasts, known
         As in `lmer`. With ``reml=False`` error variances are `condvar`, otherwise `pev`.
     update : {"gamma", "em", "raw", "diagonal"} or callable
         How a term's covariance matrix V follows from its predicted effects B̂ (J levels) and
@@ -161,7 +162,13 @@ def mackay(
     """
     asked = _asked(locals())
     model = build_model(
-        formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
+        formula,
+        data,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        contrasts=contrasts,
+        known=known,
     )
     choice = choose(model, solver)
     if choice.iterative and inner == "gradient":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
+from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
 
@@ -47,9 +48,13 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     correlations, as there; a short name then means another parameter.
     """
     places = (
-        (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
+        (t, i, j, value)
         for t, term in enumerate(fit.model.terms)
-        for i, j in parameter_places(term)
+        for (i, j), value in zip(
+            parameter_places(term),
+            parameter_values(term, VarCorr.of(fit.varcorr[term.name])).tolist(),
+            strict=True,
+        )
     )
     labelled = list(zip(parameter_labels(fit.model.terms), places, strict=True))
     if _deviations_first(fit):

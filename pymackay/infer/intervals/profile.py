@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.parameters import parameter_places, parameter_values
+from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
@@ -15,9 +17,11 @@ from pymackay.infer.intervals.profile_path import Path
 from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
+from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
+_MOST_ELEMENTS = 1000  # of covariances: their second derivatives take minutes for a point
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     rows = [
         row
         for parameter in choose(everything, parm)
-        for row in _rows(curve_of(fit, parameter), targets, everything)
+        for row in _rows(curve_of(fit, parameter), targets, everything, fit.model.terms)
     ]
     return Profile(
         frame=pd.DataFrame(rows),
@@ -117,8 +121,20 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")
+    _check_size(gram)
     factors = [layout.factor(fit.theta.to_numpy()) for layout in gram.layouts]
     return Curve(Path(gram, parameter, factors, fit.sigma), fit.criterion)
+
+
+def _check_size(gram: Gram) -> None:
+    """Refuse a profile whose derivatives by all elements of the covariances would take hours."""
+    elements = sum(layout.q * (layout.q + 1) // 2 for layout in gram.layouts)
+    if elements > _MOST_ELEMENTS:
+        raise ArgumentError(
+            f"the random terms have {elements} variances and covariances, but a likelihood profile "
+            f"is offered for {_MOST_ELEMENTS} at most; use the bootstrap, "
+            f"fit.confint('boot'), or fit.confint('wald') for the coefficients"
+        )
 
 
 def _targets(max_zeta: object, points: object) -> np.ndarray:
@@ -131,7 +147,7 @@ def _targets(max_zeta: object, points: object) -> np.ndarray:
 
 
 def _rows(
-    curve: Curve, targets: np.ndarray, everything: list[Parameter]
+    curve: Curve, targets: np.ndarray, everything: list[Parameter], terms: Sequence[TermSummary]
 ) -> Iterator[dict[str, object]]:
     """Yield the rows of the table of one profile, by increasing value of the parameter."""
     lower_side = list(_side(curve, -targets))
@@ -142,7 +158,7 @@ def _rows(
             "parameter": parameter.name,
             "value": value,
             "zeta": point.zeta,
-            **_conditional(curve.path, point, everything),
+            **_conditional(curve.path, point, everything, terms),
             parameter.name: value,
         }
 
@@ -160,10 +176,20 @@ def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
         near = point
 
 
-def _conditional(path: Path, point: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
+def _conditional(
+    path: Path, point: CurvePoint, everything: list[Parameter], terms: Sequence[TermSummary]
+) -> dict[str, float]:
     """Return all parameters at a point of a profile, by name."""
     gram, x = path.gram, point.point.x
-    covariances = path.covariances(x)
+    spread = {
+        (k, i, j): value
+        for k, (term, G) in enumerate(zip(terms, path.covariances(x), strict=True))
+        for (i, j), value in zip(
+            parameter_places(term),
+            parameter_values(term, VarCorr(term.effects, G)).tolist(),
+            strict=True,
+        )
+    }
     beta = gram.response.beta + gram.basis.from_basis(point.point.local.beta) * gram.y_scale
     values = {}
     for p in everything:
@@ -172,9 +198,5 @@ def _conditional(path: Path, point: CurvePoint, everything: list[Parameter]) -> 
         elif p.kind == "beta":
             values[p.name] = float(beta[p.first])
         else:
-            sd = np.sqrt(np.diag(covariances[p.term]))
-            scale = sd[p.first] * sd[p.second]
-            covariance = float(covariances[p.term][p.first, p.second])
-            correlation = covariance / scale if scale > 0.0 else float("nan")
-            values[p.name] = float(sd[p.first]) if p.kind == "sd" else correlation
+            values[p.name] = spread[p.term, p.first, p.second]
     return values
