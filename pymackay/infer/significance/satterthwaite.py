@@ -117,7 +117,7 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
     by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
     by_sigma = 2.0 / relative * local.precision_inverse
     slopes = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
-    messages = () if not n_omitted else (_flat_message(n_omitted),)
+    messages = () if not n_omitted else (flat_message(n_omitted),)
     return Satterthwaite(
         vcov=sigma**2 * (root @ local.precision_inverse @ root.T),
         slopes=sigma**2 * slopes,
@@ -126,7 +126,8 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
     )
 
 
-def _flat_message(n_omitted: int) -> str:
+def flat_message(n_omitted: int) -> str:
+    """Return what a table says where directions of the parameters were left out."""
     return (
         f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
         f"covariance parameters, which Satterthwaite's method leaves out"

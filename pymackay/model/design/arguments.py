@@ -30,6 +30,8 @@ class Arguments:
         For factors of the fixed part.
     double_bar : {"split", "diag"}
         How a double bar of the formula is read.
+    residual : str
+        Covariance structure of the residuals; empty if they are independent.
     """
 
     weights: Any = None
@@ -37,6 +39,7 @@ class Arguments:
     subset: Any = None
     contrasts: Any = None
     double_bar: str = "split"
+    residual: str = ""
 
 
 def read_numbers(values: Any, table: Table, what: str) -> np.ndarray:

@@ -117,17 +117,19 @@ def build_model(
 
 def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     """Build the model of a table's rows; see `build_model`."""
-    specification = specify_columns(formula, table, arguments.double_bar)
+    specification = specify_columns(formula, table, arguments.double_bar, arguments.residual)
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
     return Built(build_parts(specification, table, arguments, frame, y), frame.n)
 
 
-def specify_columns(formula: str, table: Table, double_bar: str = "split") -> Specification:
+def specify_columns(
+    formula: str, table: Table, double_bar: str = "split", residual: str = ""
+) -> Specification:
     """Read a formula whose ``.`` stands for the columns of a table."""
     if not isinstance(formula, str):
         specify(formula, ())  # says what is wrong
-    return specification_of(formula, tuple(table.names), double_bar)
+    return specification_of(formula, tuple(table.names), double_bar, residual)
 
 
 def build_parts(
@@ -171,7 +173,8 @@ def build_parts(
 
 def _arguments_of_r(arguments: Arguments) -> dict[str, Any]:
     """Return the arguments that R's lmer has too, by name."""
-    return {name: value for name, value in vars(arguments).items() if name != "double_bar"}
+    ours = ("double_bar", "residual")
+    return {name: value for name, value in vars(arguments).items() if name not in ours}
 
 
 def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
