@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from pymackay.arguments import one_of
 from pymackay.infer.refit import REML_MESSAGE, refit_by
-from pymackay.infer.significance import residual_precision as of_residual
 from pymackay.infer.significance.kenward_roger import kenward_roger
 from pymackay.infer.significance.precision import NormalPrecision, Precision
 from pymackay.infer.significance.satterthwaite import satterthwaite
@@ -60,14 +59,12 @@ def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
     method = _method(ddf)
     if method in ("normal", "none"):
         return FixedEffects(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
-    structured = fit.residual_covariance is not None
     if method == "Satterthwaite":
-        precision = of_residual.satterthwaite(fit) if structured else satterthwaite(fit)
+        precision = satterthwaite(fit)
         return FixedEffects(fit, method, precision, precision.messages)
     messages = () if fit.reml else (REML_MESSAGE,)
     fit = fit if fit.reml else refit_by(fit, reml=True)
-    adjusted = of_residual.kenward_roger(fit) if structured else kenward_roger(fit)
-    return FixedEffects(fit, method, adjusted, messages)
+    return FixedEffects(fit, method, kenward_roger(fit), messages)
 
 
 def quick_ddf(fit: Fit) -> str | None:
