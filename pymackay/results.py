@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.residual.estimate import ResidualCovariance
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
 from pymackay.errors import FOREIGN_NAMES, ArgumentError, PymackayError, missing_attribute
 from pymackay.late import LateMethod
@@ -178,6 +179,9 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
+    residual_covariance : ResidualCovariance or None
+        Standard deviations and correlations of the residuals, for models with the argument
+        `residual`; None where residuals are independent with one variance.
     general : pymackay.family.general.General or None
         Family, quadrature, dispersion and linear predictor of a generalised model; None for a
         linear one.
@@ -208,6 +212,7 @@ class Fit:
     free_par: pd.Series | None = None
     problem: Any = None
     general: Any = None
+    residual_covariance: ResidualCovariance | None = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
@@ -260,8 +265,13 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape."""
+        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape.
+
+        Parameters of the residuals' covariance count too.
+        """
         beside: int = 1 if self.general is None else self.general.df
+        if self.residual_covariance is not None:
+            beside += len(self.residual_covariance.par)
         return len(self.beta) + len(self.par) + beside
 
     @property
@@ -404,6 +414,7 @@ class Fit:
             ),
             "Random effects:",
             _random_effects_table(self).to_string(index=False),
+            *([] if self.residual_covariance is None else self.residual_covariance.lines()),
             "Fixed effects:",
             self._estimates.to_string(float_format=lambda x: f"{x:.6g}"),
         ]

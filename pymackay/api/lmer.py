@@ -10,15 +10,18 @@ import pandas as pd
 
 from pymackay.api.theta import start_values, theta_values
 from pymackay.arguments import flag, one_of
-from pymackay.errors import ConvergenceWarning
+from pymackay.errors import ArgumentError, ConvergenceWarning
+from pymackay.formula.residual import read_residual
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built, build_model, build_rows
+from pymackay.model.design.residual import residual_rows
 from pymackay.model.stream.sources import sum_source
 from pymackay.results import Fit
 from pymackay.solve.assemble import evaluate_at
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.marginal.fit import fit_residual
 from pymackay.solve.search.newton import Control
 
 ArrayLike = Any
@@ -38,6 +41,7 @@ def lmer(
     solver: str = "auto",
     double_bar: str = "split",
     known: Mapping[str, pd.DataFrame] | None = None,
+    residual: str | None = None,
 ) -> Fit:
     """Fit a linear mixed model by REML or maximum likelihood.
 
@@ -83,6 +87,13 @@ def lmer(
         Covariance matrices that are known up to a factor, such as the relationships of animals:
         ``known={"A": frame}`` for ``propto(0 + f | g, A)``. Index and columns of a frame are
         levels of ``f``; those that the data do not have are left out.
+    residual : str, optional
+        Covariance of the residuals, by default independent with one variance.
+        ``"ar1(time | g)"``, ``"ou(time | g)"``, ``"cs(visit | g)"``, ``"toep(visit | g)"``,
+        ``"us(visit | g)"`` and ``"diag(visit | g)"``: within each level of g, with ``hom`` as in
+        the random part. ``"varident(s)"``: a standard deviation for each level of s; it may be
+        added, as in ``"varident(s) + ar1(time | g)"``. With it the formula may be without random
+        terms. See the page "Residual structures and MMRM".
 
     Returns
     -------
@@ -113,12 +124,47 @@ def lmer(
     """
     reml = flag("reml", reml)
     double_bar = one_of("double_bar", double_bar, ("split", "diag"))
-    arguments = Arguments(weights, offset, subset, contrasts, double_bar, known)
+    parts = (weights, offset, subset, contrasts, double_bar, known)
+    if residual is not None:
+        given = Arguments(*parts, _structure(residual))
+        return _certified(_fit_residual(formula, data, given, reml, start, control, solver))
+    arguments = Arguments(*parts)
     built = _build(formula, data, arguments, control)
     choice = choose(built.model, solver, control)
     theta = None if start is None else start_values(start, built.model)
     fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
     return _certified(fit)
+
+
+def _structure(residual: object) -> str:
+    """Return the argument `residual`, a text that can be read."""
+    return read_residual(residual).text  # type: ignore[arg-type]
+
+
+def _fit_residual(
+    formula: str,
+    data: Any,
+    arguments: Arguments,
+    reml: bool,
+    start: ArrayLike | None,
+    control: Any,
+    solver: str,
+) -> Fit:
+    """Fit a model with a covariance structure of the residuals."""
+    if is_source(data):
+        raise ArgumentError(
+            "data of a model with residual= must be a data frame: its rows are read in every step "
+            "of the fit, so that partitions cannot be summed up once. Read them into one frame."
+        )
+    if control is not None or solver not in ("auto", "exact"):
+        raise ArgumentError(
+            "control and solver='iterative' are not there with residual=; leave them out."
+        )
+    model = build_rows(formula, Table(data), arguments).model
+    call = model.blueprint.specification.residual
+    rows = residual_rows(call, model.columns, len(model.y))
+    theta = None if start is None else start_values(start, model)
+    return fit_residual(model, rows, reml=reml, start=theta)
 
 
 def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built:

@@ -22,7 +22,10 @@ _METHODS = {
 }
 
 
-@by_kind("pymackay.infer.general.intervals:confint")
+@by_kind(
+    "pymackay.infer.general.intervals:confint",
+    residual="pymackay.infer.intervals.residual:confint",
+)
 def confint(
     fit: Fit,
     method: str = "profile",

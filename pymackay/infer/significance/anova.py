@@ -10,7 +10,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
 from pymackay.infer.kinds import by_kind
-from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.problem import check_fit, linear_design_of
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.hypotheses import hypotheses, untestable
@@ -22,7 +22,7 @@ _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
-@by_kind("pymackay.infer.general.tests:anova")
+@by_kind("pymackay.infer.general.tests:anova", residual="same")
 def anova(
     fit: Fit,
     *others: Fit,
@@ -91,7 +91,7 @@ def anova(
     kind = _KINDS.get(str(type).upper())
     if kind is None:
         raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
-    model = problem_of(fit, "the tests of terms").model
+    model = linear_design_of(fit, "the tests of terms")
     effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, kind)
     rows = {label: _row(effects, L) for label, L in tests.items()}

@@ -20,12 +20,14 @@ from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
 
-@by_kind(cure="Combine fit.beta and fit.vcov by hand, or compare models by fit.anova(other).")
+@by_kind(
+    cure="Combine fit.beta and fit.vcov by hand, or compare models by fit.anova(other).",
+    residual="same",
+)
 def contrast(
     fit: Fit,
     L: Any,
@@ -180,7 +182,7 @@ class _Hypothesis:
 
 def _not_estimable(fit: Fit, hypothesis: _Hypothesis) -> np.ndarray:
     """Say which functions the data do not determine, shape (k,), and warn of them."""
-    model = fit.problem.model if isinstance(fit.problem, Problem) else None
+    model = getattr(fit.problem, "model", None)
     aliases = None if model is None else Aliases.of(model)
     if aliases is None:
         return np.asarray(hypothesis.dropped.any(axis=1))
