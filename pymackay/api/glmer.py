@@ -259,8 +259,7 @@ def _laplace(
 def observations(general: GeneralModel) -> Observations:
     """Return the response of a generalised model as its family takes it."""
     response = general.response
-    totals = np.ones(len(response.y)) if response.totals is None else response.totals
-    return Observations(response.y, response.weights, totals)
+    return Observations.of(response.y, response.weights, response.totals)
 
 
 def _check_choices(nagq: Any, solver: str, control: Any) -> None:

@@ -22,7 +22,7 @@ ML_MESSAGE = "refitted by ML (instead of REML)"
 REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
 
 
-@by_kind(cure="Fit the other response with pymackay.glmer.")
+@by_kind("pymackay.infer.general.refit:refit")
 def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     """Fit the same model to another response, as lme4's ``refit``.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
 from pymackay.errors import ArgumentError
 from pymackay.results import Fit
@@ -36,6 +38,37 @@ class Parameter:
     first: int
     second: int
     estimate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Values of all parameters at one point of a profile, user's units.
+
+    Attributes
+    ----------
+    covariances : list of numpy.ndarray, each (q, q)
+        Of each term's effects.
+    sigma : float
+    beta : numpy.ndarray, shape (p,)
+    """
+
+    covariances: list[np.ndarray]
+    sigma: float
+    beta: np.ndarray
+
+    def of(self, parameter: Parameter) -> float:
+        """Return the value of one parameter; nan for the correlation with no effect."""
+        if parameter.kind == "sigma":
+            return self.sigma
+        if parameter.kind == "beta":
+            return float(self.beta[parameter.first])
+        covariance = self.covariances[parameter.term]
+        sd = np.sqrt(np.diag(covariance))
+        if parameter.kind == "sd":
+            return float(sd[parameter.first])
+        scale = sd[parameter.first] * sd[parameter.second]
+        correlation = float(covariance[parameter.first, parameter.second])
+        return correlation / float(scale) if scale > 0.0 else float("nan")
 
 
 def list_parameters(fit: Fit) -> list[Parameter]:

@@ -12,7 +12,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
@@ -46,7 +46,7 @@ class Profile:
     messages: tuple[str, ...] = ()
 
 
-@by_kind(cure="Intervals by standard errors are fit.confint('wald').")
+@any_kind
 def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int = 13) -> Profile:
     """Profile the likelihood.
 
@@ -104,6 +104,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     )
 
 
+@by_kind("pymackay.infer.general.profile_path:ml_optimum")
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
@@ -114,6 +115,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     return refit_by(fit, reml=False), ("refitted by ML: the fit was not at its optimum",)
 
 
+@by_kind("pymackay.infer.general.profile_path:curve_of")
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")
@@ -138,11 +140,12 @@ def _rows(
     for point in (*reversed(lower_side), curve.peak, *_side(curve, targets)):
         parameter = curve.path.parameter
         value = curve.path.outside(point.held)
+        values = curve.path.values(point.point)
         yield {
             "parameter": parameter.name,
             "value": value,
             "zeta": point.zeta,
-            **_conditional(curve.path, point, everything),
+            **{p.name: values.of(p) for p in everything},
             parameter.name: value,
         }
 
@@ -158,23 +161,3 @@ def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
             return
         yield point
         near = point
-
-
-def _conditional(path: Path, point: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
-    """Return all parameters at a point of a profile, by name."""
-    gram, x = path.gram, point.point.x
-    covariances = path.covariances(x)
-    beta = gram.response.beta + gram.basis.from_basis(point.point.local.beta) * gram.y_scale
-    values = {}
-    for p in everything:
-        if p.kind == "sigma":
-            values[p.name] = float(np.exp(x[path.m])) * gram.y_scale
-        elif p.kind == "beta":
-            values[p.name] = float(beta[p.first])
-        else:
-            sd = np.sqrt(np.diag(covariances[p.term]))
-            scale = sd[p.first] * sd[p.second]
-            covariance = float(covariances[p.term][p.first, p.second])
-            correlation = covariance / scale if scale > 0.0 else float("nan")
-            values[p.name] = float(sd[p.first]) if p.kind == "sd" else correlation
-    return values
