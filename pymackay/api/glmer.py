@@ -266,8 +266,7 @@ def criterion_choices(family: Family, determinant: str | None, dispersion: str) 
 def observations(general: GeneralModel) -> Observations:
     """Return the response of a generalised model as its family takes it."""
     response = general.response
-    totals = np.ones(len(response.y)) if response.totals is None else response.totals
-    return Observations(response.y, response.weights, totals)
+    return Observations.of(response.y, response.weights, response.totals)
 
 
 def check_choices(nagq: Any, solver: str, control: Any) -> None:

@@ -17,8 +17,8 @@ from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.tables.explained import r2
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
+from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _LEGEND = "*** p < 0.001, ** p < 0.01, * p < 0.05"
@@ -148,9 +148,10 @@ def etable(
         )
     columns, notes = [], []
     for head, fit in zip(heads, listed, strict=True):
-        has_model = isinstance(fit.problem, Problem)
-        effects = fixed_effects(fit, ddf if has_model else "none")
-        if not has_model and ddf != "none":
+        has_model = isinstance(getattr(fit.problem, "model", None), Model)
+        needs_model = not has_model and fit.general is None
+        effects = fixed_effects(fit, "none" if needs_model else ddf)
+        if needs_model and ddf != "none":
             notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model.")
         shown = _fixed(effects, places, stars, level if intervals else None)
         columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
@@ -194,7 +195,8 @@ def _random(fit: Fit, places: int) -> Cells:
                 value = parts.correlation[i, j]
                 text = "" if np.isnan(value) else f"{value:.{places}f}"
                 cells[("Random effects", name, 0)] = text
-    cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    if fit.has_residual:
+        cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
     return cells
 
 

@@ -77,11 +77,13 @@ def _draw_rows(
     ax = axes_for(ax, 1.1 + 0.3 * max(len(table), 3))
     rows = np.arange(len(table))[::-1]
     value = table[estimate].to_numpy()
-    reach = [value - table["lower.CL"], table["upper.CL"] - value]
+    reach = [value - table.iloc[:, -2], table.iloc[:, -1] - value]
     ax.errorbar(value, rows, xerr=reach, fmt="o", color=BLUE, markersize=5, linewidth=1.4,
                 label=what)  # fmt: skip
     if zero:
-        ax.axvline(1.0 if estimate == "ratio" else 0.0, color=GREY, linewidth=0.8, zorder=0)
+        ax.axvline(
+            1.0 if estimate in ("ratio", "odds.ratio") else 0.0, color=GREY, linewidth=0.8, zorder=0
+        )
     names = [", ".join(map(_shown, row)) for row in table[labels].itertuples(index=False)]
     label_rows(ax, names[::-1], ", ".join(labels))
     key_above(ax)
@@ -102,7 +104,7 @@ def _draw_lines(
         part = part.sort_values(labels[0])
         colour, x = COLOURS[k % len(COLOURS)], part[labels[0]].to_numpy(dtype=np.float64)
         shown = ", ".join(map(_shown, name)) if isinstance(name, tuple) else str(name)
-        ax.fill_between(x, part["lower.CL"], part["upper.CL"], color=colour, alpha=0.2, linewidth=0)
+        ax.fill_between(x, part.iloc[:, -2], part.iloc[:, -1], color=colour, alpha=0.2, linewidth=0)
         ax.plot(x, part[estimate], color=colour, marker=MARKERS[k % len(MARKERS)], markersize=4,
                 linewidth=1.6, label=shorten(shown) or what)  # fmt: skip
     key_above(ax)

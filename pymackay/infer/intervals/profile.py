@@ -14,7 +14,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.model.sums.gram import Gram
@@ -50,7 +50,7 @@ class Profile:
     messages: tuple[str, ...] = ()
 
 
-@by_kind(cure="Intervals by standard errors are fit.confint('wald').")
+@any_kind
 def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int = 13) -> Profile:
     """Profile the likelihood.
 
@@ -108,6 +108,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     )
 
 
+@by_kind("pymackay.infer.general.profile_path:ml_optimum")
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
@@ -118,6 +119,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     return refit_by(fit, reml=False), ("refitted by ML: the fit was not at its optimum",)
 
 
+@by_kind("pymackay.infer.general.profile_path:curve_of")
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")
@@ -154,11 +156,12 @@ def _rows(
     for point in (*reversed(lower_side), curve.peak, *_side(curve, targets)):
         parameter = curve.path.parameter
         value = curve.path.outside(point.held)
+        values = curve.path.values(point.point)
         yield {
             "parameter": parameter.name,
             "value": value,
             "zeta": point.zeta,
-            **_conditional(curve.path, point, everything, terms),
+            **values.by_name(everything, terms),
             parameter.name: value,
         }
 
@@ -174,29 +177,3 @@ def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
             return
         yield point
         near = point
-
-
-def _conditional(
-    path: Path, point: CurvePoint, everything: list[Parameter], terms: Sequence[TermSummary]
-) -> dict[str, float]:
-    """Return all parameters at a point of a profile, by name."""
-    gram, x = path.gram, point.point.x
-    spread = {
-        (k, i, j): value
-        for k, (term, G) in enumerate(zip(terms, path.covariances(x), strict=True))
-        for (i, j), value in zip(
-            parameter_places(term),
-            parameter_values(term, VarCorr(term.effects, G)).tolist(),
-            strict=True,
-        )
-    }
-    beta = gram.response.beta + gram.basis.from_basis(point.point.local.beta) * gram.y_scale
-    values = {}
-    for p in everything:
-        if p.kind == "sigma":
-            values[p.name] = float(np.exp(x[path.m])) * gram.y_scale
-        elif p.kind == "beta":
-            values[p.name] = float(beta[p.first])
-        else:
-            values[p.name] = spread[p.term, p.first, p.second]
-    return values
