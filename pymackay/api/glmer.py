@@ -126,7 +126,7 @@ def glmer(
     ({'(Intercept)': -1.7114, 'dose': 0.3384}, 29.4568)
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -189,7 +189,7 @@ def evaluate_glmer(
     8.317766
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -229,7 +229,7 @@ def _log_dispersion(laplace: Laplace, phi: float | None) -> float | None:
     return float(np.log(phi))
 
 
-def _laplace(
+def laplace_of(
     formula: str,
     data: Any,
     family: Family,
