@@ -127,7 +127,7 @@ def glmer(
     ({'(Intercept)': -1.7114, 'dose': 0.3384}, 29.4568)
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -190,7 +190,7 @@ def evaluate_glmer(
     8.317766
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -230,7 +230,7 @@ def _log_dispersion(laplace: Laplace, phi: float | None) -> float | None:
     return float(np.log(phi))
 
 
-def _laplace(
+def laplace_of(
     formula: str,
     data: Any,
     family: Family,

@@ -192,7 +192,7 @@ class Point:
         return self.determinant.leverages()
 
     @cached_property
-    def _movement(self) -> tuple[np.ndarray, np.ndarray]:
+    def movement(self) -> tuple[np.ndarray, np.ndarray]:
         """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
         given, at, system = self.given, self.mode.at, self.mode.system
         v = self.leverages * self.weights[1] / given.phi
@@ -213,7 +213,7 @@ class Point:
     def factor_slopes(self) -> list[np.ndarray]:
         """Derivative of the criterion by each block's Λ, (q, q)."""
         rows, given, at = self.laplace.rows, self.given, self.mode.at
-        r, t = self._movement
+        r, t = self.movement
         total = 2.0 * at.d1 / given.phi + t
         spread, slopes = rows.parts(rows.spread(total)), rows.parts(rows.spread(at.d1 / given.phi))
         parts = zip(
