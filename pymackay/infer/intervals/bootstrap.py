@@ -137,15 +137,20 @@ class Bootstrap:
             remarks.append(f"{self.n_unconverged} refits are not certified")
         return tuple(remarks)
 
+    @property
+    def table(self) -> HeadedTable:
+        """Estimates, bias and standard errors."""
+        return HeadedTable(
+            {"estimate": self.estimate, "bias": self.bias, "std_error": self.std_error},
+            heading=f"{self.kind.capitalize()} bootstrap of {self.formula}: {self.nsim} refits, "
+            f"{self.n_singular} singular, {self.n_unconverged} not certified",
+        )
+
     def __repr__(self) -> str:
-        table = pd.DataFrame(
-            {"estimate": self.estimate, "bias": self.bias, "std_error": self.std_error}
-        )
-        return (
-            f"{self.kind.capitalize()} bootstrap of {self.formula}: {self.nsim} refits, "
-            f"{self.n_singular} singular, {self.n_unconverged} not certified\n"
-            f"{table.to_string(float_format=lambda x: f'{x:.6g}')}"
-        )
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
 
 
 @by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
