@@ -14,7 +14,8 @@ import pandas as pd
 
 from pymackay._text import table_lines
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
-from pymackay.errors import FOREIGN_NAMES, ArgumentError, PymackayError, missing_attribute
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.hints import FIT_NAMES, missing_attribute
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -379,7 +380,7 @@ class Fit:
 
     def __getattr__(self, name: str) -> Any:
         """Name what an attribute of another package's fits is called here."""
-        raise missing_attribute("Fit", name, FOREIGN_NAMES)
+        raise missing_attribute("Fit", name, FIT_NAMES)
 
     def _offered(
         self, source: Callable[[], GroupArrays] | None, what: str

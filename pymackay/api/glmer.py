@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.api.theta import theta_values
+from pymackay.arguments import hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
@@ -28,6 +29,7 @@ ArrayLike = Any
 _MOST_NODES = 200  # of Gauss and Hermite: beyond, weights underflow
 
 
+@hinted
 def glmer(
     formula: str,
     data: pd.DataFrame | Any,
@@ -287,6 +289,6 @@ def _certified(fit: Fit) -> Fit:
             f"the optimum of {fit.formula!r} is not certified: {fit.convergence.message}. "
             f"Try another start, or a simpler random part.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

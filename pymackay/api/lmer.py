@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pymackay.api.theta import start_values, theta_values
-from pymackay.arguments import flag, one_of
+from pymackay.arguments import flag, hinted, one_of
 from pymackay.errors import ConvergenceWarning
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
@@ -24,6 +24,7 @@ from pymackay.solve.search.newton import Control
 ArrayLike = Any
 
 
+@hinted
 def lmer(
     formula: str,
     data: pd.DataFrame | Any,
@@ -123,6 +124,7 @@ def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built
     return build_rows(formula, Table(data), arguments)
 
 
+@hinted
 def evaluate(
     formula: str,
     data: pd.DataFrame,
@@ -174,6 +176,6 @@ def _certified(fit: Fit) -> Fit:
             f"the optimum of {fit.formula!r} is not certified: {fit.convergence.message}. "
             f"Try another start, or a simpler random part.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

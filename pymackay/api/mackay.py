@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pymackay.arguments import flag
+from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.infer.gap.collapse_report import boundary_messages, collapse_error, describe_collapse
 from pymackay.model.design.build import build_model
@@ -28,6 +28,7 @@ _NOT_OF_THE_LOOP = (
 )
 
 
+@hinted
 def mackay(
     formula: str,
     data: pd.DataFrame,
@@ -230,6 +231,6 @@ def _settled(fit: Fit, settings: Settings) -> Fit:
             f"MacKay's loop on {fit.formula!r} did not converge: {fit.convergence.message}. "
             f"Allow more iterations, or see fit.trace for what it does.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit
