@@ -66,9 +66,12 @@ def glmer(
         0: Laplace's approximation at the joint mode of fixed and random effects, which is faster
         and less exact; standard errors take theta as known. The log likelihoods of all of them
         are on one scale.
-    weights, offset : str or array-like of shape (rows of `data`,), optional
-        Prior weights, for a binomial response that is a proportion the numbers of trials; and a
-        known part of the linear predictor.
+    weights : str or array-like of shape (rows of `data`,), optional
+        Prior weights, a column's name or numbers; for a binomial response that is a proportion,
+        the numbers of trials.
+    offset : str or array-like of shape (rows of `data`,), optional
+        A part of the linear predictor that is known and has no coefficient, such as the logarithm
+        of an exposure. It is added to what ``offset(...)`` in the formula gives.
     subset, contrasts
         As in `lmer`.
     start : array-like of shape (m,), optional

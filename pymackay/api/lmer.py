@@ -48,19 +48,24 @@ def lmer(
         effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
         symmetry), ``ar1(f | g)`` and, by time, ``ou(0 + f | g)``, each with ``hom = TRUE`` (one
         variance for all effects) or ``hom = FALSE``; see the page "Covariance structures".
-    data : pandas.DataFrame, or a source of partitions
+    data : pandas.DataFrame, the path of a CSV file, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
         and not kept, so that the fit has no `fitted` and `residuals`.
     reml : bool
         REML (default) or maximum likelihood.
-    weights, offset : str or array-like of shape (rows of `data`,), optional
-        Prior weights (residual variance is sigma² / weight) and a known part of the response.
+    weights : str or array-like of shape (rows of `data`,), optional
+        Prior weights, a column's name or numbers: the residual variance of a row is
+        sigma² / weight, so that a row that is a mean of w observations has the weight w.
+    offset : str or array-like of shape (rows of `data`,), optional
+        A part of the response that is known and has no coefficient, in units of the response. It
+        is added to what ``offset(...)`` in the formula gives.
     subset : str or boolean array-like, optional
         Rows to use: an R expression such as ``"Days > 1"``, or a mask.
     contrasts : mapping, optional
         Column to ``"contr.treatment"``, ``"contr.sum"``, ``"contr.helmert"``, ``"contr.poly"``,
-        ``"contr.SAS"`` or a matrix.
+        ``"contr.SAS"`` or a matrix. They are those of the fixed part; random terms keep the
+        default contrasts, as in lme4, and the fit's messages say so.
     start : array-like of shape (m,), optional
         Theta to start from, in lme4's order, or the parameters of a model with structures
         (``fit.par``); by default computed from the data.
