@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.api.theta import theta_values
+from pymackay.arguments import hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
@@ -28,6 +29,7 @@ ArrayLike = Any
 _MOST_NODES = 200  # of Gauss and Hermite: beyond, weights underflow
 
 
+@hinted
 def glmer(
     formula: str,
     data: pd.DataFrame | Any,
@@ -65,9 +67,12 @@ def glmer(
         0: Laplace's approximation at the joint mode of fixed and random effects, which is faster
         and less exact; standard errors take theta as known. The log likelihoods of all of them
         are on one scale.
-    weights, offset : str or array-like of shape (rows of `data`,), optional
-        Prior weights, for a binomial response that is a proportion the numbers of trials; and a
-        known part of the linear predictor.
+    weights : str or array-like of shape (rows of `data`,), optional
+        Prior weights, a column's name or numbers; for a binomial response that is a proportion,
+        the numbers of trials.
+    offset : str or array-like of shape (rows of `data`,), optional
+        A part of the linear predictor that is known and has no coefficient, such as the logarithm
+        of an exposure. It is added to what ``offset(...)`` in the formula gives.
     subset, contrasts
         As in `lmer`.
     start : array-like of shape (m,), optional
@@ -293,6 +298,6 @@ def _certified(fit: Fit) -> Fit:
             f"the optimum of {fit.formula!r} is not certified: {fit.convergence.message}. "
             f"Try another start, or a simpler random part.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

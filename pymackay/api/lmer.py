@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pymackay.api.theta import start_values, theta_values
-from pymackay.arguments import flag, one_of
+from pymackay.arguments import flag, hinted, one_of
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.formula.residual import read_residual
 from pymackay.model.columns.table import Table, is_source
@@ -27,6 +27,7 @@ from pymackay.solve.search.newton import Control
 ArrayLike = Any
 
 
+@hinted
 def lmer(
     formula: str,
     data: pd.DataFrame | Any,
@@ -53,19 +54,24 @@ def lmer(
         symmetry), ``ar1(f | g)``, ``toep(f | g)`` and, by time, ``ou(0 + f | g)``, each with
         ``hom = TRUE`` (one variance for all effects) or ``hom = FALSE``, and
         ``propto(0 + f | g, A)`` with a known matrix; see the page "Covariance structures".
-    data : pandas.DataFrame, or a source of partitions
+    data : pandas.DataFrame, the path of a CSV file, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
         and not kept, so that the fit has no `fitted` and `residuals`.
     reml : bool
         REML (default) or maximum likelihood.
-    weights, offset : str or array-like of shape (rows of `data`,), optional
-        Prior weights (residual variance is sigma² / weight) and a known part of the response.
+    weights : str or array-like of shape (rows of `data`,), optional
+        Prior weights, a column's name or numbers: the residual variance of a row is
+        sigma² / weight, so that a row that is a mean of w observations has the weight w.
+    offset : str or array-like of shape (rows of `data`,), optional
+        A part of the response that is known and has no coefficient, in units of the response. It
+        is added to what ``offset(...)`` in the formula gives.
     subset : str or boolean array-like, optional
         Rows to use: an R expression such as ``"Days > 1"``, or a mask.
     contrasts : mapping, optional
         Column to ``"contr.treatment"``, ``"contr.sum"``, ``"contr.helmert"``, ``"contr.poly"``,
-        ``"contr.SAS"`` or a matrix.
+        ``"contr.SAS"`` or a matrix. They are those of the fixed part; random terms keep the
+        default contrasts, as in lme4, and the fit's messages say so.
     start : array-like of shape (m,), optional
         Theta to start from, in lme4's order, or the parameters of a model with structures
         (``fit.par``); by default computed from the data.
@@ -175,6 +181,7 @@ def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built
     return build_rows(formula, Table(data), arguments)
 
 
+@hinted
 def evaluate(
     formula: str,
     data: pd.DataFrame,
@@ -233,6 +240,6 @@ def _certified(fit: Fit) -> Fit:
             f"the optimum of {fit.formula!r} is not certified: {fit.convergence.message}. "
             f"Try another start, or a simpler random part.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pymackay.api.general_loop import check_general, general_loop
 from pymackay.api.glmer import laplace_of
-from pymackay.arguments import flag
+from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family
 from pymackay.family.named import family_of
@@ -38,6 +38,7 @@ _NOT_OF_THE_LOOP = (
 )
 
 
+@hinted
 def mackay(
     formula: str,
     data: pd.DataFrame,
@@ -309,6 +310,6 @@ def _settled(fit: Fit, settings: Settings) -> Fit:
             f"MacKay's loop on {fit.formula!r} did not converge: {fit.convergence.message}. "
             f"Allow more iterations, or see fit.trace for what it does.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,16 @@ from pymackay.infer.intervals.profile_path import Path
 from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
+from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 
+_SAME_ZETA = 1e-6
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
 _MOST_ELEMENTS = 1000  # of covariances: their second derivatives take minutes for a point
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Profile:
     """Profiles of a fit's parameters.
 
@@ -46,8 +48,37 @@ class Profile:
     frame: pd.DataFrame
     estimates: pd.Series
     labels: dict[str, str]
-    fit: Fit = field(repr=False)
+    fit: Fit
     messages: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> HeadedTable:
+        """The ends of each profile and its values at whole zeta, for printing."""
+        rows = {name: points for name, points in self.frame.groupby("parameter", sort=False)}
+        largest = self.frame["zeta"].abs().max()
+        note = f"lowest and highest are at zeta -{largest:g} and {largest:g}, or at a bound"
+        return HeadedTable(
+            pd.DataFrame({name: _shown(points) for name, points in rows.items()}).T,
+            heading=f"Profile likelihood of {self.fit.formula}",
+            messages=(*self.messages, note, "All points: profile.frame"),
+        )
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def _shown(points: pd.DataFrame) -> pd.Series:
+    """Return some values of one parameter: the ends of its profile, and those at whole zeta."""
+    zeta, value = points["zeta"].to_numpy(), points["value"].to_numpy()
+    shown = {"lowest": value[0]}
+    for whole in (-2, -1, 0, 1, 2):
+        k = int(np.abs(zeta - whole).argmin())
+        is_point = abs(zeta[k] - whole) < _SAME_ZETA
+        shown[f"zeta {whole}"] = value[k] if is_point else np.nan
+    return pd.Series({**shown, "highest": value[-1]})
 
 
 @any_kind

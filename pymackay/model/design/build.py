@@ -33,6 +33,7 @@ from pymackay.model.design.side import (
 )
 from pymackay.model.design.size import MANY_EFFECTS, check_covariance
 from pymackay.model.design.structure import structure_of
+from pymackay.model.design.traps import traps
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 
 if TYPE_CHECKING:  # it loads SciPy, which building does not need
@@ -214,6 +215,8 @@ def make_model(
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
+    doubtful = "||" in specification.formula or arguments.contrasts
+    remarks = traps(specification, arguments, frame.columns) if doubtful else ()
     return Model(
         formula=specification.formula,
         response=specification.response.name,
@@ -227,7 +230,7 @@ def make_model(
         offset=frame.offset,
         dropped=fixed.dropped,
         contrasts=fixed.contrasts,
-        messages=(*specification.messages, *frame.messages, *fixed.messages),
+        messages=(*specification.messages, *frame.messages, *fixed.messages, *remarks),
         blueprint=Blueprint(
             specification=specification,
             memory=frame.memory,
