@@ -15,6 +15,7 @@ from pymackay.infer.intervals.profile_path import Path
 from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
+from pymackay.late import LateMethod
 from pymackay.results import Fit
 
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
@@ -44,6 +45,8 @@ class Profile:
     labels: dict[str, str]
     fit: Fit = field(repr=False)
     messages: tuple[str, ...] = ()
+
+    plot = LateMethod("pymackay.plots.profiles", "profiles")
 
 
 @by_kind(cure="Intervals by standard errors are fit.confint('wald').")

@@ -78,6 +78,7 @@ class LoopEnd:
         Whether the rule was one of the likelihood's.
     convergence : Convergence
     trace : pandas.DataFrame
+        ``attrs["start"]`` holds the columns that describe the round at the starting point.
     collapse : Collapse or None
     """
 
@@ -141,6 +142,7 @@ class _Loop:
         collapse: Collapse | None = None
         convergence: Convergence | None = None
         current = self.round(start)
+        first = current.trace_row()
         following = self.following(current)
         with Progress(asked=settings.progress) as progress:
             while convergence is None:
@@ -158,8 +160,10 @@ class _Loop:
                 convergence = self.ending(current, len(rows), distance, stop, collapse)
         paid = self.evaluations + self.judge.evaluations
         convergence = replace(convergence, iterations=len(rows), evaluations=paid)
+        trace = pd.DataFrame(rows)
+        trace.attrs["start"] = first
         likelihood = settings.rule.likelihood
-        return LoopEnd(current, before, likelihood, convergence, pd.DataFrame(rows), collapse)
+        return LoopEnd(current, before, likelihood, convergence, trace, collapse)
 
     def round(self, state: State) -> Round:
         self.evaluations += 1
