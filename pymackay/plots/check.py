@@ -134,7 +134,7 @@ def _write(ax: Axes, check: Check) -> None:
     """Write the sentences."""
     ax.axis("off")
     text = "\n".join(
-        textwrap.fill(f"{name}: {_unbroken(sentence)}", 60, subsequent_indent="   ")
+        textwrap.fill(f"{name}: {_unbroken(sentence)}", 52, subsequent_indent="   ")
         for name, sentence in check.sentences.items()
     )
     ax.text(0.0, 1.0, text, va="top", ha="left", fontsize="small", transform=ax.transAxes)
