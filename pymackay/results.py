@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-rfrom pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
+from pymackay._text import table_lines
+from pymackay.covariance.residual.estimate import ResidualCovariance
+from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.hints import FIT_NAMES, missing_attribute
 from pymackay.late import LateMethod

@@ -148,6 +148,8 @@ def mackay(
         ``distance``, the largest relative change in the rule's next update; and ``step``, the kind
         of step: the rule itself, an accelerated step, a direction set to zero (``boundary``), or
         the MM step that replaces the rule where it would raise the criterion (``majorised``).
+        ``fit.trace.attrs["start"]`` has the variances, correlations, γ and criterion of the
+        starting point.
 
     Raises
     ------

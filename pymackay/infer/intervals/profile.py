@@ -18,6 +18,7 @@ from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import LateMethod
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 
@@ -50,6 +51,8 @@ class Profile:
     labels: dict[str, str]
     fit: Fit
     messages: tuple[str, ...] = ()
+
+    plot = LateMethod("pymackay.plots.profiles", "profiles")
 
     @property
     def table(self) -> HeadedTable:
