@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.parameters import parameter_places, parameter_values
-from pymackay.covariance.varcorr import TermSummary, VarCorr
+from pymackay.covariance.varcorr import TermSummary
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint

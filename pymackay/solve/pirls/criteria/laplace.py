@@ -233,7 +233,7 @@ class Point:
     def gradient(self) -> np.ndarray:
         """Derivative of the criterion by ψ, (P,)."""
         rows, p = self.laplace.rows, self.laplace.rows.p
-        r, t = self._movement
+        r, t = self.movement
         by_beta = rows.basis.Q.T @ (2.0 * self.mode.at.d1 / self.given.phi + t)
         made = [by_beta, rows.slopes(self.psi[p : p + rows.n_theta], self.factor_slopes)]
         if self.laplace.extra:
