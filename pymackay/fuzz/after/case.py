@@ -49,9 +49,14 @@ class Case:
 
     @cached_property
     def close(self) -> float:
-        """Largest difference that counts as rounding: grows as the response's digits cancel."""
+        """Largest difference that counts as rounding.
+
+        It grows as the response's digits cancel, and with the condition number of V.
+        """
+        eps, n = np.finfo(float).eps, len(self.built.y)
         digits = np.abs(self.built.y).max() / self.fit.sigma
-        return CLOSE + float(10.0 * np.finfo(float).eps * len(self.built.y) ** 1.5 * digits)
+        condition = n * float(np.max(self.fit.theta.to_numpy() ** 2, initial=1.0))
+        return CLOSE + float(10.0 * eps * n**1.5 * digits + eps * condition)
 
     @cached_property
     def rng(self) -> np.random.Generator:

@@ -88,7 +88,8 @@ def check_population(case: Case) -> Differences:
     mean = case.built.X @ case.dense.beta + offset
     variance = case.errors(case.built.X, np.zeros_like(case.Z))
     table = case.fit.predict(case.rows, re_form="~0", se_fit=True)
-    yield from case.gap("population: fit", table["fit"], mean, case.dense.sigma)
+    unit = np.maximum(np.sqrt(variance), case.dense.sigma)
+    yield from case.gap("population: fit", table["fit"], mean, unit)
     yield from case.gap("population: se", table["se"], np.sqrt(variance), _size(variance, case))
     effects = np.zeros(len(case.rows))
     for term in case.built.terms:

@@ -101,7 +101,8 @@ def independent_rows(
     differences = (U[:, :rank] / sizes[:rank]).T @ (difference / lengths)
     U, sizes, rows = np.linalg.svd(by_error, full_matrices=False)
     variances = np.linalg.eigvalsh(rows @ vcov @ rows.T)
-    if variances[0] > _RANK * variances[-1]:
+    rounding = (np.finfo(float).eps * errors.max()) ** 2  # variance that a row's last digits have
+    if variances[0] > _RANK * max(variances[-1], rounding / _RANK**3):
         return rows, (U / sizes).T @ differences
     return by_error, differences
 
