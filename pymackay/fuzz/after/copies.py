@@ -92,7 +92,13 @@ def check_partitions(case: Case) -> Differences:
         if not fit.convergence.converged:
             yield f"{name}: not certified: {fit.convergence.message}"
             continue
-        yield from gap(f"{name}: criterion", fit.criterion, case.fit.criterion, 1.0, _CRITERION)
+        yield from gap(
+            f"{name}: criterion",
+            fit.criterion,
+            case.fit.criterion,
+            1.0,
+            max(_CRITERION, case.close),
+        )
         yield from same(f"{name}: n_obs", fit.n_obs, case.fit.n_obs)
         yield from _same_answers(name, fit, case, close=_SEARCHED)
         again = pm.load_fit(fit.save(case.folder / "streamed.fit"))

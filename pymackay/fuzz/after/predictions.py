@@ -129,7 +129,8 @@ def check_new_levels(case: Case) -> Differences:
     mean = x @ case.dense.beta + z @ case.dense.b + offset
     variance = case.errors(x, z) + added
     table = case.fit.predict(rows, allow_new_levels=True, se_fit=True)
-    yield from case.gap("new level: fit", table["fit"], mean, case.dense.sigma)
+    unit = np.maximum(np.sqrt(variance), case.dense.sigma)
+    yield from case.gap("new level: fit", table["fit"], mean, unit)
     yield from case.gap("new level: se", table["se"], np.sqrt(variance), _size(variance, case))
     yield from _interval("new level", case, rows, mean, variance, allow_new_levels=True)
 
@@ -153,7 +154,9 @@ def check_subsets(case: Case) -> Differences:
     total = np.zeros(len(case.rows))
     for bar in case.model.random:
         total += case.fit.predict(case.rows, re_form=f"~ {bar}", random_only=True).to_numpy()
-    yield from case.gap("sum over bars", total, case.Z @ case.dense.b, case.dense.sigma)
+    errors = np.sqrt(np.maximum(case.errors(np.zeros_like(case.built.X), case.Z), 0.0))
+    unit = np.maximum(errors, case.dense.sigma)
+    yield from case.gap("sum over bars", total, case.Z @ case.dense.b, unit)
 
 
 def check_effects(case: Case) -> Differences:
