@@ -97,7 +97,7 @@ def check_partitions(case: Case) -> Differences:
             fit.criterion,
             case.fit.criterion,
             1.0,
-            max(_CRITERION, case.close),
+            max(_CRITERION, 10.0 * case.close),
         )
         yield from same(f"{name}: n_obs", fit.n_obs, case.fit.n_obs)
         yield from _same_answers(name, fit, case, close=_SEARCHED)
