@@ -13,6 +13,8 @@ from pymackay.family.links import LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
 from pymackay.late import special
 
+_NEAR = 0.1  # of y + theta: as far from y the saddle-point forms lose no digits
+
 
 @dataclass(frozen=True, eq=False)
 class ShapeSlopes:
@@ -97,8 +99,19 @@ class NegativeBinomial(Family):
         )
 
     def unit_half_deviance(self, y: np.ndarray, mu: np.ndarray) -> np.ndarray:
-        """Return ``y log(y/μ) − (y + θ) log((y + θ)/(μ + θ))``."""
-        return deviance_part(y, mu) - deviance_part(y + self.shape, mu + self.shape)
+        """Return ``y log(y/μ) − (y + θ) log((y + θ)/(μ + θ))``.
+
+        Far from y, where the two parts are large and cancel, it is
+        ``y log(1 + θ (y − μ)/(μ (y + θ))) − θ log((y + θ)/(μ + θ))``.
+        """
+        theta = self.shape
+        near = np.abs(y - mu) < _NEAR * (y + theta)
+        beside = np.where(near, mu, y + theta)
+        parts = deviance_part(y, beside) - deviance_part(y + theta, beside + theta)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            share = np.where(y > 0.0, theta * ((y / mu - 1.0) / (y + theta)), 0.0)
+            far = y * np.log1p(share) - theta * (np.log(y + theta) - np.log(mu + theta))
+        return np.where(near, parts, far)
 
     def constant(self, observed: Observations, dispersion: float = 1.0) -> Constant:
         """Return −2 log likelihood of the saturated model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -173,3 +175,16 @@ def test_a_name_stands_for_a_family():
         pm.Binomial("log-log")
     with pytest.raises(pm.ArgumentError, match="positive"):
         pm.NegativeBinomial(theta=-1.0)
+
+
+@pytest.mark.parametrize("y", [0.0, 3.0, 9749.0])
+@pytest.mark.parametrize("mu", [1e-12, 0.4, 2.9, 3.1, 9000.0, 1e5, 1e12, 1e40, 1e80])
+def test_the_negative_binomial_deviance_keeps_its_digits_far_from_the_count(y, mu):
+    """Both logs of its definition are taken with 120 digits."""
+    theta = 0.1
+    with decimal.localcontext() as context:
+        context.prec = 120
+        Y, M, T = (decimal.Decimal(number) for number in (y, mu, theta))
+        exact = (Y * (Y / M).ln() if y else Y) - (Y + T) * ((Y + T) / (M + T)).ln()
+    ours = pm.NegativeBinomial(theta=theta).unit_half_deviance(np.array([y]), np.array([mu]))
+    assert ours[0] == pytest.approx(float(exact), rel=1e-11)

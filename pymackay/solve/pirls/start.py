@@ -9,6 +9,7 @@ from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
 
 _ROUNDS = 8
+_HALVINGS = 10  # of a step that raises the deviance
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
@@ -92,10 +93,15 @@ def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.nda
         if not _legal(laplace, beta + length * (trial - beta)):
             trial, length = _constant(laplace), 1.0
             beta = trial
-        beta = beta + length * (trial - beta)
-        eta = Q @ beta + rows.offset
-        at = family.expand(observed, eta)
-        deviance = float(at.value.sum())
+        for _ in range(_HALVINGS):
+            after = beta + length * (trial - beta)
+            eta = Q @ after + rows.offset
+            at = family.expand(observed, eta)
+            deviance = float(at.value.sum())
+            if deviance <= before + _ENOUGH * (abs(before) + 0.1):
+                break
+            length *= 0.5
+        beta = after
         if step and abs(before - deviance) < _ENOUGH * (abs(deviance) + 0.1):
             break
         before = deviance
