@@ -209,3 +209,13 @@ def test_fits_side_by_side(fit, wide):
     ends = pm.etable(fit, intervals=True).frame["(1)"].tolist()
     low, high = (fit.beta["period2"] + side * reach for side in (-1.0, 1.0))
     assert f"[{low:.3f}, {high:.3f}]" in ends
+
+
+def test_a_model_without_fixed_effects(data):
+    fit = pm.glmer("y ~ 0 + (1 | g)", data, "poisson")
+    for end in fit.confint().loc[".sig01"]:  # the only parameter: the criterion itself
+        at = pm.evaluate_glmer(fit.formula, data, [end], [], "poisson")
+        rise = at.criterion - fit.criterion
+        assert rise == pytest.approx(stats.chi2.isf(0.05, 1), abs=tol("profile rise"))
+    assert "no fixed effects" in pm.check(fit).sentences["influence"]
+    assert (fit.influence().cooks_distance == 0.0).all()
