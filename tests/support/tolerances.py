@@ -36,6 +36,9 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "numerical derivatives": (1e-5, "relative, of df at the same theta: lmerTest's differences"),
     "Kenward-Roger": (1e-9, "relative, at the same theta: the same exact formulas, n x n in R"),
     "lmerTest rounds": (1e-6, "relative: type III hypotheses in lmerTest carry seven digits"),
+    "nlme": (1e-4, "relative or in standard errors: nlme's search ends 1e-6 to 6e-5 off"),
+    "nlme effects": (5e-4, "in their sds: variances of lme end 1e-4 off"),
+    "nlme stops": (1e-5, "absolute: by how much nlme's criterion is above the optimum"),
     "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
     "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),
     "glmer profile": (

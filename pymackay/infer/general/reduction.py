@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
 from pymackay.results import Fit
-from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.criteria.laplace import Laplace, Point
+from pymackay.solve.loop.general.held import HeldFactors
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import fit_general
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import Stopping, minimise
@@ -51,65 +51,15 @@ def optimum_without(fit: Fit, term: int, columns: Sequence[int]) -> Without:
     return Without(again.criterion, len(again.par))
 
 
-@dataclass(frozen=True, eq=False)
-class _Still:
-    """Laplace's criterion with factors of zero: all rows are independent.
-
-    Attributes
-    ----------
-    laplace : Laplace
-    """
-
-    laplace: Laplace
-
-    def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> _StillPoint:
-        """Evaluate at β and log dispersion or log shape, (P − k,)."""
-        rows = self.laplace.rows
-        whole = np.concatenate([psi[: rows.p], np.zeros(rows.n_theta), psi[rows.p :]])
-        return _StillPoint(self.laplace.at(whole))
-
-
-@dataclass(frozen=True, eq=False)
-class _StillPoint:
-    """One point of `_Still`; the derivatives by the factors' elements are left out."""
-
-    whole: Point
-
-    @property
-    def _kept(self) -> np.ndarray:
-        rows = self.whole.laplace.rows
-        return np.delete(np.arange(len(self.whole.psi)), np.s_[rows.p : rows.p + rows.n_theta])
-
-    @property
-    def psi(self) -> np.ndarray:
-        return self.whole.psi[self._kept]
-
-    @property
-    def criterion(self) -> float:
-        return self.whole.criterion
-
-    @property
-    def gradient(self) -> np.ndarray:
-        return self.whole.gradient[self._kept]
-
-    @property
-    def start(self) -> np.ndarray:
-        return self.whole.start
-
-    @property
-    def curvature(self) -> Curvature:
-        whole, kept = self.whole.curvature, self._kept
-        return Curvature(whole.hessian[np.ix_(kept, kept)], whole.mode_slopes[:, kept])
-
-
 def _without_effects(laplace: Laplace) -> float:
     """Return −2 log likelihood of the model without random effects, at its maximum."""
     rows = laplace.rows
     psi = starting_point(laplace)
     start = np.delete(psi, np.s_[rows.p : rows.p + rows.n_theta])
+    without = HeldFactors(laplace, np.zeros(rows.n_theta))
     if not len(start):
-        return _Still(laplace).at(start).criterion
-    return minimise(_Still(laplace), start, Stopping(_SPENT)).point.criterion
+        return without.at(start).criterion
+    return minimise(without, start, Stopping(_SPENT)).point.criterion
 
 
 def fit_formula(fit: Fit, formula: str, what: str) -> Fit:

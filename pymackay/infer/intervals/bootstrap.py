@@ -147,16 +147,21 @@ class Bootstrap:
             remarks.append(f"{self.n_unconverged} refits are not certified")
         return tuple(remarks)
 
-    def __repr__(self) -> str:
-        table = pd.DataFrame(
-            {"estimate": self.estimate, "bias": self.bias, "std_error": self.std_error}
-        )
-        return (
-            f"{self.kind.capitalize()} bootstrap of {self.formula}: {self.nsim} refits, "
+    @property
+    def table(self) -> HeadedTable:
+        """Estimates, bias and standard errors."""
+        return HeadedTable(
+            {"estimate": self.estimate, "bias": self.bias, "std_error": self.std_error},
+            heading=f"{self.kind.capitalize()} bootstrap of {self.formula}: {self.nsim} refits, "
             f"{self.n_singular} singular, {self.n_unconverged} not certified"
-            f"{f', {self.n_failed} without estimates' if self.n_failed else ''}\n"
-            f"{table.to_string(float_format=lambda x: f'{x:.6g}')}"
+            f"{f', {self.n_failed} without estimates' if self.n_failed else ''}",
         )
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
 
 
 def failed_refits(failures: Mapping[int, str], nsim: int) -> str:

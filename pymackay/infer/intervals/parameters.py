@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
+from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
-from pymackay.results import Fit
+from pymackay.results import Fit, TermSummary
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,28 @@ class Values:
     sigma: float
     beta: np.ndarray
 
-    def of(self, parameter: Parameter) -> float:
-        """Return the value of one parameter; nan for the correlation with no effect."""
-        if parameter.kind == "sigma":
-            return self.sigma
-        if parameter.kind == "beta":
-            return float(self.beta[parameter.first])
-        covariance = self.covariances[parameter.term]
-        sd = np.sqrt(np.diag(covariance))
-        if parameter.kind == "sd":
-            return float(sd[parameter.first])
-        scale = sd[parameter.first] * sd[parameter.second]
-        correlation = float(covariance[parameter.first, parameter.second])
-        return correlation / float(scale) if scale > 0.0 else float("nan")
+    def by_name(
+        self, parameters: Iterable[Parameter], terms: Iterable[TermSummary]
+    ) -> dict[str, float]:
+        """Return the values of parameters; nan for the correlation with no effect."""
+        spread = {
+            (k, i, j): value
+            for k, (term, G) in enumerate(zip(terms, self.covariances, strict=True))
+            for (i, j), value in zip(
+                parameter_places(term),
+                parameter_values(term, VarCorr(term.effects, G)).tolist(),
+                strict=True,
+            )
+        }
+        values = {}
+        for p in parameters:
+            if p.kind == "sigma":
+                values[p.name] = self.sigma
+            elif p.kind == "beta":
+                values[p.name] = float(self.beta[p.first])
+            else:
+                values[p.name] = spread[p.term, p.first, p.second]
+        return values
 
 
 def list_parameters(fit: Fit) -> list[Parameter]:
@@ -80,9 +90,13 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     correlations, as there; a short name then means another parameter.
     """
     places = (
-        (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
+        (t, i, j, value)
         for t, term in enumerate(fit.model.terms)
-        for i, j in parameter_places(term)
+        for (i, j), value in zip(
+            parameter_places(term),
+            parameter_values(term, VarCorr.of(fit.varcorr[term.name])).tolist(),
+            strict=True,
+        )
     )
     labelled = list(zip(parameter_labels(fit.model.terms), places, strict=True))
     if _deviations_first(fit):

@@ -85,7 +85,7 @@ class Path:
         if layout is None or layout.structure is None:
             return 0 if layout is None else layout.start
         if self.parameter.kind == "cor":
-            return layout.start + layout.structure.n_sd(layout.q)
+            return layout.start + layout.structure.n_sd(layout.q) + self.parameter.first - 1
         return layout.start + (0 if layout.structure.hom else self.parameter.first)
 
     @property

@@ -68,7 +68,7 @@ class Predictors:
         ArgumentError
             If `data` has other rows.
         """
-        model = design_of(fit, what)
+        model = design_of(fit, what, residual=True)
         blueprint = model.blueprint
         if not isinstance(blueprint, Blueprint):
             raise DataError(

@@ -23,7 +23,7 @@ _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
-@by_kind("pymackay.infer.general.tests:anova")
+@by_kind("pymackay.infer.general.tests:anova", residual="same")
 def anova(
     fit: Fit,
     *others: Fit,
@@ -104,7 +104,7 @@ def term_tests(fit: Fit, type: int | str, ddf: str) -> HeadedTable:
     kind = _KINDS.get(str(type).upper())
     if kind is None:
         raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
-    model = design_of(fit, "the tests of terms")
+    model = design_of(fit, "the tests of terms", residual=True)
     effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, kind)
     rows = {label: _row(effects, L) for label, L in tests.items()}

@@ -15,7 +15,7 @@ from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
 
-@by_kind("pymackay.infer.general.tests:coefficients")
+@by_kind("pymackay.infer.general.tests:coefficients", residual="same")
 def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.
 

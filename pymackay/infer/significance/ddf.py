@@ -92,6 +92,8 @@ def quick_ddf(fit: Fit) -> str | None:
     The derivatives of the precision of beta multiply, for each of m parameters, the eliminated
     effects by the square of the dense size S (other effects and coefficients), and S³.
     """
+    if fit.residual_covariance is not None and fit.convergence.converged:
+        return "Satterthwaite"
     problem = fit.problem
     if not (isinstance(problem, Problem) and fit.convergence.converged):
         return None

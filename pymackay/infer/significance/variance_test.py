@@ -5,7 +5,7 @@ from __future__ import annotations
 from scipy import stats
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.kinds import any_kind
+from pymackay.infer.kinds import SAME, by_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
 from pymackay.infer.significance.comparable import (
@@ -21,7 +21,7 @@ _SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_t
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
-@any_kind
+@by_kind(SAME)
 def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable:
     """Test whether the variance of one random effect is zero.
 
