@@ -130,7 +130,7 @@ def fit_like(fit: Fit, model: Model, observed: Observations) -> Fit:
     problem, general = general_problem(fit, "a refit"), general_part(fit, "a refit")
     laplace = freed(fit, replace(problem.laplace, rows=Rows.of(model, observed)))
     begin = None
-    known = laplace.rows.n_theta == len(fit.theta) and set(model.fixed) <= set(fit.beta.index)
+    known = laplace.rows.n_theta == len(fit.par) and set(model.fixed) <= set(fit.beta.index)
     if known and not fit.singular and bool(laplace.extra) == bool(problem.laplace.extra):
         extra = float(problem.psi[-1]) if laplace.extra else None
         beta = fit.beta[list(model.fixed)].to_numpy()
