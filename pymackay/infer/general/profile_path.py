@@ -16,7 +16,7 @@ import scipy.linalg
 
 from pymackay.errors import PymackayError
 from pymackay.infer.general.problem import general_problem, likelihood_part
-from pymackay.infer.general.refit import at_optimum
+from pymackay.infer.general.refit import optimal
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.profile_curve import Curve
 from pymackay.results import Fit
@@ -27,8 +27,6 @@ from pymackay.solve.pirls.fit import criterion_of
 from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.parameters import TermParameters
 from pymackay.solve.pirls.rows import Rows
-
-_AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +226,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
             "nagq=0 takes the fixed effects from the joint mode; fit the model with nagq=1, or "
             "use fit.confint('wald')."
         )
-    if fit.convergence.decrement < _AT_OPTIMUM:
-        return fit, ()
-    return at_optimum(fit), ("refitted: the fit was not at its optimum",)
+    return optimal(fit)
 
 
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
