@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import PymackayError
+from pymackay.errors import PymackayError, PymackayWarning
+from pymackay.model.columns.table import Table
+from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_model
+from pymackay.model.design.general import build_general
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
@@ -44,21 +49,21 @@ class Context:
     def model(self) -> Model | None:
         """The arrays of the model, with R's names; None if they cannot be built.
 
-        This package may not support a formula that R supports. Then the engine's names are kept.
+        This package may not support a formula that R supports. Then the engine's names are kept. A
+        response that only generalised models have, such as ``cbind``, is read as theirs.
         """
         if self.formula is None or self.data is None:
             return None
-        try:
-            return build_model(
-                self.formula,
-                self.data,
-                weights=self.weights,
-                offset=self.offset,
-                subset=self.subset,
-                contrasts=self.contrasts,
-            )
-        except PymackayError:
-            return None
+        given = (self.weights, self.offset, self.subset, self.contrasts)
+        with contextlib.suppress(PymackayError):
+            names = ("weights", "offset", "subset", "contrasts")
+            return build_model(self.formula, self.data, **dict(zip(names, given, strict=True)))
+        for support in ("binomial", "real"):
+            with contextlib.suppress(PymackayError), warnings.catch_warnings():
+                warnings.simplefilter("ignore", PymackayWarning)
+                table = Table(self.data)
+                return build_general(self.formula, table, Arguments(*given), support).model
+        return None
 
     def has_response(self, y: np.ndarray) -> bool:
         """Whether `y` is the response of this model, row by row."""

@@ -50,6 +50,8 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "messages": "what the engine said",
         "not_offered": "more that is missing, quantity -> reason: 'condvar covariances' where only "
         "variances are known, 'vcov at theta' where vcov is exact at the optimum alone",
+        "general": "of a generalised model: family, dispersion and linear predictor, a "
+        "pymackay.family.general.General; fitted are means then, residuals those of deviances",
         "engine": "name of the engine",
         "versions": "package -> version",
     }
@@ -124,6 +126,7 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
         condvar_source=_source(arrays.get("condvar"), order),
         pev_source=_source(arrays.get("pev"), order),
         not_offered=_not_offered(parts, rows_known),
+        general=parts.get("general"),
     )
 
 
@@ -171,7 +174,8 @@ def _theta(
     if "theta" in parts:
         values = shapes.vector(parts["theta"], "theta", len(names))
     elif varcorr and math.isfinite(sigma) and sigma > 0.0:
-        values = np.concatenate([shapes.relative_factor(varcorr[t.name], sigma) for t in terms])
+        scale = sigma if parts.get("general") is None else 1.0
+        values = np.concatenate([shapes.relative_factor(varcorr[t.name], scale) for t in terms])
     else:
         values = np.full(len(names), np.nan)
     return pd.Series(values, index=pd.Index(names, dtype=object), name="theta")

@@ -43,7 +43,8 @@ def as_fit(
     Parameters
     ----------
     obj : object
-        A `Fit`; a result of statsmodels' ``MixedLM``, of ``glmm``, ``mixedlm`` or ``lme-python``;
+        A `Fit`; a result of statsmodels' ``MixedLM``, ``BinomialBayesMixedGLM`` or
+        ``PoissonBayesMixedGLM``, of ``glmm``, ``mixedlm`` or ``lme-python``;
         an R merMod object in rpy2; a mapping with the keys of `pymackay.adapters.PARTS`; or a
         result of a registered engine.
     formula : str, optional

@@ -21,7 +21,8 @@ class General:
         Distribution and link; a negative binomial one with the shape of the fit.
     nagq : int or str
         Nodes of the adaptive quadrature: 1 for Laplace's approximation, 0 for the joint mode of
-        beta and effects, ``"exact"`` for quadrature to rounding.
+        beta and effects, ``"exact"`` for quadrature to rounding; of another package that computes
+        no likelihood, in words what it computes.
     determinant : {"expected", "observed"}
         Weights in the determinant of Laplace's approximation.
     dispersion : float
@@ -70,6 +71,8 @@ class General:
             return "penalised quasi-likelihood (MacKay's loop, weights held at the modes)"
         if self.nagq == "exact":
             return "maximum likelihood (quadrature to rounding)"
+        if isinstance(self.nagq, str):
+            return self.nagq
         if self.nagq == 1:
             return "maximum likelihood (Laplace approximation)"
         if self.nagq == 0:

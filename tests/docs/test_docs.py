@@ -66,7 +66,7 @@ def test_what_the_page_on_structures_shows_is_printed():
 def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)
-    assert len(shown) == 18
+    assert len(shown) == 19
     for wanted, printed in shown:
         assert difference(wanted, printed) == ""
 

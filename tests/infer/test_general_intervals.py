@@ -11,6 +11,8 @@ from scipy import optimize, stats
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.infer.intervals.parameters import list_parameters
+from pymackay.infer.intervals.profile import curve_of
 from pymackay.reference.columns import table
 from pymackay.reference.r.session import session
 
@@ -288,3 +290,30 @@ def without_period2(successes: pd.Series) -> pm.Fit:
     data = pm.load_data("cbpp").assign(incidence=successes)
     data["p3"], data["p4"] = (1.0 * (data["period"].astype(str) == k) for k in "34")
     return pm.glmer("cbind(incidence, size - incidence) ~ p3 + p4 + (1 | herd)", data, "binomial")
+
+
+@pytest.mark.parametrize("structure", ["cs", "ar1"])
+def test_a_structure_of_two_effects_is_any_covariance(slopes, structure):
+    """With standard deviations of their own these are other coordinates of the same model."""
+    data = slopes.problem.model.given["data"]
+    fit = pm.glmer(f"y ~ x + {structure}(x | g, hom = FALSE)", data, "poisson")
+    assert fit.criterion == pytest.approx(slopes.criterion, abs=1e-7)
+    names = [".sig01", ".sig02", ".sig03"]
+    found, plain = fit.confint(parm=names), slopes.confint(parm=names)
+    np.testing.assert_allclose(
+        found.loc[[".sig01", ".sig03", ".sig02"]], plain, rtol=tol("two searches")
+    )
+
+
+@pytest.mark.parametrize("term", ["ar1(0 + f | g)", "cs(0 + f | g)", "diag(0 + f | g)"])
+def test_profiles_of_structures_begin_at_the_estimates(term):
+    draw = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.arange(180) % 15, "f": draw.choice(list("abc"), 180)})
+    effects = 0.4 * draw.normal(size=(15, 1)) + 0.4 * draw.normal(size=(15, 3))
+    eta = 0.5 + effects[data["g"], data["f"].map({"a": 0, "b": 1, "c": 2})]
+    fit = pm.glmer(f"y ~ 1 + {term}", data.assign(y=draw.poisson(np.exp(eta))), "poisson")
+    for parameter in list_parameters(fit):
+        curve = curve_of(fit, parameter)
+        assert curve.path.outside(curve.path.held) == pytest.approx(parameter.estimate, rel=1e-9)
+        values = curve.path.values(curve.peak.point).by_name([parameter], fit.model.terms)
+        assert values[parameter.name] == pytest.approx(parameter.estimate, rel=1e-6)

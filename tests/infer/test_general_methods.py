@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import integrate, stats
 from tolerances import tol
 
 import pymackay as pm
@@ -160,7 +161,8 @@ def test_choices_that_are_not_there_are_refused(fit, data):
         lambda: fit.drop1(ddf="Kenward-Roger"),
         lambda: fit.coefficients("Satterthwaite"),
         lambda: fit.summary(ddf="Kenward-Roger"),
-        lambda: fit.predict(data, interval="prediction"),
+        lambda: fit.predict(data, interval="prediction"),  # without numbers of trials
+        lambda: fit.predict(data, interval="prediction", weights="lived", type="link"),
         lambda: fit.predict(data, type="terms"),
         lambda: fit.residuals_of("partial"),
         lambda: fit.save("somewhere.fit", rows=False),
@@ -186,6 +188,79 @@ def test_predictions(fit, data):
     limits = fit.predict(new, allow_new_levels=True, interval="confidence", level=0.9)
     assert (limits["lower"] < limits["fit"]).all() and (limits["fit"] < limits["upper"]).all()
     assert limits.to_numpy().min() > 0.0 and limits.to_numpy().max() < 1.0
+
+
+DENSITIES = {
+    "binomial": (lambda k, mu, fit: stats.binom.cdf(np.round(7 * k), 7, mu), "binomial"),
+    "poisson": (lambda k, mu, fit: stats.poisson.cdf(k, mu), "poisson"),
+    "Gamma": (
+        lambda k, mu, fit: stats.gamma.cdf(k, 1 / fit.sigma**2, scale=mu * fit.sigma**2),
+        pm.Gamma("log"),
+    ),
+    "inverse.gaussian": (
+        lambda k, mu, fit: stats.invgauss.cdf(k, mu * fit.sigma**2, scale=fit.sigma**-2),
+        pm.InverseGaussian("log"),
+    ),
+    "gaussian": (
+        lambda k, mu, fit: stats.norm.cdf(k, mu, fit.sigma), pm.Gaussian("log")
+    ),
+    "negative binomial": (
+        lambda k, mu, fit: stats.nbinom.cdf(
+            k, fit.general.shape, fit.general.shape / (fit.general.shape + mu)
+        ),
+        pm.NegativeBinomial(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_prediction_intervals_hold_their_share(name, data):
+    """By the integral of the family's distribution function over the linear predictor."""
+    cdf, family = DENSITIES[name]
+    draw = np.random.default_rng(1)
+    response = {"binomial": data["died"], "poisson": data["died"]}
+    mean = np.exp(0.5 + 0.3 * data["dose"])
+    response["negative binomial"] = draw.negative_binomial(2.0, 2.0 / (2.0 + mean))
+    y = response.get(name, draw.gamma(4.0, mean / 4.0))
+    left = "cbind(y, 7 - y)" if name == "binomial" else "y"
+    fit = pm.glmer(f"{left} ~ dose + (1 | g)", data.assign(y=y), family)
+    new = pd.DataFrame({"dose": [0.3, -1.0], "g": [3, 99], "m": 7.0})
+    weights = {"weights": "m"} if name == "binomial" else {}
+    given = {"allow_new_levels": True}
+    limits = fit.predict(new, interval="prediction", level=0.9, **weights, **given)
+    link = fit.predict(new, type="link", se_fit=True, **given)
+    step = 1e-6 if name in ("Gamma", "inverse.gaussian", "gaussian") else 1.0
+    step /= 7.0 if name == "binomial" else 1.0
+
+    def share(k: float, center: float, sd: float) -> float:
+        def value(z: float) -> float:
+            mu = fit.general.family.mean(np.array([center + z * sd]))[0]
+            return stats.norm.pdf(z) * cdf(k, mu, fit)
+
+        return integrate.quad(value, -9.0, 9.0, epsabs=1e-10, limit=200)[0]
+
+    for row in range(2):
+        at = (link["fit"][row], link["se"][row])
+        for end, wanted in (("lower", 0.05), ("upper", 0.95)):
+            k = limits[end][row]
+            assert share(k + 0.5 * step / 1e3, *at) >= wanted - 1e-7
+            assert share(k - step, *at) < wanted + 1e-7
+
+
+def test_prediction_intervals_of_own_rows_and_of_the_population(fit, data):
+    own = fit.predict(interval="prediction")
+    held = data.assign(m=7.0)
+    new = fit.predict(held, interval="prediction", weights="m")
+    pd.testing.assert_frame_equal(own, new)
+    assert np.isin(np.round(7.0 * own["upper"].to_numpy(), 9), np.arange(8)).all()
+    population = fit.predict(held, interval="prediction", weights="m", re_form="~0")
+    stranger = fit.predict(
+        held.assign(g=99), interval="prediction", weights="m", allow_new_levels=True
+    )
+    pd.testing.assert_frame_equal(population, stranger)
+    falling = pm.glmer("lived + 1 ~ dose + (1 | g)", data, "Gamma")
+    with pytest.raises(pm.PymackayError, match="'log'"):
+        falling.predict(interval="prediction")
 
 
 def test_standard_errors_of_effects_are_the_roots_of_pev(fit, data):

@@ -209,3 +209,29 @@ def test_fits_side_by_side(fit, wide):
     ends = pm.etable(fit, intervals=True).frame["(1)"].tolist()
     low, high = (fit.beta["period2"] + side * reach for side in (-1.0, 1.0))
     assert f"[{low:.3f}, {high:.3f}]" in ends
+
+
+def test_a_model_without_fixed_effects(data):
+    fit = pm.glmer("y ~ 0 + (1 | g)", data, "poisson")
+    for end in fit.confint().loc[".sig01"]:  # the only parameter: the criterion itself
+        at = pm.evaluate_glmer(fit.formula, data, [end], [], "poisson")
+        rise = at.criterion - fit.criterion
+        assert rise == pytest.approx(stats.chi2.isf(0.05, 1), abs=tol("profile rise"))
+    assert "no fixed effects" in pm.check(fit).sentences["influence"]
+    assert (fit.influence().cooks_distance == 0.0).all()
+
+
+def test_a_fit_elsewhere_is_refitted_before_it_is_compared(fit, cbpp):
+    """By MacKay's loop with modes, or at parameters that were given."""
+    loop = pm.mackay(CBPP, cbpp, family="binomial")
+    joint = pm.glmer(CBPP, cbpp, "binomial", nagq=0)
+    for tests, of in ((loop.random_tests(), joint.random_tests()), (loop.drop1(), joint.drop1())):
+        assert "refitted" in tests.messages[0]
+        np.testing.assert_allclose(tests["LRT"].iloc[1], of["LRT"].iloc[1], rtol=1e-6)
+    away = pm.evaluate_glmer(CBPP, cbpp, [0.9], fit.beta, "binomial")
+    ratio = away.variance_test("herd")
+    assert "refitted" in ratio.messages[0]
+    assert ratio["Chisq"].iloc[0] == pytest.approx(fit.random_tests()["LRT"].iloc[1], rel=1e-6)
+    with pytest.warns(pm.PymackayWarning, match="refitted"):
+        drawn = away.bootstrap(2, seed=1)
+    np.testing.assert_allclose(drawn.estimate[fit.beta.index], fit.beta, rtol=1e-5)

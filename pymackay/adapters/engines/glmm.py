@@ -10,8 +10,21 @@ import numpy as np
 import pandas as pd
 
 from pymackay.adapters.engine import Context, Engine, defined_in
+from pymackay.adapters.general import general_parts
 from pymackay.adapters.naming import terms_by_name
 from pymackay.errors import ArgumentError
+from pymackay.family.family import Observations
+from pymackay.family.named import FAMILIES
+from pymackay.family.negative_binomial import NegativeBinomial
+
+_FAMILIES = {
+    "binomial": "binomial",
+    "poisson": "poisson",
+    "gamma": "Gamma",
+    "negativebinomial": "negative binomial",
+    "inversegaussian": "inverse.gaussian",
+    "gaussian": "gaussian",
+}
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
@@ -20,11 +33,11 @@ def _read(obj: Any, context: Context) -> dict[str, Any]:
     Raises
     ------
     ArgumentError
-        If it is not a fit, or the response is not Gaussian.
+        If it is not a fit of a mixed model.
     """
-    if type(obj).__name__ != "Fit" or obj.family != "gaussian":
-        what = getattr(obj, "family", type(obj).__name__)
-        raise ArgumentError(f"obj: a Gaussian fit of glmm is expected, not {what}.")
+    if type(obj).__name__ != "Fit" or not obj.re_groups:
+        what = f"a {type(obj).__name__} without random effects"
+        raise ArgumentError(f"obj: a fit of a mixed model by glmm is expected, not {what}.")
     names, kept = np.asarray(obj.names, dtype=object), ~np.asarray(obj.aliased, dtype=bool)
     fitted = np.asarray(obj.fitted)
     parts = {
@@ -53,9 +66,34 @@ def _read(obj: Any, context: Context) -> dict[str, Any]:
         "converged": bool(obj.converged),
         "messages": [warning["message"] for warning in obj.warnings],
     }
-    if len(fitted):
+    if obj.family != "gaussian" or obj.link != "identity":
+        parts |= {"reml": False, **_general(obj, context, fitted)}
+    elif len(fitted):
         parts |= {"fitted": fitted, "residuals": np.asarray(obj.y) - fitted}
     return parts
+
+
+def _general(obj: Any, context: Context, fitted: np.ndarray) -> dict[str, Any]:
+    """Return what only generalised models have; sigma is the root of the dispersion."""
+    kind = FAMILIES[_FAMILIES[obj.family]]
+    dispersion, shape = float(obj.dispersion), {}
+    if kind is NegativeBinomial:
+        dispersion, shape = 1.0, {"theta": float(obj.dispersion)}
+    family = kind(obj.link, **shape)
+    y = np.asarray(obj.y, dtype=np.float64)
+    weights = np.ones(len(y)) if obj.weights is None else np.asarray(obj.weights, dtype=np.float64)
+    totals = weights if family.name == "binomial" else None
+    held = getattr(obj, "dispersion_held", False)
+    general = general_parts(
+        family,
+        Observations.of(y, weights, totals),
+        fitted,
+        context.model.rows if context.model is not None and context.has_response(y) else None,
+        nagq=int(obj.nagq),
+        dispersion=dispersion,
+        shape_estimated=bool(shape) and not held,
+    )
+    return {**general, "weights": obj.weights, "sigma": float(np.sqrt(dispersion))}
 
 
 def _unpacked(values: Any, q: int) -> np.ndarray:

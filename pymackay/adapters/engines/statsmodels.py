@@ -1,4 +1,4 @@
-"""Adapter for statsmodels' `MixedLM`: effects of one top-level group, variance components."""
+"""Adapter for statsmodels: `MixedLM`, with variance components; Bayesian mixed models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.adapters.bayes import read_bayes
 from pymackay.adapters.engine import Context, Engine, defined_in
 from pymackay.adapters.naming import fixed_names, match_columns, match_factor, r_name, terms_by_name
 from pymackay.errors import ArgumentError
@@ -19,17 +20,20 @@ from pymackay.model.model import Model, RandomTerm
 
 
 def _read(obj: Any, context: Context) -> dict[str, Any]:
-    """Return the parts of a ``MixedLMResults``, which has no pev.
+    """Return the parts of a ``MixedLMResults``, which has no pev, or a ``BayesMixedGLMResults``.
 
     Raises
     ------
     ArgumentError
-        If it is not the result of a mixed linear model.
+        If it is not the result of a mixed model.
     """
     results = getattr(obj, "_results", obj)
+    if type(results).__name__ == "BayesMixedGLMResults":
+        return read_bayes(results, context)
     if type(results).__name__ != "MixedLMResults":
         raise ArgumentError(
-            f"obj: a MixedLMResults of statsmodels is expected, not {type(results).__name__}."
+            f"obj: a MixedLMResults or BayesMixedGLMResults of statsmodels is expected, not "
+            f"{type(results).__name__}."
         )
     engine = obj.model
     model = context.model if context.model and len(context.model.y) == engine.nobs else None

@@ -169,6 +169,8 @@ def _standardised_effects(fit: Fit, model: Model) -> dict[str, np.ndarray]:
 
 
 def _approximate_cooks(fit: Fit, model: Model, scores: np.ndarray) -> dict[str, pd.Series]:
+    if not model.fixed:
+        return {}
     score = model.X * scores[:, None]
     vcov, made = fit.vcov.to_numpy(), {}
     for name, factor in model.factors.items():
@@ -220,7 +222,7 @@ def _effects_sentence(effects: Mapping[str, np.ndarray]) -> str:
 
 
 def _influence_sentence(cooks: Mapping[str, pd.Series]) -> str:
-    said = []
+    said = [] if cooks else ["There are no fixed effects that a group could move."]
     for name, series in cooks.items():
         largest = float(series.iloc[0])
         heavy = int((series > _HEAVY).sum())

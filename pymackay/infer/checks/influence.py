@@ -126,7 +126,8 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
             beta[k, kept], errors[k, kept] = again.beta.to_numpy(), again.std_error.to_numpy()
             theta[k], sigma[k] = again.theta.to_numpy(), again.sigma
     change = fit.beta.to_numpy() - beta
-    cooks = np.einsum("ua,ab,ub->u", change, np.linalg.inv(fit.vcov.to_numpy()), change) / p
+    cooks = np.einsum("ua,ab,ub->u", change, np.linalg.inv(fit.vcov.to_numpy()), change)
+    cooks /= max(p, 1)
     index = pd.Index(labels, name=name)
     columns = fit.beta.index
     return Influence(

@@ -10,7 +10,7 @@ import pandas as pd
 from pymackay.arguments import flag, random_generator, whole_number
 from pymackay.errors import ArgumentError, ConvergenceWarning, PymackayError, PymackayWarning
 from pymackay.infer.general.problem import general_problem
-from pymackay.infer.general.refit import Refit, refits_to
+from pymackay.infer.general.refit import Refit, optimal, refits_to
 from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, failed_refits, tables
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
 from pymackay.infer.intervals.parameters import list_parameters
@@ -49,6 +49,9 @@ def bootstrap(
             f"anew, but it is {kind!r}."
         )
     general_problem(fit, "bootstrap")
+    fit, messages = optimal(fit)
+    for message in messages:
+        warnings.warn(message, PymackayWarning, stacklevel=3)
     count = whole_number("nsim", nsim, 2)
     draws = parametric_draws(fit, use_u=flag("use_u", use_u))
     portions = drawn_portions(draws, fit.n_obs, count, random_generator(seed))

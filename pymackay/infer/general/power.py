@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from pymackay.arguments import probability, random_generator, whole_number
-from pymackay.errors import ArgumentError
+from pymackay.errors import ArgumentError, PymackayWarning
 from pymackay.infer.general.problem import general_problem
-from pymackay.infer.general.refit import fit_like, refits_to
+from pymackay.infer.general.refit import fit_like, optimal, refits_to
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
 from pymackay.infer.intervals.power import effect_place, effect_sizes, power_table, without_column
 from pymackay.infer.tables.headed_table import HeadedTable
@@ -54,6 +55,7 @@ def power(
             f"test must be 'z' or 'lr' for a generalised model, without degrees of freedom, but "
             f"test is {test!r} and df is {df!r}."
         )
+    fit, messages = optimal(fit)
     place = effect_place(fit, effect)
     values = effect_sizes(sizes, float(fit.beta.iloc[place]))
     count, level = whole_number("nsim", nsim, 2), probability("alpha", alpha, 0.05)
@@ -63,6 +65,8 @@ def power(
         _hits(fit, place, size, count, copy.deepcopy(draw), level, smaller, progress)
         for size in values
     ]
+    for message in messages:
+        warnings.warn(message, PymackayWarning, stacklevel=3)
     return power_table(effect, values, hits, count, level, chosen)
 
 

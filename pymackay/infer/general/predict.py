@@ -9,9 +9,18 @@ import pandas as pd
 from scipy.special import ndtri
 
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.family.predictive import NewObservations, predictive_quantiles
 from pymackay.infer.general.problem import general_part, general_problem
-from pymackay.infer.predict.rows import Rows, effects_of_terms, make_rows, own_rows
+from pymackay.infer.predict.rows import (
+    Rows,
+    effects_of_terms,
+    left_out_variances,
+    make_rows,
+    own_rows,
+    weights_of_rows,
+)
 from pymackay.model.bases.scaling import chunks
+from pymackay.model.columns.table import Table
 from pymackay.results import Fit
 from pymackay.solve.pirls.problem import GeneralProblem
 
@@ -41,13 +50,18 @@ def predict(
         The mean (default), or the linear predictor.
     se_fit : bool
         Whether to add standard errors, on the scale asked for: of the mean by the delta method.
-    interval : {None, "confidence"}
-        Limits for the mean; those of the linear predictor, transformed.
+    interval : {None, "confidence", "prediction"}
+        Limits for the mean: those of the linear predictor, transformed. Or for a new observation:
+        quantiles of the family's distribution, mixed over the normal distribution of the linear
+        predictor, to which effects that `re_form` leaves out add their variance.
+    weights : str or array-like, optional
+        For a prediction interval: the numbers of trials of new rows, of which the limits are
+        shares, or prior weights of a gaussian family.
 
     Raises
     ------
     PymackayError
-        As `pymackay.predict`, and if a prediction interval is asked for.
+        As `pymackay.predict`, and if there is no prediction interval because the link has a bound.
 
     Notes
     -----
@@ -55,7 +69,9 @@ def predict(
     the conditional covariance of b by Laplace's approximation, and that of β̂, which moves the
     modes too (Booth & Hobert 1998, J. Am. Stat. Assoc. 93, eq. 12). Theta is taken as known.
     """
-    _check(type, interval, level, random_only, weights)
+    _check(type, interval, level, random_only)
+    if weights is not None and interval != "prediction":
+        raise ArgumentError("weights are for prediction intervals; leave them out")
     problem = general_problem(fit, "predict")
     family = general_part(fit, "predict").family
     if newdata is None:
@@ -83,7 +99,12 @@ def predict(
     table = pd.DataFrame({"fit": mean}, index=rows.index)
     if se_fit:
         table["se"] = se if type == "link" else se * np.abs(family.mean_slope(eta))
-    if interval is not None:
+    if interval == "prediction":
+        spread = np.sqrt(se**2 + left_out_variances(fit, problem.model, newdata, re_form, rows))
+        sizes = _sizes(fit, problem, newdata, weights)
+        tail = 0.5 * (1.0 - level)
+        table["lower"], table["upper"] = _limits(fit, eta, spread, sizes, tail)
+    elif interval is not None:
         reach = float(ndtri(0.5 + 0.5 * level)) * se
         ends = [eta - reach, eta + reach]
         if type == "response":
@@ -92,26 +113,66 @@ def predict(
     return table
 
 
-def _check(type: str, interval: Any, level: Any, random_only: bool, weights: Any) -> None:
+def _limits(
+    fit: Fit, eta: np.ndarray, sd: np.ndarray, sizes: np.ndarray, tail: float
+) -> list[np.ndarray]:
+    """Return the limits of new observations, each (m,); nan where the predictor is missing."""
+    general = general_part(fit, "predict")
+    if general.family.is_bounded:
+        raise PymackayError(
+            f"predict(interval='prediction') needs a mean for every linear predictor, which the "
+            f"link {general.family.link!r} does not have. Take quantiles of draws by fit.simulate, "
+            f"or fit the model with the link 'log'."
+        )
+    known = np.isfinite(eta)
+    new = NewObservations(general.family, eta[known], sd[known], general.dispersion, sizes[known])
+    limits = []
+    for share in (tail, 1.0 - tail):
+        values = np.full(len(eta), np.nan)
+        values[known] = predictive_quantiles(new, share)
+        limits.append(values)
+    return limits
+
+
+def _sizes(fit: Fit, problem: GeneralProblem, newdata: Any, weights: Any) -> np.ndarray:
+    """Return numbers of trials or prior weights of the rows, (m,)."""
+    observed, family = problem.laplace.rows.observed, problem.laplace.family
+    own = observed.totals if family.name == "binomial" else observed.weights
+    if newdata is None:
+        if weights is not None:
+            raise ArgumentError("weights go with newdata; the model's own rows have their own")
+        return own
+    if weights is not None:
+        return np.asarray(weights_of_rows(problem.model, newdata, weights), dtype=np.float64)
+    if family.name in ("binomial", "gaussian") and (own != 1.0).any():
+        what = "numbers of trials" if family.name == "binomial" else "prior weights"
+        raise ArgumentError(
+            f"a prediction interval depends on the {what} of the new rows; pass weights, a column "
+            f"of newdata or one number for each row"
+        )
+    return np.ones(Table(newdata).n)
+
+
+def _check(type: str, interval: Any, level: Any, random_only: bool) -> None:
     if type not in TYPES:
         raise ArgumentError(f"type must be 'response' or 'link', but it is {type!r}.")
     if random_only and type == "response":
         raise ArgumentError(
             "random_only leaves the fixed effects out, so that there is no mean; pass type='link'."
         )
-    if interval == "prediction":
-        raise PymackayError(
-            "predict(interval='prediction') is not there for generalised linear mixed models. Take "
-            "quantiles of draws by fit.simulate, or interval='confidence'."
+    if interval not in (None, "confidence", "prediction"):
+        raise ArgumentError(
+            f"interval is {interval!r}, but must be None, 'confidence' or 'prediction'"
         )
-    if interval not in (None, "confidence"):
-        raise ArgumentError(f"interval is {interval!r}, but must be None or 'confidence'")
+    if interval == "prediction" and (type == "link" or random_only):
+        raise ArgumentError(
+            "a prediction interval is for a new observation, on the scale of the response; leave "
+            "type='link' and random_only out, or ask for interval='confidence'"
+        )
     if not isinstance(level, int | float) or not 0.0 < level < 1.0:
         raise ArgumentError(
             f"level is {level!r}, but a coverage lies between 0 and 1, such as 0.95"
         )
-    if weights is not None:
-        raise ArgumentError("weights are for prediction intervals of linear models; leave them out")
 
 
 def _predictor(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:

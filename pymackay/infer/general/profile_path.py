@@ -3,7 +3,7 @@
 The parameters ψ of the search are used themselves. For a standard deviation or a correlation the
 effects of its term are ordered, and scaled but not whitened, such that it depends on the first one
 or two rows of the term's factor: the standard deviation is the first element, and the correlation
-the sine of an angle between two elements.
+the sine of an angle between two elements. Those of a term with a structure are parameters already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.linalg
 
 from pymackay.errors import PymackayError
 from pymackay.infer.general.problem import general_problem, likelihood_part
-from pymackay.infer.general.refit import at_optimum
+from pymackay.infer.general.refit import optimal
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.profile_curve import Curve
 from pymackay.results import Fit
@@ -25,9 +25,8 @@ from pymackay.solve.pirls.assemble import parameters
 from pymackay.solve.pirls.criterion import Criterion
 from pymackay.solve.pirls.fit import criterion_of
 from pymackay.solve.pirls.hessian import exact_hessian
+from pymackay.solve.pirls.parameters import TermParameters
 from pymackay.solve.pirls.rows import Rows
-
-_AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +87,22 @@ class GeneralPath:
         kinds = {"sd": (0.0, np.inf), "cor": (-0.5 * np.pi, 0.5 * np.pi)}
         return kinds.get(self.parameter.kind, (-np.inf, np.inf))
 
+    @property
+    def _structured(self) -> TermParameters | None:
+        """The held term, where its covariance has a structure."""
+        term = self.rows.terms[self.parameter.term] if self.parameter.term >= 0 else None
+        return term if term is not None and term.structure is not None else None
+
     def outside(self, held: float) -> float:
         """Return the parameter in the user's units at a value of the held coordinate."""
+        term = self._structured
+        if term is not None and term.structure is not None:
+            k = self.parameter.first
+            if self.parameter.kind == "sd":
+                scale = self.rows.transforms[self.parameter.term][k, k]
+                return float(scale * (held**2 if term.rooted else held))
+            low, high = (bound[k - 1] for bound in term.structure.bounds(term.layout.q))
+            return float(0.5 * (low + high) + 0.5 * (high - low) * np.sin(held))
         if self.parameter.kind == "cor":
             return float(np.sin(held))
         return float(np.exp(held)) if self.parameter.kind == "sigma" else held
@@ -109,7 +122,7 @@ class GeneralPath:
         psi, J = self.slopes @ x, self.slopes.copy()
         bend = np.zeros((len(x), len(x)))
         point = None
-        if self.parameter.kind == "cor":
+        if self._is_angle:
             across, end = self._angle_places
             length, sine, cosine = psi[across], np.sin(held), np.cos(held)
             psi[across], psi[end] = length * sine, length * cosine
@@ -131,16 +144,26 @@ class GeneralPath:
     def values(self, point: GeneralPathPoint) -> Values:
         """Return all parameters at a point, user's units."""
         rows, psi = self.rows, point.psi
-        factors = [layout.factor(psi[self.p :]) for layout in rows.layouts]
+        factors = rows.term_factors(psi[self.p : self.p + rows.n_theta])
         covariances = [factor @ factor.T for factor in user_factors(rows, factors)]
         return Values(
             covariances, float(np.exp(0.5 * psi[-1])), rows.basis.from_basis(psi[: self.p])
         )
 
     @property
+    def _is_angle(self) -> bool:
+        """Whether the held coordinate is the angle between two elements of a factor."""
+        return self.parameter.kind == "cor" and self._structured is None
+
+    @property
     def _first(self) -> int:
-        """Place in ψ of the first element of the held term's factor."""
-        return self.p + self.rows.layouts[self.parameter.term].start
+        """Place in ψ of the held parameter of a structure, or of the term's first element."""
+        layout, k = self.rows.layouts[self.parameter.term], self.parameter.first
+        if layout.structure is None:
+            return self.p + layout.start
+        if self.parameter.kind == "cor":
+            return self.p + layout.start + layout.structure.n_sd(layout.q) + k - 1
+        return self.p + layout.start + (0 if layout.structure.hom else k)
 
     @property
     def _angle_places(self) -> tuple[int, int]:
@@ -161,11 +184,13 @@ class GeneralPath:
             made[: self.p, 1 : self.p] = scipy.linalg.null_space(row[None])
             made[self.p :, self.p :] = np.eye(P - self.p)
             return made
-        if kind == "cor":
+        if self._is_angle:
             made = np.delete(np.eye(P), self._angle_places[1], axis=1)
             return np.column_stack([np.zeros(P), made])
         place, slope = P - 1, 2.0
-        if kind == "sd":
+        if self._structured is not None:
+            place, slope = first, 1.0
+        elif kind == "sd":
             term = self.parameter.term
             place, slope = first, 1.0 / self.rows.transforms[term][self.parameter.first, 0]
         held = np.zeros((P, 1))
@@ -175,7 +200,9 @@ class GeneralPath:
     def _split(self, psi: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the held coordinate and the free ones at ψ."""
         psi = psi.copy()
-        if self.parameter.kind != "cor":
+        if self._structured is not None and self.parameter.kind == "sd":
+            psi[self._first] = abs(psi[self._first])  # its sign changes nothing
+        if not self._is_angle:
             x = np.linalg.solve(self.slopes, psi)
             return float(x[0]), x[1:]
         across, end = self._angle_places
@@ -199,9 +226,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
             "nagq=0 takes the fixed effects from the joint mode; fit the model with nagq=1, or "
             "use fit.confint('wald')."
         )
-    if fit.convergence.decrement < _AT_OPTIMUM:
-        return fit, ()
-    return at_optimum(fit), ("refitted: the fit was not at its optimum",)
+    return optimal(fit)
 
 
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
@@ -211,7 +236,7 @@ def curve_of(fit: Fit, parameter: Parameter) -> Curve:
 
 def _arranged(rows: Rows, parameter: Parameter) -> Rows:
     """Return rows in which the effects that a parameter is of come first in their term."""
-    if parameter.kind not in ("sd", "cor"):
+    if parameter.term < 0 or rows.layouts[parameter.term].structure is not None:
         return rows
     chosen = [parameter.second] if parameter.kind == "sd" else [parameter.second, parameter.first]
     columns = rows.model.terms[parameter.term].columns

@@ -13,7 +13,7 @@ from scipy import stats
 from pymackay.errors import ArgumentError
 from pymackay.family.family import Observations
 from pymackay.infer.general.problem import general_part, general_problem, likelihood_part
-from pymackay.infer.general.refit import fit_like, freed
+from pymackay.infer.general.refit import fit_like, freed, optimal
 from pymackay.infer.reduction.formulas import formula_without, given_for, refuse_other_rows
 from pymackay.infer.reduction.smaller import terms_contained
 from pymackay.infer.significance.without_effects import Without, model_without
@@ -112,6 +112,7 @@ def drop1(fit: Fit, ddf: str = "normal") -> HeadedTable:
             f"out: the tests of a generalised model are likelihood ratios."
         )
     likelihood_part(fit, "drop1")
+    fit, messages = optimal(fit)
     model = general_problem(fit, "drop1").model
     rows: dict[str, list[Any]] = {"<none>": [np.nan, fit.aic, np.nan, np.nan]}
     contained = terms_contained(model.blueprint.fixed.terms.terms)
@@ -126,4 +127,5 @@ def drop1(fit: Fit, ddf: str = "normal") -> HeadedTable:
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["npar", "AIC", "LRT", "Pr(Chi)"])
     if ddf == "none":
         table = table.drop(columns="Pr(Chi)")
-    return HeadedTable(table, heading=f"Terms, each left out, likelihood ratios: {fit.formula}")
+    heading = f"Terms, each left out, likelihood ratios: {fit.formula}"
+    return HeadedTable(table, heading=heading, messages=messages)

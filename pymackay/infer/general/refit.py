@@ -32,6 +32,8 @@ from pymackay.solve.pirls.fit import GeneralControl, fit_general
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 
+_AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
+
 
 def refit(fit: Fit, y: Any, *, control: GeneralControl | None = None) -> Fit:
     """Fit a generalised model to another response; see `pymackay.refit`.
@@ -94,9 +96,16 @@ def refit_to(fit: Fit, response: GeneralResponse, control: GeneralControl | None
     return _minimised(fit, laplace, control)
 
 
-def at_optimum(fit: Fit) -> Fit:
-    """Return the optimum of a fit's own model."""
-    return _minimised(fit, general_problem(fit, "a refit").laplace, None)
+def optimal(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
+    """Return a fit at the optimum of its own criterion, and a message if it had to be refitted.
+
+    Fits by MacKay's loop, and those evaluated at given parameters, are elsewhere: their criterion
+    says nothing beside that of a smaller model, or of a refit.
+    """
+    if fit.problem is None or fit.convergence.decrement < _AT_OPTIMUM:
+        return fit, ()
+    again = _minimised(fit, general_problem(fit, "a refit").laplace, None)
+    return again, ("refitted: the fit was not at the optimum of its criterion",)
 
 
 def _minimised(fit: Fit, laplace: Laplace, control: GeneralControl | None) -> Fit:
@@ -130,7 +139,7 @@ def fit_like(fit: Fit, model: Model, observed: Observations) -> Fit:
     problem, general = general_problem(fit, "a refit"), general_part(fit, "a refit")
     laplace = freed(fit, replace(problem.laplace, rows=Rows.of(model, observed)))
     begin = None
-    known = laplace.rows.n_theta == len(fit.theta) and set(model.fixed) <= set(fit.beta.index)
+    known = laplace.rows.n_theta == len(fit.par) and set(model.fixed) <= set(fit.beta.index)
     if known and not fit.singular and bool(laplace.extra) == bool(problem.laplace.extra):
         extra = float(problem.psi[-1]) if laplace.extra else None
         beta = fit.beta[list(model.fixed)].to_numpy()

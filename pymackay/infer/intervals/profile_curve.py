@@ -102,7 +102,10 @@ class Curve:
 
     def point(self, held: float, free: np.ndarray) -> CurvePoint:
         """Minimise over the free coordinates, shape (k,), starting at `free`, with `held` fixed."""
-        start = _Places.of(self.path.at(held, free), free)
+        here = self.path.at(held, free)
+        if not len(free):
+            return self._placed(held, free, here)
+        start = _Places.of(here, free)
         best, arrived = descend(_Free(self.path, held), start, _CONTROL)
         if not arrived[0]:
             raise ConvergenceError(
@@ -110,9 +113,12 @@ class Curve:
                 f"{self.path.outside(held):.6g} was not minimised in {_STEPS} steps; use "
                 f"method='wald' or 'boot' for it."
             )
-        point = best.point
+        return self._placed(held, best.free[0], best.point)
+
+    def _placed(self, held: float, free: np.ndarray, point: HeldPoint) -> CurvePoint:
+        """Return the point of the profile where the free coordinates are at their best."""
         zeta = np.copysign(np.sqrt(max(point.value - self.minimum, 0.0)), held - self.path.held)
-        return CurvePoint(held, float(zeta), float(point.gradient[0]), best.free[0], point)
+        return CurvePoint(held, float(zeta), float(point.gradient[0]), free, point)
 
     def solve(self, target: float, near: CurvePoint | None = None) -> CurvePoint | None:
         """Return the point where zeta is `target`, or None if the bound is reached first.

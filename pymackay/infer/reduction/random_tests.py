@@ -11,7 +11,7 @@ from scipy import stats
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.reduction.smaller import reductions
-from pymackay.infer.significance.without_effects import optimum_without
+from pymackay.infer.significance.without_effects import optimal, optimum_without
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
@@ -57,6 +57,7 @@ def random_tests(fit: Fit) -> HeadedTable:
     """
     check_fit(fit, "random_tests")
     model_of(fit, "random_tests")
+    fit, messages = optimal(fit)
     rows: dict[str, dict[str, float]] = {"<none>": _row(fit.criterion, fit.df)}
     lower = []
     for reduction in reductions(fit, "random_tests"):
@@ -73,11 +74,9 @@ def random_tests(fit: Fit) -> HeadedTable:
         row |= {"LRT": ratio, "Df": df, "Pr(>Chisq)": float(stats.chi2.sf(ratio, df))}
         rows[reduction.label] = {**row, "Pr(>Mixture)": mixture}
     columns = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)", "Pr(>Mixture)"]
-    messages = (
-        (f"The fit is above the optimum of a model inside it: {', '.join(lower)}.",)
-        if lower
-        else ()
-    )
+    if lower:
+        above = f"The fit is above the optimum of a model inside it: {', '.join(lower)}."
+        messages = (*messages, above)
     table = _table(rows, columns)
     return HeadedTable(
         table, heading=f"Random effects, each left out: {fit.formula}", messages=messages

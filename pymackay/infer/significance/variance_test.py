@@ -13,7 +13,7 @@ from pymackay.infer.significance.comparable import (
     check_same_criterion,
     check_same_data,
 )
-from pymackay.infer.significance.without_effects import optimum_without
+from pymackay.infer.significance.without_effects import optimal, optimum_without
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit, TermSummary
 
@@ -64,7 +64,10 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     (['0.5 chi2(1) + 0.5 chi2(2)'], [42.8368])
     """
     check_fit(fit, "variance_test")
+    fit, messages = optimal(fit)
     if isinstance(reduced, Fit):
+        reduced, more = optimal(reduced)
+        messages = tuple(dict.fromkeys((*messages, *more)))
         term, criterion_without = _without_by_fit(fit, reduced)
     else:
         term, criterion_without = _without_by_name(fit, reduced)
@@ -93,7 +96,7 @@ def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable
     }
     criterion = "REML" if fit.reml else "maximum likelihood"
     heading = f"Test of a variance on the boundary, by {criterion}: {term.name}"
-    return HeadedTable(row, index=[term.name], heading=heading)
+    return HeadedTable(row, index=[term.name], heading=heading, messages=messages)
 
 
 def _without_by_fit(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:

@@ -46,6 +46,12 @@ def model_without(model: Model, term: int, columns: Sequence[int]) -> Model | No
     return dataclasses.replace(model, terms=tuple(terms), factors=factors)
 
 
+@by_kind("pymackay.infer.general.refit:optimal")
+def optimal(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
+    """Return the fit that smaller models are compared with, and a message if it is another one."""
+    return fit, ()
+
+
 @by_kind("pymackay.infer.general.reduction:optimum_without")
 def optimum_without(fit: Fit, term: int, columns: Sequence[int]) -> Without:
     """Return the optimum of a fit's model without some columns of a random term.

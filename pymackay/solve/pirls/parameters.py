@@ -63,7 +63,7 @@ class TermParameters:
             return self.full.elements(factor)
         x = Chart.of(structure, factor).x.copy()
         m = structure.n_sd(q)
-        x[:m] = np.sqrt(x[:m]) if self._rooted else x[:m]
+        x[:m] = np.sqrt(x[:m]) if self.rooted else x[:m]
         return x
 
     def near(self, factor: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class TermParameters:
         m = structure.n_sd(q)
         sd, rho = self._split(own)
         K = structure.root(rho, q)
-        by_sd = 2.0 * own[:m] if self._rooted else np.ones(m)
+        by_sd = 2.0 * own[:m] if self.rooted else np.ones(m)
         columns = [K] if structure.hom else [np.diag(row) @ K for row in np.eye(q)]
         made = [slope * column for slope, column in zip(by_sd, columns, strict=True)]
         low, high = structure.bounds(q)
@@ -129,7 +129,7 @@ class TermParameters:
         return made
 
     @property
-    def _rooted(self) -> bool:
+    def rooted(self) -> bool:
         """Whether the parameters are roots of standard deviations."""
         structure = self.structure
         return structure is not None and not structure.hom and structure.n_rho(self.layout.q) > 0
@@ -139,7 +139,7 @@ class TermParameters:
         structure, q = self.structure, self.layout.q
         assert structure is not None
         m = structure.n_sd(q)
-        sd = own[:m] ** 2 if self._rooted else own[:m]
+        sd = own[:m] ** 2 if self.rooted else own[:m]
         return np.broadcast_to(sd, (q,)), Chart(structure, q, own).par[m:]
 
 
