@@ -88,20 +88,6 @@ def design_of(fit: object, what: str, *, residual: bool = False) -> Model:
     return model
 
 
-def linear_design_of(fit: object, what: str) -> Model:
-    """Return the model of a linear fit, with or without a residual structure: its fixed part holds.
-
-    Raises
-    ------
-    ArgumentError, PymackayError
-        As `problem_of`.
-    """
-    checked = check_fit(fit, what)
-    if checked.residual_covariance is None:
-        return problem_of(checked, what).model
-    return design_of(checked, what, residual=True)
-
-
 def model_of(fit: object, what: str, cure: str = "") -> Model:
     """Return the model that a fit is of, with its rows.
 

@@ -23,7 +23,7 @@ REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's meth
 
 
 @by_kind(
-    cure="Fit the other response with pymackay.glmer.",
+    "pymackay.infer.general.refit:refit",
     residual="pymackay.infer.residual.refit:refit",
 )
 def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import hinted
 from pymackay.errors import ArgumentError, RWarning
 from pymackay.incoming.reticulate import SAFE
 from pymackay.reference.general.glmer import evaluate_glmer as evaluate_glmer
@@ -22,6 +23,7 @@ from pymackay.reference.source import available as available
 from pymackay.results import Fit
 
 
+@hinted
 def lmer(
     formula: str,
     data: pd.DataFrame,

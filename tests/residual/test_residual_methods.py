@@ -38,6 +38,7 @@ WORKS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "par": lambda fit, data, folder: fit.par,
     "pev": lambda fit, data, folder: fit.pev["Subject"],
     "predict": lambda fit, data, folder: fit.predict(data.head(9), re_form="~0", se_fit=True),
+    "random_effects_pca": lambda fit, data, folder: fit.random_effects_pca()["Subject"],
     "refit": lambda fit, data, folder: fit.refit(2.0 * data["distance"]).beta,
     "replace": lambda fit, data, folder: fit.replace(sigma=1.0).sigma,
     "residuals_of": lambda fit, data, folder: fit.residuals_of("normalized"),

@@ -41,6 +41,15 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "nlme stops": (1e-5, "absolute: by how much nlme's criterion is above the optimum"),
     "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
     "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),
+    "glmer profile": (
+        2e-3,
+        "of an interval's length: lme4's criterion is one step behind by 1e-4, and its ends are "
+        "read off a spline of points",
+    ),
+    "glmer stops": (2e-2, "in standard errors: where lme4's search of a lagging criterion ends"),
+    "profile rise": (1e-5, "absolute, criterion units: a search by differences, on top of 1e-9"),
+    "likelihood ends": (1e-6, "relative: 25 nodes and quadrature to rounding of one likelihood"),
+    "two searches": (1e-4, "in standard errors, or relative: two searches, flat to 1e-9"),
     "second moment": (1e-6, "of the variances: the tightened optimum leaves 1e-7 standard errors"),
     "iterative": (5e-5, "relative: a decrement of 1e-8 is 1.4e-4 of a standard error of 30 %"),
     "iterative criterion": (1e-5, "absolute: quadratic in the parameters' 1e-5 standard errors"),

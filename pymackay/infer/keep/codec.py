@@ -48,7 +48,7 @@ _CLASSES: dict[str, type] = {
         *STRUCTURES.values(),
     )
 }
-_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),)}
+_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),), "known": ((),)}
 """Fields that earlier versions lack, with the values at which they are left out."""
 
 _NUMERIC = "biuf"
@@ -110,7 +110,8 @@ class Encoder:
     def fields(self, value: Any) -> dict[str, Any]:
         """Return the fields that a class is made from."""
         if isinstance(value, Structure):
-            return {name: self.encode(part) for name, part in vars(value).items()}
+            names = [field.name for field in dataclasses.fields(value)]
+            return {name: self.encode(getattr(value, name)) for name in names}
         return {
             field.name: self.encode(getattr(value, field.name))
             for field in dataclasses.fields(value)

@@ -27,7 +27,7 @@ from pymackay.infer.keep.residual_file import decode_residual, encode_residual
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.model.stream.kept_sums import decode_sums, drop_rows, encode_sums
-from pymackay.results import Fit, HeldArrays
+from pymackay.results import Fit, GroupTables, HeldArrays
 from pymackay.solve.assemble import Problem, evaluate_at, without_rows
 from pymackay.solve.choose import free_memory, remake_solver
 from pymackay.solve.marginal.problem import ResidualProblem
@@ -231,6 +231,7 @@ def _read(archive: zipfile.ZipFile) -> Fit:
     unknown = set(values) - set(_FIELDS)
     if unknown:
         raise RecordingError(f"it holds {', '.join(sorted(unknown))}, which this version lacks")
+    values |= {name: GroupTables(values[name]) for name in ("varcorr", "ranef")}
     if "general" in manifest:
         fit = decode_general(manifest["general"], values, decoder)
         check_type(fit, Fit, "the fit")

@@ -47,6 +47,39 @@ def check_same_data(first: Fit, second: Fit) -> None:
         raise _different("prior weights", first, second)
 
 
+def check_same_criterion(fit: Fit, *others: Fit) -> None:
+    """Refuse to compare fits whose criteria are not likelihoods of one kind.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    first = _criterion(fit)
+    for other in others:
+        names = [name for name, value in _criterion(other).items() if value != first[name]]
+        if names:
+            raise ArgumentError(
+                f"the fits differ in {', '.join(names)}, so that their likelihoods cannot be "
+                f"compared; fit both models with the same."
+            )
+
+
+def _criterion(fit: Fit) -> dict[str, object]:
+    """Return what must be the same in fits whose likelihoods are compared."""
+    general = fit.general
+    names = ("family", "nagq", "determinant", "dispersion")
+    if general is None:
+        return dict.fromkeys(names, "")
+    if general.dispersion_by == "lme4":
+        raise ArgumentError(
+            "fits with dispersion='lme4' have no likelihoods to compare; fit the models with "
+            "dispersion='ml'."
+        )
+    weights = "" if general.family.is_canonical else general.determinant
+    values = (general.family.name, general.nagq, weights, general.dispersion_by)
+    return dict(zip(names, values, strict=True))
+
+
 def _different(what: str, first: Fit, second: Fit) -> DataError:
     return DataError(
         f"the models were fitted to different {what}: {first.model.response} ({first.formula}) and "

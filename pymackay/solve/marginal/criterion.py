@@ -113,6 +113,10 @@ class Marginal:
         """
         return Point.of(self, psi)
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
+        """Evaluate at ψ, as `at`: there is no mode to search for."""
+        return Point.of(self, psi)
+
 
 @dataclass(frozen=True, eq=False)
 class Whitened:

@@ -74,7 +74,8 @@ def fit_residual(
     best = min(arrivals, key=lambda each: each.point.criterion)
     best = replace(best, evaluations=sum(each.evaluations for each in arrivals))
     best = _on_boundary(marginal, best)
-    best = polished(best, marginal, best.point.curvature.hessian)
+    free = np.ones(len(best.point.psi), dtype=bool)
+    best = polished(best, marginal, best.point.curvature.hessian, free)
     problem = ResidualProblem(marginal, best.point.psi)
     return assemble_residual(problem, _certificate(marginal, best))
 
