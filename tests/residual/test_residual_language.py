@@ -30,6 +30,8 @@ REFUSED = [
     ("ar1(visit | Subject) + cs(1 | Subject, hom = TRUE)", pm.FormulaError, "one structure"),
     ("varident(Sex) + us(visit | Subject)", pm.FormulaError, "both varident"),
     ("varident(Sex) + varident(Sex)", pm.FormulaError, "once"),
+    ("propto(0 + Subject | visit)", pm.FormulaError, "the structures are us"),
+    ("rr(visit | Subject)", pm.FormulaError, "the structures are us"),
     ("varident(1 | Sex)", pm.FormulaError, "no bar"),
     ("ar1(visit | 3)", pm.FormulaError, "no variable"),
     ("varident(one)", pm.DataError, "two strata"),

@@ -219,6 +219,8 @@ def test_models_are_compared_by_likelihood_ratio(data):
     table = pm.anova(small, large)
     assert table["Df"].iloc[1] == 8
     assert table["npar"].tolist() == [4, 12]
+    middle = pm.lmer("distance ~ age", data, residual="toep(visit | Subject, hom = TRUE)")
+    assert pm.anova(small, middle, large)["Df"].tolist()[1:] == [2, 6]
     other = pm.lmer("distance ~ age", data, residual="cs(visit | Subject)")
     with pytest.raises(pm.ArgumentError, match="not nested"):
         pm.anova(small, other)
