@@ -167,7 +167,8 @@ def test_effects_and_their_variances_are_the_dense_ones(fits):
     rho = fit.residual_covariance.par["ar1.rho"]
     t, g = data["t"].to_numpy(), data["g"].to_numpy()
     R = fit.sigma**2 * rho ** np.abs(t[:, None] - t) * (g[:, None] == g)
-    W = np.linalg.inv(Z @ G @ Z.T + R)
+    root = np.sqrt(np.ones(len(data)) if fit.model.weights is None else fit.model.weights)
+    W = np.linalg.inv(Z @ G @ Z.T + R / np.outer(root, root))
     X = fit.problem.model.X
     P = W - W @ X @ np.linalg.solve(X.T @ W @ X, X.T @ W)
     b = (G @ Z.T @ P @ data["y"].to_numpy()).reshape(J, q)

@@ -139,6 +139,8 @@ def test_what_is_printed_has_the_residual_structure(fit, mmrm):
         assert "varident(Sex) + ar1(visit | Subject) within Subject (27 groups)" in text
         assert "ar1.rho" in text
     assert "Number of obs: 108" in str(mmrm.summary())
+    for html in (fit._repr_html_(), mmrm.summary()._repr_html_()):
+        assert "within Subject (27 groups)" in html
     sd = mmrm.residual_covariance.sd
     assert f"{sd.iloc[2]:.4g}" in str(mmrm)
 
