@@ -59,7 +59,7 @@ def test_other_arguments_are_refused_where_they_mean_nothing(data):
 
 def test_too_many_rows_that_correlate_are_refused():
     long = pd.DataFrame({"y": np.sin(np.arange(2100.0)), "g": 1, "t": np.arange(2100)})
-    with pytest.raises(pm.ArgumentError, match="2,100 rows are joined.*2,000 at most"):
+    with pytest.raises(pm.ArgumentError, match=r"2,100 rows are joined.*2,000 at most"):
         pm.lmer("y ~ 1", long, residual="ar1(t | g)")
 
 
