@@ -30,6 +30,7 @@ PAGES = {
     "docs/for-r-users.md": "for-r-users",
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
+    "docs/residuals.md": "residuals",
     "docs/mackay-page.md": "mackay-page",
     "docs/layers-page.md": "layers-page",
     "docs/article.md": "article",

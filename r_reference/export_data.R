@@ -1,4 +1,4 @@
-# Exports the data sets of lme4 and nlme to data/*.csv and data/datasets.json.
+# Exports the data sets of lme4 and nlme, and one of HSAUR3, to data/*.csv and data/datasets.json.
 #
 #   Rscript r_reference/export_data.R [output directory, default data]
 #
@@ -84,8 +84,31 @@ SETS <- list(
   Pixel = list(package = "nlme", description = paste(
     "Pixel intensity of CT scans of both sides of ten dogs over the days after an injection;",
     "from Pinheiro and Bates (2000), Mixed-Effects Models in S and S-PLUS."
+  )),
+  BtheB = list(package = "HSAUR3", shape = "long_trial", description = paste(
+    "Depression (Beck Depression Inventory II) of 97 patients of a clinical trial two, three, five",
+    "and eight months after the start, by treatment: as usual (TAU) or with the program Beat the",
+    "Blues (BtheB); from Proudfoot et al. (2003), Psychological Medicine 33."
   ))
 )
+
+# One row for each visit that took place: the package has one row for each patient.
+long_trial <- function(wide) {
+  months <- c(2L, 3L, 5L, 8L)
+  at <- expand.grid(month = months, patient = seq_len(nrow(wide)))
+  scores <- as.matrix(wide[paste0("bdi.", months, "m")])
+  frame <- data.frame(
+    patient = factor(at$patient),
+    wide[at$patient, c("drug", "length", "treatment")],
+    bdi_pre = wide$bdi.pre[at$patient],
+    month = at$month,
+    bdi = scores[cbind(at$patient, match(at$month, months))],
+    row.names = NULL
+  )
+  frame <- frame[!is.na(frame$bdi), ]
+  frame$patient <- droplevels(frame$patient)
+  frame
+}
 
 # The shortest of 15, 16 and 17 digits that reads back to the same double.
 shortest <- function(x) {
@@ -142,6 +165,7 @@ write_file <- function(text, path) {
 
 export <- function(name, set, directory) {
   frame <- get_data(name, set$package)
+  if (!is.null(set$shape)) frame <- get(set$shape)(frame)
   text <- csv_text(frame)
   about <- packageDescription(set$package)
   list(

@@ -26,6 +26,7 @@ NAMES = [
         "Rail",
         "Oats",
         "Pixel",
+        "BtheB",
     ),
 ]
 
@@ -76,7 +77,8 @@ def test_each_label_and_number_is_the_one_in_the_file(name):
 def test_source_and_licence_are_named(name):
     info = data_info(name)
     readme = data_path("README.md").read_text(encoding="utf-8")
-    assert info.package in {"lme4", "nlme"} and info.licence == "GPL (>= 2)" and info.description
+    licences = {"lme4": "GPL (>= 2)", "nlme": "GPL (>= 2)", "HSAUR3": "GPL-2"}
+    assert info.licence == licences[info.package] and info.description
     row = next(line for line in readme.splitlines() if f" {name}," in line or f" {name} |" in line)
     assert f"{info.package} {info.version}" in row and info.licence in row
 

@@ -127,6 +127,10 @@ def lmer(
     {'(Intercept)': 251.4051, 'Days': 10.4673}
     >>> round(fit.criterion, 6)
     1743.628272
+    >>> trial = pm.load_data("BtheB")
+    >>> visits = pm.lmer("bdi ~ bdi_pre + treatment", trial, residual="us(month | patient)")
+    >>> visits.residual_covariance.sd.round(3).to_dict()
+    {'2': 8.398, '3': 9.461, '5': 9.679, '8': 9.863}
     """
     reml = flag("reml", reml)
     double_bar = one_of("double_bar", double_bar, ("split", "diag"))

@@ -18,13 +18,16 @@ from pymackay.formula.expression import (
 )
 from pymackay.formula.lexer import fault
 from pymackay.formula.parser import parse_expression
-from pymackay.formula.structured import DEFAULT_HOM, is_structured, read_structured
+from pymackay.formula.structured import is_structured, read_structured
 from pymackay.formula.terms import Variable, make_variable
 
 VARIDENT = "varident"
 _EXAMPLE = (
     "residual must be a structure such as 'ar1(time | g)', 'us(visit | id)' or 'varident(stratum)'"
 )
+STRUCTURES = ("us", "diag", "cs", "toep", "ar1", "ou")
+"""The structures of residuals within a group, besides `VARIDENT`."""
+
 _BY_ORDER = ("cs",)  # structures that need no time: all pairs of rows of a group are alike
 
 
@@ -129,8 +132,8 @@ def _with_part(call: ResidualCall, node: Node, text: str) -> ResidualCall:
         return ResidualCall(
             call.text, node.arguments[0], call.name, call.hom, call.visit, call.group
         )
-    if not is_structured(node) or not isinstance(node, Call):
-        known = ", ".join(f"{name}()" for name in DEFAULT_HOM)
+    if not (is_structured(node) and isinstance(node, Call) and node.function in STRUCTURES):
+        known = ", ".join(f"{name}()" for name in STRUCTURES)
         raise fault(
             f"{_EXAMPLE}; the structures are {known} round visit | group, and varident()",
             text,

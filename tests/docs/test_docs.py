@@ -63,6 +63,13 @@ def test_what_the_page_on_structures_shows_is_printed():
         assert difference(text, printed) == ""
 
 
+def test_what_the_page_on_residual_structures_shows_is_printed():
+    _, shown = run_blocks((DOCS / "residuals.md").read_text(encoding="utf-8"))
+    assert len(shown) == 5
+    for text, printed in shown:
+        assert difference(text, printed) == ""
+
+
 def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)

@@ -41,6 +41,8 @@ def correlation(tag: str, par: pd.Series, one: pd.Series, other: pd.Series) -> f
         return float(par["ou.rho"] ** abs(one["when"] - other["when"]))
     if tag == "cs":
         return float(par["cs.rho"])
+    if tag == "toep":
+        return float(par[f"toep.rho{abs(one['t'] - other['t']):g}"])
     if tag == "us":
         first, second = sorted([one["v"], other["v"]])
         return float(par[f"cor.{first}.{second}"])
@@ -84,6 +86,8 @@ CASES = [
     ("y ~ x + v", "us(v | g)"),
     ("y ~ x", "cs(1 | g, hom = TRUE)"),
     ("y ~ x", "cs(v | g)"),
+    ("y ~ x", "toep(t | g, hom = TRUE)"),
+    ("y ~ x", "toep(v | g)"),
     ("y ~ x", "diag(v | g)"),
     ("y ~ x", "varident(s)"),
     ("y ~ x", "varident(s) + ar1(t | g)"),
@@ -132,7 +136,7 @@ def fit_design(fit: pm.Fit) -> np.ndarray:
 @pytest.mark.parametrize("case", CASES, ids=[" ".join(case) for case in CASES])
 def test_derivatives_are_those_of_the_criterion(case, fits):
     fit, _ = fits[case]
-    marginal, psi = fit.problem.marginal, fit.problem.psi + 0.05
+    marginal, psi = fit.problem.marginal, 0.8 * fit.problem.psi
     point = marginal.at(psi)
     step = 1e-5
     slopes = [
@@ -163,7 +167,8 @@ def test_effects_and_their_variances_are_the_dense_ones(fits):
     rho = fit.residual_covariance.par["ar1.rho"]
     t, g = data["t"].to_numpy(), data["g"].to_numpy()
     R = fit.sigma**2 * rho ** np.abs(t[:, None] - t) * (g[:, None] == g)
-    W = np.linalg.inv(Z @ G @ Z.T + R)
+    root = np.sqrt(np.ones(len(data)) if fit.model.weights is None else fit.model.weights)
+    W = np.linalg.inv(Z @ G @ Z.T + R / np.outer(root, root))
     X = fit.problem.model.X
     P = W - W @ X @ np.linalg.solve(X.T @ W @ X, X.T @ W)
     b = (G @ Z.T @ P @ data["y"].to_numpy()).reshape(J, q)

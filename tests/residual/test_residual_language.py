@@ -30,6 +30,8 @@ REFUSED = [
     ("ar1(visit | Subject) + cs(1 | Subject, hom = TRUE)", pm.FormulaError, "one structure"),
     ("varident(Sex) + us(visit | Subject)", pm.FormulaError, "both varident"),
     ("varident(Sex) + varident(Sex)", pm.FormulaError, "once"),
+    ("propto(0 + Subject | visit)", pm.FormulaError, "the structures are us"),
+    ("rr(visit | Subject)", pm.FormulaError, "the structures are us"),
     ("varident(1 | Sex)", pm.FormulaError, "no bar"),
     ("ar1(visit | 3)", pm.FormulaError, "no variable"),
     ("varident(one)", pm.DataError, "two strata"),
@@ -53,6 +55,12 @@ def test_other_arguments_are_refused_where_they_mean_nothing(data):
         pm.lmer("distance ~ age", data, residual="varident(Sex)", start=[1.0])
     with pytest.raises(pm.FormulaError, match="no random term"):
         pm.lmer("distance ~ age", data)
+
+
+def test_too_many_rows_that_correlate_are_refused():
+    long = pd.DataFrame({"y": np.sin(np.arange(2100.0)), "g": 1, "t": np.arange(2100)})
+    with pytest.raises(pm.ArgumentError, match=r"2,100 rows are joined.*2,000 at most"):
+        pm.lmer("y ~ 1", long, residual="ar1(t | g)")
 
 
 def test_every_row_alone_has_no_correlation(data):

@@ -139,6 +139,8 @@ def test_what_is_printed_has_the_residual_structure(fit, mmrm):
         assert "varident(Sex) + ar1(visit | Subject) within Subject (27 groups)" in text
         assert "ar1.rho" in text
     assert "Number of obs: 108" in str(mmrm.summary())
+    for html in (fit._repr_html_(), mmrm.summary()._repr_html_()):
+        assert "within Subject (27 groups)" in html
     sd = mmrm.residual_covariance.sd
     assert f"{sd.iloc[2]:.4g}" in str(mmrm)
 
@@ -219,6 +221,8 @@ def test_models_are_compared_by_likelihood_ratio(data):
     table = pm.anova(small, large)
     assert table["Df"].iloc[1] == 8
     assert table["npar"].tolist() == [4, 12]
+    middle = pm.lmer("distance ~ age", data, residual="toep(visit | Subject, hom = TRUE)")
+    assert pm.anova(small, middle, large)["Df"].tolist()[1:] == [2, 6]
     other = pm.lmer("distance ~ age", data, residual="cs(visit | Subject)")
     with pytest.raises(pm.ArgumentError, match="not nested"):
         pm.anova(small, other)

@@ -130,7 +130,7 @@ class Summary:
     def _random_text(self) -> TextTable:
         header, columns = _random_cells(self.random)
         criteria = ", ".join(f"{name} {value:.1f}" for name, value in self.criteria.items())
-        notes = [_size_line(self), criteria]
+        notes = [*self.residual[:1], _size_line(self), criteria]
         if np.isfinite(self.scaled_residuals).all():
             quantiles = (f"{name} {v:.3f}" for name, v in self.scaled_residuals.items())
             notes.append(f"scaled residuals: {', '.join(quantiles)}")

@@ -13,7 +13,7 @@ from pymackay.errors import ArgumentError
 from pymackay.model.model import Model
 from pymackay.model.residual_rows import ResidualRows
 
-_LARGEST = 3000  # rows of a cluster: a dense matrix of 72 MB, and one more for each parameter
+_LARGEST = 2000  # rows of a cluster: a dense matrix of 32 MB, and one more for each parameter
 _CELLS = 2_000_000  # elements of the matrices of a batch, where it has more than one cluster
 
 
