@@ -85,7 +85,12 @@ GROUPS = {
 _BEFORE_NOTEBOOKS = 7  # pages that stand before the notebooks in the contents
 _NOT_RUN = "# {name}\n\nThis notebook was not run when the site was built: R or rpy2 was missing.\n"
 # where two pages of the repository have one title, or a long one
-_TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
+_TITLES = {
+    "results": "Speed <results>",
+    "parity": "Parity with lme4 <parity>",
+    "mackay-page": "MacKay's loop in brief <mackay-page>",
+    "layers-page": "Penalties in brief <layers-page>",
+}
 _NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "sklearn",
                "testing")  # fmt: skip
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
