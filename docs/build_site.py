@@ -64,8 +64,8 @@ PAGES |= {
 }
 
 GROUPS = {
-    "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many", "Fit",
-                "ManyFits"],
+    "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many",
+                "glmer_many", "Fit", "ManyFits", "ManyGeneralFits"],
     "Families": ["Binomial", "Poisson", "Gamma", "InverseGaussian", "NegativeBinomial",
                  "Gaussian"],
     "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],

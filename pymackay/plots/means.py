@@ -147,11 +147,13 @@ def _draw_rows(
     """Draw a point and an interval for each row, the first on top."""
     rows = np.arange(len(table))[::-1]
     value = table[estimate].to_numpy()
-    reach = [value - table["lower.CL"], table["upper.CL"] - value]
+    reach = [value - table.iloc[:, -2], table.iloc[:, -1] - value]
     ax.errorbar(value, rows, xerr=reach, fmt="o", color=BLUE, markersize=5, linewidth=1.4,
                 label=what)  # fmt: skip
     if zero:
-        ax.axvline(1.0 if estimate == "ratio" else 0.0, color=GREY, linewidth=0.8, zorder=0)
+        ax.axvline(
+            1.0 if estimate in ("ratio", "odds.ratio") else 0.0, color=GREY, linewidth=0.8, zorder=0
+        )
     names = [", ".join(map(_shown, row)) for row in table[labels].itertuples(index=False)]
     label_rows(ax, names[::-1], ", ".join(labels))
     key_above(ax)
@@ -171,7 +173,7 @@ def _draw_lines(
         part = part.sort_values(labels[0])
         colour, x = COLOURS[k % len(COLOURS)], part[labels[0]].to_numpy(dtype=np.float64)
         shown = ", ".join(map(_shown, name)) if isinstance(name, tuple) else str(name)
-        ax.fill_between(x, part["lower.CL"], part["upper.CL"], color=colour, alpha=0.2, linewidth=0)
+        ax.fill_between(x, part.iloc[:, -2], part.iloc[:, -1], color=colour, alpha=0.2, linewidth=0)
         marker = MARKERS[k % len(MARKERS)] if len(x) <= _MARKED else None
         ax.plot(x, part[estimate], color=colour, marker=marker, markersize=4, linewidth=1.6,
                 linestyle="-" if marker else _LINES[k % len(_LINES)],

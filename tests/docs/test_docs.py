@@ -58,7 +58,7 @@ def test_code_prints_what_is_shown_after_it(file, outputs):
 
 def test_what_the_page_on_structures_shows_is_printed():
     _, shown = run_blocks((DOCS / "structures.md").read_text(encoding="utf-8"))
-    assert len(shown) == 4
+    assert len(shown) == 5
     for text, printed in shown:
         assert difference(text, printed) == ""
 
@@ -66,7 +66,7 @@ def test_what_the_page_on_structures_shows_is_printed():
 def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)
-    assert len(shown) == 15
+    assert len(shown) == 18
     for wanted, printed in shown:
         assert difference(wanted, printed) == ""
 
@@ -100,7 +100,7 @@ def test_what_the_readme_shows_runs():
         "fit1": scope["fit"], "fit2": pm.lmer("Reaction ~ Days + (1 | Subject)", sleep),
         "L": [0.0, 1.0], "term": ("Subject", "Days"), "new": sleep.head(3), "n": 2,
         "y": sleep["Reaction"], "data": sleep, "effect": "Days", "factor": "Days",
-        "Y": sleep[["Reaction", "Reaction"]].to_numpy(),
+        "Y": sleep[["Reaction", "Reaction"]].to_numpy(), "family": pm.Gamma("log"),
     }  # fmt: skip
     calls = re.findall(r"`((?:fit|pm)\.[^`]+\))`", table)
     assert len(calls) > 15
