@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import build_notebooks
 from notebook_pages import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,12 +47,7 @@ PAGES = {
 }
 
 # notebooks, which become pages after they have run
-NOTEBOOKS = {
-    "docs/ten_analyses.py": "ten_analyses",
-    "docs/r_in_one_process.py": "r_in_one_process",
-    "docs/mackay.py": "mackay",
-    "docs/layer_penalties.py": "layer_penalties",
-}
+NOTEBOOKS = {f"docs/{name}.py": name for name in (*build_notebooks.PAGES, *build_notebooks.WITH_R)}
 
 # pages whose code is run when the site is built
 LIVE = ("getting-started", "after-the-fit", "structures", "worked-analysis")
@@ -83,10 +79,14 @@ GROUPS = {
     "MacKay's loop": ["variance_gap", "forecast_collapse"],
     "Data": ["load_data", "list_data"],
 }  # fmt: skip
-_BEFORE_NOTEBOOKS = 7  # pages that stand before the notebooks in the contents
 _NOT_RUN = "# {name}\n\nThis notebook was not run when the site was built: R or rpy2 was missing.\n"
 # where two pages of the repository have one title, or a long one
-_TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
+_TITLES = {
+    "results": "Speed <results>",
+    "parity": "Parity with lme4 <parity>",
+    "mackay-page": "MacKay's loop in brief <mackay-page>",
+    "layers-page": "Penalties in brief <layers-page>",
+}
 _NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "sklearn",
                "testing")  # fmt: skip
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
@@ -99,14 +99,15 @@ def main(quick: bool) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     assemble(source)
     run_pages(source)
-    build_notebooks(html, quick)
+    run_notebooks(html, quick)
     for name in NOTEBOOKS.values():
         if (html / f"{name}.ipynb").is_file():
             write_page(html / f"{name}.ipynb", source)
         else:
             (source / f"{name}.md").write_text(_NOT_RUN.format(name=name), encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "docs")])
+    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([*command, str(source), str(html)], env=environment, check=False)
     if done.returncode == 0:
         print(html / "index.html")
@@ -159,7 +160,8 @@ def relinked(text: str, folder: Path) -> str:
 def contents() -> str:
     """Return the site's table of contents."""
     listed = [page for page in PAGES.values() if page != "index"]
-    listed[_BEFORE_NOTEBOOKS:_BEFORE_NOTEBOOKS] = NOTEBOOKS.values()
+    place = listed.index("mackay-page")
+    listed[place:place] = NOTEBOOKS.values()
     pages = "\n".join(_TITLES.get(page, page) for page in listed)
     return f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
 
@@ -198,7 +200,7 @@ def run_pages(source: Path) -> None:
     subprocess.run(command, env=environment, check=True)
 
 
-def build_notebooks(html: Path, quick: bool) -> None:
+def run_notebooks(html: Path, quick: bool) -> None:
     """Run the pages that are notebooks."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if quick:

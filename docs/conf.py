@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
-import latex2mathml.converter
+import build_notebooks
 
 import pymackay
 
@@ -47,8 +46,8 @@ html_math_renderer = "mathml"
 
 
 def _formula(latex: str, display: str) -> str:
-    latex = re.sub(r"(\\hat \w)'", r"{\1}^{\\prime}", latex)  # not a sign upon the hat
-    return latex2mathml.converter.convert(latex, display=display)
+    sign = "$$" if display == "block" else "$"
+    return build_notebooks._with_mathml(f"{sign}{latex}{sign}")  # as on the notebooks' own pages
 
 
 def _inline(translator, node) -> None:

@@ -51,8 +51,8 @@ folder = Path(tempfile.mkdtemp())
 # ## 1. Reading times with crossed subjects and items
 #
 # Forty readers read thirty sentences (simulated), each half of the time in the harder condition.
-# Readers and sentences are both samples, so both get random effects; both may respond to the
-# condition differently. Reading times are skewed, and the model is for their logarithm.
+# Readers and sentences are both samples, so both get random effects, and readers may respond to
+# the condition differently. Reading times are skewed, and the model is for their logarithm.
 
 # %%
 subject, item = (index.ravel() for index in np.indices((40, 30)))
@@ -132,7 +132,7 @@ _ = pm.emmeans(fit, ["visit", "arm"], ddf="Kenward-Roger").plot()
 # %% [markdown]
 # ## 3. Pupils in classes in schools
 #
-# Three levels (simulated): 20 schools, 4 classes in each, 15 pupils in each. `school/class`
+# Three levels (simulated): 20 schools, 4 classes in each, 15 pupils in each. `school/room`
 # stands for a term for schools and a term for classes within schools; classes may have the same
 # names in different schools.
 

@@ -41,7 +41,8 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     fit : Fit or pandas.DataFrame
         A fit from `pymackay.mackay`, or its ``trace``.
     what : {"variances", "criterion"}
-        The variances, including σ², each in its squared unit, on a logarithmic axis; or the
+        The variances, including σ² where the model has one, each in its squared unit, on a
+        logarithmic axis; or the
         difference of the criterion from its lowest value.
 
     Raises
@@ -72,7 +73,8 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
         ax.set_ylabel("criterion above its lowest")
         return ax
     names = [name for name in table.columns if name.endswith(".var")]
-    for k, column in enumerate([*names, "sigma_var"]):
+    noise = [] if isinstance(fit, Fit) and not fit.has_residual else ["sigma_var"]
+    for k, column in enumerate([*names, *noise]):
         label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
         values = table[column].where(table[column] > 0.0)  # a line ends at a variance of zero
         ax.plot(
@@ -104,12 +106,16 @@ def _label_iterations(ax: Axes, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tick_short_decades(ax: Axes) -> None:
-    """Set ticks at 1, 2 and 5, without exponents, if the axis has less than three decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    """Set ticks without exponents if the axis has less than three decades.
+
+    They are at 1, 2 and 5, or evenly spaced on an axis of less than one decade.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
     low, high = ax.get_ylim()
     if high / low < 1e3:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        few = high / low < 10.0
+        ax.yaxis.set_major_locator(MaxNLocator(5) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
         ax.minorticks_off()
 

@@ -1,4 +1,4 @@
-"""The notebook of ten analyses: ten sections with code, which run from top to bottom without R."""
+"""The notebooks of ten analyses, without R, and of R in the same process: they run, and agree."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ _SECONDS = 300  # it takes 25 s of processor time
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    folder = tmp_path_factory.mktemp("page")
-    command = [sys.executable, str(DOCS / "build_notebooks.py"), str(folder), "ten_analyses"]
+    return built(tmp_path_factory.mktemp("page"), "ten_analyses")
+
+
+def built(folder: Path, name: str) -> nbformat.NotebookNode:
+    """Run a notebook in a process of its own."""
+    command = [sys.executable, str(DOCS / "build_notebooks.py"), str(folder), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
-    return nbformat.read(folder / "ten_analyses.ipynb", as_version=4)
+    return nbformat.read(folder / f"{name}.ipynb", as_version=4)
 
 
 def section(page: nbformat.NotebookNode, number: int) -> str:
@@ -68,3 +72,23 @@ def test_a_level_that_is_new_is_an_error(page):
 def test_no_step_is_in_r():
     source = (DOCS / "ten_analyses.py").read_text(encoding="utf-8")
     assert "rpy2" not in source and "Rscript" not in source
+
+
+@pytest.mark.live
+def test_r_goes_on_with_a_fit_of_ours(tmp_path):
+    page = built(tmp_path, "r_in_one_process")
+    texts = [
+        "".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+        for cell in page.cells
+        if cell.cell_type == "code"
+    ]
+    emmeans, trends, ours = texts[3:6]
+    for pair in ("A - B", "A - C", "B - C"):
+        theirs = [float(x) for x in re.search(rf"{pair}\s+(.+)", emmeans)[1].split()]
+        mine = [float(x) for x in re.search(rf"{pair}\s+(.+)", ours)[1].split()]
+        assert mine == pytest.approx(theirs, abs=0.006)  # R prints the errors with two decimals
+    slope = re.compile(r"^\d\s+[ABC]\s+(0\.\d+)", re.MULTILINE)
+    slopes = [float(x) for x in slope.findall(trends)]
+    assert len(slopes) == 3
+    assert [float(x) for x in slope.findall(ours)] == pytest.approx(slopes, abs=1e-4)
+    assert texts[-1].startswith("Same optimum")

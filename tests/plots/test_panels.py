@@ -249,6 +249,14 @@ class TestTrace:
         assert list(ax.lines[0].get_xdata()) == [0, 1]
         assert ax.get_xlim() == (-0.5, 1.5)
 
+    def test_a_model_without_a_residual_has_no_line_for_it(self):
+        ticks = pm.load_data("grouseticks")
+        loop = pm.mackay("TICKS ~ YEAR + (1 | BROOD)", ticks, family="poisson")
+        ax = pm.plots.trace(loop)
+        assert [line.get_label() for line in ax.lines] == ["BROOD.(Intercept)"]
+        low, high = ax.get_ylim()
+        assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
+
     def test_a_table_without_a_start_begins_at_one(self, sleep):
         table = pm.mackay(SLEEP, sleep).trace.copy()
         table.attrs = {}
