@@ -58,7 +58,6 @@ REFUSES: dict[str, tuple[Callable[[pm.Fit], Any], str]] = {
 """Methods that linear models alone have, and the cure that they name."""
 
 FUNCTIONS = {
-    "variance_gap": pm.variance_gap,
     "forecast_collapse": pm.forecast_collapse,
     "icc": pm.icc,
     "r2": pm.r2,

@@ -11,7 +11,7 @@ from pymackay.errors import ArgumentError
 from pymackay.family.general import PQL
 from pymackay.results import Fit
 from pymackay.solve.loop.general.equations import MeanEquations, ModeEquations
-from pymackay.solve.loop.general.rounds import GeneralRound, expected_system
+from pymackay.solve.loop.general.rounds import GeneralRound
 from pymackay.solve.loop.rounds import State
 from pymackay.solve.loop.run import LoopEnd, Settings, run_loop
 from pymackay.solve.loop.settings import (
@@ -129,7 +129,7 @@ def _covariance_of_beta(point: Point) -> np.ndarray:
     rows, given = point.laplace.rows, point.given
     p, Q = rows.p, rows.basis.Q
     weighted = (point.mode.at.expected / given.phi)[:, None] * Q
-    moved = -expected_system(point).solve(given.scaled_back(rows.transposed @ weighted))
+    moved = -point.determinant.solve(given.scaled_back(rows.transposed @ weighted))
     carried = rows.transposed.T @ given.scaled(moved)
     made = np.zeros((len(point.psi), len(point.psi)))
     information = weighted.T @ (Q + carried)
