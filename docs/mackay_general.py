@@ -99,9 +99,9 @@ pql, mean, laplace, exact = sds.values()
 say(
     f"The loop as MacKay has it ends at a standard deviation of {pql:.2f}, where the likelihood "
     f"has its maximum at {exact:.2f} and the truth is 4. The fixed effects are too small too, "
-    f"because they depend on the variance. The loop with means ends at {mean:.6f}, the Laplace estimate of "
-    f"`pm.glmer` ({laplace:.6f}). The Laplace approximation has an error of its own on such data; "
-    f"`nagq=` removes it."
+    f"because they depend on the variance. The loop with means ends at {mean:.6f}, the Laplace "
+    f"estimate of `pm.glmer` ({laplace:.6f}). The Laplace approximation has an error of its own on "
+    f"such data; `nagq=` removes it."
 )
 
 # %% [markdown]
@@ -161,9 +161,10 @@ say(
 # ## Why
 #
 # Let $D_i(\eta_i)$ be half the deviance of row $i$ at the linear predictor
-# $\eta = X\beta + Z\Lambda u$, with spherical random effects $u$. The loop finds the mode $\hat u$, where the second
-# derivatives of $D$ are the weights $W$. With $H = \Lambda' Z' W Z \Lambda + I$, Laplace's
-# approximation of $-2$ log likelihood is, up to a constant,
+# $\eta = X\beta + Z\Lambda u$, with spherical random effects $u$. The loop finds the mode
+# $\hat u$, where the second derivatives of $D$ are the weights $W$. With
+# $H = \Lambda' Z' W Z \Lambda + I$, Laplace's approximation of $-2$ log likelihood is, up to a
+# constant,
 #
 # $$ C = 2 \sum_i D_i(\hat\eta_i) + \hat u'\hat u + \log |H|. $$
 #
@@ -189,8 +190,8 @@ say(
 #
 # With `effects="mean"` the loop has posterior means in the place of modes, and in each round
 # $\beta$ minimises $C$. All rules are unchanged. `"gamma"` and `"em"` then end at the optimum of
-# `pm.glmer`, with its standard errors. The loop takes Anderson's accelerated steps; without acceleration the
-# weak information of small groups makes it slow:
+# `pm.glmer`, with its standard errors. The loop takes Anderson's accelerated steps; without
+# acceleration the weak information of small groups makes it slow:
 
 # %%
 options = {"family": "binomial", "effects": "mean"}

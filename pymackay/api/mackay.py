@@ -12,7 +12,7 @@ import pandas as pd
 
 from pymackay.api.general_loop import check_general, general_loop, kind_of_effects
 from pymackay.api.glmer import laplace_of
-from pymackay.arguments import flag
+from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family
 from pymackay.family.named import family_of
@@ -38,6 +38,7 @@ _NOT_OF_THE_LOOP = (
 )
 
 
+@hinted
 def mackay(
     formula: str,
     data: pd.DataFrame,
@@ -63,6 +64,7 @@ def mackay(
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
     solver: str = "auto",
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Run MacKay's loop: alternately predict the effects and update the variances from them.
 
@@ -71,7 +73,7 @@ def mackay(
 
     Parameters
     ----------
-    formula, data, weights, offset, subset, contrasts
+    formula, data, weights, offset, subset, contrasts, known
         As in `lmer`.
     family : str or Family, optional
         As in `glmer`: the loop then runs on a generalised model, whose fixed effects are those of
@@ -146,6 +148,8 @@ def mackay(
         ``distance``, the largest relative change in the rule's next update; and ``step``, the kind
         of step: the rule itself, an accelerated step, a direction set to zero (``boundary``), or
         the MM step that replaces the rule where it would raise the criterion (``majorised``).
+        ``fit.trace.attrs["start"]`` has the variances, correlations, γ and criterion of the
+        starting point.
 
     Raises
     ------
@@ -220,13 +224,19 @@ def mackay(
     if family is not None:
         check_general(reml, inner, solver)
         kind, determinant = kind_of_effects(effects)
-        arguments = Arguments(weights, offset, subset, contrasts)
+        arguments = Arguments(weights, offset, subset, contrasts, known=known)
         laplace = laplace_of(formula, data, family_of(family), arguments, determinant, "ml")
         loop, settings = general_loop(laplace, kind, *begin, settle)
     else:
         _refuse_effects(effects)
         model = build_model(
-            formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
+            formula,
+            data,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            contrasts=contrasts,
+            known=known,
         )
         problem, notes = _linear_problem(model, solver, inner, reml)
         learner = make_learner(problem, inner_steps, optimizer) if inner == "gradient" else None
@@ -303,6 +313,6 @@ def _settled(fit: Fit, settings: Settings) -> Fit:
             f"MacKay's loop on {fit.formula!r} did not converge: {fit.convergence.message}. "
             f"Allow more iterations, or see fit.trace for what it does.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

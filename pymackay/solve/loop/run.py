@@ -78,6 +78,7 @@ class LoopEnd(Generic[AnyRound]):
         Whether the rule was one of the likelihood's.
     convergence : Convergence
     trace : pandas.DataFrame
+        ``attrs["start"]`` holds the columns that describe the round at the starting point.
     collapse : Collapse or None
     """
 
@@ -139,6 +140,7 @@ class _Loop(Generic[AnyRound]):
         collapse: Collapse | None = None
         convergence: Convergence | None = None
         current = self.round(start)
+        first = current.trace_row()
         following = self.following(current)
         with Progress(asked=settings.progress) as progress:
             while convergence is None:
@@ -156,8 +158,10 @@ class _Loop(Generic[AnyRound]):
                 convergence = self.ending(current, len(rows), distance, stop, collapse)
         paid = self.evaluations + self.judge.evaluations
         convergence = replace(convergence, iterations=len(rows), evaluations=paid)
+        trace = pd.DataFrame(rows)
+        trace.attrs["start"] = first
         likelihood = settings.rule.likelihood
-        return LoopEnd(current, before, likelihood, convergence, pd.DataFrame(rows), collapse)
+        return LoopEnd(current, before, likelihood, convergence, trace, collapse)
 
     def round(self, state: State) -> AnyRound:
         self.evaluations += 1

@@ -70,7 +70,7 @@ class GeneralProblem:
         """Return covariances of whitened effects, (q, q, J) by block, in the user's units."""
         rows = self.laplace.rows
         elements = self.psi[rows.p : rows.p + rows.n_theta]
-        users = user_factors(rows, [layout.factor(elements) for layout in rows.layouts])
+        users = user_factors(rows, rows.term_factors(elements))
         made = {}
         for block, covariance in zip(rows.blocks, blocks, strict=True):
             T = np.zeros((block.q, block.q))
@@ -93,7 +93,7 @@ def in_units(point: Any, whitened: np.ndarray) -> list[np.ndarray]:
     """Return whitened effects, (N,), of each term in the user's units, (J, q)."""
     rows = point.laplace.rows
     elements = point.psi[rows.p : rows.p + rows.n_theta]
-    users = user_factors(rows, [layout.factor(elements) for layout in rows.layouts])
+    users = user_factors(rows, rows.term_factors(elements))
     made: list[np.ndarray] = [np.zeros((0, 0))] * len(rows.layouts)
     for block, b in zip(rows.blocks, rows.parts(whitened), strict=True):
         for term, columns in rows.term_slices(block):

@@ -128,10 +128,10 @@ class MeanEquations:
 
 
 def factor_elements(laplace: Laplace, state: State) -> np.ndarray:
-    """Return the elements of a state's factors on the absolute scale, (k,)."""
+    """Return the covariance parameters of a state's factors on the absolute scale, (k,)."""
     sd = np.sqrt(state.noise_var)
-    pairs = zip(laplace.rows.layouts, state.factors, strict=True)
-    return np.concatenate([layout.elements(sd * factor) for layout, factor in pairs])
+    pairs = zip(laplace.rows.terms, state.factors, strict=True)
+    return np.concatenate([term.of_factor(sd * factor) for term, factor in pairs])
 
 
 def noise_levels(laplace: Laplace, psi: np.ndarray) -> list[float]:

@@ -57,8 +57,8 @@ def start_parameters(laplace: Laplace, start: object) -> np.ndarray:
         else theta_factors(model, rows, start)
     )
     refuse_dead(model, factors)
-    pairs = zip(rows.layouts, factors, strict=True)
-    return starting_point(laplace, np.concatenate([one.elements(f) for one, f in pairs]))
+    pairs = zip(rows.terms, factors, strict=True)
+    return starting_point(laplace, np.concatenate([term.of_factor(f) for term, f in pairs]))
 
 
 def check_dispersion(laplace: Laplace, effects: str, noise_var: object) -> float | None:
@@ -104,8 +104,7 @@ def run_general(
         The dispersion to start from, for modes.
     """
     rows = laplace.rows
-    elements = psi[rows.p : rows.p + rows.n_theta]
-    factors = [layout.factor(elements) for layout in rows.layouts]
+    factors = rows.term_factors(psi[rows.p :])
     if effects == "mean":
         equations = MeanEquations(laplace, psi)
         end = run_loop(equations, State(tuple(factors), 1.0), settings)

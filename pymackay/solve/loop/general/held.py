@@ -34,9 +34,15 @@ class HeldFactors:
 
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> HeldPoint:
         """Evaluate at the free parameters, (P − k,), the mode searched from u, (N,)."""
+        return HeldPoint(self.laplace.at(self._whole(psi), u))
+
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> HeldPoint:
+        """Evaluate at the free parameters, (P − k,), with u, (N,), for the mode."""
+        return HeldPoint(self.laplace.with_mode(self._whole(psi), u))
+
+    def _whole(self, psi: np.ndarray) -> np.ndarray:
         p = self.laplace.rows.p
-        whole = np.concatenate([psi[:p], self.elements, psi[p:]])
-        return HeldPoint(self.laplace.at(whole, u))
+        return np.concatenate([psi[:p], self.elements, psi[p:]])
 
     def settled(self, psi: np.ndarray) -> HeldPoint:
         """Return the minimum next to ψ, (P − k,), by Newton steps until rounding stops them."""
