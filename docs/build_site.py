@@ -30,6 +30,8 @@ PAGES = {
     "docs/for-r-users.md": "for-r-users",
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
+    "docs/glmer.md": "glmer",
+    "docs/glmer-and-lme4.md": "glmer-and-lme4",
     "docs/mackay-page.md": "mackay-page",
     "docs/layers-page.md": "layers-page",
     "docs/article.md": "article",

@@ -156,6 +156,19 @@ def test_with_modes_the_loop_solves_the_equations_of_pql(data, y, update):
     assert fit.ranef["g"].to_numpy() == pytest.approx(modes, abs=tol("loop by means"))
 
 
+@pytest.mark.parametrize("structure", ["cs", "ar1", "diag"])
+def test_terms_with_a_structure_end_at_the_optimum_too(structure):
+    random = np.random.default_rng(1)
+    g = np.repeat(np.arange(60), 10)
+    data = pd.DataFrame({"g": g, "f": [*"abcde"] * 120})
+    shift = 0.5 * random.normal(size=60)[g]
+    cell = 0.5 * random.normal(size=(60, 5))[g, data["f"].map("abcde".index)]
+    data["y"] = random.poisson(np.exp(0.5 + shift + cell))
+    formula = f"y ~ 1 + {structure}(0 + f | g)"
+    optimum = pm.glmer(formula, data, "poisson")
+    agree(pm.mackay(formula, data, family="poisson", effects="mean"), optimum)
+
+
 def test_acceleration_saves_rounds_with_modes(data):
     formula = "binary ~ x + (x | g)"
     quick = pm.mackay(formula, data, family="binomial")
