@@ -169,7 +169,7 @@ def _percent(value: float) -> str:
 
 
 _HEAD = """\
-# What lme4's glmer gets wrong, and how we know
+# Accuracy of glmer on the parity cases
 
 `python -m benchmarks.glmm_cases` writes this page. It compares `pymackay.glmer` with the trusted
 answers of {cases} parity cases: data of R packages and simulated data, with all families.

@@ -19,9 +19,11 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 from traitlets.config import Config
 
-PAGES = ("mackay", "layer_penalties", "ten_analyses")
+PAGES = ("mackay", "mackay_general", "layer_penalties", "ten_analyses")
 WITH_R = ("r_in_one_process",)  # built where R and rpy2 are installed
 _LONGEST = 1800  # seconds that a cell may take
+
+_THIN = '<mspace width="0.167em"/>'
 
 
 def build(folder: Path, name: str) -> Path:
@@ -59,10 +61,22 @@ def _with_mathml(text: str) -> str:
         block = found["block"] is not None
         formula = " ".join((found["block"] or found["inline"]).split())
         formula = re.sub(r"(\\hat \w)'", r"{\1}^{\\prime}", formula)  # not a sign upon the hat
-        made = convert(formula, display="block" if block else "inline")
+        made = _names(convert(formula, display="block" if block else "inline"))
         return made.replace("*", "&#42;").replace("_", "&#95;")  # Markdown's own signs
 
     return re.sub(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+)\$", mathml, text, flags=re.DOTALL)
+
+
+def _names(made: str) -> str:
+    """Let words be identifiers, and primes operators: the converter has it the other way round.
+
+    A browser sets wide space around an operator, and slants an identifier of one letter.
+    """
+    roman = r'(?:<mi mathvariant="normal">\w</mi>)+'
+    made = re.sub(roman, lambda run: f"<mi>{re.sub('<[^>]+>', '', run[0])}</mi>", made)
+    made = re.sub(r"<mo>([A-Za-z]{2,})</mo>(?=<m(?!o>|space))", rf"<mi>\1</mi>{_THIN}", made)
+    made = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", made)
+    return made.replace("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ PAGES = {
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
     "docs/residuals.md": "residuals",
+    "docs/glmer.md": "glmer",
+    "docs/glmer-and-lme4.md": "glmer-and-lme4",
     "docs/mackay-page.md": "mackay-page",
     "docs/layers-page.md": "layers-page",
     "docs/article.md": "article",

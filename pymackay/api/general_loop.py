@@ -40,9 +40,23 @@ def check_general(reml: object, inner: object, solver: object) -> None:
     one_of("solver", solver, ("auto", "exact"))
 
 
+def kind_of_effects(effects: object) -> tuple[str, str | None]:
+    """Return "mode" or "mean", and whose weights the determinant of Laplace's criterion takes.
+
+    With modes those of iterated weighted least squares, the expected ones.
+
+    Raises
+    ------
+    ArgumentError
+        If it is another word.
+    """
+    kind = one_of("effects", "mode" if effects is None else effects, ("mode", "mean"))
+    return kind, "expected" if kind == "mode" else None
+
+
 def general_loop(
     laplace: Laplace,
-    effects: object,
+    effects: str,
     start: object,
     noise_var: object,
     settle: Callable[[Model, float], Settings],
@@ -67,14 +81,13 @@ def general_loop(
     ArgumentError
         If an argument has an invalid value.
     """
-    kind = one_of("effects", effects, ("mode", "mean"))
     model = laplace.rows.model
     check_size(laplace.rows)
     refuse_separation(laplace.rows, laplace.family)
     settings = settle(model, PRECISION)
-    noise = check_dispersion(laplace, kind, noise_var)
+    noise = check_dispersion(laplace, effects, noise_var)
     psi = start_parameters(laplace, start)
-    end, covariance = run_general(laplace, kind, psi, settings, noise)
+    end, covariance = run_general(laplace, effects, psi, settings, noise)
     if end.collapse is not None and settings.raises:
         raise general_collapse_error(model, end.collapse, end.trace)
-    return general_fit(end, covariance, kind, loop_messages(model, end, settings)), settings
+    return general_fit(end, covariance, effects, loop_messages(model, end, settings)), settings

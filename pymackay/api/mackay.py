@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from pymackay.api.general_loop import check_general, general_loop
+from pymackay.api.general_loop import check_general, general_loop, kind_of_effects
 from pymackay.api.glmer import laplace_of
 from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
@@ -223,9 +223,10 @@ def mackay(
     begin = (start, start_noise_var)
     if family is not None:
         check_general(reml, inner, solver)
+        kind, determinant = kind_of_effects(effects)
         arguments = Arguments(weights, offset, subset, contrasts, known=known)
-        laplace = laplace_of(formula, data, family_of(family), arguments, None, "ml")
-        loop, settings = general_loop(laplace, effects or "mode", *begin, settle)
+        laplace = laplace_of(formula, data, family_of(family), arguments, determinant, "ml")
+        loop, settings = general_loop(laplace, kind, *begin, settle)
     else:
         _refuse_effects(effects)
         model = build_model(

@@ -35,6 +35,7 @@ def no_gap() -> pd.DataFrame:
 
 def _has_gap(fit: Fit) -> bool:
     if fit.general is not None:
-        return False
+        likelihood = fit.general.nagq == 1 and fit.general.dispersion_by != "lme4"
+        return fit.problem is not None and likelihood
     what = "pev" if fit.reml else "condvar"
     return all(offers(fit, quantity) for quantity in (what, "variance", "b"))

@@ -64,7 +64,6 @@ REFUSES: dict[str, tuple[Callable[[pm.Fit], Any], str]] = {
 """Methods that linear models alone have, and the cure that they name."""
 
 FUNCTIONS = {
-    "variance_gap": pm.variance_gap,
     "forecast_collapse": pm.forecast_collapse,
 }
 

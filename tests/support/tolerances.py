@@ -78,6 +78,15 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "likelihood": (1e-9, "of 1 + |C|: two rules of quadrature, each converged to eight digits"),
     "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
     "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
+    "loop by means": (
+        1e-7,
+        "relative: the loop stops at changes of 1e-8, on a dispersion's flat criterion",
+    ),
+    "glmmPQL": (
+        2e-3,
+        "of an intercept's variance or a standard error: R stops when the squared change of the "
+        "linear predictor is 1e-6 of its square",
+    ),
     "runaway": (1e-4, "absolute: sigma goes to zero, and the criterion to its limit as sigma²"),
     "runaway relative": (1e-3, "of a standard error, of a variance: what is left of that way"),
     "probed variance": (0.02, "mean relative error of a level's variance from 64 probe vectors"),

@@ -31,7 +31,7 @@ GAP_COLUMNS = (
 _SAME = 1e-7  # relative: criteria of one model at one theta
 
 
-@by_kind(cure="It is an identity of linear models; see fit.convergence for the certificate.")
+@by_kind("pymackay.infer.general.gap:general_gap")
 def variance_gap(
     fit: Fit,
     data: pd.DataFrame | None = None,
@@ -49,12 +49,17 @@ def variance_gap(
     covariance structure keeps this only for what the structure leaves free: if all its effects
     share a variance, their residues sum to zero, and one alone says nothing.
 
+    For a fit of `glmer` with Laplace's approximation the split is exact too, with `condvar`, and
+    with posterior means in the place of the modes b̂: ``prediction_variance`` is the mean of
+    b̂ (b̂ − ρ), where b̂ − ρ/2 is the posterior mean to second order. For MacKay's loop with modes it
+    is the mean square of the modes.
+
     Parameters
     ----------
     fit : Fit
-        Of any engine. One that offers `pev` (a REML fit) or `condvar` (an ML fit) is all that is
-        needed: every fit of pymackay, every live fit of lme4, and recorded ones of up to some
-        thousand levels.
+        Of any engine; a fit of a generalised model must be pymackay's own. One that offers `pev`
+        (a REML fit) or `condvar` (an ML fit) is all that is needed: every fit of pymackay, every
+        live fit of lme4, and recorded ones of up to some thousand levels.
     data, weights, offset, subset, contrasts
         What the fit was made with; for a fit that does not offer its error variances. They are
         computed from the model at the fit's theta.
@@ -105,26 +110,27 @@ def variance_gap(
         errors = _computed(fit, data, options)
     else:
         raise _no_error_variances(fit)
-    rows = [row for part in _term_parts(fit, errors) for row in _effect_rows(part)]
+    rows = [row for part in _term_parts(fit, errors) for row in effect_rows(part)]
     return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
-class _TermPart:
+class TermPart:
     """What the variance gap of one term is computed from.
 
     Attributes
     ----------
     variance : numpy.ndarray, shape (q,)
         Estimated variances.
-    predictions : numpy.ndarray, shape (J, q)
+    shown : numpy.ndarray, shape (q,)
+        Mean squares of the predictions.
     errors : numpy.ndarray, shape (J, q)
         Diagonals of the error covariances, level by level.
     """
 
     term: TermSummary
     variance: np.ndarray
-    predictions: np.ndarray
+    shown: np.ndarray
     errors: np.ndarray
 
 
@@ -181,20 +187,21 @@ def _diagonals(
     }
 
 
-def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[_TermPart]:
+def _term_parts(fit: Fit, errors: Mapping[str, np.ndarray]) -> Iterator[TermPart]:
     terms = fit.model.terms
     for term, columns in zip(terms, columns_in_group(terms), strict=True):
-        yield _TermPart(
+        predictions = fit.ranef[term.group].to_numpy(dtype=np.float64)[:, columns]
+        yield TermPart(
             term=term,
             variance=np.diag(fit.varcorr[term.name].to_numpy(dtype=np.float64)),
-            predictions=fit.ranef[term.group].to_numpy(dtype=np.float64)[:, columns],
+            shown=np.einsum("ji,ji->i", predictions, predictions) / len(predictions),
             errors=errors[term.name],
         )
 
 
-def _effect_rows(part: _TermPart) -> Iterator[dict[str, object]]:
-    levels = len(part.predictions)
-    shown = np.einsum("ji,ji->i", part.predictions, part.predictions) / levels
+def effect_rows(part: TermPart) -> Iterator[dict[str, object]]:
+    """Yield the table's rows of one term."""
+    levels, shown = len(part.errors), part.shown
     hidden = part.errors.mean(axis=0)
     for i, effect in enumerate(part.term.effects):
         variance = part.variance[i]

@@ -12,6 +12,7 @@ from pymackay.solve.loop.boundary import DEAD, weakest_direction
 from pymackay.solve.loop.rounds import Round, State
 
 _PATIENCE = 20  # rounds without a smaller distance, after which only rounding is left
+_ROUNDED = 1e-13  # distance that is rounding
 _NEARLY = 1e-6  # distance below which the absence of progress is taken for rounding
 _SETTLED = 1e-8  # distance at which a loop without a tolerance counts as settled
 
@@ -89,6 +90,7 @@ class Judge:
         if distance < self._best:
             self._best, self._best_at = distance, iteration
         stalled = distance < _NEARLY and iteration - self._best_at >= _PATIENCE
+        stalled = stalled or distance < _ROUNDED
         if self.tolerance is None or not (distance <= self.tolerance or stalled):
             return None
         reached = f"converged: the rule asks for relative changes of {distance:.2g}"

@@ -86,12 +86,16 @@ class GeneralProblem:
 
 def term_effects(point: Any) -> list[np.ndarray]:
     """Return the effects of each term at a point's mode, (J, q), user's units."""
+    return in_units(point, point.given.scaled(point.mode.u))
+
+
+def in_units(point: Any, whitened: np.ndarray) -> list[np.ndarray]:
+    """Return whitened effects, (N,), of each term in the user's units, (J, q)."""
     rows = point.laplace.rows
     elements = point.psi[rows.p : rows.p + rows.n_theta]
     users = user_factors(rows, rows.term_factors(elements))
     made: list[np.ndarray] = [np.zeros((0, 0))] * len(rows.layouts)
-    parts = rows.parts(point.given.scaled(point.mode.u))
-    for block, b in zip(rows.blocks, parts, strict=True):
+    for block, b in zip(rows.blocks, rows.parts(whitened), strict=True):
         for term, columns in rows.term_slices(block):
             mixed = b[columns].T @ rows.transforms[term].T
             made[term] = mixed * alive(users[term])

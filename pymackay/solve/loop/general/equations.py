@@ -17,7 +17,7 @@ from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.optimum import GeneralOptimum, find_optimum
 from pymackay.solve.pirls.search import Stopping, minimise
 
-_SPENT = 1e-6  # decrement in β and dispersion from which plain Newton steps converge
+_SPENT = 1e-10  # decrement in β and dispersion from which plain Newton steps converge
 _CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
 _AT_ONCE = Stopping(spent=np.inf)  # the search ends where it starts
 
@@ -28,6 +28,7 @@ class ModeEquations:
     Parameters
     ----------
     laplace : Laplace
+        With expected weights in the determinant: those of iterated weighted least squares.
     psi : numpy.ndarray, shape (P,)
         Where the search for the first joint mode begins.
 
@@ -127,10 +128,10 @@ class MeanEquations:
 
 
 def factor_elements(laplace: Laplace, state: State) -> np.ndarray:
-    """Return the elements of a state's factors on the absolute scale, (k,)."""
+    """Return the covariance parameters of a state's factors on the absolute scale, (k,)."""
     sd = np.sqrt(state.noise_var)
-    pairs = zip(laplace.rows.layouts, state.factors, strict=True)
-    return np.concatenate([layout.elements(sd * factor) for layout, factor in pairs])
+    pairs = zip(laplace.rows.terms, state.factors, strict=True)
+    return np.concatenate([term.of_factor(sd * factor) for term, factor in pairs])
 
 
 def noise_levels(laplace: Laplace, psi: np.ndarray) -> list[float]:

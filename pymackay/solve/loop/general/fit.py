@@ -11,7 +11,7 @@ from pymackay.errors import ArgumentError
 from pymackay.family.general import PQL
 from pymackay.results import Fit
 from pymackay.solve.loop.general.equations import MeanEquations, ModeEquations
-from pymackay.solve.loop.general.rounds import GeneralRound, expected_system
+from pymackay.solve.loop.general.rounds import GeneralRound
 from pymackay.solve.loop.rounds import State
 from pymackay.solve.loop.run import LoopEnd, Settings, run_loop
 from pymackay.solve.loop.settings import (
@@ -57,8 +57,8 @@ def start_parameters(laplace: Laplace, start: object) -> np.ndarray:
         else theta_factors(model, rows, start)
     )
     refuse_dead(model, factors)
-    pairs = zip(rows.layouts, factors, strict=True)
-    return starting_point(laplace, np.concatenate([one.elements(f) for one, f in pairs]))
+    pairs = zip(rows.terms, factors, strict=True)
+    return starting_point(laplace, np.concatenate([term.of_factor(f) for term, f in pairs]))
 
 
 def check_dispersion(laplace: Laplace, effects: str, noise_var: object) -> float | None:
@@ -104,8 +104,7 @@ def run_general(
         The dispersion to start from, for modes.
     """
     rows = laplace.rows
-    elements = psi[rows.p : rows.p + rows.n_theta]
-    factors = [layout.factor(elements) for layout in rows.layouts]
+    factors = rows.term_factors(psi[rows.p :])
     if effects == "mean":
         equations = MeanEquations(laplace, psi)
         end = run_loop(equations, State(tuple(factors), 1.0), settings)
@@ -129,7 +128,7 @@ def _covariance_of_beta(point: Point) -> np.ndarray:
     rows, given = point.laplace.rows, point.given
     p, Q = rows.p, rows.basis.Q
     weighted = (point.mode.at.expected / given.phi)[:, None] * Q
-    moved = -expected_system(point).solve(given.scaled_back(rows.transposed @ weighted))
+    moved = -point.determinant.solve(given.scaled_back(rows.transposed @ weighted))
     carried = rows.transposed.T @ given.scaled(moved)
     made = np.zeros((len(point.psi), len(point.psi)))
     information = weighted.T @ (Q + carried)

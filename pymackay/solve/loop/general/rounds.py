@@ -22,7 +22,6 @@ from pymackay.solve.loop.rounds import Round, State
 from pymackay.solve.loop.terms import TermRound
 from pymackay.solve.pirls.criteria.laplace import Point
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.system import System
 
 _LEAST = 0.1  # of the means' squares: less of s in a direction is far from any fixed point
 
@@ -56,7 +55,7 @@ def mode_terms(point: Point, state: State) -> tuple[TermRound, ...]:
     g = rows.parts(rows.spread(point.mode.at.d1 / phi))
     squares = [np.einsum("aj,bj->ab", each, each) for each in g]
     effects = rows.parts(point.given.scaled(point.mode.u))
-    return _terms(point, state, expected_system(point), squares, effects)
+    return _terms(point, state, squares, effects)
 
 
 def mean_terms(point: Point, state: State) -> tuple[TermRound, ...]:
@@ -76,7 +75,7 @@ def mean_terms(point: Point, state: State) -> tuple[TermRound, ...]:
         exact = whole - 0.25 * np.einsum("aj,bj->ab", rho, rho)
         squares.append(exact if _dominates(exact, _LEAST * whole) else whole)
     effects = rows.parts(point.given.scaled(point.mode.u - 0.5 * r))
-    return _terms(point, state, point.determinant, squares, effects)
+    return _terms(point, state, squares, effects)
 
 
 def _dominates(larger: np.ndarray, smaller: np.ndarray) -> bool:
@@ -84,18 +83,9 @@ def _dominates(larger: np.ndarray, smaller: np.ndarray) -> bool:
     return bool(np.linalg.eigvalsh(larger - smaller)[0] >= 0.0)
 
 
-def expected_system(point: Point) -> System:
-    """Return H at the expected weights, those of iterated weighted least squares."""
-    if point.given.family.is_canonical:
-        return point.mode.system
-    weights = point.mode.at.expected / point.given.phi
-    return System.of(point.laplace.rows, weights, point.given.factors)
-
-
 def _terms(
     point: Point,
     state: State,
-    system: System,
     squares: list[np.ndarray],
     effects: list[np.ndarray],
 ) -> tuple[TermRound, ...]:
@@ -106,7 +96,7 @@ def _terms(
     rows: Rows = point.laplace.rows
     model: Model = rows.model
     made: dict[int, TermRound] = {}
-    blocks = zip(rows.blocks, system.traces(), squares, effects, strict=True)
+    blocks = zip(rows.blocks, point.determinant.traces(), squares, effects, strict=True)
     for block, traces, s, b in blocks:
         tau = traces.sum(axis=2)
         for k, columns in rows.term_slices(block):
