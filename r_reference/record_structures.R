@@ -56,7 +56,8 @@ read_set <- function(name, folder) {
 }
 
 by_level <- function(table) {
-  stats::setNames(lapply(seq_len(nrow(table)), function(i) unname(unlist(table[i, ]))), rownames(table))
+  rows <- lapply(seq_len(nrow(table)), function(i) unname(unlist(table[i, ])))
+  stats::setNames(rows, rownames(table))
 }
 
 answer <- function(model, folder) {
