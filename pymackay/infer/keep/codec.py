@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.residual.estimate import ResidualCovariance
 from pymackay.covariance.structure import Structure
 from pymackay.covariance.structures import STRUCTURES
 from pymackay.errors import DataError, RecordingError
@@ -41,6 +42,7 @@ _CLASSES: dict[str, type] = {
         Observations,
         PolynomialBasis,
         RandomTerm,
+        ResidualCovariance,
         TermSummary,
         *FAMILIES.values(),
         *STRUCTURES.values(),

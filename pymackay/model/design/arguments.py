@@ -32,6 +32,8 @@ class Arguments:
         How a double bar of the formula is read.
     known : mapping of str to pandas.DataFrame, or None
         The matrices that `propto` of the formula names.
+    residual : str
+        Covariance structure of the residuals; empty if they are independent.
     """
 
     weights: Any = None
@@ -40,6 +42,7 @@ class Arguments:
     contrasts: Any = None
     double_bar: str = "split"
     known: Any = None
+    residual: str = ""
 
 
 def read_numbers(values: Any, table: Table, what: str) -> np.ndarray:

@@ -33,6 +33,7 @@ from pymackay.model.design.side import (
 )
 from pymackay.model.design.size import MANY_EFFECTS, check_covariance
 from pymackay.model.design.structure import structure_of
+from pymackay.model.design.traps import traps
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 
 if TYPE_CHECKING:  # it loads SciPy, which building does not need
@@ -118,17 +119,19 @@ def build_model(
 
 def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     """Build the model of a table's rows; see `build_model`."""
-    specification = specify_columns(formula, table, arguments.double_bar)
+    specification = specify_columns(formula, table, arguments.double_bar, arguments.residual)
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
     return Built(build_parts(specification, table, arguments, frame, y), frame.n)
 
 
-def specify_columns(formula: str, table: Table, double_bar: str = "split") -> Specification:
+def specify_columns(
+    formula: str, table: Table, double_bar: str = "split", residual: str = ""
+) -> Specification:
     """Read a formula whose ``.`` stands for the columns of a table."""
     if not isinstance(formula, str):
         specify(formula, ())  # says what is wrong
-    return specification_of(formula, tuple(table.names), double_bar)
+    return specification_of(formula, tuple(table.names), double_bar, residual)
 
 
 def build_parts(
@@ -166,14 +169,14 @@ def build_parts(
     return replace(
         model,
         messages=tuple(dict.fromkeys((*model.messages, *advice))),
-        given={"data": table.data, **_given(arguments)},
+        given={"data": table.data, **_arguments_of_r(arguments)},
     )
 
 
-def _given(arguments: Arguments) -> dict[str, Any]:
+def _arguments_of_r(arguments: Arguments) -> dict[str, Any]:
     """Return the arguments that R's lmer has too, by name, and known matrices where there are."""
-    left_out = {"double_bar"} if arguments.known else {"double_bar", "known"}
-    return {name: value for name, value in vars(arguments).items() if name not in left_out}
+    ours = {"double_bar", "residual"} if arguments.known else {"double_bar", "residual", "known"}
+    return {name: value for name, value in vars(arguments).items() if name not in ours}
 
 
 def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
@@ -212,6 +215,8 @@ def make_model(
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
+    doubtful = "||" in specification.formula or arguments.contrasts
+    remarks = traps(specification, arguments, frame.columns) if doubtful else ()
     return Model(
         formula=specification.formula,
         response=specification.response.name,
@@ -225,7 +230,7 @@ def make_model(
         offset=frame.offset,
         dropped=fixed.dropped,
         contrasts=fixed.contrasts,
-        messages=(*specification.messages, *frame.messages, *fixed.messages),
+        messages=(*specification.messages, *frame.messages, *fixed.messages, *remarks),
         blueprint=Blueprint(
             specification=specification,
             memory=frame.memory,
