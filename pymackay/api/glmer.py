@@ -45,6 +45,7 @@ def glmer(
     solver: str = "auto",
     determinant: str | None = None,
     dispersion: str = "ml",
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Fit a generalised linear mixed model by maximum likelihood.
 
@@ -73,7 +74,7 @@ def glmer(
     offset : str or array-like of shape (rows of `data`,), optional
         A part of the linear predictor that is known and has no coefficient, such as the logarithm
         of an exposure. It is added to what ``offset(...)`` in the formula gives.
-    subset, contrasts
+    subset, contrasts, known
         As in `lmer`.
     start : array-like of shape (m,), optional
         Theta to start from, in lme4's order; by default computed from the data.
@@ -136,7 +137,7 @@ def glmer(
         formula,
         data,
         family,
-        Arguments(weights, offset, subset, contrasts),
+        Arguments(weights, offset, subset, contrasts, known=known),
         determinant,
         dispersion,
     )
@@ -160,12 +161,13 @@ def evaluate_glmer(
     determinant: str | None = None,
     dispersion: str = "ml",
     phi: float | None = None,
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Return the fit of a generalised model at given parameters, without optimisation.
 
     Parameters
     ----------
-    formula, data, family, nagq, weights, offset, subset, contrasts, determinant, dispersion
+    formula, data, family, nagq, weights, offset, subset, contrasts, determinant, dispersion, known
         As in `glmer`. A negative binomial family must have its shape.
     theta : array-like of shape (m,), or pandas.Series named as ``fit.theta``
         Covariance parameters in lme4's order.
@@ -199,7 +201,7 @@ def evaluate_glmer(
         formula,
         data,
         family,
-        Arguments(weights, offset, subset, contrasts),
+        Arguments(weights, offset, subset, contrasts, known=known),
         determinant,
         dispersion,
     )

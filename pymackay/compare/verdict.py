@@ -17,6 +17,7 @@ from pymackay.compare.gaps import gaps, no_gap
 from pymackay.compare.general import at_one_point, excuse_lag, lag, obstacle
 from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
+from pymackay.compare.regroup import regrouped
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import Tolerance, adjusted
 from pymackay.errors import ArgumentError
@@ -74,6 +75,7 @@ def compare(
     check_fit(reference, "reference: compare")
     _refuse_residual_structures(fit, reference)
     table = adjusted(tolerances)
+    reference = regrouped(reference, fit.model.terms)
     differences = model_diff(fit, reference)
     if differences:
         return _different(fit, reference, differences, table)

@@ -222,7 +222,7 @@ def test_parameters_are_printed_once_with_the_structure(fits: dict[str, pm.Fit])
     summary = str(fits["ar1"].summary())
     assert " Subject  Dayf0 2241.1   47.34    0.883 (ar1)\n Residual" in summary
     assert "0.883 (ar1)" in repr(fits["ar1"]) and "Dayf1" not in repr(fits["ar1"])
-    het = repr(fits["ar1 het"])
+    het = " ".join(repr(fits["ar1 het"]).split())  # whatever the widths of the columns
     assert "35.0971 0.817 (ar1)" in het and "64.9732" in het
     labels = fits["ar1"].bootstrap(2, seed=1).replicates.columns
     assert list(labels)[:3] == ["sd_*|Subject", "cor_rho|Subject", "sigma"]

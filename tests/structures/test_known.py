@@ -209,3 +209,19 @@ def test_a_wrong_term_is_refused_with_the_cure(
 ) -> None:
     with pytest.raises((pm.FormulaError, pm.DataError), match=cure):
         pm.lmer(f"y ~ x + {term}", data, known={"A": A})
+
+
+def test_a_generalised_model_with_the_identity_is_the_ordinary_one() -> None:
+    data = pm.load_data("cbpp").assign(one="one")
+    levels = sorted(set(data["herd"].astype(str)), key=int)
+    eye = pd.DataFrame(np.eye(len(levels)), index=levels, columns=levels)
+    formula = "cbind(incidence, size - incidence) ~ period + "
+    ours = pm.glmer(formula + "propto(0 + herd | one, A)", data, "binomial", known={"A": eye})
+    plain = pm.glmer(formula + "(1 | herd)", data, "binomial")
+    assert ours.criterion == pytest.approx(plain.criterion, abs=tol("tight criterion"))
+    np.testing.assert_allclose(ours.beta, plain.beta, rtol=tol("tight"))
+    np.testing.assert_allclose(ours.theta, plain.theta, rtol=tol("tight"))
+    again = pm.evaluate_glmer(
+        ours.formula, data, ours.theta, ours.beta, "binomial", known={"A": eye}
+    )
+    assert again.criterion == pytest.approx(ours.criterion, abs=tol("tight criterion"))

@@ -13,6 +13,7 @@ from pymackay.arguments import one_of, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.joint import JointCovariance
+from pymackay.infer.predict.new_times import NewTimes, new_times
 from pymackay.infer.predict.rows import (
     Rows,
     effects_of_terms,
@@ -114,6 +115,10 @@ def predict(
     drawn anew from the population, with the same limits as for a level that the model does not
     have. The variables on the left of the bars that are left out are needed for this.
 
+    At a time that the model was not fitted to, the effect of ``ou(0 + t | g)``, or of ``ar1`` a
+    whole number of steps away, is predicted by its conditional mean given the effects at the other
+    times of the level, and its conditional variance is added to that of the mean.
+
     References
     ----------
     Henderson, C. R. (1975). Best linear unbiased estimation and prediction under a selection
@@ -139,11 +144,13 @@ def predict(
     is_fitted = newdata is None and re_form is None and not random_only
     if is_fitted and fit.problem is None and not (se_fit or interval):
         return fit.fitted.rename("fit")
+    between: dict[int, NewTimes] = {}
     if newdata is None:
         model = model_of(fit, "predict without newdata", _NEWDATA)
     else:
         model = problem_of(fit, "predict").model
     if newdata is not None:
+        between = new_times(fit, model.blueprint)
         rows = make_rows(
             model,
             newdata,
@@ -151,6 +158,7 @@ def predict(
             allow_new_levels=bool(allow_new_levels),
             offset=offset,
             fixed=not random_only,
+            between=between,
         )
     elif offset is not None:
         raise ArgumentError("offset goes with newdata; the model's own rows have their own")
@@ -170,7 +178,7 @@ def predict(
         if interval == "prediction":
             _refuse_random_only(random_only)
             variance = variance + fit.sigma**2 / weights_of_rows(model, newdata, weights)
-            variance = variance + left_out_variances(fit, model, newdata, re_form, rows)
+            variance = variance + left_out_variances(fit, model, newdata, re_form, rows, between)
         reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(variance)
         table["lower"], table["upper"] = mean - reach, mean + reach
     return table
@@ -204,4 +212,6 @@ def _variance(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
         new = codes < 0
         V = fit.varcorr[fit.model.terms[term].name].to_numpy()
         variance[new] += quadratic(columns[new], V)
+    for term, share in zip(rows.terms, rows.unpredicted, strict=False):
+        variance += share * fit.varcorr[fit.model.terms[term].name].iat[0, 0]
     return variance

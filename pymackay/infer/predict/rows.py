@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from pymackay.infer.estimable import Aliases
 from pymackay.infer.predict.re_form import chosen_effects
 from pymackay.model.columns.table import Table
 from pymackay.model.design.frame import Evaluator, read_extra
-from pymackay.model.design.new_data import NewDesign, build_new, build_term
+from pymackay.model.design.new_data import Between, NewDesign, build_new, build_term
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
@@ -36,6 +36,9 @@ class Rows:
         Their columns, zero for effects that are not used.
     codes : tuple of numpy.ndarray of int, each (m,)
         Level of each row; -1 for a level that the model does not have.
+    unpredicted : tuple of numpy.ndarray, each (m,)
+        Share of an effect's variance that the term's known effects do not predict, at times that
+        the model does not have; empty where there are none.
     """
 
     index: pd.Index
@@ -44,6 +47,7 @@ class Rows:
     terms: tuple[int, ...] = ()
     columns: tuple[np.ndarray, ...] = ()
     codes: tuple[np.ndarray, ...] = ()
+    unpredicted: tuple[np.ndarray, ...] = ()
 
     def parts(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (term, columns, codes) of the random terms that are used."""
@@ -101,11 +105,13 @@ def make_rows(
     allow_new_levels: bool,
     offset: Any,
     fixed: bool = True,
+    between: Mapping[int, Between] | None = None,
 ) -> Rows:
     """Make the rows of new data; columns of random terms that are not used are not needed.
 
     Where the data do not determine the fixed part of a row, its X is nan, with a warning; `fixed`
-    False says that the fixed part is not used.
+    False says that the fixed part is not used. `between` says what effects are at times that the
+    model does not have, by the position of their term.
 
     Raises
     ------
@@ -128,7 +134,8 @@ def make_rows(
         bars=tuple(blueprint.bars[k] for k in used),
         random=tuple(blueprint.random[k] for k in used),
     )
-    new = build_new(part, newdata, offset=offset)
+    elsewhere = [(between or {}).get(k) for k in used]
+    new = build_new(part, newdata, offset=offset, between=elsewhere)
     if not allow_new_levels:
         refuse_new_levels(new, model)
     return Rows(
@@ -141,6 +148,7 @@ def make_rows(
             for k, columns in zip(used, new.columns, strict=True)
         ),
         codes=tuple(new.codes[model.terms[k].group] for k in used),
+        unpredicted=new.unpredicted,
     )
 
 
@@ -155,7 +163,7 @@ def _determined(full: np.ndarray, index: pd.Index, aliases: Aliases) -> np.ndarr
 
 
 def left_out_variances(
-    fit: Fit, model: Model, newdata: Any, re_form: Any, rows: Rows
+    fit: Fit, model: Model, newdata: Any, re_form: Any, rows: Rows, between: Mapping[int, Between]
 ) -> np.ndarray | float:
     """Return the variance that the effects left out by `re_form` give each row, shape (m,).
 
@@ -169,9 +177,11 @@ def left_out_variances(
     for k, (term, mask) in enumerate(zip(model.terms, chosen, strict=True)):
         if mask.all():
             continue
-        columns = term.columns if newdata is None else build_term(model.blueprint, k, newdata)
+        columns, share = term.columns, np.zeros(len(rows.X))
+        if newdata is not None:
+            columns, share = build_term(model.blueprint, k, newdata, between.get(k))
         V = fit.varcorr[term.name].to_numpy()
-        of_term = quadratic(columns * ~mask, V)
+        of_term = quadratic(columns * ~mask, V) + share * V[0, 0]
         if k in codes:
             new = codes[k] < 0
             of_term[new] = quadratic(columns[new], V) - quadratic(columns[new] * mask, V)

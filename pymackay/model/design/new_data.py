@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.terms import list_variables
-from pymackay.model.columns.column import Column, Factor, Numeric, recode
+from pymackay.model.columns.column import Column, Factor, Numeric, as_factor, recode
 from pymackay.model.columns.table import Table
 from pymackay.model.design.frame import Evaluator, evaluate_variables, read_extra, sum_offsets
 from pymackay.model.design.side import (
@@ -22,6 +22,15 @@ from pymackay.model.design.side import (
     group_rows,
     with_levels,
 )
+
+
+class Between(Protocol):
+    """What the effects of a term at its own levels say of those at others."""
+
+    def at(self, labels: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights of the known effects, (m, q), and shares of variance that stay unknown."""
+        ...
+
 
 _UNKNOWN_LEVELS = (
     "'{name}' has levels in newdata that the model does not know: {unknown}; it knows {known}"
@@ -41,6 +50,9 @@ class NewDesign:
     offset : numpy.ndarray of shape (m,) or None
     columns : tuple of numpy.ndarray, each (m, q)
         Left side of each random term, in the model's order.
+    unpredicted : tuple of numpy.ndarray, each (m,)
+        Of each random term, the share of an effect's variance that its known effects do not
+        predict: zero for the levels of the model.
     codes : dict of str to numpy.ndarray of int32, each (m,)
         Grouping factor to the level of each row; -1 where the model does not have the level, or
         the row has none.
@@ -54,6 +66,7 @@ class NewDesign:
     X: np.ndarray
     offset: np.ndarray | None
     columns: tuple[np.ndarray, ...] = ()
+    unpredicted: tuple[np.ndarray, ...] = ()
     codes: dict[str, np.ndarray] = field(default_factory=dict)
     unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     complete: np.ndarray = field(default_factory=lambda: np.ones(0, dtype=bool))
@@ -65,6 +78,7 @@ def build_new(
     *,
     random: bool = True,
     offset: Any = None,
+    between: Sequence[Between | None] = (),
 ) -> NewDesign:
     """Make the columns of a model for new data.
 
@@ -80,6 +94,9 @@ def build_new(
         Whether to make the random part as well; without it, the grouping columns are not needed.
     offset : str or array-like, optional
         Stands in for the argument `offset` of the model; by default the same expression.
+    between : sequence of Between or None, optional
+        For each random term, what makes its columns at levels that the model does not have; by
+        default such levels are refused.
 
     Returns
     -------
@@ -108,11 +125,15 @@ def build_new(
     complete = np.ones(table.n, dtype=bool)
     X = _new_side(blueprint.fixed, None, evaluator, complete)[:, blueprint.kept]
     columns: list[np.ndarray] = []
+    unpredicted: list[np.ndarray] = []
     codes: dict[str, np.ndarray] = {}
     unseen: dict[str, tuple[str, ...]] = {}
     if random:
-        for bar, side in zip(blueprint.bars, blueprint.random, strict=True):
-            columns.append(_new_side(side, bar, evaluator, complete))
+        for place, bar in enumerate(blueprint.bars):
+            elsewhere = between[place] if between else None
+            made, share = _new_effects(blueprint, place, evaluator, complete, elsewhere)
+            columns.append(made)
+            unpredicted.append(share)
             if bar.group_name not in codes:
                 codes[bar.group_name], unseen[bar.group_name] = _new_codes(
                     bar, blueprint, evaluator, complete
@@ -122,6 +143,7 @@ def build_new(
         X=np.asfortranarray(X),
         offset=_new_offset(blueprint, evaluator, offset, complete),
         columns=tuple(columns),
+        unpredicted=tuple(unpredicted),
         codes=codes,
         unseen={name: levels for name, levels in unseen.items() if levels},
         complete=complete,
@@ -129,9 +151,14 @@ def build_new(
 
 
 def build_term(
-    blueprint: Blueprint, place: int, newdata: pd.DataFrame | Mapping[str, Any]
-) -> np.ndarray:
+    blueprint: Blueprint,
+    place: int,
+    newdata: pd.DataFrame | Mapping[str, Any],
+    between: Between | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Make the columns of one random term, (m, q), which do not need its grouping factor.
+
+    Also return the shares of variance that its known effects do not predict, (m,).
 
     Parameters
     ----------
@@ -139,6 +166,8 @@ def build_term(
     place : int
         Position of the term among `Blueprint.bars`.
     newdata : pandas.DataFrame or mapping of str to array-like
+    between : Between, optional
+        What makes the columns at levels that the model does not have.
 
     Raises
     ------
@@ -148,7 +177,7 @@ def build_term(
     table = Table(newdata)
     evaluator = _evaluator(blueprint, table)
     complete = np.ones(table.n, dtype=bool)
-    return _new_side(blueprint.random[place], blueprint.bars[place], evaluator, complete)
+    return _new_effects(blueprint, place, evaluator, complete, between)
 
 
 def build_codes(blueprint: Blueprint, newdata: pd.DataFrame | Mapping[str, Any]) -> NewDesign:
@@ -209,6 +238,39 @@ def _new_side(
     values = side.matrix(filled, len(complete)).values
     complete &= ~missing
     return np.where(missing[:, None], np.nan, values)
+
+
+def _new_effects(
+    blueprint: Blueprint,
+    place: int,
+    evaluator: Evaluator,
+    complete: np.ndarray,
+    between: Between | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the columns of a random term, (m, q), and the shares of variance not predicted, (m,).
+
+    At levels that the model does not have, the columns are the weights of the known effects.
+    """
+    side, bar = blueprint.random[place], blueprint.bars[place]
+    share = np.zeros(len(complete))
+    if between is None or len(side.levels) != 1:
+        return _new_side(side, bar, evaluator, complete), share
+    name, levels = next(iter(side.levels.items()))
+    variables = [v for v in side.terms.variables if v.name == name]
+    column = evaluate_variables(evaluator, variables)[name]
+    factor = column if isinstance(column, Factor) else as_factor(column, name)
+    codes, unknown = recode(factor, levels)
+    if not unknown:
+        return _new_side(side, bar, evaluator, complete), share
+    weights, unpredicted = between.at(unknown, name)
+    missing = factor.codes < 0
+    place_of = {label: k for k, label in enumerate(unknown)}
+    fresh = np.flatnonzero((codes < 0) & ~missing)
+    rows = np.array([place_of[factor.levels[code]] for code in factor.codes[fresh]])
+    values = np.eye(len(levels))[np.maximum(codes, 0)]
+    values[fresh], share[fresh] = weights[rows], unpredicted[rows]
+    complete &= ~missing
+    return np.where(missing[:, None], np.nan, values), share
 
 
 def _aligned(column: Column, levels: tuple[str, ...] | None, name: str) -> Column:
