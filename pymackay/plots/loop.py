@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from pymackay.plots.canvas import (
     picture,
     shorten,
 )
+from pymackay.plots.network import draw_network_trace
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -31,16 +32,17 @@ _LINES = ("-", "--", "-.", ":")
 
 
 @picture
-def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
+def trace(fit: Any, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
     Parameters
     ----------
-    fit : Fit or pandas.DataFrame
-        A fit from `pymackay.mackay`, or its ``trace``.
-    what : {"variances", "criterion"}
+    fit : Fit, pymackay.keras.EvidenceFit, pymackay.keras.MacKay or pandas.DataFrame
+        A fit from `pymackay.mackay`, the loop on a network, or the ``trace`` of one of these.
+    what : {"variances", "criterion", "gamma"}
         The variances, including σ², each in its squared unit, on a logarithmic axis; or the
-        difference of the criterion from its lowest value.
+        difference of the criterion from its lowest value, which is −2 log evidence for a
+        network; or γ of the weight groups of a network.
 
     Raises
     ------
@@ -59,13 +61,18 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     ['Subject.(Intercept)', 'Subject.Days', 'σ²']
     """
     table = _trace_of(fit)
-    one_of("what", what, ("variances", "criterion"))
+    network = "log_evidence" in table
+    one_of("what", what, ("variances", "criterion", *(["gamma"] if network else [])))
     ax = axes_for(ax, 4.0)
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel("round")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_yscale("log")
+    if network:
+        draw_network_trace(table, what, ax)
+        _tick_short_decades(ax)
+        return ax
     if what == "criterion":
         above = table["criterion"] - table["criterion"].min()
         ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8)
@@ -173,13 +180,15 @@ def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> No
     key_above(ax)
 
 
-def _trace_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
-    table = fit.trace if isinstance(fit, Fit) else fit
-    if not isinstance(table, pd.DataFrame) or "sigma_var" not in table:
-        raise ArgumentError(
-            "fit: expected a fit of pymackay.mackay, or its trace; only the loop leaves one."
-        )
-    return table
+def _trace_of(fit: Any) -> pd.DataFrame:
+    table = fit if isinstance(fit, pd.DataFrame) else getattr(fit, "trace", None)
+    columns = {"sigma_var", "log_evidence"}  # of a mixed model, and of a network
+    if isinstance(table, pd.DataFrame) and len(table) and columns & set(table.columns):
+        return table
+    raise ArgumentError(
+        "fit: expected a fit of pymackay.mackay, the loop on a network of pymackay.keras after "
+        "an update, or the trace of one of these; only the loop leaves one."
+    )
 
 
 def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:

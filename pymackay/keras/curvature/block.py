@@ -96,7 +96,7 @@ class BlockSums:
         for piece in pieces:
             if not set(variables_of(piece)) & set(variables):
                 continue
-            for i, part in jacobian(sizes, piece, root, len(rows)):
+            for i, part in jacobian(sizes, piece, root, len(rows), starts):
                 if i in starts:
                     part = part.toarray() if hasattr(part, "toarray") else part
                     rows[:, starts[i] : starts[i] + sizes[i]] += part
