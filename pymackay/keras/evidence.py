@@ -159,7 +159,7 @@ class Evidence:
         for chunk in rows.chunks():
             count += len(chunk.y)
             if not values:
-                outputs = self.linearisation.outputs(chunk.x).shape[1]
+                outputs = self.linearisation.glance(chunk.x).shape[1]
             values.append(responses(self.family, chunk.y, outputs))
         return count, outputs, float(np.concatenate(values).var(axis=0).mean()) or 1.0
 

@@ -29,8 +29,8 @@ def fit(
     epochs: int = 60,
     batch_size: int = 128,
     polish: bool | None = None,
-    every: int = 4,
-    start_after: int = 4,
+    every: int = 5,
+    start_after: int = 5,
     sample_weight: Any = None,
     rounds: int = 100,
     tolerance: float | None = None,
@@ -155,7 +155,7 @@ def _compile(model: Any, evidence: Evidence, rows: TrainingRows) -> None:
         return
     family = evidence.family
     chunk = next(iter(rows.chunks()))
-    evidence.linearisation.outputs(chunk.x)
+    evidence.linearisation.glance(chunk.x)
     logits = not evidence.linearisation.means
     if family.name == "bernoulli":
         model.compile("adam", loss=keras.losses.BinaryCrossentropy(from_logits=logits))
