@@ -20,7 +20,6 @@ from pymackay.plots.canvas import (
     picture,
     shorten,
 )
-from pymackay.plots.network import draw_network_trace
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ _LINES = ("-", "--", "-.", ":")
 @picture
 def trace(fit: Any, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     """Draw the variances, or the criterion, in all iterations of MacKay's loop.
+
+    Iteration 0 is the starting point, which ``trace.attrs["start"]`` holds.
 
     Parameters
     ----------
@@ -61,38 +62,61 @@ def trace(fit: Any, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     ['Subject.(Intercept)', 'Subject.Days', 'σ²']
     """
     table = _trace_of(fit)
-    network = "log_evidence" in table
-    one_of("what", what, ("variances", "criterion", *(["gamma"] if network else [])))
-    ax = axes_for(ax, 4.0)
-    from matplotlib.ticker import MaxNLocator
-
-    ax.set_xlabel("round")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    one_of(
+        "what", what, ("variances", "criterion", *(["gamma"] if "log_evidence" in table else []))
+    )
+    ax = axes_for(ax, 4.0, fit if isinstance(fit, Fit) else None)
+    table = _label_iterations(ax, _of_network(table) if "log_evidence" in table else table)
     ax.set_yscale("log")
-    if network:
-        draw_network_trace(table, what, ax)
-        _tick_short_decades(ax)
-        return ax
     if what == "criterion":
         above = table["criterion"] - table["criterion"].min()
-        ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8)
+        ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8,
+                marker="o", markersize=4, markevery=max(len(table) // 12, 1))  # fmt: skip
         ax.set_ylabel("criterion above its lowest")
         return ax
-    names = [name for name in table.columns if name.endswith(".var")]
-    for k, column in enumerate([*names, "sigma_var"]):
-        label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
-        values = table[column].where(
-            table[column] > 0.0
-        )  # the line ends where the variance is zero
+    ending = ".gamma" if what == "gamma" else ".var"
+    names = [name for name in table.columns if name.endswith(ending)]
+    for k, column in enumerate(names if what == "gamma" else [*names, "sigma_var"]):
+        label = "σ²" if column == "sigma_var" else column.removesuffix(ending)
+        values = table[column].where(table[column] > 0.0)  # a line ends at a variance of zero
         ax.plot(
             table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
             linestyle=_LINES[k % len(_LINES)], marker=MARKERS[k % len(MARKERS)], markersize=4,
             markevery=max(len(table) // 12, 1), linewidth=1.8,
         )  # fmt: skip
     _tick_short_decades(ax)
-    ax.set_ylabel("variance")
+    ax.set_ylabel("γ, weights that the data determine" if what == "gamma" else "variance")
     key_above(ax)
     return ax
+
+
+def _of_network(trace: pd.DataFrame) -> pd.DataFrame:
+    """Return the trace of a network's weight groups with the columns of a mixed model's."""
+    columns = {"iteration": trace.index, "criterion": -2.0 * trace["log_evidence"]}
+    for name in trace.columns:
+        kind, _, group = str(name).partition(" ")
+        if group and kind == "sd":
+            columns[f"{group}.var"] = trace[name] ** 2
+        elif group and kind == "gamma":
+            columns[f"{group}.gamma"] = trace[name]
+    return pd.DataFrame({**columns, "sigma_var": trace["noise"]})
+
+
+def _label_iterations(ax: Axes, table: pd.DataFrame) -> pd.DataFrame:
+    """Label the axis of iterations; return the trace with the starting point as iteration 0."""
+    from matplotlib.ticker import MaxNLocator
+
+    first = table.attrs.get("start")
+    last = int(table["iteration"].iloc[-1])
+    if first is None:
+        ax.set_xlabel("iteration")
+    else:
+        table = pd.concat([pd.DataFrame([{"iteration": 0, **first}]), table], ignore_index=True)
+        ax.set_xlabel("iteration (0: starting point)")
+    if last <= 3:  # room beside the points of a loop that ends at once
+        ax.set_xlim(-0.5 if first is not None else 0.5, last + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return table
 
 
 def _tick_short_decades(ax: Axes) -> None:
@@ -139,7 +163,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ['keeps 94 %', 'dies']
     """
     table = _forecast_of(fit)
-    ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2))
+    ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2), fit if isinstance(fit, Fit) else None)
     rows = np.arange(len(table))[::-1]
     s = np.maximum(table["s"].to_numpy(dtype=np.float64), _LEAST)
     ax.set_xscale("log")
