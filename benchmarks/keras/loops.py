@@ -16,21 +16,11 @@ __all__ = ["LOOPS", "loop"]
 def loop(
     task: Task,
     seed: int,
-    start: float = 1.0,
-    every: int = 5,
-    start_after: int = 10,
     **options: Any,
 ) -> Answer:
-    """Train once with `pymackay.keras.fit`; every table and every kernel is a weight group.
-
-    `start` is each group's variance before the first update, as a share of the response's.
-    """
+    """Train once with `pymackay.keras.fit`; every table and every kernel is a weight group."""
     model = untrained(task, {})
-    variance = start * float(task.train.y.var())
-    named = {
-        name: {"weights": weights, "start": variance} for name, weights in weights_of(task).items()
-    }
-    groups = pm.keras.WeightGroups(model, named)
+    groups = pm.keras.WeightGroups(model, weights_of(task))
     fit = pm.keras.fit(
         model,
         task.train.inputs,
@@ -38,8 +28,6 @@ def loop(
         groups,
         epochs=task.epochs,
         batch_size=task.batch,
-        every=every,
-        start_after=start_after,
         **options,
     )
     table = fit.groups.set_index("name")
@@ -62,13 +50,9 @@ def weights_of(task: Task) -> dict[str, str]:
 
 
 LOOPS = {
-    "loop, literal": partial(loop, update="raw", curvature="diagonal", polish=False),
-    "loop, diagonal": partial(loop, curvature="diagonal", polish=False),
-    "loop, block": partial(loop, curvature="block", polish=False),
-    "loop, block, small start": partial(
-        loop, curvature="block", polish=False, start=0.03, every=4, start_after=4
-    ),
-    "loop, probes": partial(loop, curvature="probes", polish=False),
-    "loop, exact": partial(loop, curvature="exact", polish=False),
     "loop": loop,
+    "loop, literal": partial(loop, update="raw", curvature="diagonal"),
+    "loop, diagonal": partial(loop, curvature="diagonal"),
+    "loop, probes": partial(loop, curvature="probes"),
+    "loop, exact": partial(loop, curvature="exact"),
 }

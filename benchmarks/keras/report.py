@@ -6,17 +6,19 @@ python -m benchmarks.keras.report
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["REFERENCE", "results", "summary"]
+__all__ = ["FRESH", "REFERENCE", "results", "summary"]
 
-REFERENCE = "loop, block, small start"  # the other methods are compared with it
+REFERENCE = "loop"  # the other methods are compared with it
+FRESH = tuple(str(seed) for seed in range(11, 21))  # on which nothing was chosen
 _HERE = Path(__file__).resolve().parent
 _TITLES = {
-    "simulated": "Simulated: 4,000 rows, tables of 2,000, 60 and 400 levels (noise sd 1)",
+    "simulated": "Simulated, all seeds: 4,000 rows, tables of 2,000, 60 and 400 levels",
     "diabetes": "diabetes (scikit-learn): 300 rows, 10 covariates, standardised response",
     "insteval": "InstEval (lme4): 5,000 rows, tables of students, lecturers and departments",
 }
@@ -37,11 +39,13 @@ so the ratio of CPU times is more reliable than the seconds.
 """
 
 _WORDS = [
-    f"The reference method is *{REFERENCE}*. It begins with prior variances of 3 % of the variance",
-    "of the response for all groups, and updates them every fourth epoch; that share was chosen on",
-    "seed 4 of the simulated task. The other loops begin with all of the variance of the response,",
-    "which is almost no penalty until the first update after ten epochs, and update every fifth",
-    "epoch. Only *loop* is polished after the training.",
+    f"The reference method is *{REFERENCE}*: `pymackay.keras.fit` with its defaults. It begins",
+    "with prior variances of 3 % of the variance of the response, updates them every fifth",
+    "epoch, and does not polish. The share was chosen on seeds 1 to 10 of the simulated task; the",
+    "table of seeds 11 to 20 is the test. After a first run on these, with updates every fourth",
+    "epoch and a mean RMSE of 1.1743, the interval was made one epoch longer to save time. The",
+    "other loops differ from the reference in what their name says: the kind of curvature, or the",
+    "literal rule.",
 ]
 
 
@@ -51,10 +55,11 @@ def results(name: str) -> dict[str, dict[str, dict]]:
     return json.loads(path.read_text(encoding="utf-8"))["methods"]
 
 
-def summary(name: str) -> pd.DataFrame:
+def summary(name: str, only: Sequence[str] | None = None) -> pd.DataFrame:
     """Return a row per method: means over the seeds, and paired differences from `REFERENCE`.
 
-    Seeds that the reference method has not run are left out.
+    Seeds that the reference method has not run are left out, and those that are not in `only`,
+    if it is given.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def summary(name: str) -> pd.DataFrame:
         ``trainings``; ``level``, the reference method's RMSE over all of its seeds plus the
         difference, which is comparable between methods with different seeds.
     """
-    records = results(name)
+    records = _of_seeds(results(name), only)
     base, plain = records[REFERENCE], records["no penalty"]
     level = float(np.mean([record["rmse"] for record in base.values()]))
     rows = {}
@@ -87,13 +92,26 @@ def summary(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows).T.sort_values("difference")
 
 
-def table_lines(name: str) -> list[str]:
+def _of_seeds(
+    records: dict[str, dict[str, dict]], only: Sequence[str] | None
+) -> dict[str, dict[str, dict]]:
+    """Return the records of some seeds; without methods that have none of them."""
+    if only is None:
+        return records
+    chosen = {
+        method: {seed: every[seed] for seed in only if seed in every}
+        for method, every in records.items()
+    }
+    return {method: every for method, every in chosen.items() if every}
+
+
+def table_lines(name: str, only: Sequence[str] | None = None) -> list[str]:
     """Return the Markdown table of a task."""
     lines = [
         "| method | seeds | RMSE | difference | log score | CPU s | ÷ one training | trainings |"
     ]
     lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for method, row in summary(name).iterrows():
+    for method, row in summary(name, only).iterrows():
         gap = "" if method == REFERENCE else f"{row['difference']:+.4f}"
         gap += f" ± {row['se']:.4f}" if row["se"] > 0.0 else ""
         cells = [
@@ -127,7 +145,7 @@ def large_lines() -> list[str]:
         "| weights | γ by | CPU s | ÷ training alone | peak GiB |",
         "|---:|---|---:|---:|---:|",
     ]
-    for key, record in kept.items():
+    for key, record in sorted(kept.items(), key=lambda item: item[1]["weights"]):
         weights, kind = key.split("/")
         alone = kept.get(f"{weights}/none", {}).get("cpu", np.nan)
         cells = [f"{record['weights']:,}", "no loop" if kind == "none" else kind]
@@ -139,8 +157,9 @@ def large_lines() -> list[str]:
 def main() -> None:
     """Write the page."""
     lines = [_HEADER, *_WORDS, ""]
+    lines += ["## Simulated, seeds 11 to 20: the test", "", *table_lines("simulated", FRESH), ""]
     for name, title in _TITLES.items():
-        if (_HERE / "results" / f"{name}.json").exists():
+        if (_HERE / "results" / f"{name}.json").exists() and REFERENCE in results(name):
             lines += [f"## {title}", "", *table_lines(name), ""]
     lines += large_lines()
     path = _HERE.parent / "KERAS.md"

@@ -16,7 +16,7 @@ import pymackay as pm
 
 __all__ = ["SEEDS", "TASKS", "Rows", "Task"]
 
-SEEDS = tuple(range(1, 11))
+SEEDS = tuple(range(1, 21))
 
 
 @dataclass(frozen=True)

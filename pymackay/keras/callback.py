@@ -77,7 +77,7 @@ class MacKay(Readings, keras.callbacks.Callback):
         update: Any = "gamma",
         curvature: str = "auto",
         every: int = 5,
-        start_after: int = 10,
+        start_after: int = 5,
         reml: bool = True,
         probes: int | None = None,
         seed: Any = 0,

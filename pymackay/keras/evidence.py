@@ -21,6 +21,7 @@ from pymackay.keras.snapshot import Snapshot, take
 from pymackay.keras.step import lost_direction, next_root
 from pymackay.solve.loop.rules.registry import find_rule
 
+_START = 0.03  # of the variance of the responses: the first V of a network with hidden layers
 _SPARE = 1e-3  # share of the observations that the noise is estimated from at least
 
 
@@ -84,6 +85,10 @@ class Evidence:
         λ of the last Gauss-Newton step; 0 while steps succeed without.
     lost : dict of str to numpy.ndarray, shape (q,)
         Groups of which a literal rule has lost a direction.
+    per_loss : float
+        Observations per unit of the model's loss.
+    linear : bool
+        Whether the outputs are linear in all weights, as those of a mixed model are.
     """
 
     groups: WeightGroups
@@ -103,6 +108,7 @@ class Evidence:
     rise: float = 0.0
     damping: float = 0.0
     per_loss: float = 1.0
+    linear: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.groups, WeightGroups):
@@ -127,6 +133,8 @@ class Evidence:
         n_rows, outputs, variance = self._look(rows)
         model = self.groups.model
         if self.plan is None:
+            self.linear = self.linearisation.is_linear(next(iter(rows.chunks())).x)
+        if self.plan is None:
             generator = random_generator(self.seed)
             self.plan = make_plan(
                 self.curvature,
@@ -136,6 +144,7 @@ class Evidence:
                 self.probes,
                 generator,
                 n_rows,
+                self.linear,
             )
         check_compiled(model, self.family, self.linearisation)
         if not self.roots:
@@ -150,7 +159,7 @@ class Evidence:
         for chunk in rows.chunks():
             count += len(chunk.y)
             if not values:
-                outputs = self.linearisation.outputs(chunk.x).shape[1]
+                outputs = self.linearisation.glance(chunk.x).shape[1]
             values.append(responses(self.family, chunk.y, outputs))
         return count, outputs, float(np.concatenate(values).var(axis=0).mean()) or 1.0
 
@@ -161,8 +170,9 @@ class Evidence:
         if self.family.dispersed and kept:
             self.noise = kept[0]
         noise = variance if self.noise is None else self.noise
+        share = 1.0 if self.linear or not self.family.dispersed else _START
         self.roots = [
-            start_root(group, noise)
+            start_root(group, noise, share)
             if penalty.root is None or group.start is not None
             else penalty.root
             for group, penalty in zip(self.groups.groups, penalties, strict=True)

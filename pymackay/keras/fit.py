@@ -28,9 +28,9 @@ def fit(
     reml: bool = True,
     epochs: int = 60,
     batch_size: int = 128,
-    polish: bool = True,
+    polish: bool | None = None,
     every: int = 5,
-    start_after: int = 10,
+    start_after: int = 5,
     sample_weight: Any = None,
     rounds: int = 100,
     tolerance: float | None = None,
@@ -44,7 +44,7 @@ def fit(
     `every` epochs, the network is linearised at its present weights, the effective number γ of
     weights that the data determine is computed for every group, and each prior variance and the
     noise are set anew. With `polish`, rounds of one Gauss-Newton step of all weights and one
-    update follow until the variances come to rest.
+    update follow until the variances come to rest: a mixed model then ends at its REML estimates.
 
     Parameters
     ----------
@@ -64,13 +64,18 @@ def fit(
         other weights. ``"probes"``: from random vectors, with a Monte-Carlo error; memory linear
         in weights and rows. ``"block"``: products between layers left out. ``"diagonal"``:
         products between weights left out; the cheapest, and γ too large in dense layers.
-        ``"auto"``: ``"exact"`` for small networks, otherwise ``"probes"``.
+        ``"auto"``: ``"exact"`` for small models. For larger ones, ``"probes"`` where the outputs
+        are linear in all weights, and in networks with hidden layers ``"block"``, which costs
+        little beside the training and predicts as well.
     reml : bool
         Whether weights without a prior are integrated out (REML) or held at their mode (ML).
     epochs, batch_size : int
         Of the training; ``epochs=0`` leaves everything to `polish`.
-    polish : bool
-        Not possible with ``curvature="block"`` or ``"diagonal"``, where it is left out.
+    polish : bool or None
+        None: where the outputs are linear in all weights, or ``epochs=0``. A network with hidden
+        layers is left as it was trained: there, polishing takes many times as long as the
+        training, and the mode that it finds predicts no better. Not possible with
+        ``curvature="block"`` or ``"diagonal"``, where it is left out.
     every, start_after : int
         Epochs between updates, and before the first.
     sample_weight : array of shape (n,), or None
@@ -136,7 +141,8 @@ def fit(
     history = _train(callback, (x, y, sample_weight), epochs, batch_size, verbose)
     evidence.begin(rows)
     rested = False
-    if flag("polish", polish):
+    polishing = evidence.linear or not history if polish is None else flag("polish", polish)
+    if polishing:
         rested = run_polish(evidence, rows, whole_number("rounds", rounds), end)
     if not evidence.updates:
         evidence.advance(evidence.snapshot(rows))
@@ -149,7 +155,7 @@ def _compile(model: Any, evidence: Evidence, rows: TrainingRows) -> None:
         return
     family = evidence.family
     chunk = next(iter(rows.chunks()))
-    evidence.linearisation.outputs(chunk.x)
+    evidence.linearisation.glance(chunk.x)
     logits = not evidence.linearisation.means
     if family.name == "bernoulli":
         model.compile("adam", loss=keras.losses.BinaryCrossentropy(from_logits=logits))

@@ -119,8 +119,7 @@ def _fixed_point(signals: np.ndarray, counts: np.ndarray) -> float:
     mean = float(signals @ counts)
     if mean <= 0.0:
         return 0.0
-    grid = np.geomspace(1e-4 / (1.0 + mean), 1e2 * (1.0 + 1.0 / mean), _GRID)
-    above = np.flatnonzero(_growth(grid, signals, counts) >= 1.0)
+    grid, above = _kept_variances(signals, counts, mean)
     if not len(above):
         return 0.0
     low, high = grid[above[-1]], grid[min(above[-1] + 1, _GRID - 1)]
@@ -133,12 +132,21 @@ def _fixed_point(signals: np.ndarray, counts: np.ndarray) -> float:
     return float(low)
 
 
+def _kept_variances(
+    signals: np.ndarray, counts: np.ndarray, mean: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a grid of variances, and the places in it where the map does not lower v."""
+    grid = np.geomspace(1e-4 / (1.0 + mean), 1e2 * (1.0 + 1.0 / mean), _GRID)
+    return grid, np.flatnonzero(_growth(grid, signals, counts) >= 1.0)
+
+
 def _critical_factor(signals: np.ndarray, counts: np.ndarray) -> float:
     """Return the factor of all information at which the group just survives."""
     low, high = -20.0, 20.0
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        if _fixed_point(signals * np.exp(middle), counts) > 0.0:
+        scaled = signals * np.exp(middle)
+        if len(_kept_variances(scaled, counts, float(scaled @ counts))[1]):
             high = middle
         else:
             low = middle

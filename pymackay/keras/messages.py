@@ -113,7 +113,8 @@ def _of_layers(evidence: Evidence) -> Iterator[str]:
         yield (
             f"The {evidence.family.name} likelihood is approximated by a quadratic at the mode in "
             f"each update (penalised quasi-likelihood): variances are too small where a group has "
-            f"few observations per weight."
+            f"few observations per weight. Use pymackay.glmer for a model that is linear in its "
+            f"weights: its Laplace approximation and its quadrature do not have this bias."
         )
 
 

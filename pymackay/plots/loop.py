@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,19 +31,19 @@ _LINES = ("-", "--", "-.", ":")
 
 
 @picture
-def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
+def trace(fit: Any, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
     Iteration 0 is the starting point, which ``trace.attrs["start"]`` holds.
 
     Parameters
     ----------
-    fit : Fit or pandas.DataFrame
-        A fit from `pymackay.mackay`, or its ``trace``.
-    what : {"variances", "criterion"}
+    fit : Fit, pymackay.keras.EvidenceFit, pymackay.keras.MacKay or pandas.DataFrame
+        A fit from `pymackay.mackay`, the loop on a network, or the ``trace`` of one of these.
+    what : {"variances", "criterion", "gamma"}
         The variances, including σ² where the model has one, each in its squared unit, on a
-        logarithmic axis; or the
-        difference of the criterion from its lowest value.
+        logarithmic axis; or the difference of the criterion from its lowest value, which is
+        −2 log evidence for a network; or γ of the weight groups of a network.
 
     Raises
     ------
@@ -62,9 +62,11 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     ['Subject.(Intercept)', 'Subject.Days', 'σ²']
     """
     table = _trace_of(fit)
-    one_of("what", what, ("variances", "criterion"))
+    one_of(
+        "what", what, ("variances", "criterion", *(["gamma"] if "log_evidence" in table else []))
+    )
     ax = axes_for(ax, 4.0, fit if isinstance(fit, Fit) else None)
-    table = _label_iterations(ax, table)
+    table = _label_iterations(ax, _of_network(table) if "log_evidence" in table else table)
     ax.set_yscale("log")
     if what == "criterion":
         above = table["criterion"] - table["criterion"].min()
@@ -72,10 +74,11 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
                 marker="o", markersize=4, markevery=max(len(table) // 12, 1))  # fmt: skip
         ax.set_ylabel("criterion above its lowest")
         return ax
-    names = [name for name in table.columns if name.endswith(".var")]
-    noise = [] if isinstance(fit, Fit) and not fit.has_residual else ["sigma_var"]
-    for k, column in enumerate([*names, *noise]):
-        label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
+    ending = ".gamma" if what == "gamma" else ".var"
+    names = [name for name in table.columns if name.endswith(ending)]
+    without = what == "gamma" or (isinstance(fit, Fit) and not fit.has_residual)
+    for k, column in enumerate([*names, *([] if without else ["sigma_var"])]):
+        label = "σ²" if column == "sigma_var" else column.removesuffix(ending)
         values = table[column].where(table[column] > 0.0)  # a line ends at a variance of zero
         ax.plot(
             table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
@@ -83,9 +86,21 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
             markevery=max(len(table) // 12, 1), linewidth=1.8,
         )  # fmt: skip
     _tick_short_decades(ax)
-    ax.set_ylabel("variance")
+    ax.set_ylabel("γ, weights that the data determine" if what == "gamma" else "variance")
     key_above(ax)
     return ax
+
+
+def _of_network(trace: pd.DataFrame) -> pd.DataFrame:
+    """Return the trace of a network's weight groups with the columns of a mixed model's."""
+    columns = {"iteration": trace.index, "criterion": -2.0 * trace["log_evidence"]}
+    for name in trace.columns:
+        kind, _, group = str(name).partition(" ")
+        if group and kind == "sd":
+            columns[f"{group}.var"] = trace[name] ** 2
+        elif group and kind == "gamma":
+            columns[f"{group}.gamma"] = trace[name]
+    return pd.DataFrame({**columns, "sigma_var": trace["noise"]})
 
 
 def _label_iterations(ax: Axes, table: pd.DataFrame) -> pd.DataFrame:
@@ -194,13 +209,15 @@ def _label(ax: Axes, table: pd.DataFrame, rows: np.ndarray, s: np.ndarray) -> No
     key_above(ax)
 
 
-def _trace_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:
-    table = fit.trace if isinstance(fit, Fit) else fit
-    if not isinstance(table, pd.DataFrame) or "sigma_var" not in table:
-        raise ArgumentError(
-            "fit: expected a fit of pymackay.mackay, or its trace; only the loop leaves one."
-        )
-    return table
+def _trace_of(fit: Any) -> pd.DataFrame:
+    table = fit if isinstance(fit, pd.DataFrame) else getattr(fit, "trace", None)
+    columns = {"sigma_var", "log_evidence"}  # of a mixed model, and of a network
+    if isinstance(table, pd.DataFrame) and len(table) and columns & set(table.columns):
+        return table
+    raise ArgumentError(
+        "fit: expected a fit of pymackay.mackay, the loop on a network of pymackay.keras after "
+        "an update, or the trace of one of these; only the loop leaves one."
+    )
 
 
 def _forecast_of(fit: Fit | pd.DataFrame) -> pd.DataFrame:

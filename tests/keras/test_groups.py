@@ -45,7 +45,7 @@ def test_the_table_shows_sizes_and_what_has_no_prior(model):
     assert table.loc["table", ["n", "rows"]].tolist() == [10, 5]
     assert table.loc["dense", ["n", "rows"]].tolist() == [8, 8]
     assert table.loc["(none)", "n"] == 3
-    assert table["start"].tolist() == ["3", "noise", ""]
+    assert table["start"].tolist() == ["3", "auto", ""]
     assert "(none)" in repr(groups)
 
 

@@ -95,7 +95,7 @@ def test_the_loop_ends_at_a_mode_of_the_penalised_loss(name):
     """At the end, Keras' own loss with its penalties has no slope, and γ is within bounds."""
     model, x, y = network_and_data(name)
     result = pm.keras.fit(
-        model, x, y, GROUPS, likelihood=name, epochs=1, curvature="exact", rounds=25
+        model, x, y, GROUPS, likelihood=name, epochs=1, curvature="exact", polish=True, rounds=25
     )
     assert np.isfinite(result.log_evidence)
     assert result.noise == 1.0

@@ -33,7 +33,7 @@ def test_an_unfinished_training_is_named():
     options = {"epochs": 2, "start_after": 1, "curvature": "exact"}
     result = pm.keras.fit(model, [x, level], y, GROUPS, polish=False, **options)
     assert "Train for more epochs" in message(result, "not at the mode")
-    polished = pm.keras.fit(model, [x, level], y, GROUPS, **options)
+    polished = pm.keras.fit(model, [x, level], y, GROUPS, polish=True, **options)
     assert not [text for text in polished.messages if "not at the mode" in text]
 
 

@@ -57,6 +57,7 @@ class BlockSums:
         needed = max(_LEAST_ROWS, _ROWS_PER_WEIGHT * max(sizes, default=0))
         self.stride = 1 if n_rows is None else max(1, n_rows // needed)
         self.rows, self.rows_used = 0, 0
+        self._last: tuple[Sequence[np.ndarray], BlockFactors] | None = None
 
     def add(self, pieces: Sequence[Piece], root: np.ndarray) -> None:
         """Add the rows of a chunk."""
@@ -95,7 +96,7 @@ class BlockSums:
         for piece in pieces:
             if not set(variables_of(piece)) & set(variables):
                 continue
-            for i, part in jacobian(sizes, piece, root, len(rows)):
+            for i, part in jacobian(sizes, piece, root, len(rows), starts):
                 if i in starts:
                     part = part.toarray() if hasattr(part, "toarray") else part
                     rows[:, starts[i] : starts[i] + sizes[i]] += part
@@ -168,6 +169,7 @@ class BlockSums:
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M| from the blocks."""
         factors = self.factorise(roots, reml)
+        self._last = (roots, factors) if reml else None
         sums, diagonal = factors.traces()
         return determined(self.columns, sums, diagonal, factors.log_det, factors.floored)
 
@@ -176,7 +178,11 @@ class BlockSums:
 
     def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
         """Return x'M⁻¹x from the blocks."""
-        return float(vector @ self.factorise(roots, True).solve(vector[:, None])[:, 0])
+        if self._last is not None and self._last[0] is roots:
+            factors = self._last[1]
+        else:
+            factors = self.factorise(roots, True)
+        return float(vector @ factors.solve(vector[:, None])[:, 0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from pymackay.keras.network.taps import TableTap
 
 KINDS = ("auto", "exact", "probes", "block", "diagonal")
 _WORK = 3e8  # multiplications of an elimination that takes a few tenths of a second
+_WORK_WHILE_TRAINING = 5e7  # of one that is short beside the epochs between two updates
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,7 @@ def make_plan(
     n_probes: int | None,
     generator: np.random.Generator,
     n_rows: int,
+    is_linear: bool,
 ) -> Plan:
     """Return the plan for an argument `curvature`.
 
@@ -86,11 +88,19 @@ def make_plan(
     rest = columns.size - levels
     reason = "as asked"
     if name == "auto":
-        name = "exact" if (levels + rest) * rest**2 <= _WORK else "probes"
-        reason = f"{levels} weights of the largest table and {rest} others"
+        name, reason = _automatic(levels, rest, is_linear)
     count = usual_count(columns.size) if n_probes is None else n_probes
     probes = random_signs(columns, count if name == "probes" else 0, generator)
     return Plan(name, reason, columns, largest, tuple(tables), probes, n_rows)
+
+
+def _automatic(levels: int, rest: int, is_linear: bool) -> tuple[str, str]:
+    """Return the kind that suits the sizes of the largest table and of the others, and why."""
+    work = (levels + rest) * rest**2
+    reason = f"{levels} weights of the largest table and {rest} others"
+    if is_linear:
+        return ("exact" if work <= _WORK else "probes"), reason
+    return ("exact" if work <= _WORK_WHILE_TRAINING else "block"), f"{reason}, hidden layers"
 
 
 def _simple_tables(columns: Columns, rows: TrainingRows, linear: Linearisation) -> list[int]:

@@ -84,7 +84,8 @@ class Factorised:
         levels = vector[span.slice].reshape(span.shape)
         right = right - np.einsum("ldr,ld->r", self.reduced, levels)
         rest = cho_solve((self.schur, True), right)
-        own = np.einsum("lde,le->ld", self.level_inverse, levels) - self.reduced @ rest
+        spread = self.reduced.reshape(levels.size, len(rest)) @ rest
+        own = np.einsum("lde,le->ld", self.level_inverse, levels) - spread.reshape(span.shape)
         result[places], result[span.slice] = rest, own.reshape(-1)
         return result
 
@@ -104,7 +105,9 @@ class Factorised:
             at += span.size
         if blocks.eliminated >= 0:
             span = columns.spans[blocks.eliminated]
-            spread = (self.reduced @ inverse) @ self.reduced.transpose(0, 2, 1)
+            rows = self.reduced.reshape(diagonal[span.slice].size, len(inverse))
+            half = (rows @ inverse).reshape(self.reduced.shape)
+            spread = np.einsum("ldr,ler->lde", half, self.reduced, optimize=True)
             by_level = self.level_inverse + spread
             diagonal[span.slice] = np.einsum("ldd->ld", by_level).reshape(-1)
             total = by_level.sum(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,18 +18,25 @@ def whitened(slopes: np.ndarray, root: np.ndarray) -> np.ndarray:
 
 
 def jacobian(
-    sizes: Sequence[int], piece: Piece, root: np.ndarray, n_rows: int
+    sizes: Sequence[int],
+    piece: Piece,
+    root: np.ndarray,
+    n_rows: int,
+    wanted: Container[int] | None = None,
 ) -> list[tuple[int, np.ndarray | sp.csr_matrix]]:
-    """Return the whitened Jacobian rows of a piece, (n·K, size), by variable."""
+    """Return the whitened Jacobian rows of a piece, (n·K, size), by variable.
+
+    If `wanted` is given, a Dense layer's kernel or bias that is not in it is left out.
+    """
     if isinstance(piece, FullRows):
         return [(piece.variable, whitened(piece.rows, root).reshape(n_rows, -1))]
     slopes = whitened(piece.slopes, root)
     if isinstance(piece, DenseTap):
         parts: list[tuple[int, np.ndarray | sp.csr_matrix]] = []
-        if piece.kernel >= 0:
+        if piece.kernel >= 0 and (wanted is None or piece.kernel in wanted):
             product = np.einsum("nti,nkto->nkio", piece.inputs, slopes, optimize=True)
             parts.append((piece.kernel, product.reshape(n_rows, -1)))
-        if piece.bias >= 0:
+        if piece.bias >= 0 and (wanted is None or piece.bias in wanted):
             parts.append((piece.bias, slopes.sum(axis=2).reshape(n_rows, -1)))
         return parts
     return [] if piece.table < 0 else [(piece.table, _sparse(sizes[piece.table], piece, slopes))]

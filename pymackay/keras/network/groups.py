@@ -31,7 +31,7 @@ class Group:
         Isotropic: every weight is a row, q = 1. Otherwise the last axis of the variables has the
         q columns of V.
     start : numpy.ndarray of shape (q, q), or None
-        V before the first update, absolute; None: σ² times the identity matrix.
+        V before the first update, absolute; None: a share of the variance of the responses.
     """
 
     name: str
@@ -93,8 +93,8 @@ class WeightGroups:
     ...                           keras.layers.Dense(1, name="output")])
     >>> print(pm.keras.WeightGroups(model, {"first": "hidden", "last": "output/kernel"}))
             n  rows covariance start          weights
-    first   6     6  isotropic noise    hidden/kernel
-    last    2     2  isotropic noise    output/kernel
+    first   6     6  isotropic  auto    hidden/kernel
+    last    2     2  isotropic  auto    output/kernel
     (none)  3     3       none       hidden/bias, ...
     """
 
@@ -143,7 +143,9 @@ class WeightGroups:
     def table(self) -> pd.DataFrame:
         """Return a table of the groups: n, rows J, kind of covariance, first variance, weights.
 
-        The first variance is the mean of V's diagonal, or that of the noise where none was given.
+        The first variance is the mean of V's diagonal; ``auto``, where none was given, is the
+        variance of the responses, and 3 % of it in a network with hidden layers; without a noise
+        variance it is 1.
         """
         free = self.free
         rows = [
@@ -151,7 +153,7 @@ class WeightGroups:
                 g.n,
                 g.rows,
                 g.covariance,
-                "noise" if g.start is None else f"{np.trace(g.start) / g.q:.4g}",
+                "auto" if g.start is None else f"{np.trace(g.start) / g.q:.4g}",
                 ", ".join(label(self.model, v) for v in g.variables),
             )
             for g in self.groups
@@ -240,10 +242,13 @@ def _off_diagonal(matrix: np.ndarray) -> bool:
     return bool(np.any(matrix != np.diag(np.diag(matrix))))
 
 
-def start_root(group: Group, noise: float) -> np.ndarray:
-    """Return the root F of V/σ² that a group starts with, (q, q)."""
+def start_root(group: Group, noise: float, share: float) -> np.ndarray:
+    """Return the root F of V/σ² that a group starts with, (q, q).
+
+    V is a share of σ² where the group has no start of its own.
+    """
     if group.start is None:
-        return np.eye(group.q)
+        return np.sqrt(share) * np.eye(group.q)
     return root_of(group.start) / np.sqrt(noise)
 
 

@@ -70,19 +70,42 @@ class Linearisation:
         self.untapped: list[int] = []
         self.means = False
         self._checked = False
-        self._pass = tf.function(self._traced)
-        self._outputs = tf.function(self._plain)
+        self._pass = tf.function(self._traced, autograph=False)
+        self._outputs = tf.function(self._plain, autograph=False)
 
     def outputs(self, x: Any) -> np.ndarray:
         """Return the linear predictor f of a chunk, (rows, K), float64."""
         return np.asarray(self._outputs(x), dtype=np.float64)
+
+    def glance(self, x: Any) -> np.ndarray:
+        """Return f of a chunk once, (rows, K), float64: tracing it would take longer."""
+        return np.asarray(self._plain(x), dtype=np.float64)
+
+    def is_linear(self, x: Any) -> bool:
+        """Say whether f is linear in the trainable weights, from a chunk's f at −w, 0, w and 2w.
+
+        An offset that no trainable weight changes does not count.
+        """
+        weights = [variable.numpy() for variable in self.variables]
+
+        def at(factor: float) -> np.ndarray:
+            for variable, value in zip(self.variables, weights, strict=True):
+                variable.assign(factor * value)
+            return self.glance(x)
+
+        try:
+            zero, minus, twice = at(0.0), at(-1.0), at(2.0)
+        finally:
+            one = at(1.0)
+        bends = np.abs(minus - 2.0 * zero + one), np.abs(twice - 2.0 * one + zero)
+        return bool(max(map(np.max, bends)) <= _AGREE * np.abs(one - zero).max())
 
     def pieces(self, x: Any, n: int) -> tuple[np.ndarray, list[Piece]]:
         """Return f (n, K) and the Jacobian rows, in pieces, of the first n rows of a chunk."""
         if not self._checked:
             self.untapped = self._disagreeing(x)
             if self.untapped:
-                self._pass = tf.function(self._traced)
+                self._pass = tf.function(self._traced, autograph=False)
             self._checked = True
         f, taps, full = self._pass(x)
         pieces: list[Piece] = [
@@ -162,7 +185,7 @@ class Linearisation:
             for i, total in _totals(_piece(where, tap, n), self.variables):
                 totals[i] += total
         with tf.GradientTape() as tape:
-            total = tf.reduce_sum(self._outputs(x))
+            total = tf.reduce_sum(self._plain(x))  # once only: tracing it would take longer
         gradients = tape.gradient(total, [v.value for v in self.variables])
         different = []
         for i, (sums, gradient) in enumerate(zip(totals, gradients, strict=True)):
