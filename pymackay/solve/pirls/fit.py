@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from pymackay.solve.pirls.criteria.joint import JointCriterion
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.criteria.nodes import Nodes
 from pymackay.solve.pirls.criteria.quadrature import Quadrature
+from pymackay.solve.pirls.large.fit import find_large, not_offered
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Stopping, minimise
+from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
 from pymackay.solve.pirls.start import further_starts, starting_point
 
@@ -31,29 +32,13 @@ _POISSON_SHAPE = 1e9
 _LARGEST = 6000  # effects of all blocks but the leading one: a dense matrix of 288 MB
 
 
-@dataclass(frozen=True)
-class GeneralControl:
-    """Tolerances of the search of `glmer`.
-
-    Attributes
-    ----------
-    spent : float
-        Newton decrement, in units of the criterion, at which the search hands over to Newton steps
-        with the exact second derivatives. These leave about its square.
-    max_evaluations : int
-        Evaluations of the criterion before the search gives up.
-    """
-
-    spent: float = 1e-10
-    max_evaluations: int = 200
-
-
 def fit_general(
     laplace: Laplace,
     nagq: int | str,
     *,
     start: np.ndarray | None = None,
     control: GeneralControl | None = None,
+    messages: tuple[str, ...] = (),
 ) -> Fit:
     """Return the `Fit` at the minimum of a criterion.
 
@@ -66,6 +51,8 @@ def fit_general(
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
     control : GeneralControl, optional
+    messages : tuple of str
+        What the fit should say besides.
 
     Raises
     ------
@@ -77,6 +64,8 @@ def fit_general(
     rows = laplace.rows
     check_size(rows)
     refuse_separation(rows, laplace.family)
+    if rows.probing is not None:
+        return _fit_large(laplace, start, control or GeneralControl(), messages)
     fit = _fit(laplace, nagq, start, control or GeneralControl())
     if laplace.extra == "shape" and fit.general.shape > _LARGEST_SHAPE:
         return _without_overdispersion(laplace, nagq, start, control or GeneralControl())
@@ -96,6 +85,24 @@ def _without_overdispersion(
     )
     general = replace(fit.general, shape_estimated=True)
     return fit.replace(general=general, messages=(*fit.messages, message))
+
+
+def _fit_large(
+    laplace: Laplace, start: np.ndarray | None, control: GeneralControl, messages: tuple[str, ...]
+) -> Fit:
+    """Return the fit at the minimum by iterative solves."""
+    elements = None if start is None else elements_of(laplace.rows, start)
+    found = find_large(laplace, starting_point(laplace, elements), control)
+    point = found.optimum.point
+    fit = assemble_general(
+        GeneralProblem.at(point, 1),
+        point.criterion,
+        found.optimum.covariance,
+        found.convergence,
+        (*messages, *found.messages, *not_a_likelihood(laplace)),
+    )
+    lacking = {**fit.not_offered, **not_offered()}
+    return fit.replace(condvar_source=None, pev_source=None, not_offered=lacking)
 
 
 def _fit(
@@ -214,11 +221,11 @@ def check_size(rows: Rows) -> None:
     ArgumentError
     """
     others = rows.n_effects - rows.lead
-    if others > _LARGEST:
+    if others > _LARGEST and rows.probing is None:
         raise ArgumentError(
             f"the grouping factors besides the largest have {others:,} random effects, for which "
-            f"glmer would need a dense matrix of as many rows; it takes {_LARGEST:,} at most. "
-            f"Leave a term out, or fit a part of the data."
+            f"the exact solver would need a dense matrix of as many rows; it takes {_LARGEST:,} at "
+            f"most. Use solver='iterative', leave a term out, or fit a part of the data."
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.arguments import positive_number, whole_number
 from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.pirls.criterion import Criterion, Evaluated
 from pymackay.solve.pirls.hessian import exact_hessian
@@ -24,6 +25,7 @@ _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
+_POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,42 @@ class Stopping:
 
     spent: float = 1e-9
     max_evaluations: int = 200
+
+
+@dataclass(frozen=True)
+class GeneralControl:
+    """Tolerances of the search of `glmer`.
+
+    Attributes
+    ----------
+    spent : float
+        Newton decrement, in units of the criterion, at which the search hands over to Newton steps
+        with the exact second derivatives. These leave about its square.
+    max_evaluations : int
+        Evaluations of the criterion before the search gives up.
+    tolerance : float
+        Of the iterative solver: largest Monte-Carlo standard error of a variance, relative to the
+        variance. Probes are added until it is reached, up to `max_probes`.
+    probes, max_probes : int
+        Of the iterative solver: number of probe vectors at the start, and its limit.
+    seed : int
+        Of the probe vectors; the same seed gives the same result.
+    """
+
+    spent: float = 1e-10
+    max_evaluations: int = 200
+    tolerance: float = 1e-3
+    probes: int = 8
+    max_probes: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("tolerance", "spent"):
+            positive_number(name, getattr(self, name))
+        least = {"max_evaluations": 1, "probes": 2, "max_probes": 2, "seed": 0}
+        for name, smallest in least.items():
+            whole_number(name, getattr(self, name), smallest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +162,25 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
             last = min(here.point, trial.point, key=_size_of_gradient)
             return Arrival(last, evaluations, decrement, True)
-        ratio = (here.point.criterion - trial.point.criterion) / predicted
+        ratio = _share_gained(here, trial, model, predicted)
         if ratio < limits.POOR:
             radius = limits.SHRINK * length
         elif ratio > limits.GOOD and length > limits.EDGE * radius:
             radius = min(limits.GROW * radius, limits.LARGEST_RADIUS)
         if ratio > limits.ENOUGH:
             here = trial
+
+
+def _share_gained(here: _Here, trial: _Here, model: _Scaled, predicted: float) -> float:
+    """Return the share of the predicted gain that a step made.
+
+    Where the criterion is estimated and the gain is below its error, gradients decide, which are
+    known better: 1 if the step shortens the gradient, otherwise 0.
+    """
+    if predicted < here.point.noise:
+        before, after = (model.scale * each.point.gradient for each in (here, trial))
+        return float(np.linalg.norm(after) < np.linalg.norm(before))
+    return (here.point.criterion - trial.point.criterion) / predicted
 
 
 def _misled(here: _Here, secant: np.ndarray, spent: float) -> bool:
@@ -203,7 +253,8 @@ def polished(
     """
     point, evaluations = arrival.point, arrival.evaluations
     decrement = float(_Scaled.of(point.gradient, hessian).model.decrement[0])
-    for _ in range(2):
+    enough = _POLISHED_ESTIMATE if point.noise else _POLISHED
+    for _ in range(2 if decrement > enough else 0):
         step, _, _ = _Scaled.of(point.gradient, hessian).step(1.0)
         try:
             trial = criterion.at(point.psi + np.where(free, step, 0.0), point.start)
@@ -216,6 +267,6 @@ def polished(
         if not after < decrement:
             break
         point, decrement = trial, after
-        if decrement < _POLISHED:
+        if decrement < enough:
             break
     return replace(arrival, point=point, evaluations=evaluations, decrement=decrement)
