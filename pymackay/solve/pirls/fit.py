@@ -111,7 +111,7 @@ def _fit(
     """Return the fit at the minimum; arguments as of `fit_general`."""
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
-    stopping = Stopping(control.spent, control.max_evaluations)
+    stopping = Stopping.of(control, rows.n)
     psi = starting_point(laplace, elements)
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]

@@ -19,28 +19,14 @@ from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 
 _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
-_FIRST_RADIUS = 3.0
+_FIRST_RADIUS, _RADIUS_BY_ROWS = 3.0, 0.05  # at least, and by the root of the number of rows
+_LONGEST = 2.0  # first steps that later ones may be long
 _REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
 _POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
-
-
-@dataclass(frozen=True)
-class Stopping:
-    """When a search stops.
-
-    Attributes
-    ----------
-    spent : float
-        Newton decrement, in units of the criterion, that is left to gain.
-    max_evaluations : int
-    """
-
-    spent: float = 1e-9
-    max_evaluations: int = 200
 
 
 @dataclass(frozen=True)
@@ -77,6 +63,34 @@ class GeneralControl:
         least = {"max_evaluations": 1, "probes": 2, "max_probes": 2, "seed": 0}
         for name, smallest in least.items():
             whole_number(name, getattr(self, name), smallest)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a search stops.
+
+    Attributes
+    ----------
+    spent : float
+        Newton decrement, in units of the criterion, that is left to gain.
+    max_evaluations : int
+    radius : float
+        Length of the first step at most, in units of the parameters' curvature.
+    """
+
+    spent: float = 1e-9
+    max_evaluations: int = 200
+    radius: float = _FIRST_RADIUS
+
+    @classmethod
+    def of(cls, control: GeneralControl, n: int) -> Stopping:
+        """Return what a user asks for, with a first step that suits n rows.
+
+        A step is measured in standard errors, which shrink with the data; the region in which the
+        criterion is nearly quadratic does not.
+        """
+        radius = max(_FIRST_RADIUS, _RADIUS_BY_ROWS * float(np.sqrt(n)))
+        return cls(control.spent, control.max_evaluations, radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +153,8 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
     if here is None:
         raise np.linalg.LinAlgError("the criterion has no value at the start")
     secant = np.zeros((len(start), len(start)))
-    radius, evaluations = _FIRST_RADIUS, 1
+    radius, evaluations = stopping.radius, 1
+    longest = max(limits.LARGEST_RADIUS, _LONGEST * radius)
     while True:
         model = _Scaled.of(here.point.gradient, here.curvature.hessian + secant)
         step, length, predicted = model.step(radius)
@@ -147,7 +162,7 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         if predicted < stopping.spent:
             if not _misled(here, secant, stopping.spent):
                 return Arrival(here.point, evaluations, decrement, True)
-            secant, radius = np.zeros_like(secant), _FIRST_RADIUS
+            secant, radius = np.zeros_like(secant), stopping.radius
             continue
         if evaluations >= stopping.max_evaluations:
             return Arrival(here.point, evaluations, decrement, False)
@@ -166,7 +181,7 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         if ratio < limits.POOR:
             radius = limits.SHRINK * length
         elif ratio > limits.GOOD and length > limits.EDGE * radius:
-            radius = min(limits.GROW * radius, limits.LARGEST_RADIUS)
+            radius = min(limits.GROW * radius, longest)
         if ratio > limits.ENOUGH:
             here = trial
 

@@ -25,6 +25,7 @@ _SYSTEMS = 30  # dense factors that the exact search takes as a rule
 _RATE = 1e10  # multiply-adds a second of dense products
 _PATIENCE = 60.0  # seconds that exactness may cost before the iterative solver is chosen
 _COPIES = 6  # square matrices that the exact solver holds at once
+_LITTLE = 2.0**26  # bytes that are there without a look: reading the limits takes a millisecond
 _SHARE = 0.5  # of the memory that is free, at most
 _SPENT = 1e-6  # Newton decrement that ends the search: 1e-3 standard errors
 _MARGIN = 1.3  # by which more probes are taken than the error asks for
@@ -66,7 +67,7 @@ def choose_general(rows: Rows, solver: str, nagq: int | str) -> GeneralChoice:
     others = rows.n_effects - rows.lead
     memory = 8.0 * (_COPIES * others**2 + others * rows.lead)
     seconds = _SYSTEMS * 3.0 * others**3 / _RATE
-    free = free_memory() if memory > 2.0**26 else np.inf
+    free = free_memory() if memory > _LITTLE else np.inf
     if memory <= _SHARE * free and (seconds <= _PATIENCE or solver == "exact"):
         return GeneralChoice(False)
     needs = f"{memory / 2**30:.3g} GiB of the {free / 2**30:.3g} GiB that are free"
@@ -160,8 +161,8 @@ def with_probes(laplace: Laplace, control: GeneralControl) -> Laplace:
 
 
 def _minimum(laplace: Laplace, start: np.ndarray, control: GeneralControl) -> GeneralOptimum:
-    stopping = Stopping(max(control.spent, _SPENT), control.max_evaluations)
     rows, bounded = laplace.rows, laplace.family.is_bounded
+    stopping = Stopping.of(replace(control, spent=max(control.spent, _SPENT)), rows.n)
     return find_optimum(laplace, rows, [start], stopping, rows.p, bounded=bounded)
 
 
