@@ -225,7 +225,7 @@ def __getattr__(name: str) -> object:
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise importlib.import_module("pymackay.hints").missing_name(name)
     if name == "compare":
         # `import pymackay.compare.show.html as x` asks the function for its attribute `report`:
         # it answers as the subpackage whose name it has taken.

@@ -1,15 +1,21 @@
-"""Checks of users' arguments: flags, words, numbers, seeds and covariance matrices."""
+"""Checks of users' arguments: names, flags, words, numbers, seeds and covariance matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
+from pymackay.hints import ARGUMENTS
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Table = TypeVar("Table", pd.Series, pd.DataFrame)
 
 # In float64, an eigenvalue 0 of a correlation matrix may come out as about -q eps; an eigenvalue
@@ -98,9 +104,33 @@ def one_of(name: str, value: object, words: Iterable[str]) -> str:
     words = tuple(words)
     if isinstance(value, str) and value in words:
         return value
+    near = difflib.get_close_matches(str(value).lower(), [word.lower() for word in words], n=1)
+    hint = "".join(f" Did you mean {word!r}?" for word in words if word.lower() in near)
     raise ArgumentError(
-        f"{name} must be one of {', '.join(map(repr, words))}, but it is {value!r}."
+        f"{name} must be one of {', '.join(map(repr, words))}, but it is {value!r}.{hint}"
     )
+
+
+def hinted(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function: an argument's name of another package is refused with ours.
+
+    Raises
+    ------
+    ArgumentError
+        When the function, which has no such argument, is called with one of `ARGUMENTS`.
+    """
+    known = set(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in kwargs:
+            if name in ARGUMENTS and name not in known:
+                raise ArgumentError(
+                    f"{function.__name__} has no argument {name!r}; here it is {ARGUMENTS[name]}."
+                )
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def random_generator(seed: Any) -> np.random.Generator:

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay._text import table_lines
+from pymackay.covariance.residual.estimate import ResidualCovariance
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
-from pymackay.errors import FOREIGN_NAMES, ArgumentError, PymackayError, missing_attribute
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.hints import FIT_NAMES, missing_attribute
 from pymackay.late import LateMethod
 
 GroupArrays = Mapping[str, np.ndarray]
@@ -129,6 +132,12 @@ class HeldArrays:
         return self.arrays
 
 
+class GroupTables(dict[str, pd.DataFrame]):
+    """Tables by grouping factor or term, which a notebook shows one below the other."""
+
+    _repr_html_ = LateMethod("pymackay.infer.tables.group_tables", "tables_html")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear mixed model, whichever engine fitted it.
@@ -178,6 +187,9 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
+    residual_covariance : ResidualCovariance or None
+        Standard deviations and correlations of the residuals, for models with the argument
+        `residual`; None where residuals are independent with one variance.
     general : pymackay.family.general.General or None
         Family, quadrature, dispersion and linear predictor of a generalised model; None for a
         linear one.
@@ -208,6 +220,7 @@ class Fit:
     free_par: pd.Series | None = None
     problem: Any = None
     general: Any = None
+    residual_covariance: ResidualCovariance | None = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
@@ -260,8 +273,13 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape."""
+        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape.
+
+        Parameters of the residuals' covariance count too.
+        """
         beside: int = 1 if self.general is None else self.general.df
+        if self.residual_covariance is not None:
+            beside += len(self.residual_covariance.par)
         return len(self.beta) + len(self.par) + beside
 
     @property
@@ -372,7 +390,7 @@ class Fit:
 
     def __getattr__(self, name: str) -> Any:
         """Name what an attribute of another package's fits is called here."""
-        raise missing_attribute("Fit", name, FOREIGN_NAMES)
+        raise missing_attribute("Fit", name, FIT_NAMES)
 
     def _offered(
         self, source: Callable[[], GroupArrays] | None, what: str
@@ -403,14 +421,21 @@ class Fit:
                 f"   {group}: {len(levels)} levels" for group, levels in self.model.levels.items()
             ),
             "Random effects:",
-            _random_effects_table(self).to_string(index=False),
+            *_random_effects_lines(self),
+            *([] if self.residual_covariance is None else self.residual_covariance.lines()),
             "Fixed effects:",
-            self._estimates.to_string(float_format=lambda x: f"{x:.6g}"),
+            *_estimate_lines(self._estimates),
         ]
         return "\n".join([*lines, *self._remarks, *self.messages])
 
 
-def _random_effects_table(fit: Fit) -> pd.DataFrame:
+def _estimate_lines(table: pd.DataFrame) -> list[str]:
+    """Lay the table of fixed effects out in lines."""
+    numbers = [[f"{value:.6g}" for value in table[name]] for name in table]
+    return table_lines(["", *table.columns], [list(map(str, table.index)), *numbers])
+
+
+def _random_effects_lines(fit: Fit) -> list[str]:
     """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
     rows = []
     terms = {term.name: term for term in fit.model.terms}
@@ -419,11 +444,13 @@ def _random_effects_table(fit: Fit) -> pd.DataFrame:
         for i, cells in printed_correlations(terms.get(term), parts):
             corr = [f"{cell:.2f}" if isinstance(cell, float) else cell for cell in cells]
             corr = ["" if text == "nan" else text for text in corr]
-            name = term if i == 0 else ""
-            rows.append([name, parts.effects[i], f"{parts.sd[i]:.6g}", " ".join(corr)])
+            rows.append([term if i == 0 else "", parts.effects[i], f"{parts.sd[i]:.6g}", *corr])
     if fit.has_residual:
-        rows.append(["Residual", "", f"{fit.sigma:.6g}", ""])
-    return pd.DataFrame(rows, columns=["Groups", "Name", "Std.Dev.", "Corr"])
+        rows.append(["Residual", "", f"{fit.sigma:.6g}"])
+    width = max((len(row) for row in rows), default=3)
+    header = ["Groups", "Name", "Std.Dev.", "Corr", *[""] * width][:width]
+    columns = [[row[k] if k < len(row) else "" for row in rows] for k in range(width)]
+    return table_lines(header, columns, names=2)
 
 
 def check_fit(fit: object, what: str) -> Fit:

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from unittest import mock
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -81,8 +83,98 @@ def test_comparison_that_does_not_hold_exits_with_1(monkeypatch):
 def test_fit_prints_the_fit():
     result = run("fit", "sleepstudy", SLEEP, "--ml")
     assert result.exit_code == 0
-    assert "fit by ML" in result.stdout
-    assert "1751.9393" in result.stdout
+    assert "fit by maximum likelihood" in result.stdout
+    assert "1751.9" in result.stdout
+    fit = pm.lmer(SLEEP, pm.load_data("sleepstudy"), reml=False)
+    shown = str(fit.summary(ddf="Satterthwaite"))
+    assert shown.splitlines()[:21] == result.stdout.splitlines()[:21]
+
+
+HERDS = ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)")
+
+
+def test_fit_adds_tables_in_every_format(tmp_path):
+    cake = ("cake", "angle ~ recipe + temp + (1 | recipe:replicate)")
+    table, page, content = tmp_path / "t.csv", tmp_path / "t.html", tmp_path / "t.json"
+    result = run("fit", *cake, "--anova", "--confint=wald", "--emmeans", "recipe", "--csv",
+                 str(table), "--html", str(page), "--json", str(content))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    fit = pm.lmer(cake[1], pm.load_data("cake"))
+    means = pm.emmeans(fit, "recipe")
+    expected = {
+        "anova": fit.anova().reset_index(names="term"),
+        "confint": fit.confint("wald").reset_index(names="parameter"),
+        "emmeans.recipe": means.table,
+        "pairs.recipe": means.pairs().table,
+    }
+    found = json.loads(content.read_text(encoding="utf-8"))
+    for name, wanted in expected.items():
+        beside = pd.read_csv(tmp_path / f"t.{name}.csv")
+        pd.testing.assert_frame_equal(beside, pd.DataFrame(wanted), check_dtype=False)
+        pd.testing.assert_frame_equal(pd.DataFrame(found[name]), beside, check_dtype=False)
+    tidy = fit.tidy(ddf="Satterthwaite")
+    pd.testing.assert_frame_equal(pd.read_csv(table), tidy, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.DataFrame(found["estimates"]), tidy, check_like=True)
+    assert found["criterion"] == fit.criterion and found["rows"] == 270
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<table") == text.count("</table>") == 6
+    for part in (fit.anova(), means.table, means.pairs().table):
+        assert repr(part) in result.stdout
+
+
+def test_results_go_to_standard_output_alone():
+    result = run("fit", "sleepstudy", SLEEP, "--json", "-", "--confint")
+    content = json.loads(result.stdout)
+    ends = pm.lmer(SLEEP, pm.load_data("sleepstudy")).confint()
+    assert [row["2.5 %"] for row in content["confint"]] == ends["2.5 %"].tolist()
+    two = run("fit", "sleepstudy", SLEEP, "--json", "-", "--csv", "-")
+    assert two.exit_code == 2 and "only one of" in two.stderr
+
+
+def test_degrees_of_freedom_are_chosen():
+    none = run("fit", "sleepstudy", SLEEP, "--ddf", "none").stdout
+    assert "Pr(>|t|)" not in none and "Other tests" not in none
+    kenward = run("fit", "sleepstudy", SLEEP, "--ddf", "kenward-roger").stdout
+    assert "Kenward-Roger's method" in kenward
+    assert "Other tests: --ddf Kenward-Roger" in run("fit", "sleepstudy", SLEEP).stdout
+
+
+def test_a_generalised_model_is_fitted_with_link_and_nodes():
+    result = run("fit", *HERDS, "--family", "binomial", "--link", "probit", "--nagq", "5",
+                 "--json", "-")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    fit = pm.glmer(HERDS[1], pm.load_data("cbpp"), pm.Binomial("probit"), nagq=5)
+    assert found["criterion"] == pytest.approx(fit.criterion, abs=1e-9)
+    assert found["estimates"][1]["p.value"] == pytest.approx(fit.coefficients().iloc[1, 3])
+    shown = run("fit", *HERDS, "--family", "binomial").stdout
+    assert "z value Pr(>|z|)" in shown and "binomial  ( logit )" in shown
+
+
+def test_a_generalised_model_is_compared_with_the_recorded_glmer():
+    result = run("compare", *HERDS, "--family", "binomial", "--recorded", "--tight")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Same optimum:")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_separators_and_decimal_marks_are_found(tmp_path, separator, decimal):
+    path = tmp_path / "t.csv"
+    table = pm.load_data("sleepstudy").assign(Days=lambda d: d["Days"] + 0.5)
+    table.to_csv(path, sep=separator, decimal=decimal, index=False)
+    found = json.loads(run("fit", str(path), SLEEP, "--json", "-").stdout)
+    assert found["criterion"] == pm.lmer(SLEEP, table).criterion
+
+
+def test_a_separator_can_be_given(tmp_path):
+    path = tmp_path / "t.csv"
+    table = pm.load_data("sleepstudy")
+    table.to_csv(path, sep="|", index=False)
+    given = run("fit", str(path), SLEEP, "--sep", "|", "--json", "-")
+    assert json.loads(given.stdout)["criterion"] == pm.lmer(SLEEP, table).criterion
+    assert "sep must be one character" in bad("fit", str(path), SLEEP, "--sep", "||")
+    assert "decimal must be" in bad("fit", str(path), SLEEP, "--decimal", "x")
 
 
 def test_article_prints_three_columns():
@@ -153,6 +245,24 @@ def test_recording_that_does_not_exist():
     assert "is not recorded" in text
     assert "pymackay record DATA FORMULA --into DIR" in text
     assert "--recordings DIR" in text
+
+
+@pytest.mark.parametrize("options", [(), ("--family", "binomial")])
+def test_a_missing_recording_is_reported_before_anything_is_loaded(monkeypatch, options):
+    monkeypatch.setattr("pymackay.cli.group.load_engine", mock.Mock(side_effect=AssertionError))
+    formula = "incidence ~ 1 + (1 | herd)" if options else "incidence ~ size + (1 | herd)"
+    assert "is not recorded" in bad("compare", "cbpp", formula, "--recorded", *options)
+
+
+def test_options_of_generalised_models_need_a_family():
+    for option in (("--link", "probit"), ("--nagq", "5")):
+        result = run("fit", "cbpp", HERDS[1], *option)
+        assert result.exit_code == 2 and "--family" in result.stderr
+    assert "family must be one of" in bad("fit", *HERDS, "--family", "normale")
+    other = run("compare", *HERDS, "--family", "binomial", "--engine", "statsmodels")
+    assert other.exit_code == 2 and "--family is for the engine pymackay" in other.stderr
+    text = bad("compare", *HERDS, "--family", "binomial", "--nagq", "exact", "--recorded")
+    assert "lme4 takes whole numbers from 0 to 25" in text
 
 
 # ---- other engines, and recordings of one's own
@@ -242,7 +352,7 @@ def test_defect_is_told_from_bad_input(monkeypatch):
     def broken(name):
         raise KeyError("something of ours")
 
-    monkeypatch.setattr("pymackay.tables.load_data", broken)
+    monkeypatch.setattr("pymackay.incoming.table_file.load_data", broken)
     result = run("fit", "sleepstudy", SLEEP)
     assert result.exit_code == 3
     assert "This is a defect in pymackay" in result.stderr
@@ -253,7 +363,7 @@ def test_missing_library_points_to_the_doctor(monkeypatch):
     def missing():
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
-    monkeypatch.setattr(cli, "_load_engine", missing)
+    monkeypatch.setattr("pymackay.cli.group.load_engine", missing)
     result = run("fit", "sleepstudy", SLEEP)
     assert result.exit_code == 3
     assert result.stderr == (
@@ -265,7 +375,7 @@ def test_ctrl_c_has_its_own_status(monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load_engine", interrupted)
+    monkeypatch.setattr("pymackay.cli.group.load_engine", interrupted)
     result = run("fit", "sleepstudy", SLEEP)
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
@@ -278,6 +388,7 @@ def test_warnings_are_sentences(monkeypatch):
         return "the fit"
 
     monkeypatch.setattr(pm, "lmer", warned)
+    monkeypatch.setattr("pymackay.cli.fit_tables.fit_tables", mock.Mock())
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         before = warnings.showwarning

@@ -17,7 +17,7 @@ from pymackay.adapters.groups import Groups
 from pymackay.adapters.naming import r_names
 from pymackay.covariance.layout import theta_names
 from pymackay.errors import ArgumentError
-from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
+from pymackay.results import Convergence, Engine, Fit, GroupTables, ModelSummary, TermSummary
 
 PARTS: Mapping[str, str] = MappingProxyType(
     {
@@ -102,8 +102,8 @@ def fit_from_parts(parts: Mapping[str, Any], context: Context | None = None) -> 
         vcov=_vcov(parts, beta),
         sigma=sigma,
         theta=_theta(parts, varcorr, terms, sigma),
-        varcorr=varcorr,
-        ranef={g: table.iloc[order[g]] for g, table in ranef.items()},
+        varcorr=GroupTables(varcorr),
+        ranef=GroupTables((g, table.iloc[order[g]]) for g, table in ranef.items()),
         criterion=_criterion(parts),
         fitted=fitted,
         residuals=residuals,

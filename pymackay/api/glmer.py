@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.api.theta import theta_values
+from pymackay.arguments import hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
@@ -29,6 +30,7 @@ ArrayLike = Any
 _MOST_NODES = 200  # of Gauss and Hermite: beyond, weights underflow
 
 
+@hinted
 def glmer(
     formula: str,
     data: pd.DataFrame | Any,
@@ -66,9 +68,12 @@ def glmer(
         0: Laplace's approximation at the joint mode of fixed and random effects, which is faster
         and less exact; standard errors take theta as known. The log likelihoods of all of them
         are on one scale.
-    weights, offset : str or array-like of shape (rows of `data`,), optional
-        Prior weights, for a binomial response that is a proportion the numbers of trials; and a
-        known part of the linear predictor.
+    weights : str or array-like of shape (rows of `data`,), optional
+        Prior weights, a column's name or numbers; for a binomial response that is a proportion,
+        the numbers of trials.
+    offset : str or array-like of shape (rows of `data`,), optional
+        A part of the linear predictor that is known and has no coefficient, such as the logarithm
+        of an exposure. It is added to what ``offset(...)`` in the formula gives.
     subset, contrasts
         As in `lmer`.
     start : array-like of shape (m,), optional
@@ -132,7 +137,7 @@ def glmer(
     ({'(Intercept)': -1.7114, 'dose': 0.3384}, 29.4568)
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -199,7 +204,7 @@ def evaluate_glmer(
     8.317766
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -239,7 +244,7 @@ def _log_dispersion(laplace: Laplace, phi: float | None) -> float | None:
     return float(np.log(phi))
 
 
-def _laplace(
+def laplace_of(
     formula: str,
     data: Any,
     family: Family,
@@ -275,8 +280,7 @@ def criterion_choices(family: Family, determinant: str | None, dispersion: str) 
 def observations(general: GeneralModel) -> Observations:
     """Return the response of a generalised model as its family takes it."""
     response = general.response
-    totals = np.ones(len(response.y)) if response.totals is None else response.totals
-    return Observations(response.y, response.weights, totals)
+    return Observations.of(response.y, response.weights, response.totals)
 
 
 def check_choices(nagq: Any, control: Any) -> None:
@@ -299,6 +303,6 @@ def _certified(fit: Fit) -> Fit:
             f"the optimum of {fit.formula!r} is not certified: {fit.convergence.message}. "
             f"Try another start, or a simpler random part.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return fit

@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from pymackay.arguments import flag
+from pymackay.arguments import flag, hinted
 from pymackay.model.design.many_responses import build_many
 from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
 from pymackay.solve.many.fits import ManyFits
 
 
+@hinted
 def lmer_many(
     formula: str,
     data: pd.DataFrame,
@@ -82,5 +83,5 @@ def lmer_many(
     model, responses, names = build_many(formula, data, Y, arguments)
     gram = cross_products(model)
     fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
-    warn_of_uncertified(fits, stacklevel=2)
+    warn_of_uncertified(fits, stacklevel=3)
     return fits

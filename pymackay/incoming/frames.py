@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import uuid
 from typing import Any
 
@@ -25,14 +26,26 @@ LABELS = (
 """Types whose values are names of groups, in their own order."""
 
 
+_TABLE_FILES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".rds", ".feather")
+
+
+def is_table_file(data: Any) -> bool:
+    """Say whether `data` is the path of a file that is read at once, by the end of its name."""
+    return isinstance(data, str | os.PathLike) and str(data).lower().endswith(_TABLE_FILES)
+
+
 def as_frame(data: Any) -> pd.DataFrame:
-    """Return a table of polars or pyarrow as a data frame; integers keep all digits.
+    """Return a table of polars or pyarrow, or in a file, as a data frame; integers keep all digits.
 
     Raises
     ------
     ArgumentError
         If `data` is not such a table, or has a column of a type that pandas does not support.
     """
+    if is_table_file(data):
+        from pymackay.incoming.table_file import read_table
+
+        return read_table(os.fspath(data))
     package = package_of(data)
     try:
         if package == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
@@ -45,8 +58,8 @@ def as_frame(data: Any) -> pd.DataFrame:
             f"pass a pandas DataFrame of the columns that the formula needs"
         ) from error
     raise ArgumentError(
-        f"data must be a pandas DataFrame, a table of polars or pyarrow, or a mapping of column "
-        f"names to arrays, not {full_name(type(data))}; {_cure(data)}"
+        f"data must be a pandas DataFrame, a table of polars or pyarrow, the path of a CSV file, "
+        f"or a mapping of column names to arrays, not {full_name(type(data))}; {_cure(data)}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay._text import table_lines
 from pymackay.arguments import probability, whole_number
 from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
@@ -17,10 +18,11 @@ from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.tables.explained import r2
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
+from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+_LAST = ("SD residual", "AIC", "BIC")
 _LEGEND = "*** p < 0.001, ** p < 0.01, * p < 0.05"
 
 
@@ -55,13 +57,9 @@ class EstimateTable:
 
     def to_text(self) -> str:
         """Return the table in plain text."""
-        rows = [("", *self.frame.columns), *self._rows()]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-            for row in rows
-        ]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        header = ["", *map(str, self.frame.columns)]
+        lines = table_lines(header, list(zip(*self._rows(), strict=True)))
+        rule = "-" * max(map(len, lines))
         return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, self.note])
 
     __repr__ = to_text
@@ -82,7 +80,7 @@ class EstimateTable:
     def _table(self) -> TextTable:
         header = ("", *self.frame.columns)
         numeric = (False, *[True] * len(self.frame.columns))
-        return TextTable(self.title, header, tuple(self._rows()), numeric, self.note)
+        return TextTable(self.title, header, tuple(self._rows()), numeric, self.note, at_point=True)
 
 
 def etable(
@@ -148,9 +146,10 @@ def etable(
         )
     columns, notes = [], []
     for head, fit in zip(heads, listed, strict=True):
-        has_model = isinstance(fit.problem, Problem)
-        effects = fixed_effects(fit, ddf if has_model else "none")
-        if not has_model and ddf != "none":
+        has_model = isinstance(getattr(fit.problem, "model", None), Model)
+        needs_model = not has_model and fit.general is None
+        effects = fixed_effects(fit, "none" if needs_model else ddf)
+        if needs_model and ddf != "none":
             notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model.")
         shown = _fixed(effects, places, stars, level if intervals else None)
         columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
@@ -194,7 +193,8 @@ def _random(fit: Fit, places: int) -> Cells:
                 value = parts.correlation[i, j]
                 text = "" if np.isnan(value) else f"{value:.{places}f}"
                 cells[("Random effects", name, 0)] = text
-    cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    if fit.has_residual:
+        cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
     return cells
 
 
@@ -212,6 +212,7 @@ def _quality(fit: Fit, places: int, has_model: bool) -> Cells:
 def _joined(columns: list[Cells], heads: list[str]) -> pd.DataFrame:
     """Put columns side by side, rows in the order in which they first appear, block by block."""
     keys = list(dict.fromkeys(key for column in columns for key in column))
+    keys.sort(key=lambda key: key[1] in _LAST)  # of their block; the sort is stable
     blocks = list(dict.fromkeys(key[0] for key in keys))
     keys = [key for block in blocks for key in keys if key[0] == block]
     names = dict.fromkeys(key[:2] for key in keys)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
-from pymackay.results import Convergence, Engine, Fit, ModelSummary, TermSummary
+from pymackay.results import Convergence, Engine, Fit, GroupTables, ModelSummary, TermSummary
 
 if TYPE_CHECKING:
     from pymackay.family.family import Observations
@@ -126,14 +126,14 @@ def fit_from_answer(
         sigma=answer["sigma"],
         theta=_series(answer["theta"], "theta"),
         free_par=_series(answer["par"], "par") if "par" in answer else None,
-        varcorr={
-            name: _frame(term["covariance"], term["effects"], term["effects"])
+        varcorr=GroupTables(
+            (name, _frame(term["covariance"], term["effects"], term["effects"]))
             for name, term in answer["varcorr"].items()
-        },
-        ranef={
-            group: _frame(part["values"], model.levels[group], part["effects"])
+        ),
+        ranef=GroupTables(
+            (group, _frame(part["values"], model.levels[group], part["effects"]))
             for group, part in answer["ranef"].items()
-        },
+        ),
         criterion=answer["criterion"],
         fitted=_rows(answer["fitted"], model.rows, "fitted"),
         residuals=_rows(answer["residuals"], model.rows, "residuals"),

@@ -92,6 +92,24 @@ class Lme4:
                 return self._recorded(question, name)
             return self._live(question, name)
 
+    def check(self, question: Question) -> None:
+        """Raise now what `ask` would raise because R or a recording is missing.
+
+        Raises
+        ------
+        RUnavailableError, RecordingError
+            As in `ask`.
+        """
+        from pymackay.reference.r.session import session
+        from pymackay.reference.source import available
+
+        if self.mode in ("live", "record"):
+            session()
+        elif self.mode == "recorded":
+            self._recorded(question, Asker.of("model"))
+        elif not available():
+            self._live(question, Asker.of("model"))
+
     def _live(self, question: Question, name: Asker) -> Fit:
         """Return lme4's fit from R; without R, in modes auto and tight, from a recording."""
         from pymackay.reference.r.session import why_unavailable

@@ -23,7 +23,7 @@ from pymackay.errors import ArgumentError
 from pymackay.model.bases.scaling import chunks
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
-from pymackay.results import Convergence, Engine, Fit
+from pymackay.results import Convergence, Engine, Fit, GroupTables
 from pymackay.solve.solver import Evaluation, Solver
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
@@ -331,7 +331,7 @@ def _fitted(
 
 def varcorr_of(model: Model, users: list[np.ndarray], sigma: float) -> dict[str, pd.DataFrame]:
     """Return the covariance matrix of each term's effects, by name, absolute scale."""
-    by_term = {}
+    by_term = GroupTables()
     for term, user in zip(model.terms, users, strict=True):
         index = labels(term.effects)
         by_term[term.name] = pd.DataFrame(sigma**2 * user @ user.T, index=index, columns=index)
@@ -340,7 +340,7 @@ def varcorr_of(model: Model, users: list[np.ndarray], sigma: float) -> dict[str,
 
 def ranef_of(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]:
     """Return the effects of each grouping factor, terms joined, from those of each term, (J, q)."""
-    tables = {}
+    tables = GroupTables()
     for name, factor in model.factors.items():
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]

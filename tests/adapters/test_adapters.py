@@ -320,7 +320,7 @@ def test_an_engine_is_registered_by_one_object(sleep):
 
 def test_every_engines_file_has_its_name():
     assert {engine.name for engine in adapters_registry.engines() if engine.fits} == set(LACKS)
-    assert set(cli._EngineName().choices) == {"pymackay", *LACKS}
+    assert set(cli.compare.EngineName().choices) == {"pymackay", *LACKS}
 
 
 def test_a_fit_stays_what_it_is(recorded):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from pymackay.infer.tables.r_print import (
     format_p_values,
     significance,
 )
+from pymackay.results import GroupTables
 
 SLEEP_THETA = [0.966741773967412343, 0.015169058896036137, 0.230909953207794533]
 
@@ -228,3 +230,61 @@ def test_small_estimates_are_not_printed_as_zero() -> None:
     assert significance([0.0005, 0.005, 0.03, 0.08, 0.5, float("nan")]) == [
         *("***", "**", "*", ".", " ", " "),
     ]
+
+
+# ---- other tables in notebooks and as text
+
+
+def test_columns_of_a_fit_line_up_at_the_point(fit: pm.Fit) -> None:
+    lines = repr(fit).splitlines()
+    start = lines.index("Random effects:")
+    assert lines[start + 1 :] == [
+        "Groups    Name         Std.Dev.  Corr",
+        "Subject   (Intercept)  24.7407",
+        "          Days          5.92214  0.07",
+        "Residual               25.5918",
+        "Fixed effects:",
+        "             Estimate  Std. Error   t value",
+        "(Intercept)  251.405      6.8246   36.8381",
+        "Days          10.4673     1.54579   6.77148",
+    ]
+
+
+def test_tables_by_group_are_shown_in_notebooks(fit: pm.Fit, tmp_path: Path) -> None:
+    fit.save(tmp_path / "fit")
+    for one in (fit, pm.load_fit(tmp_path / "fit")):
+        for tables, rows in ((one.ranef, 18), (one.varcorr, 2), (one.coef(), 18)):
+            page = tables._repr_html_()
+            assert page.count("<b>Subject</b>") == 1
+            assert page.count("<tr") - page.count("<thead>") >= rows
+    many = {"<g>": pd.DataFrame({"<x>": np.arange(1000.0)}, index=[f"<{k}>" for k in range(1000)])}
+    page = GroupTables(many)._repr_html_()
+    assert page.count("<tr") == 1 + 61 and "1,000 rows" in page
+    assert "<g>" not in page and "<x>" not in page and "<0>" not in page
+
+
+def test_a_summary_is_whole_in_html(fit: pm.Fit) -> None:
+    page = fit.summary()._repr_html_()
+    for part in ("***", "&lt; 2e-16", "-0.138", "1743.6", "Max 5.179", "Kenward-Roger"):
+        assert part in page
+    assert page.count("<table>") == page.count("</table>") == 3
+
+
+def test_a_profile_prints_its_ends_and_whole_zeta(fit: pm.Fit) -> None:
+    profile = pm.profile(fit, [".sigma", "Days"], points=5, max_zeta=2.0)
+    table = profile.table
+    assert list(table.index) == [".sigma", "Days"]
+    points = profile.frame[profile.frame["parameter"] == ".sigma"]["value"].tolist()
+    ends = table.loc[".sigma", ["lowest", "highest"]].tolist()
+    assert ends == points[:: len(points) - 1]
+    columns = ["zeta -2", "zeta -1", "zeta 0", "zeta 1", "zeta 2"]
+    assert table.loc[".sigma", columns].tolist() == points
+    assert "at zeta -2 and 2, or at a bound" in repr(profile)
+    assert ".sigma" in profile._repr_html_()
+
+
+def test_p_values_of_every_table_are_written_as_r_s() -> None:
+    cake = pm.load_data("cake")
+    fit = pm.lmer("angle ~ recipe * temperature + (1 | recipe:replicate)", cake)
+    shown = repr(pm.joint_tests(fit)).splitlines()
+    assert [line.split()[-1] for line in shown[2:5]] == ["0.7809", "<2e-16", "0.4393"]

@@ -364,7 +364,7 @@ def test_swapped_rows_of_equal_responses_are_seen(table):
 
 
 def test_text_that_is_no_parquet_is_told(tmp_path):
-    path = tmp_path / "rows.csv"
+    path = tmp_path / "rows.parquet"
     path.write_text("y,u\n1,2\n")
     with pytest.raises(pm.ArgumentError, match="not Parquet"):
         pm.lmer("y ~ 1 + (1 | u)", path)

@@ -100,7 +100,7 @@ def test_the_solver_is_chosen_by_the_size_and_says_so(monkeypatch):
         choose_general(rows, "auto", 0)
     monkeypatch.setattr(large_fit, "free_memory", lambda: 1.0)
     monkeypatch.setattr(large_fit, "_LITTLE", 0.0)
-    with pytest.raises(pm.ArgumentError, match="would need about .* GiB"):
+    with pytest.raises(pm.ArgumentError, match=r"would need about .* GiB"):
         choose_general(rows, "exact", 1)
 
 

@@ -8,26 +8,11 @@ from pathlib import Path
 
 from pymackay._files import write_whole
 from pymackay.compare.comparison import Comparison
+from pymackay.compare.show.document import document
 from pymackay.compare.show.html import as_body
 from pymackay.compare.show.layout import side_names
 from pymackay.compare.show.pictures import Album, draw_album
 from pymackay.compare.show.reproduce import as_section
-from pymackay.compare.show.style import STYLE
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>html{{background:#fff}}body{{margin:1.5rem auto;max-width:64rem;padding:0 1rem}}
-@media screen and (prefers-color-scheme:dark){{html{{background:#14181f}}}}
-@media print{{body{{margin:0;padding:0}}}}{style}</style>
-</head><body>
-<main class="pymackay">
-{body}
-</main>
-</body></html>
-"""
 
 
 def as_page(comparison: Comparison) -> str:
@@ -39,11 +24,8 @@ def as_page(comparison: Comparison) -> str:
         _versions(comparison),
         as_section(comparison),
     ]
-    return _PAGE.format(
-        title=escape(f"{comparison.verdict}: {comparison.fit.formula}"),
-        style=STYLE,
-        body="\n".join(part for part in parts if part),
-    )
+    title = f"{comparison.verdict}: {comparison.fit.formula}"
+    return document(title, "\n".join(part for part in parts if part))
 
 
 def to_html(comparison: Comparison, path: str | Path) -> None:

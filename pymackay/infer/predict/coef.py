@@ -7,7 +7,7 @@ import pandas as pd
 
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
-from pymackay.results import Fit
+from pymackay.results import Fit, GroupTables
 
 
 @any_kind
@@ -45,7 +45,7 @@ def coef(fit: Fit) -> dict[str, pd.DataFrame]:
     effects = dict.fromkeys(name for table in fit.ranef.values() for name in table.columns)
     random_only = [name for name in effects if name not in fit.beta.index]
     mean = pd.concat([pd.Series(0.0, index=random_only), fit.beta])
-    tables = {}
+    tables = GroupTables()
     for group, table in fit.ranef.items():
         values = np.tile(mean.to_numpy(), (len(table), 1))
         for k, name in enumerate(table.columns):

@@ -53,18 +53,18 @@ class HeadedTable(pd.DataFrame):
     def _shown(self) -> pd.DataFrame:
         """Return the cells as text: a column has common decimals, p-values are written as R's."""
         return pd.DataFrame(
-            {name: _column_text(str(name), self[name]) for name in self.columns}, index=self.index
+            {name: column_text(str(name), self[name]) for name in self.columns}, index=self.index
         )
 
 
-def _column_text(name: str, column: pd.Series) -> list[str]:
+def column_text(name: str, column: pd.Series) -> list[str]:
     """Return a column as text of one width; a missing number is left empty."""
     if not pd.api.types.is_float_dtype(column):
         return [str(value) for value in column]
     values = column.to_numpy()
     known = ~np.isnan(values)
     texts = np.full(len(values), "", dtype=object)
-    is_p = name.startswith("Pr(")
+    is_p = name.startswith("Pr(") or name == "p.value"
     texts[known] = (
         format_p_values(values[known], _DIGITS - 1)
         if is_p

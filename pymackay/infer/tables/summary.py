@@ -24,8 +24,10 @@ from pymackay.infer.tables.r_print import (
 from pymackay.infer.tables.tidy import coefficient_table
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
+from pymackay.solve.marginal.problem import ResidualProblem
 
 _DIGITS = 4
+_OWN = (Problem, ResidualProblem)
 _MOST_CORRELATED = 12  # columns up to which R prints their correlations
 _QUANTILES = ("Min", "1Q", "Median", "3Q", "Max")
 _LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
@@ -57,6 +59,8 @@ class Summary:
         Why it is not.
     hint : str
         How to get other tests; empty where `ddf` was given.
+    residual : tuple of str
+        Lines about the covariance of the residuals; empty where they are independent.
     messages : tuple of str
     """
 
@@ -73,12 +77,13 @@ class Summary:
     left_out: str
     messages: tuple[str, ...]
     hint: str = ""
+    residual: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [self.title, f"Formula: {self.formula}", "", *_criteria_lines(self), ""]
         if np.isfinite(self.scaled_residuals).all():
             parts += ["Scaled residuals: ", *_residual_lines(self.scaled_residuals), ""]
-        parts += ["Random effects:", *_random_lines(self.random), _size_line(self)]
+        parts += ["Random effects:", *_random_lines(self.random), *self.residual, _size_line(self)]
         if len(self.coefficients):
             parts += ["", "Fixed effects:", *_coefficient_lines(self.coefficients)]
             parts += [self.hint] if self.hint else []
@@ -92,7 +97,8 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML, for notebooks."""
-        return "".join(f"<div>{html_table(table)}</div>" for table in self._tables())
+        tables = [*self._tables(), *self._correlation_tables()]
+        return "".join(f"<div>{html_table(table)}</div>" for table in tables)
 
     def to_markdown(self) -> str:
         """Return the tables of random and fixed effects in Markdown."""
@@ -103,25 +109,53 @@ class Summary:
         return "\n\n".join(latex_table(table) for table in self._tables())
 
     def _tables(self) -> tuple[TextTable, ...]:
+        """Return the tables of fixed and of random effects."""
+        random = self._random_text()
+        return (self._fixed_text(), random) if len(self.coefficients) else (random,)
+
+    def _fixed_text(self) -> TextTable:
         names = list(self.coefficients.columns)
         cells = format_coefficients(self.coefficients.to_numpy(), _DIGITS)
-        criteria = ", ".join(f"{name} {value:.1f}" for name, value in self.criteria.items())
-        fixed = TextTable(
-            title=f"{self.title}: {self.formula}",
-            header=("Fixed effects", *names),
-            rows=tuple(zip(self.coefficients.index.astype(str), *cells, strict=True)),
-            numeric=(False, *(True for _ in names)),
-            note="; ".join([*self.messages, *([self.hint] if self.hint else [])]),
+        stars = _stars(self.coefficients)
+        notes = [_LEGEND] if stars else []
+        columns = [self.coefficients.index.astype(str), *cells, *([stars] if stars else [])]
+        return TextTable(
+            title=f"{' '.join(self.title.split())}: {self.formula}",
+            header=("Fixed effects", *names, *([""] if stars else [])),
+            rows=tuple(zip(*columns, strict=True)),
+            numeric=(False, *(True for _ in names), *([False] if stars else [])),
+            note="; ".join([*notes, *self.messages, *([self.hint] if self.hint else [])]),
         )
+
+    def _random_text(self) -> TextTable:
         header, columns = _random_cells(self.random)
-        random = TextTable(
+        criteria = ", ".join(f"{name} {value:.1f}" for name, value in self.criteria.items())
+        notes = [_size_line(self), criteria]
+        if np.isfinite(self.scaled_residuals).all():
+            quantiles = (f"{name} {v:.3f}" for name, v in self.scaled_residuals.items())
+            notes.append(f"scaled residuals: {', '.join(quantiles)}")
+        return TextTable(
             title="Random effects",
             header=header,
             rows=tuple(zip(*columns, strict=True)),
             numeric=(False, False, *(True for _ in header[2:])),
-            note=f"{_size_line(self)}; {criteria}",
+            note="; ".join(notes),
         )
-        return (fixed, random) if len(self.coefficients) else (random,)
+
+    def _correlation_tables(self) -> tuple[TextTable, ...]:
+        """Return the table of correlations of the fixed effects, if it is shown."""
+        if self.correlation is None:
+            return ()
+        names = [str(name) for name in self.correlation.index]
+        cells = _correlation_cells(self.correlation)
+        return (
+            TextTable(
+                title="Correlation of fixed effects",
+                header=("", *names[:-1]),
+                rows=tuple(zip(names[1:], *cells, strict=True)),
+                numeric=(False, *(True for _ in cells)),
+            ),
+        )
 
 
 @any_kind
@@ -206,7 +240,8 @@ def summary(fit: Fit, *, ddf: str | None = "auto", correlation: bool | None = No
         correlation=_correlation(fit) if shown else None,
         left_out=_no_correlations(len(fit.beta)) if many else "",
         messages=fit.messages + fit._remarks,
-        hint=_hint(ddf) if automatic and isinstance(fit.problem, Problem) else "",
+        hint=_hint(ddf) if automatic and isinstance(fit.problem, _OWN) else "",
+        residual=() if fit.residual_covariance is None else tuple(fit.residual_covariance.lines()),
     )
 
 
@@ -251,11 +286,17 @@ def _criteria(fit: Fit) -> pd.Series:
 def _scaled_quantiles(fit: Fit) -> pd.Series:
     weights = fit.model.weights
     scaled = fit.residuals.to_numpy() / fit.sigma
-    if fit.general is not None:
-        scaled, weights = fit.residuals_of("pearson").to_numpy() / fit.sigma, None
+    if fit.general is not None or fit.residual_covariance is not None:
+        scaled, weights = _pearson(fit), None
     if weights is not None and len(weights):  # none are there where the rows were not kept
         scaled = scaled * np.sqrt(weights)
     return pd.Series(np.quantile(scaled, np.linspace(0.0, 1.0, 5)), index=list(_QUANTILES))
+
+
+def _pearson(fit: Fit) -> np.ndarray:
+    """Return Pearson residuals in units of the dispersion, (n,)."""
+    values = fit.residuals_of("pearson").to_numpy()
+    return values / fit.sigma if fit.residual_covariance is None else values
 
 
 def _random_table(fit: Fit) -> pd.DataFrame:
@@ -344,30 +385,43 @@ def _random_lines(random: pd.DataFrame) -> list[str]:
 
 def _size_line(summary: Summary) -> str:
     groups = "; ".join(f"{name}, {levels}" for name, levels in summary.groups.items())
+    if not groups:
+        return f"Number of obs: {summary.n_obs}"
     return f"Number of obs: {summary.n_obs}, groups:  {groups}"
 
 
 def _coefficient_lines(table: pd.DataFrame) -> list[str]:
     names = list(table.columns)
     cells = format_coefficients(table.to_numpy(), _DIGITS)
-    tests = [name for name in ("Pr(>|t|)", "Pr(>|z|)") if name in table]
-    stars = significance(table[tests[0]]) if tests else []
+    stars = _stars(table)
     rows = [str(name) for name in table.index]
     lines = print_matrix(cells, names, rows, right=True)
-    if not any(star.strip() for star in stars):
+    if not stars:
         return lines
     lines = [f"{line} {star.ljust(3)}" for line, star in zip(lines, ["", *stars], strict=True)]
     return [*lines, "---", _LEGEND]
 
 
-def _correlation_lines(correlation: pd.DataFrame) -> list[str]:
-    names = [str(name) for name in correlation.index]
-    p = len(names)
+def _stars(table: pd.DataFrame) -> list[str]:
+    """Return the stars of the p-values; none where there are no p-values, or none is small."""
+    tests = [name for name in ("Pr(>|t|)", "Pr(>|z|)") if name in table]
+    stars = significance(table[tests[0]]) if tests else []
+    return stars if any(star.strip() for star in stars) else []
+
+
+def _correlation_cells(correlation: pd.DataFrame) -> list[list[str]]:
+    """Return the lower triangle of correlations by columns, without the first row."""
+    p = len(correlation)
     rounded = correlation.to_numpy().round(3) + 0.0  # no negative zeros
-    cells = [
+    return [
         [f"{rounded[i, j]:.3f}".rjust(6) if j < i else "" for i in range(1, p)]
         for j in range(p - 1)
     ]
+
+
+def _correlation_lines(correlation: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in correlation.index]
+    cells = _correlation_cells(correlation)
     width = max(len(cell) for column in cells for cell in column)
     cells = [[cell.rjust(width) if cell else "" for cell in column] for column in cells]
     return print_matrix(cells, abbreviate(names, 6)[:-1], abbreviate(names, 11)[1:])

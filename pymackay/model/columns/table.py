@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import DataError
-from pymackay.incoming.frames import as_frame
+from pymackay.incoming.frames import as_frame, is_table_file
 from pymackay.incoming.reticulate import R_SESSION, with_missing_of_r
 from pymackay.model.columns.column import (
     LOGICAL_LEVELS,
@@ -192,8 +192,8 @@ def category_labels(categories: pd.Index, name: str) -> list[str]:
 
 
 def is_source(data: Any) -> bool:
-    """Say whether `data` come in partitions: a path, an iterator of frames, Dask."""
-    if isinstance(data, pd.DataFrame | Mapping):
+    """Say whether `data` come in partitions: a path of Parquet, an iterator of frames, Dask."""
+    if isinstance(data, pd.DataFrame | Mapping) or is_table_file(data):
         return False
     if isinstance(data, str | os.PathLike) or is_dask(data):
         return True

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pymackay._files import sums_path
+from pymackay.datasets import list_data
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
 from pymackay.formula.parser import parse_expression
@@ -168,7 +169,7 @@ def _open_parquet(path: Path) -> Any:
             "reading Parquet needs pyarrow; install it with pip install 'pymackay[big]'."
         ) from error
     if not path.exists():
-        raise ArgumentError(f"data is the path '{path}', which does not exist.")
+        raise ArgumentError(f"data is the path '{path}', which does not exist{_hint(path)}.")
     try:
         return pyarrow.dataset.dataset(path, format="parquet")
     except (OSError, ValueError) as error:
@@ -176,6 +177,12 @@ def _open_parquet(path: Path) -> Any:
             f"data is the path '{path}', which is not Parquet ({error}); write it with "
             f"DataFrame.to_parquet, or pass a DataFrame."
         ) from error
+
+
+def _hint(path: Path) -> str:
+    """Return how to get the bundled data set of this name, if there is one."""
+    name = str(path)
+    return f"; the data set of this name is pymackay.load_data({name!r})" * (name in list_data())
 
 
 def _read_parquet(dataset: Any, used: set[str]) -> Iterator[pd.DataFrame]:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.arguments import hinted
 from pymackay.family.family import Family
 from pymackay.reference.general.question import GeneralQuestion
 from pymackay.reference.source import Source, answered
 from pymackay.results import Fit
 
 
+@hinted
 def glmer(
     formula: str,
     data: pd.DataFrame,

@@ -37,6 +37,7 @@ def fit_general(
     nagq: int | str,
     *,
     start: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
     control: GeneralControl | None = None,
     messages: tuple[str, ...] = (),
 ) -> Fit:
@@ -50,6 +51,8 @@ def fit_general(
         "exact".
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
+    begin : numpy.ndarray, shape (P,), optional
+        All parameters to start from, in the bases computed in: the estimates of a similar response.
     control : GeneralControl, optional
     messages : tuple of str
         What the fit should say besides.
@@ -65,8 +68,8 @@ def fit_general(
     check_size(rows)
     refuse_separation(rows, laplace.family)
     if rows.probing is not None:
-        return _fit_large(laplace, start, control or GeneralControl(), messages)
-    fit = _fit(laplace, nagq, start, control or GeneralControl())
+        return _fit_large(laplace, start, begin, control or GeneralControl(), messages)
+    fit = _fit(laplace, nagq, start, control or GeneralControl(), begin)
     if laplace.extra == "shape" and fit.general.shape > _LARGEST_SHAPE:
         return _without_overdispersion(laplace, nagq, start, control or GeneralControl())
     return fit
@@ -88,11 +91,16 @@ def _without_overdispersion(
 
 
 def _fit_large(
-    laplace: Laplace, start: np.ndarray | None, control: GeneralControl, messages: tuple[str, ...]
+    laplace: Laplace,
+    start: np.ndarray | None,
+    begin: np.ndarray | None,
+    control: GeneralControl,
+    messages: tuple[str, ...],
 ) -> Fit:
     """Return the fit at the minimum by iterative solves."""
     elements = None if start is None else elements_of(laplace.rows, start)
-    found = find_large(laplace, starting_point(laplace, elements), control)
+    psi = starting_point(laplace, elements) if begin is None else begin
+    found = find_large(laplace, psi, control)
     point = found.optimum.point
     fit = assemble_general(
         GeneralProblem.at(point, 1),
@@ -106,18 +114,22 @@ def _fit_large(
 
 
 def _fit(
-    laplace: Laplace, nagq: int | str, start: np.ndarray | None, control: GeneralControl
+    laplace: Laplace,
+    nagq: int | str,
+    start: np.ndarray | None,
+    control: GeneralControl,
+    begin: np.ndarray | None = None,
 ) -> Fit:
     """Return the fit at the minimum; arguments as of `fit_general`."""
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
     stopping = Stopping.of(control, rows.n)
-    psi = starting_point(laplace, elements)
+    psi = starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
-    elif nagq != 1:
+    elif nagq != 1 and begin is None:
         starts = [_near_optimum(laplace, psi)]
     bounded = laplace.family.is_bounded
     optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)

@@ -198,7 +198,7 @@ class Point:
         return self.determinant.leverages()
 
     @cached_property
-    def _movement(self) -> tuple[np.ndarray, np.ndarray]:
+    def movement(self) -> tuple[np.ndarray, np.ndarray]:
         """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
         given, at, system = self.given, self.mode.at, self.mode.system
         v = self.leverages * self.weights[1] / given.phi
@@ -219,7 +219,7 @@ class Point:
     def factor_slopes(self) -> list[np.ndarray]:
         """Derivative of the criterion by each block's Λ, (q, q)."""
         rows, given, at = self.laplace.rows, self.given, self.mode.at
-        r, t = self._movement
+        r, t = self.movement
         total = 2.0 * at.d1 / given.phi + t
         spread, slopes = rows.parts(rows.spread(total)), rows.parts(rows.spread(at.d1 / given.phi))
         parts = zip(
@@ -239,7 +239,7 @@ class Point:
     def gradient(self) -> np.ndarray:
         """Derivative of the criterion by ψ, (P,)."""
         rows, p = self.laplace.rows, self.laplace.rows.p
-        r, t = self._movement
+        r, t = self.movement
         by_beta = rows.basis.Q.T @ (2.0 * self.mode.at.d1 / self.given.phi + t)
         made = [by_beta, rows.slopes(self.psi[p : p + rows.n_theta], self.factor_slopes)]
         if self.laplace.extra:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
+from pymackay.covariance.parameters import parameter_labels, parameter_values
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.family.family import Family
 from pymackay.results import TermSummary
 
@@ -88,8 +89,8 @@ class ManyGeneralFits:
         """
         columns = []
         for term in self.terms:
-            sdcor = VarCorr(term.effects, self.varcorr[term.name]).sdcor
-            columns += [sdcor[:, i, j] for i, j in parameter_places(term)]
+            parts = VarCorr(term.effects, self.varcorr[term.name])
+            columns += list(parameter_values(term, parts).T)
         names = [*parameter_labels(self.terms), *self.fixed]
         columns += list(self.beta.T)
         if self.family.has_dispersion:

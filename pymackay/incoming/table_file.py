@@ -1,4 +1,4 @@
-"""`read_table`: reads the table that a command names, a bundled data set or a file."""
+"""`read_table`: the table that a path names, or on the command line a bundled data set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from pymackay.datasets import list_data, load_data
 from pymackay.errors import ArgumentError, DataError, PymackayError
+from pymackay.incoming.csv_dialect import dialect_of
 from pymackay.incoming.rds import WORKSPACE, check_names, read_rds
 
 # as in R's read.csv, NA and empty fields are missing; "None" and "null" are ordinary texts
@@ -27,7 +29,7 @@ _EXACT: dict[str, Any] = (
 )
 
 
-def read_table(source: str) -> pd.DataFrame:
+def read_table(source: str, *, sep: str | None = None, decimal: str | None = None) -> pd.DataFrame:
     """Return a data set by its name, or the table in a file.
 
     Parameters
@@ -36,6 +38,9 @@ def read_table(source: str) -> pd.DataFrame:
         One of `pymackay.list_data`, or the path of a file: CSV (gzipped or not), Parquet, Feather,
         or R's RDS with a data frame in it. A file in the working directory whose name is a data
         set's is reached as ``./name``.
+    sep, decimal : str, optional
+        Of a CSV file: the character between fields, or ``"tab"``; and the decimal mark. By default
+        found in the file: commas, semicolons or tabs; decimal commas only between the latter two.
 
     Returns
     -------
@@ -61,7 +66,13 @@ def read_table(source: str) -> pd.DataFrame:
         return load_data(source)
     path = Path(source)
     _check_file(path, source)
-    table = _guarded(_READERS.get(path.suffix.lower(), _read_csv), path)
+    return read_file(path, sep=sep, decimal=decimal)
+
+
+def read_file(path: Path, *, sep: str | None = None, decimal: str | None = None) -> pd.DataFrame:
+    """Return the table in a file that exists; the arguments and errors are `read_table`'s."""
+    read_csv = partial(_read_csv, sep=sep, decimal=decimal)
+    table = _guarded(_READERS.get(path.suffix.lower(), read_csv), path)
     if table.empty:
         raise DataError(
             f"data: {path} has {len(table)} rows and {len(table.columns)} columns; a header and at "
@@ -101,7 +112,7 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
         raise DataError(
             f"data: {path} is not a CSV table ({reason}). Every line must have as many fields as "
-            f"the header, separated by commas."
+            f"the header, separated by commas, semicolons or tabs."
         ) from error
     except ImportError as error:
         package = "rdata" if reader is read_rds else "pyarrow"
@@ -190,16 +201,25 @@ def _read_rdata(path: Path) -> pd.DataFrame:
     raise DataError(f"data: {path} {WORKSPACE}")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, *, sep: str | None, decimal: str | None) -> pd.DataFrame:
     """Read a CSV file with R's missing values and exact integers; check the names of columns."""
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+    dialect = dialect_of(path, sep, decimal)
+    header = pd.read_csv(
+        path, header=None, nrows=1, dtype=str, keep_default_na=False, sep=dialect.sep
+    )
     names = header.iloc[0].tolist()
     if any("\0" in name for name in names):
         raise DataError(f"data: {path} is a binary file; a CSV file is expected.")
     named = [name for name in names if name]
     check_names(named, len(named), path)
-    how = {"keep_default_na": False, "na_values": _MISSING, "encoding": "utf-8", "index_col": False}
-    table = pd.read_csv(path, low_memory=False, **how, **_EXACT)
+    how = {
+        "keep_default_na": False,
+        "na_values": _MISSING,
+        "encoding": "utf-8",
+        "index_col": False,
+        "sep": dialect.sep,
+    }
+    table = pd.read_csv(path, low_memory=False, decimal=dialect.decimal, **how, **_EXACT)
 
     def again(names: list[str]) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, usecols=names, **how)

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import pymackay as pm
-from pymackay.tables import read_table
+from pymackay.incoming.table_file import read_table
 
 
 def test_name_of_a_data_set():
@@ -325,3 +325,45 @@ def test_missing_reader_is_told_with_the_cure(tmp_path, monkeypatch, suffix, pac
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(pm.PymackayError, match=f"pip install {package}"):
         read_table(str(path))
+
+
+# ---- paths as data
+
+
+def test_a_path_is_data(tmp_path):
+    table = pm.load_data("Dyestuff")
+    path = tmp_path / "s.CSV"
+    table.to_csv(path, index=False, sep=";")
+    formula = "Yield ~ 1 + (1 | Batch)"
+    criterion = pm.lmer(formula, table).criterion
+    for data in (path, str(path)):
+        fit = pm.lmer(formula, data)
+        assert fit.criterion == criterion and fit.n_obs == 30
+    recorded = pm.lme4.lmer(formula, path, source="recorded")
+    assert recorded.criterion == pytest.approx(criterion, abs=1e-4)
+    assert pm.predict(fit, path).tolist() == fit.fitted.tolist()
+
+
+def test_what_is_no_path_gets_a_hint(tmp_path):
+    with pytest.raises(pm.ArgumentError, match=r"is pymackay\.load_data\('sleepstudy'\)"):
+        pm.lmer("Reaction ~ 1 + (1 | Subject)", "sleepstudy")
+    with pytest.raises(pm.ArgumentError, match="no file"):
+        pm.lmer("Reaction ~ 1 + (1 | Subject)", tmp_path / "none.csv")
+
+
+def test_two_decimal_marks_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;1.5\n2;3\n", encoding="utf-8")
+    with pytest.raises(pm.DataError, match=r"commas \(column 'a'\) and with decimal points"):
+        read_table(str(path))
+    assert read_table(str(path), decimal=",")["a"].tolist() == [1.5, 2.0]
+    with pytest.raises(pm.ArgumentError, match="both ','"):
+        read_table(str(path), sep="comma", decimal=",")
+
+
+def test_commas_in_texts_are_no_separators_and_no_decimals(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('name;"x,y,z";k\n"1,5 m";0.5;1\nb;1.5;2\n', encoding="utf-8")
+    table = read_table(str(path))
+    assert list(table) == ["name", "x,y,z", "k"]
+    assert table["x,y,z"].tolist() == [0.5, 1.5]
