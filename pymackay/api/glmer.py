@@ -22,6 +22,7 @@ from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
 from pymackay.solve.pirls.criteria.laplace import DETERMINANTS, DISPERSIONS, Laplace
 from pymackay.solve.pirls.fit import GeneralControl, evaluate_general, fit_general
+from pymackay.solve.pirls.large.fit import choose_general, with_probes
 from pymackay.solve.pirls.rows import Rows
 
 ArrayLike = Any
@@ -80,8 +81,12 @@ def glmer(
         Theta to start from, in lme4's order; by default computed from the data.
     control : GeneralControl, optional
         Tolerances of the search.
-    solver : {"auto", "exact"}
-        The iterative solver of `lmer` is not there for generalised models.
+    solver : {"auto", "exact", "iterative"}
+        How the equations of the random effects are solved. ``"exact"``: with a dense matrix of the
+        effects of all grouping factors but the largest. ``"iterative"``: by conjugate gradients
+        and random probes, for two or more grouping factors with many levels; each variance has a
+        Monte-Carlo error that is stated and kept below ``control.tolerance``. ``"auto"`` decides
+        by the size, before anything large is allocated.
     determinant : {"expected", "observed"}, optional
         Weights in the determinant of Laplace's approximation: expected ones, as lme4 takes, or
         those of the observed second derivatives, as glmmTMB takes. They differ for links that are
@@ -141,9 +146,13 @@ def glmer(
         determinant,
         dispersion,
     )
-    check_choices(nagq, solver, control)
+    check_choices(nagq, control)
     theta = None if start is None else theta_values(start, laplace.rows.model)
-    return _certified(fit_general(laplace, nagq, start=theta, control=control))
+    choice = choose_general(laplace.rows, solver, nagq)
+    if choice.iterative:
+        laplace = with_probes(laplace, control or GeneralControl())
+    told = (choice.message,) if choice.message else ()
+    return _certified(fit_general(laplace, nagq, start=theta, control=control, messages=told))
 
 
 def evaluate_glmer(
@@ -205,7 +214,7 @@ def evaluate_glmer(
         determinant,
         dispersion,
     )
-    check_choices(nagq, "auto", None)
+    check_choices(nagq, None)
     if laplace.extra == "shape":
         raise ArgumentError("family needs its shape: give pymackay.NegativeBinomial(theta=...).")
     extra = _log_dispersion(laplace, phi)
@@ -276,16 +285,12 @@ def observations(general: GeneralModel) -> Observations:
     return Observations.of(response.y, response.weights, response.totals)
 
 
-def check_choices(nagq: Any, solver: str, control: Any) -> None:
+def check_choices(nagq: Any, control: Any) -> None:
     """Refuse values of arguments that `glmer` does not have."""
     number = isinstance(nagq, int | np.integer) and not isinstance(nagq, bool)
     if not (nagq == "exact" or (number and 0 <= nagq <= _MOST_NODES)):
         raise ArgumentError(
             f"nagq must be a whole number from 0 to {_MOST_NODES}, or 'exact', but it is {nagq!r}."
-        )
-    if solver not in ("auto", "exact"):
-        raise ArgumentError(
-            f"solver must be 'auto' or 'exact' for generalised models, but it is {solver!r}."
         )
     if control is not None and not isinstance(control, GeneralControl):
         raise ArgumentError(

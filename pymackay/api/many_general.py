@@ -95,7 +95,7 @@ def glmer_many(
     ((50, 2), True)
     """
     family = family_of(family)
-    check_choices(nagq, "auto", control)
+    check_choices(nagq, control)
     determinant = criterion_choices(family, determinant, dispersion)
     arguments = Arguments(weights, offset, subset, contrasts)
     general, columns, names = build_many_general(formula, data, Y, arguments)

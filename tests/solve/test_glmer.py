@@ -100,7 +100,7 @@ REFUSED = [
     ({"nagq": 2.5}, "nagq must be"),
     ({"nagq": True}, "nagq must be"),
     ({"nagq": "all"}, "nagq must be"),
-    ({"solver": "iterative"}, "solver must be"),
+    ({"solver": "quick"}, "solver must be"),
     ({"control": 3}, "control must be"),
     ({"determinant": "both"}, "determinant must be"),
     ({"dispersion": "moments"}, "dispersion must be"),

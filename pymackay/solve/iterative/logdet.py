@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from pymackay.solve.iterative.conjugate import Operator
 from pymackay.solve.iterative.equations import Equations, block_times
 
 _SMALL = 512  # number of effects up to which S is formed, which costs one product per effect
@@ -52,18 +53,24 @@ def estimate_logdet(equations: Equations, probes: np.ndarray) -> LogDeterminant:
     if size <= _SMALL:
         factor = scipy.linalg.cholesky(equations.dense_schur(), lower=True, check_finite=False)
         return LogDeterminant(float(2.0 * np.log(np.diag(factor)).sum()), 0.0)
-    samples = size * _quadrature(equations, probes)
+    roots = [np.linalg.cholesky(inverse) for inverse in equations.inverse]
+
+    def operator(x: np.ndarray) -> np.ndarray:
+        inner = equations.schur(_by_root(equations, roots, x, transposed=False))
+        return _by_root(equations, roots, inner, transposed=True)
+
+    samples = size * log_quadrature(operator, probes)
     value = equations.logdet_diagonal + float(samples.mean())
     return LogDeterminant(value, float(samples.std(ddof=1) / np.sqrt(len(samples))))
 
 
-def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
+def log_quadrature(operator: Operator, probes: np.ndarray) -> np.ndarray:
     """Return ``v'(log M − (M − I))v`` for unit vectors v along the probes, shape (N,).
 
     By the Lanczos recursion ``β_k v_{k+1} = M v_k − α_k v_k − β_{k−1} v_{k−1}`` for all probes,
-    (size, N), at once; see `estimate_logdet` for M.
+    (size, N), at once; `operator` multiplies by M, whose diagonal blocks are identities (see
+    `estimate_logdet`).
     """
-    roots = [np.linalg.cholesky(inverse) for inverse in equations.inverse]
     dtype = probes.dtype
     v = probes / np.linalg.norm(probes, axis=0)
     before, beta = np.zeros_like(v), np.zeros(v.shape[1])
@@ -71,8 +78,7 @@ def _quadrature(equations: Equations, probes: np.ndarray) -> np.ndarray:
     betas: list[np.ndarray] = []
     estimates = np.zeros(v.shape[1])
     for step in range(min(_MOST_STEPS, len(v))):
-        w = equations.schur(_by_root(equations, roots, v, transposed=False))
-        w = _by_root(equations, roots, w, transposed=True)
+        w = operator(v)
         alpha = np.einsum("ik,ik->k", v, w, dtype=np.float64)
         w -= alpha.astype(dtype) * v + beta.astype(dtype) * before
         beta = np.sqrt(np.einsum("ik,ik->k", w, w, dtype=np.float64))

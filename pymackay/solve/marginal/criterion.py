@@ -162,6 +162,7 @@ class Point:
     beta: np.ndarray
     root: np.ndarray
     batches: tuple[Whitened, ...]
+    noise = 0.0
     start = np.zeros(0)
 
     @classmethod

@@ -22,6 +22,11 @@ class Evaluated(Protocol):
     def gradient(self) -> np.ndarray: ...  # noqa: D102
 
     @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion; 0 where it is exact."""
+        ...
+
+    @property
     def start(self) -> np.ndarray: ...  # noqa: D102
 
     @property

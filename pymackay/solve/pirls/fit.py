@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from pymackay.solve.pirls.criteria.joint import JointCriterion
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.criteria.nodes import Nodes
 from pymackay.solve.pirls.criteria.quadrature import Quadrature
+from pymackay.solve.pirls.large.fit import find_large, not_offered
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Stopping, minimise
+from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
 from pymackay.solve.pirls.start import further_starts, starting_point
 
@@ -31,23 +32,6 @@ _POISSON_SHAPE = 1e9
 _LARGEST = 6000  # effects of all blocks but the leading one: a dense matrix of 288 MB
 
 
-@dataclass(frozen=True)
-class GeneralControl:
-    """Tolerances of the search of `glmer`.
-
-    Attributes
-    ----------
-    spent : float
-        Newton decrement, in units of the criterion, at which the search hands over to Newton steps
-        with the exact second derivatives. These leave about its square.
-    max_evaluations : int
-        Evaluations of the criterion before the search gives up.
-    """
-
-    spent: float = 1e-10
-    max_evaluations: int = 200
-
-
 def fit_general(
     laplace: Laplace,
     nagq: int | str,
@@ -55,6 +39,7 @@ def fit_general(
     start: np.ndarray | None = None,
     begin: np.ndarray | None = None,
     control: GeneralControl | None = None,
+    messages: tuple[str, ...] = (),
 ) -> Fit:
     """Return the `Fit` at the minimum of a criterion.
 
@@ -69,6 +54,8 @@ def fit_general(
     begin : numpy.ndarray, shape (P,), optional
         All parameters to start from, in the bases computed in: the estimates of a similar response.
     control : GeneralControl, optional
+    messages : tuple of str
+        What the fit should say besides.
 
     Raises
     ------
@@ -80,6 +67,8 @@ def fit_general(
     rows = laplace.rows
     check_size(rows)
     refuse_separation(rows, laplace.family)
+    if rows.probing is not None:
+        return _fit_large(laplace, start, begin, control or GeneralControl(), messages)
     fit = _fit(laplace, nagq, start, control or GeneralControl(), begin)
     if laplace.extra == "shape" and fit.general.shape > _LARGEST_SHAPE:
         return _without_overdispersion(laplace, nagq, start, control or GeneralControl())
@@ -101,6 +90,29 @@ def _without_overdispersion(
     return fit.replace(general=general, messages=(*fit.messages, message))
 
 
+def _fit_large(
+    laplace: Laplace,
+    start: np.ndarray | None,
+    begin: np.ndarray | None,
+    control: GeneralControl,
+    messages: tuple[str, ...],
+) -> Fit:
+    """Return the fit at the minimum by iterative solves."""
+    elements = None if start is None else elements_of(laplace.rows, start)
+    psi = starting_point(laplace, elements) if begin is None else begin
+    found = find_large(laplace, psi, control)
+    point = found.optimum.point
+    fit = assemble_general(
+        GeneralProblem.at(point, 1),
+        point.criterion,
+        found.optimum.covariance,
+        found.convergence,
+        (*messages, *found.messages, *not_a_likelihood(laplace)),
+    )
+    lacking = {**fit.not_offered, **not_offered()}
+    return fit.replace(condvar_source=None, pev_source=None, not_offered=lacking)
+
+
 def _fit(
     laplace: Laplace,
     nagq: int | str,
@@ -111,7 +123,7 @@ def _fit(
     """Return the fit at the minimum; arguments as of `fit_general`."""
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
-    stopping = Stopping(control.spent, control.max_evaluations)
+    stopping = Stopping.of(control, rows.n)
     psi = starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
@@ -221,11 +233,11 @@ def check_size(rows: Rows) -> None:
     ArgumentError
     """
     others = rows.n_effects - rows.lead
-    if others > _LARGEST:
+    if others > _LARGEST and rows.probing is None:
         raise ArgumentError(
             f"the grouping factors besides the largest have {others:,} random effects, for which "
-            f"glmer would need a dense matrix of as many rows; it takes {_LARGEST:,} at most. "
-            f"Leave a term out, or fit a part of the data."
+            f"the exact solver would need a dense matrix of as many rows; it takes {_LARGEST:,} at "
+            f"most. Use solver='iterative', leave a term out, or fit a part of the data."
         )
 
 

@@ -14,7 +14,8 @@ def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
 
     Two gradients for each parameter, on opposite sides, without a search for the mode: it is taken
     where its slopes lead. That is off by the square of the step, by as much on both sides, so that
-    it cancels to the order of what the difference leaves out anyway.
+    it cancels to the order of what the difference leaves out anyway. One gradient where the
+    criterion is estimated: the step is far below the estimate's error.
 
     Raises
     ------
@@ -29,6 +30,9 @@ def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
         move[i] = step
         way = point.curvature.mode_slopes @ move
         above = criterion.with_mode(point.psi + move, point.start + way)
+        if point.noise:
+            columns.append((above.gradient - point.gradient) / step)
+            continue
         below = criterion.with_mode(point.psi - move, point.start - way)
         columns.append((above.gradient - below.gradient) / (2.0 * step))
     hessian = np.stack(columns, axis=1)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pymackay.errors import ConvergenceError
 from pymackay.family.family import Expansion, Family
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.system import System
+from pymackay.solve.pirls.system import system_of
 
 _ROUNDS = 200
 _HALVINGS = 30  # a step of a billionth: a mean stands at a bound
-_STILL = 1e-20  # Newton decrement by 1 + |u|², under which u is the mode: what is left is rounding
-_STALLED = 1e-13  # the same, from which decrements that shrink no more are rounding
+_STALLED = (
+    1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
+)
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
 
@@ -32,7 +34,7 @@ class Mode:
     eta : numpy.ndarray, shape (n,)
     at : Expansion
         Of the half deviances at `eta`.
-    system : System
+    system : System or LargeSystem
         H at the observed weights.
     rounds : int
         Newton steps taken.
@@ -41,7 +43,7 @@ class Mode:
     u: np.ndarray
     eta: np.ndarray
     at: Expansion
-    system: System
+    system: Any
     rounds: int
 
 
@@ -122,7 +124,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         at = given.expand(eta)
         if at is None:
             raise NoMode("a mean is one that the family cannot have")
-        return Mode(u, eta, at, System.of(given.rows, at.d2 / given.phi, given.factors), 0)
+        return Mode(u, eta, at, system_of(given.rows, at.d2 / given.phi, given.factors), 0)
 
 
 def find_mode(given: Given, start: np.ndarray) -> Mode:
@@ -161,26 +163,26 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
         slope = given.slope(at, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        if gain < _STILL * size or (gain < _STALLED * size and gain > 0.25 * before):
-            system = system if exact else System.of(given.rows, at.d2 / given.phi, given.factors)
+        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
+            system = system if exact else system_of(given.rows, at.d2 / given.phi, given.factors)
             return Mode(u, eta, at, system, rounds)
         u, eta, at, value = _shortened(given, u, step, value)
         before = gain
     raise NoMode(f"the mode of the random effects is not reached in {_ROUNDS} steps")
 
 
-def _system(given: Given, at: Expansion) -> tuple[System, bool]:
+def _system(given: Given, at: Expansion) -> tuple[Any, bool]:
     """Return H at observed weights, and True; where it is not positive, at expected ones, False.
 
     Single observed weights may be negative: near the mode their sum with the penalty is positive.
     """
     try:
-        return System.of(given.rows, at.d2 / given.phi, given.factors), True
+        return system_of(given.rows, at.d2 / given.phi, given.factors), True
     except np.linalg.LinAlgError:
         if given.family.is_canonical:
             raise
     weights = np.where(at.d2 > 0.0, at.d2, at.expected)
-    return System.of(given.rows, weights / given.phi, given.factors), False
+    return system_of(given.rows, weights / given.phi, given.factors), False
 
 
 def _shortened(

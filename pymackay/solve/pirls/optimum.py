@@ -19,6 +19,7 @@ _SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smalle
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
 _LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
 _CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
+_CERTIFIED_ESTIMATE = 1e-5  # the same, far below the noise of an estimated criterion
 _CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
 
 
@@ -175,7 +176,7 @@ def _certified(
     inner = np.linalg.eigvalsh(scaled[np.ix_(free, free)]) if free.any() else values
     slope = float(np.abs(scale * arrival.point.gradient)[free].max(initial=0.0))
     minimum = bool(values.min() > -_CURVED * max(values.max(), 1.0))
-    certified = arrival.decrement < _CERTIFIED and minimum
+    certified = arrival.decrement < _limit(arrival) and minimum
     convergence = Convergence(
         converged=bool(certified),
         message=_message(arrival, minimum),
@@ -193,10 +194,15 @@ def _living(rows: Rows, parameters: np.ndarray) -> np.ndarray:
     return np.concatenate([term.living(parameters) for term in rows.terms])
 
 
+def _limit(arrival: Arrival) -> float:
+    """Return the Newton decrement under which a minimum is certified."""
+    return _CERTIFIED_ESTIMATE if arrival.point.noise else _CERTIFIED
+
+
 def _message(arrival: Arrival, minimum: bool) -> str:
     if not minimum:
         return "the search ended at a saddle point: the criterion still curves down"
-    if arrival.decrement < _CERTIFIED:
+    if arrival.decrement < _limit(arrival):
         return "certified: gradient and exact second derivatives are those of a minimum"
     if not arrival.arrived:
         return (

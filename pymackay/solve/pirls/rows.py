@@ -142,6 +142,9 @@ class Rows:
         Where each term's parameters stand in theta.
     transforms : tuple of numpy.ndarray, each (q, q)
         Term by term, T: effects in the user's units are T times those computed.
+    probing : Probing or None
+        Of designs that are too large for dense matrices: how their equations are solved
+        (`pymackay.solve.pirls.large.system`).
     """
 
     model: Model
@@ -151,6 +154,7 @@ class Rows:
     blocks: tuple[RowBlock, ...]
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
+    probing: Any = None
 
     @classmethod
     def of(cls, model: Model, observed: Observations) -> Rows:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.arguments import positive_number, whole_number
 from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.pirls.criterion import Criterion, Evaluated
 from pymackay.solve.pirls.hessian import exact_hessian
@@ -18,12 +19,50 @@ from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 
 _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
-_FIRST_RADIUS = 3.0
+_FIRST_RADIUS, _RADIUS_BY_ROWS = 3.0, 0.05  # at least, and by the root of the number of rows
+_LONGEST = 2.0  # first steps that later ones may be long
 _REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
+_POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
+
+
+@dataclass(frozen=True)
+class GeneralControl:
+    """Tolerances of the search of `glmer`.
+
+    Attributes
+    ----------
+    spent : float
+        Newton decrement, in units of the criterion, at which the search hands over to Newton steps
+        with the exact second derivatives. These leave about its square.
+    max_evaluations : int
+        Evaluations of the criterion before the search gives up.
+    tolerance : float
+        Of the iterative solver: largest Monte-Carlo standard error of a variance, relative to the
+        variance. Probes are added until it is reached, up to `max_probes`.
+    probes, max_probes : int
+        Of the iterative solver: number of probe vectors at the start, and its limit.
+    seed : int
+        Of the probe vectors; the same seed gives the same result.
+    """
+
+    spent: float = 1e-10
+    max_evaluations: int = 200
+    tolerance: float = 1e-3
+    probes: int = 8
+    max_probes: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("tolerance", "spent"):
+            positive_number(name, getattr(self, name))
+        least = {"max_evaluations": 1, "probes": 2, "max_probes": 2, "seed": 0}
+        for name, smallest in least.items():
+            whole_number(name, getattr(self, name), smallest)
 
 
 @dataclass(frozen=True)
@@ -35,10 +74,23 @@ class Stopping:
     spent : float
         Newton decrement, in units of the criterion, that is left to gain.
     max_evaluations : int
+    radius : float
+        Length of the first step at most, in units of the parameters' curvature.
     """
 
     spent: float = 1e-9
     max_evaluations: int = 200
+    radius: float = _FIRST_RADIUS
+
+    @classmethod
+    def of(cls, control: GeneralControl, n: int) -> Stopping:
+        """Return what a user asks for, with a first step that suits n rows.
+
+        A step is measured in standard errors, which shrink with the data; the region in which the
+        criterion is nearly quadratic does not.
+        """
+        radius = max(_FIRST_RADIUS, _RADIUS_BY_ROWS * float(np.sqrt(n)))
+        return cls(control.spent, control.max_evaluations, radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +153,8 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
     if here is None:
         raise np.linalg.LinAlgError("the criterion has no value at the start")
     secant = np.zeros((len(start), len(start)))
-    radius, evaluations = _FIRST_RADIUS, 1
+    radius, evaluations = stopping.radius, 1
+    longest = max(limits.LARGEST_RADIUS, _LONGEST * radius)
     while True:
         model = _Scaled.of(here.point.gradient, here.curvature.hessian + secant)
         step, length, predicted = model.step(radius)
@@ -109,7 +162,7 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         if predicted < stopping.spent:
             if not _misled(here, secant, stopping.spent):
                 return Arrival(here.point, evaluations, decrement, True)
-            secant, radius = np.zeros_like(secant), _FIRST_RADIUS
+            secant, radius = np.zeros_like(secant), stopping.radius
             continue
         if evaluations >= stopping.max_evaluations:
             return Arrival(here.point, evaluations, decrement, False)
@@ -124,13 +177,25 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
             last = min(here.point, trial.point, key=_size_of_gradient)
             return Arrival(last, evaluations, decrement, True)
-        ratio = (here.point.criterion - trial.point.criterion) / predicted
+        ratio = _share_gained(here, trial, model, predicted)
         if ratio < limits.POOR:
             radius = limits.SHRINK * length
         elif ratio > limits.GOOD and length > limits.EDGE * radius:
-            radius = min(limits.GROW * radius, limits.LARGEST_RADIUS)
+            radius = min(limits.GROW * radius, longest)
         if ratio > limits.ENOUGH:
             here = trial
+
+
+def _share_gained(here: _Here, trial: _Here, model: _Scaled, predicted: float) -> float:
+    """Return the share of the predicted gain that a step made.
+
+    Where the criterion is estimated and the gain is below its error, gradients decide, which are
+    known better: 1 if the step shortens the gradient, otherwise 0.
+    """
+    if predicted < here.point.noise:
+        before, after = (model.scale * each.point.gradient for each in (here, trial))
+        return float(np.linalg.norm(after) < np.linalg.norm(before))
+    return (here.point.criterion - trial.point.criterion) / predicted
 
 
 def _misled(here: _Here, secant: np.ndarray, spent: float) -> bool:
@@ -203,7 +268,8 @@ def polished(
     """
     point, evaluations = arrival.point, arrival.evaluations
     decrement = float(_Scaled.of(point.gradient, hessian).model.decrement[0])
-    for _ in range(2):
+    enough = _POLISHED_ESTIMATE if point.noise else _POLISHED
+    for _ in range(2 if decrement > enough else 0):
         step, _, _ = _Scaled.of(point.gradient, hessian).step(1.0)
         try:
             trial = criterion.at(point.psi + np.where(free, step, 0.0), point.start)
@@ -216,6 +282,6 @@ def polished(
         if not after < decrement:
             break
         point, decrement = trial, after
-        if decrement < _POLISHED:
+        if decrement < enough:
             break
     return replace(arrival, point=point, evaluations=evaluations, decrement=decrement)

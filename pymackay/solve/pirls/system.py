@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
@@ -40,6 +41,10 @@ class System:
         Cholesky factor of S.
     logdet : float
         log |H|.
+    still : float
+        Newton decrement by 1 + |u|², under which u is the mode: what is left is rounding.
+    logdet_error : float
+        Monte-Carlo standard error of `logdet`.
     """
 
     rows: Rows
@@ -50,6 +55,8 @@ class System:
     K: np.ndarray
     schur: np.ndarray
     logdet: float
+    still: ClassVar[float] = 1e-20
+    logdet_error: ClassVar[float] = 0.0
 
     @classmethod
     def of(cls, rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> System:
@@ -61,22 +68,12 @@ class System:
             If H is not positive definite: observed weights may be negative.
         """
         sums = rows.sums(weights)
-        lead = factors[0]
-        scaled = np.einsum("ba,bcj,cd->adj", lead, sums.A, lead) if len(lead) > 1 else None
-        M = lead[0, 0] ** 2 * sums.A if scaled is None else scaled
-        M[np.arange(len(lead)), np.arange(len(lead))] += 1.0
-        L = np.sqrt(np.maximum(M, 0.0)) if scaled is None else cholesky(M)
-        diagonal = L[np.arange(len(lead)), np.arange(len(lead))]
-        if not (diagonal > 0.0).all():
-            raise np.linalg.LinAlgError("a level's block is not positive definite")
-        root = 1.0 / L if scaled is None else inverse_lower(L)
-        half = root * lead[0, 0] if scaled is None else np.einsum("abj,cb->acj", root, lead)
-        logdet = 2.0 * float(np.log(diagonal).sum())
+        root, half, logdet = eliminated_lead(sums.A, factors[0])
         if sums.C is None:
             none = np.zeros((0, 0))
             return cls(rows, sums, factors, root, half, none, none, logdet)
         K = sums.rest - sums.C.schur(half)
-        S = _scale(_scale(K, rows, factors).T, rows, factors)
+        S = scale_others(scale_others(K, rows, factors).T, rows, factors)
         S[np.arange(len(S)), np.arange(len(S))] += 1.0
         schur = dense_cholesky(S)
         logdet += 2.0 * float(np.log(np.diagonal(schur)).sum())
@@ -90,10 +87,10 @@ class System:
         if self.sums.C is None:
             return _transpose_times(self.root, first).reshape(right.shape)
         carried = self.sums.C.transpose_times(_transpose_times(self.half, first))
-        others = right[lead:] - _scale(carried, rows, self.factors)
+        others = right[lead:] - scale_others(carried, rows, self.factors)
         x = solve_lower(self.schur, others)
         x = _solve_upper(self.schur, x)
-        back = self.sums.C.times(_unscale(x, rows, self.factors))
+        back = self.sums.C.times(unscale_others(x, rows, self.factors))
         first = first - _times(self.half, back)
         solved = _transpose_times(self.root, first).reshape(lead, -1)
         return np.concatenate([solved, x])
@@ -106,8 +103,8 @@ class System:
     @cached_property
     def covariance(self) -> np.ndarray:
         """``Λ₂S⁻¹Λ₂'``: covariance of the other blocks' effects b given β, (m, m)."""
-        once = _unscale(self.inverse, self.rows, self.factors)
-        return _unscale(once.T, self.rows, self.factors)
+        once = unscale_others(self.inverse, self.rows, self.factors)
+        return unscale_others(once.T, self.rows, self.factors)
 
     @cached_property
     def F(self) -> np.ndarray:
@@ -204,12 +201,51 @@ class System:
         N[np.arange(len(A)), np.arange(len(A))] += 1.0
         around = batch_product(batch_product(N, self._lead_quadratics), N.transpose(1, 0, 2))
         made = [first - around.sum(axis=2) @ lead]
-        KL = _scale(self.K, self.rows, self.factors).T
+        KL = scale_others(self.K, self.rows, self.factors).T
         for block, start in self._others():
             spans = [start + block.n_levels * a for a in range(block.q + 1)]
             cut = [slice(*pair) for pair in pairwise(spans)]
             made.append(np.array([[np.vdot(KL[a], self.inverse[b]) for b in cut] for a in cut]))
         return made
+
+
+def eliminated_lead(A: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return root and half of the leading block, as in `System`, and its part of log |H|.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, shape (q, q, J)
+    lead : numpy.ndarray, shape (q, q)
+        Λ of the block.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If ``I + Λ'A_jΛ`` is not positive definite.
+    """
+    scaled = np.einsum("ba,bcj,cd->adj", lead, A, lead) if len(lead) > 1 else None
+    M = lead[0, 0] ** 2 * A if scaled is None else scaled
+    M[np.arange(len(lead)), np.arange(len(lead))] += 1.0
+    L = np.sqrt(np.maximum(M, 0.0)) if scaled is None else cholesky(M)
+    diagonal = L[np.arange(len(lead)), np.arange(len(lead))]
+    if not (diagonal > 0.0).all():
+        raise np.linalg.LinAlgError("a level's block is not positive definite")
+    root = 1.0 / L if scaled is None else inverse_lower(L)
+    half = root * lead[0, 0] if scaled is None else np.einsum("abj,cb->acj", root, lead)
+    return root, half, 2.0 * float(np.log(diagonal).sum())
+
+
+def system_of(rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> Any:
+    """Return H at weights of shape (n,), in the form that suits the design's size.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If H is not positive definite.
+    """
+    if rows.probing is not None:
+        return rows.probing.system(rows, weights, factors)
+    return System.of(rows, weights, factors)
 
 
 def _times(matrices: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -226,12 +262,12 @@ def _transpose_times(matrices: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.einsum("baj,bjk->ajk", matrices, x)
 
 
-def _scale(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.ndarray:
+def scale_others(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.ndarray:
     """Return ``Λ₂'M`` for M of shape (m, k)."""
     return _mix(M, rows, [factor.T for factor in factors[1:]])
 
 
-def _unscale(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.ndarray:
+def unscale_others(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.ndarray:
     """Return ``Λ₂M`` for M of shape (m, k)."""
     return _mix(M, rows, factors[1:])
 

@@ -71,6 +71,11 @@ class HeldPoint:
     center: Point
 
     @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion."""
+        return self.center.noise
+
+    @property
     def _free(self) -> np.ndarray:
         rows = self.center.laplace.rows
         return np.r_[0 : rows.p, rows.p + rows.n_theta : len(self.center.psi)]

@@ -52,6 +52,11 @@ class Point(Protocol):
         ...
 
     @property
+    def curvature(self) -> Curvature:
+        """The derivatives themselves."""
+        ...
+
+    @property
     def factor_slopes(self) -> list[np.ndarray]:
         """Derivative of the criterion by each block's Λ, (q, q)."""
         ...
@@ -91,6 +96,21 @@ class Curvature:
         hessian[p : p + k, p : p + k] += _determinant_part(point)
         made = cls(0.5 * (hessian + hessian.T), slopes)
         return _by_parameters(made, point) if rows.structured else made
+
+
+def predictor_slopes(point: Point) -> np.ndarray:
+    """Return the derivatives of η at the mode by ψ, (n, P)."""
+    rows, given, p = point.laplace.rows, point.given, point.laplace.rows.p
+    J = _design(point)
+    if rows.structured:
+        jacobian = rows.jacobian(point.psi[p : p + rows.n_theta])
+        J = np.column_stack([J[:, :p], J[:, p:] @ jacobian])
+    moved = given.scaled(point.curvature.mode_slopes)
+    made = np.zeros((rows.n, len(point.psi)), order="F")
+    made[:, : J.shape[1]] = J
+    for i, column in enumerate(moved.T):
+        made[:, i] += rows.predictor(column)
+    return made
 
 
 def _by_parameters(by_elements: Curvature, point: Point) -> Curvature:

@@ -68,6 +68,11 @@ class ExactPoint:
         return self.center.start
 
     @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion."""
+        return self.center.noise
+
+    @property
     def curvature(self) -> Curvature:
         """Approximate second derivatives: Laplace's."""
         return self.center.curvature

@@ -113,6 +113,11 @@ class JointPoint:
         """Laplace's criterion."""
         return self.center.criterion
 
+    @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion."""
+        return self.center.noise
+
     @cached_property
     def _beta_slopes(self) -> np.ndarray:
         """Derivative of β by the other parameters, (p, P − p)."""

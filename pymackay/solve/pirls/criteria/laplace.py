@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.pirls.mode import Given, Mode, find_mode, mode_at
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.system import System
+from pymackay.solve.pirls.system import system_of
 
 DISPERSIONS = ("ml", "lme4")
 DETERMINANTS = ("expected", "observed")
@@ -126,12 +127,12 @@ class Point:
     mode: Mode
 
     @cached_property
-    def determinant(self) -> System:
+    def determinant(self) -> Any:
         """H at the weights of the determinant."""
         if self.given.family.is_canonical or self.laplace.determinant == "observed":
             return self.mode.system
         weights = self.mode.at.expected / self.given.phi
-        return System.of(self.laplace.rows, weights, self.given.factors)
+        return system_of(self.laplace.rows, weights, self.given.factors)
 
     @property
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +171,11 @@ class Point:
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
         lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
+
+    @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion; 0 where it is exact."""
+        return float(self.determinant.logdet_error)
 
     @property
     def center(self) -> Point:

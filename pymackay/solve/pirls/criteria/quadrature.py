@@ -75,6 +75,11 @@ class QuadraturePoint:
         return self.center.start
 
     @property
+    def noise(self) -> float:
+        """Monte-Carlo standard error of the criterion."""
+        return self.center.noise
+
+    @property
     def curvature(self) -> Curvature:
         """Approximate second derivatives: Laplace's."""
         return self.center.curvature

@@ -1,0 +1,1 @@
+"""Large crossed generalised models: iterative solves, random probes."""

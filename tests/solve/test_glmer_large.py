@@ -1,0 +1,111 @@
+"""The iterative solver of generalised models: the exact one's answers, within its stated errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pymackay as pm
+from pymackay.api.glmer import observations
+from pymackay.model.columns.table import Table
+from pymackay.model.design.arguments import Arguments
+from pymackay.model.design.general import build_general
+from pymackay.solve.pirls.criteria.laplace import Laplace
+from pymackay.solve.pirls.large import fit as large_fit
+from pymackay.solve.pirls.large.fit import choose_general
+from pymackay.solve.pirls.large.system import Probing
+from pymackay.solve.pirls.rows import Rows
+
+_ERRORS = 5.0  # stated errors that an estimate may be off: they have few degrees of freedom
+FORMULAS = {
+    "yes ~ x + (1 | a) + (1 | b)": pm.Binomial(),
+    "count ~ x + (1 + x | a) + (1 | b)": pm.Poisson(),
+    "yes ~ x + (1 | a) + (1 | b) + (1 | c)": pm.Binomial("probit"),
+    "count ~ x + (1 | a) + diag(1 + x | b)": pm.NegativeBinomial(),
+}
+
+
+def crossed(seed: int, n: int = 1500, levels: tuple[int, int, int] = (90, 60, 20)) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    codes = [random.integers(0, J, n) for J in levels]
+    x = random.normal(size=n)
+    eta = 0.3 + 0.4 * x
+    for sd, J, code in zip((0.8, 0.5, 0.3), levels, codes, strict=True):
+        eta = eta + sd * random.normal(size=J)[code]
+    return pd.DataFrame(
+        {
+            "yes": (random.uniform(size=n) < 1.0 / (1.0 + np.exp(-eta))).astype(int),
+            "count": random.negative_binomial(3, 3.0 / (3.0 + np.exp(eta))),
+            "x": x,
+            **{name: code.astype(str) for name, code in zip("abc", codes, strict=True)},
+        }
+    )
+
+
+def laplace_of(formula: str, data: pd.DataFrame, family: pm.Binomial) -> Laplace:
+    general = build_general(formula, Table(data), Arguments(), family.support)
+    return Laplace(Rows.of(general.model, observations(general)), family)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_with_a_probe_for_each_effect_the_gradient_is_exact(formula):
+    exact = laplace_of(formula, crossed(1), FORMULAS[formula])
+    m = exact.rows.n_effects - exact.rows.lead
+    probing = Probing(Probing.of(exact.rows, 2).patterns, np.sqrt(m) * np.eye(m))
+    large = replace(exact, rows=replace(exact.rows, probing=probing))
+    psi = np.full(exact.size, 0.4)
+    one, other = exact.at(psi), large.at(psi)
+    np.testing.assert_allclose(other.mode.u, one.mode.u, atol=1e-8)
+    np.testing.assert_allclose(other.leverages, one.leverages, rtol=1e-6)
+    size = np.abs(one.gradient).max()
+    np.testing.assert_allclose(other.gradient, one.gradient, atol=1e-6 * size)
+    each = np.stack([np.concatenate([s.ravel() for s in other.determinant.factor_slopes(t)])
+                     for t in range(m)])  # fmt: skip
+    joined = np.concatenate([s.ravel() for s in one.determinant.factor_slopes()])
+    np.testing.assert_allclose(each.mean(axis=0), joined, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_estimates_are_the_exact_ones_within_the_stated_errors(formula):
+    data, family = crossed(2), FORMULAS[formula]
+    exact = pm.glmer(formula, data, family)
+    large = pm.glmer(formula, data, family, solver="iterative")
+    assert large.convergence.converged
+    errors = large.convergence.monte_carlo_error
+    for name, V in exact.varcorr.items():
+        for effect in V.index:
+            gap = large.varcorr[name].loc[effect, effect] - V.loc[effect, effect]
+            stated = errors[f"{name}.{effect}"]
+            assert abs(gap) <= _ERRORS * stated + 1e-6
+            assert stated <= 1e-3 * V.loc[effect, effect] or "not reached" in str(large.messages)
+    assert abs(large.criterion - exact.criterion) <= _ERRORS * errors["criterion"] + 1e-6
+    np.testing.assert_allclose(large.beta, exact.beta, atol=0.01 * exact.std_error.min())
+    np.testing.assert_allclose(large.std_error, exact.std_error, rtol=0.01)
+    with pytest.raises(pm.PymackayError, match="use solver='exact'"):
+        _ = large.condvar
+
+
+def test_the_solver_is_chosen_by_the_size_and_says_so(monkeypatch):
+    formula, data = "yes ~ x + (1 | a) + (1 | b)", crossed(3)
+    rows = laplace_of(formula, data, pm.Binomial()).rows
+    assert not choose_general(rows, "auto", 1).iterative
+    monkeypatch.setattr(large_fit, "_PATIENCE", 1e-9)
+    fit = pm.glmer(formula, data, "binomial")
+    assert fit.convergence.probes >= 8
+    assert "solver='exact' insists" in fit.messages[0]
+    with pytest.raises(pm.ArgumentError, match="nagq=0 is not offered by the iterative solver"):
+        choose_general(rows, "auto", 0)
+    monkeypatch.setattr(large_fit, "free_memory", lambda: 1.0)
+    monkeypatch.setattr(large_fit, "_LITTLE", 0.0)
+    with pytest.raises(pm.ArgumentError, match=r"would need about .* GiB"):
+        choose_general(rows, "exact", 1)
+
+
+def test_what_the_iterative_solver_cannot_fit_is_refused():
+    with pytest.raises(pm.ArgumentError, match="two or more grouping factors"):
+        pm.glmer("yes ~ x + (1 | a)", crossed(1), "binomial", solver="iterative")
+    with pytest.raises(pm.ArgumentError, match="solver must be"):
+        pm.glmer("yes ~ x + (1 | a)", crossed(1), "binomial", solver="quick")
