@@ -24,6 +24,8 @@ PAGES = {
     "docs/getting-started.md": "getting-started",
     "docs/after-the-fit.md": "after-the-fit",
     "docs/for-r-users.md": "for-r-users",
+    "docs/fit.md": "fit",
+    "docs/command-line.md": "command-line",
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
     "docs/mackay-page.md": "mackay-page",
