@@ -12,7 +12,12 @@ from scipy import stats
 
 from pymackay._text import table_lines
 from pymackay.arguments import probability, whole_number
-from pymackay.covariance.varcorr import VarCorr
+from pymackay.covariance.varcorr import (
+    TermSummary,
+    VarCorr,
+    parameter_labels,
+    parameter_places,
+)
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
@@ -147,16 +152,33 @@ def etable(
     columns, notes = [], []
     for head, fit in zip(heads, listed, strict=True):
         has_model = isinstance(fit.problem, Problem)
-        effects = fixed_effects(fit, ddf if has_model else "none")
-        if not has_model and ddf != "none":
-            notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model.")
+        effects = fixed_effects(fit, _method(fit, ddf))
+        if effects.method == "none" and ddf != "none":
+            notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model")
         shown = _fixed(effects, places, stars, level if intervals else None)
         columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
     note = _LEGEND if stars and ddf != "none" else ""
     below = f"{100 * level:g} % intervals in brackets" if intervals else "Standard errors in ()"
-    note = "; ".join(text for text in (below, note, *notes) if text)
+    note = "; ".join(text for text in (below, note, *notes, *_incomparable(listed)) if text)
     responses = dict.fromkeys(fit.model.response for fit in listed)
     return EstimateTable(_joined(columns, heads), f"Response: {', '.join(responses)}", note)
+
+
+def _method(fit: Fit, ddf: str) -> str:
+    """Return where a fit's p-values come from: those of a generalised model are normal."""
+    if fit.general is not None:
+        return "none" if ddf == "none" else "normal"
+    return ddf if isinstance(fit.problem, Problem) else "none"
+
+
+def _incomparable(fits: Sequence[Fit]) -> list[str]:
+    """Return remarks on criteria that look comparable and are not."""
+    by_reml = [fit for fit in fits if fit.reml]
+    if 0 < len(by_reml) < len(fits):
+        return ["criteria, AIC and BIC of REML and of ML fits cannot be compared"]
+    if len({tuple(fit.model.fixed) for fit in by_reml}) > 1:
+        return ["REML criteria, AIC and BIC of different fixed effects cannot be compared"]
+    return []
 
 
 Cells = dict[tuple[str, str, int], str]
@@ -183,8 +205,12 @@ def _fixed(effects: FixedEffects, places: int, stars: bool, level: float | None)
 def _random(fit: Fit, places: int) -> Cells:
     """Return standard deviations and correlations of the random effects."""
     cells = Cells()
+    terms = {term.name: term for term in fit.model.terms}
     for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
+        if term in terms and terms[term].structure:
+            cells |= _structured(terms[term], parts, places)
+            continue
         for i, effect in enumerate(parts.effects):
             cells[("Random effects", f"SD {effect} | {term}", 0)] = f"{parts.sd[i]:.{places}f}"
             for j in range(i):
@@ -192,7 +218,20 @@ def _random(fit: Fit, places: int) -> Cells:
                 value = parts.correlation[i, j]
                 text = "" if np.isnan(value) else f"{value:.{places}f}"
                 cells[("Random effects", name, 0)] = text
-    cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    if fit.has_residual:
+        cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    return cells
+
+
+def _structured(term: TermSummary, parts: VarCorr, places: int) -> Cells:
+    """Return the parameters of a term with a structure: one row for those that effects share."""
+    cells = Cells()
+    for (i, j), label in zip(parameter_places(term), parameter_labels([term]), strict=True):
+        what = label.partition("_")[2].removesuffix(f"|{term.group}").replace("*", "of each effect")
+        name = f"{'SD' if i == j else 'Cor'} {what} | {term.name} ({term.structure})"
+        value = parts.sd[i] if i == j else parts.correlation[i, j]
+        text = "" if np.isnan(value) else f"{value:.{places}f}"
+        cells[("Random effects", name, 0)] = text
     return cells
 
 
