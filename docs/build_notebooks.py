@@ -7,7 +7,9 @@ needs ``pip install pymackay[docs]`` and no network.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import jupytext
@@ -17,14 +19,16 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 from traitlets.config import Config
 
-PAGES = ("mackay", "layer_penalties")
+PAGES = ("mackay", "layer_penalties", "ten_analyses")
+WITH_R = ("r_in_one_process",)  # built where R and rpy2 are installed
+_LONGEST = 1800  # seconds that a cell may take
 
 
 def build(folder: Path, name: str) -> Path:
     """Execute a page in its own folder; return the path of the HTML file."""
     source = Path(__file__).with_name(f"{name}.py")
     notebook = jupytext.read(source)
-    runner = ExecutePreprocessor(timeout=1800, kernel_name="python3")
+    runner = ExecutePreprocessor(timeout=_LONGEST, kernel_name="python3")
     runner.preprocess(notebook, {"metadata": {"path": str(source.parent)}})
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
@@ -63,5 +67,6 @@ def _with_mathml(text: str) -> str:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build")
-    for page in sys.argv[2:] or PAGES:
+    has_r = shutil.which("R") is not None and find_spec("rpy2") is not None
+    for page in sys.argv[2:] or (*PAGES, *(WITH_R if has_r else ())):
         print(build(target, page))

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from notebook_pages import write_page
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "docs" / "_build"
 sys.path.insert(0, str(ROOT))  # the checkout, wherever this is run
@@ -22,6 +24,8 @@ sys.path.insert(0, str(ROOT))  # the checkout, wherever this is run
 PAGES = {
     "docs/index.md": "index",
     "docs/getting-started.md": "getting-started",
+    "docs/which-method.md": "which-method",
+    "docs/worked-analysis.md": "worked-analysis",
     "docs/after-the-fit.md": "after-the-fit",
     "docs/for-r-users.md": "for-r-users",
     "docs/fit.md": "fit",
@@ -42,6 +46,17 @@ PAGES = {
     "CHANGELOG.md": "changelog",
 }
 
+# notebooks, which become pages after they have run
+NOTEBOOKS = {
+    "docs/ten_analyses.py": "ten_analyses",
+    "docs/r_in_one_process.py": "r_in_one_process",
+    "docs/mackay.py": "mackay",
+    "docs/layer_penalties.py": "layer_penalties",
+}
+
+# pages whose code is run when the site is built
+LIVE = ("getting-started", "after-the-fit", "structures", "worked-analysis")
+
 # a guide that is not listed yet stands after the others
 PAGES |= {
     file: Path(file).stem.lower()
@@ -51,8 +66,8 @@ PAGES |= {
 }
 
 GROUPS = {
-    "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many", "Fit",
-                "ManyFits"],
+    "Fitting": ["lmer", "glmer", "mackay", "evaluate", "evaluate_glmer", "lmer_many",
+                "glmer_many", "Fit", "ManyFits", "ManyGeneralFits"],
     "Families": ["Binomial", "Poisson", "Gamma", "InverseGaussian", "NegativeBinomial",
                  "Gaussian"],
     "Other packages": ["sklearn.MixedModelRegressor", "adapters.for_marginaleffects"],
@@ -69,6 +84,8 @@ GROUPS = {
     "MacKay's loop": ["variance_gap", "forecast_collapse"],
     "Data": ["load_data", "list_data"],
 }  # fmt: skip
+_BEFORE_NOTEBOOKS = 7  # pages that stand before the notebooks in the contents
+_NOT_RUN = "# {name}\n\nThis notebook was not run when the site was built: R or rpy2 was missing.\n"
 # where two pages of the repository have one title, or a long one
 _TITLES = {"results": "Speed <results>", "parity": "Parity with lme4 <parity>"}
 _NOT_LISTED = ("__version__", "adapters", "datasets", "keras", "lme4", "plots", "sklearn",
@@ -82,7 +99,13 @@ def main(quick: bool) -> int:
     for folder in (source, html):
         shutil.rmtree(folder, ignore_errors=True)
     assemble(source)
+    run_pages(source)
     build_notebooks(html, quick)
+    for name in NOTEBOOKS.values():
+        if (html / f"{name}.ipynb").is_file():
+            write_page(html / f"{name}.ipynb", source)
+        else:
+            (source / f"{name}.md").write_text(_NOT_RUN.format(name=name), encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([*command, str(source), str(html)], env=environment, check=False)
@@ -94,7 +117,8 @@ def main(quick: bool) -> int:
 def assemble(source: Path) -> None:
     """Put all pages into one folder, with the figures."""
     shutil.copytree(ROOT / "docs" / "figures", source / "figures")
-    shutil.copytree(ROOT / "docs" / "_templates", source / "_templates")
+    for folder in ("_templates", "_static"):
+        shutil.copytree(ROOT / "docs" / folder, source / folder)
     shutil.copy(ROOT / "docs" / "conf.py", source)
     for file, page in PAGES.items():
         if page == "api":
@@ -125,8 +149,8 @@ def relinked(text: str, folder: Path) -> str:
         path = os.path.normpath(folder / target)
         if picture:
             return f"![{words}](figures/{Path(path).name})"
-        if path in PAGES:
-            page = PAGES[path]
+        page = PAGES.get(path) or NOTEBOOKS.get(path)
+        if page is not None:
             return f"[{words}]({page}{'.rst' if page == 'api' else '.md'}{anchor or ''})"
         return words
 
@@ -135,7 +159,9 @@ def relinked(text: str, folder: Path) -> str:
 
 def contents() -> str:
     """Return the site's table of contents."""
-    pages = "\n".join(_TITLES.get(page, page) for page in PAGES.values() if page != "index")
+    listed = [page for page in PAGES.values() if page != "index"]
+    listed[_BEFORE_NOTEBOOKS:_BEFORE_NOTEBOOKS] = NOTEBOOKS.values()
+    pages = "\n".join(_TITLES.get(page, page) for page in listed)
     return f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
 
 
@@ -164,6 +190,13 @@ def api_page() -> str:
 
 def _titled(words: str, line: str) -> str:
     return f"{words}\n{line * len(words)}\n"
+
+
+def run_pages(source: Path) -> None:
+    """Run the code of pages, so that their outputs and pictures are those of this version."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, str(ROOT / "docs" / "live_pages.py"), str(source), *LIVE]
+    subprocess.run(command, env=environment, check=True)
 
 
 def build_notebooks(html: Path, quick: bool) -> None:

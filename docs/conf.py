@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import latex2mathml.converter
@@ -37,6 +38,8 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"pymackay {version}"
 html_show_copyright = False
 html_copy_source = False
@@ -44,6 +47,7 @@ html_math_renderer = "mathml"
 
 
 def _formula(latex: str, display: str) -> str:
+    latex = re.sub(r"(\\hat \w)'", r"{\1}^{\\prime}", latex)  # not a sign upon the hat
     return latex2mathml.converter.convert(latex, display=display)
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pymackay.api.lmer import evaluate, lmer
     from pymackay.api.mackay import mackay
     from pymackay.api.many import lmer_many
+    from pymackay.api.many_general import glmer_many
     from pymackay.compare.comparison import Comparison
     from pymackay.compare.verdict import compare
     from pymackay.datasets import list_data, load_data
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from pymackay.reference import lme4
     from pymackay.results import Fit
     from pymackay.solve.many.fits import ManyFits
+    from pymackay.solve.pirls.many.fits import ManyGeneralFits
 
 __all__ = [
     "ArgumentError",
@@ -94,6 +96,7 @@ __all__ = [
     "HeadedTable",
     "InverseGaussian",
     "ManyFits",
+    "ManyGeneralFits",
     "Means",
     "NegativeBinomial",
     "Poisson",
@@ -124,6 +127,7 @@ __all__ = [
     "forecast_collapse",
     "glance",
     "glmer",
+    "glmer_many",
     "icc",
     "joint_tests",
     "keras",
@@ -164,6 +168,7 @@ _HOMES = {
     "HeadedTable": "pymackay.infer.tables.headed_table",
     "InverseGaussian": "pymackay.family.inverse_gaussian",
     "ManyFits": "pymackay.solve.many.fits",
+    "ManyGeneralFits": "pymackay.solve.pirls.many.fits",
     "NegativeBinomial": "pymackay.family.negative_binomial",
     "Poisson": "pymackay.family.poisson",
     "Profile": "pymackay.infer.intervals.profile",
@@ -181,6 +186,7 @@ _HOMES = {
     "forecast_collapse": "pymackay.infer.gap.forecast",
     "glance": "pymackay.infer.tables.tidy",
     "glmer": "pymackay.api.glmer",
+    "glmer_many": "pymackay.api.many_general",
     "icc": "pymackay.infer.tables.explained",
     "list_data": "pymackay.datasets",
     "lmer": "pymackay.api.lmer",

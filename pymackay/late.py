@@ -17,6 +17,7 @@ from typing import Any
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 KNOWS_GENERAL = "knows_generalised_models"  # attribute of functions that take such fits
+KNOWS_RESIDUAL = "knows_residual_structures"  # likewise
 
 
 class LateMethod:
@@ -50,6 +51,9 @@ class LateMethod:
             return function
         if getattr(instance, "general", None) is not None and not hasattr(function, KNOWS_GENERAL):
             return partial(_refuse, self.name)
+        structured = getattr(instance, "residual_covariance", None) is not None
+        if structured and not hasattr(function, KNOWS_RESIDUAL):
+            return partial(_refuse_residual, self.name)
         bound = partial(function, instance)
         bound.__doc__ = function.__doc__
         return bound
@@ -62,6 +66,23 @@ def _refuse(name: str, *args: Any, **kwargs: Any) -> None:
         f"pymackay.lmer, or use what is there: predict, simulate, coefficients, confint, anova, "
         f"residuals_of, tidy, glance, augment."
     )
+
+
+def _refuse_residual(name: str, *args: Any, **kwargs: Any) -> None:
+    raise residual_refusal(name)
+
+
+def residual_refusal(name: str, cure: str = "") -> Exception:
+    """Return the error of what does not know covariance structures of residuals."""
+    errors = importlib.import_module("pymackay.errors")
+    cure = cure or (
+        "Use what is there: predict, simulate, refit, coefficients, confint, anova, contrast, "
+        "emmeans, residuals_of, tidy, glance, summary; or fit without residual="
+    )
+    error: Exception = errors.PymackayError(
+        f"{name} is not there for models with a residual structure. {cure.rstrip('.')}."
+    )
+    return error
 
 
 class _LateModule:

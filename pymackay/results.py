@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay._text import table_lines
+from pymackay.covariance.residual.estimate import ResidualCovariance
 from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.hints import FIT_NAMES, missing_attribute
@@ -190,6 +191,9 @@ class Fit:
     problem : pymackay.solve.assemble.Problem or None
         The model's arrays and their solver, for fits made by this package: what prediction,
         tests and refits stand on.
+    residual_covariance : ResidualCovariance or None
+        Standard deviations and correlations of the residuals, for models with the argument
+        `residual`; None where residuals are independent with one variance.
     general : pymackay.family.general.General or None
         Family, quadrature, dispersion and linear predictor of a generalised model; None for a
         linear one.
@@ -220,6 +224,7 @@ class Fit:
     free_par: pd.Series | None = None
     problem: Any = None
     general: Any = None
+    residual_covariance: ResidualCovariance | None = None
 
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
@@ -272,8 +277,13 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape."""
+        """Number of estimated parameters: fixed effects, `par`, and sigma, dispersion or shape.
+
+        Parameters of the residuals' covariance count too.
+        """
         beside: int = 1 if self.general is None else self.general.df
+        if self.residual_covariance is not None:
+            beside += len(self.residual_covariance.par)
         return len(self.beta) + len(self.par) + beside
 
     @property
@@ -416,6 +426,7 @@ class Fit:
             ),
             "Random effects:",
             *_random_effects_lines(self),
+            *([] if self.residual_covariance is None else self.residual_covariance.lines()),
             "Fixed effects:",
             *_estimate_lines(self._estimates),
         ]

@@ -21,6 +21,8 @@ from pymackay.results import Fit
 class FitForEffects(ModelAbstract):
     """A fit whose population means (random effects zero) marginaleffects asks for.
 
+    Of a generalised model on the scale of the response.
+
     Parameters
     ----------
     fit : Fit
@@ -51,10 +53,13 @@ class FitForEffects(ModelAbstract):
         return model_matrix(self.model, rows).to_numpy()
 
     def get_predict(self, params: np.ndarray, newdata: Any) -> pl.DataFrame:
-        """Return ``X params`` of rows given as a design, (m, p), or as data."""
+        """Return ``X params`` of rows given as a design, (m, p), or as data; means of a link."""
         X = newdata if isinstance(newdata, np.ndarray) else self.get_exog(newdata)
         rows = pl.Series("rowid", np.arange(len(X)), dtype=pl.Int32)
-        return pl.DataFrame([rows, pl.Series("estimate", X @ np.asarray(params))])
+        estimates = X @ np.asarray(params)
+        if self.model.general is not None:
+            estimates = self.model.general.family.mean(estimates)
+        return pl.DataFrame([rows, pl.Series("estimate", estimates)])
 
     def get_vcov(self, vcov: Any = True) -> np.ndarray | None:
         """Return the covariance of the fixed effects, or None where none is asked for.

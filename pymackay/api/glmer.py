@@ -51,7 +51,8 @@ def glmer(
     Parameters
     ----------
     formula : str
-        In lme4's language: ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``.
+        In lme4's language: ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``. Terms
+        may have a covariance structure, as ``ar1(0 + time | subject)``.
     data : pandas.DataFrame
         One row per observation.
     family : str or Family
@@ -131,7 +132,7 @@ def glmer(
     ({'(Intercept)': -1.7114, 'dose': 0.3384}, 29.4568)
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -139,7 +140,7 @@ def glmer(
         determinant,
         dispersion,
     )
-    _check_choices(nagq, solver, control)
+    check_choices(nagq, solver, control)
     theta = None if start is None else theta_values(start, laplace.rows.model)
     return _certified(fit_general(laplace, nagq, start=theta, control=control))
 
@@ -194,7 +195,7 @@ def evaluate_glmer(
     8.317766
     """
     family = family_of(family)
-    laplace = _laplace(
+    laplace = laplace_of(
         formula,
         data,
         family,
@@ -202,7 +203,7 @@ def evaluate_glmer(
         determinant,
         dispersion,
     )
-    _check_choices(nagq, "auto", None)
+    check_choices(nagq, "auto", None)
     if laplace.extra == "shape":
         raise ArgumentError("family needs its shape: give pymackay.NegativeBinomial(theta=...).")
     extra = _log_dispersion(laplace, phi)
@@ -234,7 +235,7 @@ def _log_dispersion(laplace: Laplace, phi: float | None) -> float | None:
     return float(np.log(phi))
 
 
-def _laplace(
+def laplace_of(
     formula: str,
     data: Any,
     family: Family,
@@ -243,15 +244,7 @@ def _laplace(
     dispersion: str,
 ) -> Laplace:
     """Return the criterion of a model's rows."""
-    if dispersion not in DISPERSIONS:
-        raise ArgumentError(f"dispersion must be 'ml' or 'lme4', but it is {dispersion!r}.")
-    if determinant is None:
-        by_ml = family.has_dispersion and dispersion == "ml"
-        determinant = "observed" if by_ml else "expected"
-    if determinant not in DETERMINANTS:
-        raise ArgumentError(
-            f"determinant must be 'expected' or 'observed', but it is {determinant!r}."
-        )
+    determinant = criterion_choices(family, determinant, dispersion)
     if is_source(data):
         raise ArgumentError(
             "data of a generalised model must be a data frame: its rows are read in every step of "
@@ -261,14 +254,27 @@ def _laplace(
     return Laplace(Rows.of(general.model, observations(general)), family, determinant, dispersion)
 
 
+def criterion_choices(family: Family, determinant: str | None, dispersion: str) -> str:
+    """Return the weights of the determinant, the default where none are given."""
+    if dispersion not in DISPERSIONS:
+        raise ArgumentError(f"dispersion must be 'ml' or 'lme4', but it is {dispersion!r}.")
+    if determinant is None:
+        by_ml = family.has_dispersion and dispersion == "ml"
+        determinant = "observed" if by_ml else "expected"
+    if determinant not in DETERMINANTS:
+        raise ArgumentError(
+            f"determinant must be 'expected' or 'observed', but it is {determinant!r}."
+        )
+    return determinant
+
+
 def observations(general: GeneralModel) -> Observations:
     """Return the response of a generalised model as its family takes it."""
     response = general.response
-    totals = np.ones(len(response.y)) if response.totals is None else response.totals
-    return Observations(response.y, response.weights, totals)
+    return Observations.of(response.y, response.weights, response.totals)
 
 
-def _check_choices(nagq: Any, solver: str, control: Any) -> None:
+def check_choices(nagq: Any, solver: str, control: Any) -> None:
     """Refuse values of arguments that `glmer` does not have."""
     number = isinstance(nagq, int | np.integer) and not isinstance(nagq, bool)
     if not (nagq == "exact" or (number and 0 <= nagq <= _MOST_NODES)):

@@ -10,15 +10,18 @@ import pandas as pd
 
 from pymackay.api.theta import start_values, theta_values
 from pymackay.arguments import flag, hinted, one_of
-from pymackay.errors import ConvergenceWarning
+from pymackay.errors import ArgumentError, ConvergenceWarning
+from pymackay.formula.residual import read_residual
 from pymackay.model.columns.table import Table, is_source
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built, build_model, build_rows
+from pymackay.model.design.residual import residual_rows
 from pymackay.model.stream.sources import sum_source
 from pymackay.results import Fit
 from pymackay.solve.assemble import evaluate_at
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.marginal.fit import fit_residual
 from pymackay.solve.search.newton import Control
 
 ArrayLike = Any
@@ -38,6 +41,8 @@ def lmer(
     control: Control | IterativeControl | None = None,
     solver: str = "auto",
     double_bar: str = "split",
+    known: Mapping[str, pd.DataFrame] | None = None,
+    residual: str | None = None,
 ) -> Fit:
     """Fit a linear mixed model by REML or maximum likelihood.
 
@@ -46,8 +51,9 @@ def lmer(
     formula : str
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``. The covariance of a term's
         effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
-        symmetry), ``ar1(f | g)`` and, by time, ``ou(0 + f | g)``, each with ``hom = TRUE`` (one
-        variance for all effects) or ``hom = FALSE``; see the page "Covariance structures".
+        symmetry), ``ar1(f | g)``, ``toep(f | g)`` and, by time, ``ou(0 + f | g)``, each with
+        ``hom = TRUE`` (one variance for all effects) or ``hom = FALSE``, and
+        ``propto(0 + f | g, A)`` with a known matrix; see the page "Covariance structures".
     data : pandas.DataFrame, the path of a CSV file, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file
         or folder, an iterator of data frames, or a Dask DataFrame; the rows are read in one pass
@@ -83,6 +89,17 @@ def lmer(
         that a factor keeps the correlations of its levels. ``"diag"``: ``diag(f | g)``, in which
         no effects correlate (lme4 2.x with the option ``lme4.doublevert.default =
         "diag_special"``); the fit's messages tell.
+    known : mapping of str to pandas.DataFrame, optional
+        Covariance matrices that are known up to a factor, such as the relationships of animals:
+        ``known={"A": frame}`` for ``propto(0 + f | g, A)``. Index and columns of a frame are
+        levels of ``f``; those that the data do not have are left out.
+    residual : str, optional
+        Covariance of the residuals, by default independent with one variance.
+        ``"ar1(time | g)"``, ``"ou(time | g)"``, ``"cs(visit | g)"``, ``"toep(visit | g)"``,
+        ``"us(visit | g)"`` and ``"diag(visit | g)"``: within each level of g, with ``hom`` as in
+        the random part. ``"varident(s)"``: a standard deviation for each level of s; it may be
+        added, as in ``"varident(s) + ar1(time | g)"``. With it the formula may be without random
+        terms. See the page "Residual structures and MMRM".
 
     Returns
     -------
@@ -113,12 +130,47 @@ def lmer(
     """
     reml = flag("reml", reml)
     double_bar = one_of("double_bar", double_bar, ("split", "diag"))
-    arguments = Arguments(weights, offset, subset, contrasts, double_bar)
+    parts = (weights, offset, subset, contrasts, double_bar, known)
+    if residual is not None:
+        given = Arguments(*parts, _structure(residual))
+        return _certified(_fit_residual(formula, data, given, reml, start, control, solver))
+    arguments = Arguments(*parts)
     built = _build(formula, data, arguments, control)
     choice = choose(built.model, solver, control)
     theta = None if start is None else start_values(start, built.model)
     fit = fit_model(built.model, choice, reml=reml, start=theta, sums=built.gram)
     return _certified(fit)
+
+
+def _structure(residual: object) -> str:
+    """Return the argument `residual`, a text that can be read."""
+    return read_residual(residual).text  # type: ignore[arg-type]
+
+
+def _fit_residual(
+    formula: str,
+    data: Any,
+    arguments: Arguments,
+    reml: bool,
+    start: ArrayLike | None,
+    control: Any,
+    solver: str,
+) -> Fit:
+    """Fit a model with a covariance structure of the residuals."""
+    if is_source(data):
+        raise ArgumentError(
+            "data of a model with residual= must be a data frame: its rows are read in every step "
+            "of the fit, so that partitions cannot be summed up once. Read them into one frame."
+        )
+    if control is not None or solver not in ("auto", "exact"):
+        raise ArgumentError(
+            "control and solver='iterative' are not there with residual=; leave them out."
+        )
+    model = build_rows(formula, Table(data), arguments).model
+    call = model.blueprint.specification.residual
+    rows = residual_rows(call, model.columns, len(model.y))
+    theta = None if start is None else start_values(start, model)
+    return fit_residual(model, rows, reml=reml, start=theta)
 
 
 def _build(formula: str, data: Any, arguments: Arguments, control: Any) -> Built:
@@ -140,12 +192,13 @@ def evaluate(
     offset: str | ArrayLike | None = None,
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Return the fit at a given `theta`, without optimisation.
 
     Parameters
     ----------
-    formula, data, reml, weights, offset, subset, contrasts
+    formula, data, reml, weights, offset, subset, contrasts, known
         As in `lmer`.
     theta : array-like of shape (m,), or pandas.Series named as ``fit.theta``
         Relative covariance parameters in lme4's order: term by term, each term's relative factor
@@ -169,7 +222,13 @@ def evaluate(
     1744.244122
     """
     model = build_model(
-        formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
+        formula,
+        data,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        contrasts=contrasts,
+        known=known,
     )
     problem = make_problem(model, reml=flag("reml", reml))
     return evaluate_at(problem, theta_values(theta, model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
@@ -9,14 +10,23 @@ from typing import Any
 
 import pandas as pd
 
+from pymackay.api.general_loop import check_general, general_loop
+from pymackay.api.glmer import laplace_of
 from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
-from pymackay.infer.gap.collapse_report import boundary_messages, collapse_error, describe_collapse
+from pymackay.family.family import Family
+from pymackay.family.named import family_of
+from pymackay.infer.gap.collapse_report import collapse_error
+from pymackay.infer.gap.loop_report import loop_messages
+from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_model
+from pymackay.model.model import Model
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
 from pymackay.solve.choose import choose, make_problem
-from pymackay.solve.loop.run import LoopEnd, Settings, fit_of, run_loop
+from pymackay.solve.loop.learned import make_learner
+from pymackay.solve.loop.linear import Learner, LinearEquations
+from pymackay.solve.loop.run import Settings, fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
 
 ArrayLike = Any
@@ -33,8 +43,10 @@ def mackay(
     formula: str,
     data: pd.DataFrame,
     *,
+    family: Family | type[Family] | str | None = None,
     update: str | Callable[..., Any] = "gamma",
-    reml: bool = True,
+    effects: str | None = None,
+    reml: bool | None = None,
     scale: float | Mapping[str, float] = 1.0,
     iterations: int | None = None,
     tolerance: float | None = None,
@@ -52,6 +64,7 @@ def mackay(
     subset: str | ArrayLike | None = None,
     contrasts: Mapping[str, Any] | None = None,
     solver: str = "auto",
+    known: Mapping[str, pd.DataFrame] | None = None,
 ) -> Fit:
     """Run MacKay's loop: alternately predict the effects and update the variances from them.
 
@@ -60,8 +73,22 @@ def mackay(
 
     Parameters
     ----------
-    formula, data, reml, weights, offset, subset, contrasts
-        As in `lmer`. With ``reml=False`` error variances are `condvar`, otherwise `pev`.
+    formula, data, weights, offset, subset, contrasts, known
+        As in `lmer`.
+    family : str or Family, optional
+        As in `glmer`: the loop then runs on a generalised model, whose fixed effects are those of
+        the joint mode, or with ``effects="mean"`` those that minimise Laplace's criterion at the
+        round's variances. By default a linear model.
+    effects : {"mode", "mean"}, optional
+        For a generalised model, what the rules take as predicted effects B̂. ``"mode"``
+        (default): the modes, with the weights of the rows held there, as in MacKay's evidence
+        framework. This is penalised quasi-likelihood, which underestimates variances where groups
+        are small; a dispersion is updated to Pearson's statistic / (n − Σγ). ``"mean"``: posterior
+        means to second order; ``"gamma"`` and ``"em"`` then end at `glmer`'s optimum, with its
+        standard errors.
+    reml : bool, optional
+        By default True for a linear model. With False error variances are `condvar`, otherwise
+        `pev`. Generalised models have no REML: False.
     update : {"gamma", "em", "raw", "diagonal"} or callable
         How a term's covariance matrix V follows from its predicted effects B̂ (J levels) and
         their error covariances C_j:
@@ -73,7 +100,8 @@ def mackay(
         - ``"em"``: V ← (B̂'B̂ + Σ C_j) / J.
         - a function of `pymackay.solve.loop.rounds.TermMoments` that returns V.
 
-        ``"gamma"`` and ``"em"`` end at `lmer`'s optimum.
+        ``"gamma"`` and ``"em"`` end at the optimum of `lmer` (for a generalised model: see
+        `effects`).
     scale : float or mapping of term to float
         Factor of the empirical variances of ``"raw"`` and ``"diagonal"``.
     iterations : int, optional
@@ -87,7 +115,7 @@ def mackay(
         Mapping from term to covariance matrix, on the absolute scale; the matrix itself if there
         is one term; or theta as in `lmer`. By default computed from the data.
     start_noise_var : float, optional
-        Residual variance to start from.
+        Residual variance to start from; the dispersion of a generalised model that has one.
     inner : {"exact", "gradient"}
         Whether a round solves the mixed-model equations exactly, or takes `inner_steps` gradient
         steps of `optimizer` (``"sgd"``, ``"adam"``) from the effects of the previous round. The
@@ -104,8 +132,9 @@ def mackay(
     progress : bool, optional
         Whether to show a progress bar on stderr: by default on a terminal, after two seconds.
     solver : {"auto", "exact", "iterative"}
-        As in `lmer`. With ``"iterative"``, traces are estimated with fixed probe vectors, which
-        causes a Monte-Carlo error as in `lmer`; ``inner`` must be ``"exact"``.
+        As in `lmer`; generalised models have the exact one only. With ``"iterative"``, traces are
+        estimated with fixed probe vectors, which causes a Monte-Carlo error as in `lmer`; ``inner``
+        must be ``"exact"``.
 
     Returns
     -------
@@ -119,6 +148,8 @@ def mackay(
         ``distance``, the largest relative change in the rule's next update; and ``step``, the kind
         of step: the rule itself, an accelerated step, a direction set to zero (``boundary``), or
         the MM step that replaces the rule where it would raise the criterion (``majorised``).
+        ``fit.trace.attrs["start"]`` has the variances, correlations, γ and criterion of the
+        starting point.
 
     Raises
     ------
@@ -135,6 +166,10 @@ def mackay(
     References
     ----------
     MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4(3).
+    MacKay, D. J. C. (1992). The evidence framework applied to classification networks. Neural
+    Computation 4(5).
+    Breslow, N. E., Clayton, D. G. (1993). Approximate inference in generalized linear mixed models.
+    J. Am. Stat. Assoc. 88: penalised quasi-likelihood.
     Hinton, G. (2012). Neural networks for machine learning, lecture 9f: MacKay's quick and dirty
     method of setting weight costs.
     Ogorek, B. (2019). Linear mixed models in TensorFlow 2.0 via MacKay's method.
@@ -159,39 +194,93 @@ def mackay(
     ... )
     >>> loop.trace[["Subject.(Intercept).var", "sigma_var"]].iloc[-1].round(4).tolist()
     [302.9045, 670.8547]
+
+    A generalised model: the loop with modes, and with means, which ends where `glmer` does.
+
+    >>> cbpp = pm.load_data("cbpp")
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> fits = [
+    ...     pm.mackay(formula, cbpp, family="binomial"),
+    ...     pm.mackay(formula, cbpp, family="binomial", effects="mean"),
+    ...     pm.glmer(formula, cbpp, "binomial"),
+    ... ]
+    >>> [round(float(fit.theta.iloc[0]), 5) for fit in fits]
+    [0.62457, 0.64228, 0.64228]
     """
     asked = _asked(locals())
-    model = build_model(
-        formula, data, weights=weights, offset=offset, subset=subset, contrasts=contrasts
+    settle = functools.partial(
+        make_settings,
+        update=update,
+        scale=scale,
+        iterations=iterations,
+        tolerance=tolerance,
+        inner=inner,
+        acceleration=acceleration,
+        on_collapse=on_collapse,
+        callback=callback,
+        progress=progress,
     )
+    begin = (start, start_noise_var)
+    if family is not None:
+        check_general(reml, inner, solver)
+        arguments = Arguments(weights, offset, subset, contrasts, known=known)
+        laplace = laplace_of(formula, data, family_of(family), arguments, None, "ml")
+        loop, settings = general_loop(laplace, effects or "mode", *begin, settle)
+    else:
+        _refuse_effects(effects)
+        model = build_model(
+            formula,
+            data,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            contrasts=contrasts,
+            known=known,
+        )
+        problem, notes = _linear_problem(model, solver, inner, reml)
+        learner = make_learner(problem, inner_steps, optimizer) if inner == "gradient" else None
+        loop, settings = _linear_loop(problem, learner, *begin, settle, notes)
+    assert loop.trace is not None
+    loop.trace.attrs["asked"] = asked
+    return _settled(loop, settings)
+
+
+def _refuse_effects(effects: object) -> None:
+    if effects is not None:
+        raise ArgumentError(
+            f"effects is {effects!r}, which is for generalised models: the modes of a linear "
+            f"model's effects are their means. Leave effects out, or give a family."
+        )
+
+
+def _linear_problem(
+    model: Model, solver: str, inner: str, reml: bool | None
+) -> tuple[Problem, tuple[str, ...]]:
+    """Return the problem of a linear model, and what the choice of its solver has to say."""
     choice = choose(model, solver)
     if choice.iterative and inner == "gradient":
         raise ArgumentError(
             "inner='gradient' learns by the exact solver's products, but the solver is "
             "'iterative'; use inner='exact', or solver='exact'."
         )
-    problem = make_problem(model, choice, reml=flag("reml", reml))
-    settings = make_settings(
-        problem,
-        update=update,
-        scale=scale,
-        iterations=iterations,
-        tolerance=tolerance,
-        inner=inner,
-        inner_steps=inner_steps,
-        optimizer=optimizer,
-        acceleration=acceleration,
-        on_collapse=on_collapse,
-        callback=callback,
-        progress=progress,
-    )
-    end = run_loop(problem, starting_state(problem, start, start_noise_var), settings)
-    if end.collapse is not None and on_collapse == "raise":
-        raise collapse_error(model, end.collapse, end.trace, settings.rule)
-    loop = _loop_fit(problem, end, settings, choice.messages)
-    assert loop.trace is not None
-    loop.trace.attrs["asked"] = asked
-    return _settled(loop, settings)
+    return make_problem(model, choice, reml=reml is None or flag("reml", reml)), choice.messages
+
+
+def _linear_loop(
+    problem: Problem,
+    learner: Learner | None,
+    start: object,
+    noise_var: object,
+    settle: Callable[[Model, float], Settings],
+    notes: tuple[str, ...],
+) -> tuple[Fit, Settings]:
+    """Run the loop on a linear model; return its fit and its settings."""
+    settings = settle(problem.model, problem.solver.precision)
+    equations = LinearEquations(problem, learner)
+    end = run_loop(equations, starting_state(problem, start, noise_var), settings)
+    if end.collapse is not None and settings.raises:
+        raise collapse_error(problem.model, end.collapse, end.trace, settings.rule)
+    return fit_of(problem, end, (*notes, *loop_messages(problem.model, end, settings))), settings
 
 
 def _asked(arguments: Mapping[str, Any]) -> dict[str, object]:
@@ -213,14 +302,6 @@ def _asked(arguments: Mapping[str, Any]) -> dict[str, object]:
 
 def _equal(value: object, default: object) -> bool:
     return isinstance(value, str | int | float) and value == default
-
-
-def _loop_fit(problem: Problem, end: LoopEnd, settings: Settings, notes: tuple[str, ...]) -> Fit:
-    """Return the fit of a loop, with its messages."""
-    messages = boundary_messages(end.round) if settings.rule.likelihood else ()
-    if end.collapse is not None:
-        messages = (describe_collapse(problem.model, end.collapse),)
-    return fit_of(problem, end, (*notes, *messages))
 
 
 def _settled(fit: Fit, settings: Settings) -> Fit:

@@ -11,7 +11,9 @@ from pymackay.covariance.layout import columns_in_group, lower_factor
 from pymackay.covariance.structures import summary_layouts
 from pymackay.results import Fit, ModelSummary, TermSummary
 
-Key = tuple[str, frozenset[str] | tuple[str, ...], str, bool]
+Key = tuple[str, frozenset[str] | tuple[str, ...], str, bool, tuple[float, ...]]
+
+_ALIKE = 10  # digits by which two known matrices are the same
 
 
 def term_key(term: TermSummary) -> Key:
@@ -19,9 +21,10 @@ def term_key(term: TermSummary) -> Key:
 
     The order of the effects matters where the structure depends on it.
     """
-    ordered = term.structure in ("ar1", "ou")
+    ordered = term.structure in ("ar1", "ou", "toep", "propto")
     effects = tuple(term.effects) if ordered else frozenset(term.effects)
-    return term.group, effects, term.structure, term.hom
+    known = tuple(float(f"{value:.{_ALIKE}g}") for value in term.known)
+    return term.group, effects, term.structure, term.hom, known
 
 
 def match_terms(

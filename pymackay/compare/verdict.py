@@ -72,6 +72,7 @@ def compare(
     """
     check_fit(fit, "fit: compare")
     check_fit(reference, "reference: compare")
+    _refuse_residual_structures(fit, reference)
     table = adjusted(tolerances)
     differences = model_diff(fit, reference)
     if differences:
@@ -119,6 +120,22 @@ class _Pair:
         if theta != self.theta:
             return None
         return self.fits[1] if theta == "ours" else self.fits[0]
+
+
+def _refuse_residual_structures(*fits: Fit) -> None:
+    """Refuse models that lme4 does not have.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    for fit in fits:
+        if fit.residual_covariance is not None:
+            raise ArgumentError(
+                f"compare is for models that lme4 has too, but residuals with the structure "
+                f"{fit.residual_covariance.text!r} are not among them. Compare fit.criterion, "
+                f"fit.beta and fit.residual_covariance with those of R's nlme or mmrm."
+            )
 
 
 def _at_one_theta(fit: Fit, reference: Fit) -> _Pair | None:

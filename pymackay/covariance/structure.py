@@ -28,6 +28,7 @@ class Structure(ABC):
     """
 
     tag = ""
+    needs_levels = True  # whether the variances follow from differences between levels only
     compressed = True  # whether theta of a structure with `hom` holds distinct elements only
     hom: bool = False
 

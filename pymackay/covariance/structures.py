@@ -7,20 +7,30 @@ from collections.abc import Iterable
 from pymackay.covariance.autoregressive import Autoregressive
 from pymackay.covariance.compound import CompoundSymmetry
 from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.known import Known
 from pymackay.covariance.layout import TermLayout, laid_out
 from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
+from pymackay.covariance.toeplitz import Toeplitz
 from pymackay.covariance.varcorr import TermSummary
 
 STRUCTURES: dict[str, type[Structure]] = {
-    kind.tag: kind for kind in (Diagonal, CompoundSymmetry, Autoregressive, OrnsteinUhlenbeck)
+    kind.tag: kind
+    for kind in (Diagonal, CompoundSymmetry, Autoregressive, OrnsteinUhlenbeck, Toeplitz, Known)
 }
 
 
-def make_structure(tag: str, hom: bool, times: tuple[float, ...] = ()) -> Structure | None:
-    """Return the structure of a name, None of an empty one; `times` of effects by time only."""
+def make_structure(
+    tag: str, hom: bool, times: tuple[float, ...] = (), known: tuple[float, ...] = ()
+) -> Structure | None:
+    """Return the structure of a name, None of an empty one.
+
+    `times` are those of effects by time, `known` the lower triangle of a known matrix.
+    """
     if not tag:
         return None
+    if tag == "propto":
+        return Known(True, known)
     return OrnsteinUhlenbeck(hom, times) if tag == "ou" else STRUCTURES[tag](hom)
 
 
@@ -28,6 +38,6 @@ def summary_layouts(terms: Iterable[TermSummary]) -> tuple[TermLayout, ...]:
     """Lay out the parameters and theta of terms that are known by their summaries, in order."""
     parts = []
     for term in terms:
-        structure = make_structure(term.structure, term.hom, term.times)
+        structure = make_structure(term.structure, term.hom, term.times, term.known)
         parts.append((len(term.effects), structure))
     return laid_out(parts)

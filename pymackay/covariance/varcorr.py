@@ -1,9 +1,9 @@
-"""`VarCorr`: a term's covariance as standard deviations and correlations; names and order."""
+"""`VarCorr`: a term's covariance as standard deviations and correlations, and how it prints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,14 @@ class TermSummary:
     effects : tuple of str
         Names of the q effects: ``("(Intercept)", "Days")``.
     structure : str
-        The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``, ``"ou"``; empty where
-        any covariance will do.
+        The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``, ``"ou"``,
+        ``"toep"``, ``"propto"``; empty where any covariance will do.
     hom : bool
         Whether the structure has one variance for all effects.
     times : tuple of float
         Of the effects, for a structure by time.
+    known : tuple of float
+        The lower triangle of a known matrix, row by row.
     """
 
     name: str
@@ -37,6 +39,15 @@ class TermSummary:
     structure: str = ""
     hom: bool = False
     times: tuple[float, ...] = ()
+    known: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def n_rho(self) -> int:
+        """Number of correlations among the parameters of a term with a structure."""
+        q = len(self.effects)
+        if self.structure == "toep":
+            return q - 1
+        return int(q > 1 and self.structure not in ("diag", "propto"))
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:
@@ -85,60 +96,21 @@ class VarCorr:
         return np.where(diagonal, self.sd[..., :, None], self.correlation)
 
 
-def parameter_places(term: TermSummary) -> list[tuple[int, int]]:
-    """Return (row, column) of the standard deviations and correlations that are parameters.
-
-    Without a structure these are all of the lower triangle, in theta's order. With one: the
-    standard deviations, one if they are all the same, then the correlation of the first two
-    effects, which is the structure's rho.
-    """
-    q = len(term.effects)
-    if not term.structure:
-        return lower_triangle(q)
-    places = [(i, i) for i in range(1 if term.hom else q)]
-    return places + ([(1, 0)] if q > 1 and term.structure != "diag" else [])
-
-
 def printed_correlations(
     term: TermSummary | None, parts: VarCorr
 ) -> Iterator[tuple[int, tuple[float | str, ...]]]:
     """Yield the effects that a printed table shows, and what stands beside each standard deviation.
 
     These are the correlations with the effects before it. A term with a structure has its rho
-    once, beside the first effect, as ``"0.883 (ar1)"``; if it has one variance and a correlation
-    only the first effect is shown, as in lme4 2.x.
+    once, beside the first effect, as ``"0.883 (ar1)"``, `toep` one correlation for each distance;
+    if it has one variance and a correlation only the first effect is shown, as in lme4 2.x.
     """
     q = len(parts.effects)
     if term is None or not term.structure:
         yield from ((i, tuple(parts.correlation[i, :i].tolist())) for i in range(q))
         return
-    correlated = term.structure != "diag" and q > 1
+    correlated = term.n_rho or term.structure == "propto"
     for i in range(1 if term.hom and correlated else q):
-        rho = f"{parts.correlation[1, 0]:.3f} ({term.structure})" if correlated else ""
-        yield i, (rho,) if i == 0 and correlated else ()
-
-
-def parameter_labels(terms: Iterable[TermSummary]) -> list[str]:
-    """Name standard deviations and correlations as R's ``confint(oldNames = FALSE)`` does.
-
-    Term by term in the order of `parameter_places`. R names a term by its group. A term that has an
-    effect in common with an earlier one of its group would repeat a label: it is named by its own
-    name instead.
-
-    Examples
-    --------
-    >>> parameter_labels([TermSummary("g", "g", ("a", "b")), TermSummary("g.1", "g", ("b",))])
-    ['sd_a|g', 'cor_b.a|g', 'sd_b|g', 'sd_b|g.1']
-    """
-    labels: list[str] = []
-    seen: dict[str, set[str]] = {}
-    for term in terms:
-        before = seen.setdefault(term.group, set())
-        where = term.group if before.isdisjoint(term.effects) else term.name
-        before.update(term.effects)
-        for i, j in parameter_places(term):
-            row, column = term.effects[i], term.effects[j]
-            between = "rho" if term.structure else f"{row}.{column}"
-            sd = "*" if term.hom else row
-            labels.append(f"sd_{sd}|{where}" if i == j else f"cor_{between}|{where}")
-    return labels
+        rho = [f"{value:.3f}" for value in parts.correlation[1 : 1 + term.n_rho, 0]]
+        cell = " ".join([*rho, f"({term.structure})"])
+        yield i, (cell,) if i == 0 and correlated else ()

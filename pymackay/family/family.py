@@ -37,6 +37,15 @@ class Observations:
     weights: np.ndarray
     totals: np.ndarray
 
+    @classmethod
+    def of(cls, y: np.ndarray, weights: np.ndarray, totals: np.ndarray | None) -> Observations:
+        """Return a response whose totals are one where there are none."""
+        return cls(y, weights, np.ones(len(y)) if totals is None else totals)
+
+    def rows(self, which: np.ndarray) -> Observations:
+        """Return some rows."""
+        return Observations(self.y[which], self.weights[which], self.totals[which])
+
 
 @dataclass(frozen=True, eq=False)
 class Expansion:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from pymackay.family.family import Family, Observations
 
+PQL = "pql"
+
 
 @dataclass(frozen=True, eq=False)
 class General:
@@ -38,6 +40,9 @@ class General:
         more, lme4's own criterion if the family has a dispersion; nan where it was not computed.
     observed : Observations or None
         Response, prior weights and totals; None where the rows were not kept.
+    estimated_by : {"", "pql"}
+        How the parameters were estimated: at the minimum of the criterion, or by penalised
+        quasi-likelihood (MacKay's loop with modes), which minimises no criterion.
     """
 
     family: Family
@@ -51,6 +56,7 @@ class General:
     deviance: float
     lme4_criterion: float = float("nan")
     observed: Observations | None = None
+    estimated_by: str = ""
 
     @property
     def df(self) -> int:
@@ -59,7 +65,9 @@ class General:
 
     @property
     def method(self) -> str:
-        """How the likelihood was computed, in words."""
+        """How the parameters were estimated, in words."""
+        if self.estimated_by == PQL:
+            return "penalised quasi-likelihood (MacKay's loop, weights held at the modes)"
         if self.nagq == "exact":
             return "maximum likelihood (quadrature to rounding)"
         if self.nagq == 1:

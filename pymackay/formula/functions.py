@@ -17,7 +17,16 @@ _LISTED = (
     "qlogis, quantile, relevel, round, scale, sd, sign, sin, sinh, sqrt, sum, tan, tanh, trunc, "
     "var"
 )
-_ELSEWHERE = ("toep", "homtoep", "hetar1", "homdiag", "homcs", "exp", "mat", "rr", "propto")
+_ELSEWHERE = {
+    "homtoep": "write toep(0 + f | g, hom = TRUE)",
+    "hetar1": "write ar1(0 + f | g, hom = FALSE)",
+    "homdiag": "write diag(f | g, hom = TRUE)",
+    "homcs": "write cs(0 + f | g, hom = TRUE)",
+    "exp": "by one time it is the same as ou(): write ou(0 + f | g), with times as levels of f",
+}
+"""Names of other packages for structures that the formula language has, and how it writes them."""
+
+_MISSING = ("mat", "gau", "rr", "fa")
 """Structures of other packages that the formula language does not have."""
 
 FUNCTION_NAMES = tuple(_LISTED.split(", "))
@@ -31,17 +40,11 @@ def check_function(call: Call, text: str) -> None:
     FormulaError
         The message lists the functions that there are.
     """
-    if call.function in FUNCTION_NAMES:
+    around_a_bar = any(is_operator(argument, ("|", "||")) for argument in call.arguments)
+    if call.function in FUNCTION_NAMES and not (around_a_bar and call.function in _ELSEWHERE):
         return
-    if any(is_operator(argument, ("|", "||")) for argument in call.arguments):
-        near = near_names(call.function, DEFAULT_HOM)
-        if near or call.function in _ELSEWHERE:
-            raise fault(
-                f"there is no covariance structure {call.function}(){near or ';'} the structures "
-                f"of a random term are {', '.join(DEFAULT_HOM)}",
-                text,
-                call.position,
-            )
+    if around_a_bar:
+        _check_structure(call, text)
         raise fault(
             f"an operator is missing between {call.function} and the random term; write "
             f"{call.function} + (1 | g)",
@@ -55,6 +58,20 @@ def check_function(call: Call, text: str) -> None:
         text,
         call.position,
     )
+
+
+def _check_structure(call: Call, text: str) -> None:
+    """Refuse a call round a random term that is, or resembles, a structure elsewhere."""
+    near = near_names(call.function, DEFAULT_HOM)
+    if call.function in _ELSEWHERE:
+        near = f"; {_ELSEWHERE[call.function]};"
+    if near or call.function in _MISSING:
+        raise fault(
+            f"there is no covariance structure {call.function}(){near or ';'} the structures "
+            f"of a random term are {', '.join(DEFAULT_HOM)}",
+            text,
+            call.position,
+        )
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from pymackay.formula.expression import Call, Number, all_names, walk
 from pymackay.formula.functions import check_function
 from pymackay.formula.lexer import fault
 from pymackay.formula.parser import Formula, parse_formula
+from pymackay.formula.residual import ResidualCall, read_residual
 from pymackay.formula.structured import drop_structures, is_structured, read_structured
 from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
 
@@ -35,6 +36,8 @@ class Specification:
     messages : tuple of str
     double_bar : {"split", "diag"}
         How a double bar of the formula was read; ``"split"`` where it has none.
+    residual : ResidualCall or None
+        The covariance structure of the residuals, if they have one.
     """
 
     formula: str
@@ -44,6 +47,7 @@ class Specification:
     variables: tuple[Variable, ...]
     messages: tuple[str, ...] = ()
     double_bar: str = "split"
+    residual: ResidualCall | None = None
 
     @cached_property
     def offsets(self) -> tuple[Variable, ...]:
@@ -51,7 +55,9 @@ class Specification:
         return tuple(v for v in self.variables if v.is_offset)
 
 
-def specify(formula: str, columns: Sequence[str], double_bar: str = "split") -> Specification:
+def specify(
+    formula: str, columns: Sequence[str], double_bar: str = "split", residual: str = ""
+) -> Specification:
     """Read a formula.
 
     Parameters
@@ -61,20 +67,22 @@ def specify(formula: str, columns: Sequence[str], double_bar: str = "split") -> 
         Names of the data's columns, in order; asked only if the formula has a ``.``.
     double_bar : {"split", "diag"}
         Whether ``(f || g)`` is a term for each term of ``f``, or ``diag(f | g)``.
+    residual : str
+        Covariance structure of the residuals; with one, a formula may be without random terms.
 
     Raises
     ------
     FormulaError
-        If the formula does not parse or has no random term.
+        If the formula or `residual` does not parse, or has no random term.
     """
     if not isinstance(formula, str):
         parse_formula(formula)  # says what is wrong
-    return specification_of(formula, tuple(columns), double_bar)
+    return specification_of(formula, tuple(columns), double_bar, residual)
 
 
 @lru_cache(maxsize=512)
 def specification_of(
-    text: str, columns: tuple[str, ...], double_bar: str = "split"
+    text: str, columns: tuple[str, ...], double_bar: str = "split", residual: str = ""
 ) -> Specification:
     """Do what `specify` does; results are cached by formula and columns."""
     formula = parse_formula(text)
@@ -92,7 +100,11 @@ def specification_of(
     as_diag = double_bar == "diag" and predictors != formula.predictors
     formula = replace(formula, predictors=predictors)
     bars = find_bars(predictors, text, dot)
-    if not bars:
+    asked = read_residual(residual) if residual else None
+    for variable in () if asked is None else asked.variables:
+        if isinstance(variable.node, Call):
+            check_function(variable.node, residual)
+    if not bars and asked is None:
         raise fault(
             "the formula has no random term; add one such as (1 | g), where g is the column "
             "that groups the rows",
@@ -106,10 +118,20 @@ def specification_of(
         response=make_variable(formula.response),
         fixed=fixed,
         bars=bars,
-        variables=_frame_variables(formula, dot),
+        variables=_with_residual(_frame_variables(formula, dot), asked),
         messages=(*_messages(fixed, bars, dot), *((_AS_DIAG,) if as_diag else ())),
         double_bar=double_bar if as_diag else "split",
+        residual=asked,
     )
+
+
+def _with_residual(
+    variables: tuple[Variable, ...], residual: ResidualCall | None
+) -> tuple[Variable, ...]:
+    """Return the variables of the model frame with those of the residuals' structure."""
+    others = {v.name: v for v in (() if residual is None else residual.variables)}
+    names = {v.name for v in variables}
+    return (*variables, *(v for name, v in others.items() if name not in names))
 
 
 def _dot_in_frame_order(formula: Formula, dot: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pymackay.formula.expression import (
     Call,
     Constant,
+    Name,
     Node,
     deparse,
     is_operator,
@@ -15,7 +16,15 @@ from pymackay.formula.expression import (
 )
 from pymackay.formula.lexer import fault
 
-DEFAULT_HOM = {"us": False, "diag": False, "cs": False, "ar1": True, "ou": True}
+DEFAULT_HOM = {
+    "us": False,
+    "diag": False,
+    "cs": False,
+    "ar1": True,
+    "ou": True,
+    "toep": False,
+    "propto": True,
+}
 """The structures of the formula language, and whether the effects share a variance by default."""
 
 _BARS = ("|", "||")
@@ -27,16 +36,21 @@ class StructureCall:
 
     Attributes
     ----------
-    name : {"us", "diag", "cs", "ar1", "ou"}
+    name : {"us", "diag", "cs", "ar1", "ou", "toep", "propto"}
     hom : bool
         Whether all effects of the term have the same variance.
+    known : str
+        Name of the known matrix of `propto`, else empty.
     """
 
     name: str
     hom: bool
+    known: str = ""
 
     def around(self, bar: str) -> str:
         """Write the structure round the text of a random term."""
+        if self.known:
+            return f"{self.name}({bar}, {self.known})"
         default = self.hom == DEFAULT_HOM[self.name]
         return f"{self.name}({bar}{'' if default else f', hom = {str(self.hom).upper()}'})"
 
@@ -77,12 +91,29 @@ def read_structured(call: Call, text: str) -> tuple[Call, StructureCall]:
         If the call has arguments other than one random term and ``hom``. lme4 ignores these
         without a message, and fits another model than the one that was written.
     """
+    if call.function == "propto":
+        return _read_known(call, text)
     bar = _only_bar(call, text)
     hom = DEFAULT_HOM[call.function]
     for argument, name in zip(call.arguments, call.names, strict=True):
         if name is not None:
             hom = _read_hom(call, name, argument, text)
     return bar, StructureCall(call.function, hom)
+
+
+def _read_known(call: Call, text: str) -> tuple[Call, StructureCall]:
+    """Return the bar of ``propto(bar, A)``, and the structure with the name of its matrix."""
+    if len(call.arguments) == 2 and not any(call.names):
+        bar, matrix = call.arguments
+        if isinstance(matrix, Name):
+            alone = replace(call, arguments=(bar,), names=(None,))
+            return _only_bar(alone, text), StructureCall("propto", True, matrix.name)
+    raise fault(
+        "propto() takes one random term and the name of a known matrix; write "
+        "propto(0 + f | g, A) and give the matrix as known={'A': frame}",
+        text,
+        call.position,
+    )
 
 
 def _only_bar(call: Call, text: str) -> Call:

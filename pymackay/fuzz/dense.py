@@ -100,10 +100,16 @@ def _term_design(model: Model, term: RandomTerm) -> np.ndarray:
 
 def relative_covariance(model: Model, theta: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
     """Return Λ Λᵀ, shape (q, q)."""
+    root = _relative_factor(model, theta, dtype)
+    return np.asarray(root @ root.T)
+
+
+def _relative_factor(model: Model, theta: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return Λ, shape (q, q)."""
     sizes = [len(model.factors[t.group].levels) for t in model.terms]
     blocks = [block.astype(dtype) for block in relative_blocks(model, theta)]
     pieces = [
-        np.kron(np.eye(levels, dtype=dtype), block @ block.T)
+        np.kron(np.eye(levels, dtype=dtype), block)
         for levels, block in zip(sizes, blocks, strict=True)
     ]
     return block_diag(*pieces) if pieces else np.zeros((0, 0), dtype=dtype)
@@ -168,8 +174,8 @@ def dense_error_variances(
 ) -> np.ndarray:
     """Return ``Var(x'β̂ + z'b̂ − x'β − z'b) / sigma²`` of each row of x and z, shape (k,).
 
-    It is ``z'Dz − c'H⁻¹c + (x − X'H⁻¹c)'(X'H⁻¹X)⁻¹(x − X'H⁻¹c)`` with ``D = Λ Λᵀ`` and
-    ``c = Z D z`` (Searle, Casella, McCulloch 1992, section 7.4).
+    It is ``w'M⁻¹w`` with ``w = (Λ'z, x)`` and M the matrix of the mixed-model equations of the
+    spherical effects, in which no digits cancel (Henderson 1975, Biometrics 31).
 
     Parameters
     ----------
@@ -179,14 +185,14 @@ def dense_error_variances(
     z : numpy.ndarray, shape (k, q)
     dtype : numpy dtype
     """
-    Z, D, H_inv, _ = _covariance(model, theta, dtype)
-    X, x, z = model.X.astype(dtype), x.astype(dtype), z.astype(dtype)
-    zD = z @ D
-    carried = (zD @ Z.T) @ H_inv
-    rest = x - carried @ X
-    information_inv, _ = _inverse(X.T @ H_inv @ X)
-    of_effects = np.sum(zD * z, axis=1) - np.sum(carried * (zD @ Z.T), axis=1)
-    return (of_effects + np.sum((rest @ information_inv) * rest, axis=1)).astype(float)
+    weights = np.ones(len(model.y)) if model.weights is None else model.weights
+    root = _relative_factor(model, theta, dtype)
+    design = np.hstack([random_design(model).astype(dtype) @ root, model.X.astype(dtype)])
+    M = design.T @ (weights[:, None] * design)
+    effects = np.arange(len(root))
+    M[effects, effects] += dtype(1.0)
+    w = np.hstack([z.astype(dtype) @ root, x.astype(dtype)])
+    return np.asarray(np.sum((w @ _inverse(M)[0]) * w, axis=1)).astype(float)
 
 
 def dense_squares(

@@ -12,19 +12,15 @@ from scipy import stats
 
 from pymackay._text import table_lines
 from pymackay.arguments import probability, whole_number
-from pymackay.covariance.varcorr import (
-    TermSummary,
-    VarCorr,
-    parameter_labels,
-    parameter_places,
-)
+from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
+from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.tables.explained import r2
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
+from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _LAST = ("SD residual", "AIC", "BIC")
@@ -151,9 +147,10 @@ def etable(
         )
     columns, notes = [], []
     for head, fit in zip(heads, listed, strict=True):
-        has_model = isinstance(fit.problem, Problem)
-        effects = fixed_effects(fit, _method(fit, ddf))
-        if effects.method == "none" and ddf != "none":
+        has_model = isinstance(getattr(fit.problem, "model", None), Model)
+        needs_model = not has_model and fit.general is None
+        effects = fixed_effects(fit, "none" if needs_model else ddf)
+        if needs_model and ddf != "none":
             notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model")
         shown = _fixed(effects, places, stars, level if intervals else None)
         columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
@@ -162,13 +159,6 @@ def etable(
     note = "; ".join(text for text in (below, note, *notes, *_incomparable(listed)) if text)
     responses = dict.fromkeys(fit.model.response for fit in listed)
     return EstimateTable(_joined(columns, heads), f"Response: {', '.join(responses)}", note)
-
-
-def _method(fit: Fit, ddf: str) -> str:
-    """Return where a fit's p-values come from: those of a generalised model are normal."""
-    if fit.general is not None:
-        return "none" if ddf == "none" else "normal"
-    return ddf if isinstance(fit.problem, Problem) else "none"
 
 
 def _incomparable(fits: Sequence[Fit]) -> list[str]:
@@ -224,12 +214,18 @@ def _random(fit: Fit, places: int) -> Cells:
 
 
 def _structured(term: TermSummary, parts: VarCorr, places: int) -> Cells:
-    """Return the parameters of a term with a structure: one row for those that effects share."""
+    """Return the parameters of a term with a structure: one row for those that effects share.
+
+    Of several correlations, as of `toep`, each is that of effects at one distance.
+    """
     cells = Cells()
-    for (i, j), label in zip(parameter_places(term), parameter_labels([term]), strict=True):
+    values = parameter_values(term, parts)
+    labels = parameter_labels([term])
+    for (i, j), label, value in zip(parameter_places(term), labels, values, strict=True):
         what = label.partition("_")[2].removesuffix(f"|{term.group}").replace("*", "of each effect")
+        if i != j and term.n_rho > 1:
+            what, value = f"at distance {i}", parts.correlation[i, j]
         name = f"{'SD' if i == j else 'Cor'} {what} | {term.name} ({term.structure})"
-        value = parts.sd[i] if i == j else parts.correlation[i, j]
         text = "" if np.isnan(value) else f"{value:.{places}f}"
         cells[("Random effects", name, 0)] = text
     return cells

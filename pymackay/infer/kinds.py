@@ -1,4 +1,7 @@
-"""`by_kind` and `any_kind`: what functions of fits do with those of generalised models."""
+"""`by_kind` and `any_kind`: what functions of fits do with those of other kinds of models.
+
+These are generalised models, and linear ones with a covariance structure of the residuals.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,19 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from pymackay.errors import PymackayError
-from pymackay.late import KNOWS_GENERAL
+from pymackay.late import KNOWS_GENERAL, KNOWS_RESIDUAL, residual_refusal
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a function of fits of linear models: what happens to those of generalised ones.
+SAME = "same"  # the function itself knows fits with residual structures
+
+
+def by_kind(
+    general: str = "", *, cure: str = "", residual: str = ""
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function of fits of linear models: what happens to those of other kinds.
 
     Parameters
     ----------
@@ -24,6 +32,9 @@ def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], 
         they are refused.
     cure : str
         What to do instead, a sentence for the error message.
+    residual : str
+        Home of the function for fits with a residual structure, or ``"same"`` where the function
+        itself knows them; empty if they are refused.
 
     Returns
     -------
@@ -33,7 +44,7 @@ def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], 
     Raises
     ------
     PymackayError
-        When the function is called with a fit of a generalised model and there is none for it.
+        When the function is called with a fit of another kind and there is none for it.
 
     Examples
     --------
@@ -47,13 +58,22 @@ def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def chosen(*args: P.args, **kwargs: P.kwargs) -> T:
-            if not any(_is_general(value) for value in (*args, *kwargs.values())):
+            values = (*args, *kwargs.values())
+            home = ""
+            if any(_is_general(value) for value in values):
+                home = general
+                if not general:
+                    raise PymackayError(
+                        f"{function.__name__} is not there for generalised linear mixed models. "
+                        f"{cure}"
+                    )
+            elif any(_has_residual_structure(value) for value in values):
+                home = residual
+                if not residual:
+                    raise residual_refusal(function.__name__)
+            if home in ("", SAME):
                 return function(*args, **kwargs)
-            if not general:
-                raise PymackayError(
-                    f"{function.__name__} is not there for generalised linear mixed models. {cure}"
-                )
-            module, name = general.split(":")
+            module, name = home.split(":")
             answer: T = getattr(importlib.import_module(module), name)(*args, **kwargs)
             return answer
 
@@ -63,10 +83,15 @@ def by_kind(general: str = "", *, cure: str = "") -> Callable[[Callable[P, T]], 
 
 
 def any_kind(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that does the same with fits of linear and of generalised models."""
+    """Decorate a function that does the same with fits of all kinds of models."""
     setattr(function, KNOWS_GENERAL, True)
+    setattr(function, KNOWS_RESIDUAL, True)
     return function
 
 
 def _is_general(value: object) -> bool:
     return getattr(value, "general", None) is not None
+
+
+def _has_residual_structure(value: object) -> bool:
+    return getattr(value, "residual_covariance", None) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymackay.errors import PymackayError
+from pymackay.late import residual_refusal
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
@@ -40,6 +41,8 @@ def problem_of(fit: object, what: str) -> Problem:
             f"{what} is not there for generalised linear mixed models; fit a linear model with "
             f"pymackay.lmer."
         )
+    if checked.residual_covariance is not None:
+        raise residual_refusal(what)
     problem = checked.problem
     if not isinstance(problem, Problem):
         raise _foreign(checked, what)
@@ -59,8 +62,16 @@ def _foreign(fit: Fit, what: str) -> PymackayError:
     )
 
 
-def design_of(fit: object, what: str) -> Model:
+def design_of(fit: object, what: str, *, residual: bool = False) -> Model:
     """Return the model that a fit is of, linear or generalised; its rows may not be there.
+
+    Parameters
+    ----------
+    fit : Fit
+    what : str
+        What needs it, for the error message.
+    residual : bool
+        Whether what needs it holds for models with a residual structure too.
 
     Raises
     ------
@@ -68,7 +79,8 @@ def design_of(fit: object, what: str) -> Model:
         As `problem_of`.
     """
     checked = check_fit(fit, what)
-    if checked.general is None:
+    structured = residual and checked.residual_covariance is not None
+    if checked.general is None and not structured:
         return problem_of(checked, what).model
     model = getattr(checked.problem, "model", None)
     if not isinstance(model, Model):

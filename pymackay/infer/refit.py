@@ -22,7 +22,10 @@ ML_MESSAGE = "refitted by ML (instead of REML)"
 REML_MESSAGE = "refitted by REML (instead of ML), which Kenward and Roger's method needs"
 
 
-@by_kind(cure="Fit the other response with pymackay.glmer.")
+@by_kind(
+    "pymackay.infer.general.refit:refit",
+    residual="pymackay.infer.residual.refit:refit",
+)
 def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     """Fit the same model to another response, as lme4's ``refit``.
 
@@ -90,6 +93,10 @@ def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     return again
 
 
+@by_kind(
+    cure="Generalised models have no REML.",
+    residual="pymackay.infer.residual.refit:refit_by",
+)
 def refit_by(fit: Fit, *, reml: bool) -> Fit:
     """Return the optimum of the same model by REML or ML.
 

@@ -38,7 +38,8 @@ def shaken(fit: Fit) -> Iterator[Fit]:
     PymackayError
         If float64 has no digits for the perturbed problem.
     """
-    if fit.general is not None or fit.problem is None:
+    special = fit.general is not None or fit.residual_covariance is not None
+    if special or fit.problem is None:
         return
     solver = fit.problem.solver.exact(0)
     if solver is None or len(solver.sums.D) > _MOST:

@@ -37,8 +37,8 @@ class MacKay(Readings, keras.callbacks.Callback):
         Epochs before the first update.
     reml : bool
         Whether weights without a prior are integrated out, as in REML.
-    probes : int
-        Random vectors of ``curvature="probes"``.
+    probes : int or None
+        Random vectors of ``curvature="probes"``; None: 8, and 4 from 100,000 weights on.
     seed : int or numpy.random.Generator
         Draws the probes.
     data : tuple (x, y) or (x, y, sample_weight), tf.data.Dataset, or None
@@ -79,7 +79,7 @@ class MacKay(Readings, keras.callbacks.Callback):
         every: int = 5,
         start_after: int = 10,
         reml: bool = True,
-        probes: int = 8,
+        probes: int | None = None,
         seed: Any = 0,
         data: Any = None,
     ) -> None:

@@ -91,7 +91,7 @@ class Evidence:
     update: Any = "gamma"
     curvature: Any = "auto"
     reml: bool = True
-    probes: int = 8
+    probes: int | None = None
     seed: Any = 0
     roots: list[np.ndarray] = field(default_factory=list)
     noise: float | None = None
@@ -111,7 +111,8 @@ class Evidence:
             )
         self.family = find_likelihood(self.likelihood)
         self.rule = find_rule(self.update)
-        self.probes = whole_number("probes", self.probes, 2)
+        if self.probes is not None:
+            self.probes = whole_number("probes", self.probes, 2)
         check_outputs(self.groups.model)
         self.columns = Columns(self.groups)
         self.linearisation = linearisation_of(self.groups.model, self.family.activation)

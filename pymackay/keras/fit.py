@@ -34,7 +34,7 @@ def fit(
     sample_weight: Any = None,
     rounds: int = 100,
     tolerance: float | None = None,
-    probes: int = 8,
+    probes: int | None = None,
     seed: Any = 0,
     verbose: Any = 0,
 ) -> EvidenceFit:
@@ -81,8 +81,8 @@ def fit(
         Relative change of variances that ends polishing. None: 1e-9 (1e-4 for weights in float32)
         where the output is linear in all weights and the likelihood is gaussian; otherwise
         polishing ends when the log evidence has changed by less than 0.02 in two rounds.
-    probes : int
-        Random vectors of ``curvature="probes"``.
+    probes : int or None
+        Random vectors of ``curvature="probes"``; None: 8, and 4 from 100,000 weights on.
     seed : int or numpy.random.Generator
         Draws the probes.
     verbose : int or str

@@ -64,8 +64,8 @@ class RandomTerm:
         if self.structure is None:
             return TermSummary(self.name, self.group, self.effects)
         kind = self.structure
-        times = getattr(kind, "times", ())
-        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom, times)
+        times, known = getattr(kind, "times", ()), getattr(kind, "known", ())
+        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom, times, known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +213,11 @@ def arrange_terms(
     terms = []
     for name, i in zip(_term_names([bars[i][0] for i in places]), places, strict=True):
         (group, text), (effects, values) = bars[i], columns[i]
+        structure = structures[i]
+        if structure is None or structure.needs_levels:
+            _check_repeated(factors[group], text)
         _check_levels(factors[group], 1 if structured else len(effects), text, n, has_residual)
-        terms.append(RandomTerm(name, group, effects, values, structures[i]))
+        terms.append(RandomTerm(name, group, effects, values, structure))
     return places, tuple(terms)
 
 
@@ -231,6 +234,16 @@ def _lme4_order(levels: list[int]) -> list[int]:
     return sorted(places, key=levels.__getitem__)[::-1]
 
 
+def _check_repeated(factor: GroupingFactor, text: str) -> None:
+    """Refuse a grouping of one level, whose effects have no variance that data could show."""
+    if len(factor.levels) < 2:
+        raise DataError(
+            f"the grouping factor '{factor.name}' has only the level '{factor.levels[0]}' in the "
+            f"rows that are used, but a random term needs two or more; take ({text}) out of the "
+            f"formula"
+        )
+
+
 def _check_levels(
     factor: GroupingFactor, effects: int, text: str, n: int, has_residual: bool
 ) -> None:
@@ -240,12 +253,6 @@ def _check_levels(
     residual variance as many effects as rows are legal: ``glmer`` of lme4 has ``allow.n = TRUE``.
     """
     levels = len(factor.levels)
-    if levels < 2:
-        raise DataError(
-            f"the grouping factor '{factor.name}' has only the level '{factor.levels[0]}' in the "
-            f"rows that are used, but a random term needs two or more; take ({text}) out of the "
-            f"formula"
-        )
     if not has_residual:
         if levels * effects > n:
             raise DataError(

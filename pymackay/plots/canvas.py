@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from pymackay.errors import ArgumentError, PymackayError
+from pymackay.plots.names import LONGEST, distinct, shorten
 from pymackay.results import Fit
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 
@@ -25,11 +27,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 WIDTH = 6.5  # inches: width of the text on a page
 _TALLEST = 9.0
 _SMALLEST = 5.5  # points: the smallest readable text
-_LONGEST = 28  # characters in a label
 _LETTER = 0.56  # average width of a letter, relative to the text size
 _HANDLE = 3.2  # width of a legend's mark and the space beside it, relative to the text size
 _LINE = 0.6  # height of a text line, relative to a row; the rest is spacing and the legend
 _LABELS = 0.34  # largest width of row labels, relative to the width of the plot
+_MARGIN = 0.06  # inches around a plot
+_TITLE = 90  # characters of a title
+_SMALL = 0.8  # smallest size of a legend's text, relative to that of labels
 
 
 _SHARED = """
@@ -49,24 +53,47 @@ def picture(draw: Callable[P, Axes]) -> Callable[P, Axes]:
     return draw
 
 
-def axes_for(ax: Axes | None, height: float) -> Axes:
-    """Return `ax`, or the Axes of a new figure with this height in inches."""
+def axes_for(ax: Axes | None, height: float, about: Fit | None = None) -> Axes:
+    """Return `ax`, or the Axes of a new figure with this height in inches.
+
+    The title of a new figure is the formula of the fit `about`.
+    """
+    figure = figure_for(WIDTH, min(height, _TALLEST), about) if ax is None else None
+    ax = figure.add_subplot() if figure is not None else _checked(ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def figure_for(width: float, height: float, about: Fit | None = None) -> Figure:
+    """Return an empty figure of this size in inches, with the formula of a fit as its title."""
+    _need_matplotlib()
+    import matplotlib.pyplot as plt
+
+    figure: Figure = plt.figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=_MARGIN, h_pad=_MARGIN)
+    if about is not None:
+        longest = round(_TITLE * width / WIDTH)
+        figure.suptitle(shorten(about.formula, longest), x=0.01, ha="left", fontsize="medium")
+    return figure
+
+
+def _checked(ax: object) -> Axes:
+    _need_matplotlib()
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise ArgumentError(f"ax: expected a matplotlib Axes, got {type(ax).__name__}.")
+    return ax
+
+
+def _need_matplotlib() -> None:
     try:
-        from matplotlib.axes import Axes
+        import matplotlib  # noqa: F401 - whether it is installed
     except ModuleNotFoundError as error:
         raise PymackayError(
             "pymackay.plots needs matplotlib, which is not installed: "
             "pip install 'pymackay[plots]'."
         ) from error
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        size = (WIDTH, min(height, _TALLEST))
-        ax = plt.figure(figsize=size, layout="constrained").add_subplot()
-    elif not isinstance(ax, Axes):
-        raise ArgumentError(f"ax: expected a matplotlib Axes, got {type(ax).__name__}.")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def choose_group(fit: Fit, group: str | None) -> str:
@@ -94,17 +121,6 @@ def choose_effect(fit: Fit, group: str, effect: str | int | None) -> int:
     return known.index(effect)
 
 
-def shorten(text: str, longest: int = _LONGEST) -> str:
-    """Shorten a long name in the middle, because similar names often differ at the end.
-
-    A dollar sign, which would begin a formula in matplotlib, is escaped.
-    """
-    if len(text) > longest:
-        head = (longest - 1) // 2
-        text = f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
-    return text.replace("$", r"\$")
-
-
 def label_rows(ax: Axes, names: Sequence[str], kind: str) -> None:
     """Label the rows 0, 1, ... of a plot with their names, or, if these are too small, as a whole.
 
@@ -124,7 +140,7 @@ def label_rows(ax: Axes, names: Sequence[str], kind: str) -> None:
         ax.set_ylabel(f"{rows:,} levels of {shorten(kind)}, sorted")
         return
     longest = _label_room(ax, size)
-    ax.set_yticks(range(rows), [shorten(str(name), longest) for name in names], fontsize=size)
+    ax.set_yticks(range(rows), distinct(list(map(str, names)), longest), fontsize=size)
     ax.set_ylabel(shorten(kind))
 
 
@@ -135,7 +151,7 @@ def label_bars(ax: Axes, places: np.ndarray, names: Sequence[str]) -> None:
     folded = [fold(name, longest) for name in names]
     size = min(_text_size(ax), room / max(1 + text.count("\n") for text in folded))
     if size < _SMALLEST:
-        folded = [shorten(name.replace("\n", " "), longest) for name in names]
+        folded = distinct([name.replace("\n", " ") for name in names], longest)
         size = min(_text_size(ax), room)
     ax.set_yticks(places, folded, fontsize=max(size, _SMALLEST))
     ax.tick_params(axis="y", length=0)
@@ -166,7 +182,7 @@ def _row_room(ax: Axes, rows: int) -> float:
 
 def _label_room(ax: Axes, size: float) -> int:
     """Return the largest number of characters of this size in the label of a row."""
-    return max(8, min(_LONGEST, int(_LABELS * _width(ax) / (_LETTER * size))))
+    return max(8, min(LONGEST, int(_LABELS * _width(ax) / (_LETTER * size))))
 
 
 def _text_size(ax: Axes) -> float:
@@ -179,16 +195,21 @@ def coefficient_label(effect: str, group: str) -> str:
 
 
 def key_above(ax: Axes) -> None:
-    """Put the legend above the plot, in as many columns as there is space for."""
+    """Put the legend above the plot: in one line if there is space, or else in several columns."""
     labels = ax.get_legend_handles_labels()[1]
     if not labels:
         return
-    size = _text_size(ax)
-    widest = (_LETTER * max(map(len, labels)) + _HANDLE) * size
-    columns = max(1, min(len(labels), int(0.96 * _width(ax) / widest)))
+    room, size = 0.96 * _width(ax), _text_size(ax)
+    line = _LETTER * sum(map(len, labels)) + _HANDLE * len(labels)  # relative to the text size
+    columns = len(labels)
+    if line * _SMALL * size > room:
+        columns = max(1, int(room / ((_LETTER * max(map(len, labels)) + _HANDLE) * size)))
+    else:
+        size = min(size, room / line)
     ax.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, frameon=False, fontsize=size,
-        borderaxespad=0.2, handletextpad=0.4, columnspacing=1.0, handlelength=1.4,
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(columns, len(labels)),
+        frameon=False, fontsize=size, borderaxespad=0.2, handletextpad=0.4, columnspacing=1.0,
+        handlelength=1.4,
     )  # fmt: skip
 
 

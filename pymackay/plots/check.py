@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -12,7 +12,9 @@ from scipy import stats
 from pymackay.infer.checks.check import Check
 from pymackay.infer.checks.smooth import Smooth
 from pymackay.plots.bands import order_band
-from pymackay.plots.canvas import BLUE, COLOURS, GREY, MARKERS, VERMILION, axes_for, shorten
+from pymackay.plots.canvas import BLUE, COLOURS, GREY, MARKERS, VERMILION, figure_for, shorten
+from pymackay.plots.diagnostics import hexagons
+from pymackay.plots.names import distinct
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,10 +48,7 @@ def check(check: Check) -> Figure:
     >>> len(pm.check(fit).plot().axes)
     6
     """
-    first = axes_for(None, 7.5)
-    figure: Any = first.get_figure(root=True)
-    figure.clear()
-    figure.set_size_inches(10.0, 9.0)
+    figure = figure_for(8.5, 8.5)
     axes = figure.subplots(3, 2).ravel()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -66,8 +65,7 @@ def check(check: Check) -> Figure:
     for ax, name in zip(axes, (*check.sentences, ""), strict=False):
         ax.set_title(_TITLES.get(name, ""), loc="left", fontsize="medium")
     axes[1].set_title(_TITLES["variance"], loc="left", fontsize="medium")
-    made: Figure = figure
-    return made
+    return figure
 
 
 _TITLES = {
@@ -81,7 +79,7 @@ _TITLES = {
 
 def _draw_cloud(ax: Axes, x: np.ndarray, y: np.ndarray, curve: Smooth | None, label: str) -> None:
     if len(x) > _MANY:
-        ax.hexbin(x, y, gridsize=(40, 20), mincnt=1, bins="log", cmap="Blues", linewidths=0)
+        hexagons(ax, x, y)
     else:
         ax.plot(x, y, "o", color=BLUE, markersize=3.5, alpha=0.55, markeredgewidth=0)
     if curve is not None:
@@ -121,7 +119,7 @@ def _draw_influence(ax: Axes, check: Check) -> None:
     share = max(3, _BARS // max(len(check.influence), 1))
     for k, (group, series) in enumerate(check.influence.items()):
         top = series.head(share)
-        names += [shorten(f"{group} {level}", 22) for level in top.index]
+        names += distinct([f"{group} {level}" for level in top.index], 22)
         values += top.tolist()
         colours += [COLOURS[k % len(COLOURS)]] * len(top)
     rows = np.arange(len(names))[::-1]
@@ -136,7 +134,7 @@ def _write(ax: Axes, check: Check) -> None:
     """Write the sentences."""
     ax.axis("off")
     text = "\n".join(
-        textwrap.fill(f"{name}: {_unbroken(sentence)}", 60, subsequent_indent="   ")
+        textwrap.fill(f"{name}: {_unbroken(sentence)}", 52, subsequent_indent="   ")
         for name, sentence in check.sentences.items()
     )
     ax.text(0.0, 1.0, text, va="top", ha="left", fontsize="small", transform=ax.transAxes)

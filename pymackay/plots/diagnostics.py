@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
 from pymackay.errors import PymackayError
 from pymackay.infer.kinds import by_kind
+from pymackay.plots.bands import order_band
 from pymackay.plots.canvas import BLUE, GREY, VERMILION, axes_for, key_above, picture
 from pymackay.results import Fit, check_fit
 
@@ -28,7 +29,8 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against the fitted values.
 
     A line connects the means of bins with equal numbers of rows: if the model's mean is right, it
-    is close to zero. With more than 2,000 rows, hexagons show the numbers of rows.
+    is close to zero. With more than 2,000 rows, hexagons show the numbers of rows, with a colour
+    bar.
 
     Parameters
     ----------
@@ -50,9 +52,9 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """
     scaled = scaled_residuals(fit)
     fitted = fit.fitted.to_numpy(dtype=np.float64)
-    ax = axes_for(ax, 4.0)
+    ax = axes_for(ax, 4.0, fit)
     if len(scaled) > _MANY:
-        _draw_hexagons(ax, fitted, scaled)
+        hexagons(ax, fitted, scaled)
     else:
         ax.plot(fitted, scaled, "o", color=BLUE, markersize=4, alpha=0.6, markeredgewidth=0)
     ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
@@ -72,7 +74,8 @@ def residuals(fit: Fit, *, ax: Axes | None = None) -> Axes:
 def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     """Draw the quantiles of the scaled residuals against those of the normal distribution.
 
-    The line goes through the quartiles, as R's ``qqline``.
+    The line goes through the quartiles, as R's ``qqline``. The band holds 95 % of each quantile of
+    independent normal residuals with the line's mean and standard deviation.
 
     Parameters
     ----------
@@ -97,13 +100,17 @@ def qq(fit: Fit, *, ax: Axes | None = None) -> Axes:
     offset = 3.0 / 8.0 if n <= 10 else 0.5  # R's ppoints
     normal = stats.norm.ppf((np.arange(n) + 1.0 - offset) / (n + 1.0 - 2.0 * offset))
     shown = _spread(n)
-    ax = axes_for(ax, 4.0)
+    ax = axes_for(ax, 4.0, fit)
     ax.plot(normal[shown], scaled[shown], "o", color=BLUE, markersize=4, alpha=0.7,
             markeredgewidth=0)  # fmt: skip
     low, high = np.quantile(scaled, [0.25, 0.75])
     slope = (high - low) / (2.0 * stats.norm.ppf(0.75))
-    middle = (0.0, 0.5 * (low + high))
-    ax.axline(middle, slope=slope, color=VERMILION, linewidth=1.4, label="through the quartiles")
+    centre = 0.5 * (low + high)
+    bottom, top = (centre + slope * stats.norm.ppf(p) for p in order_band(shown, n))
+    ax.fill_between(normal[shown], bottom, top, color=GREY, alpha=0.3, linewidth=0,
+                    label="95 % band")  # fmt: skip
+    ax.axline((0.0, centre), slope=slope, color=VERMILION, linewidth=1.4,
+              label="through the quartiles")  # fmt: skip
     key_above(ax)
     ax.set_xlabel("normal quantile")
     ax.set_ylabel("residual / σ")
@@ -124,11 +131,16 @@ def scaled_residuals(fit: Fit) -> np.ndarray:
     return scaled if weights is None else scaled * np.sqrt(weights)
 
 
-def _draw_hexagons(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+def hexagons(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw the numbers of rows in hexagons of the plane of x and y, (n,), with a colour bar."""
     from matplotlib.colors import LinearSegmentedColormap
 
     shades = LinearSegmentedColormap.from_list("blue", ["#9ccbe8", BLUE, "#00344f"])
-    ax.hexbin(x, y, gridsize=(40, 24), mincnt=1, bins="log", cmap=shades, linewidths=0)
+    drawn = ax.hexbin(x, y, gridsize=(40, 24), mincnt=1, bins="log", cmap=shades, linewidths=0)
+    figure: Any = ax.get_figure()
+    bar = figure.colorbar(drawn, ax=ax, pad=0.02, aspect=30)
+    bar.set_label("rows in a hexagon")
+    bar.outline.set_visible(False)
 
 
 def _binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ def variance_gap(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     100.0
     """
     table = _table(fit)
-    ax = axes_for(ax, 1.3 + 0.42 * max(len(table), 2))
+    ax = axes_for(ax, 1.3 + 0.42 * max(len(table), 2), fit if isinstance(fit, Fit) else None)
     rows = np.arange(len(table))[::-1]
     variance = table["variance"].to_numpy(dtype=np.float64)
     unit = 100.0 / np.where(variance > 0.0, variance, np.nan)

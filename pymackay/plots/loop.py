@@ -34,6 +34,8 @@ _LINES = ("-", "--", "-.", ":")
 def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None = None) -> Axes:
     """Draw the variances, or the criterion, in all iterations of MacKay's loop.
 
+    Iteration 0 is the starting point, which ``trace.attrs["start"]`` holds.
+
     Parameters
     ----------
     fit : Fit or pandas.DataFrame
@@ -60,23 +62,19 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     """
     table = _trace_of(fit)
     one_of("what", what, ("variances", "criterion"))
-    ax = axes_for(ax, 4.0)
-    from matplotlib.ticker import MaxNLocator
-
-    ax.set_xlabel("round")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax = axes_for(ax, 4.0, fit if isinstance(fit, Fit) else None)
+    table = _label_iterations(ax, table)
     ax.set_yscale("log")
     if what == "criterion":
         above = table["criterion"] - table["criterion"].min()
-        ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8)
+        ax.plot(table["iteration"], above.where(above > 0.0), color=BLUE, linewidth=1.8,
+                marker="o", markersize=4, markevery=max(len(table) // 12, 1))  # fmt: skip
         ax.set_ylabel("criterion above its lowest")
         return ax
     names = [name for name in table.columns if name.endswith(".var")]
     for k, column in enumerate([*names, "sigma_var"]):
         label = "σ²" if column == "sigma_var" else column.removesuffix(".var")
-        values = table[column].where(
-            table[column] > 0.0
-        )  # the line ends where the variance is zero
+        values = table[column].where(table[column] > 0.0)  # a line ends at a variance of zero
         ax.plot(
             table["iteration"], values, label=shorten(label), color=COLOURS[k % len(COLOURS)],
             linestyle=_LINES[k % len(_LINES)], marker=MARKERS[k % len(MARKERS)], markersize=4,
@@ -86,6 +84,23 @@ def trace(fit: Fit | pd.DataFrame, what: str = "variances", *, ax: Axes | None =
     ax.set_ylabel("variance")
     key_above(ax)
     return ax
+
+
+def _label_iterations(ax: Axes, table: pd.DataFrame) -> pd.DataFrame:
+    """Label the axis of iterations; return the trace with the starting point as iteration 0."""
+    from matplotlib.ticker import MaxNLocator
+
+    first = table.attrs.get("start")
+    last = int(table["iteration"].iloc[-1])
+    if first is None:
+        ax.set_xlabel("iteration")
+    else:
+        table = pd.concat([pd.DataFrame([{"iteration": 0, **first}]), table], ignore_index=True)
+        ax.set_xlabel("iteration (0: starting point)")
+    if last <= 3:  # room beside the points of a loop that ends at once
+        ax.set_xlim(-0.5 if first is not None else 0.5, last + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return table
 
 
 def _tick_short_decades(ax: Axes) -> None:
@@ -132,7 +147,7 @@ def collapse(fit: Fit | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ['keeps 94 %', 'dies']
     """
     table = _forecast_of(fit)
-    ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2))
+    ax = axes_for(ax, 1.4 + 0.36 * max(len(table), 2), fit if isinstance(fit, Fit) else None)
     rows = np.arange(len(table))[::-1]
     s = np.maximum(table["s"].to_numpy(dtype=np.float64), _LEAST)
     ax.set_xscale("log")

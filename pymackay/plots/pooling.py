@@ -23,12 +23,14 @@ from pymackay.plots.canvas import (
     label_rows,
     picture,
 )
+from pymackay.plots.names import distinct
 from pymackay.results import Fit, check_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MANY = 200  # more levels are drawn as points without names
+_LABELLED = 5  # levels with labels in a plane
 _NO_RANK = 1e-10  # smallest eigenvalue of a level's correlation matrix that determines its effects
 
 
@@ -70,8 +72,9 @@ def shrinkage(
 
     "No pooling" are the least-squares effects of one level's rows, from the response minus the
     fixed part and the effects of other grouping factors; "partial pooling" are the predictions.
-    The fixed part is added to both. Two effects are drawn in a plane; one effect is drawn as a row
-    for each level, or as points if there are more than 200 levels.
+    The fixed part is added to both. Two effects are drawn in a plane, where the five levels that
+    shrinkage moves most are labelled; one effect is drawn as a row for each level, or as points if
+    there are more than 200 levels.
 
     Parameters
     ----------
@@ -101,10 +104,10 @@ def shrinkage(
     group = choose_group(fit, group)
     pooling = _pooling(fit, group, _chosen(fit, group, effects))
     if len(pooling.names) == 2:
-        return _draw_plane(axes_for(ax, 4.5), pooling)
+        return _draw_plane(axes_for(ax, 4.5, fit), pooling)
     if len(pooling.levels) > _MANY:
-        return _draw_points(axes_for(ax, 4.5), pooling)
-    return _draw_rows(axes_for(ax, 1.0 + 0.19 * max(len(pooling.levels), 8)), pooling)
+        return _draw_points(axes_for(ax, 4.5, fit), pooling)
+    return _draw_rows(axes_for(ax, 1.0 + 0.19 * max(len(pooling.levels), 8), fit), pooling)
 
 
 def no_pooling(fit: Fit, group: str) -> np.ndarray:
@@ -211,10 +214,25 @@ def _draw_plane(ax: Axes, pooling: _Pooling) -> Axes:
         markeredgecolor=ax.get_facecolor(), markersize=8,
         linestyle="none", zorder=4, label="population",
     )  # fmt: skip
+    _label_extremes(ax, pooling)
     ax.set_xlabel(coefficient_label(pooling.names[0], pooling.group))
     ax.set_ylabel(coefficient_label(pooling.names[1], pooling.group))
     key_above(ax)
     return ax
+
+
+def _label_extremes(ax: Axes, pooling: _Pooling) -> None:
+    """Label the levels that shrinkage moves most, in units of the spread of the estimates."""
+    moved = pooling.separate - pooling.pooled
+    far = np.linalg.norm(moved / np.nanstd(pooling.separate, axis=0), axis=1)
+    known = np.flatnonzero(np.isfinite(far))
+    chosen = known[np.argsort(-far[known], kind="stable")][:_LABELLED]
+    for k, name in zip(chosen, distinct([pooling.levels[k] for k in chosen], 16), strict=True):
+        right = moved[k, 0] >= 0.0
+        ax.annotate(
+            name, pooling.separate[k], (5 if right else -5, 0), textcoords="offset points",
+            ha="left" if right else "right", va="center", fontsize="small", annotation_clip=True,
+        )  # fmt: skip
 
 
 def _draw_rows(ax: Axes, pooling: _Pooling) -> Axes:

@@ -191,6 +191,11 @@ def to_r(
     """
     if name is not None and not (isinstance(name, str) and name):
         raise ArgumentError(f"name: a name for R's global environment is expected, not {name!r}.")
+    if fit.residual_covariance is not None:
+        raise ArgumentError(
+            f"fit: lme4 has no residual structures such as {fit.residual_covariance.text!r}, so "
+            f"there is no merMod of this model. In R, fit it with nlme, glmmTMB or mmrm."
+        )
     options = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     arguments = _stored_arguments(fit) if data is None else {"data": data, **options}
     mermod = _mermod(fit, arguments)

@@ -6,8 +6,9 @@ import re
 
 from pymackay.errors import ArgumentError
 
-_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou|toep|propto)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
 """A structure's name with a bar inside its parentheses."""
+_NOT_IN_LME4 = ("ou", "toep", "propto")
 
 
 def refuse_structures(formula: str, lme4: str) -> None:
@@ -23,13 +24,14 @@ def refuse_structures(formula: str, lme4: str) -> None:
     ------
     ArgumentError
         If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term and lme4
-        is older than 2.0, or if it has ``ou()``, which lme4 has not.
+        is older than 2.0, or if it has ``ou()``, ``toep()`` or ``propto()``,
+        which lme4 has not.
     """
     structure = _CALL.search(formula)
     if structure is None:
         return
     name = structure.group(1)
-    if name == "ou":
+    if name in _NOT_IN_LME4:
         why = f"lme4 has no {name}()"
     elif int(lme4.split(".")[0]) < 2:
         why = f"the installed lme4 {lme4} has no {name}(): structures came with lme4 2.0"

@@ -187,7 +187,7 @@ def assemble(
             index=labels(tuple(theta_names(model.terms))),
             name="theta",
         ),
-        free_par=_parameters(model, bases, users),
+        free_par=free_parameters(model, bases, users),
         varcorr=varcorr_of(model, users, sigma),
         ranef=ranef_of(model, effects),
         criterion=evaluation.criterion,
@@ -208,9 +208,9 @@ def assemble(
     return fit if len(model.y) else without_rows(fit, bases.n)
 
 
-def _parameters(model: Model, bases: Bases, users: list[np.ndarray]) -> pd.Series | None:
+def free_parameters(model: Model, bases: Units, users: list[np.ndarray]) -> pd.Series | None:
     """Return the parameters of a model with structures, user's units; None without: theta is it."""
-    if not bases.structured:
+    if all(layout.structure is None for layout in bases.layouts):
         return None
     values = [layout.par(f) for layout, f in zip(bases.layouts, users, strict=True)]
     return pd.Series(np.concatenate(values), index=pd.Index(par_names(model.terms)), name="par")

@@ -99,3 +99,14 @@ def test_the_package_agrees_with_marginal_means() -> None:
     pairs = effects.comparisons(model, variables={"recipe": "pairwise"}, by=True)
     wanted = -pm.emmeans(fit, "recipe", ddf="asymptotic").pairs().table["estimate"]
     np.testing.assert_allclose(pairs["estimate"], wanted, rtol=1e-6)
+
+
+def test_means_of_a_generalised_model_are_on_the_scale_of_the_response(package: None) -> None:
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    fit = pm.glmer(formula, pm.load_data("cbpp"), "binomial")
+    model = pm.adapters.for_marginaleffects(fit)
+    assert model.vault.variable_names == ["incidence", "period"]
+    found = model.get_predict(model.vault.coef, model.vault.modeldata)
+    expected = fit.predict(re_form="~0").to_numpy()
+    np.testing.assert_allclose(found["estimate"].to_numpy(), expected)
+    np.testing.assert_allclose(model.get_vcov(), fit.vcov)

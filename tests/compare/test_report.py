@@ -16,7 +16,7 @@ import pytest
 
 import pymackay as pm
 from pymackay.compare.show.page import as_page
-from pymackay.compare.show.reproduce import command_line, python_code
+from pymackay.compare.show.reproduce import command_line, python_code, r_code
 from pymackay.reference.modes import Lme4
 from pymackay.reference.question import Question
 
@@ -306,3 +306,38 @@ def test_the_two_fits_have_the_names_of_their_engines(page, comparison):
     assert 'data-head="ours"' not in page
     both = as_page(pm.compare(comparison.fit, comparison.fit))
     assert 'data-head="pymackay (1)"' in both and 'data-head="pymackay (2)"' in both
+
+
+def test_comparisons_of_generalised_models_are_made_again():
+    draw = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.arange(80) % 10, "x": draw.normal(size=80)})
+    data["y"] = draw.poisson(np.exp(0.5 + 0.3 * data["x"] + 0.4 * draw.normal(size=10)[data["g"]]))
+    data["t"] = draw.gamma(2.0, np.exp(0.3 * data["x"])) + 0.01
+    kinds = [
+        ("y", "poisson", {}, "poisson", {"nagq": 5}),
+        ("y", pm.NegativeBinomial(theta=2.0), {}, pm.Poisson("sqrt"), {"determinant": "observed"}),
+        ("t", pm.Gamma("log"), {}, pm.Gamma("log"), {"dispersion": "lme4"}),
+        ("y", pm.NegativeBinomial(), {"nagq": 0}, "poisson", {"nagq": "exact"}),
+    ]
+    for name, family, asked, other, otherwise in kinds:
+        formula = f"{name} ~ x + (1 | g)"
+        one = pm.glmer(formula, data, family, **asked)
+        two = pm.glmer(formula, data, other, **otherwise)
+        before = pm.compare(one, two)
+        after = reproduced(before, data)
+        assert after.verdict == before.verdict
+        for mine, theirs in ((after.fit, one), (after.reference, two)):
+            assert mine.criterion == pytest.approx(theirs.criterion, rel=1e-12)
+            assert repr(mine.general.family) == repr(theirs.general.family)
+
+
+def test_the_call_of_r_names_family_and_nodes():
+    draw = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.arange(40) % 8, "y": draw.poisson(2.0, 40)})
+    fit = pm.glmer("y ~ 1 + (1 | g)", data, "poisson", nagq=7)
+    held = pm.glmer("y ~ 1 + (1 | g)", data, pm.NegativeBinomial(theta=2.0))
+    lines = [r_code(pm.compare(one, one)).splitlines()[1] for one in (fit, held)]
+    assert lines == [
+        'glmer(y ~ 1 + (1 | g), data, poisson("log"), nAGQ = 7)',
+        'glmer(y ~ 1 + (1 | g), data, MASS::negative.binomial(2.0, "log"))',
+    ]

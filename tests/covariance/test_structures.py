@@ -12,9 +12,12 @@ from pymackay.covariance.compound import CompoundSymmetry
 from pymackay.covariance.diagonal import Diagonal
 from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
+from pymackay.covariance.toeplitz import Toeplitz
 
 EVERY = [
-    kind(hom) for kind in (Diagonal, CompoundSymmetry, Autoregressive) for hom in (True, False)
+    kind(hom)
+    for kind in (Diagonal, CompoundSymmetry, Autoregressive, Toeplitz)
+    for hom in (True, False)
 ]
 STEP = 1e-5
 TIMES = (0.0, 2.0, 3.5, 9.0)
@@ -32,6 +35,8 @@ def written_out(structure: Structure, par: np.ndarray, q: int) -> np.ndarray:
     """Return the covariance element by element, as its definition says."""
     sd = np.full(q, par[0]) if structure.hom else par[:q]
     rho = par[-1]
+    if structure.tag == "toep":
+        return np.diag(sd) @ by_partial_autocorrelations(par[structure.n_sd(q) :]) @ np.diag(sd)
     unit = np.diff(TIMES[:q]).min(initial=9.0)
     R = np.eye(q)
     for i in range(q):
@@ -42,6 +47,20 @@ def written_out(structure: Structure, par: np.ndarray, q: int) -> np.ndarray:
             powers = {"cs": 1, "ar1": abs(i - j), "ou": time}
             R[i, j] = rho ** powers[structure.tag]
     return np.diag(sd) @ R @ np.diag(sd)
+
+
+def by_partial_autocorrelations(partial: np.ndarray) -> np.ndarray:
+    """Return R lag by lag, from what a partial correlation is: that of regressions' residuals."""
+    R = np.eye(len(partial) + 1)
+    for k, p in enumerate(partial, start=1):
+        inner = R[1:k, 1:k]
+        first, last = R[0, 1:k], R[1:k, k]
+        explained = first @ np.linalg.solve(inner, last)
+        left = [1.0 - side @ np.linalg.solve(inner, side) for side in (first, last)]
+        lag = explained + p * np.sqrt(left[0] * left[1])
+        i = np.arange(len(R) - k)
+        R[i, i + k] = R[i + k, i] = lag
+    return R
 
 
 @pytest.mark.parametrize("q", [1, 2, 4])

@@ -11,8 +11,9 @@ import pytest
 
 import pymackay as pm
 from pymackay.covariance.layout import TermLayout, theta_names
+from pymackay.covariance.parameters import parameter_labels
 from pymackay.covariance.roots import metric_roots, root_of, symmetric_power
-from pymackay.covariance.varcorr import VarCorr, lower_triangle, parameter_labels
+from pymackay.covariance.varcorr import VarCorr, lower_triangle
 from pymackay.results import TermSummary
 
 SHARED = "y ~ dose + base + (dose | ward) + (base | ward)"

@@ -12,6 +12,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 from shown_output import difference, run_blocks
 
@@ -22,6 +23,8 @@ DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))
 
 import build_site as build  # noqa: E402 - the builder of the site, which is no package
+import live_pages  # noqa: E402
+import notebook_pages  # noqa: E402
 
 FOR_R = (DOCS / "for-r-users.md").read_text(encoding="utf-8")
 
@@ -55,7 +58,7 @@ def test_code_prints_what_is_shown_after_it(file, outputs):
 
 def test_what_the_page_on_structures_shows_is_printed():
     _, shown = run_blocks((DOCS / "structures.md").read_text(encoding="utf-8"))
-    assert len(shown) == 4
+    assert len(shown) == 5
     for text, printed in shown:
         assert difference(text, printed) == ""
 
@@ -63,7 +66,7 @@ def test_what_the_page_on_structures_shows_is_printed():
 def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)
-    assert len(shown) == 15
+    assert len(shown) == 18
     for wanted, printed in shown:
         assert difference(wanted, printed) == ""
 
@@ -97,7 +100,7 @@ def test_what_the_readme_shows_runs():
         "fit1": scope["fit"], "fit2": pm.lmer("Reaction ~ Days + (1 | Subject)", sleep),
         "L": [0.0, 1.0], "term": ("Subject", "Days"), "new": sleep.head(3), "n": 2,
         "y": sleep["Reaction"], "data": sleep, "effect": "Days", "factor": "Days",
-        "Y": sleep[["Reaction", "Reaction"]].to_numpy(),
+        "Y": sleep[["Reaction", "Reaction"]].to_numpy(), "family": pm.Gamma("log"),
     }  # fmt: skip
     calls = re.findall(r"`((?:fit|pm)\.[^`]+\))`", table)
     assert len(calls) > 15
@@ -166,11 +169,85 @@ def test_the_site_in_a_browser():
     assert len(pages) >= len(build.PAGES), "build the site first: python docs/build_site.py --quick"
     with browser() as chromium:
         for page in pages:
-            for width in (360, 1400):
+            for width in (360, 600, 1200):
                 seen = chromium.visit(page, width)
                 away = [url for url in seen.requests if not url.startswith(("file:", "data:"))]
                 assert away == [], page.name
                 assert seen.complaints == [], page.name
+                assert seen.width <= width, page.name
+
+
+def test_the_worked_analysis_prints_what_it_shows():
+    _, shown = run_blocks((DOCS / "worked-analysis.md").read_text(encoding="utf-8"))
+    assert len(shown) == 7
+    for wanted, printed in shown:
+        assert difference(wanted, printed) == ""
+
+
+def test_every_function_that_the_page_of_methods_names_is_there():
+    text = (DOCS / "which-method.md").read_text(encoding="utf-8")
+    names = re.findall(r"`pm\.([\w.]+)", text)
+    assert len(names) > 20
+    for name in names:
+        home = pm
+        for part in name.split("."):
+            home = getattr(home, part)
+    for name in re.findall(r"`fit\.(\w+)\(", text):
+        assert hasattr(pm.Fit, name), name
+
+
+def test_outputs_and_pictures_of_a_page_are_computed(tmp_path):
+    page = """```python
+import matplotlib.pyplot as plt
+plt.plot([1, 2])  # a plot
+print(1 / 3)
+```
+
+```text
+0.3333
+```
+
+![A line](figures/old.png)
+
+```python
+print("one", "two")
+```
+
+```text
+one ...
+```
+"""
+    text = live_pages.computed(page, tmp_path, "page")
+    assert "```text\n0.3333333333333333\n```\n\n![A line](figures/page-1.png)\n" in text
+    assert "```text\none ...\n```" in text
+    assert (tmp_path / "page-1.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match=r"page: an output is not the one shown there"):
+        live_pages.computed(page.replace("0.3333", "0.4444"), tmp_path, "page")
+
+
+def test_a_notebook_becomes_a_page(tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    code = nbformat.v4.new_code_cell("%%R\nprint(1)")
+    code.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="a "),
+        nbformat.v4.new_output("stream", name="stderr", text="warned"),
+        nbformat.v4.new_output("stream", name="stdout", text="word\n"),
+        nbformat.v4.new_output(
+            "display_data", data={"text/html": "<style>x</style><table>\n\n</table>"}
+        ),
+        nbformat.v4.new_output("display_data", data={"image/png": "aGVsbG8="}),
+    ]
+    hidden = nbformat.v4.new_code_cell("import os", metadata={"tags": ["hide-input"]})
+    notebook.cells = [nbformat.v4.new_markdown_cell("# Title"), code, hidden]
+    nbformat.write(notebook, tmp_path / "page.ipynb")
+    (tmp_path / "figures").mkdir()
+    text = notebook_pages.write_page(tmp_path / "page.ipynb", tmp_path).read_text(encoding="utf-8")
+    assert text == (
+        "# Title\n\n```ipython3\n%%R\nprint(1)\n```\n\n```text\na word\n```\n\n"
+        '<div class="notebook-table">\n<table>\n</table>\n</div>\n\n'
+        "![Drawn by the code above](figures/page-1-4.png)\n"
+    )
+    assert (tmp_path / "figures" / "page-1-4.png").read_bytes() == b"hello"
 
 
 def test_assembled_pages_have_their_figures(tmp_path):

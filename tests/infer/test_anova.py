@@ -132,6 +132,20 @@ def test_likelihood_ratios_are_those_of_lme4(data: str) -> None:
     assert "refitted by ML (instead of REML)" in repr(found)
 
 
+def test_a_larger_model_with_a_higher_deviance_is_not_tested() -> None:
+    sleep = pm.load_data("sleepstudy")
+    small = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep, reml=False)
+    larger = "Reaction ~ Days + (1 + Days | Subject)"
+    large = pm.evaluate(larger, sleep, [5.0, -0.5, 3.0], reml=False)
+    assert large.criterion > small.criterion
+    table = small.anova(large, names=["small", "large"])
+    assert table.loc["large", ["Chisq", "Pr(>Chisq)"]].isna().all()
+    assert table.loc["large", "Df"] == 2
+    (message,) = table.messages
+    assert "large: its deviance is" in message
+    assert "start=" in message
+
+
 def test_ml_fits_are_compared_as_they_are() -> None:
     sleep = pm.load_data("sleepstudy")
     large = pm.lmer(SLEEP, sleep, reml=False)

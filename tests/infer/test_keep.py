@@ -264,7 +264,7 @@ def _rewritten(path: Path, change: Any = None, without: str = "") -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(version=99), "has version 99 .* reads up to 3; upgrade"),
+        (lambda m: m.update(version=99), "has version 99 .* reads up to 4; upgrade"),
         (lambda m: m.update(version="1"), "version '1', which never was"),
         (lambda m: m.update(format="other"), "fit.save did not write it"),
         (lambda m: m.pop("fit"), "is damaged"),

@@ -41,3 +41,17 @@ def test_f_tests_of_functions(fits: dict[float, pm.Fit], scale: float, ddf: str)
     np.testing.assert_allclose(*(t[names] for t in tables), rtol=tol("statistic"))
     again = fits[scale].contrast([{k: 5.0 * v for k, v in row.items()} for row in L], ddf=ddf)
     np.testing.assert_allclose(again, tables[1], rtol=tol("statistic"))
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e6])
+def test_an_f_test_does_not_depend_on_how_its_functions_are_written(
+    fits: dict[float, pm.Fit], scale: float
+) -> None:
+    """The coefficients' variances differ by up to 1e12, more than one axis' digits hold."""
+    fit = fits[scale]
+    rng = np.random.default_rng(4)
+    L = rng.normal(size=(3, len(fit.beta))) / fit.std_error.to_numpy()
+    expected = fit.contrast(L)
+    for _ in range(5):
+        again = fit.contrast(rng.normal(size=(3, 3)) @ L)
+        np.testing.assert_allclose(again, expected, rtol=tol("statistic"))

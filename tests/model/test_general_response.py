@@ -160,7 +160,5 @@ def test_a_linear_model_refuses_two_columns_and_names_glmer():
         build_model("cbind(s, f) ~ 1 + (1 | g)", _TABLE)
 
 
-def test_covariance_structures_are_refused_and_us_is_a_plain_term():
-    with pytest.raises(pm.FormulaError, match=r"no covariance structures such as cs\(\)"):
-        read("cbind(s, f) ~ x + cs(0 + x | g)")
+def test_us_is_a_plain_term():
     assert read("cbind(s, f) ~ x + us(1 | g)").given == "cbind"

@@ -94,6 +94,17 @@ def test_functions_that_ask_too_much_of_one_partition(table: pd.DataFrame) -> No
             sum_source("y ~ relevel(factor(text), ref = 'p') + (1 | number)", order)
 
 
+@pytest.mark.parametrize("text", ["p", "q:r", "é"])
+def test_new_rows_need_not_have_the_reference_level(table: pd.DataFrame, text: str) -> None:
+    formula = "y ~ relevel(factor(text), ref = 'q:r') + x + (1 | number)"
+    whole = pm.lmer(formula, table)
+    parts = pm.lmer(formula, [table.head(100), table.tail(-100)])
+    rows = table[table["text"] == text]
+    np.testing.assert_allclose(
+        parts.predict(rows), whole.predict(rows), atol=tol("partitions") * whole.sigma
+    )
+
+
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4, 1e8])
 @pytest.mark.parametrize("first", [4, 40])
 def test_columns_that_depend_on_others_at_any_scale(

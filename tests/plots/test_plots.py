@@ -258,9 +258,10 @@ class TestLoop:
     def test_the_trace_is_drawn(self, sleep):
         loop = pm.mackay(SLEEP, sleep, update="gamma")
         ax = pm.plots.trace(loop)
-        np.testing.assert_array_equal(drawn(ax, "σ²")[:, 1], loop.trace["sigma_var"])
+        np.testing.assert_array_equal(drawn(ax, "σ²")[1:, 1], loop.trace["sigma_var"])
         line = pm.plots.trace(loop, "criterion").lines[0].get_ydata()
-        above = loop.trace["criterion"] - loop.trace["criterion"].min()
+        criterion = pd.Series([loop.trace.attrs["start"]["criterion"], *loop.trace["criterion"]])
+        above = criterion - criterion.min()
         np.testing.assert_array_equal(line, above.where(above > 0.0))
 
     def test_lines_are_told_apart_without_colour(self, sleep):
@@ -305,15 +306,18 @@ def test_every_picture_takes_and_returns_axes(fit, sleep, dyestuff):
     first = {
         "caterpillar": fit, "collapse": fit, "distances": table, "qq": fit, "residuals": fit,
         "influence": fit.influence(), "simulated": pm.simulated_residuals(fit),
-        "means": pm.emmeans(fit, "Days"), "shrinkage": fit, "trace": loop, "variance_gap": fit,
+        "coefficients": fit, "effect": fit, "means": pm.emmeans(fit, "Days"),
+        "shrinkage": fit, "trace": loop, "variance_gap": fit,
         "zeta": pm.profile(dyestuff, ".sigma"),
     }  # fmt: skip
-    assert set(first) == set(pm.plots.__all__)
+    panels = {"caterpillars", "profiles", "profile_pairs"}  # return figures
+    assert set(first) | panels == set(pm.plots.__all__)
     for name, argument in first.items():
         _, ax = plt.subplots()
-        assert getattr(pm.plots, name)(argument, ax=ax) is ax
+        arguments = (argument, "Days") if name == "effect" else (argument,)
+        assert getattr(pm.plots, name)(*arguments, ax=ax) is ax
         with pytest.raises(pm.ArgumentError, match="ax: expected a matplotlib Axes"):
-            getattr(pm.plots, name)(argument, ax="here")
+            getattr(pm.plots, name)(*arguments, ax="here")
 
 
 def test_colours_are_okabes_and_itos():

@@ -25,6 +25,7 @@ from pymackay.solve.descent.step_rules import Adam
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.loop import rules
 from pymackay.solve.loop.acceleration import Anderson
+from pymackay.solve.loop.linear import LinearEquations
 from pymackay.solve.loop.rounds import State, TermMoments, solve_round
 from pymackay.solve.loop.rules.majorised import majorised_root
 from pymackay.solve.loop.rules.rule import Rule
@@ -177,8 +178,10 @@ def test_ends_at_the_optimum_with_many_rows() -> None:
 def test_weights_and_offset() -> None:
     model = crossed_model(weighted=True)
     problem = problem_of(model)
-    options = make_settings(problem)
-    fit = fit_of(problem, run_loop(problem, starting_state(problem, None, None), options))
+    options = make_settings(problem.model, problem.solver.precision)
+    fit = fit_of(
+        problem, run_loop(LinearEquations(problem), starting_state(problem, None, None), options)
+    )
     dense = dense_fit(model, fit.theta.to_numpy(), reml=True)
     assert fit.sigma == pytest.approx(dense.sigma, rel=tol("oracle"))
     gap = pm.variance_gap(fit)
@@ -258,8 +261,12 @@ def test_one_round_of_every_rule_by_its_formula(
     model: Model, theta: np.ndarray, update: str, reml: bool
 ) -> None:
     problem = problem_of(model, reml=reml)
-    options = make_settings(problem, update=update, iterations=1, acceleration=False)
-    fit = fit_of(problem, run_loop(problem, starting_state(problem, theta, None), options))
+    options = make_settings(
+        problem.model, problem.solver.precision, update=update, iterations=1, acceleration=False
+    )
+    fit = fit_of(
+        problem, run_loop(LinearEquations(problem), starting_state(problem, theta, None), options)
+    )
     expected = expected_step(model, theta, update, reml=reml)
     assert fit.sigma**2 == pytest.approx(expected.pop("noise"), rel=tol("oracle"))
     for name, V in expected.items():

@@ -105,3 +105,23 @@ def test_many_responses_say_it_once(wards: pd.DataFrame, right: str, is_flat: bo
     if is_flat:
         single = [ridges(pm.lmer(f"score ~ {right}", wards.assign(score=y))) for y in Y.T]
         assert said[0] in [message for messages in single for message in messages]
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "score ~ arm + (1 | ward) + (1 | arm)",
+        "score ~ big + (1 | ward) + (1 | big)",
+        "score ~ dose + (1 | ward) + (big | ward) + (1 | arm)",
+        "score ~ dose + (0 + big | ward) + (1 | arm)",
+        "score ~ dose + (arm | ward) + (1 | big)",
+    ],
+)
+def test_the_iterative_solver_names_the_same(wards: pd.DataFrame, formula: str, reml: bool) -> None:
+    exact = pm.lmer(formula, wards, reml=reml)
+    iterative = pm.lmer(formula, wards, reml=reml, solver="iterative")
+    assert [m.split(";")[0] for m in ridges(iterative)] == [m.split(";")[0] for m in ridges(exact)]
+    assert ("flat ridge" in iterative.convergence.message) == (
+        "flat ridge" in exact.convergence.message
+    )

@@ -125,3 +125,13 @@ def starts(fit: pm.Fit, rng: np.random.Generator) -> list[list[np.ndarray]]:
         [size * np.tril(rng.normal(size=(k, k))) for size, k in zip(row, q, strict=True)]
         for row in sizes
     ]
+
+
+def test_a_valley_beside_the_optimum_is_found() -> None:
+    """From the lowest of the basins, another term has a lower valley that no basin leads to."""
+    formula, reml, data = valleys.random_model(np.random.default_rng([14, 844]))
+    fit = pm.lmer(formula, data, reml=reml)
+    grid = np.geomspace(1e-2, 1e3, 60)
+    at = [pm.evaluate(formula, data, [a, b], reml=reml).criterion for a in grid[::3] for b in grid]
+    assert fit.criterion < min(at)
+    assert fit.theta.gt(1.0).all()  # the other valley has no variance of the slopes

@@ -54,6 +54,7 @@ def command_line(comparison: Comparison) -> str:
     if (
         reference.engine.name != "lme4"
         or fit.trace is not None
+        or fit.general is not None
         or any(x is not None for x in unasked)
     ):
         return ""
@@ -69,15 +70,46 @@ def command_line(comparison: Comparison) -> str:
 
 
 def r_code(comparison: Comparison) -> str:
-    """Return the call of R's lmer for the reference."""
+    """Return the call of R's lmer or glmer for the reference."""
     reference = comparison.reference
     extra = "".join(
         f", {name} = {value if isinstance(value, str) else '...'}"
         for name, value in _given(reference, comparison.fit).items()
         if value is not None
     )
+    if reference.general is not None:
+        return f"library(lme4)\n{_general_r(reference, extra)}"
     reml = "TRUE" if reference.reml else "FALSE"
     return f"library(lme4)\nlmer({reference.formula}, data, REML = {reml}{extra})"
+
+
+def _general_r(reference: Fit, extra: str) -> str:
+    """Return the call of R's glmer, or of glmer.nb where the shape is estimated."""
+    general = reference.general
+    nodes = "" if general.nagq == 1 else f", nAGQ = {general.nagq}"
+    if general.shape_estimated:
+        return f"glmer.nb({reference.formula}, data{extra})"
+    link = general.family.link
+    family = f'{general.family.name}("{link}")'
+    if general.family.name == "negative binomial":
+        family = f'MASS::negative.binomial({general.shape!r}, "{link}")'
+    return f"glmer({reference.formula}, data, {family}{nodes}{extra})"
+
+
+def _general_asked(fit: Fit) -> list[str]:
+    """Return the arguments of `pymackay.glmer` that those of `pymackay.lmer` have not."""
+    general = fit.general
+    family = general.family
+    if general.shape_estimated:
+        family = type(family)(family.link)
+    made = [f"pm.{family!r}"]
+    made += [] if general.nagq == 1 else [f"nagq={general.nagq!r}"]
+    if fit.engine.name != "pymackay":
+        return made
+    usual = "observed" if general.dispersion_by == "ml" else "expected"
+    if not family.is_canonical and general.determinant != usual:
+        made.append(f"determinant={general.determinant!r}")
+    return made + (["dispersion='lme4'"] if general.dispersion_by == "lme4" else [])
 
 
 def _call(fit: Fit, given: Mapping[str, Any], formula: str) -> str:
@@ -87,7 +119,10 @@ def _call(fit: Fit, given: Mapping[str, Any], formula: str) -> str:
     if name == "lme4":
         asked |= {"tight": True} if _is_tight(fit) else {}
         asked |= {"source": "recorded"} if fit.engine.source == "recorded" else {}
-    texts = [f"{key}={value!r}" for key, value in ({} if fit.reml else {"reml": False}).items()]
+    is_general = fit.general is not None
+    texts = [] if fit.reml else ["reml=False"]
+    if is_general:
+        texts = _general_asked(fit)
     texts += [
         f"{k}={v!r}" if isinstance(v, str) else f"{k}={k}"
         for k, v in given.items()
@@ -97,9 +132,10 @@ def _call(fit: Fit, given: Mapping[str, Any], formula: str) -> str:
     first = "formula" if fit.formula == formula else _quoted(fit.formula)
     arguments = ", ".join([first, "data", *texts])
     if name == "pymackay":
-        return f"pm.{'lmer' if fit.trace is None else 'mackay'}({arguments})"
+        made = "glmer" if is_general else "lmer"
+        return f"pm.{made if fit.trace is None else 'mackay'}({arguments})"
     if name == "lme4":
-        return f"pm.lme4.lmer({arguments})"
+        return f"pm.lme4.{'glmer' if is_general else 'lmer'}({arguments})"
     return f"pm.adapters.as_fit(result, {arguments})  # the result of {name}"
 
 
@@ -129,6 +165,10 @@ def _data_sentence(fit: Fit) -> str:
     if not (offers(fit, "n_obs") and offers(fit, "fitted")):
         return "The data are yours; the fit does not say which rows it used."
     y = fit.fitted.to_numpy() + fit.residuals.to_numpy()
+    if fit.general is not None:
+        if fit.general.observed is None:
+            return "The data are yours; the fit does not hold the response."
+        y = fit.general.observed.y
     return (
         f"The data are yours. They are the right ones if {fit.n_obs} rows are used and "
         f"{fit.model.response} has the mean {y.mean():.8g} and the standard deviation "

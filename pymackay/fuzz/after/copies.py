@@ -69,7 +69,8 @@ def _same_answers(name: str, again: Fit, case: Case, *, close: float) -> Differe
         size = np.maximum(sd, 1e-6 * np.abs(table.to_numpy()).max(initial=1e-300))
         yield from gap(f"{name}: ranef of {group}", again.ranef[group], table, size, close)
         pair = np.maximum(size[:, :, None] * size[:, None, :], 1e-300)
-        yield from gap(f"{name}: pev of {group}", again.pev[group], fit.pev[group], pair, close)
+        digits = max(close, 100.0 * np.finfo(float).eps * float(np.max(fit.theta**2)))
+        yield from gap(f"{name}: pev of {group}", again.pev[group], fit.pev[group], pair, digits)
     rows = case.rows.iloc[:: max(len(case.rows) // 7, 1)]
     one, other = (f.predict(rows, se_fit=True) for f in (again, fit))
     yield from gap(f"{name}: predict", one, other, fit.sigma, close)

@@ -13,6 +13,7 @@ from pymackay.fuzz.after.case import Case, Differences, same
 from pymackay.fuzz.dense import dense_squares
 from pymackay.fuzz.generate import FuzzModel
 from pymackay.results import Fit
+from pymackay.solve.search.limits import FEW_ROWS
 
 _CANCELS = 10.0  # sums of squares lose digits in their difference, the numerator of F
 
@@ -128,7 +129,10 @@ def _f_gap(
 
 
 def check_likelihood_ratio(case: Case) -> Differences:
-    """Compare the test against a smaller model with the criteria of both, fitted by ML."""
+    """Compare the test against a smaller model with the criteria of both, fitted by ML.
+
+    With more than `FEW_ROWS` rows the larger model may end in a local optimum, if the test says so.
+    """
     data = case.model.data.loc[case.built.rows]
     arguments = {k: v for k, v in case.model.arguments.items() if k != "subset"}
     models = [replace(case.model, data=data, arguments=arguments, reml=False)]
@@ -136,18 +140,21 @@ def check_likelihood_ratio(case: Case) -> Differences:
     fits = [_fit(model) for model in models]
     if not all(fit.convergence.converged for fit in fits):
         return
+    if fits[0].problem.model.rows.tolist() != fits[1].problem.model.rows.tolist():
+        return  # another column is missing in other rows
     if not _is_inside(fits[1], fits[0]):
         return
     table = fits[0].anova(fits[1])
     criteria = np.array([fits[1].criterion, fits[0].criterion])
     yield from case.gap("anova of two: deviance", table["deviance"], criteria)
-    chisq = max(0.0, criteria[0] - criteria[1])
     df = fits[0].df - fits[1].df
+    is_higher = criteria[1] > criteria[0] + 1e-8 * (1.0 + abs(criteria[0]))
+    if is_higher and (len(data) <= FEW_ROWS or not table.messages):
+        yield f"the larger model has the larger criterion: {criteria[1]!r} > {criteria[0]!r}"
+    chisq = np.nan if is_higher else max(0.0, criteria[0] - criteria[1])
     yield from case.gap("anova of two: Chisq, Df", table.iloc[1][["Chisq", "Df"]], [chisq, df])
     p = stats.chi2.sf(chisq, df) if df > 0 else np.nan
     yield from case.gap("anova of two: p", table["Pr(>Chisq)"].iloc[1], p)
-    if criteria[1] > criteria[0] + 1e-6 and not fits[0].dropped:
-        yield f"the larger model has the larger criterion: {criteria[1]!r} > {criteria[0]!r}"
 
 
 def _smaller(model: FuzzModel, case: Case) -> FuzzModel:

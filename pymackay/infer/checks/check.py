@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from pymackay.infer.checks.smooth import Smooth, smooth
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.rows import effects_of_terms
-from pymackay.infer.problem import model_of, problem_of
+from pymackay.infer.problem import model_of
 from pymackay.late import LateMethod
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -33,8 +34,10 @@ class Check:
     p_values : pandas.Series
         Of the tests behind them; nan where there is none.
     residuals : numpy.ndarray, shape (n,)
-        √weight · residual / sigma.
+        √weight · residual / sigma; of a generalised model normal quantiles of the ranks among 250
+        responses that it simulates with its predicted random effects (Dunn & Smyth 1996).
     fitted : numpy.ndarray, shape (n,)
+        Of a generalised model the linear predictor.
     effects : mapping of str to numpy.ndarray, each (levels,)
         Predicted random effects over the standard deviation that predictions should have.
     influence : mapping of str to pandas.Series
@@ -97,14 +100,12 @@ def check(fit: Fit) -> Check:
     >>> list(pm.check(fit).sentences)
     ['mean', 'variance', 'normal residuals', 'normal effects', 'influence']
     """
-    problem_of(fit, "check")  # of a linear model
     model = model_of(fit, "check")
-    weights = 1.0 if model.weights is None else np.sqrt(model.weights)
-    residuals = weights * fit.residuals.to_numpy() / fit.sigma
-    fitted = fit.fitted.to_numpy()
+    rows = checked_rows(fit)
+    residuals, fitted = rows.residuals, rows.fitted
     mean, variance = smooth(fitted, residuals), smooth(fitted, np.sqrt(np.abs(residuals)))
     effects = _standardised_effects(fit, model)
-    cooks = _approximate_cooks(fit, model)
+    cooks = _approximate_cooks(fit, model, rows.scores)
     p = {
         "mean": np.nan if mean is None else mean.p_curve,
         "variance": np.nan if variance is None else variance.p_any,
@@ -124,6 +125,34 @@ def check(fit: Fit) -> Check:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class CheckedRows:
+    """What is checked of the rows, each of shape (n,).
+
+    Attributes
+    ----------
+    residuals : numpy.ndarray
+        Standard normal if the model is right.
+    fitted : numpy.ndarray
+    scores : numpy.ndarray
+        Derivatives of the log likelihood by the linear predictor.
+    """
+
+    residuals: np.ndarray
+    fitted: np.ndarray
+    scores: np.ndarray
+
+
+@by_kind("pymackay.infer.general.checked:checked_rows")
+def checked_rows(fit: Fit) -> CheckedRows:
+    """Return residuals, fitted values and scores of the rows."""
+    model = model_of(fit, "check")
+    weights = np.ones(1) if model.weights is None else model.weights
+    standardised = np.sqrt(weights) * fit.residuals.to_numpy() / fit.sigma
+    scores = weights * fit.residuals.to_numpy() / fit.sigma**2
+    return CheckedRows(standardised, fit.fitted.to_numpy(), scores)
+
+
 def _standardised_effects(fit: Fit, model: Model) -> dict[str, np.ndarray]:
     """Return b̂ / √(V − C): predictions vary less than effects, by their error variance C."""
     made, starts = {}, dict.fromkeys(model.factors, 0)
@@ -139,9 +168,8 @@ def _standardised_effects(fit: Fit, model: Model) -> dict[str, np.ndarray]:
     return made
 
 
-def _approximate_cooks(fit: Fit, model: Model) -> dict[str, pd.Series]:
-    weights = 1.0 if model.weights is None else model.weights
-    score = model.X * (weights * fit.residuals.to_numpy() / fit.sigma**2)[:, None]
+def _approximate_cooks(fit: Fit, model: Model, scores: np.ndarray) -> dict[str, pd.Series]:
+    score = model.X * scores[:, None]
     vcov, made = fit.vcov.to_numpy(), {}
     for name, factor in model.factors.items():
         size = len(factor.levels)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ArgumentError
-from pymackay.infer.problem import model_of, problem_of
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.infer.kinds import any_kind, by_kind
+from pymackay.infer.problem import model_of
 from pymackay.late import LateMethod
 from pymackay.model.bases.scaling import independent_columns
 from pymackay.model.columns.column import renumber
@@ -64,6 +65,7 @@ class Influence:
         return f"Influence of each {self.by}, left out\n{rows}{more}{failed}"
 
 
+@any_kind
 def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) -> Influence:
     """Leave out each group, or each row, and fit the model again.
 
@@ -106,7 +108,6 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     >>> found.cooks_distance.idxmax(), found.beta.loc["308"].round(3).to_dict()
     ('309', {'(Intercept)': 251.829, 'Days': 9.803})
     """
-    problem_of(fit, "influence")  # of a linear model
     model = model_of(fit, "influence")
     name, labels, codes = _units(model, by)
     p = len(fit.beta)
@@ -118,8 +119,8 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
             shown.tell(f"influence: {k} of {len(labels)}")
             try:
                 smaller, kept = rows_of_model(model, codes != k)
-                again = fit_model(smaller, reml=fit.reml, start=fit.theta.to_numpy())
-            except (ArgumentError, np.linalg.LinAlgError):
+                again = refitted(fit, smaller, codes != k)
+            except (PymackayError, np.linalg.LinAlgError):
                 failed.append(str(label))
                 continue
             beta[k, kept], errors[k, kept] = again.beta.to_numpy(), again.std_error.to_numpy()
@@ -137,6 +138,18 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
         dfbetas=pd.DataFrame(change / errors, index=index, columns=columns),
         failed=tuple(failed),
     )
+
+
+@by_kind("pymackay.infer.general.refit:refitted_rows")
+def refitted(fit: Fit, smaller: Model, rows: np.ndarray) -> Fit:
+    """Return the optimum of the model of some rows, (n,) of bool, begun at the fit's theta.
+
+    Raises
+    ------
+    PymackayError
+        If there is none.
+    """
+    return fit_model(smaller, reml=fit.reml, start=fit.theta.to_numpy())
 
 
 def _units(model: Model, by: str | None) -> tuple[str, list[object], np.ndarray]:

@@ -9,8 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from pymackay.arguments import random_generator, whole_number
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.simulate import simulate
-from pymackay.infer.problem import model_of, problem_of
+from pymackay.infer.problem import model_of
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.late import LateMethod
 from pymackay.results import Fit
@@ -25,7 +26,8 @@ class SimulatedResiduals:
     Attributes
     ----------
     scaled : pandas.Series, shape (n,)
-        The share of simulated responses below the response of each row.
+        The share of simulated responses below the response of each row. Of those equal to it, as
+        counts are, a random part is below.
     fitted : pandas.Series, shape (n,)
         The population's mean of each row: random effects zero.
     n : int
@@ -90,33 +92,85 @@ def simulated_residuals(
     >>> bool(found.scaled.between(0.0, 1.0).all()), found.tests.index.tolist()
     (True, ['uniformity', 'dispersion', 'outliers'])
     """
-    problem_of(fit, "simulated_residuals")  # of a linear model
     model = model_of(fit, "simulated_residuals")
     count, draw = whole_number("n", n, least=2), random_generator(seed)
-    mean = model.X @ fit.beta.to_numpy()
-    mean = mean if model.offset is None else mean + model.offset
-    below, spreads = np.zeros(len(mean)), []
-    left = count
-    while left:
-        size = min(left, max(1, _CELLS // len(mean)))
-        drawn = simulate(fit, size, draw).to_numpy()
-        below += (drawn < model.y[:, None]).sum(axis=1)
-        spreads.append((drawn - mean[:, None]).var(axis=0, ddof=1))
-        left -= size
-    scaled = below / count
+    y, mean = response_and_mean(fit)
+    ranks, spreads = ranked(fit, y, mean, count, draw)
+    scaled = ranks.scaled(draw)
+    spread = float((y - mean).var(ddof=1))
     return SimulatedResiduals(
         scaled=pd.Series(scaled, index=model.rows, name="scaled"),
         fitted=pd.Series(mean, index=model.rows, name="fitted"),
         n=count,
-        tests=_tests(scaled, float((model.y - mean).var(ddof=1)), np.concatenate(spreads), count),
+        tests=_tests(scaled, spread, spreads, count, ranks.outside),
     )
 
 
-def _tests(scaled: np.ndarray, spread: float, spreads: np.ndarray, count: int) -> HeadedTable:
-    """Return the three tests; spreads, (n,), are those of the simulated responses."""
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where responses stand among simulated ones.
+
+    Attributes
+    ----------
+    below, equal : numpy.ndarray, shape (n,)
+        Numbers of simulated responses below each response, and of those equal to it.
+    count : int
+        Simulated responses of each row.
+    """
+
+    below: np.ndarray
+    equal: np.ndarray
+    count: int
+
+    @property
+    def outside(self) -> int:
+        """Number of rows below, or above, all of their simulated responses."""
+        lowest = (self.below == 0) & (self.equal == 0)
+        return int(np.count_nonzero(lowest | (self.below == self.count)))
+
+    def scaled(self, draw: np.random.Generator) -> np.ndarray:
+        """Return the shares below, (n,); of those equal a random part counts as below."""
+        share = self.below / self.count
+        tied = self.equal > 0
+        share[tied] += draw.uniform(size=int(tied.sum())) * self.equal[tied] / self.count
+        return share
+
+
+def ranked(
+    fit: Fit,
+    y: np.ndarray,
+    mean: np.ndarray,
+    count: int,
+    draw: np.random.Generator,
+    re_form: str | None = "~0",
+) -> tuple[Ranks, np.ndarray]:
+    """Rank responses, (n,), among `count` simulated ones; and the variances of these, (count,)."""
+    below, equal, spreads = np.zeros(len(mean)), np.zeros(len(mean)), []
+    left = count
+    while left:
+        size = min(left, max(1, _CELLS // len(mean)))
+        drawn = simulate(fit, size, draw, re_form=re_form).to_numpy()
+        below += (drawn < y[:, None]).sum(axis=1)
+        equal += (drawn == y[:, None]).sum(axis=1)
+        spreads.append((drawn - mean[:, None]).var(axis=0, ddof=1))
+        left -= size
+    return Ranks(below, equal, count), np.concatenate(spreads)
+
+
+@by_kind("pymackay.infer.general.simulate:response_and_mean")
+def response_and_mean(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Return the response, and the population's mean (random effects zero), as simulated, (n,)."""
+    model = model_of(fit, "simulated_residuals")
+    mean = model.X @ fit.beta.to_numpy()
+    return model.y, mean if model.offset is None else mean + model.offset
+
+
+def _tests(
+    scaled: np.ndarray, spread: float, spreads: np.ndarray, count: int, outside: int
+) -> HeadedTable:
+    """Return the three tests; spreads, (count,), are those of the simulated responses."""
     uniform = stats.kstest(scaled, "uniform")
     sides = min(float(np.mean(spreads <= spread)), float(np.mean(spreads >= spread)))
-    outside = int(np.sum((scaled == 0.0) | (scaled == 1.0)))
     expected = 2.0 / (count + 1.0)
     outliers = stats.binomtest(outside, len(scaled), expected)
     rows = {

@@ -28,6 +28,23 @@ def general_problem(fit: Fit, what: str) -> GeneralProblem:
     return problem
 
 
+def likelihood_part(fit: Fit, what: str) -> General:
+    """Return `general_part` of a fit whose criterion is a likelihood.
+
+    Raises
+    ------
+    PymackayError
+        If it is lme4's criterion of a family with a dispersion.
+    """
+    general = general_part(fit, what)
+    if general.dispersion_by == "lme4":
+        raise PymackayError(
+            f"{what} needs a likelihood, which lme4's criterion of a family with a dispersion is "
+            f"none of; fit the model with dispersion='ml'."
+        )
+    return general
+
+
 def general_part(fit: Fit, what: str) -> General:
     """Return what a fit of a generalised model has besides that of a linear one.
 

@@ -9,9 +9,10 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.general.problem import general_part
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit, model_of
+from pymackay.infer.residual.rows import normalized, pearson
 from pymackay.results import Fit
 
-KINDS = ("deviance", "pearson", "response", "working")
+KINDS = ("deviance", "pearson", "response", "working", "normalized")
 
 
 @any_kind
@@ -21,10 +22,13 @@ def residuals_of(fit: Fit, kind: str = "deviance") -> pd.Series:
     Parameters
     ----------
     fit : Fit
-    kind : {"deviance", "pearson", "response", "working"}
+    kind : {"deviance", "pearson", "response", "working", "normalized"}
         Signed roots of the deviances; ``(y − μ) √(w / V(μ))``; ``y − μ``; or ``(y − μ)`` over the
         derivative of μ by the linear predictor. For a linear model deviance and Pearson residuals
-        are those of the response times the root of the weight.
+        are those of the response times the root of the weight. With a residual structure Pearson
+        residuals, and deviance ones, are divided by the standard deviation of their row;
+        ``"normalized"``, for these models only, are multiplied by the inverse factor of their
+        covariance matrix, in order of time, so that they are independent with variance one.
 
     Returns
     -------
@@ -48,6 +52,12 @@ def residuals_of(fit: Fit, kind: str = "deviance") -> pd.Series:
         raise ArgumentError(f"kind must be one of {', '.join(KINDS)}, but it is {kind!r}.")
     if "residuals" in fit.not_offered:
         model_of(fit, "residuals_of")
+    if fit.residual_covariance is not None:
+        return _structured(fit, kind)
+    if kind == "normalized":
+        raise ArgumentError(
+            "kind='normalized' is there for models with a residual structure only; take 'pearson'."
+        )
     if fit.general is None:
         weights = fit.model.weights
         if weights is None or kind in ("response", "working"):
@@ -56,6 +66,13 @@ def residuals_of(fit: Fit, kind: str = "deviance") -> pd.Series:
     if kind == "deviance":
         return fit.residuals
     return pd.Series(_general(fit, kind), index=fit.fitted.index, name="residuals")
+
+
+def _structured(fit: Fit, kind: str) -> pd.Series:
+    """Return residuals of a model with a residual structure, (n,)."""
+    if kind in ("response", "working"):
+        return fit.residuals
+    return (normalized if kind == "normalized" else pearson)(fit).rename("residuals")
 
 
 def _general(fit: Fit, kind: str) -> np.ndarray:

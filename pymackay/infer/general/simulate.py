@@ -54,6 +54,17 @@ def simulate(
     return pd.DataFrame(drawn, index=model.rows, columns=[f"sim_{k + 1}" for k in range(count)])
 
 
+def response_and_mean(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Return the response, and its mean where random effects are zero, as drawn, each (n,)."""
+    problem, general = general_problem(fit, "simulate"), general_part(fit, "simulate")
+    model, observed = problem.model, problem.laplace.rows.observed
+    eta = model.X @ fit.beta.to_numpy()
+    mean = general.family.mean(eta if model.offset is None else eta + model.offset)
+    if model.response.startswith("cbind("):
+        return np.round(observed.y * observed.totals), mean * observed.totals
+    return observed.y, mean
+
+
 def _root(covariance: np.ndarray) -> np.ndarray:
     """Return a root of a covariance matrix, (q, q), which may be singular."""
     values, vectors = np.linalg.eigh(covariance)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from pymackay.errors import ArgumentError, PymackayError
-from pymackay.family.general import General
-from pymackay.infer.general.problem import general_part
+from pymackay.errors import ArgumentError
+from pymackay.infer.significance.anova import term_tests
+from pymackay.infer.significance.comparable import check_same_criterion
 from pymackay.infer.significance.likelihood_ratio import likelihood_ratio
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
@@ -52,51 +52,34 @@ def z_columns(fit: Fit) -> dict[str, np.ndarray]:
     }
 
 
-def anova(fit: Fit, *others: Fit, names: Sequence[str] | None = None) -> HeadedTable:
-    """Compare fits of generalised models by likelihood ratios.
+def anova(
+    fit: Fit,
+    *others: Fit,
+    type: int | str = 3,
+    ddf: str = "normal",
+    refit: bool = True,
+    names: Sequence[str] | None = None,
+) -> HeadedTable:
+    """Compare fits of generalised models by likelihood ratios, or test the terms of one fit.
 
     Parameters
     ----------
     fit, *others : Fit
-        Fits of models to the same rows, two or more, all by the same criterion.
+        Fits of models to the same rows, all by the same criterion. Without others the terms of the
+        one fit are tested by Wald's chi-square.
+    type, ddf
+        As in `pymackay.anova`, for one fit.
+    refit : bool
+        For linear models; all fits of generalised ones are by maximum likelihood.
     names : sequence of str, optional
         What they are called.
 
     Raises
     ------
     PymackayError
-        If there is one fit only, or they cannot be compared.
+        If the fits cannot be compared, or `type` or `ddf` is not known.
     """
     if not others:
-        raise PymackayError(
-            "anova of one fit is not there for generalised linear mixed models. Fit a smaller "
-            "model to the same data and pass both to anova."
-        )
-    first = _comparable(fit)
-    for other in others:
-        different = [
-            name
-            for name, one, another in zip(_CHOICES, first, _comparable(other), strict=True)
-            if one != another
-        ]
-        if different:
-            raise ArgumentError(
-                f"the fits differ in {', '.join(different)}, so that their likelihoods cannot be "
-                f"compared; fit both models with the same."
-            )
+        return term_tests(fit, type, ddf)
+    check_same_criterion(fit, *others)
     return likelihood_ratio((fit, *others), names=names)
-
-
-_CHOICES = ("family", "nagq", "determinant", "dispersion")
-
-
-def _comparable(fit: Fit) -> tuple[object, ...]:
-    """Return what must be the same in two fits whose likelihoods are compared."""
-    general: General = general_part(fit, "anova")
-    if general.dispersion_by == "lme4":
-        raise ArgumentError(
-            "fits with dispersion='lme4' have no likelihoods to compare; fit the models with "
-            "dispersion='ml'."
-        )
-    weights = "" if general.family.is_canonical else general.determinant
-    return general.family.name, general.nagq, weights, general.dispersion_by

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from pymackay.infer.problem import dense_gram, model_of
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 from pymackay.solve.many.fit_many import fit_many, warn_of_uncertified
-from pymackay.solve.many.fits import ManyFits
 
 _KINDS = {"parametric": parametric_draws, "residual": residual_draws}
 _METHODS = ("percentile", "basic", "norm")
@@ -47,6 +46,9 @@ class Bootstrap:
         The same of every refit.
     converged, singular : numpy.ndarray of bool, each (nsim,)
         Whether a refit's optimum is certified, and whether it is singular.
+    failures : mapping of int to str
+        Refits that have no estimates, with the reason: a drawn response of a generalised model may
+        be separated. Their replicates are nan, and are left out of what follows.
     """
 
     formula: str
@@ -55,6 +57,7 @@ class Bootstrap:
     replicates: pd.DataFrame
     converged: np.ndarray
     singular: np.ndarray
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def nsim(self) -> int:
@@ -69,7 +72,12 @@ class Bootstrap:
     @property
     def n_unconverged(self) -> int:
         """Number of refits whose optimum is not certified."""
-        return int(np.count_nonzero(~self.converged))
+        return int(np.count_nonzero(~self.converged)) - self.n_failed
+
+    @property
+    def n_failed(self) -> int:
+        """Number of refits without estimates."""
+        return len(self.failures)
 
     @property
     def std_error(self) -> pd.Series:
@@ -128,7 +136,9 @@ class Bootstrap:
                 f"{self.nsim} refits do not reach so far into the tails: the extreme ones stand "
                 f"in for the ends; take at least {need}"
             )
-        missing = int((~np.isfinite(self.replicates.to_numpy())).any(axis=1).sum())
+        if self.n_failed:
+            remarks.append(failed_refits(self.failures, self.nsim))
+        missing = int((~np.isfinite(self.replicates.to_numpy())).any(axis=1).sum()) - self.n_failed
         if missing:
             remarks.append(
                 f"{missing} refits lack a parameter, such as a correlation with no effect"
@@ -143,7 +153,8 @@ class Bootstrap:
         return HeadedTable(
             {"estimate": self.estimate, "bias": self.bias, "std_error": self.std_error},
             heading=f"{self.kind.capitalize()} bootstrap of {self.formula}: {self.nsim} refits, "
-            f"{self.n_singular} singular, {self.n_unconverged} not certified",
+            f"{self.n_singular} singular, {self.n_unconverged} not certified"
+            f"{f', {self.n_failed} without estimates' if self.n_failed else ''}",
         )
 
     def __repr__(self) -> str:
@@ -153,7 +164,16 @@ class Bootstrap:
         return self.table._repr_html_()
 
 
-@by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
+def failed_refits(failures: Mapping[int, str], nsim: int) -> str:
+    """Return what is said of refits that have no estimates."""
+    first = next(iter(failures.values()))
+    return (
+        f"{len(failures)} of {nsim} refits have no estimates and are left out, so that the others "
+        f"are not a sample of all; the first: {first}"
+    )
+
+
+@by_kind("pymackay.infer.general.bootstrap:bootstrap")
 def bootstrap(
     fit: Fit,
     nsim: int = 1000,
@@ -173,7 +193,8 @@ def bootstrap(
     nsim : int
         Number of refits.
     kind : {"parametric", "residual"}
-        ``"parametric"``: responses are drawn from the model. ``"residual"``: y* = Xβ̂ + o + Zb* +
+        ``"parametric"``, the only one of generalised models: responses are drawn from the model.
+        ``"residual"``: y* = Xβ̂ + o + Zb* +
         e*, where e* are residuals r (at unit weight) and the rows of b* predicted effects U of the
         levels, both drawn with replacement after they are centred and rescaled: r by
         σ̂ / √(mean r²), and U*= U (L_R L_S⁻¹)' with S = U'U / J = L_S L_S' and R = L_R L_R' the
@@ -240,7 +261,7 @@ def bootstrap(
         progress=progress,
     )
     warn_of_uncertified(refits, stacklevel=2)
-    estimate, replicates = _tables(fit, refits, statistic)
+    estimate, replicates = tables(fit, refits.to_frame(), statistic)
     return Bootstrap(
         formula=fit.formula,
         kind=kind,
@@ -251,11 +272,19 @@ def bootstrap(
     )
 
 
-def _tables(
-    fit: Fit, refits: ManyFits, statistic: Statistic | None
+def tables(
+    fit: Fit, table: pd.DataFrame, statistic: Statistic | None
 ) -> tuple[pd.Series, pd.DataFrame]:
-    """Return estimates and replicates of the parameters, and of the statistic."""
-    table = refits.to_frame()
+    """Return estimates and replicates of the parameters, and of the statistic.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        One row per refit: all parameters, then criterion, converged and singular.
+    statistic : callable, optional
+        As of `bootstrap`.
+    """
     estimates = [p.estimate for p in list_parameters(fit)]
     names = table.columns[: len(estimates)]
     replicates = table.iloc[:, : len(estimates)].rename_axis("refit")

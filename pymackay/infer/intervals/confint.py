@@ -10,7 +10,7 @@ from pymackay.infer.intervals.bootstrap import bootstrap
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile import curve_of, ml_optimum
 from pymackay.infer.intervals.profile_curve import Curve
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import SAME, by_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
@@ -22,7 +22,7 @@ _METHODS = {
 }
 
 
-@by_kind("pymackay.infer.general.intervals:confint")
+@by_kind(SAME, residual="pymackay.infer.intervals.residual:confint")
 def confint(
     fit: Fit,
     method: str = "profile",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
+import numpy as np
+
+from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError
-from pymackay.results import Fit
+from pymackay.results import Fit, TermSummary
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,46 @@ class Parameter:
     estimate: float
 
 
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Values of all parameters at one point of a profile, user's units.
+
+    Attributes
+    ----------
+    covariances : list of numpy.ndarray, each (q, q)
+        Of each term's effects.
+    sigma : float
+    beta : numpy.ndarray, shape (p,)
+    """
+
+    covariances: list[np.ndarray]
+    sigma: float
+    beta: np.ndarray
+
+    def by_name(
+        self, parameters: Iterable[Parameter], terms: Iterable[TermSummary]
+    ) -> dict[str, float]:
+        """Return the values of parameters; nan for the correlation with no effect."""
+        spread = {
+            (k, i, j): value
+            for k, (term, G) in enumerate(zip(terms, self.covariances, strict=True))
+            for (i, j), value in zip(
+                parameter_places(term),
+                parameter_values(term, VarCorr(term.effects, G)).tolist(),
+                strict=True,
+            )
+        }
+        values = {}
+        for p in parameters:
+            if p.kind == "sigma":
+                values[p.name] = self.sigma
+            elif p.kind == "beta":
+                values[p.name] = float(self.beta[p.first])
+            else:
+                values[p.name] = spread[p.term, p.first, p.second]
+        return values
+
+
 def list_parameters(fit: Fit) -> list[Parameter]:
     """Return the parameters of a fit in the order of R's ``confint``.
 
@@ -47,9 +90,13 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     correlations, as there; a short name then means another parameter.
     """
     places = (
-        (t, i, j, float(VarCorr.of(fit.varcorr[term.name]).sdcor[i, j]))
+        (t, i, j, value)
         for t, term in enumerate(fit.model.terms)
-        for i, j in parameter_places(term)
+        for (i, j), value in zip(
+            parameter_places(term),
+            parameter_values(term, VarCorr.of(fit.varcorr[term.name])).tolist(),
+            strict=True,
+        )
     )
     labelled = list(zip(parameter_labels(fit.model.terms), places, strict=True))
     if _deviations_first(fit):

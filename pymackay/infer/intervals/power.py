@@ -34,7 +34,7 @@ _DENSE = 500  # columns left beside the largest grouping factor: with more, a df
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 
 
-@by_kind(cure="Draw responses with fit.simulate and fit them with pymackay.glmer.")
+@by_kind("pymackay.infer.general.power:power")
 def power(
     fit: Fit,
     effect: str,
@@ -76,7 +76,8 @@ def power(
         ``"z"``: the same against the normal distribution, which rejects too often where the degrees
         of freedom are few. ``"t"``: the same against Student's t with `df` degrees of freedom.
         ``"lr"``: the likelihood ratio against the model without the effect, both by ML, against
-        χ²(1).
+        χ²(1). Of a generalised model ``"z"`` (default) or ``"lr"``: responses are drawn anew at
+        each size, and those that have no estimates count as not significant.
     df : float, optional
         Degrees of freedom for ``"t"``, such as Satterthwaite's of `fit.coefficients`.
     seed : int, numpy.random.Generator or None
@@ -110,8 +111,8 @@ def power(
     [0.1, 0.5, 1.0]
     """
     model = model_of(fit, "power")
-    place = _place(fit, effect)
-    values = _sizes(sizes, float(fit.beta.iloc[place]))
+    place = effect_place(fit, effect)
+    values = effect_sizes(sizes, float(fit.beta.iloc[place]))
     count, level = whole_number("nsim", nsim, 2), probability("alpha", alpha, 0.05)
     chosen = _choose_test(test, df, fit)
     study = _Study(fit, model, place, count, random_generator(seed), progress)
@@ -122,7 +123,7 @@ def power(
     else:
         tail = stats.norm.isf(level / 2) if chosen == "z" else stats.t.isf(level / 2, df)
         significant = study.by_estimate(values, float(tail))
-    return _table(effect, values, significant, count, level, chosen)
+    return power_table(effect, values, significant, count, level, chosen)
 
 
 class _Study:
@@ -181,7 +182,7 @@ class _Study:
         seed = int(self.seeds.integers(2**63))
         again = np.random.default_rng
         full = self._fitted(self.model, self.gram, self._drawn(0.0, again(seed)), False)
-        smaller = _without(self.model, self.place)
+        smaller = without_column(self.model, self.place)
         gram = cross_products(smaller)
         counts = []
         for size in sizes:
@@ -205,8 +206,8 @@ class _Study:
         return refits
 
 
-def _without(model: Model, place: int) -> Model:
-    """Return the model without one fixed column."""
+def without_column(model: Model, place: int) -> Model:
+    """Return the model without one column of its fixed part."""
     return dataclasses.replace(
         model,
         X=np.delete(model.X, place, axis=1),
@@ -214,9 +215,10 @@ def _without(model: Model, place: int) -> Model:
     )
 
 
-def _table(
+def power_table(
     effect: str, sizes: list[float], significant: list[int], nsim: int, alpha: float, test: str
 ) -> HeadedTable:
+    """Return the table of `power`: shares of `nsim` with binomial intervals."""
     rows = []
     for size, hits in zip(sizes, significant, strict=True):
         ends = stats.binomtest(hits, nsim).proportion_ci(_COVERAGE, method="exact")
@@ -236,7 +238,13 @@ def _table(
     )
 
 
-def _place(fit: Fit, effect: object) -> int:
+def effect_place(fit: Fit, effect: object) -> int:
+    """Return the position of a coefficient.
+
+    Raises
+    ------
+    ArgumentError
+    """
     if effect not in fit.beta.index:
         raise ArgumentError(
             f"effect is {effect!r}, but the fixed effects are {', '.join(map(str, fit.beta.index))}"
@@ -244,7 +252,13 @@ def _place(fit: Fit, effect: object) -> int:
     return int(fit.beta.index.get_loc(effect))
 
 
-def _sizes(sizes: Any, estimate: float) -> list[float]:
+def effect_sizes(sizes: Any, estimate: float) -> list[float]:
+    """Return the sizes to try, by default the estimate.
+
+    Raises
+    ------
+    ArgumentError
+    """
     if sizes is None:
         return [estimate]
     try:

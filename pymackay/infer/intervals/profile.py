@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.varcorr import TermSummary
 from pymackay.errors import ArgumentError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import check_fit, dense_gram, problem_of
 from pymackay.infer.refit import ML_MESSAGE, refit_by
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.late import LateMethod
+from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 
 _SAME_ZETA = 1e-6
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
+_MOST_ELEMENTS = 1000  # of covariances: their second derivatives take minutes for a point
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +50,8 @@ class Profile:
     labels: dict[str, str]
     fit: Fit
     messages: tuple[str, ...] = ()
+
+    plot = LateMethod("pymackay.plots.profiles", "profiles")
 
     @property
     def table(self) -> HeadedTable:
@@ -77,7 +83,7 @@ def _shown(points: pd.DataFrame) -> pd.Series:
     return pd.Series({**shown, "highest": value[-1]})
 
 
-@by_kind(cure="Intervals by standard errors are fit.confint('wald').")
+@any_kind
 def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int = 13) -> Profile:
     """Profile the likelihood.
 
@@ -124,7 +130,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     rows = [
         row
         for parameter in choose(everything, parm)
-        for row in _rows(curve_of(fit, parameter), targets, everything)
+        for row in _rows(curve_of(fit, parameter), targets, everything, fit.model.terms)
     ]
     return Profile(
         frame=pd.DataFrame(rows),
@@ -135,6 +141,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     )
 
 
+@by_kind("pymackay.infer.general.profile_path:ml_optimum")
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
@@ -145,11 +152,24 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     return refit_by(fit, reml=False), ("refitted by ML: the fit was not at its optimum",)
 
 
+@by_kind("pymackay.infer.general.profile_path:curve_of")
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")
+    _check_size(gram)
     factors = [layout.factor(fit.theta.to_numpy()) for layout in gram.layouts]
     return Curve(Path(gram, parameter, factors, fit.sigma), fit.criterion)
+
+
+def _check_size(gram: Gram) -> None:
+    """Refuse a profile whose derivatives by all elements of the covariances would take hours."""
+    elements = sum(layout.q * (layout.q + 1) // 2 for layout in gram.layouts)
+    if elements > _MOST_ELEMENTS:
+        raise ArgumentError(
+            f"the random terms have {elements} variances and covariances, but a likelihood profile "
+            f"is offered for {_MOST_ELEMENTS} at most; use the bootstrap, "
+            f"fit.confint('boot'), or fit.confint('wald') for the coefficients"
+        )
 
 
 def _targets(max_zeta: object, points: object) -> np.ndarray:
@@ -162,18 +182,19 @@ def _targets(max_zeta: object, points: object) -> np.ndarray:
 
 
 def _rows(
-    curve: Curve, targets: np.ndarray, everything: list[Parameter]
+    curve: Curve, targets: np.ndarray, everything: list[Parameter], terms: Sequence[TermSummary]
 ) -> Iterator[dict[str, object]]:
     """Yield the rows of the table of one profile, by increasing value of the parameter."""
     lower_side = list(_side(curve, -targets))
     for point in (*reversed(lower_side), curve.peak, *_side(curve, targets)):
         parameter = curve.path.parameter
         value = curve.path.outside(point.held)
+        values = curve.path.values(point.point)
         yield {
             "parameter": parameter.name,
             "value": value,
             "zeta": point.zeta,
-            **_conditional(curve.path, point, everything),
+            **values.by_name(everything, terms),
             parameter.name: value,
         }
 
@@ -189,23 +210,3 @@ def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
             return
         yield point
         near = point
-
-
-def _conditional(path: Path, point: CurvePoint, everything: list[Parameter]) -> dict[str, float]:
-    """Return all parameters at a point of a profile, by name."""
-    gram, x = path.gram, point.point.x
-    covariances = path.covariances(x)
-    beta = gram.response.beta + gram.basis.from_basis(point.point.local.beta) * gram.y_scale
-    values = {}
-    for p in everything:
-        if p.kind == "sigma":
-            values[p.name] = float(np.exp(x[path.m])) * gram.y_scale
-        elif p.kind == "beta":
-            values[p.name] = float(beta[p.first])
-        else:
-            sd = np.sqrt(np.diag(covariances[p.term]))
-            scale = sd[p.first] * sd[p.second]
-            covariance = float(covariances[p.term][p.first, p.second])
-            correlation = covariance / scale if scale > 0.0 else float("nan")
-            values[p.name] = float(sd[p.first]) if p.kind == "sd" else correlation
-    return values

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from pymackay.errors import ConvergenceError
-from pymackay.infer.intervals.profile_path import Path, PathPoint
+from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.solve.search import limits
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.trust_region import Ground, Modelled, Quadratics, descend
@@ -18,6 +19,48 @@ _FLAT = 1e-6  # of the largest curvature: the least that sets a coordinate's uni
 _NEAR = 1e-9  # of zeta: largest distance between a solution and its target
 
 
+class HeldPoint(Protocol):
+    """The deviance at one point, with derivatives by the held coordinate and the k free ones."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+
+    @property
+    def gradient(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def hessian(self) -> np.ndarray: ...  # noqa: D102
+
+
+class HeldPath(Protocol):
+    """Coordinates of a deviance in which one parameter is held.
+
+    That of linear models is `pymackay.infer.intervals.profile_path.Path`.
+    """
+
+    parameter: Parameter
+    held: float
+    start: np.ndarray
+
+    @property
+    def n(self) -> int: ...  # noqa: D102
+
+    @property
+    def bounds(self) -> tuple[float, float]: ...  # noqa: D102
+
+    def outside(self, held: float) -> float:
+        """Return the parameter in the user's units at a value of the held coordinate."""
+        ...
+
+    def at(self, held: float, free: np.ndarray) -> Any:
+        """Return the deviance, a `HeldPoint`, at given coordinates."""
+        ...
+
+    def values(self, point: Any) -> Values:
+        """Return all parameters at a point, user's units."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class CurvePoint:
     """A point of a profile.
@@ -25,21 +68,21 @@ class CurvePoint:
     Attributes
     ----------
     held : float
-        The held coordinate (see `Path`).
+        The held coordinate (see `HeldPath`).
     zeta : float
         Signed root of the rise of the deviance above its minimum.
     slope : float
         Derivative of the profiled deviance by the held coordinate.
     free : numpy.ndarray
         The other coordinates, where they minimise the deviance.
-    point : PathPoint
+    point : HeldPoint
     """
 
     held: float
     zeta: float
     slope: float
     free: np.ndarray
-    point: PathPoint
+    point: HeldPoint
 
 
 class Curve:
@@ -47,12 +90,12 @@ class Curve:
 
     Parameters
     ----------
-    path : Path
+    path : HeldPath
     minimum : float
         The deviance at the optimum.
     """
 
-    def __init__(self, path: Path, minimum: float) -> None:
+    def __init__(self, path: HeldPath, minimum: float) -> None:
         self.path = path
         self.minimum = minimum
         self.peak = replace(self.point(path.held, path.start), zeta=0.0)
@@ -158,7 +201,7 @@ class _Places(Modelled):
         In steps of `unit`.
     free, unit : numpy.ndarray, each (1, k)
         The coordinates, and the length of a unit step in each, about its standard error.
-    points : numpy.ndarray of PathPoint, shape (1,)
+    points : numpy.ndarray of HeldPoint, shape (1,)
         None where the deviance cannot be computed in float64.
     """
 
@@ -167,7 +210,7 @@ class _Places(Modelled):
     points: np.ndarray
 
     @classmethod
-    def of(cls, point: PathPoint | None, free: np.ndarray) -> _Places:
+    def of(cls, point: HeldPoint | None, free: np.ndarray) -> _Places:
         k = len(free)
         gradient, hessian, unit = np.zeros(k), np.eye(k), np.ones(k)
         if point is not None:
@@ -181,8 +224,8 @@ class _Places(Modelled):
         return cls(Quadratics.of(gradient[None], hessian[None]), free[None], unit[None], points)
 
     @property
-    def point(self) -> PathPoint:
-        point: PathPoint = self.points[0]
+    def point(self) -> HeldPoint:
+        point: HeldPoint = self.points[0]
         return point
 
     @property
@@ -194,7 +237,7 @@ class _Places(Modelled):
 class _Free(Ground[_Places]):
     """What a descent over the free coordinates asks for, with the parameter held."""
 
-    path: Path
+    path: HeldPath
     held: float
 
     def after(self, places: _Places, steps: np.ndarray, predicted: np.ndarray) -> _Places:
@@ -211,7 +254,7 @@ class _Free(Ground[_Places]):
         return before.value - after.value
 
     def rounding(self, places: _Places) -> np.ndarray:
-        return limits.ROUNDING * np.maximum(np.abs(places.value), self.path.gram.n)
+        return limits.ROUNDING * np.maximum(np.abs(places.value), self.path.n)
 
 
 def _profiled(hessian: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
-from pymackay.infer.intervals.parameters import Parameter
+from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.term_coordinates import ChartCoordinates, FactorCoordinates
 from pymackay.model.sums.gram import Gram
 
@@ -85,8 +85,13 @@ class Path:
         if layout is None or layout.structure is None:
             return 0 if layout is None else layout.start
         if self.parameter.kind == "cor":
-            return layout.start + layout.structure.n_sd(layout.q)
+            return layout.start + layout.structure.n_sd(layout.q) + self.parameter.first - 1
         return layout.start + (0 if layout.structure.hom else self.parameter.first)
+
+    @property
+    def n(self) -> int:
+        """Number of rows: rounding of the deviance grows with it."""
+        return self.gram.n
 
     @property
     def kind(self) -> str:
@@ -148,13 +153,16 @@ class Path:
         low, high = layout.structure.bounds(layout.q)
         return float(0.5 * (low[0] + high[0]) + 0.5 * (high[0] - low[0]) * np.sin(angle))
 
-    def covariances(self, x: np.ndarray) -> list[np.ndarray]:
-        """Return each term's covariance of effects, user's units and order, at a point's x."""
-        scale = np.exp(2.0 * x[self.m]) * self.gram.y_scale**2
-        return [
-            scale * term.covariance(x[layout.start : layout.stop])
-            for term, layout in zip(self.terms, self.gram.layouts, strict=True)
+    def values(self, point: PathPoint) -> Values:
+        """Return all parameters at a point, user's units."""
+        gram, x = self.gram, point.x
+        sigma = float(np.exp(x[self.m])) * gram.y_scale
+        covariances = [
+            sigma**2 * term.covariance(x[layout.start : layout.stop])
+            for term, layout in zip(self.terms, gram.layouts, strict=True)
         ]
+        beta = gram.response.beta + gram.basis.from_basis(point.local.beta) * gram.y_scale
+        return Values(covariances, sigma, beta)
 
     def _split(self, factors: list[np.ndarray], log_sigma: float) -> tuple[float, np.ndarray]:
         """Return the held coordinate and the free ones at the optimum."""

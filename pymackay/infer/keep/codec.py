@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.residual.estimate import ResidualCovariance
 from pymackay.covariance.structure import Structure
 from pymackay.covariance.structures import STRUCTURES
 from pymackay.errors import DataError, RecordingError
@@ -41,12 +42,13 @@ _CLASSES: dict[str, type] = {
         Observations,
         PolynomialBasis,
         RandomTerm,
+        ResidualCovariance,
         TermSummary,
         *FAMILIES.values(),
         *STRUCTURES.values(),
     )
 }
-_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),)}
+_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),), "known": ((),)}
 """Fields that earlier versions lack, with the values at which they are left out."""
 
 _NUMERIC = "biuf"
@@ -108,7 +110,8 @@ class Encoder:
     def fields(self, value: Any) -> dict[str, Any]:
         """Return the fields that a class is made from."""
         if isinstance(value, Structure):
-            return {name: self.encode(part) for name, part in vars(value).items()}
+            names = [field.name for field in dataclasses.fields(value)]
+            return {name: self.encode(getattr(value, name)) for name in names}
         return {
             field.name: self.encode(getattr(value, field.name))
             for field in dataclasses.fields(value)

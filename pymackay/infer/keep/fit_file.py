@@ -23,16 +23,20 @@ from pymackay.incoming.parts import check_shapes, check_type, content_sha256
 from pymackay.infer.keep.codec import Decoder, Encoder
 from pymackay.infer.keep.general_file import decode_general, encode_general
 from pymackay.infer.keep.model_file import decode_model, encode_model
+from pymackay.infer.keep.residual_file import decode_residual, encode_residual
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.model.stream.kept_sums import decode_sums, drop_rows, encode_sums
 from pymackay.results import Fit, GroupTables, HeldArrays
 from pymackay.solve.assemble import Problem, evaluate_at, without_rows
 from pymackay.solve.choose import free_memory, remake_solver
+from pymackay.solve.marginal.problem import ResidualProblem
 from pymackay.solve.pirls.problem import GeneralProblem
 
 FORMAT = "pymackay fit"
-VERSION = 3  # generalised models; 2 without rows; 1 with them, so that earlier versions read it
+# 3: generalised models; 2: without rows; 1: with them, so that earlier versions read it
+VERSION = 4  # residual structures
+_GENERAL = 3
 MANIFEST = "manifest.json"
 _CHANGED = (
     "is damaged, or was changed after it was saved: it does not match its checksum; save the fit "
@@ -94,8 +98,12 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
     rows = flag("rows", rows)
     encoder = Encoder()
     if isinstance(fit.problem, GeneralProblem):
-        manifest = _manifest_of(fit, VERSION, encoder)
+        manifest = _manifest_of(fit, _GENERAL, encoder)
         manifest["general"] = encode_general(fit.problem, encoder, rows=rows)
+        return _write(Path(path), manifest, encoder.arrays)
+    if isinstance(fit.problem, ResidualProblem):
+        manifest = _manifest_of(fit, VERSION, encoder)
+        manifest["residual"] = encode_residual(fit.problem, encoder, rows=rows)
         return _write(Path(path), manifest, encoder.arrays)
     problem = fit.problem if isinstance(fit.problem, Problem) else None
     if problem is None or not (rows and len(problem.model.y)):
@@ -119,12 +127,12 @@ def save(fit: Fit, path: str | os.PathLike[str], *, rows: bool = True) -> Path:
 
 
 def _manifest_of(fit: Fit, version: int, encoder: Encoder) -> dict[str, Any]:
-    """Return the manifest with the fields of a fit; `general` and `free_par` where it has them."""
-    later = ("general", "free_par")  # earlier versions lack them
+    """Return the manifest with the fields of a fit; those that are later where it has them."""
+    later = ("general", "free_par", "residual_covariance")  # earlier versions lack them
     names = [name for name in _FIELDS if name not in later or getattr(fit, name) is not None]
     return {
         "format": FORMAT,
-        "version": version if fit.general is None else VERSION,
+        "version": version if fit.general is None else _GENERAL,
         "pymackay": __version__,
         "fit": {name: encoder.encode(getattr(fit, name)) for name in names},
     }
@@ -226,6 +234,10 @@ def _read(archive: zipfile.ZipFile) -> Fit:
     values |= {name: GroupTables(values[name]) for name in ("varcorr", "ranef")}
     if "general" in manifest:
         fit = decode_general(manifest["general"], values, decoder)
+        check_type(fit, Fit, "the fit")
+        check_shapes(fit)
+    elif "residual" in manifest:
+        fit = decode_residual(manifest["residual"], values, decoder)
         check_type(fit, Fit, "the fit")
         check_shapes(fit)
     elif "model" not in manifest:

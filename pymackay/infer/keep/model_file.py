@@ -62,7 +62,9 @@ def _check_blueprint(blueprint: Blueprint, model: Model) -> None:
 def _encode_blueprint(blueprint: Blueprint, encoder: Encoder) -> dict[str, Any]:
     specification = blueprint.specification
     names = [v.name for v in specification.variables if isinstance(v.node, Name)]
-    if specify(specification.formula, names, specification.double_bar) != specification:
+    residual = "" if specification.residual is None else specification.residual.text
+    again = specify(specification.formula, names, specification.double_bar, residual)
+    if again != specification:
         raise DataError(
             f"the formula {specification.formula!r} cannot be saved, because its meaning "
             f"depends on the data; write the variables in place of '.'"
@@ -71,6 +73,7 @@ def _encode_blueprint(blueprint: Blueprint, encoder: Encoder) -> dict[str, Any]:
         "formula": specification.formula,
         "names": names,
         **({"double_bar": "diag"} if specification.double_bar == "diag" else {}),
+        **({"residual": residual} if residual else {}),
         "bars": [specification.bars.index(bar) for bar in blueprint.bars],
         "fixed": _encode_side(blueprint.fixed, encoder),
         "random": [_encode_side(side, encoder) for side in blueprint.random],
@@ -84,7 +87,10 @@ def _encode_side(side: SideBlueprint, encoder: Encoder) -> dict[str, Any]:
 
 def _decode_blueprint(stored: dict[str, Any], decoder: Decoder) -> Blueprint:
     specification: Specification = specify(
-        stored["formula"], stored["names"], stored.get("double_bar", "split")
+        stored["formula"],
+        stored["names"],
+        stored.get("double_bar", "split"),
+        stored.get("residual", ""),
     )
     bars = tuple(specification.bars[k] for k in stored["bars"])
     if len(bars) != len(stored["random"]):

@@ -14,7 +14,7 @@ from pymackay.infer.means.averages import combined, marginal_averages
 from pymackay.infer.means.grid import ReferenceGrid
 from pymackay.infer.means.means import Basis, Means, check_type
 from pymackay.infer.means.predictors import Predictors, check_names, read_at, read_names
-from pymackay.infer.means.transform import transformation_of
+from pymackay.infer.means.transform import scale_of
 from pymackay.infer.significance.ddf import fixed_effects
 from pymackay.results import Fit
 
@@ -51,10 +51,12 @@ def emmeans(
         Of the cells averaged over: equal; as often as combinations of the other factors occur; as
         often as their levels occur, each factor by itself; as often as each cell occurs.
     ddf : {"Satterthwaite", "Kenward-Roger", "asymptotic", "none"}
-        As in `coefficients`; ``"asymptotic"`` is ``"normal"``.
+        As in `coefficients`; ``"asymptotic"`` is ``"normal"``, which generalised models have.
     type : {"link", "response"}
         Whether a transformation of the response (``log``, ``log2``, ``log10``, ``log1p``,
-        ``sqrt``, or one of these of the response plus a constant) is taken back.
+        ``sqrt``, or one of these of the response plus a constant) is taken back, or the link of
+        a generalised model: the means are probabilities, rates or responses then, and their
+        differences odds ratios (logit) or ratios (log).
     offset : float, optional
         In place of the offset in the formula at the means of its variables. An offset that was the
         argument `offset` of the fit is not added.
@@ -114,7 +116,7 @@ def emmeans(
     if scale == "response" and basis.transformation is None:
         raise ArgumentError(
             f"type is 'response', but the response {predictors.model.response!r} is not "
-            f"transformed by log, log2, log10, log1p or sqrt; leave type='link'"
+            f"transformed by log, log2, log10, log1p or sqrt, and has no link; leave type='link'"
         )
     names = grid.with_parents((*targets, *families))
     names = (*(n for n in names if n not in families), *families)
@@ -164,7 +166,7 @@ def basis_of(fit: Fit, predictors: Predictors, ddf: str, asked: dict[str, Any]) 
     """Return what functions of this fit are estimated with."""
     method = "normal" if isinstance(ddf, str) and ddf.lower() == "asymptotic" else ddf
     effects = fixed_effects(fit, method)
-    return Basis(effects, Aliases.of(predictors.model), transformation_of(predictors), asked)
+    return Basis(effects, Aliases.of(predictors.model), scale_of(fit, predictors), asked)
 
 
 def functions(W: np.ndarray, X: np.ndarray) -> np.ndarray:

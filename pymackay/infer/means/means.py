@@ -20,7 +20,7 @@ from pymackay.infer.means.adjust import (
 )
 from pymackay.infer.means.averages import combined
 from pymackay.infer.means.contrast_tables import DEFAULT_ADJUST, contrast_table
-from pymackay.infer.means.transform import Transformation
+from pymackay.infer.means.transform import Scale
 from pymackay.infer.significance.ddf import FixedEffects
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.late import LateMethod
@@ -37,7 +37,7 @@ class Basis:
     effects : FixedEffects
     aliases : Aliases or None
         Of a design that lost columns.
-    transformation : Transformation or None
+    transformation : Transformation, LinkScale or None
         Of the response.
     asked : dict
         Arguments of `emmeans`, to ask for trends or joint tests on the same grid.
@@ -45,7 +45,7 @@ class Basis:
 
     effects: FixedEffects
     aliases: Aliases | None
-    transformation: Transformation | None = None
+    transformation: Scale | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
 
@@ -112,7 +112,8 @@ class Means:
         -------
         HeadedTable
             The labels, the estimate, ``SE``, ``df``, ``lower.CL``, ``upper.CL``; nan where the
-            data do not determine a function.
+            data do not determine a function. Of a generalised model ``asymp.LCL``,
+            ``asymp.UCL``.
         """
         level = probability("level", level, 0.95)
         adjust = self.adjust if adjust is None else check_adjust(adjust)
@@ -129,8 +130,7 @@ class Means:
             self._estimate_name: shown,
             "SE": shown_error,
             "df": df,
-            "lower.CL": self._back(low),
-            "upper.CL": self._back(high),
+            **dict(zip(self._limits, np.sort([self._back(low), self._back(high)], 0), strict=True)),
         }
         note = self._adjust_note(interval_method(adjust))
         notes = [f"Confidence level {level:g}{note}."]
@@ -151,7 +151,8 @@ class Means:
         Returns
         -------
         HeadedTable
-            The labels, the estimate, ``SE``, ``df``, ``t.ratio``, ``p.value``.
+            The labels, the estimate, ``SE``, ``df``, ``t.ratio``, ``p.value``. Of a generalised
+            model ``z.ratio``.
         """
         adjust = self.adjust if adjust is None else check_adjust(adjust)
         estimate, error, df = self._estimates
@@ -161,7 +162,7 @@ class Means:
             method, family = self._method(adjust, rows)
             p[rows] = adjusted_p(t[rows], df[rows], method, family, self._correlation(rows))
         shown, shown_error = self._shown(estimate, error)
-        columns = {self._estimate_name: shown, "SE": shown_error, "df": df, "t.ratio": t}
+        columns = {self._estimate_name: shown, "SE": shown_error, "df": df, self._ratio: t}
         notes = [f"P-values{self._adjust_note(adjust)}."] if adjust != "none" else []
         if self._is_back:
             notes.append(f"Tests are made on the {self._scale} scale.")
@@ -218,7 +219,7 @@ class Means:
             labels=pd.concat([labels for labels, _, _ in parts], ignore_index=True),
             L=np.concatenate([L for _, L, _ in parts]),
             offset=np.concatenate([offset for _, _, offset in parts]),
-            kind="ratio" if is_ratio else "estimate",
+            kind=made.ratio_name if is_ratio and made is not None else "estimate",
             adjust=adjust,
             family=len(self._families()[0]),
             type="response" if is_ratio else "link",
@@ -285,6 +286,18 @@ class Means:
         return np.asarray(V / np.outer(scale, scale))
 
     @property
+    def _ratio(self) -> str:
+        """Name of the column of statistics, as R's emmeans has it."""
+        return "z.ratio" if self.basis.effects.is_general else "t.ratio"
+
+    @property
+    def _limits(self) -> tuple[str, str]:
+        """Names of the columns of limits, as R's emmeans has them."""
+        if self.basis.effects.is_general:
+            return "asymp.LCL", "asymp.UCL"
+        return "lower.CL", "upper.CL"
+
+    @property
     def _is_back(self) -> bool:
         return self.type == "response" and self.basis.transformation is not None
 
@@ -295,7 +308,9 @@ class Means:
 
     @property
     def _estimate_name(self) -> str:
-        return "response" if self._is_back and not self.is_comparison else self.kind
+        made = self.basis.transformation
+        is_mean = self._is_back and not self.is_comparison and made is not None
+        return made.estimate_name if is_mean and made is not None else self.kind
 
     def _back(self, values: np.ndarray) -> np.ndarray:
         made = self.basis.transformation
@@ -308,7 +323,8 @@ class Means:
         made = self.basis.transformation
         if not self._is_back or made is None:
             return estimate, error
-        return self._back(estimate), error * np.abs(made.slope(estimate))
+        slope = made.ratio_slope if self.is_comparison else made.slope
+        return self._back(estimate), error * np.abs(slope(estimate))
 
     def _adjust_note(self, adjust: str) -> str:
         method = "sidak" if adjust == "tukey" and not self.is_comparison else adjust

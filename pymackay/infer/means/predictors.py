@@ -10,7 +10,7 @@ import numpy as np
 
 from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import Call, Name, Node, all_names, walk
-from pymackay.infer.problem import problem_of
+from pymackay.infer.problem import design_of
 from pymackay.model.columns.column import Column, Factor, Numeric, as_factor
 from pymackay.model.columns.table import Table
 from pymackay.model.design.side import Blueprint
@@ -68,7 +68,7 @@ class Predictors:
         ArgumentError
             If `data` has other rows.
         """
-        model = problem_of(fit, what).model
+        model = design_of(fit, what, residual=True)
         blueprint = model.blueprint
         if not isinstance(blueprint, Blueprint):
             raise DataError(

@@ -1,13 +1,16 @@
-"""`Transformation`: the function of the response on the left of a formula, and its inverse."""
+"""`Transformation` of the response on the left of a formula, and `LinkScale`, with inverses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from pymackay.family.family import Family
 from pymackay.formula.expression import Call, Number, deparse, strip_parentheses
 from pymackay.infer.means.predictors import Predictors
+from pymackay.results import Fit
 
 _LOGARITHMS = {"log": 1.0, "log2": float(np.log(2.0)), "log10": float(np.log(10.0))}
 _KNOWN = (*_LOGARITHMS, "log1p", "sqrt")
@@ -48,11 +51,80 @@ class Transformation:
             return np.asarray(np.exp(_LOGARITHMS[self.function] * eta))
         return np.asarray(np.expm1(eta) if self.function == "log1p" else np.square(eta))
 
+    estimate_name: ClassVar[str] = "response"
+    ratio_name: ClassVar[str] = "ratio"
+
+    def ratio_slope(self, eta: np.ndarray) -> np.ndarray:
+        """Return the derivative of `ratio`."""
+        return self.slope(eta)
+
     def slope(self, eta: np.ndarray) -> np.ndarray:
         """Return the derivative of `inverse`."""
         if self.function in _LOGARITHMS:
             return _LOGARITHMS[self.function] * self.ratio(eta)
         return np.asarray(np.exp(eta) if self.function == "log1p" else 2.0 * eta)
+
+
+@dataclass(frozen=True)
+class LinkScale:
+    """The link of a generalised model, in the place of a transformation of its response.
+
+    Attributes
+    ----------
+    family : Family
+    """
+
+    family: Family
+
+    @property
+    def name(self) -> str:
+        """What the scale is called: the link's name."""
+        return self.family.link
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether the exponential of a difference is a ratio of means, or of odds."""
+        return self.family.link in ("log", "logit")
+
+    @property
+    def estimate_name(self) -> str:
+        """What R's emmeans calls a mean: ``"prob"``, ``"rate"`` or ``"response"``."""
+        return {"binomial": "prob", "poisson": "rate"}.get(self.family.name, "response")
+
+    @property
+    def ratio_name(self) -> str:
+        """What R's emmeans calls a ratio."""
+        return "odds.ratio" if self.family.link == "logit" else "ratio"
+
+    def inverse(self, eta: np.ndarray) -> np.ndarray:
+        """Return the means of linear predictors."""
+        return self.family.mean(eta)
+
+    def slope(self, eta: np.ndarray) -> np.ndarray:
+        """Return the derivative of `inverse`."""
+        return self.family.mean_slope(eta)
+
+    def ratio(self, eta: np.ndarray) -> np.ndarray:
+        """Return the ratios that differences of linear predictors are."""
+        return np.asarray(np.exp(eta))
+
+    def ratio_slope(self, eta: np.ndarray) -> np.ndarray:
+        """Return the derivative of `ratio`."""
+        return np.asarray(np.exp(eta))
+
+
+Scale = Transformation | LinkScale
+
+
+def scale_of(fit: Fit, predictors: Predictors) -> Scale | None:
+    """Return the scale of a fit's linear functions, or None where it is the response's.
+
+    The link of a generalised model is one unless it is the identity.
+    """
+    if fit.general is None:
+        return transformation_of(predictors)
+    family: Family = fit.general.family
+    return None if family.link == "identity" else LinkScale(family)
 
 
 def transformation_of(predictors: Predictors) -> Transformation | None:

@@ -60,7 +60,7 @@ def effects_of(
     0        2.259  9.199
     1      -40.399 -8.620
     """
-    model = design_of(fit, "effects_of")
+    model = design_of(fit, "effects_of", residual=True)
     if model.blueprint is None:
         raise PymackayError(
             "effects_of needs the formula behind the grouping factors, which this fit does not "

@@ -11,8 +11,9 @@ import pandas as pd
 import scipy.sparse
 
 from pymackay.errors import ArgumentError, DataError
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.predict.rows import refuse_new_levels
-from pymackay.infer.problem import model_of, problem_of
+from pymackay.infer.problem import design_of, model_of
 from pymackay.model.design.new_data import NewDesign, build_new
 from pymackay.model.design.side import Blueprint
 from pymackay.model.model import Model
@@ -22,6 +23,7 @@ _PARTS = ("fixed", "random")
 _NEWDATA = "Pass newdata, the rows to make the design of: fit.model_matrix(newdata)."
 
 
+@any_kind
 def model_matrix(
     fit: Fit, newdata: pd.DataFrame | Mapping[str, Any] | None = None, part: str = "fixed"
 ) -> pd.DataFrame:
@@ -84,7 +86,7 @@ def model_matrix(
         columns = tuple(term.columns for term in model.terms)
         codes = tuple(model.factors[term.group].codes for term in model.terms)
         return _random_frame(model, model.rows, columns, codes)
-    model = problem_of(fit, "model_matrix").model
+    model = design_of(fit, "model_matrix")
     new = _new_design(model, newdata, random=part == "random")
     if part == "fixed":
         return pd.DataFrame(new.X, index=new.rows, columns=list(model.fixed))

@@ -29,7 +29,9 @@ INTERVALS = ("confidence", "prediction")
 _NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 
 
-@by_kind("pymackay.infer.general.predict:predict")
+@by_kind(
+    "pymackay.infer.general.predict:predict", residual="pymackay.infer.residual.predict:predict"
+)
 def predict(
     fit: Fit,
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,

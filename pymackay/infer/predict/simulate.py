@@ -18,7 +18,9 @@ from pymackay.model.model import Model
 from pymackay.results import Fit
 
 
-@by_kind("pymackay.infer.general.simulate:simulate")
+@by_kind(
+    "pymackay.infer.general.simulate:simulate", residual="pymackay.infer.residual.rows:simulate"
+)
 def simulate(
     fit: Fit,
     nsim: int = 1,

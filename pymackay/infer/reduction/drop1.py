@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from pymackay.infer.estimable import Aliases
-from pymackay.infer.problem import check_fit, model_of, problem_of
+from pymackay.infer.kinds import by_kind
+from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.reduction.smaller import terms_contained
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import fixed_effects
@@ -15,6 +16,7 @@ from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
 
+@by_kind("pymackay.infer.general.reduction:drop1")
 def drop1(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Test each term of the fixed part that can be left out alone, as lmerTest's ``drop1``.
 
@@ -31,7 +33,9 @@ def drop1(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     -------
     HeadedTable
         By term: ``Sum Sq``, ``Mean Sq``, ``NumDF``, ``DenDF``, ``F value``, ``Pr(>F)``; nan where
-        the data do not determine the test, because columns were dropped for rank.
+        the data do not determine the test, because columns were dropped for rank. Of a generalised
+        model likelihood ratios, as R's ``drop1(fit, test = "Chisq")``: ``npar``, ``AIC``, ``LRT``,
+        ``Pr(Chi)``.
 
     Raises
     ------
@@ -46,7 +50,6 @@ def drop1(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     ['recipe:temp']
     """
     check_fit(fit, "drop1")
-    problem_of(fit, "drop1")  # of a linear model
     model = model_of(fit, "drop1")
     effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, 2)

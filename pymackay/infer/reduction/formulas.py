@@ -6,6 +6,7 @@ from typing import Any
 
 from pymackay.errors import DataError, PymackayError
 from pymackay.formula.specification import specify
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import model_of
 from pymackay.infer.reduction.smaller import Reduction
 from pymackay.model.design.build import build_model
@@ -40,6 +41,7 @@ def formula_without(
     return f"{specification.response.label} ~ {' + '.join(right)}"
 
 
+@by_kind("pymackay.infer.general.reduction:fit_formula")
 def fit_formula(fit: Fit, formula: str, what: str) -> Fit:
     """Fit another formula to the rows, weights and contrasts of a fit.
 
@@ -51,22 +53,43 @@ def fit_formula(fit: Fit, formula: str, what: str) -> Fit:
         If the other formula would use other rows.
     """
     former = model_of(fit, what)
+    given = given_for(former, formula, what)
+    model = build_model(formula, given.pop("data"), **given)
+    refuse_other_rows(model, former, formula, what)
+    return fit_model(model, reml=fit.reml)
+
+
+def given_for(former: Model, formula: str, what: str) -> dict[str, Any]:
+    """Return the data and arguments of a model, for a fit of another formula.
+
+    Raises
+    ------
+    PymackayError
+        If the model does not hold its data.
+    """
     given = dict(former.given)
     if given.get("data") is None:
         raise PymackayError(
             f"{what} fits smaller formulas to the data, which this fit does not hold any more. Fit "
-            f"the formula to them with pymackay.lmer."
+            f"the formula to them with pymackay.lmer or pymackay.glmer."
         )
     given["contrasts"] = _still_used(given.get("contrasts"), formula)
-    data = given.pop("data")
-    model = build_model(formula, data, **given)
+    return given
+
+
+def refuse_other_rows(model: Model, former: Model, formula: str, what: str) -> None:
+    """Refuse a smaller model that would use other rows.
+
+    Raises
+    ------
+    DataError
+    """
     if not model.rows.equals(former.rows):
         raise DataError(
             f"{what}: {formula!r} would use {len(model.rows)} rows, but the fit has "
             f"{len(former.rows)}, because variables that were left out have missing values. Drop "
             f"these rows before fitting."
         )
-    return fit_model(model, reml=fit.reml)
 
 
 def _still_used(contrasts: Any, formula: str) -> Any:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
 from pymackay.infer.reduction.formulas import formula_without
 from pymackay.infer.reduction.smaller import reductions
 from pymackay.infer.significance.without_effects import optimum_without
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
 _EMPTY = 1e-4  # of the largest standard deviation, in standardised effects: nothing is left
 _SAME = 1e-5  # of a criterion: what two searches may differ by
@@ -48,6 +49,7 @@ class RandomEffectsPca:
         return self.tables[group]
 
 
+@any_kind
 def random_effects_pca(fit: Fit) -> RandomEffectsPca:
     """Return the principal directions of each group's random effects, as lme4's ``rePCA``.
 
@@ -91,7 +93,8 @@ def random_effects_pca(fit: Fit) -> RandomEffectsPca:
             index=[f"PC{k + 1}" for k in range(len(values))],
         )  # fmt: skip
         directions = pd.DataFrame(vectors.T, index=table.index, columns=effects)
-        heading = f"Random effects of {group}, principal directions, relative to sigma"
+        relative = ", relative to sigma" if fit.has_residual else ""
+        heading = f"Random effects of {group}, principal directions{relative}"
         tables[group] = HeadedTable(pd.concat([table, directions], axis=1), heading=heading)
         empty[group] = _empty_directions(covariance, effects)
     return RandomEffectsPca(tables, empty, _advice(fit, empty))
@@ -131,14 +134,14 @@ def _advice(fit: Fit, empty: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         for group, directions in empty.items()
         for direction in directions
     ]
-    if not advice or not isinstance(fit.problem, Problem) or not len(fit.problem.model.y):
+    model = getattr(fit.problem, "model", None)
+    if not advice or not isinstance(model, Model) or not len(model.y):
         return tuple(advice)
-    model = fit.problem.model
     best = None
     for reduction in reductions(fit, "random_effects_pca"):
         if not reduction.bar and len(model.terms) == 1:
             continue
-        without = optimum_without(model, reduction.term, reduction.columns, reml=fit.reml)
+        without = optimum_without(fit, reduction.term, reduction.columns)
         if best is None or without.criterion < best[0]:
             best = (without.criterion, formula_without(model, reduction=reduction))
     if best is None:

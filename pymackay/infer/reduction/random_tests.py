@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.reduction.smaller import reductions
 from pymackay.infer.significance.without_effects import optimum_without
@@ -17,6 +18,7 @@ from pymackay.results import Fit
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
+@any_kind
 def random_tests(fit: Fit) -> HeadedTable:
     """Test each effect of the random part by leaving it out, as lmerTest's ``ranova``.
 
@@ -54,12 +56,12 @@ def random_tests(fit: Fit) -> HeadedTable:
     Days in (Days | Subject)     4  42.837  2.0
     """
     check_fit(fit, "random_tests")
-    model = model_of(fit, "random_tests")
+    model_of(fit, "random_tests")
     rows: dict[str, dict[str, float]] = {"<none>": _row(fit.criterion, fit.df)}
     lower = []
     for reduction in reductions(fit, "random_tests"):
-        without = optimum_without(model, reduction.term, reduction.columns, reml=fit.reml)
-        npar = len(fit.beta) + without.n_theta + 1
+        without = optimum_without(fit, reduction.term, reduction.columns)
+        npar = fit.df - len(fit.par) + without.n_theta
         ratio = without.criterion - fit.criterion
         if ratio < -_ROUNDING * max(abs(fit.criterion), fit.n_obs):
             lower.append(reduction.label)

@@ -10,7 +10,7 @@ import numpy as np
 from pymackay.errors import PymackayError
 from pymackay.formula.bars import Bar
 from pymackay.formula.terms import Term
-from pymackay.infer.problem import model_of, problem_of
+from pymackay.infer.problem import model_of
 from pymackay.model.design.side import Blueprint
 from pymackay.results import Fit
 
@@ -49,7 +49,6 @@ def reductions(fit: Fit, what: str) -> list[Reduction]:
     PymackayError
         If the fit holds neither its rows nor its formula in parts.
     """
-    problem_of(fit, what)  # of a linear model
     model = model_of(fit, what)
     blueprint = model.blueprint
     if not isinstance(blueprint, Blueprint):

@@ -58,7 +58,7 @@ def step(
 
     In each round the effect with the largest p-value above `alpha_random` is left out, by the
     likelihood ratios of `random_tests`; then the term with the largest p-value above `alpha_fixed`,
-    by the F tests of `drop1`.
+    by the F tests of `drop1`, which are likelihood ratios for generalised models.
 
     Parameters
     ----------
@@ -129,13 +129,14 @@ def _reduce_fixed(fit: Fit, alpha: float, ddf: str) -> tuple[Fit, HeadedTable]:
     rows: list[pd.Series[Any]] = []
     while True:
         table = drop1(fit, ddf)
-        p = table["Pr(>F)"]
+        tests = table.drop(index="<none>", errors="ignore")
+        p = tests.iloc[:, -1]
         if not len(p) or not p.max() > alpha:
             break
         worst = p.idxmax()
-        rows.append(_counted(table.loc[worst], len(rows) + 1))
+        rows.append(_counted(tests.loc[worst], len(rows) + 1))
         fit = fit_formula(fit, formula_without(fit.problem.model, term=str(worst)), "step")
-    rows += [_counted(row, 0) for _, row in table.iterrows()]
+    rows += [_counted(row, 0) for _, row in tests.iterrows()]
     return fit, HeadedTable(
         _joined(rows), heading="Terms, backward elimination", messages=table.messages
     )

@@ -10,7 +10,8 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
 from pymackay.infer.kinds import by_kind
-from pymackay.infer.problem import check_fit, problem_of
+from pymackay.infer.problem import check_fit, design_of
+from pymackay.infer.significance.coefficients import as_normal
 from pymackay.infer.significance.contrast import F_COLUMNS, f_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.hypotheses import hypotheses, untestable
@@ -22,7 +23,7 @@ _KINDS = {"1": 1, "I": 1, "2": 2, "II": 2, "3": 3, "III": 3}
 _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
-@by_kind("pymackay.infer.general.tests:anova")
+@by_kind("pymackay.infer.general.tests:anova", residual="same")
 def anova(
     fit: Fit,
     *others: Fit,
@@ -55,7 +56,8 @@ def anova(
         For one fit, by term: ``Sum Sq``, ``Mean Sq``, ``NumDF``, ``DenDF``, ``F value``,
         ``Pr(>F)``, as lmerTest. A term whose columns were all left out for rank has nan, and so,
         in types II and III, has one on which dropped columns of other terms depend, with a warning:
-        which of the two is dropped decides what the test says.
+        which of the two is dropped decides what the test says. Of a generalised model Wald's
+        tests: ``Chisq``, ``Df``, ``Pr(>Chisq)``.
         For several, ordered by their number of parameters: ``npar``, ``AIC``, ``BIC``, ``logLik``,
         ``deviance``, ``Chisq``, ``Df``, ``Pr(>Chisq)``, each against the one before, as lme4.
 
@@ -88,10 +90,21 @@ def anova(
     check_fit(fit, "anova")
     if others:
         return likelihood_ratio((fit, *others), refit=refit, names=names)
+    return term_tests(fit, type, ddf)
+
+
+def term_tests(fit: Fit, type: int | str, ddf: str) -> HeadedTable:
+    """Test the terms of one fit, of a linear model or a generalised one; arguments as of `anova`.
+
+    Raises
+    ------
+    PymackayError
+        As `anova`.
+    """
     kind = _KINDS.get(str(type).upper())
     if kind is None:
         raise ArgumentError(f"type must be 1, 2, 3, 'I', 'II' or 'III', but it is {type!r}.")
-    model = problem_of(fit, "the tests of terms").model
+    model = design_of(fit, "the tests of terms", residual=True)
     effects = fixed_effects(fit, ddf)
     tests = hypotheses(model, kind)
     rows = {label: _row(effects, L) for label, L in tests.items()}
@@ -100,10 +113,12 @@ def anova(
     if aliases is not None:
         flags = untestable(model, kind, tests, aliases)
         if flags.any():
-            aliases.warn("the test(s) of", list(tests), flags, stacklevel=2)
+            aliases.warn("the test(s) of", list(tests), flags, stacklevel=3)
             table[flags.any(axis=1)] = np.nan
+    if effects.is_general:
+        table = pd.DataFrame(as_normal(table), index=table.index)
     if effects.method == "none":
-        table = table.drop(columns=["DenDF", "Pr(>F)"])
+        table = table.drop(columns=["DenDF", "Pr(>F)", "Pr(>Chisq)"], errors="ignore")
     heading = f"Type {_ROMAN[kind]} analysis of variance{effects.heading}"
     return HeadedTable(table, heading=heading, messages=effects.messages)
 

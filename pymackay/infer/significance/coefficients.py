@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -12,7 +15,7 @@ from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
 
-@by_kind("pymackay.infer.general.tests:coefficients")
+@by_kind("pymackay.infer.general.tests:coefficients", residual="same")
 def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     """Tabulate the fixed effects, as R's ``coef(summary(fit))`` with lmerTest does.
 
@@ -65,6 +68,20 @@ def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
         heading=f"Fixed effects{effects.heading}",
         messages=effects.messages,
     )
+
+
+def as_normal(columns: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, Any]:
+    """Return the columns of t tests, or of an F test, as those of normal or chi-square tests.
+
+    With infinite degrees of freedom only the names differ, and a chi-square statistic is F times
+    its number of degrees of freedom.
+    """
+    if "F value" in columns:
+        df = np.asarray(columns["NumDF"], dtype=np.float64)
+        chisq = np.asarray(columns["F value"]) * df
+        return {"Chisq": chisq, "Df": df, "Pr(>Chisq)": columns["Pr(>F)"]}
+    names = {"t value": "z value", "Pr(>|t|)": "Pr(>|z|)"}
+    return {names.get(name, name): column for name, column in columns.items() if name != "df"}
 
 
 def t_columns(

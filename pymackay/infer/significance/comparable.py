@@ -47,6 +47,39 @@ def check_same_data(first: Fit, second: Fit) -> None:
         raise _different("prior weights", first, second)
 
 
+def check_same_criterion(fit: Fit, *others: Fit) -> None:
+    """Refuse to compare fits whose criteria are not likelihoods of one kind.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    first = _criterion(fit)
+    for other in others:
+        names = [name for name, value in _criterion(other).items() if value != first[name]]
+        if names:
+            raise ArgumentError(
+                f"the fits differ in {', '.join(names)}, so that their likelihoods cannot be "
+                f"compared; fit both models with the same."
+            )
+
+
+def _criterion(fit: Fit) -> dict[str, object]:
+    """Return what must be the same in fits whose likelihoods are compared."""
+    general = fit.general
+    names = ("family", "nagq", "determinant", "dispersion")
+    if general is None:
+        return dict.fromkeys(names, "")
+    if general.dispersion_by == "lme4":
+        raise ArgumentError(
+            "fits with dispersion='lme4' have no likelihoods to compare; fit the models with "
+            "dispersion='ml'."
+        )
+    weights = "" if general.family.is_canonical else general.determinant
+    values = (general.family.name, general.nagq, weights, general.dispersion_by)
+    return dict(zip(names, values, strict=True))
+
+
 def _different(what: str, first: Fit, second: Fit) -> DataError:
     return DataError(
         f"the models were fitted to different {what}: {first.model.response} ({first.formula}) and "
@@ -187,6 +220,12 @@ def check_nested(small: Fit, large: Fit) -> None:
             any(_named_inside(term, other) for other in large.model.terms)
             for term in small.model.terms
         )
+    if not _residual_inside(small, large):
+        raise ArgumentError(
+            f"the models are not nested: the residuals of {_residual_text(small)} are no special "
+            f"case of those of {_residual_text(large)}, as far as this package knows. Compare such "
+            f"models by fit.aic or fit.bic, fitted by ML."
+        )
     if not (fixed and random):
         part = "random" if fixed else "fixed"
         raise ArgumentError(
@@ -194,6 +233,34 @@ def check_nested(small: Fit, large: Fit) -> None:
             f"that of {large.formula}, so that the likelihood ratio has no chi-square "
             f"distribution. Compare such models by fit.aic or fit.bic, fitted by ML."
         )
+
+
+_INSIDE_OF = {
+    "varident": ("diag", "us"),
+    "diag": ("us",),
+    "ar1": ("toep", "us"),
+    "cs": ("toep", "us"),
+    "toep": ("us",),
+}
+"""Structures of residuals, and those of which they are special cases in the same groups."""
+
+
+def _residual_text(fit: Fit) -> str:
+    part = fit.residual_covariance
+    return fit.formula if part is None else f"{fit.formula} with residual={part.text!r}"
+
+
+def _residual_inside(small: Fit, large: Fit) -> bool:
+    """Whether one covariance of residuals is a special case of another."""
+    one, other = small.residual_covariance, large.residual_covariance
+    if one is None or (other is not None and one.text == other.text):
+        return True
+    if other is None:
+        return False
+    related = one.tag == other.tag or other.tag in _INSIDE_OF.get(one.tag, ())
+    same_sds = len(one.sd) == 1 or list(one.sd.index) == list(other.sd.index)
+    same_groups = one.group == other.group or not one.group
+    return related and same_sds and same_groups and (len(one.sd) == 1 or other.tag != "toep")
 
 
 def _fixed_inside(small: Model, large: Model) -> bool:

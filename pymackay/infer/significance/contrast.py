@@ -13,19 +13,20 @@ from scipy import stats
 from pymackay.arguments import numbers, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.estimable import Aliases
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import any_kind
 from pymackay.infer.problem import check_fit
-from pymackay.infer.significance.coefficients import t_columns
+from pymackay.infer.significance.coefficients import as_normal, t_columns
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.significance.precision import independent_rows
 from pymackay.infer.tables.headed_table import HeadedTable
+from pymackay.model.model import Model
 from pymackay.results import Fit
-from pymackay.solve.assemble import Problem
 
+_OF_NORMAL = ("Pr(>|z|)", "Pr(>Chisq)")
 F_COLUMNS = ("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
 
 
-@by_kind(cure="Combine fit.beta and fit.vcov by hand, or compare models by fit.anova(other).")
+@any_kind
 def contrast(
     fit: Fit,
     L: Any,
@@ -60,7 +61,9 @@ def contrast(
     HeadedTable
         t tests: ``Estimate``, ``Std. Error``, ``df``, ``t value``, ``lower``, ``upper``,
         ``Pr(>|t|)``, one row for each function. F test: ``Sum Sq``, ``Mean Sq``, ``NumDF``,
-        ``DenDF``, ``F value``, ``Pr(>F)``, one row. A function that the data do not determine, and
+        ``DenDF``, ``F value``, ``Pr(>F)``, one row. Of a generalised model, whose tests are
+        asymptotic: ``Estimate``, ``Std. Error``, ``z value``, ``lower``, ``upper``, ``Pr(>|z|)``;
+        and ``Chisq``, ``Df``, ``Pr(>Chisq)``. A function that the data do not determine, and
         an F test that contains one, is nan.
 
     Raises
@@ -107,13 +110,16 @@ def contrast(
         if not inestimable.any():
             rows = independent_rows(hypothesis.L, hypothesis.rhs, effects.precision.vcov)
             columns = f_columns(effects, *rows)
-        heading = f"F test of {len(hypothesis.L)} linear functions of the coefficients"
+        kind = "Chi-square" if effects.is_general else "F"
+        heading = f"{kind} test of {len(hypothesis.L)} linear functions of the coefficients"
         index = None
     else:
         columns = _t_tests(effects, hypothesis, level, inestimable)
         heading, index = "Linear functions of the coefficients", hypothesis.names
+    if effects.is_general:
+        columns = as_normal(columns)
     if effects.method == "none":
-        need_df = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)")
+        need_df = ("df", "DenDF", "lower", "upper", "Pr(>|t|)", "Pr(>F)", *_OF_NORMAL)
         columns = {name: column for name, column in columns.items() if name not in need_df}
     return HeadedTable(
         pd.DataFrame(columns, index=index),
@@ -180,8 +186,8 @@ class _Hypothesis:
 
 def _not_estimable(fit: Fit, hypothesis: _Hypothesis) -> np.ndarray:
     """Say which functions the data do not determine, shape (k,), and warn of them."""
-    model = fit.problem.model if isinstance(fit.problem, Problem) else None
-    aliases = None if model is None else Aliases.of(model)
+    model = getattr(fit.problem, "model", None)
+    aliases = Aliases.of(model) if isinstance(model, Model) else None
     if aliases is None:
         return np.asarray(hypothesis.dropped.any(axis=1))
     flags = aliases.undetermined(hypothesis.L, hypothesis.dropped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pymackay.arguments import one_of
+from pymackay.errors import ArgumentError
 from pymackay.infer.refit import REML_MESSAGE, refit_by
 from pymackay.infer.significance.kenward_roger import kenward_roger
 from pymackay.infer.significance.precision import NormalPrecision, Precision
@@ -36,8 +37,15 @@ class FixedEffects:
     messages: tuple[str, ...]
 
     @property
+    def is_general(self) -> bool:
+        """Whether the model is a generalised one, whose tests are normal and chi-square tests."""
+        return self.fit.general is not None
+
+    @property
     def heading(self) -> str:
         """The words that name the method in the heading of a table."""
+        if self.is_general:
+            return ", asymptotic"
         return {
             "Satterthwaite": " with Satterthwaite's method",
             "Kenward-Roger": " with Kenward-Roger's method",
@@ -49,6 +57,10 @@ class FixedEffects:
 def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
     """Return the fixed effects of `fit` with the precision that `ddf` gives them.
 
+    Those of a generalised model have the covariance matrix of all estimates and no degrees of
+    freedom, whether ``"Satterthwaite"``, which is the default of many functions, or ``"normal"`` is
+    asked for.
+
     Raises
     ------
     ArgumentError
@@ -57,6 +69,13 @@ def fixed_effects(fit: Fit, ddf: str) -> FixedEffects:
         If the fit does not hold the model's arrays that the method needs.
     """
     method = _method(ddf)
+    if fit.general is not None:
+        if method == "Kenward-Roger":
+            raise ArgumentError(
+                f"ddf is {ddf!r}, but generalised models have no degrees of freedom; leave it out: "
+                f"their tests are asymptotic."
+            )
+        method = "normal" if method == "Satterthwaite" else method
     if method in ("normal", "none"):
         return FixedEffects(fit, method, NormalPrecision(fit.vcov.to_numpy()), ())
     if method == "Satterthwaite":
@@ -73,6 +92,8 @@ def quick_ddf(fit: Fit) -> str | None:
     The derivatives of the precision of beta multiply, for each of m parameters, the eliminated
     effects by the square of the dense size S (other effects and coefficients), and S³.
     """
+    if fit.residual_covariance is not None and fit.convergence.converged:
+        return "Satterthwaite"
     problem = fit.problem
     if not (isinstance(problem, Problem) and fit.convergence.converged):
         return None

@@ -17,6 +17,7 @@ from pymackay.infer.significance.precision import (
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
+from pymackay.solve.marginal.problem import ResidualProblem
 
 _WHAT = "ddf='Kenward-Roger'"
 
@@ -91,6 +92,8 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     Kenward, Roger 1997, Biometrics 53.
     Halekoh, Højsgaard 2014, J. Stat. Softw. 59(9).
     """
+    if fit.residual_covariance is not None:
+        return _beside_residual_structure(fit)
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
     local = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
     m = gram.n_theta
@@ -105,6 +108,32 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     return KenwardRoger(
         vcov=root @ (local.precision_inverse + 2.0 * added) @ root.T,
         plain=root @ local.precision_inverse @ root.T,
+        slopes=root @ along @ root.T,
+        parameter_vcov=W,
+    )
+
+
+def _beside_residual_structure(fit: Fit) -> KenwardRoger:
+    """Return the same for a fit with a residual structure; the last parameter is σ².
+
+    It is ``"Kenward-Roger-Linear"`` of R's mmrm.
+    """
+    problem: ResidualProblem = fit.problem
+    point, sums = problem.point, problem.point.sums
+    P, p = len(point.psi), len(point.beta)
+    information = np.empty((P + 1, P + 1))
+    information[:P, :P] = sums.products
+    information[:P, P] = information[P, :P] = sums.traces
+    information[P, P] = problem.marginal.nu
+    W = 2.0 * inverse_where_known(information)[0]
+    fixed = sums.slopes[:, :p, :p]
+    crossed = point.fixed_products() - np.einsum("iab,jbc->ijac", fixed, fixed)
+    added = np.einsum("ij,ijab->ab", W[:P, :P], crossed)
+    root = fit.sigma * problem.marginal.basis.from_basis(point.root)
+    along = np.concatenate([fixed, np.eye(p)[None]])
+    return KenwardRoger(
+        vcov=root @ (np.eye(p) + 2.0 * added) @ root.T,
+        plain=root @ root.T,
         slopes=root @ along @ root.T,
         parameter_vcov=W,
     )

@@ -16,6 +16,8 @@ from pymackay.infer.significance.comparable import check_nested, check_same_data
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit
 
+_HIGHER = 1e-8  # of the criterion and one: less is how exactly optima are known
+
 
 def likelihood_ratio(
     fits: Sequence[Fit], *, refit: bool = True, names: Sequence[str] | None = None
@@ -45,7 +47,26 @@ def likelihood_ratio(
     heading = "Models, each against the one above it:"
     heading += "".join(f"\n{labels[k]}: {fits[k].formula}" for k in order)
     table = pd.DataFrame(_columns([fits[k] for k in order]), index=[labels[k] for k in order])
+    higher = {large: small for small, large in pairwise(order) if _is_higher(fits, small, large)}
+    for large, small in higher.items():
+        table.loc[labels[large], ["Chisq", "Pr(>Chisq)"]] = np.nan
+        messages += (_missed(fits, labels, small, large),)
     return HeadedTable(table, heading=heading, messages=messages)
+
+
+def _is_higher(fits: Sequence[Fit], small: int, large: int) -> bool:
+    """Whether the larger model's deviance is higher than that of its special case."""
+    criteria = fits[large].criterion, fits[small].criterion
+    return criteria[0] - criteria[1] > _HIGHER * (1.0 + abs(criteria[1]))
+
+
+def _missed(fits: Sequence[Fit], labels: Sequence[str], small: int, large: int) -> str:
+    rise = fits[large].criterion - fits[small].criterion
+    return (
+        f"{labels[large]}: its deviance is {rise:.3g} higher than that of {labels[small]}, which "
+        f"is a special case of it: its fit is not at the lowest optimum, and there is no test. Fit "
+        f"it again with start=, from the parameters of {labels[small]}"
+    )
 
 
 def _columns(fits: Sequence[Fit]) -> dict[str, np.ndarray]:

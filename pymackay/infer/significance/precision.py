@@ -81,7 +81,8 @@ def independent_rows(
     """Return orthonormal rows that span those of L, and the difference in them.
 
     How many are independent is seen where each coefficient is in units of its standard error. Rows
-    are orthonormal in these units where the coefficients' own units are too different for float64.
+    are orthonormal in these units too where the coefficients' own units are too different for
+    float64. Which of the two, and the rows except for a rotation, depend on the span of L only.
 
     Parameters
     ----------
@@ -96,10 +97,13 @@ def independent_rows(
     lengths = np.linalg.norm(scaled, axis=1)
     U, sizes, Vt = np.linalg.svd(scaled / lengths[:, None], full_matrices=False)
     rank = int(np.sum(sizes > _RANK * sizes[0]))
-    raw_U, raw_sizes, raw_Vt = np.linalg.svd(L, full_matrices=False)
-    if int(np.sum(raw_sizes > _RANK * raw_sizes[0])) == rank:
-        return raw_Vt[:rank], (raw_U[:, :rank] / raw_sizes[:rank]).T @ difference
-    return Vt[:rank] / errors, (U[:, :rank] / sizes[:rank]).T @ (difference / lengths)
+    by_error = Vt[:rank] / errors
+    differences = (U[:, :rank] / sizes[:rank]).T @ (difference / lengths)
+    U, sizes, rows = np.linalg.svd(by_error, full_matrices=False)
+    variances = np.linalg.eigvalsh(rows @ vcov @ rows.T)
+    if variances[0] > _RANK * variances[-1]:
+        return rows, (U / sizes).T @ differences
+    return by_error, differences
 
 
 def wald_statistic(covariance: np.ndarray, difference: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import Derivatives, differentiate
+from pymackay.solve.marginal.problem import ResidualProblem
 
 _WHAT = "ddf='Satterthwaite'"
 _SAME = 1e-8  # degrees of freedom nearer than this are averaged
@@ -90,8 +91,38 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     Kuznetsova, Brockhoff, Christensen 2017, J. Stat. Softw. 82(13), section 2.
     Giesbrecht, Burns 1985, Biometrics 41.
     """
+    if fit.residual_covariance is not None:
+        return _beside_residual_structure(fit)
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
     return satterthwaite_at(gram, fit.theta.to_numpy(), fit.sigma, reml=fit.reml)
+
+
+def _beside_residual_structure(fit: Fit) -> Satterthwaite:
+    """Return what Satterthwaite's method needs of a fit with a residual structure.
+
+    The parameters are ψ, those of random terms and residuals, and σ; their covariance is twice the
+    inverse of the observed curvature of the deviance at these, as in R's mmrm and lmerTest. With
+    ``C = σ² (X'V⁻¹X)⁻¹``, ``dC/dψᵢ = σ² (X'V⁻¹X)⁻¹ X'V⁻¹V̇ᵢV⁻¹X (X'V⁻¹X)⁻¹``.
+    """
+    problem: ResidualProblem = fit.problem
+    point, nu = problem.point, problem.marginal.nu
+    sigma, P = float(np.sqrt(point.sigma2)), len(point.psi)
+    squares = point.sums.squares
+    curvature = np.empty((P + 1, P + 1))
+    curvature[:P, :P] = point.observed
+    curvature[:P, P] = curvature[P, :P] = 2.0 * squares / sigma**3
+    curvature[P, P] = 6.0 * point.r2 / sigma**4 - 2.0 * nu / sigma**2
+    inverse, omitted = inverse_where_known(curvature)
+    root = problem.marginal.basis.from_basis(point.root)
+    by_psi = point.sums.slopes[:, :-1, :-1]
+    by_sigma = 2.0 / sigma * np.eye(len(point.beta))
+    slopes = root @ np.concatenate([by_psi, by_sigma[None]]) @ root.T
+    return Satterthwaite(
+        vcov=fit.sigma**2 * (root @ root.T),
+        slopes=fit.sigma**2 * slopes,
+        parameter_vcov=2.0 * inverse,
+        messages=() if not omitted else (flat_message(omitted),),
+    )
 
 
 def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool) -> Satterthwaite:
@@ -117,7 +148,7 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
     by_theta = np.tensordot(chained.T, local.slopes[:, :-1, :-1], axes=1)
     by_sigma = 2.0 / relative * local.precision_inverse
     slopes = root @ np.concatenate([by_theta, by_sigma[None]]) @ root.T
-    messages = () if not n_omitted else (_flat_message(n_omitted),)
+    messages = () if not n_omitted else (flat_message(n_omitted),)
     return Satterthwaite(
         vcov=sigma**2 * (root @ local.precision_inverse @ root.T),
         slopes=sigma**2 * slopes,
@@ -126,7 +157,8 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
     )
 
 
-def _flat_message(n_omitted: int) -> str:
+def flat_message(n_omitted: int) -> str:
+    """Return what a table says where directions of the parameters were left out."""
     return (
         f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
         f"covariance parameters, which Satterthwaite's method leaves out"

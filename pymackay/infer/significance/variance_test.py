@@ -5,10 +5,14 @@ from __future__ import annotations
 from scipy import stats
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import SAME, by_kind
 from pymackay.infer.problem import check_fit, model_of
 from pymackay.infer.refit import refit_by
-from pymackay.infer.significance.comparable import check_nested, check_same_data
+from pymackay.infer.significance.comparable import (
+    check_nested,
+    check_same_criterion,
+    check_same_data,
+)
 from pymackay.infer.significance.without_effects import optimum_without
 from pymackay.infer.tables.headed_table import HeadedTable
 from pymackay.results import Fit, TermSummary
@@ -17,7 +21,7 @@ _SMALLER = "Fit the smaller model to the same data and pass that: fit.variance_t
 _ROUNDING = 1e-10  # of the criterion: a ratio below it is zero
 
 
-@by_kind(cure="Compare it with a fit of another model by fit.anova(other).")
+@by_kind(SAME)
 def variance_test(fit: Fit, reduced: Fit | str | tuple[str, str]) -> HeadedTable:
     """Test whether the variance of one random effect is zero.
 
@@ -98,6 +102,7 @@ def _without_by_fit(fit: Fit, reduced: Fit) -> tuple[TermSummary, float]:
     A reduced fit by the other criterion (REML or ML) is refitted by that of `fit`.
     """
     check_same_data(fit, reduced)
+    check_same_criterion(fit, reduced)
     if fit.model.fixed != reduced.model.fixed:
         raise ArgumentError(
             f"reduced: the fixed parts differ ({', '.join(fit.model.fixed)} and "
@@ -167,4 +172,4 @@ def _without_by_name(fit: Fit, what: object) -> tuple[TermSummary, float]:
             f"{', '.join(term.effects)}."
         )
     place, column = list(terms).index(term.name), term.effects.index(effect)
-    return term.summary(), optimum_without(model, place, [column], reml=fit.reml).criterion
+    return term.summary(), optimum_without(fit, place, [column]).criterion

@@ -1,4 +1,4 @@
-"""`optimum_without`: the optimum of a model without some of its random effects."""
+"""`optimum_without`: the optimum of a fit's model without some of its random effects."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pymackay.infer.kinds import by_kind
+from pymackay.infer.problem import model_of
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import cross_products
+from pymackay.results import Fit
 from pymackay.solve.choose import fit_model
 from pymackay.solve.solver import criterion_value
 
@@ -43,12 +46,20 @@ def model_without(model: Model, term: int, columns: Sequence[int]) -> Model | No
     return dataclasses.replace(model, terms=tuple(terms), factors=factors)
 
 
-def optimum_without(model: Model, term: int, columns: Sequence[int], *, reml: bool) -> Without:
-    """Return the optimum of a model without some columns of a random term."""
+@by_kind("pymackay.infer.general.reduction:optimum_without")
+def optimum_without(fit: Fit, term: int, columns: Sequence[int]) -> Without:
+    """Return the optimum of a fit's model without some columns of a random term.
+
+    Raises
+    ------
+    PymackayError
+        If the fit does not hold its rows.
+    """
+    model, reml = model_of(fit, "a model without some random effects"), fit.reml
     smaller = model_without(model, term, columns)
     if smaller is not None:
-        fit = fit_model(smaller, reml=reml)
-        return Without(fit.criterion, len(fit.par))
+        again = fit_model(smaller, reml=reml)
+        return Without(again.criterion, len(again.par))
     gram = cross_products(model)  # V = I; the response has unit length in these bases
     value = criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=float(gram.D[-1, -1]))
     return Without(value, 0)

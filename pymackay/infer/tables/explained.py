@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pymackay.infer.kinds import by_kind
+from pymackay.errors import ArgumentError
+from pymackay.infer.kinds import any_kind, by_kind
 from pymackay.infer.problem import model_of
+from pymackay.model.model import Model
 from pymackay.results import Fit
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
-    """The parts of the variance of a row, squared units of the response.
+class VarianceParts:
+    """The parts of the variance of a row, squared units of the response or linear predictor.
 
     Attributes
     ----------
@@ -23,7 +25,7 @@ class _Parts:
     random : pandas.Series
         Term by term, the mean over the rows of ``z'Vz``.
     residual : float
-        Mean over the rows of sigma² / weight.
+        Mean over the rows of sigma² / weight; of a generalised model what stands for it.
     """
 
     fixed: float
@@ -32,11 +34,12 @@ class _Parts:
 
     @property
     def total(self) -> float:
+        """Their sum."""
         return self.fixed + float(self.random.sum()) + self.residual
 
 
-@by_kind(cure="Variances on the scale of the linear predictor are fit.varcorr.")
-def icc(fit: Fit) -> pd.Series:
+@any_kind
+def icc(fit: Fit, *, method: str | None = None) -> pd.Series:
     """Return the intraclass correlation: the share of the variance that groups account for.
 
     A row's random variance is ``z'Vz``, averaged over the rows, so that random slopes count as they
@@ -46,6 +49,13 @@ def icc(fit: Fit) -> pd.Series:
     ----------
     fit : Fit
         Made by this package.
+    method : {"theoretical", "lognormal", "delta", "trigamma"}, optional
+        Of a generalised model: what stands for the residual variance on the scale of the linear
+        predictor. ``"theoretical"`` (default with the links logit, probit and cloglog): π²/3, 1,
+        π²/6. ``"lognormal"`` (default with a log link), ``"trigamma"``: of the log of the
+        response. ``"delta"`` (default otherwise): ``φ V(μ) / (dμ/dη)²``, which any family has.
+        μ is the mean of a model with the same random effects and no predictors. A random effect
+        for each row is part of the residual variance then, as overdispersion.
 
     Returns
     -------
@@ -72,7 +82,7 @@ def icc(fit: Fit) -> pd.Series:
     >>> pm.icc(fit).round(3).to_dict()
     {'adjusted': 0.937, 'conditional': 0.937, 'cask:batch': 0.783, 'batch': 0.154}
     """
-    parts = _parts(fit, "icc")
+    parts = variance_parts(fit, "icc", method)
     within = float(parts.random.sum()) + parts.residual
     shares = {
         "adjusted": parts.random.sum() / within,
@@ -82,14 +92,16 @@ def icc(fit: Fit) -> pd.Series:
     return pd.Series(shares, name="icc", dtype=np.float64)
 
 
-@by_kind(cure="Variances on the scale of the linear predictor are fit.varcorr.")
-def r2(fit: Fit) -> pd.Series:
+@any_kind
+def r2(fit: Fit, *, method: str | None = None) -> pd.Series:
     """Return the share of the variance that the fixed part, and the whole model, explain.
 
     Parameters
     ----------
     fit : Fit
         Made by this package.
+    method : {"theoretical", "lognormal", "delta", "trigamma"}, optional
+        Of a generalised model, as in `icc`.
 
     Returns
     -------
@@ -116,7 +128,7 @@ def r2(fit: Fit) -> pd.Series:
     >>> pm.r2(fit).round(4).to_dict()
     {'marginal': 0.2787, 'conditional': 0.7992}
     """
-    parts = _parts(fit, "r2")
+    parts = variance_parts(fit, "r2", method)
     shares = {
         "marginal": parts.fixed / parts.total,
         "conditional": (parts.fixed + float(parts.random.sum())) / parts.total,
@@ -124,15 +136,32 @@ def r2(fit: Fit) -> pd.Series:
     return pd.Series(shares, name="r2", dtype=np.float64)
 
 
-def _parts(fit: Fit, what: str) -> _Parts:
+@by_kind("pymackay.infer.general.explained:variance_parts")
+def variance_parts(fit: Fit, what: str, method: str | None) -> VarianceParts:
+    """Return the parts of the variance.
+
+    Raises
+    ------
+    ArgumentError
+        If a method is named for a linear model, which needs none.
+    """
     model = model_of(fit, what)
+    if method is not None:
+        raise ArgumentError(
+            f"method is {method!r}, but a linear model has a residual variance; leave it out."
+        )
     weights = np.ones(1) if model.weights is None else model.weights
+    return VarianceParts(
+        fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
+        random=random_variances(fit, model),
+        residual=fit.sigma**2 * float(np.mean(1.0 / weights)),
+    )
+
+
+def random_variances(fit: Fit, model: Model) -> pd.Series:
+    """Return, term by term, the mean over the rows of ``z'Vz``."""
     random = {}
     for term in model.terms:
         V = fit.varcorr[term.name].to_numpy()
         random[term.name] = np.einsum("na,ab,nb->", term.columns, V, term.columns) / len(model.y)
-    return _Parts(
-        fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
-        random=pd.Series(random, dtype=np.float64),
-        residual=fit.sigma**2 * float(np.mean(1.0 / weights)),
-    )
+    return pd.Series(random, dtype=np.float64)

@@ -24,8 +24,10 @@ from pymackay.infer.tables.r_print import (
 from pymackay.infer.tables.tidy import coefficient_table
 from pymackay.results import Fit
 from pymackay.solve.assemble import Problem
+from pymackay.solve.marginal.problem import ResidualProblem
 
 _DIGITS = 4
+_OWN = (Problem, ResidualProblem)
 _MOST_CORRELATED = 12  # columns up to which R prints their correlations
 _QUANTILES = ("Min", "1Q", "Median", "3Q", "Max")
 _LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
@@ -57,6 +59,8 @@ class Summary:
         Why it is not.
     hint : str
         How to get other tests; empty where `ddf` was given.
+    residual : tuple of str
+        Lines about the covariance of the residuals; empty where they are independent.
     messages : tuple of str
     """
 
@@ -73,12 +77,13 @@ class Summary:
     left_out: str
     messages: tuple[str, ...]
     hint: str = ""
+    residual: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [self.title, f"Formula: {self.formula}", "", *_criteria_lines(self), ""]
         if np.isfinite(self.scaled_residuals).all():
             parts += ["Scaled residuals: ", *_residual_lines(self.scaled_residuals), ""]
-        parts += ["Random effects:", *_random_lines(self.random), _size_line(self)]
+        parts += ["Random effects:", *_random_lines(self.random), *self.residual, _size_line(self)]
         if len(self.coefficients):
             parts += ["", "Fixed effects:", *_coefficient_lines(self.coefficients)]
             parts += [self.hint] if self.hint else []
@@ -235,7 +240,8 @@ def summary(fit: Fit, *, ddf: str | None = "auto", correlation: bool | None = No
         correlation=_correlation(fit) if shown else None,
         left_out=_no_correlations(len(fit.beta)) if many else "",
         messages=fit.messages + fit._remarks,
-        hint=_hint(ddf) if automatic and isinstance(fit.problem, Problem) else "",
+        hint=_hint(ddf) if automatic and isinstance(fit.problem, _OWN) else "",
+        residual=() if fit.residual_covariance is None else tuple(fit.residual_covariance.lines()),
     )
 
 
@@ -280,11 +286,17 @@ def _criteria(fit: Fit) -> pd.Series:
 def _scaled_quantiles(fit: Fit) -> pd.Series:
     weights = fit.model.weights
     scaled = fit.residuals.to_numpy() / fit.sigma
-    if fit.general is not None:
-        scaled, weights = fit.residuals_of("pearson").to_numpy() / fit.sigma, None
+    if fit.general is not None or fit.residual_covariance is not None:
+        scaled, weights = _pearson(fit), None
     if weights is not None and len(weights):  # none are there where the rows were not kept
         scaled = scaled * np.sqrt(weights)
     return pd.Series(np.quantile(scaled, np.linspace(0.0, 1.0, 5)), index=list(_QUANTILES))
+
+
+def _pearson(fit: Fit) -> np.ndarray:
+    """Return Pearson residuals in units of the dispersion, (n,)."""
+    values = fit.residuals_of("pearson").to_numpy()
+    return values / fit.sigma if fit.residual_covariance is None else values
 
 
 def _random_table(fit: Fit) -> pd.DataFrame:
@@ -373,6 +385,8 @@ def _random_lines(random: pd.DataFrame) -> list[str]:
 
 def _size_line(summary: Summary) -> str:
     groups = "; ".join(f"{name}, {levels}" for name, levels in summary.groups.items())
+    if not groups:
+        return f"Number of obs: {summary.n_obs}"
     return f"Number of obs: {summary.n_obs}, groups:  {groups}"
 
 

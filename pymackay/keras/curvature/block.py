@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import cho_solve
 
 from pymackay.keras.curvature.cholesky import diagonal_sum, held_cholesky, inverse_of
-from pymackay.keras.curvature.columns import Columns, scale_columns
+from pymackay.keras.curvature.columns import Columns, Part, scale_columns
 from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.jacobian import jacobian, thinned, variables_of
 from pymackay.keras.curvature.own_blocks import OwnBlocks
@@ -52,7 +52,8 @@ class BlockSums:
         widths |= {i: spans[i].q for i in others if i not in blocked}
         self.own = OwnBlocks(columns, widths)
         sizes = [sum(spans[i].size for i in one) for one in self.sets]
-        self.sums = [np.zeros((size, size)) for size in sizes]
+        self._sums = [np.zeros((size, size)) for size in sizes]
+        self._waiting: list[list[np.ndarray]] = [[] for _ in sizes]
         needed = max(_LEAST_ROWS, _ROWS_PER_WEIGHT * max(sizes, default=0))
         self.stride = 1 if n_rows is None else max(1, n_rows // needed)
         self.rows, self.rows_used = 0, 0
@@ -64,9 +65,24 @@ class BlockSums:
         self.rows += len(root)
         root = root[:: self.stride]
         self.rows_used += len(root)
-        for variables, sums in zip(self.sets, self.sums, strict=True):
-            rows = self._rows_of(variables, used, root)
-            sums += rows.T @ rows
+        for k, variables in enumerate(self.sets):
+            self._waiting[k].append(self._rows_of(variables, used, root))
+            if sum(len(rows) for rows in self._waiting[k]) >= len(self._sums[k]):
+                self._multiply(k)
+
+    def _multiply(self, k: int) -> None:
+        """Add the products of the rows that wait: the sum of a large block is read only once."""
+        if self._waiting[k]:
+            rows = np.concatenate(self._waiting[k])
+            self._sums[k] += rows.T @ rows
+            self._waiting[k] = []
+
+    @property
+    def sums(self) -> list[np.ndarray]:
+        """J'HJ of the large blocks, over the rows that are used."""
+        for k in range(len(self.sets)):
+            self._multiply(k)
+        return self._sums
 
     def _rows_of(
         self, variables: Sequence[int], pieces: Sequence[Piece], root: np.ndarray
@@ -107,19 +123,19 @@ class BlockSums:
 
     def diagonal(self, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return the diagonal of M, (P,)."""
-        size = np.zeros(self.columns.size)
-        for i, blocks in self.own.scaled(roots).items():
-            size[self.columns.spans[i].slice] = np.einsum("jaa->ja", blocks).reshape(-1)
+        size = self.own.diagonal(roots)
         for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
             size[place] = np.diag(matrix)
         return size
 
-    def ridge(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+    def ridge(self) -> np.ndarray:
         """Return what holds undetermined weights that have no prior: 1e-8 of their curvature, (P,).
 
         1 where the data do not know a weight at all; 0 where it has a prior.
         """
-        size = self.diagonal(roots)
+        size = self.own.free_curvature()
+        for place, sums in zip(self.places(), self.sums, strict=True):
+            size[place] = np.diag(sums) * (self.rows / self.rows_used)
         return np.where(self.columns.penalised, 0.0, np.where(size > 0.0, _HELD * size, 1.0))
 
     def factorise(
@@ -135,7 +151,7 @@ class BlockSums:
         multiplied by 1 + damping.
         """
         penalised = self.columns.penalised
-        inverses, log_det, floored = self.own.inverses(roots, fixed, damping)
+        inverse_roots, log_det, floored = self.own.inverse_roots(roots, fixed, damping)
         places, factors = [], []
         for place, matrix in zip(self.places(), self.scaled(roots), strict=True):
             kept = np.arange(len(place)) if fixed else np.flatnonzero(penalised[place])
@@ -147,7 +163,7 @@ class BlockSums:
             floored += held
             places.append(place)
             factors.append(factor)
-        return BlockFactors(self, inverses, places, factors, log_det, floored)
+        return BlockFactors(self, inverse_roots, places, factors, log_det, floored)
 
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M| from the blocks."""
@@ -170,8 +186,8 @@ class BlockFactors:
     Attributes
     ----------
     sums : BlockSums
-    inverses : dict of int to numpy.ndarray, shape (rows, w, w)
-        Inverses of small blocks, by variable.
+    inverse_roots : dict of int to numpy.ndarray, shape (rows, w, w)
+        G of small blocks, whose inverses are G'G, by variable.
     places : list of numpy.ndarray of int
         Positions of each large block's weights among all.
     factors : list of numpy.ndarray
@@ -181,24 +197,26 @@ class BlockFactors:
     """
 
     sums: BlockSums
-    inverses: dict[int, np.ndarray]
+    inverse_roots: dict[int, np.ndarray]
     places: list[np.ndarray]
     factors: list[np.ndarray]
     log_det: float
     floored: int
 
-    def solve(self, vectors: np.ndarray) -> np.ndarray:
-        """Return M⁻¹X by blocks, (P, S)."""
-        result = self.sums.own.solve(self.inverses, vectors)
-        for place, factor in zip(self.places, self.factors, strict=True):
-            if len(place):
+    def solve(self, vectors: np.ndarray, part: Part | None = None) -> np.ndarray:
+        """Return M⁻¹X by blocks, (P, S), or that of a part."""
+        part = Part(self.sums.columns) if part is None else part
+        result = self.sums.own.solve(self.inverse_roots, vectors, part)
+        for all_places, factor in zip(self.places, self.factors, strict=True):
+            if len(all_places):
+                place = part.places(all_places)
                 result[place] = cho_solve((factor, True), vectors[place])
         return result
 
     def traces(self) -> tuple[list[np.ndarray], np.ndarray]:
         """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
         columns = self.sums.columns
-        sums, diagonal = self.sums.own.traces(self.inverses)
+        sums, diagonal = self.sums.own.traces(self.inverse_roots)
         for variables, place, factor in zip(self.sums.sets, self.places, self.factors, strict=True):
             inverse = inverse_of(factor)
             diagonal[place] = np.diag(inverse)

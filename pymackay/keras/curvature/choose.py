@@ -12,7 +12,7 @@ from pymackay.keras.curvature.columns import Columns
 from pymackay.keras.curvature.crossproducts import ExactSums
 from pymackay.keras.curvature.determined import Sums
 from pymackay.keras.curvature.diagonal import DiagonalSums
-from pymackay.keras.curvature.probes import ProbeSums, random_signs
+from pymackay.keras.curvature.probes import ProbeSums, random_signs, usual_count
 from pymackay.keras.network.linearise import Linearisation
 from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.network.taps import TableTap
@@ -56,7 +56,7 @@ class Plan:
         if self.kind == "block":
             return BlockSums(self.columns, self.tables)
         if self.kind == "probes":
-            return ProbeSums(self.columns, self.tables, self.probes, self.n_rows)
+            return ProbeSums(self.columns, self.tables, self.eliminated, self.probes, self.n_rows)
         return ExactSums(self.columns, self.eliminated)
 
 
@@ -65,7 +65,7 @@ def make_plan(
     columns: Columns,
     rows: TrainingRows,
     linear: Linearisation,
-    n_probes: int,
+    n_probes: int | None,
     generator: np.random.Generator,
     n_rows: int,
 ) -> Plan:
@@ -88,8 +88,8 @@ def make_plan(
     if name == "auto":
         name = "exact" if (levels + rest) * rest**2 <= _WORK else "probes"
         reason = f"{levels} weights of the largest table and {rest} others"
-    count = n_probes if name == "probes" else 0
-    probes = random_signs(columns, count, generator)
+    count = usual_count(columns.size) if n_probes is None else n_probes
+    probes = random_signs(columns, count if name == "probes" else 0, generator)
     return Plan(name, reason, columns, largest, tuple(tables), probes, n_rows)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -92,30 +92,80 @@ class Columns:
 
     def scale(self, vector: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return Λx, (P,): every row u of a group's table becomes F u."""
-        return self._by_rows(vector, [root.T for root in roots])
+        return _by_rows(vector, self.spans, [root.T for root in roots])
 
     def scale_back(self, vector: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return Λ'x, (P,): every row g of a gradient becomes F'g."""
-        return self._by_rows(vector, roots)
+        return _by_rows(vector, self.spans, roots)
 
     def standardise(self, weights: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return Λ⁺w, (P,): every row w of a group's table becomes F⁻¹w."""
-        return self._by_rows(weights, [np.linalg.pinv(root).T for root in roots])
+        return _by_rows(weights, self.spans, [np.linalg.pinv(root).T for root in roots])
 
-    def _by_rows(self, vector: np.ndarray, right: Sequence[np.ndarray]) -> np.ndarray:
-        """Return x (P,) or (P, S) with every row of q elements multiplied from the right."""
-        result = vector.copy()
-        for span in self.spans:
-            if span.group < 0:
-                continue
-            matrix = right[span.group]
-            if span.q == 1:
-                result[span.slice] *= matrix[0, 0]
-                continue
-            rows = vector[span.slice].reshape(-1, span.q, *vector.shape[1:])
-            product = np.einsum("ja...,ab->jb...", rows, matrix)
-            result[span.slice] = product.reshape(vector[span.slice].shape)
-        return result
+
+def _by_rows(vector: np.ndarray, spans: Iterable[Span], right: Sequence[np.ndarray]) -> np.ndarray:
+    """Return x (P,) or (P, S) with every row of q elements multiplied from the right."""
+    result = vector.copy()
+    for span in spans:
+        if span.group < 0:
+            continue
+        matrix = right[span.group]
+        if span.q == 1:
+            result[span.slice] *= matrix[0, 0]
+            continue
+        rows = vector[span.slice].reshape(-1, span.q, *vector.shape[1:])
+        product = np.einsum("ja...,ab->jb...", rows, matrix)
+        result[span.slice] = product.reshape(vector[span.slice].shape)
+    return result
+
+
+class Part:
+    """The weights of a network without those of one table, as one vector.
+
+    Parameters
+    ----------
+    columns : Columns
+    eliminated : int
+        Position of the variable that is left out; −1: none.
+    """
+
+    def __init__(self, columns: Columns, eliminated: int = -1) -> None:
+        self.columns, self.eliminated = columns, eliminated
+        self._cut = columns.spans[eliminated].slice if eliminated >= 0 else slice(0, 0)
+        self._width = self._cut.stop - self._cut.start
+        self.spans = {
+            i: replace(span, start=self._at(span.start), stop=self._at(span.stop))
+            for i, span in enumerate(columns.spans)
+            if i != eliminated
+        }
+        self.size = columns.size - self._width
+
+    def _at(self, position: int) -> int:
+        return position - self._width * int(position >= self._cut.stop)
+
+    def of(self, vector: np.ndarray) -> np.ndarray:
+        """Return the part's elements of a vector of all weights, (P, ...)."""
+        return np.delete(vector, self._cut, axis=0)
+
+    def others(self, vector: np.ndarray) -> np.ndarray:
+        """Return the elements of a vector of all weights that this part leaves out."""
+        return vector[self._cut]
+
+    def places(self, places: np.ndarray) -> np.ndarray:
+        """Return the positions in this part of positions among all weights."""
+        return places - self._width * (places >= self._cut.stop)
+
+    def join(self, own: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """Return the vector of all weights from the part's and the others' elements."""
+        return np.concatenate([own[: self._cut.start], left_out, own[self._cut.start :]])
+
+    def scale(self, vector: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return Λx: every row u of a group's table becomes F u."""
+        return _by_rows(vector, self.spans.values(), [root.T for root in roots])
+
+    def scale_back(self, vector: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return Λ'x: every row g of a gradient becomes F'g."""
+        return _by_rows(vector, self.spans.values(), roots)
 
 
 def wide_root(span: Span, roots: Sequence[np.ndarray]) -> np.ndarray:

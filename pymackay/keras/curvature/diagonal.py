@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pymackay.keras.curvature.columns import Columns
+from pymackay.keras.curvature.columns import Columns, Part
 from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.own_blocks import OwnBlocks
 
@@ -31,8 +31,8 @@ class DiagonalSums:
 
     def determine(self, roots: Sequence[np.ndarray], reml: bool) -> Determined:
         """Return T and log|M| from every weight's own curvature."""
-        inverses, log_det, floored = self.own.inverses(roots, reml)
-        sums, diagonal = self.own.traces(inverses)
+        inverse_roots, log_det, floored = self.own.inverse_roots(roots, reml)
+        sums, diagonal = self.own.traces(inverse_roots)
         return determined(self.columns, sums, diagonal, log_det, floored)
 
     def solver(self, roots: Sequence[np.ndarray], damping: float = 0.0) -> None:
@@ -40,5 +40,7 @@ class DiagonalSums:
 
     def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
         """Return x'M⁻¹x from every weight's own curvature."""
-        inverses, _, _ = self.own.inverses(roots, True)
-        return float(vector @ self.own.solve(inverses, vector[:, None])[:, 0])
+        inverse_roots, _, _ = self.own.inverse_roots(roots, True)
+        return float(
+            vector @ self.own.solve(inverse_roots, vector[:, None], Part(self.columns))[:, 0]
+        )

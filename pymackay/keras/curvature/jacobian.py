@@ -46,6 +46,14 @@ def _sparse(size: int, tap: TableTap, slopes: np.ndarray) -> sp.csr_matrix:
     return matrix
 
 
+def add_by_level(target: np.ndarray, codes: np.ndarray, values: np.ndarray) -> None:
+    """Add values (n, ...) to the rows of a target (levels, size) that the codes (n,) name."""
+    levels, place = np.unique(codes, return_inverse=True)
+    pointers = np.arange(len(codes) + 1)
+    used = sp.csr_matrix((np.ones(len(codes)), place, pointers), shape=(len(codes), len(levels)))
+    target[levels] += used.T @ values.reshape(len(codes), -1)
+
+
 def thinned(pieces: Sequence[Piece], stride: int) -> list[Piece]:
     """Return every `stride`-th data row of the pieces of a chunk."""
     if stride == 1:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pymackay.keras.curvature.columns import Columns, wide_root
-from pymackay.keras.curvature.jacobian import jacobian, variables_of, whitened
+from pymackay.keras.curvature.columns import Columns, Part
+from pymackay.keras.curvature.jacobian import add_by_level, jacobian, variables_of, whitened
 from pymackay.keras.network.taps import DenseTap, FullRows, Piece, TableTap
+
+_HELD = 1e-8  # of their own curvature: what keeps blocks of weights without a prior regular
 
 
 class OwnBlocks:
@@ -54,8 +56,7 @@ class OwnBlocks:
             return
         own = np.einsum("nkja,nkjb->njab", parts, parts)
         if isinstance(piece, TableTap):
-            shaped = blocks.reshape(-1, *own.shape[1:])
-            np.add.at(shaped, piece.codes[:, 0], own)
+            add_by_level(blocks.reshape(-1, own[0].size), piece.codes[:, 0], own)
         else:
             total = (piece.inputs[:, 0] ** 2).T @ own.reshape(len(own), -1)
             blocks += total.reshape(blocks.shape)
@@ -76,56 +77,82 @@ class OwnBlocks:
                 product = first.multiply(second) if hasattr(first, "multiply") else first * second
                 self.blocks[i][:, a, b] += np.asarray(product.sum(axis=0)).reshape(-1)
 
-    def inverses(
+    def inverse_roots(
         self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0
     ) -> tuple[dict[int, np.ndarray], float, int]:
-        """Return (Λ'AΛ + D)⁻¹ by variable, its log determinant, and the undetermined weights.
+        """Return G with (Λ'AΛ + D)⁻¹ = G'G by variable, log determinant, undetermined weights.
 
-        The diagonal of M = Λ'AΛ + D is multiplied by 1 + damping.
-        Blocks of weights without a prior are zero unless `fixed`; undetermined ones are held.
+        The diagonal of M = Λ'AΛ + D is multiplied by 1 + damping. Blocks of weights without a
+        prior are zero unless `fixed`; what the data do not determine of them is held.
         """
-        inverses, log_det, floored = {}, 0.0, 0
-        for i, scaled in self.scaled(roots).items():
-            if self.columns.spans[i].group < 0 and not fixed:
-                inverses[i] = np.zeros_like(scaled)
-                continue
-            eye = np.eye(self.widths[i])
-            unknown = np.einsum("jaa->j", scaled) <= 0.0
-            floored += len(eye) * int(np.count_nonzero(unknown))
-            matrix = (scaled + unknown[:, None, None] * eye) * (1.0 + damping * eye)
-            log_det += float(np.linalg.slogdet(matrix)[1].sum())
-            inverses[i] = np.linalg.inv(matrix)
-        return inverses, log_det, floored
-
-    def scaled(self, roots: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """Return the blocks of M = Λ'AΛ + D by variable, (rows, w, w)."""
-        result = {}
+        result, log_det, floored = {}, 0.0, 0
         for i, blocks in self.blocks.items():
-            span, w = self.columns.spans[i], self.widths[i]
-            result[i] = blocks
-            if span.group >= 0:
-                F = roots[span.group] if w == span.q else wide_root(span, roots)
-                result[i] = F.T @ blocks @ F + np.eye(w)
-        return result
+            free = self.columns.spans[i].group < 0
+            if free and not fixed:
+                result[i] = np.zeros_like(blocks)
+                continue
+            matrix, own = self._scaled(i, roots), np.arange(self.widths[i])
+            if free:
+                unknown = np.einsum("jaa->j", matrix) <= 0.0
+                floored += len(own) * int(np.count_nonzero(unknown))
+                matrix[:, own, own] += unknown[:, None]
+                if len(own) > 1:
+                    matrix[:, own, own] *= 1.0 + _HELD
+            matrix[:, own, own] *= 1.0 + damping
+            factor = np.linalg.cholesky(matrix)
+            log_det += 2.0 * float(np.log(factor[:, own, own]).sum())
+            result[i] = np.linalg.inv(factor)
+        return result, log_det, floored
 
-    def solve(self, inverses: Mapping[int, np.ndarray], vectors: np.ndarray) -> np.ndarray:
-        """Return the blocks' inverses times X, (P, S); zero for other variables."""
+    def _scaled(self, i: int, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the blocks of M = Λ'AΛ + D of one variable, (rows, w, w)."""
+        span, w = self.columns.spans[i], self.widths[i]
+        if span.group < 0:
+            return self.blocks[i].copy()
+        F, own = roots[span.group], np.arange(w)
+        result = F.T @ self.blocks[i] @ F if span.q > 1 else F[0, 0] ** 2 * self.blocks[i]
+        result[:, own, own] += 1.0
+        return np.asarray(result)
+
+    def diagonal(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the diagonal of M, (P,); 0 for other variables."""
+        size = np.zeros(self.columns.size)
+        for i in self.blocks:
+            size[self.columns.spans[i].slice] = np.einsum("jaa->ja", self._scaled(i, roots)).ravel()
+        return size
+
+    def free_curvature(self) -> np.ndarray:
+        """Return the own curvature of the weights that have no prior, (P,); 0 for others."""
+        size = np.zeros(self.columns.size)
+        for i, blocks in self.blocks.items():
+            if self.columns.spans[i].group < 0:
+                size[self.columns.spans[i].slice] = np.einsum("jaa->ja", blocks).ravel()
+        return size
+
+    def solve(
+        self, inverse_roots: Mapping[int, np.ndarray], vectors: np.ndarray, part: Part
+    ) -> np.ndarray:
+        """Return the blocks' inverses times X of a part; zero for other variables."""
         result = np.zeros_like(vectors)
-        for i, inverse in inverses.items():
-            span = self.columns.spans[i]
-            rows = vectors[span.slice].reshape(len(inverse), inverse.shape[1], -1)
-            result[span.slice] = (inverse @ rows).reshape(span.size, -1)
+        for i, G in inverse_roots.items():
+            if i in part.spans:
+                span = part.spans[i]
+                rows = vectors[span.slice].reshape(len(G), G.shape[1], -1)
+                result[span.slice] = (G.transpose(0, 2, 1) @ (G @ rows)).reshape(span.size, -1)
         return result
 
-    def traces(self, inverses: Mapping[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    def traces(
+        self, inverse_roots: Mapping[int, np.ndarray]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Return Σ_j [M⁻¹]_jj of every variable, (q, q), and the diagonal of M⁻¹, (P,)."""
         spans = self.columns.spans
         sums = [np.zeros((span.q, span.q)) for span in spans]
         diagonal = np.ones(self.columns.size)
-        for i, inverse in inverses.items():
-            total, q = inverse.sum(axis=0), spans[i].q
+        for i, G in inverse_roots.items():
+            rows, q = G.reshape(-1, G.shape[1]), spans[i].q
+            total = rows.T @ rows
             sums[i] = total if len(total) == q else np.trace(total).reshape(1, 1)
-            diagonal[spans[i].slice] = np.einsum("jaa->ja", inverse).reshape(-1)
+            diagonal[spans[i].slice] = np.einsum("jba,jba->ja", G, G).reshape(-1)
         return sums, diagonal
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from pymackay.keras.curvature.block import BlockFactors, BlockSums
-from pymackay.keras.curvature.columns import Columns
+from pymackay.keras.curvature.columns import Columns, Part, wide_root
 from pymackay.keras.curvature.determined import Determined, determined
 from pymackay.keras.curvature.products import JacobianRows
+from pymackay.keras.curvature.system import EliminatedTable, System
 from pymackay.keras.network.taps import Piece
 
 _ROUGH = 0.01  # relative residual of a probe: its quadratic form is low by the square of that
 _TIGHT = 1e-10  # of a Newton step
-_ITERATIONS = 400
+_USUAL, _FEW, _MANY_WEIGHTS = 8, 4, 100_000  # probes; from that many weights on, few are enough
 
 
 class ProbeSums:
@@ -26,8 +26,10 @@ class ProbeSums:
     columns : Columns
     tables : sequence of int
         Variables whose levels make blocks of the preconditioner.
+    eliminated : int
+        The one of them that is eliminated before the iterations; −1: none.
     probes : ndarray, shape (P, S)
-        Random signs; the same in every update, so that its error is the same.
+        Random signs, int8; the same in every update, so that its error is the same.
     n_rows : int
         Rows of the data.
 
@@ -39,9 +41,14 @@ class ProbeSums:
     """
 
     def __init__(
-        self, columns: Columns, tables: Sequence[int], probes: np.ndarray, n_rows: int
+        self,
+        columns: Columns,
+        tables: Sequence[int],
+        eliminated: int,
+        probes: np.ndarray,
+        n_rows: int,
     ) -> None:
-        self.columns, self.probes = columns, probes
+        self.columns, self.eliminated, self.probes = columns, eliminated, probes
         self.iterations = 0
         self._last: tuple[Sequence[np.ndarray], BlockFactors] | None = None
         self.rows = JacobianRows(columns)
@@ -58,13 +65,14 @@ class ProbeSums:
         Σ_j [M⁻¹]_jj = Σ_j [B⁻¹]_jj + E z'(M⁻¹ − B⁻¹)z: the blocks B are known without sampling,
         and probes measure what they leave out.
         """
-        system = self._system(roots, reml)
-        factors = system.factors
+        factors = self.blocks.factorise(roots, reml, self.blocks.ridge())
+        system = self._system(factors, roots, reml)
         self._last = (roots, factors) if reml else None
-        probes = self.probes * self.columns.penalised[:, None]
+        probes = np.where(self.columns.penalised[:, None], self.probes, 0.0)
         solution, self.iterations = system.solve(probes, _ROUGH)
         sums, diagonal = factors.traces()
-        difference = solution - factors.solve(probes)
+        difference = solution
+        difference -= factors.solve(probes)
         errors = []
         for i, span in enumerate(self.columns.spans):
             z = probes[span.slice].reshape(-1, span.q, probes.shape[1])
@@ -88,7 +96,8 @@ class ProbeSums:
         self, roots: Sequence[np.ndarray], damping: float = 0.0
     ) -> Callable[[np.ndarray], np.ndarray]:
         """Return x ↦ (M + damping diag M)⁻¹x by conjugate gradients."""
-        system = self._system(roots, True, damping)
+        factors = self.blocks.factorise(roots, True, self.blocks.ridge(), damping)
+        system = self._system(factors, roots, True, damping)
         return lambda vector: system.solve(vector[:, None], _TIGHT)[0][:, 0]
 
     def length(self, roots: Sequence[np.ndarray], vector: np.ndarray) -> float:
@@ -96,77 +105,49 @@ class ProbeSums:
         if self._last is not None and self._last[0] is roots:
             factors = self._last[1]
         else:
-            factors = self.blocks.factorise(roots, True, self.blocks.ridge(roots))
+            factors = self.blocks.factorise(roots, True, self.blocks.ridge())
         return float(vector @ factors.solve(vector[:, None])[:, 0])
 
-    def _system(self, roots: Sequence[np.ndarray], fixed: bool, damping: float = 0.0) -> _System:
+    def _system(
+        self,
+        factors: BlockFactors,
+        roots: Sequence[np.ndarray],
+        fixed: bool,
+        damping: float = 0.0,
+    ) -> System:
         """Return M with its preconditioner; undetermined weights without a prior are held."""
-        columns, ridge = self.columns, self.blocks.ridge(roots)
-        factors = self.blocks.factorise(roots, fixed, ridge, damping)
+        columns, ridge = self.columns, self.blocks.ridge()
         kept = np.ones(columns.size) if fixed else columns.penalised.astype(float)
         extra = columns.penalised + ridge
         if damping:
             extra = extra + damping * (self.blocks.diagonal(roots) + ridge)
-        return _System(self.rows, columns, roots, factors, kept, extra)
+        part, table = Part(columns, self.eliminated), None
+        if self.eliminated >= 0:
+            F = wide_root(columns.spans[self.eliminated], roots)
+            own = factors.inverse_roots[self.eliminated]
+            table = EliminatedTable(self.rows.tables[self.eliminated], F, own)
+        return System(
+            self.rows,
+            part,
+            roots,
+            lambda vectors: factors.solve(vectors, part),
+            part.of(kept),
+            part.of(extra),
+            table,
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class _System:
-    """M = kept Λ'J'HJΛ kept + extra, a diagonal, and the blocks that precondition it."""
+def usual_count(weights: int) -> int:
+    """Return how many probes are used where their number is not given.
 
-    rows: JacobianRows
-    columns: Columns
-    roots: Sequence[np.ndarray]
-    factors: BlockFactors
-    kept: np.ndarray
-    extra: np.ndarray
-
-    def product(self, x: np.ndarray) -> np.ndarray:
-        """Return M X, (P, S)."""
-        image = self.rows.gram(self.columns.scale(x, self.roots))
-        image = self.columns.scale_back(image, self.roots)
-        return self.kept[:, None] * image + self.extra[:, None] * x
-
-    def solve(self, right: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
-        """Return M⁻¹R, (P, S), and the iterations that it took."""
-        return conjugate_gradients(self.product, self.factors.solve, right, tolerance)
-
-
-def conjugate_gradients(
-    product: Callable[[np.ndarray], np.ndarray],
-    precondition: Callable[[np.ndarray], np.ndarray],
-    right: np.ndarray,
-    tolerance: float,
-) -> tuple[np.ndarray, int]:
-    """Return the solutions of M X = R, (P, S), all right sides at once, and the iterations.
-
-    A column rests once the length of its residual, in the metric of the preconditioner, has
-    fallen by `tolerance`.
+    The relative error of γ falls with the number of weights times that of probes.
     """
-    x, residual = np.zeros_like(right), right
-    z = precondition(residual)
-    size = np.einsum("ps,ps->s", residual, z)
-    goal = tolerance**2 * size
-    direction = z
-    for iteration in range(_ITERATIONS):
-        active = size > goal
-        if not active.any():
-            return x, iteration
-        image = product(direction)
-        curvature = np.einsum("ps,ps->s", direction, image)
-        step = np.where(active & (curvature > 0.0), size / np.where(curvature > 0, curvature, 1), 0)
-        x += step * direction
-        residual = residual - step * image
-        z = precondition(residual)
-        new = np.einsum("ps,ps->s", residual, z)
-        direction = z + np.where(size > 0.0, new / np.where(size > 0.0, size, 1.0), 0.0) * direction
-        size = np.where(active, new, size)
-    return x, _ITERATIONS
+    return _FEW if weights >= _MANY_WEIGHTS else _USUAL
 
 
 def random_signs(columns: Columns, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return probes, (P, S): independent signs."""
-    return generator.integers(0, 2, (columns.size, count)) * 2.0 - 1.0
+    """Return probes, (P, S), int8: independent signs."""
+    return 2 * generator.integers(0, 2, (columns.size, count), dtype=np.int8) - 1
 
 
 def _standard_error(values: np.ndarray) -> float:

@@ -30,6 +30,10 @@ class Arguments:
         For factors of the fixed part.
     double_bar : {"split", "diag"}
         How a double bar of the formula is read.
+    known : mapping of str to pandas.DataFrame, or None
+        The matrices that `propto` of the formula names.
+    residual : str
+        Covariance structure of the residuals; empty if they are independent.
     """
 
     weights: Any = None
@@ -37,6 +41,8 @@ class Arguments:
     subset: Any = None
     contrasts: Any = None
     double_bar: str = "split"
+    known: Any = None
+    residual: str = ""
 
 
 def read_numbers(values: Any, table: Table, what: str) -> np.ndarray:

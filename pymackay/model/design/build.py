@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pymackay.covariance.structure import Structure
-from pymackay.covariance.structures import make_structure
 from pymackay.errors import DataError
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Name
@@ -35,6 +32,7 @@ from pymackay.model.design.side import (
     make_side,
 )
 from pymackay.model.design.size import MANY_EFFECTS, check_covariance
+from pymackay.model.design.structure import structure_of
 from pymackay.model.design.traps import traps
 from pymackay.model.model import GroupingFactor, Model, arrange_terms
 
@@ -69,6 +67,7 @@ def build_model(
     offset: Any = None,
     subset: Any = None,
     contrasts: Mapping[str, Any] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Model:
     """Build the model that a formula describes, as R's lme4 would.
 
@@ -88,6 +87,8 @@ def build_model(
         For factors of the fixed part: ``"contr.treatment"``, ``"contr.sum"``,
         ``"contr.helmert"``, ``"contr.poly"``, ``"contr.SAS"``, or a matrix with one row for each
         level. As in lme4 they do not touch the left side of a bar.
+    known : mapping of str to pandas.DataFrame, optional
+        The matrices that ``propto(0 + f | g, A)`` names, with levels in index and columns.
 
     Returns
     -------
@@ -112,23 +113,25 @@ def build_model(
     (('(Intercept)',), ('(Intercept)',), ('a', 'b'))
     """
     table = Table(data)
-    arguments = Arguments(weights, offset, subset, contrasts)
+    arguments = Arguments(weights, offset, subset, contrasts, known=known)
     return build_rows(formula, table, arguments).model
 
 
 def build_rows(formula: str, table: Table, arguments: Arguments) -> Built:
     """Build the model of a table's rows; see `build_model`."""
-    specification = specify_columns(formula, table, arguments.double_bar)
+    specification = specify_columns(formula, table, arguments.double_bar, arguments.residual)
     frame = make_frame(specification, table, arguments)
     y = _response(specification, frame)
     return Built(build_parts(specification, table, arguments, frame, y), frame.n)
 
 
-def specify_columns(formula: str, table: Table, double_bar: str = "split") -> Specification:
+def specify_columns(
+    formula: str, table: Table, double_bar: str = "split", residual: str = ""
+) -> Specification:
     """Read a formula whose ``.`` stands for the columns of a table."""
     if not isinstance(formula, str):
         specify(formula, ())  # says what is wrong
-    return specification_of(formula, tuple(table.names), double_bar)
+    return specification_of(formula, tuple(table.names), double_bar, residual)
 
 
 def build_parts(
@@ -171,8 +174,9 @@ def build_parts(
 
 
 def _arguments_of_r(arguments: Arguments) -> dict[str, Any]:
-    """Return the arguments that R's lmer has too, by name."""
-    return {name: value for name, value in vars(arguments).items() if name != "double_bar"}
+    """Return the arguments that R's lmer has too, by name, and known matrices where there are."""
+    ours = {"double_bar", "residual"} if arguments.known else {"double_bar", "residual", "known"}
+    return {name: value for name, value in vars(arguments).items() if name not in ours}
 
 
 def advice_on_text(sides: Iterable[Terms], columns: Mapping[str, Column]) -> tuple[str, ...]:
@@ -204,7 +208,10 @@ def make_model(
         random.factors,
         random.n,
         random.has_residual,
-        [_structure(bar, names) for bar, (names, _) in zip(bars, random.columns, strict=True)],
+        [
+            None if bar.structure is None else structure_of(bar, names, arguments.known)
+            for bar, (names, _) in zip(bars, random.columns, strict=True)
+        ],
     )
     factors = {term.group: random.factors[term.group] for term in terms}
     by_expression = isinstance(arguments.offset, str)
@@ -238,39 +245,6 @@ def make_model(
         ),
         columns=frame.columns,
     )
-
-
-def _structure(bar: Bar, effects: tuple[str, ...]) -> Structure | None:
-    """Return the structure of a random term's covariance; None where any covariance will do."""
-    asked = bar.structure
-    if asked is None:
-        return None
-    times = _times(bar, effects) if asked.name == "ou" else ()
-    return make_structure(asked.name, asked.hom, times)
-
-
-def _times(bar: Bar, effects: tuple[str, ...]) -> tuple[float, ...]:
-    """Return the times of effects that are the levels of one factor.
-
-    Raises
-    ------
-    DataError
-        If they are something else, or the levels are not numbers in ascending order.
-    """
-    sides = bar.effects
-    single = not sides.intercept and len(sides.terms) == 1 and len(sides.terms[0].variables) == 1
-    label = sides.label(sides.terms[0]) if single else ""
-    try:
-        times = tuple(float(name.removeprefix(label)) for name in effects)
-    except ValueError:
-        times = ()
-    if not single or not times or not all(a < b for a, b in pairwise(times)):
-        raise DataError(
-            f"ou({bar.text}) needs effects with times: write ou(0 + f | g) with a factor f whose "
-            f"levels are numbers in ascending order, such as 0, 1.5, 4; the effects here are "
-            f"{', '.join(effects[:6])}"
-        )
-    return times
 
 
 def _response(specification: Specification, frame: Frame) -> np.ndarray:

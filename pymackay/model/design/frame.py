@@ -200,6 +200,7 @@ class _CallContext:
     def __init__(self, evaluator: Evaluator, call: Call) -> None:
         self.evaluator = evaluator
         self.call = call
+        self.is_new = evaluator.is_new
 
     def error(self, message: str) -> FormulaError:
         return fault(message, self.evaluator.text, self.call.position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
-from pymackay.errors import FormulaError, PymackayWarning
+from pymackay.errors import PymackayWarning
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_parts, specify_columns
@@ -65,13 +65,6 @@ def build_general(
     (array([0.5 , 0.  , 0.75]), array([2., 5., 4.]))
     """
     specification = specify_columns(formula, table)
-    for bar in specification.bars:
-        if bar.structure is not None:
-            raise FormulaError(
-                f"formula: a generalised model has no covariance structures such as "
-                f"{bar.structure.name}(), which ({bar.text}) asks for. Write the term without it, "
-                f"or fit a linear model with pymackay.lmer."
-            )
     frame = make_frame(specification, table, arguments, check_prior_weights)
     name = specification.response.name
     response = read_response(frame.columns[name], name, support, frame.weights, family)

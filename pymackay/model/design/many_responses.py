@@ -1,4 +1,4 @@
-"""The table of `lmer_many`: a design read without its response, and the responses on its rows."""
+"""The table of `lmer_many` and `glmer_many`: a design without its response, and the responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pymackay.formula.expression import all_names
 from pymackay.formula.lexer import tokenize
 from pymackay.formula.parser import parse_formula
 from pymackay.model.columns.table import Table
+from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_model
+from pymackay.model.design.general import build_general
+from pymackay.model.design.general_response import GeneralModel
 from pymackay.model.model import Model
 
 _ROW = "(row)"  # name of a column of row numbers, which replaces the response: those that are kept
@@ -36,11 +39,38 @@ def build_many(
     table = Table(data)
     text, hidden = _without_response(formula)
     model = build_model(text, _numbered(table.data, table.n, hidden), **given)
-    values, names = _read_responses(Y, table)
-    kept = values[model.y.astype(np.intp)]
-    _refuse_missing(kept, names, model)
+    kept, names = _kept(Y, table, model, "pymackay.lmer")
     noise = np.random.default_rng(0).standard_normal(len(kept))
     return dataclasses.replace(model, formula=formula, response="Y", y=noise), kept, names
+
+
+def build_many_general(
+    formula: str, data: Any, Y: Any, arguments: Arguments
+) -> tuple[GeneralModel, np.ndarray, pd.Index]:
+    """Build the design of a generalised model's formula, and take the responses of its rows.
+
+    Returns
+    -------
+    general : GeneralModel
+        Its response holds the rows' prior weights, and numbers of the rows.
+    responses : numpy.ndarray, shape (n, B)
+    names : pandas.Index, length B
+    """
+    table = Table(data)
+    text, hidden = _without_response(formula)
+    numbered = Table(_numbered(table.data, table.n, hidden))
+    general = build_general(text, numbered, arguments, "real")
+    kept, names = _kept(Y, table, general.model, "pymackay.glmer")
+    model = dataclasses.replace(general.model, formula=formula, response="Y")
+    return dataclasses.replace(general, model=model), kept, names
+
+
+def _kept(Y: Any, table: Table, model: Model, single: str) -> tuple[np.ndarray, pd.Index]:
+    """Return the responses of the rows that a model of row numbers kept, and their names."""
+    values, names = _read_responses(Y, table)
+    kept = values[model.y.astype(np.intp)]
+    _refuse_missing(kept, names, model, single)
+    return kept, names
 
 
 def _without_response(formula: str) -> tuple[str, set[str]]:
@@ -93,7 +123,7 @@ def _read_responses(Y: Any, table: Table) -> tuple[np.ndarray, pd.Index]:
     return values, pd.RangeIndex(values.shape[1]) if names is None else names
 
 
-def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model) -> None:
+def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model, single: str) -> None:
     lost = ~np.isfinite(values)
     if not lost.any():
         return
@@ -103,5 +133,5 @@ def _refuse_missing(values: np.ndarray, names: pd.Index, model: Model) -> None:
         f"Y is missing or infinite in {np.count_nonzero(lost.any(axis=1))} of the "
         f"{len(model.rows)} rows that the design uses, in {len(columns)} of its {len(names)} "
         f"responses ({which}). All responses share one design: fill the values in, drop "
-        f"these rows with subset, or fit these responses with pymackay.lmer, each on its own rows."
+        f"these rows with subset, or fit these responses with {single}, each on its own rows."
     )

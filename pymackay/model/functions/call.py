@@ -32,9 +32,12 @@ class Context(Protocol):
     ----------
     call : Call
         The call being evaluated.
+    is_new : bool
+        Whether the rows are new data, which need not have all levels of the model's data.
     """
 
     call: Call
+    is_new: bool
 
     def error(self, message: str) -> FormulaError:
         """Make the error that shows the call's place in the formula."""

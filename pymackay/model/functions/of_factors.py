@@ -149,7 +149,7 @@ def _relevel(context: Context, x: Value, ref: Value) -> Value:
         raise context.error(f"relevel() needs a factor, but gets {kind_of(x)}; write factor(...)")
     levels = list(x.levels)
     if isinstance(ref, str):
-        if ref not in levels:
+        if ref not in levels and not context.is_new:
             shown = ", ".join(levels[:12])
             raise context.error(f"ref '{ref}' of relevel() is not among the levels {shown}")
         first = ref

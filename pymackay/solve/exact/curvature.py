@@ -70,8 +70,23 @@ def trace_curvature(
 def _pair(
     part: np.ndarray, g: Block, h: Block, basis_g: np.ndarray, basis_h: np.ndarray
 ) -> np.ndarray:
+    """Return ``Σ tr(E_i P E_j P')``, (m_g, m_h), over the levels' blocks P of `part`.
+
+    Each by itself if there are few derivatives, as of a structure; else from the sums of products
+    of all pairs of elements, (q_g q_h)² of them.
+    """
     by_level = part.reshape(g.n_levels, g.q, h.n_levels, h.q)
+    if len(basis_g) * (g.q + h.q) < g.q * h.q:
+        return np.array([_along(by_level, E, basis_h) for E in basis_g])
     laid = by_level.transpose(1, 3, 0, 2).reshape(g.q * h.q, -1)
     products = product(laid, laid.T).reshape(g.q, h.q, g.q, h.q)
     crossed = products.transpose(0, 2, 1, 3).reshape(g.q * g.q, h.q * h.q)
     return basis_g.reshape(len(basis_g), -1) @ crossed @ basis_h.reshape(len(basis_h), -1).T
+
+
+def _along(by_level: np.ndarray, E: np.ndarray, basis_h: np.ndarray) -> np.ndarray:
+    """Return ``Σ tr(E P E_j P')``, (m_h,), of P by levels, (J, q_g, K, q_h), for one E."""
+    J, q_g, K, q_h = by_level.shape
+    turned = np.matmul(E, by_level.reshape(J, q_g, K * q_h)).reshape(-1, q_h)
+    summed = product(turned.T, by_level.reshape(-1, q_h))
+    return basis_h.reshape(len(basis_h), -1) @ summed.ravel()

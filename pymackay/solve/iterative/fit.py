@@ -23,10 +23,12 @@ from pymackay.results import Convergence
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.checkpoint import open_checkpoint
 from pymackay.solve.iterative.control import IterativeControl
+from pymackay.solve.iterative.ridge import flat_directions
 from pymackay.solve.iterative.solver import Iterative, Point, Search
 from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.search import limits
 from pymackay.solve.search.points import Certificates
+from pymackay.solve.search.ridge import describe_ridge, named_once
 from pymackay.solve.search.start import moment_start, noise_level
 from pymackay.solve.solver import Optimum
 
@@ -35,6 +37,7 @@ _DEAD = 1e-2  # sd along an axis, in noise levels, below which zero is tried
 _ZERO = 1e-6  # sd along an axis, in noise levels, which is zero but for rounding
 _CERTIFIED = 1e-5  # Newton decrement, criterion units, far below the noise of any probe
 _GROWTH = 1e-2  # slope at a zero variance, criterion per noise level, due to the probes' noise
+_RIDGE_CURVED = 1e-2  # of the largest curvature: what the probes' noise makes of a flat direction
 _NO_VARIANCE = 1e-8  # relative variance, in noise levels, that counts as zero
 
 
@@ -92,13 +95,21 @@ class IterativeSolver(Iterative):
         criterion, error = self.criterion(point.estimate)
         checkpoint.remove()
         left_out = {"criterion": "criterion_probes is 0, so that no log determinant was estimated"}
+        factors = [factor[0] for factor in point.snapped(_ZERO)[0]]
+        ridge = self._ridge(factors)
         return Optimum(
-            [factor[0] for factor in point.snapped(_ZERO)[0]],
+            factors,
             replace(point.estimate.evaluation, criterion=criterion),
-            _convergence(search, point, accuracy, error),
-            _notes(self, accuracy, error),
+            _convergence(search, point, accuracy, error, ridge),
+            (*_notes(self, accuracy, error), *named_once(self.sums.model, ridge)),
             {} if self.control.criterion_probes else left_out,
         )
+
+    def _ridge(self, factors: list[np.ndarray]) -> str:
+        """Say which variances the data do not determine; empty if there are none."""
+        directions = flat_directions(self.sums, reml=self.reml)
+        flat_everywhere = [np.zeros_like(factor) for factor in factors]
+        return describe_ridge(self.sums, factors, directions, flat_everywhere, lambda _: False)
 
     def with_response(self, response: np.ndarray) -> IterativeSolver:
         """Return the solver of the same design with another response (see `Solver`)."""
@@ -168,12 +179,14 @@ def _sharpened(search: Search, point: Point) -> tuple[Point, MonteCarlo]:
 
 
 def _convergence(
-    search: Search, point: Point, accuracy: MonteCarlo, criterion_error: float
+    search: Search, point: Point, accuracy: MonteCarlo, criterion_error: float, ridge: str
 ) -> Convergence:
     """Return how the search ended."""
     certificate = Certificates.of(point)
-    problems = certificate.problems(0, decrement=_CERTIFIED, growth=_GROWTH)
+    curved = _RIDGE_CURVED if ridge else limits.CURVED
+    problems = certificate.problems(0, decrement=_CERTIFIED, growth=_GROWTH, curved=curved)
     success = f"optimum found; relative Monte-Carlo error {accuracy.relative:.1g} or less"
+    success += f"; {ridge}" if ridge else ""
     return Convergence(
         converged=not problems,
         message="; ".join(problems) or success,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Generic
 
 import numpy as np
 
 from pymackay.covariance.structure import Structure
 from pymackay.errors import ConvergenceError
 from pymackay.solve.loop.boundary import drop_direction, weakest_direction
+from pymackay.solve.loop.equations import AnyRound
 from pymackay.solve.loop.rounds import Round, State
 from pymackay.solve.loop.rules.majorised import majorised_root
 from pymackay.solve.loop.rules.structured import structured_em
@@ -82,51 +84,52 @@ class Anderson:
         return image - np.diff(images, axis=0).T @ share
 
 
-class Accelerator:
+class Accelerator(Generic[AnyRound]):
     """Takes the loop from round to round.
 
     Parameters
     ----------
     solve : callable
         Takes a state and returns its round.
+    no_worse : callable
+        Takes the rounds before and after a step, and returns whether it may be taken.
     levels : sequence of float
         Term by term, the relative variance of one level's least-squares effect.
-    n_rows, n_unknowns : int
-        Rows of the data, and elements of all roots Λ together.
+    n_unknowns : int
+        Elements of all roots Λ together.
     """
 
     def __init__(
         self,
-        solve: Callable[[State], Round],
+        solve: Callable[[State], AnyRound],
+        no_worse: Callable[[Round, Round], bool],
         levels: Sequence[float],
-        n_rows: int,
         n_unknowns: int,
     ) -> None:
         self.solve = solve
+        self.no_worse = no_worse
         self.levels = levels
-        self.n = n_rows
         self.anderson = Anderson(min(_DEPTH, n_unknowns + 1))
         self.stretch = 1.0
         self.thresholds = [_WEAK] * len(levels)
 
-    def advance(self, current: Round, next_state: State) -> tuple[Round, str]:
+    def advance(self, current: AnyRound, next_state: State) -> tuple[AnyRound, str]:
         """Return the next round and the kind of step; `next_state` is that of the rule itself."""
         reduced = self.reduce(current)
         if reduced is not None:
             return reduced, "boundary"
-        ceiling = current.criterion + self.rounding(current)
         structures = [term.structure for term in current.terms]
         proposal = self.proposal(current.state, next_state, structures)
         if proposal is not None:
             with contextlib.suppress(ConvergenceError):  # too far out for float64
                 accelerated = self.solve(proposal)
-                if accelerated.criterion <= ceiling:
+                if self.no_worse(current, accelerated):
                     self.stretch *= 2.0 if self.stretch > 1.0 else 1.0
                     return accelerated, "accelerated"
             self.anderson.reset()
             self.stretch = _STRETCH if self.stretch == 1.0 else 1.0
         plain = self.solve(next_state)
-        if plain.criterion <= ceiling:
+        if self.no_worse(current, plain):
             return plain, "rule"
         return self.solve(self.majorised(current)), "majorised"
 
@@ -160,11 +163,7 @@ class Accelerator:
         ]
         return current.rescaled(roots, np.sqrt(current.next_noise_var * current.state.noise_var))
 
-    def rounding(self, current: Round) -> float:
-        """Return the rounding error of the criterion."""
-        return 1e-13 * max(abs(current.criterion), self.n)
-
-    def reduce(self, current: Round) -> Round | None:
+    def reduce(self, current: AnyRound) -> AnyRound | None:
         """Set the variance of a weak direction to zero if that does not raise the criterion.
 
         Its gradient at zero, ``axis'(τ − s/σ²)axis``, must not be negative.
@@ -179,7 +178,7 @@ class Accelerator:
             reduced = self.solve(State(tuple(roots), current.state.noise_var))
             score = reduced.terms[k].traces - reduced.terms[k].squares
             slope = weakest.axis @ score @ weakest.axis
-            if reduced.criterion <= current.criterion + self.rounding(current) and slope >= 0.0:
+            if slope >= 0.0 and self.no_worse(current, reduced):
                 self.anderson.reset()
                 self.thresholds[k] = _WEAK
                 return reduced

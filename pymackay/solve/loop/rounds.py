@@ -63,8 +63,6 @@ class Round:
     Attributes
     ----------
     state : State
-    evaluation : Evaluation
-        At the state's relative factors, σ² profiled.
     terms : tuple of TermRound
     criterion : float
         At the state's own σ²: not less than the profiled one.
@@ -74,7 +72,6 @@ class Round:
     """
 
     state: State
-    evaluation: Evaluation
     terms: tuple[TermRound, ...]
     criterion: float
     next_noise_var: float
@@ -105,6 +102,19 @@ class Round:
         return row | {"criterion": self.criterion}
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearRound(Round):
+    """One round of a loop on a linear model.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        At the state's relative factors, σ² profiled.
+    """
+
+    evaluation: Evaluation
+
+
 def _covariances(term: TermRound) -> dict[str, float]:
     """Return variances, then correlations, by columns named ``Subject.Days.var`` and so on."""
     parts = VarCorr(term.labels, term.user_root @ term.user_root.T)
@@ -118,7 +128,7 @@ def _covariances(term: TermRound) -> dict[str, float]:
 
 def solve_round(
     model: Model, solver: Solver, state: State, learned: Learned | None = None
-) -> Round:
+) -> LinearRound:
     """Return the round at `state`, with learned effects in place of the solved ones if given.
 
     The criterion at the loop's σ² is the profiled one plus ``ν (x − 1 − log x)``, where x is the
@@ -156,7 +166,7 @@ def solve_round(
     hat = sum(float(np.trace(term.information)) for term in terms)
     sse = _sse(evaluation, state, df) if learned is None else learned.sse
     excess = evaluation.sigma2 / state.noise_var
-    return Round(
+    return LinearRound(
         state=state,
         evaluation=evaluation,
         terms=terms,

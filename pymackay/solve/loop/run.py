@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Generic
 
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import ConvergenceError
 from pymackay.progress import Progress, bar
 from pymackay.results import Convergence, Fit
 from pymackay.solve.assemble import Problem, assemble
 from pymackay.solve.loop.acceleration import Accelerator
 from pymackay.solve.loop.boundary import DEAD, drop_direction, is_singular_root, weakest_direction
 from pymackay.solve.loop.ends import Collapse, Judge, find_collapse
-from pymackay.solve.loop.rounds import Learned, Round, State, TermRound, solve_round
+from pymackay.solve.loop.equations import AnyRound, Equations
+from pymackay.solve.loop.rounds import LinearRound, Round, State, TermRound
 from pymackay.solve.loop.rules.rule import Rule
-from pymackay.solve.search.newton import Control, optimise
 
-Learner = Callable[[State], Learned]
 Callback = Callable[[Mapping[str, object]], object]
 
+_ROUNDING = 1e-13  # of a criterion of so many rows
 _FLOOR = 1e-4  # of the sampling variance: the smallest unit in which changes are measured
 
 
@@ -45,8 +45,8 @@ class Settings:
     accelerate : bool
     stop_dead : bool
         Whether a variance of zero ends the loop (never for the likelihood's rules).
-    learner : callable or None
-        Returns effects from gradient descent at a state; None: the equations are solved.
+    raises : bool
+        Whether that is an error.
     callback : callable or None
         Called with each row of the trace; the loop ends if it returns a true value.
     progress : bool or None
@@ -59,13 +59,13 @@ class Settings:
     scale: tuple[float, ...]
     accelerate: bool = False
     stop_dead: bool = True
-    learner: Learner | None = None
+    raises: bool = True
     callback: Callback | None = None
     progress: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class LoopEnd:
+class LoopEnd(Generic[AnyRound]):
     """The end of a loop.
 
     Attributes
@@ -78,23 +78,25 @@ class LoopEnd:
         Whether the rule was one of the likelihood's.
     convergence : Convergence
     trace : pandas.DataFrame
+        ``attrs["start"]`` holds the columns that describe the round at the starting point.
     collapse : Collapse or None
     """
 
-    round: Round
-    before: Round
+    round: AnyRound
+    before: AnyRound
     likelihood: bool
     convergence: Convergence
     trace: pd.DataFrame
     collapse: Collapse | None
 
 
-def run_loop(problem: Problem, start: State, settings: Settings) -> LoopEnd:
+def run_loop(equations: Equations[AnyRound], start: State, settings: Settings) -> LoopEnd[AnyRound]:
     """Run MacKay's loop from `start`."""
-    return _Loop(problem, settings).run(start)
+    n_unknowns = sum(root.size for root in start.roots)
+    return _Loop(equations, settings, n_unknowns).run(start)
 
 
-def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fit:
+def fit_of(problem: Problem, end: LoopEnd[LinearRound], messages: tuple[str, ...] = ()) -> Fit:
     """Return the `Fit` at the loop's own variances, with σ² not profiled.
 
     The literal loop ends with an update of the variances. Its fixed and random effects are those of
@@ -119,28 +121,26 @@ def fit_of(problem: Problem, end: LoopEnd, messages: tuple[str, ...] = ()) -> Fi
     )
 
 
-class _Loop:
-    """One run: the model, the solver, and the number of evaluations."""
+class _Loop(Generic[AnyRound]):
+    """One run: the equations, the settings, and the number of evaluations."""
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        self.model, self.solver = problem.model, problem.solver
-        self.settings = settings
-        # term by term, the relative variance of one level's least-squares effect
-        n, terms = self.solver.bases.n, self.model.terms
-        self.levels = [len(self.model.factors[term.group].levels) / n for term in terms]
-        unknowns = sum(len(term.effects) ** 2 for term in terms)
-        accelerator = Accelerator(self.round, self.levels, n, unknowns)
-        self.accelerator = accelerator if settings.accelerate else None
-        certify = self.certify if settings.rule.likelihood else None
+    def __init__(self, equations: Equations[AnyRound], settings: Settings, n_unknowns: int) -> None:
+        self.equations, self.settings = equations, settings
+        self.levels = equations.levels
+        self.accelerator: Accelerator[AnyRound] | None = None
+        if settings.accelerate:
+            self.accelerator = Accelerator(self.round, self.no_worse, self.levels, n_unknowns)
+        certify = equations.certify if settings.rule.likelihood else None
         self.judge = Judge(certify, settings.tolerance, settings.accelerate)
         self.evaluations = 0
 
-    def run(self, start: State) -> LoopEnd:
+    def run(self, start: State) -> LoopEnd[AnyRound]:
         settings = self.settings
         rows: list[dict[str, object]] = []
         collapse: Collapse | None = None
         convergence: Convergence | None = None
         current = self.round(start)
+        first = current.trace_row()
         following = self.following(current)
         with Progress(asked=settings.progress) as progress:
             while convergence is None:
@@ -158,20 +158,14 @@ class _Loop:
                 convergence = self.ending(current, len(rows), distance, stop, collapse)
         paid = self.evaluations + self.judge.evaluations
         convergence = replace(convergence, iterations=len(rows), evaluations=paid)
+        trace = pd.DataFrame(rows)
+        trace.attrs["start"] = first
         likelihood = settings.rule.likelihood
-        return LoopEnd(current, before, likelihood, convergence, pd.DataFrame(rows), collapse)
+        return LoopEnd(current, before, likelihood, convergence, trace, collapse)
 
-    def round(self, state: State) -> Round:
+    def round(self, state: State) -> AnyRound:
         self.evaluations += 1
-        learner = self.settings.learner
-        learned = None if learner is None else learner(state)
-        try:
-            solved = solve_round(self.model, self.solver, state, learned)
-        except np.linalg.LinAlgError as error:
-            raise _no_digits(state) from error
-        if not 0.0 < solved.next_noise_var < np.inf:
-            raise _no_digits(state)
-        return solved
+        return self.equations.solve(state)
 
     def following(self, current: Round) -> State:
         """Return the state that the rule asks for."""
@@ -195,15 +189,6 @@ class _Loop:
             return drop_direction(root, weakest)
         return root
 
-    def certify(self, state: State) -> tuple[Convergence, State | None]:
-        """Return the optimiser's certificate, and the state by which it would leave a boundary."""
-        factors = state.factors
-        optimum = optimise(self.solver, factors, Control(max_iterations=0))
-        pairs = zip(factors, optimum.factors, strict=True)
-        if all(np.array_equal(before, after) for before, after in pairs):
-            return optimum.convergence, None
-        return optimum.convergence, State(tuple(optimum.factors), optimum.evaluation.sigma2)
-
     def distance(self, current: Round, following: State) -> float:
         """Return the largest relative change that the rule asks for.
 
@@ -219,7 +204,19 @@ class _Loop:
             changes.append(float(np.abs(change).max()))
         return max(changes)
 
-    def advance(self, current: Round, following: State) -> tuple[Round, str]:
+    def no_worse(self, before: Round, after: Round) -> bool:
+        """Return whether a step may be taken.
+
+        It must not raise the criterion. Where the rules do not lower one, the changes that they ask
+        for must not grow.
+        """
+        if self.equations.certify is not None:
+            rounding = _ROUNDING * max(abs(before.criterion), self.equations.n_rows)
+            return after.criterion <= before.criterion + rounding
+        asked = [self.distance(each, self.following(each)) for each in (before, after)]
+        return asked[1] <= asked[0]
+
+    def advance(self, current: AnyRound, following: State) -> tuple[AnyRound, str]:
         """Return the next round and the kind of step."""
         if self.accelerator is None:
             return self.round(following), "rule"
@@ -244,13 +241,3 @@ class _Loop:
         if iteration >= self.settings.iterations:
             return self.judge.stopped(current, distance, f"ran {iteration} iterations")
         return None
-
-
-def _no_digits(state: State) -> ConvergenceError:
-    return ConvergenceError(
-        f"MacKay's loop cannot continue, because float64 has no digits left: its residual variance "
-        f"is {state.noise_var:.2g} of the fixed effects' residual sum of squares, and the random "
-        f"effects explain the rest. Check whether the response is computed from other columns, or "
-        f"whether there is one row per level. If not, give a better start=..., or ask for fewer "
-        f"iterations."
-    )

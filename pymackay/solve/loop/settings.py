@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
 from pymackay.model.model import Model, RandomTerm
 from pymackay.solve.assemble import Problem, factors_from_theta
-from pymackay.solve.loop.learned import make_learner
 from pymackay.solve.loop.rounds import State
 from pymackay.solve.loop.rules.registry import find_rule, known_rules
 from pymackay.solve.loop.rules.rule import Rule
@@ -36,15 +35,14 @@ _DEAD = 1e-12  # relative variance of a direction that counts as zero
 
 
 def make_settings(
-    problem: Problem,
+    model: Model,
+    precision: float,
     *,
     update: object = "gamma",
     scale: object = 1.0,
     iterations: object = None,
     tolerance: object = None,
     inner: object = "exact",
-    inner_steps: object = 100,
-    optimizer: object = "sgd",
     acceleration: object = None,
     on_collapse: object = "raise",
     callback: Callback | None = None,
@@ -52,13 +50,19 @@ def make_settings(
 ) -> Settings:
     """Check the arguments of `pymackay.mackay`, and set defaults that depend on the rule.
 
+    Parameters
+    ----------
+    model : Model
+    precision : float
+        The smallest change that the solver of a round can resolve.
+
     Raises
     ------
     ArgumentError
         If an argument has a wrong value, or two arguments exclude each other.
     """
     rule = find_rule(update)
-    _refuse_structures(rule, problem.model)
+    _refuse_structures(rule, model)
     inner = one_of("inner", inner, ("exact", "gradient"))
     on_collapse = one_of("on_collapse", on_collapse, ("raise", "return", "continue"))
     if callback is not None and not callable(callback):
@@ -67,11 +71,11 @@ def make_settings(
     return Settings(
         rule=rule,
         iterations=rounds if iterations is None else whole_number("iterations", iterations),
-        tolerance=_tolerance(rule, tolerance, max(_TOLERANCE[inner], problem.solver.precision)),
-        scale=_scale(rule, scale, problem.model),
+        tolerance=_tolerance(rule, tolerance, max(_TOLERANCE[inner], precision)),
+        scale=_scale(rule, scale, model),
         accelerate=_acceleration(rule, acceleration, inner),
         stop_dead=on_collapse != "continue",
-        learner=make_learner(problem, inner_steps, optimizer) if inner == "gradient" else None,
+        raises=on_collapse == "raise",
         callback=callback,
         progress=progress,
     )
@@ -146,24 +150,25 @@ def starting_state(problem: Problem, start: object, noise_var: object) -> State:
     solver, model = problem.solver, problem.model
     y_var = solver.bases.y_scale**2
     noise = None if noise_var is None else positive_number("start_noise_var", noise_var) / y_var
-    if start is None or not _is_covariances(start, model):
+    if start is None or not is_covariances(start, model):
         factors = (
             moment_start(solver.bases, reml=solver.reml)
             if start is None
-            else _theta_factors(problem, start)
+            else theta_factors(model, solver.bases, start)
         )
-        _refuse_dead(model, factors)
+        refuse_dead(model, factors)
         profiled = solver.evaluate(factors).sigma2
         ratio = np.sqrt(profiled / noise) if noise is not None and start is None else 1.0
         return State(tuple(ratio * f for f in factors), noise or profiled)
     if noise is None:
         noise = solver.evaluate(moment_start(solver.bases, reml=solver.reml)).sigma2
-    factors = _covariance_factors(problem, start, noise * y_var)
-    _refuse_dead(model, factors)
+    factors = covariance_factors(model, solver.bases.transforms, start, noise * y_var)
+    refuse_dead(model, factors)
     return State(tuple(factors), noise)
 
 
-def _is_covariances(start: object, model: Model) -> bool:
+def is_covariances(start: object, model: Model) -> bool:
+    """Say whether a start is a mapping to covariance matrices, or one of these, not theta."""
     if isinstance(start, Mapping):
         return True
     if isinstance(start, pd.Series | str):
@@ -171,28 +176,33 @@ def _is_covariances(start: object, model: Model) -> bool:
     return np.ndim(start) == 2 or (np.ndim(start) == 0 and len(model.terms) == 1)  # type: ignore[arg-type]
 
 
-def _theta_factors(problem: Problem, start: object) -> list[np.ndarray]:
-    names = theta_names(problem.model.terms)
+def theta_factors(model: Model, bases: Any, start: object) -> list[np.ndarray]:
+    """Return the whitened factors, each (q, q), of a start that is theta."""
+    names = theta_names(model.terms)
     if isinstance(start, pd.Series) and sorted(start.index) == sorted(names):
         start = start[names]
     try:
         theta = np.asarray(start, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(_expected(problem.model, start)) from error
+        raise ArgumentError(_expected(model, start)) from error
     if theta.shape != (len(names),):
-        raise ArgumentError(_expected(problem.model, start))
-    return factors_from_theta(problem.solver.bases, theta)
+        raise ArgumentError(_expected(model, start))
+    return factors_from_theta(bases, theta)
 
 
-def _covariance_factors(problem: Problem, start: object, noise_var: float) -> list[np.ndarray]:
-    """Return Λ, (q, q), of each term from the user's covariance matrices: ``σ² UΛΛ'U' = V``."""
-    model, gram = problem.model, problem.solver.bases
+def covariance_factors(
+    model: Model, transforms: Sequence[np.ndarray], start: object, noise_var: float
+) -> list[np.ndarray]:
+    """Return Λ, (q, q), of each term from the user's covariance matrices: ``σ² UΛΛ'U' = V``.
+
+    Each U is a matrix of `transforms`, (q, q).
+    """
     names = [term.name for term in model.terms]
     by_term: Mapping[str, Any] = start if isinstance(start, Mapping) else {names[0]: start}
     if set(by_term) != set(names) or (by_term is not start and len(names) > 1):
         raise ArgumentError(_expected(model, start))
     factors = []
-    for term, U in zip(model.terms, gram.transforms, strict=True):
+    for term, U in zip(model.terms, transforms, strict=True):
         value = by_term[term.name]
         matrix = np.reshape(value, (1, 1)) if np.ndim(value) == 0 else value
         covariance = covariance_matrix(f"start[{term.name!r}]", matrix, term.effects)
@@ -214,7 +224,8 @@ def _of_structure(factor: np.ndarray, term: RandomTerm) -> np.ndarray:
     return near
 
 
-def _refuse_dead(model: Model, factors: list[np.ndarray]) -> None:
+def refuse_dead(model: Model, factors: Sequence[np.ndarray]) -> None:
+    """Refuse factors, each (q, q), to start from that are singular."""
     for term, factor in zip(model.terms, factors, strict=True):
         size = np.linalg.svd(factor, compute_uv=False)
         if not size[-1] ** 2 > _DEAD * size[0] ** 2 > 0.0:

@@ -18,7 +18,7 @@ from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.many.fits import ManyFits
 from pymackay.solve.many.responses import Design
 from pymackay.solve.many.together import Answers, ManySolver
-from pymackay.solve.search.newton import SHARED
+from pymackay.solve.search.ridge import named_once
 
 _ROW_CELLS = 4_000_000  # rows × responses held at a time
 _LEVEL_CELLS = 100_000  # elements of one batch of small matrices: what stays near the processor
@@ -71,15 +71,9 @@ def fit_many(
         theta_names=tuple(theta_names(model.terms)),
         terms=model.summary().terms,
         dropped=model.dropped,
-        messages=_messages(model, solver.ridge),
+        messages=(*model.messages, *named_once(model, solver.ridge)),
         **arrays,
     )
-
-
-def _messages(model: Model, ridge: str) -> tuple[str, ...]:
-    """Return the model's messages, and a flat ridge unless the model's messages name it."""
-    named = not ridge or any(SHARED in message for message in model.messages)
-    return model.messages if named else (*model.messages, ridge)
 
 
 def warn_of_uncertified(fits: ManyFits, stacklevel: int) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pymackay.covariance.parameters import parameter_labels, parameter_values
 from pymackay.covariance.structures import summary_layouts
-from pymackay.covariance.varcorr import VarCorr, parameter_labels, parameter_places
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.results import TermSummary
 
 
@@ -84,11 +85,9 @@ class ManyFits:
             vary), ``"sigma"``, the fixed effects, ``"criterion"``, ``"converged"``, ``"singular"``.
         """
         covariances = self.varcorr
-        tables = [VarCorr(term.effects, covariances[term.name]).sdcor for term in self.terms]
         columns = [
-            sdcor[:, i, j]
-            for term, sdcor in zip(self.terms, tables, strict=True)
-            for i, j in parameter_places(term)
+            parameter_values(term, VarCorr(term.effects, covariances[term.name]))
+            for term in self.terms
         ]
         numbers = np.column_stack([*columns, self.sigma, self.beta, self.criterion])
         names = [*parameter_labels(self.terms), "sigma", *self.fixed, "criterion"]

@@ -14,6 +14,7 @@ from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.results import Convergence, Engine, Fit
 from pymackay.solve.assemble import (
     factors_from_theta,
+    free_parameters,
     labels,
     ranef_of,
     user_factors,
@@ -52,7 +53,7 @@ def assemble_general(
     """
     laplace, point = problem.laplace, problem.point
     rows, model = laplace.rows, problem.model
-    factors = [layout.factor(point.psi[rows.p :]) for layout in rows.layouts]
+    factors = rows.term_factors(point.psi[rows.p :])
     users = user_factors(rows, factors)
     lme4s = laplace.dispersion == "lme4" and laplace.family.has_dispersion
     sigma = _lme4_sigma(point) if lme4s else float(np.sqrt(point.phi))
@@ -74,6 +75,7 @@ def assemble_general(
         theta=pd.Series(theta, index=labels(tuple(names)), name="theta"),
         varcorr=varcorr_of(model, users, scale),
         ranef=ranef_of(model, term_effects(point)),
+        free_par=free_parameters(model, rows, users),
         criterion=criterion,
         fitted=pd.Series(mu, index=model.rows, name="fitted"),
         residuals=pd.Series(deviance_residuals(point, mu), index=model.rows, name="residuals"),
@@ -165,7 +167,7 @@ def parameters(
 
 
 def elements_of(rows: Rows, theta: np.ndarray) -> np.ndarray:
-    """Return the elements of the whitened factors, (k,), of theta in the user's units.
+    """Return the covariance parameters in the bases computed in, (k,), of theta, user's units.
 
     Raises
     ------
@@ -173,5 +175,5 @@ def elements_of(rows: Rows, theta: np.ndarray) -> np.ndarray:
         If theta has another length than the model has parameters, or is not finite.
     """
     factors = factors_from_theta(rows, theta)
-    pairs = zip(rows.layouts, factors, strict=True)
-    return np.concatenate([layout.elements(factor) for layout, factor in pairs])
+    pairs = zip(rows.terms, factors, strict=True)
+    return np.concatenate([term.of_factor(factor) for term, factor in pairs])

@@ -34,3 +34,7 @@ class Criterion(Protocol):
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Evaluated:
         """Evaluate at ψ, the inner search beginning at u."""
         ...
+
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Evaluated:
+        """Evaluate at ψ with u for the mode, which is near it: there is no inner search."""
+        ...

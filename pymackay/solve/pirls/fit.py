@@ -53,6 +53,7 @@ def fit_general(
     nagq: int | str,
     *,
     start: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
     control: GeneralControl | None = None,
 ) -> Fit:
     """Return the `Fit` at the minimum of a criterion.
@@ -65,6 +66,8 @@ def fit_general(
         "exact".
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
+    begin : numpy.ndarray, shape (P,), optional
+        All parameters to start from, in the bases computed in: the estimates of a similar response.
     control : GeneralControl, optional
 
     Raises
@@ -77,7 +80,7 @@ def fit_general(
     rows = laplace.rows
     check_size(rows)
     refuse_separation(rows, laplace.family)
-    fit = _fit(laplace, nagq, start, control or GeneralControl())
+    fit = _fit(laplace, nagq, start, control or GeneralControl(), begin)
     if laplace.extra == "shape" and fit.general.shape > _LARGEST_SHAPE:
         return _without_overdispersion(laplace, nagq, start, control or GeneralControl())
     return fit
@@ -99,18 +102,22 @@ def _without_overdispersion(
 
 
 def _fit(
-    laplace: Laplace, nagq: int | str, start: np.ndarray | None, control: GeneralControl
+    laplace: Laplace,
+    nagq: int | str,
+    start: np.ndarray | None,
+    control: GeneralControl,
+    begin: np.ndarray | None = None,
 ) -> Fit:
     """Return the fit at the minimum; arguments as of `fit_general`."""
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
     stopping = Stopping(control.spent, control.max_evaluations)
-    psi = starting_point(laplace, elements)
+    psi = starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
-    elif nagq != 1:
+    elif nagq != 1 and begin is None:
         starts = [_near_optimum(laplace, psi)]
     bounded = laplace.family.is_bounded
     optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)

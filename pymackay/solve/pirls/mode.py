@@ -107,6 +107,24 @@ def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
     return np.tensordot(factor, part, axes=1).reshape(-1, *part.shape[2:])
 
 
+def mode_at(given: Given, u: np.ndarray) -> Mode:
+    """Return the quantities of a mode at effects u, (N,), that are known to be near it.
+
+    Raises
+    ------
+    NoMode
+        If a mean is one that the family cannot have.
+    numpy.linalg.LinAlgError
+        If H is not positive definite there.
+    """
+    with np.errstate(all="ignore"):
+        eta = given.predictor(u)
+        at = given.expand(eta)
+        if at is None:
+            raise NoMode("a mean is one that the family cannot have")
+        return Mode(u, eta, at, System.of(given.rows, at.d2 / given.phi, given.factors), 0)
+
+
 def find_mode(given: Given, start: np.ndarray) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 

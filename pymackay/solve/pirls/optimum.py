@@ -139,10 +139,8 @@ def _small_columns(rows: Rows, arrival: Arrival, first: int) -> np.ndarray:
     hessian = arrival.point.curvature.hessian
     noise = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     small = np.zeros(len(psi), dtype=bool)
-    by_column: dict[tuple[int, int], list[int]] = {}
-    for i, (k, _, column) in enumerate(rows.places):
-        by_column.setdefault((k, column), []).append(first + i)
-    for members in by_column.values():
+    columns = [column for term in rows.terms for column in term.columns]
+    for members in (np.array(column) + first for column in columns):
         sizes = np.abs(psi[members])
         if (sizes < _DEAD).all() or (sizes < _DEAD * noise[members]).all():
             small[members] = True
@@ -170,8 +168,7 @@ def _certified(
         raise ConvergenceError(
             f"the search ended where the criterion has no derivatives ({error}). {cure}"
         ) from error
-    arrival = polished(arrival, criterion, hessian)
-    evaluations = arrival.evaluations + 2 * len(free)
+    arrival = polished(arrival, criterion, hessian, free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     scaled = scale[:, None] * hessian * scale
     values = np.linalg.eigvalsh(scaled)
@@ -183,7 +180,7 @@ def _certified(
         converged=bool(certified),
         message=_message(arrival, minimum),
         iterations=arrival.evaluations,
-        evaluations=evaluations,
+        evaluations=arrival.evaluations,
         decrement=arrival.decrement,
         gradient=slope,
         curvature=float(inner.min()),
@@ -191,10 +188,9 @@ def _certified(
     return GeneralOptimum(arrival.point, hessian, free, convergence)
 
 
-def _living(rows: Rows, elements: np.ndarray) -> np.ndarray:
-    """Return which elements of the factors stand in a column that is not zero, (k,)."""
-    columns = {(k, b) for (k, _, b), value in zip(rows.places, elements, strict=True) if value}
-    return np.array([(k, b) in columns for k, _, b in rows.places])
+def _living(rows: Rows, parameters: np.ndarray) -> np.ndarray:
+    """Return which covariance parameters are not on the boundary, or tied to one that is, (k,)."""
+    return np.concatenate([term.living(parameters) for term in rows.terms])
 
 
 def _message(arrival: Arrival, minimum: bool) -> str:

@@ -70,7 +70,7 @@ class GeneralProblem:
         """Return covariances of whitened effects, (q, q, J) by block, in the user's units."""
         rows = self.laplace.rows
         elements = self.psi[rows.p : rows.p + rows.n_theta]
-        users = user_factors(rows, [layout.factor(elements) for layout in rows.layouts])
+        users = user_factors(rows, rows.term_factors(elements))
         made = {}
         for block, covariance in zip(rows.blocks, blocks, strict=True):
             T = np.zeros((block.q, block.q))
@@ -88,7 +88,7 @@ def term_effects(point: Any) -> list[np.ndarray]:
     """Return the effects of each term at a point's mode, (J, q), user's units."""
     rows = point.laplace.rows
     elements = point.psi[rows.p : rows.p + rows.n_theta]
-    users = user_factors(rows, [layout.factor(elements) for layout in rows.layouts])
+    users = user_factors(rows, rows.term_factors(elements))
     made: list[np.ndarray] = [np.zeros((0, 0))] * len(rows.layouts)
     parts = rows.parts(point.given.scaled(point.mode.u))
     for block, b in zip(rows.blocks, parts, strict=True):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import block_diag
 
-from pymackay.covariance.layout import TermLayout, split_theta
+from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
 from pymackay.solve.pirls.coupling import Coupling, Pairs
+from pymackay.solve.pirls.parameters import TermParameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ class Rows:
     @classmethod
     def of(cls, model: Model, observed: Observations) -> Rows:
         """Return the rows of a model with its response."""
-        transforms = tuple(term_basis(term.columns) for term in model.terms)
+        transforms = tuple(term_basis(term.columns, term.structure) for term in model.terms)
         blocks = []
         for name, factor in model.factors.items():
             terms = tuple(i for i, term in enumerate(model.terms) if term.group == name)
@@ -163,9 +165,15 @@ class Rows:
             blocks.append(RowBlock(name, len(factor.levels), terms, codes, columns))
         blocks.sort(key=lambda block: -block.size)
         offset = np.zeros(len(model.y)) if model.offset is None else model.offset
-        layouts = split_theta([len(term.effects) for term in model.terms])
-        basis = fixed_basis(model.X)
+        basis, layouts = fixed_basis(model.X), layouts_of(model.terms)
         return cls(model, observed, offset, basis, tuple(blocks), layouts, transforms)
+
+    def with_response(self, observed: Observations) -> Rows:
+        """Return the same design with another response; what is known of the design is kept."""
+        made = replace(self, observed=observed)
+        known = ("pairs", "transposed", "terms", "places", "spans", "n_effects", "lead")
+        made.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        return made
 
     @property
     def n(self) -> int:
@@ -179,8 +187,19 @@ class Rows:
 
     @property
     def n_theta(self) -> int:
-        """Number of elements of the factors."""
+        """Number of covariance parameters: elements of the factors, or those of structures."""
         return self.layouts[-1].stop
+
+    @cached_property
+    def terms(self) -> tuple[TermParameters, ...]:
+        """The parameters of each term."""
+        full = split_theta([layout.q for layout in self.layouts])
+        return tuple(TermParameters(*pair) for pair in zip(self.layouts, full, strict=True))
+
+    @property
+    def structured(self) -> bool:
+        """Whether a term's covariance has a structure."""
+        return any(layout.structure is not None for layout in self.layouts)
 
     @cached_property
     def n_effects(self) -> int:
@@ -207,34 +226,56 @@ class Rows:
             start += q
         return slices
 
-    def block_factors(self, elements: np.ndarray) -> list[np.ndarray]:
-        """Return Λ of each block, (q, q), from the elements of the terms' factors, (k,)."""
-        made = []
+    def term_factors(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Return Λ of each term, (q, q), lower triangular, from the parameters, (k,)."""
+        return [term.factor(parameters) for term in self.terms]
+
+    def block_factors(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Return Λ of each block, (q, q), from the parameters, (k,)."""
+        made, factors = [], self.term_factors(parameters)
         for block in self.blocks:
             factor = np.zeros((block.q, block.q))
             for term, columns in self.term_slices(block):
-                factor[columns, columns] = self.layouts[term].factor(elements)
+                factor[columns, columns] = factors[term]
             made.append(factor)
         return made
 
     def in_elements(self, blocks: list[np.ndarray]) -> np.ndarray:
-        """Return the terms' elements, (k,), of one (q, q) matrix per block."""
+        """Return the terms' elements, (elements,), of one (q, q) matrix per block."""
+        values = np.empty(self.terms[-1].full.stop)
+        for block, matrix in zip(self.blocks, blocks, strict=True):
+            for term, columns in self.term_slices(block):
+                full = self.terms[term].full
+                values[full.start : full.stop] = full.elements(matrix[columns, columns])
+        return values
+
+    def near(self, blocks: list[np.ndarray]) -> np.ndarray:
+        """Return parameters, (k,), to start from near one factor, (q, q), per block."""
         values = np.empty(self.n_theta)
         for block, matrix in zip(self.blocks, blocks, strict=True):
             for term, columns in self.term_slices(block):
-                layout = self.layouts[term]
-                values[layout.start : layout.stop] = layout.elements(matrix[columns, columns])
+                own = self.terms[term]
+                values[own.own] = own.near(matrix[columns, columns])
         return values
+
+    def jacobian(self, parameters: np.ndarray) -> np.ndarray:
+        """Return the derivatives of the terms' elements by the parameters, (elements, k)."""
+        return np.asarray(block_diag(*(term.jacobian(parameters) for term in self.terms)))
+
+    def slopes(self, parameters: np.ndarray, blocks: list[np.ndarray]) -> np.ndarray:
+        """Return derivatives by the parameters, (k,), of those by each block's Λ, (q, q)."""
+        values = self.in_elements(blocks)
+        return self.jacobian(parameters).T @ values if self.structured else values
 
     @cached_property
     def places(self) -> list[tuple[int, int, int]]:
         """Block, row and column within the block's factor, of each element in theta's order."""
-        made: list[tuple[int, int, int]] = [(0, 0, 0)] * self.n_theta
+        made: list[tuple[int, int, int]] = [(0, 0, 0)] * self.terms[-1].full.stop
         for k, block in enumerate(self.blocks):
             for term, columns in self.term_slices(block):
-                layout = self.layouts[term]
-                for i, (a, b) in enumerate(zip(layout.rows, layout.columns, strict=True)):
-                    made[layout.start + i] = (k, int(a) + columns.start, int(b) + columns.start)
+                full = self.terms[term].full
+                for i, (a, b) in enumerate(zip(full.rows, full.columns, strict=True)):
+                    made[full.start + i] = (k, int(a) + columns.start, int(b) + columns.start)
         return made
 
     def parts(self, vector: np.ndarray) -> list[np.ndarray]:

@@ -49,6 +49,8 @@ class Arrival:
     ----------
     point : Evaluated
     evaluations : int
+        Of the criterion, each with a search for the mode; gradients for second derivatives, which
+        need none, are not counted.
     decrement : float
         Newton decrement there.
     arrived : bool
@@ -119,7 +121,6 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
         secant = _corrected(secant, here, trial, step)
         if evaluations % _REFRESH == 0:
             secant = _refreshed(criterion, here, secant)
-            evaluations += 2 * len(start)
         if predicted < _LEVEL * _ROUNDING * (1.0 + abs(here.point.criterion)):
             last = min(here.point, trial.point, key=_size_of_gradient)
             return Arrival(last, evaluations, decrement, True)
@@ -192,17 +193,20 @@ def _refreshed(criterion: Criterion, here: _Here, secant: np.ndarray) -> np.ndar
     return exact - here.curvature.hessian if np.isfinite(exact).all() else secant
 
 
-def polished(arrival: Arrival, criterion: Criterion, hessian: np.ndarray) -> Arrival:
+def polished(
+    arrival: Arrival, criterion: Criterion, hessian: np.ndarray, free: np.ndarray
+) -> Arrival:
     """Take Newton steps with the exact second derivatives, (P, P), while they lower the decrement.
 
-    Two at most: the first leaves the square of what there was.
+    Two at most: the first leaves the square of what there was. Parameters that are not `free`,
+    (P,), stay on the boundary.
     """
     point, evaluations = arrival.point, arrival.evaluations
     decrement = float(_Scaled.of(point.gradient, hessian).model.decrement[0])
     for _ in range(2):
         step, _, _ = _Scaled.of(point.gradient, hessian).step(1.0)
         try:
-            trial = criterion.at(point.psi + step, point.start)
+            trial = criterion.at(point.psi + np.where(free, step, 0.0), point.start)
         except np.linalg.LinAlgError:
             break
         evaluations += 1

@@ -50,7 +50,8 @@ def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
     itself starts at factors of one. A further minimum often has a variance of zero: from factors
     that are nearly so, of one block or of all, the search goes there.
     """
-    if laplace.dispersion != "lme4" or not laplace.family.has_dispersion:
+    plain = laplace.dispersion != "lme4" or not laplace.family.has_dispersion
+    if plain or laplace.rows.structured:
         return []
     try:
         sigma = np.sqrt(laplace.at(psi).phi)
@@ -126,19 +127,19 @@ def _weighted_fit(Q: np.ndarray, working: np.ndarray, weights: np.ndarray) -> np
 
 
 def _first_factors(laplace: Laplace, weights: np.ndarray) -> np.ndarray:
-    """Return diagonal factors at three times the noise of an effect, elements of shape (k,)."""
+    """Return diagonal factors at three times the noise of an effect, as parameters, (k,)."""
     factors = []
     for block in laplace.rows.blocks:
         information = np.einsum("aaj->aj", block.gram(weights)).mean(axis=1)
         noise = 1.0 / np.sqrt(np.maximum(information, 1e-300))
         factors.append(np.diag(np.minimum(_NOISE * noise, _LARGEST)))
-    return laplace.rows.in_elements(factors)
+    return laplace.rows.near(factors)
 
 
 def _by_mackays_rule(
     laplace: Laplace, beta: np.ndarray, elements: np.ndarray, phi: float
 ) -> np.ndarray:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as elements of shape (k,)."""
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as parameters, (k,)."""
     rows = laplace.rows
     factors = rows.block_factors(elements)
     fixed = rows.basis.Q @ beta + rows.offset
@@ -154,4 +155,4 @@ def _by_mackays_rule(
         gamma = np.maximum(u.shape[1] - left, 1e-3 * u.shape[1])
         variance = ((np.diag(factor)[:, None] * u) ** 2).sum(axis=1) / gamma
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
-    return rows.in_elements(made)
+    return rows.near(made)

@@ -114,6 +114,7 @@ WAY_RISE = 1e-7  # criterion units: less is rounding
 
 BASIN_POINTS = 512  # spread all over, of which each cell's lowest goes down
 BASIN_CELLS = 24  # random cells of the covariances that the points are divided into
+TERM_POINTS, TERM_CELLS = 64, 8  # the same, of points that move one term only
 BASIN_PARAMETERS = 12  # up to which the second differences are worth their points
 BASIN_ROUNDS = 8  # of Newton's method: it gains digits fast near the bottom
 BASIN_RADIUS = 1.0  # of a step, in units of a column's size

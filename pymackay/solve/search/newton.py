@@ -27,14 +27,13 @@ from pymackay.solve.search.correlations import other_correlations
 from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
-from pymackay.solve.search.ridge import flat_ridge
+from pymackay.solve.search.ridge import flat_ridge, named_once
 from pymackay.solve.search.runaway import Height, follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile
 from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
 
-SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
 LOCAL = "local optimum, reached from starting values computed from the data"
 VALLEYS = "local optimum, the lowest that starting values spread over all variances lead to"
 GLOBAL = "global optimum: the whole profile was scanned"
@@ -219,11 +218,17 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
     if profile is None:
         return best
     best = best.take(np.arange(len(landscape)))
-    for start, which in profile.starts(best.points.criterion, best.points.factors):
-        others = optimise_many(landscape.take(which), start, control)
-        evaluations = best.evaluations[which] + others.evaluations
-        keep_better(best, others, which)
-        best.evaluations[which] = evaluations
+    starts = profile.starts(best.points.criterion, best.points.factors)
+    for number in range(limits.VALLEYS):
+        before = best.points.criterion.copy()
+        for start, which in starts:
+            others = optimise_many(landscape.take(which), start, control)
+            evaluations = best.evaluations[which] + others.evaluations
+            keep_better(best, others, which)
+            best.evaluations[which] = evaluations
+        if len(landscape) > 1 or (number and best.points.criterion[0] == before[0]):
+            break
+        starts = profile.beside(best.points.criterion[0], best.points.factors)
     return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
 
 
@@ -462,8 +467,7 @@ class _OneResponse:
         if not ridge:
             return Optimum(factors, evaluation, convergence)
         flat = replace(convergence, message=f"{convergence.message}; {ridge}")
-        already_named = any(SHARED in message for message in self.gram.model.messages)
-        return Optimum(factors, evaluation, flat, () if already_named else (ridge,))
+        return Optimum(factors, evaluation, flat, named_once(self.gram.model, ridge))
 
     def followed(self, optima: Optima) -> Optimum | None:
         """Return the limit of a criterion that falls as sigma goes to zero; None if it does not."""

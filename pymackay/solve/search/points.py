@@ -310,7 +310,10 @@ class Certificates(Batch):
         )
 
     def faults(
-        self, decrement: float = limits.CERTIFIED, growth: float = limits.WANTS_GROWTH
+        self,
+        decrement: float = limits.CERTIFIED,
+        growth: float = limits.WANTS_GROWTH,
+        curved: float = limits.CURVED,
     ) -> dict[str, np.ndarray]:
         """Return what no optimum has, as a text, and which points have it, (B,).
 
@@ -321,7 +324,7 @@ class Certificates(Batch):
             "the Newton decrement is {decrement:.2g} criterion units": ~(
                 self.decrement < decrement
             ),
-            "a direction curves down (curvature {curvature:.2g})": self.relative < -limits.CURVED,
+            "a direction curves down (curvature {curvature:.2g})": self.relative < -curved,
             "a covariance matrix on the boundary wants to grow ({growth:.2g})": (
                 self.growth < -growth
             ),

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from pymackay.covariance.layout import lower_factor
+from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 from pymackay.solve.search.start import noise_level
+
+SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
 
 Matrices = list[np.ndarray]
 
@@ -49,16 +52,43 @@ def flat_ridge(
     unit = np.concatenate(parts)
     values, vectors = np.linalg.eigh(curvature * np.outer(unit, unit))
     flat = np.abs(values) < limits.RIDGE_CURVATURE * max(1.0, np.abs(values).max())
+    return describe_ridge(bases, factors, [unit * v for v in vectors[:, flat].T], score, rises)
+
+
+def describe_ridge(
+    bases: Bases,
+    factors: Sequence[np.ndarray],
+    directions: Sequence[np.ndarray],
+    score: Sequence[np.ndarray],
+    rises: Callable[[Matrices], bool],
+) -> str:
+    """Say which variances and covariances change along directions that turn out to be flat.
+
+    Parameters
+    ----------
+    directions : sequence of numpy.ndarray, each (m,)
+        Elements of G in theta's order.
+    bases, factors, score, rises
+        As in `flat_ridge`.
+    """
+    covariances = [factor @ factor.T for factor in factors]
+    sizes = [np.diag(G) + noise_level(bases, k) for k, G in enumerate(covariances)]
     elements: set[tuple[int, int, int]] = set()
     others = False
-    for vector in vectors[:, flat].T:
-        direction = _symmetric(bases, vector * unit)
+    for vector in directions:
+        direction = _symmetric(bases, vector)
         slope = sum(float(np.vdot(S, D)) for S, D in zip(score, direction, strict=True))
         same = [not rises(moved) for moved in _moved(covariances, direction)]
         if any(same) or (not same and abs(slope) < limits.RIDGE_SLOPE):
             elements.update(_elements(bases, direction, sizes))
             others |= any(same)
     return _message(bases, sorted(elements), others=others) if elements else ""
+
+
+def named_once(model: Model, ridge: str) -> tuple[str, ...]:
+    """Return the message about a ridge, unless the formula alone has said as much."""
+    already_named = any(SHARED in message for message in model.messages)
+    return () if already_named or not ridge else (ridge,)
 
 
 def _symmetric(bases: Bases, elements: np.ndarray) -> Matrices:

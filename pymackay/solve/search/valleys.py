@@ -173,10 +173,10 @@ class Profile:
         factors : tuple of numpy.ndarray, each (b, q, q)
         which : numpy.ndarray of int, shape (b,)
         """
-        one = self.gram.one_variance
-        if not one and len(criteria) == 1 and _is_free(self.gram):
+        if self._follows_basins:
             yield from self._lower_basins(float(criteria[0]))
             return
+        one = self.gram.one_variance
         points = min(limits.SPREAD_POINTS * (self.gram.n_theta + 1), limits.SPREAD_MOST)
         factors = _grid(self.gram) if one else _spread(self.gram, points)
         values = self.criteria(factors)
@@ -197,20 +197,55 @@ class Profile:
             which = np.flatnonzero(number > rank)
             yield tuple(f[order[rank, which]] for f in factors), which
 
+    @property
+    def _follows_basins(self) -> bool:
+        """Whether points go down by the criterion alone, and only lower bottoms are searched."""
+        one_response = len(self.without_effects) == 1
+        return one_response and not self.gram.one_variance and _is_free(self.gram)
+
     def _lower_basins(self, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
-        """Yield the bottoms of valleys, each (1, q, q), that lie below what has been reached.
+        """Yield the bottoms of valleys that lie below what has been reached.
 
         Points spread all over are divided into cells, and the lowest of each cell goes down.
         """
         spread = _spread(self.gram, limits.BASIN_POINTS)
-        values, place = self.criteria(spread)[:, 0], _places(spread)
-        distance = place[:, None] - place[: limits.BASIN_CELLS]
+        return self._lower(self._lowest_of_cells(spread, limits.BASIN_CELLS), reached)
+
+    def beside(self, reached: float, best: Factors) -> Iterator[tuple[Factors, np.ndarray]]:
+        """Yield lower bottoms that differ in one term at first from the best factors.
+
+        Parameters
+        ----------
+        reached : float
+            The criterion at the best factors, of the only response.
+        best : tuple of numpy.ndarray, each (1, q, q)
+
+        Yields
+        ------
+        As `starts`; nothing where there are other responses, one variance, or structures.
+        """
+        if not self._follows_basins or len(best) == 1:
+            return
+        spread, chosen = _spread(self.gram, limits.TERM_POINTS), []
+        for term, factor in enumerate(spread):
+            points = [np.broadcast_to(f, factor.shape[:1] + f.shape[1:]) for f in best]
+            points[term] = factor
+            chosen.append(self._lowest_of_cells(tuple(points), limits.TERM_CELLS))
+        together = tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
+        yield from self._lower(together, reached)
+
+    def _lowest_of_cells(self, factors: Factors, cells: int) -> Factors:
+        """Return the lowest of the points, (S, q, q), in each cell around the first of them."""
+        values, place = self.criteria(factors)[:, 0], _places(factors)
+        distance = place[:, None] - place[:cells]
         cell, order = (distance**2).sum(axis=2).argmin(axis=1), np.argsort(values, kind="stable")
         chosen = order[np.unique(cell[order], return_index=True)[1]]
-        floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(spread))]
-        bottoms, values = descend(
-            lambda factors: self.criteria(factors)[:, 0], tuple(f[chosen] for f in spread), floors
-        )
+        return tuple(factor[chosen] for factor in factors)
+
+    def _lower(self, factors: Factors, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
+        """Yield where the points, (S, q, q), go down to below the criterion `reached`."""
+        floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(factors))]
+        bottoms, values = descend(lambda points: self.criteria(points)[:, 0], factors, floors)
         order = np.argsort(values, kind="stable")
         apart = np.diff(values[order], prepend=-np.inf) > limits.BASIN_APART
         lower = values[order] < reached - limits.WAY_RISE

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from pymackay.family.negative_binomial import NegativeBinomial
 
@@ -45,6 +46,16 @@ class Point(Protocol):
         """2ΣD at the mode."""
         ...
 
+    @property
+    def psi(self) -> np.ndarray:
+        """The parameters, (P,)."""
+        ...
+
+    @property
+    def factor_slopes(self) -> list[np.ndarray]:
+        """Derivative of the criterion by each block's Λ, (q, q)."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
@@ -64,7 +75,7 @@ class Curvature:
     @classmethod
     def of(cls, point: Point) -> Curvature:
         """Return those of a point."""
-        rows, p, k = point.laplace.rows, point.laplace.rows.p, point.laplace.rows.n_theta
+        rows, p, k = point.laplace.rows, point.laplace.rows.p, len(point.laplace.rows.places)
         given, at = point.given, point.mode.at
         J = _design(point)
         weighted = (at.d2 / given.phi)[:, None] * J
@@ -78,14 +89,29 @@ class Curvature:
         slopes = -point.mode.system.solve(cross)
         hessian = 2.0 * (inner + cross.T @ slopes)
         hessian[p : p + k, p : p + k] += _determinant_part(point)
-        return cls(0.5 * (hessian + hessian.T), slopes)
+        made = cls(0.5 * (hessian + hessian.T), slopes)
+        return _by_parameters(made, point) if rows.structured else made
+
+
+def _by_parameters(by_elements: Curvature, point: Point) -> Curvature:
+    """Return the derivatives by ψ of those by the factors' elements: ``J'MJ + Σ_e g_e d²Λ_e``."""
+    rows, p = point.laplace.rows, point.laplace.rows.p
+    parameters = point.psi[p : p + rows.n_theta]
+    extra = len(point.psi) - p - rows.n_theta
+    J = block_diag(np.eye(p), rows.jacobian(parameters), np.eye(extra))
+    hessian = J.T @ by_elements.hessian @ J
+    slopes = rows.in_elements(point.factor_slopes)
+    for term in rows.terms:
+        own = slice(p + term.own.start, p + term.own.stop)
+        hessian[own, own] += term.bending(parameters, slopes)
+    return Curvature(hessian, by_elements.mode_slopes @ J)
 
 
 def _design(point: Point) -> np.ndarray:
     """Return J = [X, Z dΛ u], shape (n, p + k)."""
     rows = point.laplace.rows
     parts = rows.parts(point.mode.u)
-    J = np.empty((rows.n, rows.p + rows.n_theta), order="F")
+    J = np.empty((rows.n, rows.p + len(rows.places)), order="F")
     J[:, : rows.p] = rows.basis.Q
     for i, (k, a, b) in enumerate(rows.places):
         block = rows.blocks[k]
@@ -129,7 +155,7 @@ def _determinant_part(point: Point) -> np.ndarray:
     rows = point.laplace.rows
     pairs = zip(point.determinant.traces(), point.given.factors, strict=True)
     parts = [_of_block(traces, factor) for traces, factor in pairs]
-    made = np.zeros((rows.n_theta, rows.n_theta))
+    made = np.zeros((len(rows.places), len(rows.places)))
     for i, (k, a, b) in enumerate(rows.places):
         for j, (other, c, d) in enumerate(rows.places):
             if k == other:

@@ -40,6 +40,10 @@ class ExactCriterion:
         """Evaluate at ψ, (P,), the mode searched from u, (J,)."""
         return ExactPoint(self.laplace.at(psi, u))
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> ExactPoint:
+        """Evaluate at ψ, (P,), with u, (J,), for the mode."""
+        return ExactPoint(self.laplace.with_mode(psi, u))
+
 
 @dataclass(frozen=True, eq=False)
 class ExactPoint:
@@ -131,7 +135,7 @@ class ExactPoint:
         """Derivative by ψ, (P,)."""
         rows, given = self.center.laplace.rows, self.center.given
         held = Held.of(self.center, self._at, self._logs[1])
-        made = [rows.basis.Q.T @ held.by_row, rows.in_elements([held.by_factor])]
+        made = [rows.basis.Q.T @ held.by_row, rows.slopes(self.psi[rows.p :], [held.by_factor])]
         if self.center.laplace.extra == "dispersion":
             slope = given.family.constant(rows.observed, given.phi).slope
             made.append(np.array([held.by_extra + slope]))

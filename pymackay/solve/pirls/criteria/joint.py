@@ -53,6 +53,11 @@ class JointCriterion:
             point = self._moved(point, step)
         raise NoMode(f"the joint mode is not reached in {_ROUNDS} steps")
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> JointPoint:
+        """Evaluate at ψ, (P − p,), with (β, u), (p + N,), for the joint mode."""
+        p = self.laplace.rows.p
+        return JointPoint(self.laplace.with_mode(np.append(u[:p], psi), u[p:]))
+
     def _slope(self, point: Point) -> np.ndarray:
         """Return the derivative of the penalised deviance by β, ``2 X'D'/φ``, (p,)."""
         return 2.0 * self.laplace.rows.basis.Q.T @ (point.mode.at.d1 / point.given.phi)

@@ -19,7 +19,7 @@ import numpy as np
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.mode import Given, Mode, find_mode
+from pymackay.solve.pirls.mode import Given, Mode, find_mode, mode_at
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import System
 
@@ -91,6 +91,17 @@ class Laplace:
         given = self.given(psi)
         start = np.zeros(self.rows.n_effects) if u is None else u
         return Point(self, psi, given, find_mode(given, start))
+
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
+        """Evaluate at ψ with u, shape (N,), for the mode, without a search.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the criterion has no value there.
+        """
+        given = self.given(psi)
+        return Point(self, psi, given, mode_at(given, u))
 
 
 def _shape_is_free(family: Family) -> bool:
@@ -181,7 +192,7 @@ class Point:
         return self.determinant.leverages()
 
     @cached_property
-    def _movement(self) -> tuple[np.ndarray, np.ndarray]:
+    def movement(self) -> tuple[np.ndarray, np.ndarray]:
         """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
         given, at, system = self.given, self.mode.at, self.mode.system
         v = self.leverages * self.weights[1] / given.phi
@@ -199,12 +210,11 @@ class Point:
         return slope / self.deviance
 
     @cached_property
-    def gradient(self) -> np.ndarray:
-        """Derivative of the criterion by ψ, (P,)."""
+    def factor_slopes(self) -> list[np.ndarray]:
+        """Derivative of the criterion by each block's Λ, (q, q)."""
         rows, given, at = self.laplace.rows, self.given, self.mode.at
-        r, t = self._movement
+        r, t = self.movement
         total = 2.0 * at.d1 / given.phi + t
-        by_beta = rows.basis.Q.T @ total
         spread, slopes = rows.parts(rows.spread(total)), rows.parts(rows.spread(at.d1 / given.phi))
         parts = zip(
             spread,
@@ -214,11 +224,18 @@ class Point:
             self.determinant.factor_slopes(),
             strict=True,
         )
-        by_factor = [
+        return [
             total_j @ u_j.T + 2.0 * trace - slope_j @ r_j.T
             for total_j, u_j, slope_j, r_j, trace in parts
         ]
-        made = [by_beta, rows.in_elements(by_factor)]
+
+    @cached_property
+    def gradient(self) -> np.ndarray:
+        """Derivative of the criterion by ψ, (P,)."""
+        rows, p = self.laplace.rows, self.laplace.rows.p
+        r, t = self.movement
+        by_beta = rows.basis.Q.T @ (2.0 * self.mode.at.d1 / self.given.phi + t)
+        made = [by_beta, rows.slopes(self.psi[p : p + rows.n_theta], self.factor_slopes)]
         if self.laplace.extra:
             made.append(np.array([self._extra_slope(r)]))
         return np.concatenate(made)

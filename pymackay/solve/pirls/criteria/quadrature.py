@@ -45,6 +45,10 @@ class Quadrature:
         """Evaluate at ψ, (P,), the mode searched from u, (N,)."""
         return QuadraturePoint(self.laplace.at(psi, u), self.nodes)
 
+    def with_mode(self, psi: np.ndarray, u: np.ndarray) -> QuadraturePoint:
+        """Evaluate at ψ, (P,), with u, (N,), for the mode."""
+        return QuadraturePoint(self.laplace.with_mode(psi, u), self.nodes)
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraturePoint:
@@ -123,7 +127,8 @@ class QuadraturePoint:
         by_factor = held.by_factor + rows.blocks[0].spread(t) @ u.T
         by_factor -= rows.blocks[0].spread(at.d1 / given.phi) @ rows.parts(r)[0].T
         by_factor += 2.0 * np.einsum("abj,bc,cdj->ad", A, given.factors[0], Q)
-        made = [rows.basis.Q.T @ (held.by_row + t), rows.in_elements([by_factor])]
+        parameters = self.psi[rows.p : rows.p + rows.n_theta]
+        made = [rows.basis.Q.T @ (held.by_row + t), rows.slopes(parameters, [by_factor])]
         if center.laplace.extra:
             made.append(np.array([self._extra_slope(s, r)]))
         return np.concatenate(made)

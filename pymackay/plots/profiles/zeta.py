@@ -63,25 +63,45 @@ def zeta(
     """
     name = _parameter(profile, parm)
     probability("level", level, 0.95)
+    ax = axes_for(ax, 4.0, profile.fit)
+    ends = draw_zeta(ax, profile, name, level)
+    interval = f"{100.0 * level:g} % interval: {plain(ends[0])} to {plain(ends[1])}"
+    ax.collections[-1].set_label(interval)
+    key_above(ax)
+    return ax
+
+
+def draw_zeta(ax: Axes, profile: Profile, name: str, level: float) -> tuple[float, float]:
+    """Draw the profile of a parameter and its interval; return the ends of the interval."""
     points = profile.frame[profile.frame["parameter"] == name]
     value, height = (points[column].to_numpy(dtype=np.float64) for column in ("value", "zeta"))
-    ax = axes_for(ax, 4.0)
     ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     fine = np.linspace(value[0], value[-1], 200)
     ax.plot(fine, PchipInterpolator(value, height)(fine), color=BLUE, linewidth=1.8)
     ax.plot(value, height, "o", color=BLUE, markersize=4)
-    _mark_interval(ax, value, height, float(stats.norm.ppf(0.5 + 0.5 * level)), level)
     ax.set_xlabel(shorten(profile.labels[name], 40))
     ax.set_ylabel("ζ")
-    return ax
+    return _mark_interval(ax, value, height, float(stats.norm.ppf(0.5 + 0.5 * level)))
 
 
-def _parameter(profile: Profile, parm: str | None) -> str:
-    if not hasattr(profile, "frame") or not hasattr(profile, "labels"):
+def check_profile(profile: object) -> list[str]:
+    """Return the names of the parameters that were profiled.
+
+    Raises
+    ------
+    ArgumentError
+        If `profile` is no profile.
+    """
+    frame = getattr(profile, "frame", None)
+    if frame is None or not hasattr(profile, "labels"):
         raise ArgumentError(
             f"profile: expected what pymackay.profile(fit) returns, got {type(profile).__name__}."
         )
-    known = list(dict.fromkeys(profile.frame["parameter"]))
+    return list(dict.fromkeys(frame["parameter"]))
+
+
+def _parameter(profile: Profile, parm: str | None) -> str:
+    known = check_profile(profile)
     matching = [name for name in known if parm in (None, name, profile.labels[name])]
     if not matching:
         raise ArgumentError(f"parm: the profile has {', '.join(known)}, not {parm!r}.")
@@ -89,20 +109,18 @@ def _parameter(profile: Profile, parm: str | None) -> str:
 
 
 def _mark_interval(
-    ax: Axes, value: np.ndarray, height: np.ndarray, quantile: float, level: float
-) -> None:
+    ax: Axes, value: np.ndarray, height: np.ndarray, quantile: float
+) -> tuple[float, float]:
     """Mark the interval: where the profile crosses ± the normal quantile, or its ends.
 
     `value` and `height`, shape (points,), are the parameter and zeta.
     """
     inverse = PchipInterpolator(height, value)
-    label = f"{100.0 * level:g} % interval"
     ends = []
     for edge, target in ((height[0], -quantile), (height[-1], quantile)):
         inside = min(abs(target), abs(edge)) * np.sign(target)
         at = float(inverse(inside))
         ends.append(at)
         ax.vlines(at, 0.0, inside, color=VERMILION, linewidth=1.4, linestyle="--")
-    ax.hlines(0.0, ends[0], ends[1], color=VERMILION, linewidth=2.4,
-              label=f"{label}: {plain(ends[0])} to {plain(ends[1])}")  # fmt: skip
-    key_above(ax)
+    ax.hlines(0.0, ends[0], ends[1], color=VERMILION, linewidth=2.4)
+    return ends[0], ends[1]

@@ -1,4 +1,4 @@
-"""`confint`: confidence intervals of a generalised model's fixed effects."""
+"""`confint`: confidence intervals of the coefficients of a model with a residual structure."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def confint(
     parm: object = None,
     long_names: bool = False,
 ) -> HeadedTable:
-    """Return intervals by standard errors; nan for variances and correlations, as lme4's.
+    """Return normal intervals by standard errors; nan for standard deviations, as lme4's.
 
     Parameters
     ----------
     fit : Fit
     method : {"wald"}
-        Estimates ± a normal quantile of standard errors.
     level : float
     parm : str or sequence of str, optional
-        Names, short or long; ``"beta_"`` for the coefficients.
+        As in `pymackay.confint`.
     long_names : bool
         As in `pymackay.confint`.
 
     Raises
     ------
     PymackayError
-        If `method` is one that is not there for generalised models, or an argument is wrong.
+        If `method` is one that is not there for residual structures, or an argument is wrong.
     """
     tail = 0.5 * (1.0 - probability("level", level, 0.95))
     if method not in ("profile", "wald", "boot"):
         raise ArgumentError(f"method must be 'wald', but it is {method!r}.")
     if method != "wald":
         raise PymackayError(
-            f"confint(method={method!r}) is not there for generalised linear mixed models. "
-            f"Intervals by standard errors are fit.confint('wald')."
+            f"confint(method={method!r}) is not there for models with residual structures. "
+            f"Intervals by standard errors are fit.confint('wald'); those with degrees of freedom "
+            f"are limits of fit.contrast and fit.tidy(conf_int=True, ddf='Satterthwaite')."
         )
     chosen = choose(list_parameters(fit), parm)
     reach = float(stats.norm.isf(tail)) * fit.std_error.to_numpy()

@@ -1,0 +1,1 @@
+"""The covariance of residuals: variances by stratum, correlations by time, unstructured."""

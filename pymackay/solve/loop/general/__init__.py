@@ -1,0 +1,1 @@
+"""MacKay's loop on generalised models."""

@@ -1,0 +1,1 @@
+"""One generalised model fitted to many responses."""
