@@ -29,6 +29,8 @@ PAGES = {
     "docs/worked-analysis.md": "worked-analysis",
     "docs/after-the-fit.md": "after-the-fit",
     "docs/for-r-users.md": "for-r-users",
+    "docs/fit.md": "fit",
+    "docs/command-line.md": "command-line",
     "docs/parity.md": "parity",
     "docs/structures.md": "structures",
     "docs/residuals.md": "residuals",

@@ -15,7 +15,7 @@
 #
 # For R users who move to Python step by step: fit here, and go on with any R package on the same
 # fit. `pm.lme4.to_r` turns a fit into a merMod in R, with the optimum that was found here; R does
-# not fit it again. This page needs R, lme4 and the bridge (`pip install 'pymackay[r]'`), and is
+# not fit it again. This page needs R, lme4 and the bridge (the extra `r`), and is
 # run when the site is built where these are installed.
 
 # %% tags=["hide-input", "hide-output"]

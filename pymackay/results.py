@@ -179,6 +179,10 @@ class Fit:
     model : ModelSummary
     trace : pandas.DataFrame or None
         One row per iteration, for fits made by MacKay's loop.
+    condvar_source, pev_source : callable or None
+        What computes `condvar` and `pev` when they are first asked for.
+    evaluate_source : callable or None
+        What `evaluate` calls with theta.
     not_offered : mapping of str to str
         Quantities that this fit does not have, with the reason. `fitted` and `residuals` are NaN
         then; `condvar` and `pev` raise.

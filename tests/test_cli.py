@@ -117,7 +117,7 @@ def test_fit_adds_tables_in_every_format(tmp_path):
     pd.testing.assert_frame_equal(pd.DataFrame(found["estimates"]), tidy, check_like=True)
     assert found["criterion"] == fit.criterion and found["rows"] == 270
     text = page.read_text(encoding="utf-8")
-    assert text.count("<table") == text.count("</table>") == 6
+    assert text.count("<table") == text.count("</table>") == 7
     for part in (fit.anova(), means.table, means.pairs().table):
         assert repr(part) in result.stdout
 

@@ -44,11 +44,17 @@ class Aliases:
     def of(cls, model: Model) -> Aliases | None:
         """Return them, or None where no column was dropped.
 
-        Rows that were read part by part cannot have lost columns: such designs are refused. A
-        model without the formula in parts can make no rows to predict for, and is not checked.
+        Of rows that were summed up, the sums have told. A model without the formula in parts can
+        make no rows to predict for, and is not checked.
         """
         blueprint = model.blueprint
-        if not model.dropped or not isinstance(blueprint, Blueprint) or not model.columns:
+        if not model.dropped or not isinstance(blueprint, Blueprint):
+            return None
+        if blueprint.aliases is not None:
+            width = len(blueprint.kept) + len(model.dropped)
+            others = np.setdiff1d(np.arange(width), blueprint.kept)
+            return cls(blueprint.kept, others, model.dropped, blueprint.aliases)
+        if not model.columns:
             return None
         full = blueprint.fixed.matrix(model.columns, len(model.y)).values
         dropped = np.setdiff1d(np.arange(full.shape[1]), blueprint.kept)

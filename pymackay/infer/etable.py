@@ -12,7 +12,8 @@ from scipy import stats
 
 from pymackay._text import table_lines
 from pymackay.arguments import probability, whole_number
-from pymackay.covariance.varcorr import VarCorr
+from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
+from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import ArgumentError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
@@ -150,14 +151,24 @@ def etable(
         needs_model = not has_model and fit.general is None
         effects = fixed_effects(fit, "none" if needs_model else ddf)
         if needs_model and ddf != "none":
-            notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model.")
+            notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model")
         shown = _fixed(effects, places, stars, level if intervals else None)
         columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
     note = _LEGEND if stars and ddf != "none" else ""
     below = f"{100 * level:g} % intervals in brackets" if intervals else "Standard errors in ()"
-    note = "; ".join(text for text in (below, note, *notes) if text)
+    note = "; ".join(text for text in (below, note, *notes, *_incomparable(listed)) if text)
     responses = dict.fromkeys(fit.model.response for fit in listed)
     return EstimateTable(_joined(columns, heads), f"Response: {', '.join(responses)}", note)
+
+
+def _incomparable(fits: Sequence[Fit]) -> list[str]:
+    """Return remarks on criteria that look comparable and are not."""
+    by_reml = [fit for fit in fits if fit.reml]
+    if 0 < len(by_reml) < len(fits):
+        return ["criteria, AIC and BIC of REML and of ML fits cannot be compared"]
+    if len({tuple(fit.model.fixed) for fit in by_reml}) > 1:
+        return ["REML criteria, AIC and BIC of different fixed effects cannot be compared"]
+    return []
 
 
 Cells = dict[tuple[str, str, int], str]
@@ -184,8 +195,12 @@ def _fixed(effects: FixedEffects, places: int, stars: bool, level: float | None)
 def _random(fit: Fit, places: int) -> Cells:
     """Return standard deviations and correlations of the random effects."""
     cells = Cells()
+    terms = {term.name: term for term in fit.model.terms}
     for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
+        if term in terms and terms[term].structure:
+            cells |= _structured(terms[term], parts, places)
+            continue
         for i, effect in enumerate(parts.effects):
             cells[("Random effects", f"SD {effect} | {term}", 0)] = f"{parts.sd[i]:.{places}f}"
             for j in range(i):
@@ -195,6 +210,24 @@ def _random(fit: Fit, places: int) -> Cells:
                 cells[("Random effects", name, 0)] = text
     if fit.has_residual:
         cells[("Random effects", "SD residual", 0)] = f"{fit.sigma:.{places}f}"
+    return cells
+
+
+def _structured(term: TermSummary, parts: VarCorr, places: int) -> Cells:
+    """Return the parameters of a term with a structure: one row for those that effects share.
+
+    Of several correlations, as of `toep`, each is that of effects at one distance.
+    """
+    cells = Cells()
+    values = parameter_values(term, parts)
+    labels = parameter_labels([term])
+    for (i, j), label, value in zip(parameter_places(term), labels, values, strict=True):
+        what = label.partition("_")[2].removesuffix(f"|{term.group}").replace("*", "of each effect")
+        if i != j and term.n_rho > 1:
+            what, value = f"at distance {i}", parts.correlation[i, j]
+        name = f"{'SD' if i == j else 'Cor'} {what} | {term.name} ({term.structure})"
+        text = "" if np.isnan(value) else f"{value:.{places}f}"
+        cells[("Random effects", name, 0)] = text
     return cells
 
 

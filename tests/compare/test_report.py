@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -13,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import pymackay as pm
+from pymackay.cli import main
 from pymackay.compare.show.page import as_page
 from pymackay.compare.show.reproduce import command_line, python_code, r_code
 from pymackay.reference.modes import Lme4
@@ -341,3 +345,23 @@ def test_the_call_of_r_names_family_and_nodes():
         'glmer(y ~ 1 + (1 | g), data, poisson("log"), nAGQ = 7)',
         'glmer(y ~ 1 + (1 | g), data, MASS::negative.binomial(2.0, "log"))',
     ]
+
+
+def test_the_command_repeats_a_generalised_comparison(tmp_path):
+    herds = pm.load_data("cbpp")
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    fit = pm.glmer(formula, herds, "binomial")
+    reference = pm.lme4.glmer(formula, herds, "binomial", tight=True, source="recorded")
+    first = pm.compare(fit, reference)
+    words = shlex.split(command_line(first).replace("DATA.csv", "cbpp"))
+    page, content = tmp_path / "report.html", tmp_path / "again.json"
+    words[words.index("report.html")] = str(page)
+    result = CliRunner().invoke(main, [*words[1:], "--json", str(content)])
+    assert result.exit_code == 0, result.output
+    assert page.is_file()
+    assert json.loads(content.read_text(encoding="utf-8"))["verdict"] == first.verdict
+    probit = pm.glmer(formula, herds, pm.Binomial("probit"), nagq=5)
+    shown = command_line(pm.compare(probit, reference))
+    assert "--link probit --nagq 5" in shown
+    observed = pm.glmer(formula, herds, pm.Binomial("probit"), determinant="observed")
+    assert command_line(pm.compare(observed, reference)) == ""

@@ -105,3 +105,57 @@ def test_a_fit_that_was_saved_still_knows(data: pd.DataFrame, tmp_path: Path) ->
     pm.lmer(FORMULA, data).save(tmp_path / "fit")
     with pytest.warns(pm.PymackayWarning, match="do not determine"):
         assert np.isnan(pm.load_fit(tmp_path / "fit").predict(CELLS)[5])
+
+
+# ---- rows in partitions, generalised models
+
+
+def in_parts(data: pd.DataFrame) -> list[pd.DataFrame]:
+    return [data[:25], data[25:60], data[60:]]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_rows_in_partitions_know_what_is_undetermined(
+    data: pd.DataFrame, tmp_path: Path, saved: bool
+) -> None:
+    table = data.assign(twice=2.0 * data["x"] + 1.0)
+    formula = "y ~ x + a * s + twice + (1 | g)"
+    fit, summed = pm.lmer(formula, table), pm.lmer(formula, iter(in_parts(table)))
+    assert summed.dropped == fit.dropped == ("twice", "ac:sq")
+    if saved:
+        summed.save(tmp_path / "fit")
+        summed = pm.load_fit(tmp_path / "fit")
+    rows = pd.concat([CELLS.assign(twice=2.0), CELLS.assign(twice=2.1)], ignore_index=True)
+    found = []
+    for one in (fit, summed):
+        with pytest.warns(pm.PymackayWarning, match=r"\(twice, ac:sq\)") as told:
+            predicted = one.predict(rows, se_fit=True)
+        with pytest.warns(pm.PymackayWarning, match=r"function\(s\) x: .* \(twice\)"):
+            tested = one.contrast([{"x": 1}, {"x": 1, "twice": 2}, {"sq": 1}], joint=False)
+        found.append((predicted, tested, str(told[0].message)))
+    (predicted, tested, message), (of_sums, tested_of_sums, message_of_sums) = found
+    np.testing.assert_allclose(of_sums, predicted, rtol=tol("optimum"))
+    np.testing.assert_allclose(tested_of_sums["Estimate"], tested["Estimate"], rtol=tol("optimum"))
+    assert predicted.isna().all(axis=1).tolist() == [False] * 5 + [True] * 7
+    assert message == message_of_sums
+
+
+def test_marginal_means_of_rows_in_partitions(data: pd.DataFrame) -> None:
+    fit, summed = pm.lmer(FORMULA, data), pm.lmer(FORMULA, iter(in_parts(data)))
+    wanted = pm.emmeans(fit, "a", ddf="none").table
+    found = pm.emmeans(summed, "a", ddf="none", data=data).table
+    assert found["emmean"].isna().tolist() == [False, False, True]
+    np.testing.assert_allclose(found["emmean"], wanted["emmean"], rtol=tol("optimum"))
+    assert "dropped (ac:sq)" in found.messages[-1]
+    with pytest.raises(pm.ArgumentError, match="76 complete rows, but the model was fitted to 77"):
+        pm.emmeans(summed, "a", data=data[1:])
+
+
+def test_generalised_models_know_it_too(data: pd.DataFrame, tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).poisson(np.exp(0.3 * data["x"] + 0.5))
+    fit = pm.glmer("k ~ x + a * s + (1 | g)", data.assign(k=counts), "poisson")
+    assert fit.dropped == ("ac:sq",)
+    fit.save(tmp_path / "fit")
+    for one in (fit, pm.load_fit(tmp_path / "fit")):
+        with pytest.warns(pm.PymackayWarning, match=r"row\(s\) 5: .* \(ac:sq\)"):
+            assert one.predict(CELLS).isna().tolist() == [False] * 5 + [True]

@@ -71,3 +71,72 @@ def test_wrong_arguments_are_refused(fits: list[pm.Fit]) -> None:
         pm.etable(fits, names=["a", "a"])
     with pytest.raises(pm.ArgumentError, match="needs a Fit"):
         pm.etable([1])
+
+
+def test_terms_with_structures_have_one_row_for_what_effects_share() -> None:
+    sleep = pm.load_data("sleepstudy")
+    sleep["late"] = (sleep["Days"] > 4).map({True: "yes", False: "no"})
+    fits = [
+        pm.lmer("Reaction ~ Days + cs(0 + late | Subject)", sleep),
+        pm.lmer("Reaction ~ Days + ar1(0 + late | Subject, hom = TRUE)", sleep),
+        pm.lmer("Reaction ~ Days + diag(1 + Days | Subject)", sleep),
+    ]
+    rows = pm.etable(fits, digits=4).frame.loc["Random effects"]
+    covariances = [fit.varcorr["Subject"].to_numpy() for fit in fits]
+    sds = [np.sqrt(np.diag(covariance)) for covariance in covariances]
+    rho = [c[1, 0] / s[0] / s[1] for c, s in zip(covariances[:2], sds[:2], strict=True)]
+    wanted = {
+        "SD lateno | Subject (cs)": [f"{sds[0][0]:.4f}", "", ""],
+        "SD lateyes | Subject (cs)": [f"{sds[0][1]:.4f}", "", ""],
+        "Cor rho | Subject (cs)": [f"{rho[0]:.4f}", "", ""],
+        "SD of each effect | Subject (ar1)": ["", f"{sds[1][0]:.4f}", ""],
+        "Cor rho | Subject (ar1)": ["", f"{rho[1]:.4f}", ""],
+        "SD (Intercept) | Subject (diag)": ["", "", f"{sds[2][0]:.4f}"],
+        "SD Days | Subject (diag)": ["", "", f"{sds[2][1]:.4f}"],
+        "SD residual": [f"{fit.sigma:.4f}" for fit in fits],
+    }
+    assert rows.T.to_dict("list") == wanted
+
+
+def test_generalised_models_have_normal_tests_and_no_residual() -> None:
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    fit = pm.glmer(formula, pm.load_data("cbpp"), "binomial")
+    table = pm.etable(fit)
+    assert table.frame.loc[("Fixed effects", "period2"), "(1)"] == "-0.992**"
+    assert ("Random effects", "SD residual") not in table.frame.index
+    assert "no p-values" not in table.note
+    assert "*" not in "".join(pm.etable(fit, ddf="none").frame["(1)"])
+
+
+def test_criteria_that_cannot_be_compared_are_named(fits: list[pm.Fit]) -> None:
+    sleep = pm.load_data("sleepstudy")
+    assert "of REML and of ML fits cannot be compared" in pm.etable(fits).note
+    by_reml = [fits[0], pm.lmer(SLEEP, sleep)]
+    assert "different fixed effects cannot be compared" in pm.etable(by_reml).note
+    one = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    assert "compared" not in pm.etable([one, by_reml[1]]).note
+
+
+def test_decimal_points_line_up_in_every_layout(fits: list[pm.Fit]) -> None:
+    table = pm.etable(fits[1])
+    lines = [line for line in repr(table).splitlines() if re.search(r"\d\.\d{3}\D*$", line)]
+    assert len(lines) > 8
+    assert len({line.rindex(".") for line in lines}) == 1
+    page = table.to_html()
+    hidden = '<span style="visibility:hidden" aria-hidden="true">***</span>'
+    assert f"{fits[1].sigma:.3f}{hidden}</td>" in page
+    latex = table.to_latex()
+    assert rf"{fits[1].sigma:.3f}\phantom{{***}}" in latex
+    assert r"R\textsuperscript{2} marginal" in latex and "$-$2 log likelihood" in latex
+    assert latex.isascii()
+
+
+def test_latex_rows_are_complete(fits: list[pm.Fit]) -> None:
+    latex = pm.etable(fits, intervals=True).to_latex()
+    body = latex[latex.index(r"\toprule") : latex.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) > 10
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)&", row)) == 2
+        assert row.count("{") == row.count("}")
+        assert not re.match(r"\s*[\[*]", row)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from pymackay.compare.comparison import Comparison
 from pymackay.compare.offered import offers
 from pymackay.results import Fit
@@ -54,19 +56,38 @@ def command_line(comparison: Comparison) -> str:
     if (
         reference.engine.name != "lme4"
         or fit.trace is not None
-        or fit.general is not None
+        or _family_words(fit) is None
         or any(x is not None for x in unasked)
     ):
         return ""
     if not all(isinstance(column, str) for column in columns.values()):
         return ""
     words = ["pymackay", "compare", "DATA.csv", fit.formula]
-    words += [] if fit.reml else ["--ml"]
+    words += [] if fit.reml or fit.general is not None else ["--ml"]
+    words += _family_words(fit) or []
     words += [word for name, column in columns.items() for word in (f"--{name}", column)]
     words += [] if fit.engine.name == "pymackay" else ["--engine", fit.engine.name]
     words += ["--tight"] if _is_tight(reference) else []
     words += ["--recorded"] if reference.engine.source == "recorded" else []
     return shlex.join([*words, "--report", "report.html"])
+
+
+def _family_words(fit: Fit) -> list[str] | None:
+    """Return the options of a generalised model; None where the command has no such options."""
+    general = fit.general
+    if general is None:
+        return []
+    by_default = "observed" if general.family.has_dispersion else "expected"
+    if (
+        fit.engine.name != "pymackay"
+        or general.dispersion_by == "lme4"
+        or general.determinant != by_default
+        or general.estimated_by
+        or (not np.isnan(general.shape) and not general.shape_estimated)
+    ):
+        return None
+    words = ["--family", general.family.name, "--link", general.family.link]
+    return words if general.nagq == 1 else [*words, "--nagq", str(general.nagq)]
 
 
 def r_code(comparison: Comparison) -> str:

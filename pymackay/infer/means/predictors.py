@@ -80,7 +80,7 @@ class Predictors:
         nodes = [terms.variables[i].node for i in used]
         nodes += [variable.node for variable in blueprint.specification.offsets]
         names = tuple(dict.fromkeys(name for node in nodes for name in _columns_in(node)))
-        columns, missing = _known_columns(model, names, data)
+        columns, missing = _known_columns(fit, model, names, data)
         return cls(
             model=model,
             blueprint=blueprint,
@@ -175,11 +175,12 @@ def _distinct(column: Column) -> np.ndarray:
 
 
 def _known_columns(
-    model: Model, names: tuple[str, ...], data: Any
+    fit: Fit, model: Model, names: tuple[str, ...], data: Any
 ) -> tuple[dict[str, Column], str]:
     """Return the columns on the model's rows, and why others are not there."""
     if not len(model.y):
-        return {}, "the rows were summed up and not kept"
+        known = {} if data is None else _columns_of_sums(fit, model, names, Table(data))
+        return known, "the rows were summed up and not kept"
     known = {name: model.columns[name] for name in names if name in model.columns}
     others = [name for name in names if name not in known]
     source = model.given.get("data") if data is None else data
@@ -201,6 +202,34 @@ def _known_columns(
             column = table.column(name).take(rows)
             known[name] = as_factor(column, name) if _is_text(column) else column
     return known, "the data have no such column"
+
+
+def _columns_of_sums(
+    fit: Fit, model: Model, names: tuple[str, ...], table: Table
+) -> dict[str, Column]:
+    """Return columns of the table that was summed up, on the rows that the model used.
+
+    Raises
+    ------
+    ArgumentError
+        If another number of its rows is complete than the model has.
+    """
+    complete = np.ones(table.n, dtype=bool)
+    specification = model.blueprint.specification
+    for name in dict.fromkeys(c for v in specification.variables for c in _columns_in(v.node)):
+        missing = table.column(name).missing()
+        complete &= True if missing is None else ~missing
+    rows = np.flatnonzero(complete)
+    if len(rows) != fit.n_obs:
+        raise ArgumentError(
+            f"data has {len(rows)} complete rows, but the model was fitted to {fit.n_obs}; pass "
+            f"the rows that the model was fitted to"
+        )
+    columns = {name: table.column(name).take(rows) for name in names}
+    return {
+        name: as_factor(column, name) if _is_text(column) else column
+        for name, column in columns.items()
+    }
 
 
 def _is_text(column: Column) -> bool:

@@ -115,6 +115,9 @@ class Blueprint:
         The argument `offset`, where it was an expression of columns.
     offset_was_array : bool
         Whether the argument `offset` was an array, which new data need anew.
+    aliases : numpy.ndarray, shape (p, d), or None
+        How the d columns that were dropped depend on those kept, ``X_d = X_k A``, of rows that
+        were summed up; None where the rows are there to tell, or no column was dropped.
     """
 
     specification: Specification
@@ -127,6 +130,7 @@ class Blueprint:
     levels: dict[str, tuple[str, ...]]
     offset: str | None = None
     offset_was_array: bool = False
+    aliases: np.ndarray | None = None
 
     @property
     def term_labels(self) -> tuple[str, ...]:

@@ -154,18 +154,30 @@ class Accumulator:
         return sums
 
     def independent(self, T: np.ndarray) -> np.ndarray:
-        """Return which of the columns ``X T``, T (p, p'), do not depend on columns before them.
+        """Return which of the columns ``X T``, T (p, p'), do not depend on columns before them."""
+        return independent_columns(self._rooted(T), _DEPENDENT)
 
-        Computed from a root of the cross-products, (p, p), which has the same dependences as the
-        rows.
+    def dependences(self, T: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Return A, (kept, dropped): the other columns of ``X T`` are ``(X T)[:, kept] A``.
+
+        What is below the rounding of the cross-products is zero.
         """
+        columns = self._rooted(T)
+        dropped = columns[:, np.setdiff1d(np.arange(T.shape[1]), kept)]
+        A = np.linalg.lstsq(columns[:, kept], dropped, rcond=None)[0]
+        parts = np.abs(A) * np.linalg.norm(columns[:, kept], axis=0)[:, None]
+        A[parts <= _DEPENDENT * np.linalg.norm(dropped, axis=0)] = 0.0
+        return A
+
+    def _rooted(self, T: np.ndarray) -> np.ndarray:
+        """Return ``root(X'X) T``, which has the same dependences between columns as ``X T``."""
         values, vectors = np.linalg.eigh(self.dense_gram[:-1, :-1])
         root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
         rotated = np.linalg.solve(self.plan.rotation, T)
         columns = root @ rotated
         largest = np.linalg.norm(rotated, axis=0) * np.sqrt(values.max(initial=0.0))
         columns[:, np.linalg.norm(columns, axis=0) < _EMPTY * largest] = 0.0
-        return independent_columns(columns, _DEPENDENT)
+        return columns
 
     def change_fixed(self, T: np.ndarray) -> None:
         """Replace the fixed columns X by ``X T``, T (p, p').

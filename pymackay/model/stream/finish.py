@@ -50,34 +50,44 @@ def finish(sums: Accumulator) -> Built:
             "no row is complete: every one has a missing value in some variable; leave the "
             "emptiest variable out of the formula, or fill it"
         )
-    fixed, sides = _final_columns(sums)
+    fixed, sides, aliases = _final_columns(sums)
     levels, places = {}, {}
     for name, group in sums.groups.items():
         labels, places[name] = group.keys.order(sums.plan.orders[name])
         levels[name] = tuple(labels)
-    model = _model(sums, levels, fixed, sides)
+    model = _model(sums, levels, fixed, sides, aliases)
     return Built(model, sums.n, _gram(sums, model, places))
 
 
-def _final_columns(sums: Accumulator) -> tuple[FixedPart, list[FinalSide]]:
-    """Change all sums to the columns that the formula asks for, now that levels are known."""
+def _final_columns(
+    sums: Accumulator,
+) -> tuple[FixedPart, list[FinalSide], np.ndarray | None]:
+    """Change all sums to the columns that the formula asks for, now that levels are known.
+
+    The last part is how dropped columns depend on those kept, (p, d), if any was dropped.
+    """
     plan, specification = sums.plan, sums.plan.specification
     columns = plan.sides[0].final_columns(plan.categories)
     contrasts = plan.arguments.contrasts
     requested, notes = fixed_contrasts(contrasts, specification.fixed, columns, list(plan.known))
     side, names, T = plan.sides[0].final_side(columns, requested)
     kept = sums.independent(T)
+    aliases = sums.dependences(T, kept) if len(kept) < T.shape[1] else None
     sums.change_fixed(T[:, kept])
     labels = contrast_labels(specification.fixed, columns, side.contrasts)
     no_rows = np.zeros((0, len(kept)))
     fixed = describe_fixed_part(side, names, kept, no_rows, sums.n, labels, notes)
     sides = [side.final_side(side.final_columns(plan.categories), {}) for side in plan.sides[1:]]
     sums.change_random([side.T for side in sides])
-    return fixed, sides
+    return fixed, sides, aliases
 
 
 def _model(
-    sums: Accumulator, levels: dict[str, tuple[str, ...]], fixed: FixedPart, sides: list[FinalSide]
+    sums: Accumulator,
+    levels: dict[str, tuple[str, ...]],
+    fixed: FixedPart,
+    sides: list[FinalSide],
+    aliases: np.ndarray | None,
 ) -> Model:
     """Return the model without rows, given each grouping factor's levels."""
     plan, y, no_codes = sums.plan, np.zeros(0), np.zeros(0, dtype=np.int32)
@@ -98,7 +108,8 @@ def _model(
         n=sums.n,
     )
     model = make_model(plan.specification, plan.arguments, frame, fixed, random, y)
-    return replace(model, digest=digest_text(sums.digest))
+    blueprint = replace(model.blueprint, aliases=aliases)
+    return replace(model, digest=digest_text(sums.digest), blueprint=blueprint)
 
 
 def _gram(sums: Accumulator, model: Model, places: dict[str, np.ndarray]) -> SparseGram:
