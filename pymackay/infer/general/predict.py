@@ -100,7 +100,8 @@ def predict(
     if se_fit:
         table["se"] = se if type == "link" else se * np.abs(family.mean_slope(eta))
     if interval == "prediction":
-        spread = np.sqrt(se**2 + left_out_variances(fit, problem.model, newdata, re_form, rows))
+        variance = left_out_variances(fit, problem.model, newdata, re_form, rows, {})
+        spread = np.sqrt(se**2 + variance)
         sizes = _sizes(fit, problem, newdata, weights)
         tail = 0.5 * (1.0 - level)
         table["lower"], table["upper"] = _limits(fit, eta, spread, sizes, tail)
