@@ -10,7 +10,7 @@ from scipy import stats
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.family.family import Observations
+from pymackay.family.family import _PART, Observations, expand_in_parts
 from pymackay.family.named import FAMILIES, family_of
 from pymackay.family.saddle import deviance_part, stirling_error
 
@@ -187,4 +187,19 @@ def test_the_negative_binomial_deviance_keeps_its_digits_far_from_the_count(y, m
         Y, M, T = (decimal.Decimal(number) for number in (y, mu, theta))
         exact = (Y * (Y / M).ln() if y else Y) - (Y + T) * ((Y + T) / (M + T)).ln()
     ours = pm.NegativeBinomial(theta=theta).unit_half_deviance(np.array([y]), np.array([mu]))
-    assert ours[0] == pytest.approx(float(exact), rel=1e-11)
+    assert ours[0] == pytest.approx(float(exact), rel=tol("family"))
+
+
+@pytest.mark.parametrize("family", EVERY, ids=repr)
+def test_rows_in_parts_have_the_same_derivatives(family):
+    observed, eta = observations(family)
+    times = 1 + 2 * _PART // N
+    many = Observations(
+        *(np.tile(v, times) for v in (observed.y, observed.weights, observed.totals))
+    )
+    parts = expand_in_parts(family, many, np.tile(eta, times))
+    once = family.expand(observed, eta)
+    for name, value in vars(once).items():
+        np.testing.assert_allclose(
+            getattr(parts, name), np.tile(value, times), rtol=tol("family"), err_msg=name
+        )

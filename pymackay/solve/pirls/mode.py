@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pymackay.errors import ConvergenceError
-from pymackay.family.family import Expansion, Family
+from pymackay.family.family import Expansion, Family, expand_in_parts
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 
@@ -89,7 +89,7 @@ class Given:
         """Return the half deviances, or None where a mean is one that the family cannot have."""
         if not self.family.is_legal(eta):
             return None
-        at = self.family.expand(self.rows.observed, eta)
+        at = expand_in_parts(self.family, self.rows.observed, eta)
         finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
         return at if finite and np.isfinite(at.d1.sum()) else None
 
