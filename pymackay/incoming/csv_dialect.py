@@ -74,10 +74,14 @@ def _given_separator(sep: str) -> str:
 
 
 def _found_separator(path: Path) -> str:
-    """Return the separator that makes most columns of the first line; the comma wins a tie."""
+    """Return the separator that makes most columns of the first line; the comma wins a tie.
+
+    One that cuts quoted text apart, which leaves a quote in a cell, comes after those that do not.
+    """
     how = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
-    columns = {sep: pd.read_csv(path, sep=sep, **how).shape[1] for sep in _SEPARATORS}
-    return max(columns, key=columns.__getitem__)
+    cells = {sep: pd.read_csv(path, sep=sep, **how).to_numpy().ravel() for sep in _SEPARATORS}
+    uncut = {sep: not any('"' in cell for cell in row) for sep, row in cells.items()}
+    return max(_SEPARATORS, key=lambda sep: (uncut[sep], len(cells[sep])))
 
 
 def _found_decimal(path: Path, sep: str) -> str:
