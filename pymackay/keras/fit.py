@@ -8,6 +8,7 @@ import keras
 
 from pymackay.arguments import flag, positive_number, whole_number
 from pymackay.errors import ArgumentError
+from pymackay.keras.accelerate import can_accelerate
 from pymackay.keras.callback import MacKay
 from pymackay.keras.evidence import Evidence
 from pymackay.keras.network.groups import WeightGroups
@@ -34,6 +35,7 @@ def fit(
     sample_weight: Any = None,
     rounds: int = 100,
     tolerance: float | None = None,
+    acceleration: bool | None = None,
     probes: int | None = None,
     seed: Any = 0,
     verbose: Any = 0,
@@ -86,6 +88,11 @@ def fit(
         Relative change of variances that ends polishing. None: 1e-9 (1e-4 for weights in float32)
         where the output is linear in all weights and the likelihood is gaussian; otherwise
         polishing ends when the log evidence has changed by less than 0.02 in two rounds.
+    acceleration : bool or None
+        Whether polishing tries Anderson's proposals, as `pymackay.mackay` does; one that lowers
+        the log evidence is taken back. None: where that can be checked exactly, for a network
+        that is linear in its weights, with gaussian noise, ``curvature="exact"`` and a rule that
+        ends at the likelihood's optimum (``"gamma"``, ``"em"``).
     probes : int or None
         Random vectors of ``curvature="probes"``; None: 8, and 4 from 100,000 weights on.
     seed : int or numpy.random.Generator
@@ -143,10 +150,31 @@ def fit(
     rested = False
     polishing = evidence.linear or not history if polish is None else flag("polish", polish)
     if polishing:
-        rested = run_polish(evidence, rows, whole_number("rounds", rounds), end)
+        larger = _acceleration(evidence, acceleration)
+        rested = run_polish(evidence, rows, whole_number("rounds", rounds), end, larger)
     if not evidence.updates:
         evidence.advance(evidence.snapshot(rows))
     return _result(callback, history, rested)
+
+
+def _acceleration(evidence: Evidence, acceleration: bool | None) -> bool:
+    """Return whether polishing is accelerated.
+
+    Raises
+    ------
+    ArgumentError
+        If it is asked for where no step can be checked.
+    """
+    possible = can_accelerate(evidence)
+    if acceleration is None:
+        return possible
+    if flag("acceleration", acceleration) and not possible:
+        raise ArgumentError(
+            "acceleration=True needs a network that is linear in its weights, gaussian noise, "
+            "curvature='exact' and update='gamma' or 'em', where each step can be checked against "
+            "the evidence. Other loops take the steps of their rule only; leave it out."
+        )
+    return acceleration
 
 
 def _compile(model: Any, evidence: Evidence, rows: TrainingRows) -> None:

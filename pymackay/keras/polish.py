@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.keras.accelerate import Acceleration
 from pymackay.keras.evidence import Evidence
 from pymackay.keras.network.rows import TrainingRows
 from pymackay.keras.snapshot import Snapshot, deviance_of
@@ -51,7 +52,13 @@ class Step:
         return self.taken and error <= _QUADRATIC * self.decrement + self.rounding
 
 
-def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float | None) -> bool:
+def polish(
+    evidence: Evidence,
+    rows: TrainingRows,
+    rounds: int,
+    tolerance: float | None,
+    acceleration: bool,
+) -> bool:
     """Alternate a Gauss-Newton step and an update until the variances come to rest.
 
     Returns whether they did. Nothing is done where the curvature is too coarse for a step.
@@ -65,7 +72,10 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
         Largest relative change of variances; None: 1e-9 (float32: 1e-4) where the network is
         linear in its weights and the likelihood gaussian, and otherwise until the log evidence
         changes by less than 0.02 in two rounds.
+    acceleration : bool
+        Whether Anderson's proposals are tried.
     """
+    larger = Acceleration(evidence) if acceleration else None
     snapshot = evidence.snapshot(rows)
     evidences: list[float] = []
     linear, rested = True, False
@@ -74,7 +84,11 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
         step, snapshot = _approach(evidence, rows, snapshot)
         if step is None:
             return False
+        if larger is not None:
+            larger.note()
         update = evidence.advance(snapshot)
+        if larger is not None and larger.rejected(update):
+            continue
         evidences.append(update.log_evidence)
         at_mode = step.exact or step.decrement < _MODE * evidence.sigma2
         linear = linear and step.exact
@@ -83,6 +97,8 @@ def polish(evidence: Evidence, rows: TrainingRows, rounds: int, tolerance: float
             rested = rested or _at_rest(evidences)
         if rested:
             break
+        if larger is not None:
+            larger.propose()
     _settle(evidence, rows, snapshot)
     return rested
 
