@@ -14,7 +14,7 @@ from pymackay._text import table_lines
 from pymackay.arguments import probability, whole_number
 from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
 from pymackay.covariance.varcorr import TermSummary, VarCorr
-from pymackay.errors import ArgumentError
+from pymackay.errors import ArgumentError, PymackayError
 from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.tables.explained import r2
@@ -24,6 +24,7 @@ from pymackay.results import Fit
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _LAST = ("SD residual", "AIC", "BIC")
+_CELLS = {"selector": "td", "props": "text-align: right; white-space: pre"}
 _LEGEND = "*** p < 0.001, ** p < 0.01, * p < 0.05"
 
 
@@ -55,6 +56,23 @@ class EstimateTable:
     def to_latex(self) -> str:
         """Return the table in LaTeX (package booktabs)."""
         return latex_table(self._table())
+
+    def to_styler(self) -> Any:
+        """Return a `pandas.io.formats.style.Styler`, for styles of one's own and other formats.
+
+        Raises
+        ------
+        PymackayError
+            If jinja2, which pandas' Styler needs, is missing.
+        """
+        try:
+            styler = self.frame.style
+        except (ImportError, AttributeError) as error:
+            raise PymackayError(
+                "to_styler needs jinja2: pip install jinja2. to_html, to_markdown, to_latex and "
+                "to_text do without."
+            ) from error
+        return styler.set_caption(self.title).set_table_styles([_CELLS])
 
     def to_text(self) -> str:
         """Return the table in plain text."""

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from pandas.io.formats.style import Styler
 
 import pymackay as pm
 from pymackay.reference.modes import Lme4
@@ -54,6 +55,17 @@ def test_columns_line_up_in_text_and_every_markup_has_every_cell(fits: list[pm.F
     assert r"a\textbar{}b \& \textless{}c\textgreater{}" in table.to_latex()
     assert table.to_latex().count(r"\toprule") == 1
     assert "a|b &amp; &lt;c&gt;" in table._repr_html_()
+
+
+def test_a_styler_shows_every_cell(fits: list[pm.Fit]) -> None:
+    table = pm.etable(fits)
+    styler = table.to_styler()
+    assert isinstance(styler, Styler)
+    shown = styler.to_html()
+    assert table.title in shown
+    for cell in table.frame.to_numpy().ravel():
+        assert f">{cell}</td>" in shown
+    assert r"\begin{tabular}" in styler.to_latex()
 
 
 def test_a_fit_of_another_engine_has_no_stars_and_the_note_says_so(fits: list[pm.Fit]) -> None:
