@@ -69,11 +69,19 @@ def _same_answers(name: str, again: Fit, case: Case, *, close: float) -> Differe
         size = np.maximum(sd, 1e-6 * np.abs(table.to_numpy()).max(initial=1e-300))
         yield from gap(f"{name}: ranef of {group}", again.ranef[group], table, size, close)
         pair = np.maximum(size[:, :, None] * size[:, None, :], 1e-300)
-        digits = max(close, 100.0 * np.finfo(float).eps * float(np.max(fit.theta**2)))
+        digits = max(close, _rounding(fit))
         yield from gap(f"{name}: pev of {group}", again.pev[group], fit.pev[group], pair, digits)
     rows = case.rows.iloc[:: max(len(case.rows) // 7, 1)]
     one, other = (f.predict(rows, se_fit=True) for f in (again, fit))
     yield from gap(f"{name}: predict", one, other, fit.sigma, close)
+
+
+def _rounding(fit: Fit) -> float:
+    """Return the relative rounding of error variances: eps by the equations' condition number."""
+    R = fit.problem.solver.bases.basis.R
+    collinear = np.linalg.cond(R / np.linalg.norm(R, axis=0)) if R.size else 1.0
+    ratio = max(1.0, float(np.max(fit.theta.to_numpy() ** 2)))
+    return float(np.finfo(float).eps * ratio * collinear**2)
 
 
 def check_partitions(case: Case) -> Differences:
