@@ -81,7 +81,7 @@ def _rounding(fit: Fit) -> float:
     R = fit.problem.solver.bases.basis.R
     collinear = np.linalg.cond(R / np.linalg.norm(R, axis=0)) if R.size else 1.0
     ratio = max(1.0, float(np.max(fit.theta.to_numpy() ** 2)))
-    return float(np.finfo(float).eps * ratio * collinear**2)
+    return float(100.0 * np.finfo(float).eps * ratio * collinear**2)
 
 
 def check_partitions(case: Case) -> Differences:
