@@ -51,11 +51,12 @@ class Case:
     def close(self) -> float:
         """Largest difference that counts as rounding.
 
-        It grows as the response's digits cancel, and with the condition number of V.
+        It grows as the response's digits cancel, and with the condition numbers of V and X.
         """
         eps, n = np.finfo(float).eps, len(self.built.y)
         digits = np.abs(self.built.y).max() / self.fit.sigma
         condition = n * float(np.max(self.fit.theta.to_numpy() ** 2, initial=1.0))
+        condition += 100.0 * collinearity(self.fit) ** 2
         return CLOSE + float(10.0 * eps * n**1.5 * digits + eps * condition)
 
     @cached_property
@@ -97,6 +98,12 @@ class Case:
     def gap(self, what: str, ours: Any, wanted: Any, unit: Any = 1.0) -> Differences:
         """Yield a description of the largest difference if it is more than rounding."""
         return gap(what, ours, wanted, unit, self.close)
+
+
+def collinearity(fit: Fit) -> float:
+    """Return the condition number of the fixed columns at unit length."""
+    R = fit.problem.solver.bases.basis.R
+    return float(np.linalg.cond(R / np.linalg.norm(R, axis=0))) if R.size else 1.0
 
 
 def gap(what: str, ours: Any, wanted: Any, unit: Any, close: float) -> Differences:

@@ -12,7 +12,7 @@ import pandas as pd
 
 import pymackay as pm
 from pymackay.errors import PymackayError
-from pymackay.fuzz.after.case import Case, Differences, gap, same
+from pymackay.fuzz.after.case import Case, Differences, collinearity, gap, same
 from pymackay.results import Fit
 
 _FIELDS = ("formula", "reml", "sigma", "criterion", "singular", "dropped", "messages")
@@ -66,10 +66,11 @@ def _same_answers(name: str, again: Fit, case: Case, *, close: float) -> Differe
     for group, table in fit.ranef.items():
         yield from same(f"{name}: levels", list(again.ranef[group].index), list(table.index))
         sd = np.sqrt(np.einsum("jaa->ja", fit.pev[group]))
-        size = np.maximum(sd, 1e-6 * np.abs(table.to_numpy()).max(initial=1e-300))
+        floor = 0.0 if close == _SAVED else _NOTHING * fit.sigma
+        size = np.maximum(sd, max(floor, 1e-6 * np.abs(table.to_numpy()).max(initial=1e-300)))
         yield from gap(f"{name}: ranef of {group}", again.ranef[group], table, size, close)
         pair = np.maximum(size[:, :, None] * size[:, None, :], 1e-300)
-        digits = max(close, _rounding(fit))
+        digits = max(close if close == _SAVED else _SEARCHED_PEV, _rounding(fit))
         yield from gap(f"{name}: pev of {group}", again.pev[group], fit.pev[group], pair, digits)
     rows = case.rows.iloc[:: max(len(case.rows) // 7, 1)]
     one, other = (f.predict(rows, se_fit=True) for f in (again, fit))
@@ -78,10 +79,8 @@ def _same_answers(name: str, again: Fit, case: Case, *, close: float) -> Differe
 
 def _rounding(fit: Fit) -> float:
     """Return the relative rounding of error variances: eps by the equations' condition number."""
-    R = fit.problem.solver.bases.basis.R
-    collinear = np.linalg.cond(R / np.linalg.norm(R, axis=0)) if R.size else 1.0
     ratio = max(1.0, float(np.max(fit.theta.to_numpy() ** 2)))
-    return float(100.0 * np.finfo(float).eps * ratio * collinear**2)
+    return float(100.0 * np.finfo(float).eps * ratio * collinearity(fit) ** 2)
 
 
 def check_partitions(case: Case) -> Differences:
@@ -117,6 +116,12 @@ _CRITERION = 1e-6
 _SAVED = 1e-9
 _SEARCHED = 1e-4
 """Standard errors within which two searches of one criterion end."""
+
+_NOTHING = 0.02
+"""Of the residual sd: a smaller sd of effects is one that the data do not tell from zero."""
+
+_SEARCHED_PEV = 2e-3
+"""The same of error variances, relative: with few rows a variance's own error is large."""
 
 
 def _split(case: Case) -> list[pd.DataFrame]:
