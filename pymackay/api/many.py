@@ -82,6 +82,15 @@ def lmer_many(
     arguments = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, arguments)
     gram = cross_products(model)
-    fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
+    fits = fit_many(
+        model,
+        gram,
+        [responses],
+        names,
+        reml=reml,
+        start=start,
+        progress=progress,
+        one_by_one=True,
+    )
     warn_of_uncertified(fits, stacklevel=3)
     return fits

@@ -111,10 +111,19 @@ class ManySolver:
     reml : bool
     start : list of numpy.ndarray, each (q, q), optional
         Relative factors to start from, term by term; by default those of `_Together.start`.
+    one_by_one : bool
+        Whether the valleys of each response are searched as `lmer` does (see `find_optima`).
     """
 
-    def __init__(self, gram: Gram, reml: bool, start: Sequence[np.ndarray] | None = None) -> None:
-        self.gram, self.reml, self.start = gram, reml, start
+    def __init__(
+        self,
+        gram: Gram,
+        reml: bool,
+        start: Sequence[np.ndarray] | None = None,
+        *,
+        one_by_one: bool = True,
+    ) -> None:
+        self.gram, self.reml, self.start, self.one_by_one = gram, reml, start, one_by_one
         together = len(gram.blocks) == 1 and not gram.structured
         self.kinds = Kinds(gram, reml) if together else None
         self.ridge = ""  # variances that some response does not determine, where one was seen
@@ -136,9 +145,8 @@ class ManySolver:
         """
         if self.kinds is None:
             return self._one_by_one(responses, np.arange(len(responses)))
-        optima = find_optima(
-            _Together(self.kinds, self.kinds.sums(responses)), _CONTROL, self.start
-        )
+        landscape = _Together(self.kinds, self.kinds.sums(responses))
+        optima = find_optima(landscape, _CONTROL, self.start, one_by_one=self.one_by_one)
         answers = self._together(responses, optima)
         self.ridge = self.ridge or self._ridge(responses, optima)
         accurate = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)

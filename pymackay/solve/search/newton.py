@@ -31,7 +31,7 @@ from pymackay.solve.search.ridge import flat_ridge, named_once
 from pymackay.solve.search.runaway import Height, follow
 from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
 from pymackay.solve.search.trust_region import Batch, Ground, descend
-from pymackay.solve.search.valleys import Profile
+from pymackay.solve.search.valleys import Profile, follows_basins
 from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
 
 LOCAL = "local optimum, reached from starting values computed from the data"
@@ -144,6 +144,8 @@ def find_optima(
     landscape: Landscape,
     control: Control | None = None,
     start: Sequence[np.ndarray] | None = None,
+    *,
+    one_by_one: bool = True,
 ) -> Optima:
     """Minimise each response's criterion, from further starts where one may not be enough.
 
@@ -158,23 +160,29 @@ def find_optima(
     start : sequence of numpy.ndarray, each (q, q), optional
         Factors from which every search starts. Where it ends on the boundary or is not certified,
         the starts by the data follow. Without `start` these are the first.
+    one_by_one : bool
+        Whether valleys of several responses are searched as those of one, as `_over_valleys` says;
+        not where a start is given.
     """
     if start is None:
-        return _from_data(landscape, control)
+        return _from_data(landscape, control, one_by_one=one_by_one)
     everywhere = [np.broadcast_to(f, (len(landscape), *f.shape)) for f in start]
     best = optimise_many(landscape, tuple(everywhere), control)
     doubtful = np.flatnonzero(~best.sure)
     if not len(doubtful):
         return best
     evaluations = best.evaluations.copy()
-    others = _from_data(landscape.take(doubtful), control)
+    others = _from_data(landscape.take(doubtful), control, one_by_one=False)
     evaluations[doubtful] += others.evaluations
     keep_better(best, others, doubtful)
     return replace(best, evaluations=evaluations)
 
 
-def _from_data(landscape: Landscape, control: Control | None) -> Optima:
-    """Search from the start by the data, and from further ones where `further_starts` says so."""
+def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: bool) -> Optima:
+    """Search from the start by the data, and from further ones where `further_starts` says so.
+
+    `one_by_one` as in `_over_valleys`.
+    """
     first = optimise_many(landscape, landscape.start(), control)
     best, evaluations = first, first.evaluations.copy()
     improved = done = np.zeros(len(landscape), dtype=bool)
@@ -196,7 +204,9 @@ def _from_data(landscape: Landscape, control: Control | None) -> Optima:
     best = replace(best, evaluations=evaluations)
     if landscape.gram.structured:
         best = _over_correlations(landscape, best, control)
-    return _over_valleys(landscape, best, control) if may_scan(landscape.gram) else best
+    if not may_scan(landscape.gram):
+        return best
+    return _over_valleys(landscape, best, control, one_by_one=one_by_one)
 
 
 def _over_correlations(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
@@ -212,8 +222,17 @@ def _over_correlations(landscape: Landscape, best: Optima, control: Control | No
     return best
 
 
-def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
-    """Search from every valley of the profile that may be lower, and keep the lowest."""
+def _over_valleys(
+    landscape: Landscape, best: Optima, control: Control | None, *, one_by_one: bool = True
+) -> Optima:
+    """Search from every valley of the profile that may be lower, and keep the lowest.
+
+    Of many responses, `one_by_one` searches each as if it were the only one, which takes ten times
+    as long with several variances. Without it, as in a bootstrap, searches begin at those points of
+    one scan that are lower than their neighbours.
+    """
+    if one_by_one and len(landscape) > 1 and follows_basins(landscape.gram):
+        return _one_by_one(landscape, best, control)
     profile = landscape.profile()
     if profile is None:
         return best
@@ -230,6 +249,15 @@ def _over_valleys(landscape: Landscape, best: Optima, control: Control | None) -
             break
         starts = profile.beside(best.points.criterion[0], best.points.factors)
     return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
+
+
+def _one_by_one(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
+    """Search from the valleys of each response by itself, as if it were the only one."""
+    best = best.take(np.arange(len(landscape)))
+    for k in range(len(landscape)):
+        which = np.array([k])
+        best.put(which, _over_valleys(landscape.take(which), best.take(which), control))
+    return replace(best, scope=VALLEYS)
 
 
 def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:

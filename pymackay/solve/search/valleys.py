@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.layout import TermLayout, lower_factor
-from pymackay.model.sums.gram import Gram
+from pymackay.model.sums.gram import Bases, Gram
 from pymackay.solve.search import limits
 from pymackay.solve.search.basins import descend
 from pymackay.solve.search.start import noise_level
@@ -200,8 +200,7 @@ class Profile:
     @property
     def _follows_basins(self) -> bool:
         """Whether points go down by the criterion alone, and only lower bottoms are searched."""
-        one_response = len(self.without_effects) == 1
-        return one_response and not self.gram.one_variance and _is_free(self.gram)
+        return len(self.without_effects) == 1 and follows_basins(self.gram)
 
     def _lower_basins(self, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield the bottoms of valleys that lie below what has been reached.
@@ -313,7 +312,12 @@ def _grid(gram: Gram) -> Factors:
     return (np.exp(0.5 * points)[:, None, None],)
 
 
-def _is_free(gram: Gram) -> bool:
+def follows_basins(gram: Bases) -> bool:
+    """Whether points go down by each response's criterion alone before searches start."""
+    return not gram.one_variance and _is_free(gram)
+
+
+def _is_free(gram: Bases) -> bool:
     """Whether factors are free of structures, and few enough numbers to follow differences."""
     free = all(layout.structure is None for layout in gram.layouts)
     return free and gram.n_theta <= limits.BASIN_PARAMETERS
