@@ -13,9 +13,9 @@
 # %% [markdown]
 # # MacKay's loop on counts and yes/no answers
 #
-# [The page on MacKay's loop](mackay.html) is about linear models, where the loop with MacKay's
-# divisor $\gamma$ ends at the REML estimate. MacKay also used the loop for classification networks
-# (1992). On a generalised linear mixed model, his evidence framework is the method that
+# The page *What MacKay's loop does to a mixed model* is about linear models, where the loop with
+# MacKay's divisor $\gamma$ ends at the REML estimate. MacKay also used the loop for classification
+# networks (1992). On a generalised linear mixed model, his evidence framework is the method that
 # statisticians call *penalised quasi-likelihood* (PQL; Schall 1991, Breslow and Clayton 1993). This
 # page shows
 #
