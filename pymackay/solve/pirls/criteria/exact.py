@@ -13,10 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.criteria.laplace import Laplace, Point
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.criteria.nodes import AtNodes
-from pymackay.solve.pirls.criteria.quadrature import Held
+from pymackay.solve.pirls.criteria.quadrature import Centered, Held
 from pymackay.solve.pirls.mode import NoMode
 
 _FEWEST, _MOST = 80, 1200  # points of a level
@@ -46,36 +45,8 @@ class ExactCriterion:
 
 
 @dataclass(frozen=True, eq=False)
-class ExactPoint:
-    """The criterion at some parameters.
-
-    Attributes
-    ----------
-    center : Point
-        Laplace's approximation there.
-    """
-
-    center: Point
-
-    @property
-    def psi(self) -> np.ndarray:
-        """The parameters, (P,)."""
-        return self.center.psi
-
-    @property
-    def start(self) -> np.ndarray:
-        """The mode, (J,)."""
-        return self.center.start
-
-    @property
-    def noise(self) -> float:
-        """Monte-Carlo standard error of the criterion."""
-        return self.center.noise
-
-    @property
-    def curvature(self) -> Curvature:
-        """Approximate second derivatives: Laplace's."""
-        return self.center.curvature
+class ExactPoint(Centered):
+    """The criterion at some parameters."""
 
     @cached_property
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:

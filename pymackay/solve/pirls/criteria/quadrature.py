@@ -51,18 +51,16 @@ class Quadrature:
 
 
 @dataclass(frozen=True, eq=False)
-class QuadraturePoint:
-    """The criterion at some parameters.
+class Centered:
+    """A criterion by nodes at some parameters, around Laplace's approximation.
 
     Attributes
     ----------
     center : Point
         Laplace's approximation there.
-    nodes : Nodes
     """
 
     center: Point
-    nodes: Nodes
 
     @property
     def psi(self) -> np.ndarray:
@@ -83,6 +81,18 @@ class QuadraturePoint:
     def curvature(self) -> Curvature:
         """Approximate second derivatives: Laplace's."""
         return self.center.curvature
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraturePoint(Centered):
+    """The criterion at some parameters.
+
+    Attributes
+    ----------
+    nodes : Nodes
+    """
+
+    nodes: Nodes
 
     @cached_property
     def _root(self) -> np.ndarray:
