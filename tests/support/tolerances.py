@@ -78,6 +78,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "likelihood": (1e-9, "of 1 + |C|: two rules of quadrature, each converged to eight digits"),
     "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
     "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
+    "gpboost estimates": (1e-4, "in standard errors: its search stops early on a flat criterion"),
     "loop by means": (
         1e-7,
         "relative: the loop stops at changes of 1e-8, on a dispersion's flat criterion",
