@@ -32,6 +32,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "relative: a search by differences ends 1e-6 off in theta, and p-values "
         "and degrees of freedom magnify that",
     ),
+    "dense descent": (1e-9, "relative: L-BFGS, by differences of G, ends so far above the optimum"),
     "dense algebra": (1e-12, "times the order of a well-conditioned matrix: a few roundings each"),
     "numerical derivatives": (1e-5, "relative, of df at the same theta: lmerTest's differences"),
     "Kenward-Roger": (1e-9, "relative, at the same theta: the same exact formulas, n x n in R"),
