@@ -41,7 +41,7 @@ TERMS = (
     "ar1(0 + t | h) + (x | g)",
 )
 LOWER = 1e-6  # criterion units
-FARTHEST = 15.0  # of a parameter from its start: beyond, V has lost its digits
+FARTHEST = 25.0  # of a parameter from its start: beyond, V has lost its digits
 Correlations = Callable[[np.ndarray, int, tuple[float, ...]], np.ndarray]
 
 

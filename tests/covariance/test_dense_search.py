@@ -20,5 +20,5 @@ def test_a_dense_search_from_many_starts_ends_at_the_same_criterion(number: int)
         warnings.simplefilter("ignore", pm.PymackayWarning)
         fit = pm.lmer(formula, data, reml=reml)
     dense = Dense.of(fit.problem.model, fit.model.terms, reml=reml)
-    lowest = min(dense.descend(start) for start in dense.starts(rng, 10))
+    lowest = min(dense.descend(start) for start in dense.starts(rng, 16))
     assert fit.criterion == pytest.approx(lowest, rel=tol("dense descent")), formula
