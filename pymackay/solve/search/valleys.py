@@ -221,7 +221,7 @@ class Profile:
 
         Yields
         ------
-        As `starts`; nothing where there are other responses, one variance, or structures.
+        As `starts`; nothing where there are other responses, or one variance.
         """
         if not self._follows_basins or len(best) == 1:
             return
@@ -244,7 +244,9 @@ class Profile:
     def _lower(self, factors: Factors, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield where the points, (S, q, q), go down to below the criterion `reached`."""
         floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(factors))]
-        bottoms, values = descend(lambda points: self.criteria(points)[:, 0], factors, floors)
+        bottoms, values = descend(
+            lambda points: self.criteria(points)[:, 0], factors, floors, self.gram.layouts
+        )
         order = np.argsort(values, kind="stable")
         apart = np.diff(values[order], prepend=-np.inf) > limits.BASIN_APART
         lower = values[order] < reached - limits.WAY_RISE
@@ -314,13 +316,7 @@ def _grid(gram: Gram) -> Factors:
 
 def follows_basins(gram: Bases) -> bool:
     """Whether points go down by each response's criterion alone before searches start."""
-    return not gram.one_variance and _is_free(gram)
-
-
-def _is_free(gram: Bases) -> bool:
-    """Whether factors are free of structures, and few enough numbers to follow differences."""
-    free = all(layout.structure is None for layout in gram.layouts)
-    return free and gram.n_theta <= limits.BASIN_PARAMETERS
+    return not gram.one_variance and gram.layouts[-1].stop <= limits.BASIN_PARAMETERS
 
 
 def _spread(gram: Gram, points: int) -> Factors:
