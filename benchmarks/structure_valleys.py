@@ -1,8 +1,9 @@
 """Whether `lmer` ends in the lowest valley of the criterion, on random models with structures.
 
-    python -m benchmarks.structure_valleys [--models 300] [--seed 0] [--starts 24]
+    python -m benchmarks.structure_valleys [--models 300] [--seed 0] [--starts 24] [--residual]
 
-Every model has 12 to 70 rows and one or two terms, one of them with a covariance structure. The
+Every model has 12 to 70 rows and one or two terms, one of them with a covariance structure; with
+--residual the structure is that of the residuals, and there is a random term beside it or none. The
 peer is a dense likelihood: V is written out, shape (n, n), with structures in code of its own, and
 L-BFGS goes down from many random starts, in logarithms of standard deviations and in inverse
 hyperbolic tangents of correlations. Printed is each certified fit that lies above the lowest
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,18 @@ TERMS = (
     "cs(0 + t | g, hom = TRUE) + (1 | h)",
     "ar1(0 + t | h) + (x | g)",
 )
+RESIDUALS = (
+    "varident(h)",
+    "diag(t | g)",
+    "cs(t | g)",
+    "cs(t | g, hom = TRUE)",
+    "ar1(t | g)",
+    "ar1(t | g, hom = FALSE)",
+    "toep(t | g)",
+    "ou(t | g)",
+    "us(t | g)",
+)
+BESIDE = ("", "", "(1 | g)", "(1 | h)", "(x | h)")  # random terms of models with such residuals
 LOWER = 1e-6  # criterion units
 FARTHEST = 25.0  # of a parameter from its start: beyond, V has lost its digits
 Correlations = Callable[[np.ndarray, int, tuple[float, ...]], np.ndarray]
@@ -50,14 +63,16 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--starts", type=int, default=24)
+    parser.add_argument("--residual", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     counts = dict.fromkeys(("fitted", "refused", "not certified", "undercut"), 0)
     for number in range(arguments.models):
         rng = np.random.default_rng([arguments.seed, number])
-        formula, reml, data = random_model(rng)
+        residual = str(rng.choice(RESIDUALS)) if arguments.residual else None
+        formula, reml, data = random_model(rng, residual)
         try:
-            fit = pm.lmer(formula, data, reml=reml)
+            fit = pm.lmer(formula, data, reml=reml, residual=residual)
         except pm.PymackayError:
             counts["refused"] += 1
             continue
@@ -66,20 +81,31 @@ def main() -> None:
             counts["not certified"] += 1
             continue
         dense = Dense.of(fit.problem.model, fit.model.terms, reml=reml)
+        if residual is not None:
+            dense = dense.with_residual(residual, data.loc[fit.model.rows])
         lowest = min(dense.descend(start) for start in dense.starts(rng, arguments.starts))
         if lowest < fit.criterion - LOWER * max(1.0, abs(fit.criterion) * 1e-3):
             counts["undercut"] += 1
             gap = f"{fit.criterion - lowest:.3g}"
-            print(f"model {number}: {formula}, reml={reml}, {len(data)} rows: {gap}", flush=True)
+            print(f"model {number}: {formula}, {residual}, reml={reml}, {len(data)} rows: {gap}")
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def random_model(rng: np.random.Generator) -> tuple[str, bool, pd.DataFrame]:
-    """Return a formula, whether REML, and a table of 12 to 70 rows."""
-    term, reml = str(rng.choice(TERMS)), bool(rng.integers(2))
+def random_model(
+    rng: np.random.Generator, residual: str | None = None
+) -> tuple[str, bool, pd.DataFrame]:
+    """Return a formula, whether REML, and a table of 12 to 70 rows.
+
+    With a `residual` structure no group has two rows at one time.
+    """
+    term, reml = str(rng.choice(TERMS if residual is None else BESIDE)), bool(rng.integers(2))
     n, times = int(rng.integers(12, 71)), int(rng.integers(2, 6))
     levels = int(rng.integers(3, max(4, n // 3)))
     g, h, t = (rng.integers(0, k, n) for k in (levels, 4, times))
+    if residual is not None:
+        cells = rng.permutation(levels * times)[:n]
+        n, g, t = len(cells), cells // times, cells % times
+        h = h[:n]
     x = rng.normal(size=n) + rng.normal(size=levels)[g]
     rho = rng.uniform(-0.9, 0.95)
     root = np.linalg.cholesky(rho ** np.abs(np.subtract.outer(np.arange(times), np.arange(times))))
@@ -89,9 +115,10 @@ def random_model(rng: np.random.Generator) -> tuple[str, bool, pd.DataFrame]:
     y += rng.normal(size=4)[h] + rng.normal(size=n)
     table = {"y": y, "x": x, "g": g.astype(str), "h": h.astype(str)}
     spaced = np.array([0, 1, 2, 4, 7])[t]
-    labels = spaced if term.startswith("ou") else t
-    data = pd.DataFrame({**table, "t": pd.Categorical(labels)})
-    return f"y ~ {rng.choice(['1', 'x'])} + {term}", reml, data
+    labels = spaced if "ou(" in f"{term} {residual}" else t
+    is_number = residual is not None and residual.startswith(("ou", "ar1"))
+    data = pd.DataFrame({**table, "t": labels if is_number else pd.Categorical(labels)})
+    return f"y ~ {rng.choice(['1', 'x'])}" + f" + {term}" * bool(term), reml, data
 
 
 def _identity(angles: np.ndarray, q: int, times: tuple[float, ...]) -> np.ndarray:
@@ -140,6 +167,8 @@ _CORRELATIONS: dict[str, tuple[Correlations, Callable[[int], int]]] = {
     "ar1": (_autoregressive, lambda q: min(1, q - 1)),
     "ou": (_ou, lambda q: min(1, q - 1)),
     "toep": (_toeplitz, lambda q: q - 1),
+    "us": (_unstructured, lambda q: q * (q - 1) // 2),
+    "varident": (_identity, lambda q: 0),
 }
 
 
@@ -178,12 +207,16 @@ class Dense:
     X : numpy.ndarray, shape (n, p)
     terms : sequence of _Term
     reml : bool
+    nugget : bool
+        Whether the residuals are independent with one variance, the last parameter. Otherwise the
+        last of the terms is their covariance.
     """
 
     y: np.ndarray
     X: np.ndarray
     terms: Sequence[_Term]
     reml: bool
+    nugget: bool = True
 
     @classmethod
     def of(cls, model: Model, summaries: Sequence[object], *, reml: bool) -> Dense:
@@ -199,14 +232,29 @@ class Dense:
             terms.append(_Term(blocks, correlations, sds, count(q), tuple(summary.times)))
         return cls(model.y, model.X, terms, reml)
 
+    def with_residual(self, residual: str, data: pd.DataFrame) -> Dense:
+        """Return the likelihood with a residual structure, written as `pymackay.lmer` takes it."""
+        tag = residual.partition("(")[0]
+        by_row = tag == "varident"
+        codes, labels = pd.factorize(data["h" if by_row else "t"], sort=True)
+        groups = np.arange(len(data)) if by_row else pd.factorize(data["g"])[0]
+        is_level = groups[None, :] == np.arange(groups.max() + 1)[:, None]
+        q = len(labels)
+        correlations, count = _CORRELATIONS[tag]
+        is_hom = "TRUE" in residual or (tag in ("ar1", "ou") and "FALSE" not in residual)
+        times = tuple(np.asarray(labels, dtype=float)) if tag == "ou" else ()
+        blocks = is_level[:, :, None] * np.eye(q)[codes]
+        term = _Term(blocks, correlations, 1 if is_hom else q, count(q), times)
+        return replace(self, terms=[*self.terms, term], nugget=False)
+
     def starts(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Return random parameters, shape (count, k + 1), the last the logarithm of sigma."""
+        """Return random parameters, shape (count, k); the last is log sigma if there is one."""
         spread = np.log(np.std(self.y) + 1e-300)
         columns = []
         for term in self.terms:
             columns += [spread + rng.uniform(-4.0, 1.5, (count, term.sds))]
             columns += [rng.normal(0.0, 1.5, (count, term.angles))]
-        columns += [spread + rng.uniform(-3.0, 0.5, (count, 1))]
+        columns += [spread + rng.uniform(-3.0, 0.5, (count, 1))] if self.nugget else []
         return np.concatenate(columns, axis=1)
 
     def descend(self, start: np.ndarray) -> float:
@@ -228,7 +276,7 @@ class Dense:
     def value(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the criterion and its gradient, tr(M dV), with M from P and P y."""
         n, p = self.X.shape
-        V = np.exp(2.0 * parameters[-1]) * np.eye(n)
+        V = np.exp(2.0 * parameters[-1]) * np.eye(n) if self.nugget else np.zeros((n, n))
         at = 0
         for term in self.terms:
             G = term.covariance(parameters[at : at + term.size])
@@ -249,7 +297,8 @@ class Dense:
             H = np.einsum("jna,nm,jmb->ab", term.blocks, M, term.blocks, optimize=True)
             gradient += list(_slopes(term, parameters[at : at + term.size], H))
             at += term.size
-        gradient.append(2.0 * np.exp(2.0 * parameters[-1]) * np.trace(M))
+        if self.nugget:
+            gradient.append(2.0 * np.exp(2.0 * parameters[-1]) * np.trace(M))
         return float(criterion), np.array(gradient)
 
 

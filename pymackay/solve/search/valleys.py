@@ -327,14 +327,19 @@ def _spread(gram: Gram, points: int) -> Factors:
     rng = np.random.default_rng(20)
     factors = []
     for term, layout in enumerate(gram.layouts):
-        if layout.structure is not None:
-            factors.append(_spread_structured(rng, layout, points, noise_level(gram, term)))
-            continue
-        axes = np.linalg.qr(rng.normal(size=(points, layout.q, layout.q)))[0]
-        sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(points, layout.q))
-        root = axes * (sizes * np.sqrt(noise_level(gram, term)))[:, None, :]
-        factors.append(lower_factor(root))
+        factors.append(spread_factors(rng, layout, points, noise_level(gram, term)))
     return tuple(factors)
+
+
+def spread_factors(
+    rng: np.random.Generator, layout: TermLayout, S: int, noise: float
+) -> np.ndarray:
+    """Return S random factors of a term, (S, q, q), about a variance that is its noise level."""
+    if layout.structure is not None:
+        return _spread_structured(rng, layout, S, noise)
+    axes = np.linalg.qr(rng.normal(size=(S, layout.q, layout.q)))[0]
+    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, layout.q))
+    return lower_factor(axes * (sizes * np.sqrt(noise))[:, None, :])
 
 
 def _spread_structured(
