@@ -30,6 +30,7 @@ from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
 _STOPPING = Stopping(spent=1e-12, max_evaluations=300)
 _CERTIFIED = 1e-7  # Newton decrement, in units of the criterion
 _CURVED = 1e-8  # of the largest scaled curvature: a smaller one is flat
+_ALIKE = 1e-7  # criterion units within which the first of two optima is taken
 _FLAT = 1e-7  # of the largest curvature: that of a correlation at its bound is smaller
 _DEAD = 1e-4  # diagonal of a whitened factor that may be zero
 _LEVEL = 1e-9  # by which the criterion may rise where a variance is set to zero
@@ -72,7 +73,8 @@ def fit_residual(
             f"the criterion has no value where the search starts ({reason}); write a simpler "
             f"structure than residual={residual.text!r}, or a simpler random part."
         )
-    best = min(arrivals, key=lambda each: each.point.criterion)
+    lowest = min(each.point.criterion for each in arrivals)
+    best = next(each for each in arrivals if each.point.criterion <= lowest + _ALIKE)
     best = replace(best, evaluations=sum(each.evaluations for each in arrivals))
     best = _on_boundary(marginal, best)
     free = np.ones(len(best.point.psi), dtype=bool)
