@@ -11,10 +11,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
+from pymackay.solve.search.values import Factors
 
-Factors = tuple[np.ndarray, ...]
 Criteria = Callable[[Factors], np.ndarray]
+
+
+def follows_basins(gram: Bases) -> bool:
+    """Whether points go down by each response's criterion alone before searches start."""
+    return not gram.one_variance and is_free(gram)
+
+
+def is_free(gram: Bases) -> bool:
+    """Whether factors are free of structures, and few enough numbers to follow differences."""
+    free = all(layout.structure is None for layout in gram.layouts)
+    return free and gram.n_theta <= limits.BASIN_PARAMETERS
 
 
 def descend(
