@@ -23,6 +23,7 @@ import numpy as np
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence
 from pymackay.solve.search import limits
+from pymackay.solve.search.correlations import other_correlations
 from pymackay.solve.search.flat_chart import flat_parameters
 from pymackay.solve.search.landscape import Landscape
 from pymackay.solve.search.limits import Control
@@ -113,7 +114,8 @@ def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: boo
         improved[todo[best.keep_better(other, todo)]] = True
         done = improved & best.sure
     if landscape.gram.structured:
-        best = over_correlations(landscape, best, search)
+        starts = other_correlations(landscape.gram, best.points)
+        best = over_correlations(landscape, best, starts, search)
     if not may_scan(landscape.gram):
         return best
     return over_valleys(landscape, best, search, one_by_one=one_by_one)

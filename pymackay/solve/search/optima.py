@@ -1,9 +1,4 @@
-"""`Optima`: where searches have ended, and searches from elsewhere that may end lower.
-
-The criterion may have an optimum for correlations of either sign, and one at a bound. Where the
-data determine a correlation well, there is none elsewhere. With few rows it may have several
-valleys for the variances too (`pymackay.solve.search.valleys`).
-"""
+"""`Optima`: where searches have ended, and searches from elsewhere that may end lower."""
 
 from __future__ import annotations
 
@@ -12,8 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
-from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 from pymackay.solve.search.basins import follows_basins
 from pymackay.solve.search.landscape import Landscape
@@ -85,56 +78,18 @@ class Optima(Batch):
 Search = Callable[[Landscape, Factors], Optima]
 """Searches of B responses, each from its own factors, term by term (B, q, q)."""
 
+Starts = Iterator[tuple[Factors, np.ndarray]]
+"""Factors, term by term (B, q, q), and which of the B searches should start there, (B,)."""
 
-def over_correlations(landscape: Landscape, best: Optima, search: Search) -> Optima:
+
+def over_correlations(landscape: Landscape, best: Optima, starts: Starts, search: Search) -> Optima:
     """Search with correlations of structures elsewhere too, and keep the lowest."""
     reached = best
-    for start, searched in _other_correlations(landscape.gram, reached.points):
+    for start, searched in starts:
         todo = np.flatnonzero(searched)
         best = best.take(np.arange(len(landscape))) if best is reached else best
         best.keep_better(search(landscape.take(todo), tuple(f[todo] for f in start)), todo)
     return best
-
-
-def _other_correlations(gram: Bases, points: Points) -> Iterator[tuple[Factors, np.ndarray]]:
-    """Yield where else B searches may start, and which should.
-
-    Parameters
-    ----------
-    gram : Bases
-    points : Points
-        Where one search each has ended.
-
-    Yields
-    ------
-    factors : tuple of numpy.ndarray, each (B, q, q)
-        Those of the points, but for the correlation of one term; with its standard deviations
-        as they are, with equal ones, and with small ones, each of which may also vanish.
-    which : numpy.ndarray of bool, shape (B,)
-        The searches whose correlation is not well determined; one at least.
-    """
-    floor = limits.FLOOR * points.model.size[:, None]
-    spread = 2.0 / np.maximum(points.model.values, floor)
-    variance = np.einsum("bij,bj->bi", points.model.vectors**2, spread)
-    for term, layout in enumerate(gram.layouts):
-        structure = layout.structure
-        if structure is None or not structure.n_rho(layout.q):
-            continue
-        first = layout.start + structure.n_sd(layout.q)
-        angles = slice(first, layout.stop)
-        unsure = (variance[:, angles] * points.unit[:, angles] ** 2).max(axis=1)
-        which = np.asarray(unsure > limits.VAGUE_ANGLE**2)
-        if not which.any():
-            continue
-        par, m = Chart.of(structure, points.factors[term]).par, structure.n_sd(layout.q)
-        low, high = structure.bounds(layout.q)
-        alike = np.broadcast_to(np.sqrt(np.mean(par[:, :m] ** 2, axis=1))[:, None], (len(par), m))
-        small = np.full_like(par[:, :m], limits.SMALL_SD * np.sqrt(points.noise[term]))
-        for share in limits.CORRELATIONS:
-            for sd in (par[:, :m], small, alike)[: 2 + (m > 1)]:
-                rho = np.broadcast_to(low + share * (high - low), (len(sd), len(low)))
-                factor = structure.factor(np.concatenate([sd, rho], axis=1), layout.q)
-                yield (*points.factors[:term], factor, *points.factors[term + 1 :]), which
 
 
 def over_valleys(
