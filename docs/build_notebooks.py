@@ -1,7 +1,7 @@
 """Run the pages that are notebooks and write them as HTML and as notebooks with their results.
 
 ``python docs/build_notebooks.py FOLDER [NAME ...]`` builds all pages or those that are named. It
-needs ``pip install pymackay[docs]`` and no network.
+needs ``pip install '.[docs]'`` in the repository, and no network.
 """
 
 from __future__ import annotations

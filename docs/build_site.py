@@ -1,8 +1,8 @@
 """Build the site, without the network: ``python docs/build_site.py`` writes docs/_build/html.
 
-Needs ``pip install 'pymackay[docs]'``. Pages come from all over the repository; links between them
-are rewritten, and links to files that are not pages become plain text. ``--quick`` computes
-MacKay's page from fewer data sets.
+Needs ``pip install '.[docs]'`` in the repository. Pages come from all over the repository; links
+between them are rewritten, and links to files that are not pages become plain text. ``--quick``
+computes MacKay's page from fewer data sets.
 """
 
 from __future__ import annotations

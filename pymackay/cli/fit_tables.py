@@ -15,7 +15,7 @@ import pandas as pd
 import pymackay as pm
 from pymackay.compare.show.document import document
 from pymackay.infer.significance.ddf import quick_ddf
-from pymackay.infer.tables.summary import Summary
+from pymackay.infer.tables.summary_layout import Summary
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,16 @@ import numpy as np
 
 from pymackay.covariance.chart import Chart
 from pymackay.covariance.layout import TermLayout
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
+from pymackay.solve.search.values import Factors
 
-Factors = tuple[np.ndarray, ...]
 Criteria = Callable[[Factors], np.ndarray]
+
+
+def follows_basins(gram: Bases) -> bool:
+    """Whether points go down by each response's criterion alone before searches start."""
+    return not gram.one_variance and gram.layouts[-1].stop <= limits.BASIN_PARAMETERS
 
 
 def descend(

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.layout import TermLayout, lower_factor
-from pymackay.model.sums.gram import Bases, Gram
+from pymackay.model.sums.gram import Gram
 from pymackay.solve.search import limits
-from pymackay.solve.search.basins import descend
+from pymackay.solve.search.basins import descend, follows_basins
 from pymackay.solve.search.start import noise_level
+from pymackay.solve.search.values import Factors
 from pymackay.solve.solver import least_residual
-
-Factors = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,11 +311,6 @@ def _grid(gram: Gram) -> Factors:
     low, high = np.log(limits.VALLEY_LOW / A.max()), np.log(limits.VALLEY_HIGH / A.min())
     points = np.linspace(low, high, int(np.ceil((high - low) / limits.VALLEY_STEP)) + 1)
     return (np.exp(0.5 * points)[:, None, None],)
-
-
-def follows_basins(gram: Bases) -> bool:
-    """Whether points go down by each response's criterion alone before searches start."""
-    return not gram.one_variance and gram.layouts[-1].stop <= limits.BASIN_PARAMETERS
 
 
 def _spread(gram: Gram, points: int) -> Factors:
