@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pymackay.covariance.autoregressive import Autoregressive
-from pymackay.covariance.compound import CompoundSymmetry
-from pymackay.covariance.diagonal import Diagonal
-from pymackay.covariance.known import Known
+from pymackay.covariance.kinds.autoregressive import Autoregressive
+from pymackay.covariance.kinds.compound import CompoundSymmetry
+from pymackay.covariance.kinds.diagonal import Diagonal
+from pymackay.covariance.kinds.known import Known
+from pymackay.covariance.kinds.ou import OrnsteinUhlenbeck
+from pymackay.covariance.kinds.toeplitz import Toeplitz
 from pymackay.covariance.layout import TermLayout, laid_out
-from pymackay.covariance.ou import OrnsteinUhlenbeck
 from pymackay.covariance.structure import Structure
-from pymackay.covariance.toeplitz import Toeplitz
 from pymackay.covariance.varcorr import TermSummary
 
 STRUCTURES: dict[str, type[Structure]] = {

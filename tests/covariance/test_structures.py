@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from tolerances import tol
 
-from pymackay.covariance.autoregressive import Autoregressive
 from pymackay.covariance.chart import Chart
-from pymackay.covariance.compound import CompoundSymmetry
-from pymackay.covariance.diagonal import Diagonal
-from pymackay.covariance.ou import OrnsteinUhlenbeck
+from pymackay.covariance.kinds.autoregressive import Autoregressive
+from pymackay.covariance.kinds.compound import CompoundSymmetry
+from pymackay.covariance.kinds.diagonal import Diagonal
+from pymackay.covariance.kinds.ou import OrnsteinUhlenbeck
+from pymackay.covariance.kinds.toeplitz import Toeplitz
 from pymackay.covariance.structure import Structure
-from pymackay.covariance.toeplitz import Toeplitz
 
 EVERY = [
     kind(hom)
