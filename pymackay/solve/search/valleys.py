@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated
+from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.model.sums.gram import Bases, Gram
 from pymackay.solve.search import limits
@@ -334,11 +336,16 @@ def _spread(gram: Gram, points: int) -> Factors:
         if layout.structure is not None:
             factors.append(_spread_structured(rng, layout, points, noise_level(gram, term)))
             continue
-        axes = np.linalg.qr(rng.normal(size=(points, layout.q, layout.q)))[0]
-        sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(points, layout.q))
-        root = axes * (sizes * np.sqrt(noise_level(gram, term)))[:, None, :]
-        factors.append(lower_factor(root))
+        factors.append(_spread_axes(rng, points, layout.q, layout.q, noise_level(gram, term)))
     return tuple(factors)
+
+
+def _spread_axes(rng: np.random.Generator, S: int, q: int, d: int, noise: float) -> np.ndarray:
+    """Return S factors, (S, q, q), of rank d with random axes."""
+    axes = np.linalg.qr(rng.normal(size=(S, q, q)))[0]
+    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, q))
+    sizes[:, d:] = 0.0
+    return lower_factor(axes * (sizes * np.sqrt(noise))[:, None, :])
 
 
 def _spread_structured(
@@ -349,7 +356,9 @@ def _spread_structured(
     The correlations are dense near their bounds then, where the criterion may have a valley too.
     """
     structure = layout.structure
-    assert structure is not None
+    if isinstance(structure, ReducedRank):
+        return _spread_axes(rng, S, layout.q, structure.rank_of(layout.q), noise)
+    structure = correlated(structure)
     low, high = structure.bounds(layout.q)
     sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
     angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))
