@@ -10,7 +10,7 @@ from random_designs import one_factor_table
 from scipy.linalg import block_diag
 from tolerances import tol
 
-from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.kinds.diagonal import Diagonal
 from pymackay.covariance.layout import TermLayout
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import Gram, cross_products

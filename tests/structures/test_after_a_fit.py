@@ -19,6 +19,8 @@ FORMULAS = {
     "cs": "Reaction ~ Days + cs(Days | Subject)",
     "ar1": "Reaction ~ Days + ar1(0 + Dayf | Subject)",
     "ar1 het": "Reaction ~ Days + ar1(0 + Dayf | Subject, hom = FALSE)",
+    "rr": "Reaction ~ Days + rr(Days | Subject, d = 1)",
+    "fa": "Reaction ~ Days + fa(0 + Third | Subject)",
     "two terms": "Reaction ~ Days + (1 | Subject) + diag(0 + Days | Subject, hom = TRUE)",
 }
 
@@ -26,7 +28,11 @@ FORMULAS = {
 @pytest.fixture(scope="module")
 def sleep() -> pd.DataFrame:
     data = pm.load_data("sleepstudy")
-    return data.assign(Dayf=pd.Categorical(data["Days"].astype(int).astype(str)))
+    days = data["Days"].astype(int)
+    return data.assign(
+        Dayf=pd.Categorical(days.astype(str)),
+        Third=pd.Categorical((days // 4).map(["early", "mid", "late"].__getitem__)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,7 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
     """Return a call of each public method of a fit."""
     few = data.iloc[:12]
     return {
+        "__repr__": fit.__repr__,
         "_repr_html_": fit._repr_html_,
         "_shaken": lambda: list(fit._shaken()),
         "anova": fit.anova,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated, is_factor
 from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.term_coordinates import ChartCoordinates, FactorCoordinates
@@ -73,7 +74,7 @@ class Path:
 
     def _coordinates(self, term: int) -> FactorCoordinates | ChartCoordinates:
         layout, T = self.gram.layouts[term], self.gram.transforms[term]
-        if layout.structure is not None:
+        if not is_factor(layout.structure):
             return ChartCoordinates.of(layout, T)
         is_held = term == self.parameter.term
         order = _order(self.parameter, layout.q) if is_held else np.arange(layout.q)
@@ -82,11 +83,12 @@ class Path:
     def _held_place(self) -> int:
         """Return the position of the held coordinate, or of the held term's first."""
         layout = self.held_term
-        if layout is None or layout.structure is None:
+        if layout is None or is_factor(layout.structure):
             return 0 if layout is None else layout.start
+        structure = correlated(layout.structure)
         if self.parameter.kind == "cor":
-            return layout.start + layout.structure.n_sd(layout.q) + self.parameter.first - 1
-        return layout.start + (0 if layout.structure.hom else self.parameter.first)
+            return layout.start + structure.n_sd(layout.q) + self.parameter.first - 1
+        return layout.start + (0 if structure.hom else self.parameter.first)
 
     @property
     def n(self) -> int:
@@ -96,7 +98,7 @@ class Path:
     @property
     def kind(self) -> str:
         """What is held: ``"angle"`` for the correlation of a structure, else as the parameter."""
-        structured = self.held_term is not None and self.held_term.structure is not None
+        structured = self.held_term is not None and not is_factor(self.held_term.structure)
         return "angle" if structured and self.parameter.kind == "cor" else self.parameter.kind
 
     @property
@@ -149,8 +151,8 @@ class Path:
     def _correlation(self, angle: float) -> float:
         """Return the correlation of the held term's structure at an angle."""
         layout = self.held_term
-        assert layout is not None and layout.structure is not None
-        low, high = layout.structure.bounds(layout.q)
+        assert layout is not None
+        low, high = correlated(layout.structure).bounds(layout.q)
         return float(0.5 * (low[0] + high[0]) + 0.5 * (high[0] - low[0]) * np.sin(angle))
 
     def values(self, point: PathPoint) -> Values:

@@ -202,7 +202,7 @@ def assemble_residual(problem: ResidualProblem, convergence: Convergence) -> Fit
         criterion=point.criterion,
         fitted=pd.Series(fitted, index=model.rows, name="fitted"),
         residuals=pd.Series(model.y - fitted, index=model.rows, name="residuals"),
-        singular=is_singular(problem.factors)
+        singular=is_singular(problem.factors, problem.marginal.layouts)
         or _nearly_singular(marginal, problem.psi, whole=False),
         dropped=model.dropped,
         messages=model.messages,

@@ -13,6 +13,7 @@ import numpy as np
 
 from pymackay.covariance.chart import Chart
 from pymackay.covariance.layout import TermLayout
+from pymackay.covariance.structure import Correlated
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 from pymackay.solve.search.values import Factors
@@ -73,9 +74,11 @@ def _coordinates(factors: Factors, layouts: Sequence[TermLayout]) -> np.ndarray:
     parts = []
     for factor, layout in zip(factors, layouts, strict=True):
         if layout.structure is None:
-            parts.append(factor[:, *np.tril_indices(layout.q)])
-        else:
+            parts.append(layout.elements(factor))
+        elif isinstance(layout.structure, Correlated):
             parts.append(Chart.of(layout.structure, factor).x)
+        else:
+            parts.append(layout.structure.par_of(factor))
     return np.concatenate(parts, axis=1)
 
 
@@ -86,7 +89,9 @@ def _factors(x: np.ndarray, layouts: Sequence[TermLayout]) -> Factors:
         part = x[:, layout.start : layout.stop]
         if layout.structure is None:
             factors.append(np.zeros((len(x), layout.q, layout.q)))
-            factors[-1][:, *np.tril_indices(layout.q)] = part
+            factors[-1][:, layout.rows, layout.columns] = part
+        elif not isinstance(layout.structure, Correlated):
+            factors.append(layout.structure.factor(part, layout.q))
         else:  # a standard deviation may change its sign on the way
             chart = Chart(layout.structure, layout.q, part)
             factors.append(chart.moved(np.zeros_like(part)).factor())
@@ -97,14 +102,14 @@ def _units(x: np.ndarray, floors: Sequence[float], layouts: Sequence[TermLayout]
     """Return the unit of each coordinate, (S, m)."""
     units = []
     for factor, floor, layout in zip(_factors(x, layouts), floors, layouts, strict=True):
-        if layout.structure is None:
-            sizes = np.maximum(np.linalg.norm(factor, axis=1), floor)
-            units.append(sizes[:, np.tril_indices(layout.q)[1]])
-        else:
+        if isinstance(layout.structure, Correlated):
             unit = np.ones((len(x), layout.n_par))
             m = layout.structure.n_sd(layout.q)
             unit[:, :m] = np.maximum(np.abs(x[:, layout.start : layout.start + m]), floor)
             units.append(unit)
+        else:
+            sizes = np.maximum(np.linalg.norm(factor, axis=1), floor)
+            units.append(sizes[:, layout.columns])
     return np.concatenate(units, axis=1)
 
 

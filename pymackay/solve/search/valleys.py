@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated
+from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.search import limits
@@ -331,8 +333,14 @@ def spread_factors(
     """Return S random factors of a term, (S, q, q), about a variance that is its noise level."""
     if layout.structure is not None:
         return _spread_structured(rng, layout, S, noise)
-    axes = np.linalg.qr(rng.normal(size=(S, layout.q, layout.q)))[0]
-    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, layout.q))
+    return _spread_axes(rng, S, layout.q, layout.q, noise)
+
+
+def _spread_axes(rng: np.random.Generator, S: int, q: int, d: int, noise: float) -> np.ndarray:
+    """Return S factors, (S, q, q), of rank d with random axes."""
+    axes = np.linalg.qr(rng.normal(size=(S, q, q)))[0]
+    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, q))
+    sizes[:, d:] = 0.0
     return lower_factor(axes * (sizes * np.sqrt(noise))[:, None, :])
 
 
@@ -344,7 +352,9 @@ def _spread_structured(
     The correlations are dense near their bounds then, where the criterion may have a valley too.
     """
     structure = layout.structure
-    assert structure is not None
+    if isinstance(structure, ReducedRank):
+        return _spread_axes(rng, S, layout.q, structure.rank_of(layout.q), noise)
+    structure = correlated(structure)
     low, high = structure.bounds(layout.q)
     sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
     angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))
