@@ -29,7 +29,13 @@ from pymackay.solve.search.limits import Control
 from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
 from pymackay.solve.search.ridge import flat_ridge, named_once
 from pymackay.solve.search.runaway import Height, follow
-from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
+from pymackay.solve.search.start import (
+    further_starts,
+    may_scan,
+    moment_start,
+    noise_level,
+    within_reach,
+)
 from pymackay.solve.search.trust_region import Batch, Ground, descend
 from pymackay.solve.search.valleys import Profile, follows_basins
 from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
@@ -344,6 +350,7 @@ class _Search(Ground[Points]):
 
     def begin(self, start: Factors) -> Points:
         """Return the points at `start`, or nearer to zero where these have no digits."""
+        start = within_reach(start, self.noise)
         points = self.points(start)
         for shrunken in range(1, limits.SHRINKS + 1):
             infinite = np.flatnonzero(np.isinf(points.criterion))
