@@ -79,7 +79,7 @@ def follow(height: Heights, factors: list[np.ndarray]) -> Runaway | None:
         None where larger covariances have a higher criterion, so that there is an optimum, and
         where the criterion falls without end.
     """
-    factors = _without_dead(height, factors)
+    factors = _without_dead(height, factors, SINGULAR)
     first = np.sqrt(height(factors).sigma2 / limits.VANISHING)
     scale, here = first, height([first * factor for factor in factors])
     fall = np.inf
@@ -93,15 +93,29 @@ def follow(height: Heights, factors: list[np.ndarray]) -> Runaway | None:
     gap = fall / (limits.RUNAWAY_SCALE**2 - 1.0)  # c/κ, κ by the square of the scale
     if not gap < limits.RUNAWAY_GAP:
         return None
-    return Runaway([scale * factor for factor in factors], float(gap))
+    # sizes relative to sigma say nothing here: a direction is singular beside the largest
+    scaled = [scale * factor for factor in factors]
+    dead = SINGULAR * _largest(scaled)
+    return Runaway(_without_dead(height, scaled, dead, limits.RUNAWAY_GAP), float(gap))
 
 
-def _without_dead(height: Heights, factors: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the factors without directions of singular size, if the criterion agrees."""
+def _without_dead(
+    height: Heights, factors: list[np.ndarray], size: float, rise: float = 0.0
+) -> list[np.ndarray]:
+    """Return the factors without directions of less than `size`, if the criterion agrees.
+
+    It agrees where it rises by no more than `rise`, or its rounding.
+    """
     kept = []
     for factor in factors:
         U, sizes, _ = np.linalg.svd(factor)
-        alive = np.where(sizes < SINGULAR, 0.0, sizes)
+        alive = np.where(sizes < size, 0.0, sizes)
         kept.append(factor if (alive == sizes).all() else lower_factor(U * alive))
     before, without = height(factors), height(kept)
-    return kept if without.criterion <= before.criterion + before.rounding else factors
+    agrees = without.criterion <= before.criterion + max(before.rounding, rise)
+    return kept if agrees else factors
+
+
+def _largest(factors: list[np.ndarray]) -> float:
+    """Return the largest relative standard deviation of any direction."""
+    return max(float(np.linalg.norm(factor, 2)) for factor in factors)
