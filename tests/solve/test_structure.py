@@ -17,6 +17,7 @@ from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import theta_from_factors
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.newton import find_optimum
+from pymackay.solve.search.runaway import Height, follow
 
 
 def one_diagonal_term(gram: Gram) -> Gram:
@@ -56,3 +57,17 @@ def test_a_diagonal_term_is_terms_that_do_not_correlate(name: str, reml: bool) -
         atol=tol("invariance"),
         rtol=tol("invariance"),
     )
+
+
+def test_at_a_residual_variance_of_zero_directions_are_singular_beside_the_largest() -> None:
+    """Beside sigma, which goes to zero, each of them is large."""
+
+    def height(factors: list[np.ndarray]) -> Height:
+        variance = float(factors[0][0, 0] ** 2)
+        return Height(10.0 + 1.0 / variance, 1e-12, 1e-6 / variance)
+
+    runaway = follow(height, [np.diag([1e3, 1e-2]), np.eye(1)])
+    assert runaway is not None
+    assert runaway.gap < 1e-6
+    ratios = runaway.factors[0] / runaway.factors[0][0, 0]
+    np.testing.assert_allclose(ratios, np.diag([1.0, 0.0]), atol=1e-12)
