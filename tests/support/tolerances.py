@@ -39,6 +39,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "lmerTest rounds": (1e-6, "relative: type III hypotheses in lmerTest carry seven digits"),
     "nlme": (1e-4, "relative or in standard errors: nlme's search ends 1e-6 to 6e-5 off"),
     "nlme effects": (5e-4, "in their sds: variances of lme end 1e-4 off"),
+    "nlme ends": (3e-3, "of an interval's length: nlme takes second derivatives by differences"),
     "nlme stops": (1e-5, "absolute: by how much nlme's criterion is above the optimum"),
     "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
     "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),

@@ -44,6 +44,17 @@ class ResidualStructure(ABC):
     def ratios(self, psi: np.ndarray) -> np.ndarray:
         """Return the standard deviations of `levels` relative to the first, (q,)."""
 
+    def free_scale(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parameters on scales without bounds, w, (k,), and dw/dpsi, (k, k).
+
+        They are psi, unless a structure says otherwise.
+        """
+        return psi, np.eye(len(psi))
+
+    def from_free_scale(self, w: np.ndarray) -> np.ndarray:
+        """Return the parameters as they are reported, (k,), at w; each depends on its own w."""
+        return self.values(w)
+
     @abstractmethod
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return psi to start from, each (k,), given rough standard deviations of `levels`."""
@@ -193,6 +204,29 @@ class Unstructured(ResidualStructure):
         sd = self.ratios(psi)
         R = self.covariance(psi) / np.outer(sd, sd)
         return np.concatenate([sd[1:], R[np.tril_indices(len(sd), -1)]])
+
+    def free_scale(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return log ratios and Fisher's z of the correlations, (k,), and derivatives, (k, k).
+
+        With S = LL': ``d log sd_i = dS_ii / (2 S_ii)``, and
+        ``dR_ij = dS_ij / (sd_i sd_j) − R_ij (d log sd_i + d log sd_j)``.
+        """
+        values, cut = self.values(psi), len(self.levels) - 1
+        at = np.arange(len(self.levels))
+        dS = self.slopes(psi, at, at)
+        sd = self.ratios(psi)
+        by_log = 0.5 * np.diagonal(dS, axis1=1, axis2=2) / sd**2
+        R = self.covariance(psi) / np.outer(sd, sd)
+        dR = dS / np.outer(sd, sd) - R * (by_log[:, :, None] + by_log[:, None, :])
+        below = np.tril_indices(len(sd), -1)
+        by_z = dR[:, below[0], below[1]] / (1.0 - values[cut:] ** 2)
+        w = np.concatenate([np.log(values[:cut]), np.arctanh(values[cut:])])
+        return w, np.concatenate([by_log[:, 1:], by_z], axis=1).T
+
+    def from_free_scale(self, w: np.ndarray) -> np.ndarray:
+        """Return ratios and correlations, (k,), of their logs and Fisher's z."""
+        cut = len(self.levels) - 1
+        return np.concatenate([np.exp(w[:cut]), np.tanh(w[cut:])])
 
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return rough standard deviations with correlations of 0.4 and of zero."""

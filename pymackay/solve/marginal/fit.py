@@ -39,7 +39,12 @@ _SHOWN = 60  # visits whose correlations are tabulated
 
 
 def fit_residual(
-    model: Model, residual: ResidualRows, *, reml: bool, start: np.ndarray | None = None
+    model: Model,
+    residual: ResidualRows,
+    *,
+    reml: bool,
+    start: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
 ) -> Fit:
     """Return the `Fit` at the optimum of a model with a residual structure.
 
@@ -50,6 +55,8 @@ def fit_residual(
     reml : bool
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
+    begin : numpy.ndarray, shape (P,), optional
+        ψ of a fit of the same design: one search starts there, in place of several.
 
     Raises
     ------
@@ -63,7 +70,7 @@ def fit_residual(
         raise ArgumentError("start gives theta, but the model has no random terms; leave it out.")
     factors = None if start is None else factors_from_theta(marginal, start)
     arrivals = []
-    for psi in starting_points(marginal, factors):
+    for psi in starting_points(marginal, factors) if begin is None else [begin]:
         try:
             arrivals.append(minimise(marginal, psi, _STOPPING))
         except np.linalg.LinAlgError as error:
