@@ -22,7 +22,8 @@ from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
-from pymackay.solve.pirls.start import further_starts, starting_point
+from pymackay.solve.pirls.starts.first import starting_point
+from pymackay.solve.pirls.starts.further import further_starts
 
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
 _MOST_EFFECTS = 3  # of a level, for a product rule
@@ -126,11 +127,13 @@ def _fit(
     stopping = Stopping.of(control, rows.n)
     psi = starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
-    starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
+    starts = [psi]
+    if start is None and (begin is None or laplace.is_lme4s):
+        starts += further_starts(laplace, psi)
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1 and begin is None:
-        starts = [_near_optimum(laplace, psi)]
+        starts[0] = _near_optimum(laplace, psi)
     bounded = laplace.family.is_bounded
     optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)
     center = optimum.point.center
@@ -221,8 +224,7 @@ def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
 
 def not_a_likelihood(laplace: Laplace) -> tuple[str, ...]:
     """Return the message that lme4's criterion of a family with a dispersion asks for."""
-    lme4s = laplace.dispersion == "lme4" and laplace.family.has_dispersion
-    return (NOT_ML.format(laplace.family.name),) if lme4s else ()
+    return (NOT_ML.format(laplace.family.name),) if laplace.is_lme4s else ()
 
 
 def check_size(rows: Rows) -> None:
