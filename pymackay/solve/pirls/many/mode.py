@@ -194,22 +194,21 @@ class Places:
 
 
 @np.errstate(all="ignore")
-def find_modes(held: Held, start: np.ndarray, still: float = STILL) -> Places:
+def find_modes(held: Held, start: np.ndarray, still: float | np.ndarray = STILL) -> Places:
     """Minimise each response's penalised deviance from effects of shape (q, J, B).
 
-    `still` is the Newton decrement by 1 + |u|² that ends a search. The penalised deviance is nan
-    where no mode was found.
+    `still` is the Newton decrement by 1 + |u|² that ends a search, one for all or (B,). The
+    penalised deviance is nan where no mode was found.
     """
-    here = held.at(start.copy())
+    here = held.at(start)
     lost = np.flatnonzero(~np.isfinite(here.value))
     if len(lost):
         here.put(lost, held.take(lost).at(np.zeros_like(start[:, :, lost])))
-    _descend(held, here, still, _ROUNDS)
-    return here
+    return _descend(held, here, np.broadcast_to(still, here.value.shape), _ROUNDS)
 
 
-def _descend(held: Held, here: Places, still: float, rounds: int) -> None:
-    """Take Newton steps until all have arrived; `here` is written to."""
+def _descend(held: Held, here: Places, still: np.ndarray, rounds: int) -> Places:
+    """Take Newton steps until all have arrived."""
     before = np.full(len(here.value), np.inf)
     arrived = np.zeros(len(before), dtype=bool)
     while rounds:
@@ -224,20 +223,19 @@ def _descend(held: Held, here: Places, still: float, rounds: int) -> None:
         here.value[failed] = np.nan
         arrived |= failed
         if arrived.all():
-            return
+            return here
         if arrived.mean() > _SPLIT:
             break
         step[:, :, arrived] = 0.0
-        _move(held, here, step)
+        here = _moved(held, here, step)
         arrived |= ~np.isfinite(here.value)
         before = gain
     going = np.flatnonzero(~arrived)
-    if not rounds:
+    if rounds:
+        here.put(going, _descend(held.take(going), here.take(going), still[going], rounds))
+    else:
         here.value[going] = np.nan
-        return
-    rest = here.take(going)
-    _descend(held.take(going), rest, still, rounds)
-    here.put(going, rest)
+    return here
 
 
 def _system(held: Held, at: Expansion) -> Systems:
@@ -250,8 +248,8 @@ def _system(held: Held, at: Expansion) -> Systems:
     return Systems.of(held.design, weights / held.phi, held.factor)
 
 
-def _move(held: Held, here: Places, step: np.ndarray) -> None:
-    """Take each response's step, (q, J, B), halved until its penalised deviance falls, in place."""
+def _moved(held: Held, here: Places, step: np.ndarray) -> Places:
+    """Take each response's step, (q, J, B), halved until its penalised deviance falls."""
     trial = held.at(here.u + step)
     most = here.value + _RISE * (1.0 + np.abs(here.value))
     risen = np.flatnonzero(trial.value > most)
@@ -264,4 +262,4 @@ def _move(held: Held, here: Places, step: np.ndarray) -> None:
         trial.put(risen, nearer)
         risen = risen[nearer.value > most[risen]]
     trial.value[risen] = np.nan
-    here.put(np.arange(len(most)), trial)
+    return trial

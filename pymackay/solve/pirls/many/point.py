@@ -90,7 +90,7 @@ class ManyLaplace:
         fixed = self.design.Q @ psi[:, :p].T + rows.offset[:, None]
         return Held(self.samples, fixed, factor, phi)
 
-    def at(self, psi: np.ndarray, u: np.ndarray, still: float = STILL) -> Measured:
+    def at(self, psi: np.ndarray, u: np.ndarray, still: float | np.ndarray = STILL) -> Measured:
         """Evaluate at parameters of shape (B, P); modes are searched from u, (q, J, B).
 
         `still` is the Newton decrement that ends the search for a mode.

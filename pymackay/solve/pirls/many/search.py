@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.solve.pirls.many.mode import STILL
 from pymackay.solve.pirls.many.point import ManyLaplace, Measured
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.trust_region import Batch, Ground, Modelled, Quadratics, descend
@@ -18,6 +19,7 @@ from pymackay.solve.search.trust_region import Batch, Ground, Modelled, Quadrati
 _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _ITERATIONS = 25  # of a search; one that needs more is left to the search of one response
+_MODES, _ROUGH = 1e-3, 1e-10  # decrement of modes: root by the gain awaited, and at most
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
 _LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
@@ -134,8 +136,10 @@ class Optima(Batch):
 
 
 @np.errstate(all="ignore")
-def find_optima(laplace: ManyLaplace, start: np.ndarray, spent: float) -> Optima:
-    """Minimise the criteria of B responses from parameters of shape (B, P).
+def find_optima(
+    laplace: ManyLaplace, start: np.ndarray, spent: float, u: np.ndarray | None = None
+) -> Optima:
+    """Minimise the criteria of B responses from parameters of shape (B, P) and modes (q, J, B).
 
     `spent` is the Newton decrement at which Newton steps with the exact second derivatives follow.
     Responses whose search fails are not certified.
@@ -143,7 +147,8 @@ def find_optima(laplace: ManyLaplace, start: np.ndarray, spent: float) -> Optima
     (q, J), B = laplace.design.levels, len(laplace)
     counts = np.ones(B, dtype=int)
     search = _Search(laplace, np.arange(B), counts)
-    points = Points.of(start, laplace.at(start, np.zeros((q, J, B))))
+    begin = np.zeros((q, J, B)) if u is None else u
+    points = Points.of(start, laplace.at(start, begin, _ROUGH))
     control = Control(max_iterations=_ITERATIONS, spent=spent)
     points, arrived = descend(search, points, control)
     arrived &= np.isfinite(points.criterion)
@@ -179,15 +184,16 @@ class _Search(Ground[Points]):
         places = self.places[which]
         return _Search(self.laplace.take(which), places, self.evaluations)
 
-    def at(self, psi: np.ndarray, u: np.ndarray) -> Measured:
+    def at(self, psi: np.ndarray, u: np.ndarray, still: float | np.ndarray = STILL) -> Measured:
         """Evaluate at parameters of shape (B, P), modes searched from u, (q, J, B)."""
         self.evaluations[self.places] += 1
-        return self.laplace.at(psi, u)
+        return self.laplace.at(psi, u, still)
 
     def after(self, points: Points, steps: np.ndarray, predicted: np.ndarray) -> Points:
         move = points.scale * steps
         psi = points.psi + move
-        return Points.of(psi, self.at(psi, points.begin(move)), points)
+        still = np.clip((_MODES * predicted) ** 2, STILL, _ROUGH)
+        return Points.of(psi, self.at(psi, points.begin(move), still), points)
 
     def gain(self, before: Points, after: Points) -> np.ndarray:
         return before.criterion - after.criterion

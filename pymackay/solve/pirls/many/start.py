@@ -19,8 +19,8 @@ _NEAR = 1e-6  # Newton decrement of modes that are only needed for a start
 _ZERO = 1e-8  # of the largest residual: a smaller one proves nothing
 
 
-def starting_points(laplace: ManyLaplace) -> tuple[np.ndarray, np.ndarray]:
-    """Return parameters to start from, (B, P), and which responses are surely not separated, (B,).
+def starting_points(laplace: ManyLaplace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return parameters to start from, (B, P), effects, (q, J, B), and what is not separated, (B,).
 
     Rows that a direction of the fixed effects may move to one side only have residuals of one sign.
     If the residuals, made orthogonal to the fixed columns, keep these signs, they are weights that
@@ -28,10 +28,13 @@ def starting_points(laplace: ManyLaplace) -> tuple[np.ndarray, np.ndarray]:
     """
     beta, phi, weights, residual = _without_random_effects(laplace)
     first = elements = _first_factors(laplace, weights / phi)
+    u = np.zeros((*laplace.design.levels, len(laplace)))
     for _ in range(2):
-        elements = _by_mackays_rule(laplace, _joined(laplace, beta, elements, phi), elements)
-    elements = np.where(np.isfinite(elements), elements, first)
-    return _joined(laplace, beta, elements, phi), _keeps_signs(laplace, residual)
+        psi = _joined(laplace, beta, elements, phi)
+        elements, u = _by_mackays_rule(laplace, psi, elements, u)
+    lost = ~np.isfinite(elements).all(axis=0)
+    elements[:, lost], u[:, :, lost] = first[:, lost], 0.0
+    return _joined(laplace, beta, elements, phi), u, _keeps_signs(laplace, residual)
 
 
 def _joined(
@@ -102,21 +105,25 @@ def _first_factors(laplace: ManyLaplace, weights: np.ndarray) -> np.ndarray:
     return made
 
 
-def _by_mackays_rule(laplace: ManyLaplace, psi: np.ndarray, elements: np.ndarray) -> np.ndarray:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as elements, (k, B).
+def _by_mackays_rule(
+    laplace: ManyLaplace, psi: np.ndarray, elements: np.ndarray, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as elements, (k, B), and modes for them.
 
-    `psi` holds all parameters, (B, P). Nan where no mode is found.
+    `psi` holds all parameters, (B, P), `u`, (q, J, B), is where the modes at these are searched
+    from. Nan where no mode is found.
     """
-    q, J = laplace.design.levels
-    found = laplace.at(psi, np.zeros((q, J, len(laplace))), _NEAR)
-    F, made = found.system.F, np.zeros_like(elements)
+    J = laplace.design.levels[1]
+    at = laplace.at(psi, u, _NEAR)
+    F, made, u = at.system.F, np.zeros_like(elements), at.mode.u.copy()
     for i, (a, b) in enumerate(laplace.places):
         if a == b:
             before = elements[i] ** 2
             gamma = np.maximum(J - F[a, a].sum(axis=0) / before, 1e-3 * J)
-            variance = before * (found.mode.u[a] ** 2).sum(axis=0) / gamma
+            variance = before * (u[a] ** 2).sum(axis=0) / gamma
             made[i] = np.sqrt(np.maximum(variance, _LEAST**2 * before))
-    return np.where(np.isfinite(found.mode.value), made, np.nan)
+            u[a] *= elements[i] / made[i]
+    return np.where(np.isfinite(at.mode.value), made, np.nan), u
 
 
 def _keeps_signs(laplace: ManyLaplace, residual: np.ndarray) -> np.ndarray:

@@ -68,13 +68,13 @@ def fit_together(
         y = np.stack([responses[k].y for k in part], axis=1)
         samples = Samples(OneFactor(laplace.rows), laplace.family, y)
         many = ManyLaplace(samples, laplace.determinant == "observed")
-        start, sure = starting_points(many)
+        start, u, sure = starting_points(many)
         for k in np.flatnonzero(~sure):
             reason = _separated(laplace, responses[part[k]])
             if reason:
                 refused[int(part[k])] = reason
         kept = np.flatnonzero([int(k) not in refused for k in part])
-        optima = find_optima(many.take(kept), start[kept], spent)
+        optima = find_optima(many.take(kept), start[kept], spent, u[:, :, kept])
         good = np.flatnonzero(optima.certified)
         answers.put_optima(part[kept][good], laplace, optima.take(good))
         tell(int(part[-1]) + 1)
