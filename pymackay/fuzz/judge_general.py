@@ -136,9 +136,6 @@ def _against_lme4(fit: pm.Fit, theirs: pm.Fit, built: GeneralModel) -> Outcome:
     comparison = pm.compare(fit, theirs)
     if comparison.ok:
         return Outcome(comparison.verdict)
-    family = fit.general.family
-    if not family.is_log_concave and comparison.same_theta != "agreed":
-        return Outcome("several modes")
     if fit.general.dispersion_by:
         return Outcome(f"dispersion: {comparison.verdict}", str(comparison))
     eta = theirs.general.linear_predictor.to_numpy()

@@ -17,6 +17,7 @@ from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.criteria.nodes import Nodes
 from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.large.fit import find_large, not_offered
+from pymackay.solve.pirls.mode import step_from
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
@@ -208,14 +209,21 @@ def joint_covariance(center: Point) -> np.ndarray:
     return made
 
 
-def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
+def evaluate_general(
+    laplace: Laplace, nagq: int | str, psi: np.ndarray, eta: np.ndarray | None = None
+) -> Fit:
     """Return the `Fit` at given parameters ψ, (P,), without a search and standard errors.
 
-    With ``nagq=0`` β is that of the joint mode.
+    With ``nagq=0`` β is that of the joint mode. The mode is the lowest, or that near a linear
+    predictor `eta`, (n,).
     """
     p = laplace.rows.p
     criterion = criterion_of(laplace, nagq, psi[:p])
-    point = criterion.at(psi[p:] if nagq == 0 else psi)
+    u = None if eta is None else step_from(laplace.given(psi), eta)
+    if nagq == 0:
+        point = criterion.at(psi[p:], None if u is None else np.append(psi[:p], u))
+    else:
+        point = criterion.at(psi, u)
     as_asked = Convergence(True, "evaluated at the parameters given", evaluations=1)
     nothing = np.full((len(psi), len(psi)), np.nan)
     problem = GeneralProblem.at(point.center, nagq)

@@ -223,8 +223,9 @@ def lowest_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     reason: Exception | None = None
+    response = given.family.predictor(given.family.start(given.rows.observed))
     modes: list[Mode] = []
-    for u in (start, np.zeros_like(start), _from_response(given)):
+    for u in (start, np.zeros_like(start), step_from(given, response)):
         if u is None or (modes and not u.any() and not start.any()):
             continue
         try:
@@ -260,10 +261,12 @@ def is_lower(given: Given, one: Mode, other: Mode) -> bool:
     return height(given, one) < level - FALL * (1.0 + abs(level))
 
 
-def _from_response(given: Given) -> np.ndarray | None:
-    """Return u, (N,), after one weighted least-squares step from the response; None if none is."""
-    rows, family = given.rows, given.family
-    eta = family.predictor(family.start(rows.observed))
+def step_from(given: Given, eta: np.ndarray) -> np.ndarray | None:
+    """Return u, (N,), after one weighted least-squares step from η, (n,); None if there is none.
+
+    At the η of a mode it is that mode.
+    """
+    rows = given.rows
     with np.errstate(all="ignore"):
         at = given.expand(eta)
         if at is None:

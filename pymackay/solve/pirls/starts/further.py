@@ -6,7 +6,7 @@ import numpy as np
 
 from pymackay.solve.pirls.criteria.laplace import Laplace
 
-_FEW_ROWS = 150  # up to which the criterion is searched from further starts
+FEW_ROWS = 150  # up to which the criterion is searched from further starts
 _NEARLY_ZERO = 0.02  # of the first factors: a start for minima with a variance of zero
 _CORRELATED = 0.9  # correlation of two effects of a level
 _QUIET = 0.1  # of the first dispersion: a start for minima whose effects take up the residuals
@@ -27,7 +27,7 @@ def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
     """
     rows = laplace.rows
     lme4s = laplace.is_lme4s
-    if rows.structured or not (lme4s or rows.n <= _FEW_ROWS):
+    if rows.structured or not (lme4s or rows.n <= FEW_ROWS):
         return []
     first = psi[rows.p : rows.p + rows.n_theta]
     if lme4s:
