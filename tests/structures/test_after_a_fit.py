@@ -250,11 +250,6 @@ def test_residues_of_a_shared_variance_sum_to_zero(sleep: pd.DataFrame) -> None:
     assert gap["residue"].abs().max() > 1.0
 
 
-def test_the_iterative_solver_is_refused(sleep: pd.DataFrame) -> None:
-    with pytest.raises(pm.ArgumentError, match="solver='exact'"):
-        pm.lmer(FORMULAS["cs"], sleep, solver="iterative")
-
-
 def test_many_responses_have_their_own_structured_fits(
     fits: dict[str, pm.Fit], sleep: pd.DataFrame
 ) -> None:

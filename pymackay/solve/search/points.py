@@ -114,6 +114,10 @@ class Axes(Batch):
         crossed = first[:, :, columns] * second[:, :, rows]
         return np.asarray(self.sizes[:, None, columns] * (straight + crossed))
 
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return what the score adds, (B, m, m), to an average information."""
+        return bending
+
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient by the root, (B, m), and what the score adds to the curvature.
 
@@ -163,6 +167,16 @@ class ReducedAxes(Axes):
         """
         slope, direction = super().growth(score)
         return np.where(self.least > 0.0, 0.0, slope), direction
+
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return the positive semidefinite part of what the score adds, (B, m, m).
+
+        The score is not zero at the optimum, where a larger rank would be better. The observed
+        curvature makes up for this; the average information, an expectation at a model that holds,
+        does not.
+        """
+        values, vectors = np.linalg.eigh(bending)
+        return (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2)
 
     def jacobian(self) -> np.ndarray:
         """Return derivatives, (B, k, k), of the chart, which the solver knows, by the root."""
@@ -230,7 +244,7 @@ class Points(Modelled):
         """Put the criterion's quadratic model beside the values at these factors."""
         axes = tuple(axes_of(*term) for term in zip(factors, layouts, noise, strict=True))
         unit = _joined([a.units(size) for a, size in zip(axes, noise, strict=True)])
-        gradient, curvature = in_axes(values.score, values.curvature, axes)
+        gradient, curvature = in_axes(values.score, values.curvature, axes, exact=values.exact)
         gradient, curvature = gradient * unit, curvature * (unit[:, :, None] * unit[:, None, :])
         usable = np.isfinite(values.criterion) & np.isfinite(gradient).all(axis=1)
         lost = ~(usable & np.isfinite(curvature).all(axis=(1, 2)))
@@ -367,6 +381,8 @@ def in_axes(
     score: tuple[np.ndarray, ...],
     curvature: np.ndarray,
     axes: Sequence[Axes | StructuredAxes],
+    *,
+    exact: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from the covariances to the roots' elements by the chain rule.
 
@@ -375,6 +391,8 @@ def in_axes(
     score : tuple of numpy.ndarray, each (B, q, q)
     curvature : numpy.ndarray, shape (B, m, m)
     axes : sequence of Axes or StructuredAxes
+    exact : bool
+        Whether `curvature` is the observed one.
 
     Returns
     -------
@@ -384,7 +402,8 @@ def in_axes(
     """
     slopes = [a.slopes(S) for a, S in zip(axes, score, strict=True)]
     jacobian = _on_diagonal([a.jacobian() for a in axes])
-    bending = _on_diagonal([bend for _, bend in slopes])
+    bends = [bend if exact else a.tamed(bend) for a, (_, bend) in zip(axes, slopes, strict=True)]
+    bending = _on_diagonal(bends)
     turned = jacobian.swapaxes(1, 2) @ curvature @ jacobian
     return _joined([slope for slope, _ in slopes]), turned + bending
 

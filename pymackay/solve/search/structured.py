@@ -134,6 +134,10 @@ class StructuredAxes(Batch):
         """Return the derivatives of the parameters of the chart by their coordinates, (B, k)."""
         return np.where(self.squared, 2.0 * self._roots, 1.0)
 
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return what the score adds, (B, k, k), to an average information."""
+        return bending
+
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient, (B, k), and what the score adds to the curvature, (B, k, k)."""
         chart, inner = self.chart, self._by_coordinates
