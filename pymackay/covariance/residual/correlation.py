@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_NO_CORRELATION = 36.0  # exp(-36) is below the rounding of one
+_ONE = 1e-8  # by which a correlation may be less than one without being so in practice
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -40,6 +42,10 @@ class Correlation(ABC):
     @abstractmethod
     def at(self, x: np.ndarray, lag: np.ndarray) -> Derivatives:
         """Return C, (..., m, m), dC/dx and d²C/dx², (..., r, m, m), at lags (..., m, m)."""
+
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x, given the least lag; beyond them C is what it is there."""
+        return -np.inf, np.inf
 
     @property
     def n_par(self) -> int:
@@ -106,6 +112,10 @@ class Ar1(Correlation):
         """Return x, (1,)."""
         return np.arctanh(values)
 
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x: at zero, where the sign does not matter."""
+        return (0.0 if self.even else -np.inf), np.inf
+
     def starts(self) -> tuple[np.ndarray, ...]:
         """Return the x of positive and of negative correlations."""
         return (np.array([0.5]),) if self.even else (np.array([0.5]), np.array([-0.3]))
@@ -140,6 +150,11 @@ class Ou(Correlation):
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return x, (1,)."""
         return np.log(-np.log(values) * self.unit)
+
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x: where ``rho^lag`` is one, or below the rounding of one."""
+        low, high = np.log(np.array([_ONE, _NO_CORRELATION]) * self.unit / lag)
+        return float(low), float(high)
 
     def starts(self) -> tuple[np.ndarray, ...]:
         """Return the x of strong and weak correlations."""

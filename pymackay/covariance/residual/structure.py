@@ -55,6 +55,13 @@ class ResidualStructure(ABC):
         """Return the parameters as they are reported, (k,), at w; each depends on its own w."""
         return self.values(w)
 
+    def range_of(self, k: int, lag: float) -> tuple[float, float]:
+        """Return the bounds of psi's k-th number; `lag` is the least time between two rows.
+
+        Beyond them the likelihood does not change: there is no correlation left.
+        """
+        return -np.inf, np.inf
+
     @abstractmethod
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return psi to start from, each (k,), given rough standard deviations of `levels`."""
@@ -112,6 +119,10 @@ class Scaled(ResidualStructure):
     def ratios(self, psi: np.ndarray) -> np.ndarray:
         """Return the standard deviations of the strata relative to the first, (q,)."""
         return np.exp(np.append(0.0, psi[: self._cut]))
+
+    def range_of(self, k: int, lag: float) -> tuple[float, float]:
+        """Return the bounds of psi's k-th number, a log ratio or one of the correlations'."""
+        return (-np.inf, np.inf) if k < self._cut else self.correlation.range_at(lag)
 
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return rough ratios with each start of the correlations."""
@@ -188,6 +199,10 @@ class Unstructured(ResidualStructure):
         """Return the matrix of all visits relative to sigma², (q, q)."""
         L = self._factor(psi)
         return L @ L.T
+
+    def of_covariance(self, S: np.ndarray) -> np.ndarray:
+        """Return psi of a covariance matrix of all visits, (q, q), whatever its scale."""
+        return np.asarray(np.linalg.cholesky(S / S[0, 0])[self._places])
 
     def _factor(self, psi: np.ndarray) -> np.ndarray:
         L = np.zeros((len(self.levels), len(self.levels)))

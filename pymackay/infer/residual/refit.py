@@ -21,6 +21,8 @@ from pymackay.model.residual_rows import ResidualRows
 from pymackay.results import Fit
 from pymackay.solve.marginal.fit import fit_residual
 
+ML_MESSAGE = "refitted by ML (instead of REML)"
+
 
 def refit(fit: Fit, y: Any, *, control: Any = None) -> Fit:
     """Fit the same model to another response; see `pymackay.refit`."""
