@@ -89,10 +89,10 @@ class EstimateTable:
     def _rows(self) -> list[tuple[str, ...]]:
         """Return the rows with a row for the name of each block."""
         rows, block = [], None
-        for (own, name), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
-            if own != block:
-                rows.append((own, *[""] * len(cells)))
-                block = own
+        for (heading, name), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
+            if heading != block:
+                rows.append((heading, *[""] * len(cells)))
+                block = heading
             rows.append((f"  {name}".rstrip(), *cells))
         return rows
 

@@ -131,8 +131,8 @@ def effect(
     if _is_number(predictors, variable) and variable not in values:
         numbers = predictors.numbers(variable)
         values[variable] = np.linspace(numbers.min(), numbers.max(), _GRID).tolist()
-    found = emmeans(fit, [variable, *families], at=values or None, **options)
-    return means(found, level=level, ax=ax)
+    table = emmeans(fit, [variable, *families], at=values or None, **options)
+    return means(table, level=level, ax=ax)
 
 
 def _is_number(predictors: Predictors, variable: str) -> bool:
