@@ -146,10 +146,10 @@ def take_pictures(text: str, folder: Path, to: Path) -> None:
 def relinked(text: str, folder: Path) -> str:
     """Let links lead to the site's pages; `folder` is the text's own, in the repository."""
 
-    def lead(found: re.Match[str]) -> str:
-        picture, words, target, anchor = found.groups()
+    def lead(match: re.Match[str]) -> str:
+        picture, words, target, anchor = match.groups()
         if "://" in target:
-            return found[0]
+            return match[0]
         path = os.path.normpath(folder / target)
         if picture:
             return f"![{words}](figures/{Path(path).name})"

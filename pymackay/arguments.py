@@ -111,6 +111,18 @@ def one_of(name: str, value: object, words: Iterable[str]) -> str:
     )
 
 
+def instance_of(name: str, value: object, kind: type, source: str) -> None:
+    """Check that `value` is what `source`, a function as users call it, returns.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else.
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name}: expected what {source} returns, got {type(value).__name__}.")
+
+
 def hinted(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function: an argument's name of another package is refused with ours.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -418,3 +418,17 @@ def check_fit(fit: object, what: str) -> Fit:
             f"{what} needs a Fit, such as pymackay.lmer returns, not a {type(fit).__name__}"
         )
     return fit
+
+
+def check_fits(fits: Fit | Sequence[Fit], what: str) -> list[Fit]:
+    """Return one fit or several as a list; `what` needs them, for the message.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or one is not a `Fit`.
+    """
+    listed = [fits] if isinstance(fits, Fit) else [check_fit(fit, what) for fit in fits]
+    if not listed:
+        raise ArgumentError("fits is empty; give one fit or more")
+    return listed
