@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pymackay.covariance.layout import par_names
+from pymackay.errors import listed
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 from pymackay.solve.search.points import Points
@@ -45,9 +46,10 @@ def flat_parameters(bases: Bases, points: Points, search: Callable[[Factors], Po
     if not len(affected):
         return ""
     names = par_names(bases.model.terms)
+    named = listed((names[k] for k in affected), most=6)
     return (
         f"flat ridge: the data do not determine the covariance parameters "
-        f"{', '.join(names[k] for k in affected)} by themselves, only combinations of them and "
+        f"{named} by themselves, only combinations of them and "
         f"sigma: other values fit exactly as well. With one row for each level and effect the "
         f"residual variance cannot be told from that of the effects; take a term out, or choose a "
         f"structure with fewer parameters"
