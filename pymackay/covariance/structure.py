@@ -114,6 +114,7 @@ class Structure(ABC):
 class Correlated(Structure):
     """A structure whose parameters are standard deviations, and those of a correlation matrix."""
 
+    mirrored = False  # whether R is the same with the signs of all its parameters changed
     compressed = True  # whether theta of a structure with `hom` holds distinct elements only
 
     # ---- what a subclass has to say

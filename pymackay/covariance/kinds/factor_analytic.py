@@ -26,6 +26,7 @@ class FactorAnalytic(Correlated):
     """
 
     tag = "fa"
+    mirrored = True
 
     def __str__(self) -> str:
         return f"{self.tag}, d = 1"
