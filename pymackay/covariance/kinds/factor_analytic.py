@@ -92,16 +92,6 @@ class FactorAnalytic(Correlated):
         rho = np.array(flat).reshape(sd.shape)
         return np.where(np.abs(rho) > 1.0 - _AT_BOUND, np.sign(rho), rho)
 
-    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the lower triangle: theta is not compressed."""
-        columns, rows = np.triu_indices(q)
-        return rows, columns
-
-    def shared_names(self, effects: Sequence[str]) -> list[str]:
-        """Name the elements of theta, without the group."""
-        pairs = zip(*(places.tolist() for places in self.distinct(len(effects))), strict=True)
-        return [effects[j] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
-
     def least_size(self, factor: np.ndarray) -> np.ndarray:
         """Return the size, (...), that is zero where G is singular, or an effect has no own part.
 
