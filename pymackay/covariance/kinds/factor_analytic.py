@@ -107,7 +107,7 @@ def _loadings(R: np.ndarray) -> np.ndarray:
     """Return l, (q,), with the least ``Σ_(i<j) (R_ij − l_i l_j)²``, the largest positive.
 
     By Gauss and Newton's steps, which converge quadratically where the products can be equal to
-    the correlations, from the best of the starts that one row each suggests.
+    the correlations.
     """
     q = len(R)
     i, j = np.tril_indices(q, -1)
