@@ -22,7 +22,7 @@ from pymackay.solve.assemble import evaluate_at
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.marginal.fit import fit_residual
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 
 ArrayLike = Any
 

@@ -249,10 +249,10 @@ def theta_of_par(layouts: Sequence[TermLayout], par: np.ndarray) -> np.ndarray:
     """Return theta of parameters of all terms, (m,)."""
     parts = []
     for layout in layouts:
-        own = par[layout.start : layout.stop]
+        part = par[layout.start : layout.stop]
         if layout.structure is not None:
-            own = layout.elements(layout.structure.factor(own, layout.q))
-        parts.append(own)
+            part = layout.elements(layout.structure.factor(part, layout.q))
+        parts.append(part)
     return np.concatenate(parts)
 
 

@@ -19,7 +19,7 @@ from pymackay.solve.assemble import Problem, fit_problem
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import IterativeSolver
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 from pymackay.solve.solver import Solver
 
 __all__ = [

@@ -45,6 +45,7 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
     """Return a call of each public method of a fit."""
     few = data.iloc[:12]
     return {
+        "__repr__": fit.__repr__,
         "_repr_html_": fit._repr_html_,
         "_shaken": lambda: list(fit._shaken()),
         "anova": fit.anova,
@@ -77,7 +78,7 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
 
 def test_every_method_has_a_call(fits: dict[str, pm.Fit], sleep: pd.DataFrame) -> None:
     methods = {name for name, value in vars(pm.Fit).items() if isinstance(value, LateMethod)}
-    of_generalised_models = {"_at_parameters_of", "_separation"}
+    of_generalised_models = {"_at_modes_of", "_at_parameters_of", "_separation"}
     assert set(calls(fits["cs"], sleep, Path())) == methods - of_generalised_models
 
 

@@ -25,9 +25,10 @@ from pymackay.solve.iterative.probes import Probes, draw_probes, draw_signs
 from pymackay.solve.iterative.traces import estimate_traces
 from pymackay.solve.iterative.variances import conditional_variances
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.points import Points, Values
+from pymackay.solve.search.points import Points
 from pymackay.solve.search.start import noise_level
 from pymackay.solve.search.trust_region import Ground, descend
+from pymackay.solve.search.values import Values
 from pymackay.solve.solver import (
     Elements,
     ErrorVariance,

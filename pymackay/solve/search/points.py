@@ -22,8 +22,12 @@ from pymackay.covariance.loadings import LoadingsChart, spread_out
 from pymackay.solve.search import limits
 from pymackay.solve.search.structured import StructuredAxes
 from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
+from pymackay.solve.search.values import Factors, Values
 
-Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
+
+def one_of_each(matrices: Sequence[np.ndarray]) -> Factors:
+    """Return matrices of one point, each (q, q), as a batch of one, each (1, q, q)."""
+    return tuple(matrix[None] for matrix in matrices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,37 +199,6 @@ def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cosine, sine = np.cos(angle), np.sin(angle)
     turn = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
     return turn, np.stack([large, small], axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Values:
-    """What a search asks of the criterion at B points.
-
-    Attributes
-    ----------
-    criterion : numpy.ndarray, shape (B,)
-        Not finite where a point is too far out for float64.
-    sigma2 : numpy.ndarray, shape (B,)
-        Residual variance, for a response of unit length.
-    rounding : numpy.ndarray, shape (B,)
-        Size of the criterion's own rounding error.
-    score : tuple of numpy.ndarray, each (B, q, q)
-        Term by term, the symmetric matrix S with d criterion = tr(S dG).
-    curvature : numpy.ndarray, shape (B, m, m)
-        Second derivatives by the elements of G, as in `pymackay.solve.solver.Evaluation`.
-    answers : tuple of numpy.ndarray, each (B, ...)
-        What else is to be kept of the point.
-    exact : bool
-        Whether `curvature` is the observed one; otherwise the average information.
-    """
-
-    criterion: np.ndarray
-    sigma2: np.ndarray
-    rounding: np.ndarray
-    score: tuple[np.ndarray, ...]
-    curvature: np.ndarray
-    answers: tuple[np.ndarray, ...]
-    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)

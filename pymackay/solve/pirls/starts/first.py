@@ -6,6 +6,7 @@ import numpy as np
 
 from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.roots import root_of
+from pymackay.family.family import Expansion
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
@@ -16,7 +17,6 @@ _HALVINGS = 10  # of a step that raises the deviance
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
-_NEARLY_ZERO = 0.02  # of the first factors: a start for minima with a variance of zero
 _RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
 
 
@@ -49,32 +49,6 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
     return np.concatenate([beta, elements, extra])
 
 
-def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
-    """Return more parameters to start from, each (P,), where the criterion has several minima.
-
-    lme4's criterion of a family with a dispersion has. Its factors are relative to sigma, and lme4
-    itself starts at factors of one. A further minimum often has a variance of zero: from factors
-    that are nearly so, of one block or of all, the search goes there.
-    """
-    plain = laplace.dispersion != "lme4" or not laplace.family.has_dispersion
-    if plain or laplace.rows.structured:
-        return []
-    try:
-        sigma = np.sqrt(laplace.at(psi).phi)
-    except np.linalg.LinAlgError:
-        return []
-    rows = laplace.rows
-    places = slice(rows.p, rows.p + rows.n_theta)
-    relative = psi[places] / sigma
-    unit = rows.in_elements([np.eye(block.q) for block in rows.blocks])
-    tried = [relative, 4.0 * relative, unit, 0.3 * unit, _NEARLY_ZERO * relative]
-    if len(rows.blocks) > 1:
-        block_of = np.array([k for k, _, _ in rows.places])
-        for k in range(len(rows.blocks)):
-            tried.append(np.where(block_of == k, _NEARLY_ZERO, 1.0) * relative)
-    return [np.concatenate([psi[: rows.p], elements]) for elements in tried]
-
-
 def _shape(laplace: Laplace) -> float:
     """Return a shape by moments of the response: variance ``μ + μ²/θ``."""
     y = laplace.rows.observed.y
@@ -83,11 +57,42 @@ def _shape(laplace: Laplace) -> float:
 
 
 def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return β, (p,), the dispersion, and expected weights, (n,), without random effects."""
+    """Return β, (p,), the dispersion, and expected weights, (n,), without random effects.
+
+    Of a density that is not log-concave, the first step from the data may lead to means so large
+    or small that the deviance is flat. Then the steps begin again at one mean for all rows.
+    """
+    rows, family = laplace.rows, laplace.family
+    first = family.predictor(family.start(rows.observed))
+    beta, at = _weighted_steps(laplace, np.zeros(rows.p), first, np.inf)
+    constant = _constant(laplace)
+    if not family.is_log_concave and _legal(laplace, constant):
+        eta = rows.basis.Q @ constant + rows.offset
+        deviance = float(family.expand(rows.observed, eta).value.sum())
+        if not float(at.value.sum()) <= deviance:
+            beta, at = _weighted_steps(laplace, constant, eta, deviance)
+    phi = 1.0
+    if laplace.extra == "dispersion":
+        phi = max(2.0 * float(at.value.sum()) / rows.n, 1e-10)
+    return beta, phi, at.expected
+
+
+def _weighted_steps(
+    laplace: Laplace, beta: np.ndarray, eta: np.ndarray, before: float
+) -> tuple[np.ndarray, Expansion]:
+    """Take steps of iterated weighted least squares; return β, (p,), and the expansion there.
+
+    Parameters
+    ----------
+    laplace : Laplace
+    beta : numpy.ndarray, shape (p,)
+    eta : numpy.ndarray, shape (n,)
+        Linear predictor at which the first step is computed.
+    before : float
+        Half deviance that the first step may not exceed.
+    """
     rows, family = laplace.rows, laplace.family
     observed, Q = rows.observed, rows.basis.Q
-    eta = family.predictor(family.start(observed))
-    beta, before = np.zeros(rows.p), np.inf
     at = family.expand(observed, eta)
     for step in range(_ROUNDS):
         working = eta - rows.offset - at.d1 / np.where(at.expected > 0.0, at.expected, 1.0)
@@ -110,10 +115,7 @@ def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.nda
         if step and abs(before - deviance) < _ENOUGH * (abs(deviance) + 0.1):
             break
         before = deviance
-    phi = 1.0
-    if laplace.extra == "dispersion":
-        phi = max(2.0 * float(at.value.sum()) / rows.n, 1e-10)
-    return beta, phi, at.expected
+    return beta, at
 
 
 def _legal(laplace: Laplace, beta: np.ndarray) -> bool:
