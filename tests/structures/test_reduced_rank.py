@@ -229,6 +229,23 @@ def test_a_generalised_model_has_a_reduced_rank_too() -> None:
     np.testing.assert_allclose(full.beta.to_numpy(), plain.beta.to_numpy(), rtol=tol("tight"))
 
 
+def test_a_generalised_model_is_searched_from_several_axes() -> None:
+    """One term of one factor and a diagonal one are `fa`, whose search has other coordinates.
+
+    With one factor glmmTMB 1.1.5 ends in another minimum, at 2211.374950387.
+    """
+    data = counts()
+    sums = pm.glmer("y ~ f + rr(0 + f | g, d = 1) + diag(0 + f | g)", data, family="poisson")
+    fa = pm.glmer("y ~ f + fa(0 + f | g)", data, family="poisson")
+    assert sums.criterion == pytest.approx(fa.criterion, abs=tol("tight criterion") * 10)
+    formula, rng = "y ~ f + rr(0 + f | g, d = 1)", np.random.default_rng(1)
+    one = pm.glmer(formula, data, family="poisson")
+    assert one.criterion < 2211.374950387
+    for start in rng.normal(size=(6, 4)):
+        other = pm.glmer(formula, data, family="poisson", start=start)
+        assert other.criterion > one.criterion - tol("tight criterion")
+
+
 @pytest.mark.parametrize(
     ("small", "large", "nested"),
     [
