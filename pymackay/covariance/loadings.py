@@ -119,6 +119,6 @@ class LoadingsChart:
     def bent(self, W: np.ndarray) -> np.ndarray:
         """Return ``Σ_ij W_ij d²G/dx_i dx_j``, (q, q), of one point for symmetric W, (k, k)."""
         rows, columns = trapezoid_places(self.q, self.d)
-        along = self.axes[:, rows]
-        half = along @ (W * (columns[:, None] == columns)) @ along.T
-        return np.asarray(half + half.T)
+        inner = np.zeros((self.q, self.q))
+        np.add.at(inner, (rows[:, None], rows), W * (columns[:, None] == columns))
+        return np.asarray(2.0 * self.axes @ inner @ self.axes.T)
