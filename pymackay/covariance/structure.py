@@ -110,10 +110,17 @@ class Structure(ABC):
         return np.asarray(np.linalg.svd(factor, compute_uv=False).min(axis=-1))
 
 
+def element_names(effects: Sequence[str], places: tuple[np.ndarray, np.ndarray]) -> list[str]:
+    """Name elements of a factor at rows and columns as lme4 does: by their effects."""
+    pairs = zip(*(place.tolist() for place in places), strict=True)
+    return [effects[i] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
+
+
 @dataclass(frozen=True)
 class Correlated(Structure):
     """A structure whose parameters are standard deviations, and those of a correlation matrix."""
 
+    mirrored = False  # whether R is the same with the signs of all its parameters changed
     compressed = True  # whether theta of a structure with `hom` holds distinct elements only
 
     # ---- what a subclass has to say
@@ -150,13 +157,19 @@ class Correlated(Structure):
         Zero where no two effects vary.
         """
 
-    @abstractmethod
-    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return row and column in the factor of G of each element of theta, if `hom`."""
+    # ---- what a subclass may say
 
-    @abstractmethod
+    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return row and column in the factor of G of each element of theta, if `hom`.
+
+        These are all of the lower triangle where theta is not compressed.
+        """
+        columns, rows = np.triu_indices(q)
+        return rows, columns
+
     def shared_names(self, effects: Sequence[str]) -> list[str]:
         """Name the elements of theta, without the group, if `hom`."""
+        return element_names(effects, self.distinct(len(effects)))
 
     # ---- the parameters
 
@@ -236,9 +249,7 @@ class Correlated(Structure):
         """Name the elements of theta as lme4 2.x does, without the group."""
         if self.hom:
             return self.shared_names(effects)
-        rows, columns = self.places(len(effects))
-        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        return [effects[i] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
+        return element_names(effects, self.places(len(effects)))
 
     def par_of_theta(self, theta: np.ndarray, q: int) -> np.ndarray:
         """Return the parameters, (k,), that lead to `theta`.

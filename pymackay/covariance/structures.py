@@ -59,3 +59,41 @@ def summary_layouts(terms: Iterable[TermSummary]) -> tuple[TermLayout, ...]:
         structure = make_structure(term.structure, term.hom, term.times, term.known, term.rank)
         parts.append((len(term.effects), structure))
     return laid_out(parts)
+
+
+_INSIDE_OF = {
+    "diag": ("cs", "toep", "fa"),
+    "cs": ("toep",),
+    "ar1": ("toep",),
+}
+"""Structures, and those besides any matrix of which they are special cases for the same effects."""
+
+
+def is_part_of_sum(small: TermSummary, terms: Iterable[TermSummary]) -> bool:
+    """Say whether `fa` is a special case of two terms, ``rr(f | g) + diag(f | g)``."""
+    alike = {
+        (term.structure, term.hom)
+        for term in terms
+        if term.group == small.group and set(term.effects) == set(small.effects)
+    }
+    return small.structure == "fa" and alike >= {("rr", False), ("diag", False)}
+
+
+def is_special_case(small: TermSummary, large: TermSummary) -> bool:
+    """Say whether the structure of a term is a special case of that of another, of equal effects.
+
+    Of effects that are not the same nothing is known, and True is returned: structures of one part
+    of them, or of sums, may be special cases too.
+    """
+    full = large.structure in ("", "rr") and not 0 < large.rank < len(large.effects)
+    if full or set(small.effects) != set(large.effects):
+        return True
+    if small.structure == large.structure == "rr":
+        return small.rank <= large.rank
+    if small.structure == "rr":
+        return small.rank == 1 and large.structure == "fa"
+    if small.structure == "diag" and large.structure == "ar1":
+        return small.hom or not large.hom
+    related = large.structure in (small.structure, *_INSIDE_OF.get(small.structure, ()))
+    same = small.known == large.known and small.times == large.times
+    return related and same and (small.hom or not large.hom)

@@ -21,6 +21,7 @@ FORMULAS = {
     "ar1 het": "Reaction ~ Days + ar1(0 + Dayf | Subject, hom = FALSE)",
     "rr": "Reaction ~ Days + rr(Days | Subject, d = 1)",
     "fa": "Reaction ~ Days + fa(0 + Third | Subject)",
+    "rr and diag": "Reaction ~ Days + rr(0 + Third | Subject, d = 1) + diag(0 + Third | Subject)",
     "two terms": "Reaction ~ Days + (1 | Subject) + diag(0 + Days | Subject, hom = TRUE)",
 }
 

@@ -10,6 +10,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.infer.significance.comparable import check_nested
 
 SD_AND_COR = tuple[list[float], list[float]]
 
@@ -226,3 +227,53 @@ def test_a_generalised_model_has_a_reduced_rank_too() -> None:
     full = pm.glmer("y ~ f + rr(0 + f | g, d = 4)", data, family="poisson")
     assert full.criterion == pytest.approx(plain.criterion, abs=tol("tight criterion"))
     np.testing.assert_allclose(full.beta.to_numpy(), plain.beta.to_numpy(), rtol=tol("tight"))
+
+
+def test_a_generalised_model_is_searched_from_several_axes() -> None:
+    """One term of one factor and a diagonal one are `fa`, whose search has other coordinates.
+
+    With one factor glmmTMB 1.1.5 ends in another minimum, at 2211.374950387.
+    """
+    data = counts()
+    sums = pm.glmer("y ~ f + rr(0 + f | g, d = 1) + diag(0 + f | g)", data, family="poisson")
+    fa = pm.glmer("y ~ f + fa(0 + f | g)", data, family="poisson")
+    assert sums.criterion == pytest.approx(fa.criterion, abs=tol("tight criterion") * 10)
+    formula, rng = "y ~ f + rr(0 + f | g, d = 1)", np.random.default_rng(1)
+    one = pm.glmer(formula, data, family="poisson")
+    assert one.criterion < 2211.374950387
+    for start in rng.normal(size=(6, 4)):
+        other = pm.glmer(formula, data, family="poisson", start=start)
+        assert other.criterion > one.criterion - tol("tight criterion")
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "nested"),
+    [
+        ("rr(0 + f | g, d = 1)", "rr(0 + f | g, d = 2)", True),
+        ("rr(0 + f | g, d = 1)", "fa(0 + f | g)", True),
+        ("rr(0 + f | g, d = 2)", "(0 + f | g)", True),
+        ("(0 + f | g)", "rr(0 + f | g, d = 5)", True),
+        ("diag(0 + f | g)", "fa(0 + f | g)", True),
+        ("ar1(0 + f | g)", "toep(0 + f | g)", True),
+        ("cs(0 + f | g)", "(0 + f | g)", True),
+        ("(1 | g)", "cs(0 + f | g)", True),
+        ("fa(0 + f | g)", "rr(0 + f | g) + diag(0 + f | g)", True),
+        ("fa(0 + f | g)", "rr(0 + f | g)", False),
+        ("rr(0 + f | g, d = 2)", "fa(0 + f | g)", False),
+        ("rr(0 + f | g, d = 1)", "diag(0 + f | g)", False),
+        ("(0 + f | g)", "rr(0 + f | g, d = 2)", False),
+        ("(0 + f | g)", "cs(0 + f | g)", False),
+        ("diag(0 + f | g)", "ar1(0 + f | g)", False),
+        ("diag(0 + f | g)", "cs(0 + f | g, hom = TRUE)", False),
+        ("ar1(0 + f | g)", "cs(0 + f | g)", False),
+    ],
+)
+def test_a_likelihood_ratio_knows_which_structure_is_inside_which(
+    two_factors: pd.DataFrame, small: str, large: str, nested: bool
+) -> None:
+    fits = [pm.lmer(f"y ~ f + {term}", two_factors, reml=False) for term in (small, large)]
+    if nested:
+        check_nested(*fits)
+        return
+    with pytest.raises(pm.ArgumentError, match="random part"):
+        check_nested(*fits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +77,6 @@ class Autoregressive(Correlated):
         """Return the places of the first two columns; the others repeat the second."""
         rows = np.concatenate([np.arange(q), np.arange(1, q)])
         return rows, np.repeat([0, 1], [q, q - 1])
-
-    def shared_names(self, effects: Sequence[str]) -> list[str]:
-        """Name the elements of theta as lme4 2.x does, without the group."""
-        pairs = zip(*(places.tolist() for places in self.distinct(len(effects))), strict=True)
-        return [effects[j] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
 
 
 def _distances(q: int) -> np.ndarray:

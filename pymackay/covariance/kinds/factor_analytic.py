@@ -26,6 +26,7 @@ class FactorAnalytic(Correlated):
     """
 
     tag = "fa"
+    mirrored = True
 
     def __str__(self) -> str:
         return f"{self.tag}, d = 1"
@@ -91,16 +92,6 @@ class FactorAnalytic(Correlated):
         rho = np.array(flat).reshape(sd.shape)
         return np.where(np.abs(rho) > 1.0 - _AT_BOUND, np.sign(rho), rho)
 
-    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the lower triangle: theta is not compressed."""
-        columns, rows = np.triu_indices(q)
-        return rows, columns
-
-    def shared_names(self, effects: Sequence[str]) -> list[str]:
-        """Name the elements of theta, without the group."""
-        pairs = zip(*(places.tolist() for places in self.distinct(len(effects))), strict=True)
-        return [effects[j] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
-
     def least_size(self, factor: np.ndarray) -> np.ndarray:
         """Return the size, (...), that is zero where G is singular, or an effect has no own part.
 
@@ -116,7 +107,7 @@ def _loadings(R: np.ndarray) -> np.ndarray:
     """Return l, (q,), with the least ``Σ_(i<j) (R_ij − l_i l_j)²``, the largest positive.
 
     By Gauss and Newton's steps, which converge quadratically where the products can be equal to
-    the correlations, from the best of the starts that one row each suggests.
+    the correlations.
     """
     q = len(R)
     i, j = np.tril_indices(q, -1)

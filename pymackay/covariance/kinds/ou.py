@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,13 +91,3 @@ class OrnsteinUhlenbeck(Correlated):
             rho = np.where(unknown & (weight > 0.0), mean, rho)
             unknown &= weight == 0.0
         return rho[..., None]
-
-    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the lower triangle: theta is not compressed."""
-        columns, rows = np.triu_indices(q)
-        return rows, columns
-
-    def shared_names(self, effects: Sequence[str]) -> list[str]:
-        """Name the elements of theta, without the group."""
-        pairs = zip(*(places.tolist() for places in self.distinct(len(effects))), strict=True)
-        return [effects[j] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.loadings import spread_out, trapezoid, trapezoid_places
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Structure, element_names
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class ReducedRank(Structure):
 
     def theta_names(self, effects: Sequence[str]) -> list[str]:
         """Name the elements of theta as those of an unstructured term, without the group."""
-        pairs = zip(*(places.tolist() for places in self.places(len(effects))), strict=True)
-        return [effects[i] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
+        return element_names(effects, self.places(len(effects)))
 
     def par_of_theta(self, theta: np.ndarray, q: int) -> np.ndarray:
         """Return the parameters, (k,), that lead to `theta`, which they are but for signs."""

@@ -76,16 +76,6 @@ class Toeplitz(Correlated):
             lags[..., k - 1] = (apart * sizes).sum(axis=-1) / known
         return np.where(unknown, 0.0, partial_autocorrelations(lags))
 
-    def distinct(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the lower triangle: theta is not compressed."""
-        columns, rows = np.triu_indices(q)
-        return rows, columns
-
-    def shared_names(self, effects: Sequence[str]) -> list[str]:
-        """Name the elements of theta, without the group."""
-        pairs = zip(*(places.tolist() for places in self.distinct(len(effects))), strict=True)
-        return [effects[j] if i == j else f"{effects[i]}.{effects[j]}" for i, j in pairs]
-
 
 def _distances(q: int) -> np.ndarray:
     """Return |i − j|, (q, q)."""

@@ -97,7 +97,9 @@ def random_effects_pca(fit: Fit) -> RandomEffectsPca:
         relative = ", relative to sigma" if fit.has_residual else ""
         heading = f"Random effects of {group}, principal directions{relative}"
         tables[group] = HeadedTable(pd.concat([table, directions], axis=1), heading=heading)
-        empty[group] = _empty_directions(covariance, effects)
+        terms = [term for term in fit.model.terms if term.group == group]
+        meant = any(term.structure == "rr" for term in terms)  # a reduced rank is the model itself
+        empty[group] = () if meant else _empty_directions(covariance, effects)
     return RandomEffectsPca(tables, empty, _advice(fit, empty))
 
 

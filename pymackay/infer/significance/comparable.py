@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymackay.covariance.structures import is_part_of_sum, is_special_case
 from pymackay.errors import ArgumentError, DataError
 from pymackay.model.bases.scaling import fixed_basis, independent_columns
 from pymackay.model.model import Model, RandomTerm
@@ -218,6 +219,7 @@ def check_nested(small: Fit, large: Fit) -> None:
         fixed = set(small.model.fixed) <= set(large.model.fixed)
         random = all(
             any(_named_inside(term, other) for other in large.model.terms)
+            or is_part_of_sum(term, large.model.terms)
             for term in small.model.terms
         )
     if not _residual_inside(small, large):
@@ -279,6 +281,7 @@ def _spanned(columns: np.ndarray, space: np.ndarray) -> bool:
 def _random_inside(small: Model, large: Model) -> bool:
     return all(
         any(_term_inside(small, term, large, other) for other in large.terms)
+        or is_part_of_sum(term.summary(), [other.summary() for other in large.terms])
         for term in small.terms
     )
 
@@ -286,7 +289,8 @@ def _random_inside(small: Model, large: Model) -> bool:
 def _term_inside(small: Model, term: RandomTerm, large: Model, other: RandomTerm) -> bool:
     """Whether the covariance of one term can be a special case of that of another.
 
-    With the same levels its columns must be combinations of the other's. With finer levels, as of
+    With the same levels its columns must be combinations of the other's, and its structure, if
+    these are the same effects, a special case. With finer levels, as of
     ``(1 | g:f)`` beside ``(f | g)``, it is taken for one where the other has several effects.
     """
     finer, coarser = small.factors[term.group], large.factors[other.group]
@@ -296,12 +300,13 @@ def _term_inside(small: Model, term: RandomTerm, large: Model, other: RandomTerm
     if pairs != len(coarser.levels):
         return len(other.effects) > 1
     kept = independent_columns(other.columns)
-    return _spanned(term.columns, other.columns[:, kept])
+    inside = _spanned(term.columns, other.columns[:, kept])
+    return inside and is_special_case(term.summary(), other.summary())
 
 
 def _named_inside(term: TermSummary, other: TermSummary) -> bool:
     """Whether a term can be a special case of another, as far as names say."""
     if term.group == other.group:
-        return set(term.effects) <= set(other.effects)
+        return set(term.effects) <= set(other.effects) and is_special_case(term, other)
     finer = set(other.group.split(":")) < set(term.group.split(":"))
     return finer and len(other.effects) > 1

@@ -23,6 +23,7 @@ from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
+from pymackay.solve.pirls.starts.axes import other_axes
 from pymackay.solve.pirls.starts.first import starting_point
 from pymackay.solve.pirls.starts.further import further_starts
 
@@ -130,7 +131,7 @@ def _fit(
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi]
     if start is None and (begin is None or laplace.is_lme4s):
-        starts += further_starts(laplace, psi)
+        starts += [*further_starts(laplace, psi), *other_axes(laplace, psi)]
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1 and begin is None:

@@ -51,7 +51,7 @@ def other_correlations(gram: Bases, points: Points) -> Iterator[tuple[Factors, n
         low, high = structure.bounds(layout.q)
         alike = np.broadcast_to(np.sqrt(np.mean(par[:, :m] ** 2, axis=1))[:, None], (len(par), m))
         small = np.full_like(par[:, :m], limits.SMALL_SD * np.sqrt(points.noise[term]))
-        for share in limits.CORRELATIONS:
+        for share in limits.CORRELATIONS if not structure.mirrored else limits.LOADINGS:
             for sd in (par[:, :m], small, alike)[: 2 + (m > 1)]:
                 rho = np.broadcast_to(low + share * (high - low), (len(sd), len(low)))
                 factor = structure.factor(np.concatenate([sd, rho], axis=1), layout.q)

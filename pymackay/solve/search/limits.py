@@ -87,6 +87,7 @@ START_CEILING = 1e6  # relative variance beyond which a larger start tells nothi
 REACH = 1e12  # relative variance by noise level: beyond, float64 loses the levels' noise beside it
 VAGUE_ANGLE = 0.15  # standard error of a correlation's angle, over which it may be elsewhere too
 CORRELATIONS = (0.05, 0.35, 0.95)  # shares of the width of its bounds, where it is looked for
+LOADINGS = (0.65, 0.95)  # the same where a change of all signs changes nothing
 SMALL_SD = 0.4  # noise levels' roots: standard deviations there, which may grow or vanish
 MANY_EFFECTS = 20  # of a level: with more and structures, starts are simpler moments
 OVERLAP = 0.1  # share of what one block leaves that others may be thought to leave of it

@@ -43,7 +43,7 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
     if elements is None:
         factors = moments = _first_factors(laplace, weights / phi)
         for _ in range(2):
-            factors, moments = _by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
+            factors, moments = by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
         elements = laplace.rows.near(_with_axes(laplace.rows, factors, moments))
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
     return np.concatenate([beta, elements, extra])
@@ -167,7 +167,7 @@ def _with_axes(rows: Rows, factors: list[np.ndarray], others: list[np.ndarray]) 
     return made
 
 
-def _by_mackays_rule(
+def by_mackays_rule(
     laplace: Laplace, beta: np.ndarray, factors: list[np.ndarray], phi: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return diagonal factors with ``v = Σ_j b_j² / γ``, and roots of ``(B'B + Σ_j C_j)/J``.
