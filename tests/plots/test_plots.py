@@ -28,16 +28,6 @@ OKABE_ITO = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "
 
 
 @pytest.fixture(scope="module")
-def sleep() -> pd.DataFrame:
-    return pm.load_data("sleepstudy")
-
-
-@pytest.fixture(scope="module")
-def fit(sleep):
-    return pm.lmer(SLEEP, sleep)
-
-
-@pytest.fixture(scope="module")
 def dyestuff():
     return pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
 
@@ -51,12 +41,6 @@ def many():
     frame = pd.DataFrame({"g": np.array(names)[level], "y": random.normal(size=2400)})
     frame["y"] += random.normal(size=300)[level]
     return pm.lmer("y ~ 1 + (1 | g)", frame)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def recorded(sleep: pd.DataFrame):
