@@ -228,6 +228,7 @@ class Fit:
     __repr__ = LateMethod("pymackay.infer.tables.printed", "printed")
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
+    _at_modes_of = LateMethod("pymackay.infer.general.elsewhere", "at_modes_of")
     _separation = LateMethod("pymackay.infer.general.elsewhere", "separation")
     _shaken = LateMethod("pymackay.infer.rounding", "shaken")
     anova = LateMethod("pymackay.infer.significance.anova", "anova")

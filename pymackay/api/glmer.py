@@ -155,6 +155,7 @@ def glmer(
     return _certified(fit_general(laplace, nagq, start=theta, control=control, messages=messages))
 
 
+@hinted
 def evaluate_glmer(
     formula: str,
     data: pd.DataFrame,

@@ -66,7 +66,7 @@ def _parts(terms: Sequence[TermSummary]) -> list[Key]:
         key
         for term in terms
         for key in (
-            [(term.group, frozenset([effect]), "", False, ()) for effect in term.effects]
+            [(term.group, frozenset([effect]), "", False, (), 0) for effect in term.effects]
             if _is_free(term)
             else [term_key(term)]
         )

@@ -120,6 +120,7 @@ class Binomial(Family):
     support: ClassVar[Support] = "binomial"
     canonical: ClassVar[str] = "logit"
     links: ClassVar[tuple[str, ...]] = tuple(_CURVES)
+    concave: ClassVar[tuple[str, ...]] = ("logit", "probit", "cloglog", "log")
 
     def mean(self, eta: np.ndarray) -> np.ndarray:
         """Return the probability at a linear predictor, both of shape (n,)."""

@@ -103,6 +103,7 @@ class Family(ABC):
     canonical: ClassVar[str]
     links: ClassVar[tuple[str, ...]]
     support: ClassVar[Support]
+    concave: ClassVar[tuple[str, ...]]
     has_dispersion: ClassVar[bool] = False
     positive_mean: ClassVar[bool] = True
 
@@ -117,6 +118,14 @@ class Family(ABC):
     def is_canonical(self) -> bool:
         """Whether observed and expected weights are the same."""
         return self.link == self.canonical
+
+    @property
+    def is_log_concave(self) -> bool:
+        """Whether the density of every response is a log-concave function of η.
+
+        With other links the random effects may have several modes at the same parameters.
+        """
+        return self.link in self.concave
 
     @property
     def _link(self) -> Link:

@@ -33,6 +33,7 @@ class Gamma(Family):
     support: ClassVar[Support] = "positive"
     canonical: ClassVar[str] = "inverse"
     links: ClassVar[tuple[str, ...]] = ("inverse", "identity", "log")
+    concave: ClassVar[tuple[str, ...]] = ("log", "inverse")
     has_dispersion: ClassVar[bool] = True
 
     def variance(self, mu: np.ndarray) -> np.ndarray:

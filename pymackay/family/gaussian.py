@@ -31,6 +31,7 @@ class Gaussian(Family):
     support: ClassVar[Support] = "real"
     canonical: ClassVar[str] = "identity"
     links: ClassVar[tuple[str, ...]] = ("identity", "log", "inverse")
+    concave: ClassVar[tuple[str, ...]] = ("identity",)
     has_dispersion: ClassVar[bool] = True
     positive_mean: ClassVar[bool] = False
 

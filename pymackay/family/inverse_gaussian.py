@@ -31,6 +31,7 @@ class InverseGaussian(Family):
     support: ClassVar[Support] = "positive"
     canonical: ClassVar[str] = "1/mu^2"
     links: ClassVar[tuple[str, ...]] = ("1/mu^2", "inverse", "identity", "log")
+    concave: ClassVar[tuple[str, ...]] = ("1/mu^2", "inverse")
     has_dispersion: ClassVar[bool] = True
 
     def variance(self, mu: np.ndarray) -> np.ndarray:

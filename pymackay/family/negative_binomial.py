@@ -58,6 +58,7 @@ class NegativeBinomial(Family):
     support: ClassVar[Support] = "count"
     canonical: ClassVar[str] = ""
     links: ClassVar[tuple[str, ...]] = ("log", "sqrt", "identity")
+    concave: ClassVar[tuple[str, ...]] = ("log",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,6 +32,7 @@ class Poisson(Family):
     support: ClassVar[Support] = "count"
     canonical: ClassVar[str] = "log"
     links: ClassVar[tuple[str, ...]] = ("log", "identity", "sqrt")
+    concave: ClassVar[tuple[str, ...]] = ("log", "identity")
 
     def variance(self, mu: np.ndarray) -> np.ndarray:
         """Return μ."""

@@ -211,7 +211,7 @@ def _random(fit: Fit, places: int) -> Cells:
     terms = {term.name: term for term in fit.model.terms}
     for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
-        if term in terms and terms[term].structure:
+        if term in terms and not terms[term].by_pairs:
             cells |= _structured(terms[term], parts, places)
             continue
         for i, effect in enumerate(parts.effects):

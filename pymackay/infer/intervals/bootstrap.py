@@ -173,7 +173,10 @@ def failed_refits(failures: Mapping[int, str], nsim: int) -> str:
     )
 
 
-@by_kind("pymackay.infer.general.bootstrap:bootstrap")
+@by_kind(
+    "pymackay.infer.general.bootstrap:bootstrap",
+    residual="pymackay.infer.residual.bootstrap:bootstrap",
+)
 def bootstrap(
     fit: Fit,
     nsim: int = 1000,
@@ -193,7 +196,8 @@ def bootstrap(
     nsim : int
         Number of refits.
     kind : {"parametric", "residual"}
-        ``"parametric"``, the only one of generalised models: responses are drawn from the model.
+        ``"parametric"``, the only one of generalised models and of those with a residual
+        structure: responses are drawn from the model.
         ``"residual"``: y* = Xβ̂ + o + Zb* +
         e*, where e* are residuals r (at unit weight) and the rows of b* predicted effects U of the
         levels, both drawn with replacement after they are centred and rescaled: r by

@@ -141,7 +141,10 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     )
 
 
-@by_kind("pymackay.infer.general.profile_path:ml_optimum")
+@by_kind(
+    "pymackay.infer.general.profile_path:ml_optimum",
+    residual="pymackay.infer.residual.profile_path:ml_optimum",
+)
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
@@ -152,7 +155,10 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     return refit_by(fit, reml=False), ("refitted by ML: the fit was not at its optimum",)
 
 
-@by_kind("pymackay.infer.general.profile_path:curve_of")
+@by_kind(
+    "pymackay.infer.general.profile_path:curve_of",
+    residual="pymackay.infer.residual.profile_path:curve_of",
+)
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")

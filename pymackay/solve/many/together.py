@@ -184,7 +184,7 @@ class ManySolver:
             "theta": np.array([theta_from_factors(self.gram, o.factors) for o in optima]),
             "criterion": np.array([e.criterion for e in at]),
             "converged": np.array([o.convergence.converged for o in optima]),
-            "singular": np.array([is_singular(o.factors) for o in optima]),
+            "singular": np.array([is_singular(o.factors, self.gram.layouts) for o in optima]),
         }
 
     def _ridge(self, responses: Responses, optima: Optima) -> str:

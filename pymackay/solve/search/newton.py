@@ -36,7 +36,13 @@ from pymackay.solve.search.points import (
 )
 from pymackay.solve.search.ridge import named_once, ridge_at
 from pymackay.solve.search.runaway import Runaway, follow
-from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
+from pymackay.solve.search.start import (
+    further_starts,
+    may_scan,
+    moment_start,
+    noise_level,
+    within_reach,
+)
 from pymackay.solve.search.trust_region import Ground, descend
 from pymackay.solve.search.valleys import Profile
 from pymackay.solve.search.values import Factors, Values
@@ -181,6 +187,7 @@ class _Search(Ground[Points]):
 
     def begin(self, start: Factors) -> Points:
         """Return the points at `start`, or nearer to zero where these have no digits."""
+        start = within_reach(start, self.noise)
         points = self.points(start)
         for shrunken in range(1, limits.SHRINKS + 1):
             infinite = np.flatnonzero(np.isinf(points.criterion))

@@ -61,7 +61,7 @@ def follow(landscape: Landscape, ended: Factors) -> Runaway | None:
         None where larger covariances have a higher criterion, so that there is an optimum, and
         where the criterion falls without end.
     """
-    factors = _without_dead(landscape, ended)
+    factors = _without_dead(landscape, ended, SINGULAR)
 
     def at(scale: float) -> Values:
         return landscape.evaluate(tuple(scale * factor for factor in factors))
@@ -78,15 +78,25 @@ def follow(landscape: Landscape, ended: Factors) -> Runaway | None:
     gap = fall / (limits.RUNAWAY_SCALE**2 - 1.0)  # c/κ, κ by the square of the scale
     if not gap < limits.RUNAWAY_GAP:
         return None
-    return Runaway([scale * factor[0] for factor in factors], gap, evaluations)
+    # sizes relative to sigma say nothing here: a direction is singular beside the largest
+    scaled = tuple(scale * factor for factor in factors)
+    dead = SINGULAR * max(float(np.linalg.norm(factor[0], 2)) for factor in scaled)
+    scaled = _without_dead(landscape, scaled, dead, limits.RUNAWAY_GAP)
+    return Runaway([factor[0] for factor in scaled], gap, evaluations + 2)
 
 
-def _without_dead(landscape: Landscape, factors: Factors) -> Factors:
-    """Return the factors without directions of singular size, if the criterion agrees."""
+def _without_dead(
+    landscape: Landscape, factors: Factors, size: float, rise: float = 0.0
+) -> Factors:
+    """Return the factors without directions of less than `size`, if the criterion agrees.
+
+    It agrees where it rises by no more than `rise`, or its rounding.
+    """
     kept = []
     for factor in factors:
         U, sizes, _ = np.linalg.svd(factor)
-        alive = np.where(sizes < SINGULAR, 0.0, sizes)
+        alive = np.where(sizes < size, 0.0, sizes)
         kept.append(factor if (alive == sizes).all() else lower_factor(U * alive[:, None, :]))
     before, without = landscape.evaluate(factors), landscape.evaluate(tuple(kept))
-    return tuple(kept) if without.criterion <= before.criterion + before.rounding else factors
+    agrees = without.criterion <= before.criterion + max(float(before.rounding[0]), rise)
+    return tuple(kept) if agrees else factors
