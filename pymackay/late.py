@@ -62,7 +62,7 @@ class LateMethod:
 def _refuse(name: str, *args: Any, **kwargs: Any) -> None:
     errors = importlib.import_module("pymackay.errors")
     raise errors.PymackayError(
-        f"{name} is not there for generalised linear mixed models. Fit a linear model with "
+        f"{name} is not available for generalised linear mixed models. Fit a linear model with "
         f"pymackay.lmer, or use what is there: predict, simulate, coefficients, confint, anova, "
         f"residuals_of, tidy, glance, augment."
     )
@@ -81,7 +81,7 @@ def residual_refusal(name: str, cure: str = "") -> Exception:
         "residual="
     )
     error: Exception = errors.PymackayError(
-        f"{name} is not there for models with a residual structure. {cure.rstrip('.')}."
+        f"{name} is not available for models with a residual structure. {cure.rstrip('.')}."
     )
     return error
 

@@ -107,15 +107,15 @@ def test_fit_adds_tables_in_every_format(tmp_path):
         "emmeans.recipe": means.table,
         "pairs.recipe": means.pairs().table,
     }
-    found = json.loads(content.read_text(encoding="utf-8"))
-    for name, wanted in expected.items():
+    actual = json.loads(content.read_text(encoding="utf-8"))
+    for name, theirs in expected.items():
         beside = pd.read_csv(tmp_path / f"t.{name}.csv")
-        pd.testing.assert_frame_equal(beside, pd.DataFrame(wanted), check_dtype=False)
-        pd.testing.assert_frame_equal(pd.DataFrame(found[name]), beside, check_dtype=False)
+        pd.testing.assert_frame_equal(beside, pd.DataFrame(theirs), check_dtype=False)
+        pd.testing.assert_frame_equal(pd.DataFrame(actual[name]), beside, check_dtype=False)
     tidy = fit.tidy(ddf="Satterthwaite")
     pd.testing.assert_frame_equal(pd.read_csv(table), tidy, check_dtype=False)
-    pd.testing.assert_frame_equal(pd.DataFrame(found["estimates"]), tidy, check_like=True)
-    assert found["criterion"] == fit.criterion and found["rows"] == 270
+    pd.testing.assert_frame_equal(pd.DataFrame(actual["estimates"]), tidy, check_like=True)
+    assert actual["criterion"] == fit.criterion and actual["rows"] == 270
     text = page.read_text(encoding="utf-8")
     assert text.count("<table") == text.count("</table>") == 7
     for part in (fit.anova(), means.table, means.pairs().table):
@@ -143,10 +143,10 @@ def test_a_generalised_model_is_fitted_with_link_and_nodes():
     result = run("fit", *HERDS, "--family", "binomial", "--link", "probit", "--nagq", "5",
                  "--json", "-")  # fmt: skip
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
+    actual = json.loads(result.stdout)
     fit = pm.glmer(HERDS[1], pm.load_data("cbpp"), pm.Binomial("probit"), nagq=5)
-    assert found["criterion"] == pytest.approx(fit.criterion, abs=1e-9)
-    assert found["estimates"][1]["p.value"] == pytest.approx(fit.coefficients().iloc[1, 3])
+    assert actual["criterion"] == pytest.approx(fit.criterion, abs=1e-9)
+    assert actual["estimates"][1]["p.value"] == pytest.approx(fit.coefficients().iloc[1, 3])
     shown = run("fit", *HERDS, "--family", "binomial").stdout
     assert "z value Pr(>|z|)" in shown and "binomial  ( logit )" in shown
 
@@ -163,8 +163,8 @@ def test_separators_and_decimal_marks_are_found(tmp_path, separator, decimal):
     path = tmp_path / "t.csv"
     table = pm.load_data("sleepstudy").assign(Days=lambda d: d["Days"] + 0.5)
     table.to_csv(path, sep=separator, decimal=decimal, index=False)
-    found = json.loads(run("fit", str(path), SLEEP, "--json", "-").stdout)
-    assert found["criterion"] == pm.lmer(SLEEP, table).criterion
+    result = json.loads(run("fit", str(path), SLEEP, "--json", "-").stdout)
+    assert result["criterion"] == pm.lmer(SLEEP, table).criterion
 
 
 def test_a_separator_can_be_given(tmp_path):

@@ -24,8 +24,8 @@ DUMP = Path(__file__).parent / "support" / "dump_data.R"
 @cache
 def r_columns() -> dict[str, dict[str, tuple[str, str, str]]]:
     """Ask R once: data set -> column -> (classes, levels, values)."""
-    wanted = [f"{data_info(name).package}::{name}" for name in NAMES]
-    command = ["Rscript", "--vanilla", str(DUMP), *wanted]
+    expected = [f"{data_info(name).package}::{name}" for name in NAMES]
+    command = ["Rscript", "--vanilla", str(DUMP), *expected]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answers: dict[str, dict[str, tuple[str, str, str]]] = {}
     for line in text.splitlines():

@@ -49,13 +49,13 @@ def pretend(monkeypatch, **versions: str) -> None:
 
 def test_this_python_is_found(fake_r):
     fake_r(HEALTHY.format(lme4="1.1-31", blas="/usr/lib/libopenblasp-r0.3.so"))
-    found = by_name(diagnose())
-    assert found["Python"].version == platform.python_version()
-    assert found["TensorFlow"].usable
-    assert (found["R"].version, found["R"].detail) == ("4.2.2", "/opt/R")
-    assert found["lme4"].version == "1.1-31"
-    assert found["BLAS of R"].version == "OpenBLAS"
-    assert not found["BLAS of R"].problem
+    result = by_name(diagnose())
+    assert result["Python"].version == platform.python_version()
+    assert result["TensorFlow"].usable
+    assert (result["R"].version, result["R"].detail) == ("4.2.2", "/opt/R")
+    assert result["lme4"].version == "1.1-31"
+    assert result["BLAS of R"].version == "OpenBLAS"
+    assert not result["BLAS of R"].problem
 
 
 def test_healthy_machine_can_do_both(fake_r, monkeypatch):
@@ -112,8 +112,8 @@ def test_broken_r_shows_its_own_words(fake_r):
 def test_what_a_start_up_file_prints_is_no_answer(fake_r, noise):
     healthy = HEALTHY.format(lme4="1.1-31", blas="libopenblas.so")
     fake_r(healthy.replace('echo "R=', f'echo "{noise}"\necho "R=', 1))
-    found = by_name(diagnose())
-    assert (found["R"].version, found["lme4"].version) == ("4.2.2", "1.1-31")
+    result = by_name(diagnose())
+    assert (result["R"].version, result["lme4"].version) == ("4.2.2", "1.1-31")
 
 
 def test_r_that_does_not_answer_is_quoted(fake_r):
@@ -145,10 +145,10 @@ def test_a_start_up_file_of_r_is_survived_and_named(tmp_path, monkeypatch, profi
     (tmp_path / ".Rprofile").write_text(profile)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("R_PROFILE_USER", raising=False)
-    found = by_name(diagnose())
-    assert found["lme4"].usable
-    assert ("stops" in found["R"].detail) == bool(says)
-    assert says in found["R"].detail
+    result = by_name(diagnose())
+    assert result["lme4"].usable
+    assert ("stops" in result["R"].detail) == bool(says)
+    assert says in result["R"].detail
 
 
 def test_rpy2_that_needs_a_newer_r(fake_r, monkeypatch):
@@ -210,7 +210,7 @@ def test_nothing_heavy_is_loaded():
 
 @pytest.mark.live
 def test_the_real_r_is_described():
-    found = by_name(diagnose())
-    assert found["R"].usable
-    assert found["lme4"].version
-    assert found["BLAS of R"].detail
+    result = by_name(diagnose())
+    assert result["R"].usable
+    assert result["lme4"].version
+    assert result["BLAS of R"].detail

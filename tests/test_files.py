@@ -131,8 +131,8 @@ def test_what_is_no_file_of_its_own_is_written_in_place(tmp_path: Path) -> None:
 def test_there_is_one_writer() -> None:
     root = Path(pm.__file__).parent
     words = re.compile(r"os\.(replace|rename)\(|NamedTemporaryFile|mkstemp|\.replace\(path\)")
-    found = {p.relative_to(root) for p in root.rglob("*.py") if words.search(p.read_text("utf-8"))}
-    assert found == {Path("_files.py")}
+    result = {p.relative_to(root) for p in root.rglob("*.py") if words.search(p.read_text("utf-8"))}
+    assert result == {Path("_files.py")}
 
 
 class Terminal(io.StringIO):

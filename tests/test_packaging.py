@@ -59,9 +59,9 @@ def found_from(*paths: Path, prelude: str = "") -> list[Path]:
     # -S: an editable pymackay in site-packages must not answer in the other's stead
     search = os.pathsep.join([*map(str, paths), sysconfig.get_path("purelib")])
     answer = python("-S", "-c", prelude + ASK, cwd=paths[0], PYTHONPATH=search)
-    found = [Path(line) for line in answer.splitlines()]
-    assert len(found) == 3 and all(path.exists() for path in found)
-    return found
+    result = [Path(line) for line in answer.splitlines()]
+    assert len(result) == 3 and all(path.exists() for path in result)
+    return result
 
 
 @pytest.fixture(scope="module")

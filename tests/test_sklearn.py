@@ -48,8 +48,8 @@ def test_predictions_are_those_of_the_fit(sleep: pd.DataFrame) -> None:
     fit = pm.lmer(SLEEP, sleep)
     np.testing.assert_allclose(model.predict(X), fit.fitted, rtol=1e-8)
     new = pd.DataFrame({"Days": [3.0, 3.0], "Subject": ["nobody", "308"]}, index=[7, 9])
-    wanted = fit.predict(new, allow_new_levels=True)
-    np.testing.assert_allclose(model.predict(new), wanted, rtol=1e-8)
+    expected = fit.predict(new, allow_new_levels=True)
+    np.testing.assert_allclose(model.predict(new), expected, rtol=1e-8)
     mean = regressor(re_form="~0").fit(X, y).predict(new)
     np.testing.assert_allclose(mean, fit.predict(new, re_form="~0"), rtol=1e-8)
     assert model.feature_names_in_.tolist() == ["Days", "Subject"]
@@ -80,8 +80,8 @@ def test_it_works_in_pipelines_cross_validation_and_searches(sleep: pd.DataFrame
 def test_a_transformed_response_goes_around_the_regressor(sleep: pd.DataFrame) -> None:
     X, y = sleep[["Days", "Subject"]], sleep["Reaction"]
     model = TransformedTargetRegressor(regressor(), func=np.log, inverse_func=np.exp).fit(X, y)
-    wanted = pm.lmer("log(Reaction) ~ Days + (Days | Subject)", sleep).fitted
-    np.testing.assert_allclose(model.predict(X), np.exp(wanted), rtol=1e-8)
+    expected = pm.lmer("log(Reaction) ~ Days + (Days | Subject)", sleep).fitted
+    np.testing.assert_allclose(model.predict(X), np.exp(expected), rtol=1e-8)
     with pytest.raises(pm.ArgumentError, match="TransformedTargetRegressor"):
         pm.sklearn.MixedModelRegressor("log(Reaction) ~ Days + (1 | Subject)").fit(X, y)
 

@@ -211,11 +211,11 @@ def test_ids_of_typed_files_keep_their_digits(tmp_path, suffix):
         pyarrow.parquet.write_table(table, path)
     else:
         pyarrow.feather.write_feather(table, path)
-    found = read_table(path)
-    check_ids(found["signed"], IDS)
-    check_ids(found["decimal"], [10**25 + 1, None, 1, 2])
-    check_ids(found["unsigned"], [2**64 - 1, None, 2, 3])
-    assert found["small"].dtype == np.float64
+    result = read_table(path)
+    check_ids(result["signed"], IDS)
+    check_ids(result["decimal"], [10**25 + 1, None, 1, 2])
+    check_ids(result["unsigned"], [2**64 - 1, None, 2, 3])
+    assert result["small"].dtype == np.float64
 
 
 R_COLUMNS = {
@@ -266,10 +266,10 @@ def test_a_column_of_rds_is_what_r_has_or_is_named(r_columns, column):
             read_table(path)
         assert path in str(caught.value) and "In R" in str(caught.value)
         return
-    found = read_table(path)["z"]
-    assert [None if pd.isna(value) else value for value in found] == expected
+    result = read_table(path)["z"]
+    assert [None if pd.isna(value) else value for value in result] == expected
     if "factor" in column:
-        assert sorted(found.cat.categories) == sorted(set(expected))
+        assert sorted(result.cat.categories) == sorted(set(expected))
 
 
 R_OBJECTS = {

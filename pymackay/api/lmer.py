@@ -169,7 +169,7 @@ def _fit_residual(
         )
     if control is not None or solver not in ("auto", "exact"):
         raise ArgumentError(
-            "control and solver='iterative' are not there with residual=; leave them out."
+            "control and solver='iterative' are not available with residual=; leave them out."
         )
     model = build_rows(formula, Table(data), arguments).model
     call = model.blueprint.specification.residual

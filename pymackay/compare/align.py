@@ -95,8 +95,8 @@ def align(reference: Fit, model: ModelSummary) -> Fit:
         ranef={g: t.iloc[levels[g], columns[g]] for g, t in reference.ranef.items()},
         fitted=reference.fitted.iloc[rows],
         residuals=reference.residuals.iloc[rows],
-        condvar_source=_aligned_source(reference, "condvar", levels, columns),
-        pev_source=_aligned_source(reference, "pev", levels, columns),
+        condvar_source=reordered_source(reference, "condvar", columns, levels),
+        pev_source=reordered_source(reference, "pev", columns, levels),
         evaluate_source=_aligned_evaluate(reference, model),
         model=model,
     )
@@ -145,18 +145,29 @@ def _row_order(theirs: pd.Index, ours: pd.Index) -> list[int]:
     return _positions(labels, [str(label) for label in ours])
 
 
-def _aligned_source(
-    reference: Fit, quantity: str, levels: Mapping[str, list[int]], columns: Mapping[str, list[int]]
+def reordered_source(
+    reference: Fit,
+    quantity: str,
+    columns: Mapping[str, list[int]],
+    levels: Mapping[str, list[int]] | None = None,
 ) -> Callable[[], Mapping[str, np.ndarray]] | None:
-    """Return a source of condvar or pev, (levels, q, q) by group, in the order of our fit."""
+    """Return a source of condvar or pev, (levels, q, q) by group, reordered.
+
+    Parameters
+    ----------
+    reference : Fit
+    quantity : {"condvar", "pev"}
+    columns, levels : mapping of str to list of int
+        Group to former positions, in the new order; without `levels`, these stay as they are.
+    """
     if getattr(reference, f"{quantity}_source") is None:
         return None
 
     def source() -> dict[str, np.ndarray]:
         arrays = getattr(reference, quantity)
-        return {
-            g: np.asarray(a)[np.ix_(levels[g], columns[g], columns[g])] for g, a in arrays.items()
-        }
+        if levels is not None:
+            arrays = {group: np.asarray(a)[levels[group]] for group, a in arrays.items()}
+        return {g: np.asarray(a)[:, columns[g]][:, :, columns[g]] for g, a in arrays.items()}
 
     return source
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from pymackay.compare.align import Key, match_terms, term_key
+from pymackay.compare.align import Key, match_terms, reordered_source, term_key
 from pymackay.covariance.structures import summary_layouts
 from pymackay.results import Fit, TermSummary
 
@@ -41,8 +41,8 @@ def regrouped(reference: Fit, terms: Sequence[TermSummary]) -> Fit:
         theta=_moved(reference.theta.to_numpy(), former, terms, reference.theta.name),
         varcorr={term.name: _covariance(term, reference) for term in terms},
         ranef={g: table.iloc[:, columns[g]] for g, table in reference.ranef.items()},
-        condvar_source=_source(reference, "condvar", columns),
-        pev_source=_source(reference, "pev", columns),
+        condvar_source=reordered_source(reference, "condvar", columns),
+        pev_source=reordered_source(reference, "pev", columns),
         evaluate_source=_evaluate(reference, terms),
         messages=(*reference.messages, _MESSAGE),
     )
@@ -116,20 +116,6 @@ def _columns(group: str, former: Sequence[TermSummary], terms: Sequence[TermSumm
     starts = _places(members, [len(term.effects) for term in members])
     parts = _parts([term for term in terms if term.group == group])
     return [k for part in parts for k in range(starts[part].start, starts[part].stop)]
-
-
-def _source(
-    reference: Fit, quantity: str, columns: dict[str, list[int]]
-) -> Callable[[], dict[str, np.ndarray]] | None:
-    """Return a source of condvar or pev, (levels, q, q) by group, in the order of the columns."""
-    if getattr(reference, f"{quantity}_source") is None:
-        return None
-
-    def source() -> dict[str, np.ndarray]:
-        arrays = getattr(reference, quantity)
-        return {g: np.asarray(a)[:, columns[g]][:, :, columns[g]] for g, a in arrays.items()}
-
-    return source
 
 
 def _evaluate(reference: Fit, terms: Sequence[TermSummary]) -> Callable[[np.ndarray], Fit] | None:

@@ -176,6 +176,16 @@ def columns_in_group(terms: Iterable[TermSummary]) -> list[slice]:
     return slices
 
 
+def term_slices(layouts: Sequence[TermLayout], terms: Iterable[int]) -> list[tuple[int, slice]]:
+    """Return (term, its columns among those of these terms), the terms by their numbers."""
+    slices, start = [], 0
+    for term in terms:
+        stop = start + layouts[term].q
+        slices.append((term, slice(start, stop)))
+        start = stop
+    return slices
+
+
 def lower_factor(factor: np.ndarray) -> np.ndarray:
     """Return the lower-triangular L with ``L L' = factor factor'`` and no negative diagonal.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
 import warnings
 import zlib
@@ -125,21 +126,18 @@ def _guarded(reader: Callable[[Path], pd.DataFrame], path: Path) -> pd.DataFrame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    def again(names: list[str]) -> pd.DataFrame:
-        from pyarrow.parquet import read_table as read_columns
-
-        return read_columns(path, columns=names).to_pandas(integer_object_nulls=True)
-
-    return _with_exact_integers(pd.read_parquet(path), again)
+    return _with_exact_integers(pd.read_parquet(path), partial(_read_columns, path, "parquet"))
 
 
 def _read_feather(path: Path) -> pd.DataFrame:
-    def again(names: list[str]) -> pd.DataFrame:
-        from pyarrow.feather import read_table as read_columns
+    return _with_exact_integers(pd.read_feather(path), partial(_read_columns, path, "feather"))
 
-        return read_columns(path, columns=names).to_pandas(integer_object_nulls=True)
 
-    return _with_exact_integers(pd.read_feather(path), again)
+def _read_columns(path: Path, kind: str, names: list[str]) -> pd.DataFrame:
+    """Read columns of a file by pyarrow, integers with missing cells as Python's."""
+    read_table = importlib.import_module(f"pyarrow.{kind}").read_table
+    table: pd.DataFrame = read_table(path, columns=names).to_pandas(integer_object_nulls=True)
+    return table
 
 
 def _with_exact_integers(

@@ -64,8 +64,8 @@ def by_kind(
                 home = general
                 if not general:
                     raise PymackayError(
-                        f"{function.__name__} is not there for generalised linear mixed models. "
-                        f"{cure}"
+                        f"{function.__name__} is not available for generalised linear mixed "
+                        f"models. {cure}"
                     )
             elif any(_has_residual_structure(value) for value in values):
                 home = residual

@@ -38,7 +38,7 @@ def problem_of(fit: object, what: str) -> Problem:
     checked = check_fit(fit, what)
     if checked.general is not None:
         raise PymackayError(
-            f"{what} is not there for generalised linear mixed models; fit a linear model with "
+            f"{what} is not available for generalised linear mixed models; fit a linear model with "
             f"pymackay.lmer."
         )
     if checked.residual_covariance is not None:

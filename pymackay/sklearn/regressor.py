@@ -45,9 +45,10 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    A group that was not there at the fit is predicted at the population's mean. Prior weights are
-    those of lme4, inverse variances: a row of weight 2 is not a row that occurs twice. To model a
-    transformed response, put the regressor into ``sklearn.compose.TransformedTargetRegressor``.
+    A group that was not in the data of the fit is predicted at the population's mean. Prior
+    weights are those of lme4, inverse variances: a row of weight 2 is not a row that occurs twice.
+    To model a transformed response, put the regressor into
+    ``sklearn.compose.TransformedTargetRegressor``.
 
     Examples
     --------

@@ -24,7 +24,7 @@ from pymackay.model.bases.scaling import chunks
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit, GroupTables
-from pymackay.solve.solver import Evaluation, Solver
+from pymackay.solve.solver import Evaluation, Solver, effects_by_term
 
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
 
@@ -301,12 +301,8 @@ def _term_effects(
     bases: Bases, evaluation: Evaluation, users: list[np.ndarray]
 ) -> list[np.ndarray]:
     """Return the effects of each term in the user's units, (J, q); dead ones are exactly zero."""
-    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(bases.layouts)
-    for block, b in zip(bases.blocks, evaluation.b, strict=True):
-        for term, columns in bases.block_slices(block):
-            mixed = b[:, columns] @ bases.transforms[term].T
-            effects[term] = mixed * bases.y_scale * alive(users[term])
-    return effects
+    effects = zip(effects_by_term(bases, evaluation.b), bases.transforms, users, strict=True)
+    return [(b @ U.T) * bases.y_scale * alive(user) for b, U, user in effects]
 
 
 def _fitted(

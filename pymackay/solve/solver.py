@@ -272,6 +272,15 @@ def by_term(bases: Bases, blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, ...
     return tuple(parts)
 
 
+def effects_by_term(bases: Bases, b: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Cut the effects of each block, (J, q), into those of its terms, in theta's order."""
+    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(bases.layouts)
+    for block, values in zip(bases.blocks, b, strict=True):
+        for term, columns in bases.block_slices(block):
+            effects[term] = values[:, columns]
+    return effects
+
+
 @dataclass(frozen=True, eq=False)
 class Elements:
     """The elements of the relative covariances G, and what changes with them.

@@ -56,12 +56,12 @@ def test_it_answers_what_the_package_asks(package: None, fit: pm.Fit) -> None:
     assert model.vault.variable_names == ["angle", "recipe", "temp"]
     assert model.vault.formula == "angle ~ recipe + temp"
     assert rows["recipe"].dtype == pl.Enum(["A", "B", "C"])
-    found = model.get_predict(model.vault.coef, rows)
-    assert found.schema == {"rowid": pl.Int32, "estimate": pl.Float64}
-    wanted = fit.predict(pm.load_data("cake"), re_form="~0")
-    np.testing.assert_allclose(found["estimate"], wanted, rtol=1e-12)
+    result = model.get_predict(model.vault.coef, rows)
+    assert result.schema == {"rowid": pl.Int32, "estimate": pl.Float64}
+    expected = fit.predict(pm.load_data("cake"), re_form="~0")
+    np.testing.assert_allclose(result["estimate"], expected, rtol=1e-12)
     X = model.get_exog(rows)
-    np.testing.assert_allclose(model.get_predict(model.vault.coef, X)["estimate"], wanted)
+    np.testing.assert_allclose(model.get_predict(model.vault.coef, X)["estimate"], expected)
     assert model.get_vcov(False) is None
     np.testing.assert_array_equal(model.get_vcov(), fit.vcov)
     with pytest.raises(pm.ArgumentError, match="vcov is 'HC3'"):
@@ -90,15 +90,15 @@ def test_the_package_agrees_with_marginal_means() -> None:
     fit = pm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", pm.load_data("cake"))
     model = pm.adapters.for_marginaleffects(fit)
     means = pm.emmeans(fit, "recipe", ddf="asymptotic").table
-    found = effects.avg_predictions(model, by="recipe").sort("recipe")
-    np.testing.assert_allclose(found["estimate"], means["emmean"], rtol=1e-8)
-    np.testing.assert_allclose(found["std_error"], means["SE"], rtol=1e-4)
+    result = effects.avg_predictions(model, by="recipe").sort("recipe")
+    np.testing.assert_allclose(result["estimate"], means["emmean"], rtol=1e-8)
+    np.testing.assert_allclose(result["std_error"], means["SE"], rtol=1e-4)
     slopes = effects.slopes(model, variables="temp", by="recipe").sort("recipe")
     trends = pm.emtrends(fit, "recipe", "temp", ddf="asymptotic").table
     np.testing.assert_allclose(slopes["estimate"], trends["temp.trend"], rtol=1e-5)
     pairs = effects.comparisons(model, variables={"recipe": "pairwise"}, by=True)
-    wanted = -pm.emmeans(fit, "recipe", ddf="asymptotic").pairs().table["estimate"]
-    np.testing.assert_allclose(pairs["estimate"], wanted, rtol=1e-6)
+    expected = -pm.emmeans(fit, "recipe", ddf="asymptotic").pairs().table["estimate"]
+    np.testing.assert_allclose(pairs["estimate"], expected, rtol=1e-6)
 
 
 def test_means_of_a_generalised_model_are_on_the_scale_of_the_response(package: None) -> None:
@@ -106,7 +106,7 @@ def test_means_of_a_generalised_model_are_on_the_scale_of_the_response(package: 
     fit = pm.glmer(formula, pm.load_data("cbpp"), "binomial")
     model = pm.adapters.for_marginaleffects(fit)
     assert model.vault.variable_names == ["incidence", "period"]
-    found = model.get_predict(model.vault.coef, model.vault.modeldata)
+    result = model.get_predict(model.vault.coef, model.vault.modeldata)
     expected = fit.predict(re_form="~0").to_numpy()
-    np.testing.assert_allclose(found["estimate"].to_numpy(), expected)
+    np.testing.assert_allclose(result["estimate"].to_numpy(), expected)
     np.testing.assert_allclose(model.get_vcov(), fit.vcov)

@@ -165,11 +165,11 @@ def test_changed_theta_of_the_reference_is_found(ours, theirs):
 def test_changed_digit_is_found_without_evaluation_too(ours, theirs, quantity, change):
     result = pm.compare(blind(ours), change(theirs))
     assert not result.ok
-    found = result.table.loc[result.table["ok"] == False, "quantity"]  # noqa: E712
+    actual = result.table.loc[result.table["ok"] == False, "quantity"]  # noqa: E712
     if quantity == "criterion":
         assert result.verdict == "ours lower"
     else:
-        assert set(found) == {quantity}
+        assert set(actual) == {quantity}
 
 
 def test_nan_never_agrees(ours, theirs):

@@ -43,18 +43,18 @@ def test_same_model_has_no_differences(fit):
 
 
 def test_reml_against_ml(fit):
-    found = the_difference(fit, dense_as_fit(crossed_model(weighted=True), THETA, False))
-    assert (found.aspect, found.ours, found.theirs) == ("criterion", "REML", "ML")
+    result = the_difference(fit, dense_as_fit(crossed_model(weighted=True), THETA, False))
+    assert (result.aspect, result.ours, result.theirs) == ("criterion", "REML", "ML")
 
 
 def test_renamed_column(fit):
-    found = the_difference(fit, changed(fit, fixed=("(Intercept)", "x", "z2")))
-    assert (found.aspect, found.ours, found.theirs) == ("fixed effects", "z", "z2")
+    result = the_difference(fit, changed(fit, fixed=("(Intercept)", "x", "z2")))
+    assert (result.aspect, result.ours, result.theirs) == ("fixed effects", "z", "z2")
 
 
 def test_dropped_column(fit):
-    found = the_difference(fit, fit.replace(dropped=("w",)))
-    assert (found.aspect, found.ours, found.theirs) == ("dropped columns", "nothing more", "w")
+    result = the_difference(fit, fit.replace(dropped=("w",)))
+    assert (result.aspect, result.ours, result.theirs) == ("dropped columns", "nothing more", "w")
 
 
 def test_columns_dropped_by_an_engine_that_does_not_say_so(fit):
@@ -65,8 +65,8 @@ def test_columns_dropped_by_an_engine_that_does_not_say_so(fit):
 
 def test_contrasts(fit):
     ours = changed(fit, contrasts={"recipe": "contr.treatment"})
-    found = the_difference(ours, changed(fit, contrasts={"recipe": "contr.sum"}))
-    assert dataclasses.astuple(found) == ("contrasts", "recipe", "contr.treatment", "contr.sum")
+    result = the_difference(ours, changed(fit, contrasts={"recipe": "contr.sum"}))
+    assert dataclasses.astuple(result) == ("contrasts", "recipe", "contr.treatment", "contr.sum")
     # an engine that says nothing about contrasts is judged by the columns' names
     assert model_diff(ours, fit) == []
 
@@ -74,15 +74,15 @@ def test_contrasts(fit):
 def test_double_bar_expansion_is_shown_as_terms():
     joined = dense_as_fit(sleepstudy_model(), sleepstudy_theta(), True)
     split = dense_as_fit(sleepstudy_model(double_bar=True), [0.9, 0.2], True)
-    found = the_difference(joined, split)
-    assert (found.aspect, found.item) == ("random effects", "Subject")
-    assert found.ours == "((Intercept), Days | Subject)"
-    assert found.theirs == "((Intercept) | Subject) + (Days | Subject)"
+    result = the_difference(joined, split)
+    assert (result.aspect, result.item) == ("random effects", "Subject")
+    assert result.ours == "((Intercept), Days | Subject)"
+    assert result.theirs == "((Intercept) | Subject) + (Days | Subject)"
 
 
 def test_term_that_one_side_lacks(fit):
-    found = the_difference(fit, changed(fit, terms=fit.model.terms[:1]))
-    assert (found.item, found.ours, found.theirs) == ("h", "((Intercept) | h)", "none")
+    result = the_difference(fit, changed(fit, terms=fit.model.terms[:1]))
+    assert (result.item, result.ours, result.theirs) == ("h", "((Intercept) | h)", "none")
 
 
 def test_order_of_terms_and_effects_is_no_difference(fit):
@@ -92,21 +92,21 @@ def test_order_of_terms_and_effects_is_no_difference(fit):
 
 def test_renamed_level(fit):
     levels = {**fit.model.levels, "h": ("h0", "h1", "h2", "h3", "h4", "H5")}
-    found = the_difference(fit, changed(fit, levels=levels))
-    assert (found.aspect, found.item, found.ours, found.theirs) == ("levels", "h", "h5", "H5")
+    result = the_difference(fit, changed(fit, levels=levels))
+    assert (result.aspect, result.item, result.ours, result.theirs) == ("levels", "h", "h5", "H5")
 
 
 def test_levels_in_another_order(fit):
     levels = {**fit.model.levels, "h": ("h0", "h1", "h3", "h2", "h4", "h5")}
-    found = the_difference(fit, changed(fit, levels=levels))
-    assert (found.aspect, found.item) == ("order of levels", "h")
-    assert (found.ours, found.theirs) == ("... h2, h3, h4 ...", "... h3, h2, h4 ...")
+    result = the_difference(fit, changed(fit, levels=levels))
+    assert (result.aspect, result.item) == ("order of levels", "h")
+    assert (result.ours, result.theirs) == ("... h2, h3, h4 ...", "... h3, h2, h4 ...")
 
 
 def test_many_levels_are_shown_as_a_few(fit):
     levels = {**fit.model.levels, "g": tuple(f"k{i}" for i in range(9))}
-    found = the_difference(fit, changed(fit, levels=levels))
-    assert found.ours == "g0, g1, g2, g3, g4 and 4 more"
+    result = the_difference(fit, changed(fit, levels=levels))
+    assert result.ours == "g0, g1, g2, g3, g4 and 4 more"
 
 
 def test_dropped_row(fit):
@@ -144,16 +144,16 @@ def test_rows_whose_labels_repeat_are_compared_as_they_stand(fit):
 def test_another_response(fit):
     fitted = fit.fitted.copy()
     fitted.iloc[7] += 1e-6
-    found = the_difference(fit, fit.replace(fitted=fitted))
-    assert (found.aspect, found.item) == ("response", "1 of 90 rows, first 7")
+    result = the_difference(fit, fit.replace(fitted=fitted))
+    assert (result.aspect, result.item) == ("response", "1 of 90 rows, first 7")
 
 
 @pytest.mark.parametrize("what", ["weights", "offset"])
 def test_another_weight_or_offset(fit, what):
     values = getattr(fit.model, what).copy()
     values[3] *= 1.0 + 1e-9
-    found = the_difference(fit, changed(fit, **{what: values}))
-    assert (found.aspect, found.item) == (what, "1 of 90 rows, first 3")
+    result = the_difference(fit, changed(fit, **{what: values}))
+    assert (result.aspect, result.item) == (what, "1 of 90 rows, first 3")
 
 
 @pytest.mark.parametrize(("what", "value"), [("weights", 1.0), ("offset", 0.0)])
@@ -177,4 +177,4 @@ def test_a_response_that_its_offset_dwarfs_is_the_same_but_for_rounding():
     rounded = fit.replace(fitted=fit.fitted + 2e-16, residuals=fit.residuals + 2e-16)
     assert model_diff(fit, rounded) == []
     moved = fit.replace(fitted=fit.fitted + 1e-10)
-    assert [found.aspect for found in model_diff(fit, moved)] == ["response"]
+    assert [result.aspect for result in model_diff(fit, moved)] == ["response"]

@@ -107,9 +107,9 @@ def test_names_within_the_page_are_unique_and_references_hit(page):
     read = Reader(page)
     doubled = [name for name, count in Counter(read.ids).items() if count > 1]
     assert doubled == []
-    wanted = {link[1:] for link in read.links} | set(re.findall(r"url\(#([^)]*)\)", page))
-    assert wanted
-    assert wanted <= set(read.ids)
+    expected = {link[1:] for link in read.links} | set(re.findall(r"url\(#([^)]*)\)", page))
+    assert expected
+    assert expected <= set(read.ids)
 
 
 def test_each_picture_can_be_read_aloud_and_has_text(page):
@@ -190,10 +190,10 @@ def test_what_the_user_wrote_stays_text(fit, sleep):
         "330": "病院",
     }  # fmt: skip
     renamed = sleep.assign(Subject=sleep["Subject"].astype(str).replace(levels))
-    found = pm.lmer(SLEEP, renamed)
+    result = pm.lmer(SLEEP, renamed)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no fonts are asked for
-        page = as_page(pm.compare(found, found))
+        page = as_page(pm.compare(result, result))
     read = Reader(page)
     assert read.open == []
     assert "病院" in page

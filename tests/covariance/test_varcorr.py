@@ -117,17 +117,17 @@ class TestTwoTermsThatShareAnEffect:
         assert apart.messages == ()
 
     def test_a_bootstrap_has_one_column_a_parameter(self, fit):
-        found = fit.bootstrap(12, seed=1)
+        result = fit.bootstrap(12, seed=1)
         names = [*LABELS, "sigma", *fit.beta.index]
-        assert found.estimate.index.tolist() == names
-        assert found.replicates.columns.tolist() == names
-        assert found.bias.index.tolist() == found.std_error.index.tolist() == names
+        assert result.estimate.index.tolist() == names
+        assert result.replicates.columns.tolist() == names
+        assert result.bias.index.tolist() == result.std_error.index.tolist() == names
         values = [*estimates(fit), fit.sigma, *fit.beta]
-        np.testing.assert_allclose(found.estimate, values, rtol=1e-12)
+        np.testing.assert_allclose(result.estimate, values, rtol=1e-12)
         np.testing.assert_allclose(
-            found.bias, found.replicates.to_numpy().mean(axis=0) - values, rtol=1e-9, atol=1e-12
+            result.bias, result.replicates.to_numpy().mean(axis=0) - values, rtol=1e-9, atol=1e-12
         )
-        assert "sd_(Intercept)|ward.1" in repr(found)
+        assert "sd_(Intercept)|ward.1" in repr(result)
 
     def test_confidence_intervals_have_one_row_a_parameter(self, fit):
         ends = fit.confint("boot", nsim=12, seed=1, long_names=True)
@@ -142,9 +142,9 @@ class TestTwoTermsThatShareAnEffect:
         pm.compare(fit, fit).to_html(tmp_path / "report.html")
         page = unescape((tmp_path / "report.html").read_text("utf-8"))
         spoken = re.findall(r'aria-label="Predicted effects of ([^"]*)"', page)
-        wanted = ["ward, (Intercept)", "ward, dose", "ward.1, (Intercept)", "ward.1, base"]
+        expected = ["ward, (Intercept)", "ward, dose", "ward.1, (Intercept)", "ward.1, base"]
         table = fit.ranef["ward"]
-        for k, (text, name) in enumerate(zip(spoken, wanted, strict=True)):
+        for k, (text, name) in enumerate(zip(spoken, expected, strict=True)):
             values = table.iloc[:, k]
             assert text.startswith(f"{name}, with")
             assert f"from {values.min():.4g} ({values.idxmin()})" in text
@@ -158,8 +158,13 @@ class TestTwoTermsThatShareAnEffect:
 
 def test_a_column_called_as_a_parameter(data: pd.DataFrame) -> None:
     fit = pm.lmer("y ~ sigma + (1 | ward)", data.rename(columns={"dose": "sigma"}))
-    found = fit.bootstrap(12, seed=1)
-    assert found.estimate.index.tolist() == ["sd_(Intercept)|ward", "sigma", "(Intercept)", "sigma"]
-    assert found.estimate.iloc[[1, 3]].tolist() == [fit.sigma, fit.beta["sigma"]]
-    means = found.replicates.to_numpy().mean(axis=0)
-    np.testing.assert_allclose(found.bias, means - found.estimate.to_numpy(), rtol=1e-9)
+    result = fit.bootstrap(12, seed=1)
+    assert result.estimate.index.tolist() == [
+        "sd_(Intercept)|ward",
+        "sigma",
+        "(Intercept)",
+        "sigma",
+    ]
+    assert result.estimate.iloc[[1, 3]].tolist() == [fit.sigma, fit.beta["sigma"]]
+    means = result.replicates.to_numpy().mean(axis=0)
+    np.testing.assert_allclose(result.bias, means - result.estimate.to_numpy(), rtol=1e-9)

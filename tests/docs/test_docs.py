@@ -74,8 +74,8 @@ def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)
     assert len(shown) == 19
-    for wanted, printed in shown:
-        assert difference(wanted, printed) == ""
+    for expected, printed in shown:
+        assert difference(expected, printed) == ""
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_the_site_in_a_browser():
 def test_the_worked_analysis_prints_what_it_shows():
     _, shown = run_blocks((DOCS / "worked-analysis.md").read_text(encoding="utf-8"))
     assert len(shown) == 7
-    for wanted, printed in shown:
-        assert difference(wanted, printed) == ""
+    for expected, printed in shown:
+        assert difference(expected, printed) == ""
 
 
 def test_every_function_that_the_page_of_methods_names_is_there():

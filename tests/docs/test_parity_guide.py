@@ -57,9 +57,9 @@ def do(step: re.Match[str], pytester: pytest.Pytester) -> None:
 def test_the_guide_does_what_it_says(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(_CHECKOUT))
     monkeypatch.delenv("COLUMNS", raising=False)
-    found = list(steps())
-    assert sum(bool(step["command"]) for step in found) >= 6
-    for step in found:
+    result = list(steps())
+    assert sum(bool(step["command"]) for step in result) >= 6
+    for step in result:
         do(step, pytester)
 
 
@@ -67,9 +67,9 @@ def test_the_guide_tells_the_tolerances_as_they_are():
     from pymackay.compare.tolerances import TOLERANCES
 
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (1e-\d) \|", _GUIDE.read_text(), re.MULTILINE)
-    told = {name: float(value) for names, value in rows for name in re.findall(r"\w+", names)}
-    assert len(told) >= 11
-    assert told == {name: TOLERANCES[name].value for name in told}
+    message = {name: float(value) for names, value in rows for name in re.findall(r"\w+", names)}
+    assert len(message) >= 11
+    assert message == {name: TOLERANCES[name].value for name in message}
 
 
 def test_the_guide_tells_what_engines_do_not_offer():

@@ -30,17 +30,17 @@ def test_terms_are_tested_as_lmerTest_tests_them(
 ) -> None:
     fit = fit_at_theirs(data, name, criterion)
     for method, answer in load(data)["tests"][name][criterion]["tests"].items():
-        found = pm.anova(fit, type=kind, ddf=method)
-        if not len(found):
+        result = pm.anova(fit, type=kind, ddf=method)
+        if not len(result):
             assert not len(answer["anova"][kind]["rows"])
             continue
-        theirs = by_term(answer["anova"][kind], found.index)
-        assert list(found.columns) == list(theirs.columns)
+        theirs = by_term(answer["anova"][kind], result.index)
+        assert list(result.columns) == list(theirs.columns)
         rtol = tol("numerical derivatives" if method == "Satterthwaite" else "lmerTest rounds")
-        for column in found.columns:
+        for column in result.columns:
             exact = column not in ("DenDF", "Pr(>F)")
             np.testing.assert_allclose(
-                found[column].to_numpy(float),
+                result[column].to_numpy(float),
                 theirs[column],
                 rtol=tol("lmerTest rounds") if exact else rtol,
                 atol=rtol if column.startswith("Pr(") else 0.0,
@@ -51,10 +51,10 @@ def test_terms_are_tested_as_lmerTest_tests_them(
 def test_types_by_any_name() -> None:
     fit = fit_at_theirs("cake", "numeric", "reml")
     for number, roman in ((1, "I"), (2, "II"), (3, "III")):
-        wanted = pm.anova(fit, type=roman)
+        expected = pm.anova(fit, type=roman)
         for given in (number, str(number), roman.lower()):
-            pd.testing.assert_frame_equal(pm.anova(fit, type=given), wanted)
-        assert wanted.heading.startswith(f"Type {roman} analysis of variance with Satterthwaite")
+            pd.testing.assert_frame_equal(pm.anova(fit, type=given), expected)
+        assert expected.heading.startswith(f"Type {roman} analysis of variance with Satterthwaite")
     with pytest.raises(pm.ArgumentError, match="type must be 1, 2, 3"):
         pm.anova(fit, type=4)
     bare = pm.anova(fit, ddf="none")
@@ -64,10 +64,10 @@ def test_types_by_any_name() -> None:
 def test_type_three_does_not_depend_on_the_contrasts() -> None:
     cake = pm.load_data("cake").query("angle < 45")
     formula = "angle ~ recipe * temperature + (1 | recipe:replicate)"
-    wanted = pm.anova(pm.lmer(formula, cake), ddf="Kenward-Roger")
+    expected = pm.anova(pm.lmer(formula, cake), ddf="Kenward-Roger")
     for contrasts in ({"recipe": "contr.sum"}, {"temperature": "contr.treatment"}):
         other = pm.anova(pm.lmer(formula, cake, contrasts=contrasts), ddf="Kenward-Roger")
-        np.testing.assert_allclose(other, wanted, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(other, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_type_three_weighs_cells_equally() -> None:
@@ -75,29 +75,29 @@ def test_type_three_weighs_cells_equally() -> None:
     cake = pm.load_data("cake").query("angle < 45")
     contrasts = {"recipe": "contr.sum", "temperature": "contr.sum"}
     fit = pm.lmer("angle ~ recipe * temperature + (1 | replicate)", cake, contrasts=contrasts)
-    found, model = pm.anova(fit, ddf="Kenward-Roger"), fit.problem.model
-    for k, label in enumerate(found.index):
+    result, model = pm.anova(fit, ddf="Kenward-Roger"), fit.problem.model
+    for k, label in enumerate(result.index):
         L = np.eye(len(fit.beta))[model.blueprint.assign == k + 1]
         by_hand = pm.contrast(fit, L, ddf="Kenward-Roger")
-        np.testing.assert_allclose(found.loc[label], by_hand.iloc[0], rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(result.loc[label], by_hand.iloc[0], rtol=1e-7, atol=1e-12)
 
 
 def test_sequential_hypotheses_are_the_columns_in_turn() -> None:
     model = fit_at_theirs("sleepstudy", "unbalanced", "reml").problem.model
-    found = hypotheses(model, 1)
+    result = hypotheses(model, 1)
     upper = np.linalg.cholesky(model.X.T @ model.X).T
-    wanted = upper / np.diag(upper)[:, None]
-    np.testing.assert_allclose(found["Days"], wanted[[1]], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(found["I(Days^2)"], wanted[[2]], rtol=1e-9, atol=1e-12)
+    expected = upper / np.diag(upper)[:, None]
+    np.testing.assert_allclose(result["Days"], expected[[1]], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(result["I(Days^2)"], expected[[2]], rtol=1e-9, atol=1e-12)
 
 
 def test_a_term_without_columns_has_no_test() -> None:
     sleep = pm.load_data("sleepstudy").assign(twice=lambda d: 2.0 * d["Days"])
     fit = pm.lmer("Reaction ~ Days + twice + (1 | Subject)", sleep)
-    found = pm.anova(fit, type=1)
+    result = pm.anova(fit, type=1)
     assert fit.dropped == ("twice",)
-    assert found.loc["twice"].isna().all()
-    assert found.loc["Days"].notna().all()
+    assert result.loc["twice"].isna().all()
+    assert result.loc["Days"].notna().all()
     for kind in (2, 3):  # which of the two is dropped depends on their order alone
         with pytest.warns(pm.PymackayWarning, match=r"test\(s\) of Days: .* \(twice\)"):
             assert pm.anova(fit, type=kind).isna().all(axis=None)
@@ -119,17 +119,17 @@ def test_terms_need_the_model() -> None:
 def test_likelihood_ratios_are_those_of_lme4(data: str) -> None:
     ladder = load(data)["ladder"]
     fits = [pm.lmer(formula, pm.load_data(data)) for formula in ladder["formulas"]]
-    found, theirs = pm.anova(*fits), read_table(ladder["table"])
-    assert list(found.index) == list(theirs.index)
-    assert list(found.columns) == list(theirs.columns)
-    for column in found.columns:
+    result, theirs = pm.anova(*fits), read_table(ladder["table"])
+    assert list(result.index) == list(theirs.index)
+    assert list(result.columns) == list(theirs.columns)
+    for column in result.columns:
         np.testing.assert_allclose(
-            found[column].to_numpy(float), theirs[column], atol=tol("certified"), err_msg=column
+            result[column].to_numpy(float), theirs[column], atol=tol("certified"), err_msg=column
         )
-    assert [message.split(":")[0] for message in found.messages] == [
+    assert [message.split(":")[0] for message in result.messages] == [
         f"fit{k + 1}" for k in range(len(fits))
     ]
-    assert "refitted by ML (instead of REML)" in repr(found)
+    assert "refitted by ML (instead of REML)" in repr(result)
 
 
 def test_a_larger_model_with_a_higher_deviance_is_not_tested() -> None:
@@ -150,12 +150,12 @@ def test_ml_fits_are_compared_as_they_are() -> None:
     sleep = pm.load_data("sleepstudy")
     large = pm.lmer(SLEEP, sleep, reml=False)
     small = pm.lmer("Reaction ~ Days + (1 | Subject)", sleep, reml=False)
-    found = pm.anova(large, small, names=["large", "small"])
-    assert list(found.index) == ["small", "large"]
-    assert found.messages == ()
+    result = pm.anova(large, small, names=["large", "small"])
+    assert list(result.index) == ["small", "large"]
+    assert result.messages == ()
     ratio = small.criterion - large.criterion
-    np.testing.assert_allclose(found.loc["large", "Chisq"], ratio, rtol=1e-12)
-    np.testing.assert_allclose(found.loc["large", "Pr(>Chisq)"], stats.chi2.sf(ratio, 2))
+    np.testing.assert_allclose(result.loc["large", "Chisq"], ratio, rtol=1e-12)
+    np.testing.assert_allclose(result.loc["large", "Pr(>Chisq)"], stats.chi2.sf(ratio, 2))
     recorded = large.replace(problem=None), small.replace(problem=None)
     np.testing.assert_array_equal(pm.anova(*recorded), pm.anova(large, small))
     same = pm.anova(small, small)
@@ -166,9 +166,9 @@ def test_ml_fits_are_compared_as_they_are() -> None:
 def test_reml_criteria_are_compared_where_that_means_something() -> None:
     sleep = pm.load_data("sleepstudy")
     large, small = pm.lmer(SLEEP, sleep), pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
-    found = pm.anova(large, small, refit=False)
+    result = pm.anova(large, small, refit=False)
     ratio = small.criterion - large.criterion
-    np.testing.assert_allclose(found["Chisq"].iloc[1], ratio, rtol=1e-12)
+    np.testing.assert_allclose(result["Chisq"].iloc[1], ratio, rtol=1e-12)
     with pytest.raises(pm.ArgumentError, match="different fixed parts cannot be compared"):
         pm.anova(large, pm.lmer("Reaction ~ 1 + (1 | Subject)", sleep), refit=False)
     with pytest.raises(pm.ArgumentError, match="some by ML"):
@@ -251,11 +251,11 @@ def test_fits_that_kept_no_rows_are_compared_by_their_sums() -> None:
     def parts(data: pd.DataFrame) -> list[pd.DataFrame]:
         return [data.iloc[:70], data.iloc[70:]]
 
-    wanted = pm.anova(pm.lmer(small, sleep), pm.lmer(SLEEP, sleep))
+    expected = pm.anova(pm.lmer(small, sleep), pm.lmer(SLEEP, sleep))
     streamed = pm.lmer(small, parts(sleep))
     for other in (parts(sleep), sleep):
-        found = pm.anova(streamed, pm.lmer(SLEEP, other))
-        np.testing.assert_allclose(found, wanted, rtol=tol("optimum"))
+        result = pm.anova(streamed, pm.lmer(SLEEP, other))
+        np.testing.assert_allclose(result, expected, rtol=tol("optimum"))
     again = pm.lmer(small, parts(sleep.iloc[::-1]))  # the same rows in other parts
     np.testing.assert_allclose(pm.anova(streamed, again)["Chisq"].iloc[1], 0.0, atol=1e-6)
     with pytest.raises(pm.ArgumentError, match="not nested"):
@@ -287,29 +287,29 @@ def test_a_slope_beside_an_intercept_is_tested_by_a_mixture() -> None:
     large, small = pm.lmer(SLEEP, sleep), pm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
     ratio = small.criterion - large.criterion
     for reduced in (small, ("Subject", "Days"), pm.lmer(small.formula, sleep, reml=False)):
-        found = pm.variance_test(large, reduced).iloc[0]
-        np.testing.assert_allclose(found["Chisq"], ratio, atol=tol("certified"))
-        assert found["Df"] == 2
-        assert found["Mixture"] == "0.5 chi2(1) + 0.5 chi2(2)"
-        wanted = 0.5 * stats.chi2.sf(ratio, 1) + 0.5 * stats.chi2.sf(ratio, 2)
-        np.testing.assert_allclose(found["Pr(>Mixture)"], wanted, rtol=1e-5)
-        np.testing.assert_allclose(found["Pr(>Chisq)"], stats.chi2.sf(ratio, 2), rtol=1e-5)
+        result = pm.variance_test(large, reduced).iloc[0]
+        np.testing.assert_allclose(result["Chisq"], ratio, atol=tol("certified"))
+        assert result["Df"] == 2
+        assert result["Mixture"] == "0.5 chi2(1) + 0.5 chi2(2)"
+        expected = 0.5 * stats.chi2.sf(ratio, 1) + 0.5 * stats.chi2.sf(ratio, 2)
+        np.testing.assert_allclose(result["Pr(>Mixture)"], expected, rtol=1e-5)
+        np.testing.assert_allclose(result["Pr(>Chisq)"], stats.chi2.sf(ratio, 2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("reml", [True, False])
 def test_the_only_variance_is_tested_against_least_squares(reml: bool) -> None:
     pastes = pm.load_data("Pastes")
     fit = pm.lmer("strength ~ cask + (1 | batch)", pastes, reml=reml)
-    found = pm.variance_test(fit, "batch").iloc[0]
+    result = pm.variance_test(fit, "batch").iloc[0]
     X, y = fit.problem.model.X, fit.problem.model.y
     rss = float(np.linalg.lstsq(X, y, rcond=None)[1][0])
     n, p = X.shape
     nu = n - p if reml else n
     alone = nu * (1 + np.log(2 * np.pi * rss / nu)) + reml * np.linalg.slogdet(X.T @ X)[1]
     ratio = alone - fit.criterion
-    np.testing.assert_allclose(found["Chisq"], ratio, atol=tol("rounding of a criterion"))
-    assert found["Mixture"] == "0.5 chi2(0) + 0.5 chi2(1)"
-    np.testing.assert_allclose(found["Pr(>Mixture)"], 0.5 * stats.chi2.sf(ratio, 1), rtol=1e-7)
+    np.testing.assert_allclose(result["Chisq"], ratio, atol=tol("rounding of a criterion"))
+    assert result["Mixture"] == "0.5 chi2(0) + 0.5 chi2(1)"
+    np.testing.assert_allclose(result["Pr(>Mixture)"], 0.5 * stats.chi2.sf(ratio, 1), rtol=1e-7)
 
 
 def test_one_of_two_variances() -> None:
@@ -317,16 +317,16 @@ def test_one_of_two_variances() -> None:
     fit = pm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin)
     small = pm.lmer("diameter ~ 1 + (1 | plate)", penicillin)
     for reduced in ("sample", small):
-        found = pm.variance_test(fit, reduced).iloc[0]
-        np.testing.assert_allclose(found["Chisq"], small.criterion - fit.criterion, atol=1e-7)
-        assert found["Df"] == 1
+        result = pm.variance_test(fit, reduced).iloc[0]
+        np.testing.assert_allclose(result["Chisq"], small.criterion - fit.criterion, atol=1e-7)
+        assert result["Df"] == 1
 
 
 def test_a_variance_of_zero_has_a_p_value_of_one() -> None:
     fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2"))
-    found = pm.variance_test(fit, "Batch").iloc[0]
-    assert found["Chisq"] == 0.0
-    assert found["Pr(>Mixture)"] == 1.0
+    result = pm.variance_test(fit, "Batch").iloc[0]
+    assert result["Chisq"] == 0.0
+    assert result["Pr(>Mixture)"] == 1.0
 
 
 def test_the_mixture_is_what_simulated_ratios_follow() -> None:
@@ -348,8 +348,8 @@ def test_the_mixture_is_what_simulated_ratios_follow() -> None:
     frame = pd.DataFrame(
         {"y": y[0].ravel(), "g": np.repeat([f"g{k:02}" for k in range(levels)], rows)}
     )
-    found = pm.variance_test(pm.lmer("y ~ 1 + (1 | g)", frame), "g").iloc[0]
-    np.testing.assert_allclose(found["Pr(>Mixture)"], p[0], rtol=1e-6)
+    result = pm.variance_test(pm.lmer("y ~ 1 + (1 | g)", frame), "g").iloc[0]
+    np.testing.assert_allclose(result["Pr(>Mixture)"], p[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

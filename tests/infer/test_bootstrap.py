@@ -32,16 +32,16 @@ def weighted() -> pm.Fit:
 
 
 def test_replicates_are_the_refits_of_simulated_responses(fit: pm.Fit) -> None:
-    found = fit.bootstrap(4, seed=2)
+    result = fit.bootstrap(4, seed=2)
     drawn = fit.simulate(4, seed=2)
-    assert found.estimate.index.equals(found.replicates.columns)
+    assert result.estimate.index.equals(result.replicates.columns)
     for k in range(4):
         one = fit.refit(drawn.iloc[:, k])
         V = one.varcorr["Subject"].to_numpy()
         sd = np.sqrt(np.diag(V))
         expected = [sd[0], V[1, 0] / sd[0] / sd[1], sd[1], one.sigma, *one.beta]
-        np.testing.assert_allclose(found.replicates.iloc[k], expected, rtol=tol("invariance"))
-        assert found.singular[k] == one.singular
+        np.testing.assert_allclose(result.replicates.iloc[k], expected, rtol=tol("invariance"))
+        assert result.singular[k] == one.singular
 
 
 @pytest.mark.parametrize("kind", ["parametric", "residual"])
@@ -55,11 +55,11 @@ def test_seeds(fit: pm.Fit, kind: str) -> None:
 
 
 def _recorded() -> list[Any]:
-    found = []
+    result = []
     for data in ("Dyestuff", "Penicillin", "sleepstudy"):
         answer = json.loads(r_reference_path("bootstrap", f"{data}.json").read_text("utf-8"))
-        found += [pytest.param(data, case, id=name) for name, case in answer["cases"].items()]
-    return found
+        result += [pytest.param(data, case, id=name) for name, case in answer["cases"].items()]
+    return result
 
 
 @pytest.mark.parametrize(("data", "case"), _recorded())
@@ -68,11 +68,11 @@ def test_lme4s_boot_mer(data: str, case: dict[str, Any]) -> None:
     crossed = case["formula"].count("|") > 1
     nsim = 40 if crossed else 2000
     fit = pm.lmer(case["formula"], pm.load_data(data), reml=case["reml"])
-    found = fit.bootstrap(nsim, seed=6, use_u=case["use_u"])
-    assert found.replicates.columns.tolist() == case["parameters"]
-    np.testing.assert_allclose(found.estimate, case["estimate"], rtol=tol("lme4 stops"))
+    result = fit.bootstrap(nsim, seed=6, use_u=case["use_u"])
+    assert result.replicates.columns.tolist() == case["parameters"]
+    np.testing.assert_allclose(result.estimate, case["estimate"], rtol=tol("lme4 stops"))
     noise = np.sqrt(1.0 / nsim + 1.0 / case["nsim"])
-    for k, (name, t) in enumerate(found.replicates.items()):
+    for k, (name, t) in enumerate(result.replicates.items()):
         t = t.dropna().to_numpy()
         slack = 1e-3 * case["sd"][k]  # draws pile up at bounds, which R reaches but nearly
         for end, share in ((case["lower"][k], 0.025), (case["upper"][k], 0.975)):
@@ -83,7 +83,7 @@ def test_lme4s_boot_mer(data: str, case: dict[str, Any]) -> None:
         spread = np.sqrt(stats.kurtosis(t, fisher=False) + 1.0) / 2.0
         assert abs(t.std() / case["sd"][k] - 1.0) < SIX_SIGMA * noise * spread, name
     p = case["singular"]
-    assert abs(found.n_singular / nsim - p) < SIX_SIGMA * noise * np.sqrt(p * (1 - p)) + 1 / nsim
+    assert abs(result.n_singular / nsim - p) < SIX_SIGMA * noise * np.sqrt(p * (1 - p)) + 1 / nsim
 
 
 def _covariance(fit: pm.Fit) -> np.ndarray:
@@ -137,9 +137,9 @@ def test_residual_draws_take_values_that_were_there() -> None:
 @pytest.mark.parametrize("kind", ["parametric", "residual"])
 def test_singular_fits(kind: str) -> None:
     zero = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2"))
-    found = zero.bootstrap(50, kind=kind, seed=1)
-    assert found.n_unconverged == 0
-    assert found.n_singular == np.count_nonzero(found.replicates["sd_(Intercept)|Batch"] == 0.0)
+    result = zero.bootstrap(50, kind=kind, seed=1)
+    assert result.n_unconverged == 0
+    assert result.n_singular == np.count_nonzero(result.replicates["sd_(Intercept)|Batch"] == 0.0)
     data = crossed_table()
     line = pm.evaluate("y ~ x + (x | g)", data, [1.0, 0.5, 0.0])
     drawn = residual_draws(line, use_u=False)(2000, np.random.default_rng(1))
@@ -170,7 +170,7 @@ SAMPLE += [0.9, 6.3, -1.2, 3.3, 2.0, 1.4, 4.9, 2.7, 3.8, 0.1]
     ],
 )
 def test_intervals_are_those_of_rs_boot(method: str, level: float, ends: Any) -> None:
-    found = Bootstrap(
+    result = Bootstrap(
         formula="",
         kind="parametric",
         estimate=pd.Series({"a": 2.4}),
@@ -178,18 +178,18 @@ def test_intervals_are_those_of_rs_boot(method: str, level: float, ends: Any) ->
         converged=np.ones(22, dtype=bool),
         singular=np.zeros(22, dtype=bool),
     )
-    np.testing.assert_allclose(found.confint(level, method).loc["a"], ends, rtol=1e-13)
-    assert "1 refits lack a parameter" in found.confint(level, method).messages[0]
+    np.testing.assert_allclose(result.confint(level, method).loc["a"], ends, rtol=1e-13)
+    assert "1 refits lack a parameter" in result.confint(level, method).messages[0]
 
 
 def test_what_a_bootstrap_tells(fit: pm.Fit) -> None:
-    found = fit.bootstrap(30, seed=1)
-    table = found.confint()
+    result = fit.bootstrap(30, seed=1)
+    table = result.confint()
     assert table.columns.tolist() == ["2.5 %", "97.5 %"]
     assert "take at least 39" in repr(table)
-    assert "Parametric bootstrap of Reaction ~ Days + (Days | Subject): 30 refits" in repr(found)
-    np.testing.assert_allclose(found.bias + found.estimate, found.replicates.mean())
-    np.testing.assert_allclose(found.std_error, found.replicates.std(ddof=1))
+    assert "Parametric bootstrap of Reaction ~ Days + (Days | Subject): 30 refits" in repr(result)
+    np.testing.assert_allclose(result.bias + result.estimate, result.replicates.mean())
+    np.testing.assert_allclose(result.std_error, result.replicates.std(ddof=1))
     assert not fit.bootstrap(50, seed=1).confint(0.9).messages
 
 
@@ -209,11 +209,11 @@ def _icc(table: pd.DataFrame) -> pd.Series:
     ],
 )
 def test_statistics(fit: pm.Fit, statistic: Any, names: list[str]) -> None:
-    found = fit.bootstrap(20, statistic=statistic, seed=3)
-    assert found.replicates.columns.tolist()[6:] == names
-    np.testing.assert_allclose(found.replicates[names[0]], _icc(found.replicates))
+    result = fit.bootstrap(20, statistic=statistic, seed=3)
+    assert result.replicates.columns.tolist()[6:] == names
+    np.testing.assert_allclose(result.replicates[names[0]], _icc(result.replicates))
     V = fit.varcorr["Subject"].iloc[0, 0]
-    assert found.estimate[names[0]] == pytest.approx(V / (V + fit.sigma**2))
+    assert result.estimate[names[0]] == pytest.approx(V / (V + fit.sigma**2))
 
 
 @pytest.mark.parametrize(
@@ -234,11 +234,11 @@ def test_what_cannot_be_drawn(fit: pm.Fit, arguments: dict[str, Any], message: s
 
 
 def test_intervals_that_cannot_be_made(fit: pm.Fit) -> None:
-    found = fit.bootstrap(5, seed=1)
+    result = fit.bootstrap(5, seed=1)
     with pytest.raises(pm.ArgumentError, match="method must be one of 'percentile'"):
-        found.confint(method="bca")
+        result.confint(method="bca")
     with pytest.raises(pm.ArgumentError, match="level must be a number between 0 and 1"):
-        found.confint(95)
+        result.confint(95)
     with pytest.raises(pm.PymackayError, match="bootstrap needs the model's own arrays"):
         fit.replace(problem=None).bootstrap(5)
 
@@ -255,9 +255,9 @@ def _trial() -> pm.Fit:
 
 def test_power_in_closed_form() -> None:
     sizes, nsim, df = [0.0, 0.2, 0.4], 3000, 72 - 12 - 1
-    found = pm.power(_trial(), "x", sizes, nsim=nsim, test="t", df=df, seed=5)
+    result = pm.power(_trial(), "x", sizes, nsim=nsim, test="t", df=df, seed=5)
     critical = stats.t.isf(0.025, df)
-    for size, (_, row) in zip(sizes, found.iterrows(), strict=True):
+    for size, (_, row) in zip(sizes, result.iterrows(), strict=True):
         shift = size * np.sqrt(72.0)
         true = stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)
         assert abs(row["power"] - true) < SIX_SIGMA * np.sqrt(true * (1.0 - true) / nsim)
@@ -272,9 +272,9 @@ def test_power_in_closed_form() -> None:
 @pytest.mark.parametrize("test", ["z", "lr"])
 def test_power_is_the_share_of_single_studies(test: str) -> None:
     fit, nsim = _trial(), 60
-    found = fit.power("x", [0.1, 0.35], nsim=nsim, test=test, seed=9, alpha=0.1)
+    result = fit.power("x", [0.1, 0.35], nsim=nsim, test=test, seed=9, alpha=0.1)
     data = fit.problem.model.given["data"]
-    for size, hits in zip(found["size"], found["significant"], strict=True):
+    for size, hits in zip(result["size"], result["significant"], strict=True):
         planned = fit.replace(beta=fit.beta.copy().where(fit.beta.index != "x", size))
         seed = np.random.default_rng(9)
         Y = planned.simulate(nsim, seed=int(seed.integers(2**63)) if test == "lr" else seed)
@@ -287,7 +287,7 @@ def test_power_is_the_share_of_single_studies(test: str) -> None:
             null = pm.lmer_many("~ 1 + (1 | g)", data, Y, reml=False)
             ratio = null.criterion - full.criterion
             assert hits == np.count_nonzero(ratio > stats.chi2.isf(0.1, 1))
-    assert 0 < found["significant"].iloc[0] < found["significant"].iloc[1] <= nsim
+    assert 0 < result["significant"].iloc[0] < result["significant"].iloc[1] <= nsim
 
 
 def test_power_by_default_is_that_of_the_exact_test() -> None:
@@ -298,32 +298,32 @@ def test_power_by_default_is_that_of_the_exact_test() -> None:
     data["y"] = 3.0 * rng.normal(size=10)[g] + rng.normal(size=60)
     fit, nsim = pm.evaluate("y ~ x + (1 | g)", data, [3.0]), 1000
     sizes = np.array([0.0, 5.0])
-    found = pm.power(fit.replace(sigma=1.0), "x", sizes, nsim=nsim, seed=3)
+    result = pm.power(fit.replace(sigma=1.0), "x", sizes, nsim=nsim, seed=3)
     critical = stats.t.isf(0.025, 8)
     shift = sizes / np.sqrt(2.0 * (9.0 + 1.0 / 6.0) / 5.0)
     true = stats.nct.sf(critical, 8, shift) + stats.nct.cdf(-critical, 8, shift)
     within = SIX_SIGMA * np.sqrt(true * (1.0 - true) / nsim)
-    assert (np.abs(found["power"] - true) < within).all()
+    assert (np.abs(result["power"] - true) < within).all()
 
 
 def test_power_by_satterthwaite_is_the_share_of_single_studies() -> None:
     fit, nsim = _trial(), 12
-    found = fit.power("x", [0.1, 0.35], nsim=nsim, seed=9, alpha=0.1)
-    for size, hits in zip(found["size"], found["significant"], strict=True):
+    result = fit.power("x", [0.1, 0.35], nsim=nsim, seed=9, alpha=0.1)
+    for size, hits in zip(result["size"], result["significant"], strict=True):
         planned = fit.replace(beta=fit.beta.copy().where(fit.beta.index != "x", size))
         Y = planned.simulate(nsim, seed=np.random.default_rng(9))
         p = [fit.refit(Y[name]).coefficients().loc["x", "Pr(>|t|)"] for name in Y]
         assert hits == np.count_nonzero(np.array(p) < 0.1)
-    assert found["significant"].nunique() == 2
+    assert result["significant"].nunique() == 2
 
 
 def test_power_of_the_estimate(fit: pm.Fit) -> None:
-    found = pm.power(fit, "Days", nsim=50, seed=1)
-    assert found["size"].tolist() == [fit.beta["Days"]]
-    assert found["effect"].tolist() == ["Days"]
-    assert "Satterthwaite t test at level 0.05" in repr(found)
+    result = pm.power(fit, "Days", nsim=50, seed=1)
+    assert result["size"].tolist() == [fit.beta["Days"]]
+    assert result["effect"].tolist() == ["Days"]
+    assert "Satterthwaite t test at level 0.05" in repr(result)
     assert "Wald z test at level 0.05" in repr(pm.power(fit, "Days", nsim=2, test="z"))
-    pd.testing.assert_frame_equal(found, pm.power(fit, "Days", nsim=50, seed=1))
+    pd.testing.assert_frame_equal(result, pm.power(fit, "Days", nsim=50, seed=1))
 
 
 @pytest.mark.parametrize(

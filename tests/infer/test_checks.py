@@ -52,15 +52,15 @@ def probe():
 def test_influence_is_that_of_lme4(formula: str, rows: Any, group: str, probe: Any) -> None:
     rows = rows()
     theirs = probe("probe_deleted", formula, table(rows), group)
-    found = pm.lmer(formula, rows).influence(group)
+    result = pm.lmer(formula, rows).influence(group)
     levels = list(theirs["levels"])  # in the order of the rows
-    assert sorted(found.beta.index) == sorted(levels)
-    beta, dfbetas = found.beta.loc[levels], found.dfbetas.loc[levels]
+    assert sorted(result.beta.index) == sorted(levels)
+    beta, dfbetas = result.beta.loc[levels], result.dfbetas.loc[levels]
     rtol = tol("lme4 stops")
     sd = beta.std().to_numpy()
     np.testing.assert_allclose(beta / sd, np.atleast_2d(theirs["beta"]) / sd, atol=rtol * 10)
-    np.testing.assert_allclose(found.sigma[levels] ** 2, theirs["sigma2"], rtol=rtol)
-    np.testing.assert_allclose(found.cooks_distance[levels], theirs["cooks"], rtol=10 * rtol)
+    np.testing.assert_allclose(result.sigma[levels] ** 2, theirs["sigma2"], rtol=rtol)
+    np.testing.assert_allclose(result.cooks_distance[levels], theirs["cooks"], rtol=10 * rtol)
     # lme4's sign is the other one
     np.testing.assert_allclose(-dfbetas, np.atleast_2d(theirs["dfbetas"]), atol=1e-3)
 
@@ -68,17 +68,17 @@ def test_influence_is_that_of_lme4(formula: str, rows: Any, group: str, probe: A
 @pytest.mark.parametrize("by", ["g", "h", "row"])
 def test_each_refit_is_that_of_the_other_rows(crossed: pm.Fit, by: str) -> None:
     data = crossed_table()
-    found = crossed.influence(by)
-    for unit in found.beta.index[[0, 3]]:
+    result = crossed.influence(by)
+    for unit in result.beta.index[[0, 3]]:
         others = data[(data.index if by == "row" else data[by]) != unit]
-        wanted = pm.lmer(CROSSED, others, weights="w", offset="o")
-        assert_near(found.beta.loc[unit], wanted.beta, wanted.std_error)
-        assert found.sigma[unit] == pytest.approx(wanted.sigma, rel=tol("tight"))
-        change = (crossed.beta - wanted.beta).to_numpy()
+        expected = pm.lmer(CROSSED, others, weights="w", offset="o")
+        assert_near(result.beta.loc[unit], expected.beta, expected.std_error)
+        assert result.sigma[unit] == pytest.approx(expected.sigma, rel=tol("tight"))
+        change = (crossed.beta - expected.beta).to_numpy()
         distance = change @ np.linalg.solve(crossed.vcov, change) / len(change)
-        assert found.cooks_distance[unit] == pytest.approx(distance, rel=1e-4)
+        assert result.cooks_distance[unit] == pytest.approx(distance, rel=1e-4)
         np.testing.assert_allclose(
-            found.dfbetas.loc[unit], change / wanted.std_error, rtol=1e-3, atol=1e-5
+            result.dfbetas.loc[unit], change / expected.std_error, rtol=1e-3, atol=1e-5
         )
 
 
@@ -88,18 +88,18 @@ def assert_near(found: pd.Series, wanted: pd.Series, scale: pd.Series) -> None:
 
 def test_a_coefficient_of_the_unit_alone_is_nan() -> None:
     data = crossed_table().assign(special=lambda d: (d["g"] == "g3").astype(float))
-    found = pm.lmer("y ~ x + special + (1 | h)", data).influence("h")
-    assert found.beta["special"].notna().all()
-    found = pm.lmer("y ~ x + special + (1 | g)", data).influence("g")
-    assert found.beta["special"].isna().tolist() == [k == "g3" for k in found.beta.index]
-    assert found.beta["x"].notna().all()
+    result = pm.lmer("y ~ x + special + (1 | h)", data).influence("h")
+    assert result.beta["special"].notna().all()
+    result = pm.lmer("y ~ x + special + (1 | g)", data).influence("g")
+    assert result.beta["special"].isna().tolist() == [k == "g3" for k in result.beta.index]
+    assert result.beta["x"].notna().all()
 
 
 def test_a_group_that_cannot_be_left_out_is_named() -> None:
     data = crossed_table().assign(side=lambda d: np.where(d.index % 2 == 0, "l", "r"))
-    found = pm.lmer("y ~ x + (1 | g) + (1 | side)", data).influence("side")
-    assert found.failed == ("l", "r") and found.sigma.isna().all()
-    assert "Not fitted without: l, r." in repr(found)
+    result = pm.lmer("y ~ x + (1 | g) + (1 | side)", data).influence("side")
+    assert result.failed == ("l", "r") and result.sigma.isna().all()
+    assert "Not fitted without: l, r." in repr(result)
 
 
 def test_unknown_units_are_refused(fit: pm.Fit) -> None:
@@ -108,24 +108,24 @@ def test_unknown_units_are_refused(fit: pm.Fit) -> None:
 
 
 def test_a_simulated_residual_is_the_share_of_simulations_below(crossed: pm.Fit) -> None:
-    found = pm.simulated_residuals(crossed, 40, seed=3)
+    result = pm.simulated_residuals(crossed, 40, seed=3)
     drawn = crossed.simulate(40, 3)
     y = crossed.problem.model.y
-    np.testing.assert_array_equal(found.scaled, (drawn.to_numpy() < y[:, None]).mean(axis=1))
-    spread = (drawn.sub(found.fitted, axis=0)).var(ddof=1)
-    ratio = (pd.Series(y, index=found.fitted.index) - found.fitted).var(ddof=1) / spread.mean()
-    assert found.tests.loc["dispersion", "statistic"] == pytest.approx(ratio, rel=1e-12)
+    np.testing.assert_array_equal(result.scaled, (drawn.to_numpy() < y[:, None]).mean(axis=1))
+    spread = (drawn.sub(result.fitted, axis=0)).var(ddof=1)
+    ratio = (pd.Series(y, index=result.fitted.index) - result.fitted).var(ddof=1) / spread.mean()
+    assert result.tests.loc["dispersion", "statistic"] == pytest.approx(ratio, rel=1e-12)
 
 
 @pytest.mark.live
 def test_tests_of_simulated_residuals_are_rs(fit: pm.Fit, probe: Any) -> None:
-    found = pm.simulated_residuals(fit, 100, seed=1)
-    x = found.scaled.to_numpy()
+    result = pm.simulated_residuals(fit, 100, seed=1)
+    x = result.scaled.to_numpy()
     outside = int(((x == 0.0) | (x == 1.0)).sum())
     uniform, outliers = probe("probe_uniform", x, outside, 2.0 / 101.0)
-    assert found.tests.loc["outliers", "p.value"] == pytest.approx(outliers, rel=1e-9)
+    assert result.tests.loc["outliers", "p.value"] == pytest.approx(outliers, rel=1e-9)
     # R's is the limit's, because of ties; scipy's is exact
-    assert found.tests.loc["uniformity", "p.value"] == pytest.approx(uniform, abs=0.05)
+    assert result.tests.loc["uniformity", "p.value"] == pytest.approx(uniform, abs=0.05)
 
 
 def grouped(noise: Any, n: int = 1200, seed: int = 5) -> pd.DataFrame:
@@ -150,13 +150,13 @@ def checks() -> dict[str, pm.Fit]:
 
 
 def test_each_check_finds_what_it_is_for(checks: dict[str, pm.Fit]) -> None:
-    found = {kind: pm.check(fit) for kind, fit in checks.items()}
-    p = pd.DataFrame({kind: check.p_values for kind, check in found.items()})
+    result = {kind: pm.check(fit) for kind, fit in checks.items()}
+    p = pd.DataFrame({kind: check.p_values for kind, check in result.items()})
     assert (p.loc[["mean", "variance", "normal residuals", "normal effects"], "right"] > 0.01).all()
-    assert p.loc["mean", "curve"] < 1e-4 and "a curve" in found["curve"].sentences["mean"]
+    assert p.loc["mean", "curve"] < 1e-4 and "a curve" in result["curve"].sentences["mean"]
     assert p.loc["variance", "spread"] < 1e-4
-    assert "heavier tails" in found["tails"].sentences["normal residuals"]
-    assert "Residuals" in repr(found["skew"]) and p.loc["normal residuals", "skew"] < 1e-6
+    assert "heavier tails" in result["tails"].sentences["normal residuals"]
+    assert "Residuals" in repr(result["skew"]) and p.loc["normal residuals", "skew"] < 1e-6
 
 
 def test_simulated_residuals_find_a_skewed_response(checks: dict[str, pm.Fit]) -> None:
@@ -179,9 +179,9 @@ def test_predicted_effects_are_scaled_to_unit_variance(checks: dict[str, pm.Fit]
 
 
 def test_a_singular_fit_is_checked() -> None:
-    found = pm.check(pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2")))
-    assert found.sentences["normal effects"] == "No random effect varies enough to say."
-    assert len(found.plot().axes) == 6
+    result = pm.check(pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff2")))
+    assert result.sentences["normal effects"] == "No random effect varies enough to say."
+    assert len(result.plot().axes) == 6
     plt.close("all")
 
 
@@ -191,17 +191,17 @@ def test_curves_are_tested_as_rs_natural_splines(probe: Any) -> None:
     x = rng.normal(size=200)
     y = x + 0.3 * x**2 + rng.normal(size=200)
     knots = np.quantile(x, np.linspace(0.05, 0.95, 6))
-    found = smooth(x, y)
-    wanted = probe("probe_spline", x, y, knots)
-    assert found is not None
-    np.testing.assert_allclose([found.p_curve, found.p_any], wanted, rtol=1e-8)
+    result = smooth(x, y)
+    expected = probe("probe_spline", x, y, knots)
+    assert result is not None
+    np.testing.assert_allclose([result.p_curve, result.p_any], expected, rtol=1e-8)
 
 
 def test_pictures_are_drawn(fit: pm.Fit) -> None:
-    found = fit.influence()
-    ax = found.plot()
+    result = fit.influence()
+    ax = result.plot()
     labels = [tick.get_text() for tick in ax.get_yticklabels()]
-    assert labels == found.cooks_distance.sort_values().index.tolist()
+    assert labels == result.cooks_distance.sort_values().index.tolist()
     ax = pm.simulated_residuals(fit).plot()
     assert "uniformity p" in ax.get_title(loc="left")
     figure = pm.check(fit).plot()

@@ -32,59 +32,59 @@ def fitted(data: str, k: int) -> tuple[Fit, dict]:
 @pytest.mark.parametrize(("data", "k"), PROFILES)
 def test_profile_intervals_are_those_of_lme4(data: str, k: int) -> None:
     fit, recorded = fitted(data, k)
-    found = fit.confint()
-    length = (found.iloc[:, 1] - found.iloc[:, 0]).to_numpy()[:, None]
+    result = fit.confint()
+    length = (result.iloc[:, 1] - result.iloc[:, 0]).to_numpy()[:, None]
     theirs = read_table(recorded["profile"])
-    assert list(found.index) == list(theirs.index)
-    assert list(found.columns) == list(theirs.columns) == ["2.5 %", "97.5 %"]
-    distance = (found.to_numpy() - theirs.to_numpy()) / length
+    assert list(result.index) == list(theirs.index)
+    assert list(result.columns) == list(theirs.columns) == ["2.5 %", "97.5 %"]
+    distance = (result.to_numpy() - theirs.to_numpy()) / length
     np.testing.assert_allclose(distance, 0.0, atol=tol("profile spline"))
     exact = read_table(recorded["exact"])
-    distance = (found.loc[exact.index].to_numpy() - exact.to_numpy()) / length[: len(exact)]
+    distance = (result.loc[exact.index].to_numpy() - exact.to_numpy()) / length[: len(exact)]
     np.testing.assert_allclose(distance, 0.0, atol=tol("profile"))
 
 
 @pytest.mark.parametrize(("data", "k"), PROFILES)
 def test_names_and_wald_intervals_are_those_of_lme4(data: str, k: int) -> None:
     fit, recorded = fitted(data, k)
-    found, theirs = fit.confint("wald"), read_table(recorded["wald"])
-    assert list(found.index) == list(theirs.index)
+    result, theirs = fit.confint("wald"), read_table(recorded["wald"])
+    assert list(result.index) == list(theirs.index)
     assert list(fit.confint("wald", long_names=True).index) == recorded["names"]
-    assert found.isna().equals(theirs.isna())
-    distance = (found - theirs).to_numpy()[-len(fit.beta) :] / fit.std_error.to_numpy()[:, None]
+    assert result.isna().equals(theirs.isna())
+    distance = (result - theirs).to_numpy()[-len(fit.beta) :] / fit.std_error.to_numpy()[:, None]
     np.testing.assert_allclose(distance, 0.0, atol=tol("lme4 stops"))
 
 
 def test_another_level() -> None:
     fit, recorded = fitted("sleepstudy", 0)
-    found, theirs = fit.confint(level=0.9), read_table(recorded["profile90"])
-    assert list(found.columns) == list(theirs.columns) == ["5 %", "95 %"]
-    length = (found.iloc[:, 1] - found.iloc[:, 0]).to_numpy()[:, None]
-    distance = (found.to_numpy() - theirs.to_numpy()) / length
+    result, theirs = fit.confint(level=0.9), read_table(recorded["profile90"])
+    assert list(result.columns) == list(theirs.columns) == ["5 %", "95 %"]
+    length = (result.iloc[:, 1] - result.iloc[:, 0]).to_numpy()[:, None]
+    distance = (result.to_numpy() - theirs.to_numpy()) / length
     np.testing.assert_allclose(distance, 0.0, atol=tol("profile spline"))
     assert list(fit.confint("wald", level=0.999).columns) == ["0.05 %", "100 %"]
 
 
 def test_bootstrap_intervals_are_those_of_the_bootstrap() -> None:
     fit, _ = fitted("Pastes", 0)
-    found = fit.confint("boot", nsim=99, seed=3, level=0.9, parm=["sigma", "(Intercept)"])
+    result = fit.confint("boot", nsim=99, seed=3, level=0.9, parm=["sigma", "(Intercept)"])
     drawn = pm.bootstrap(fit, 99, seed=3).confint(0.9)
-    assert list(found.index) == [".sigma", "(Intercept)"]
-    assert list(found.columns) == ["5 %", "95 %"]
-    np.testing.assert_array_equal(found, drawn.loc[["sigma", "(Intercept)"]])
-    assert found.messages == drawn.messages
+    assert list(result.index) == [".sigma", "(Intercept)"]
+    assert list(result.columns) == ["5 %", "95 %"]
+    np.testing.assert_array_equal(result, drawn.loc[["sigma", "(Intercept)"]])
+    assert result.messages == drawn.messages
 
 
 def test_a_reml_fit_is_refitted_and_that_is_said() -> None:
     sleep = pm.load_data("sleepstudy")
     reml, ml = pm.lmer(SLEEP, sleep), pm.lmer(SLEEP, sleep, reml=False)
-    found = reml.confint(parm=["sigma", "Days"])
-    np.testing.assert_allclose(found, ml.confint(parm=["sigma", "Days"]), rtol=1e-8)
-    assert found.messages == ("refitted by ML (instead of REML)",)
-    assert "refitted by ML" in repr(found)
+    result = reml.confint(parm=["sigma", "Days"])
+    np.testing.assert_allclose(result, ml.confint(parm=["sigma", "Days"]), rtol=1e-8)
+    assert result.messages == ("refitted by ML (instead of REML)",)
+    assert "refitted by ML" in repr(result)
     elsewhere = pm.evaluate(SLEEP, sleep, [1.0, 0.0, 0.2], reml=False)
     moved = elsewhere.confint(parm="Days")
-    np.testing.assert_allclose(moved, found.loc[["Days"]], rtol=1e-8)
+    np.testing.assert_allclose(moved, result.loc[["Days"]], rtol=1e-8)
     assert "not at its optimum" in moved.messages[0]
 
 
@@ -93,39 +93,39 @@ def test_least_squares_has_closed_form_profiles() -> None:
     data = pm.load_data("Dyestuff2")
     y, n = data["Yield"].to_numpy(float), len(data)
     fit = pm.lmer("Yield ~ 1 + (1 | Batch)", data, reml=False)
-    found = fit.confint(level=0.5)
+    result = fit.confint(level=0.5)
     reach = np.sqrt(n * (np.exp(stats.chi2.ppf(0.5, 1) / n) - 1.0)) * y.std() / np.sqrt(n)
     np.testing.assert_allclose(
-        found.loc["(Intercept)"], [y.mean() - reach, y.mean() + reach], rtol=1e-9
+        result.loc["(Intercept)"], [y.mean() - reach, y.mean() + reach], rtol=1e-9
     )
-    low, high = found.loc[".sigma"]
+    low, high = result.loc[".sigma"]
     for end in (low, high):
         rise = 2 * n * np.log(end / y.std()) + n * (y.var() / end**2 - 1.0)
         np.testing.assert_allclose(rise, stats.chi2.ppf(0.5, 1), rtol=1e-8)
-    assert found.loc[".sig01", "25 %"] == 0.0
+    assert result.loc[".sig01", "25 %"] == 0.0
 
 
 def test_ends_at_the_bounds() -> None:
     # six batches that do not differ: the lower end is 0; four wide correlations: ±1
     oats = pm.load_data("Oats")
     fit = pm.lmer("yield ~ nitro + (nitro | Block)", oats, reml=False)
-    found = fit.confint(parm="theta_", level=0.99)
-    assert found.loc[".sig01"].gt(0).all()
-    assert found.loc[".sig02", "99.5 %"] == 1.0 or found.loc[".sig02", "0.5 %"] == -1.0
-    assert found.loc[".sig03", "0.5 %"] == 0.0
+    result = fit.confint(parm="theta_", level=0.99)
+    assert result.loc[".sig01"].gt(0).all()
+    assert result.loc[".sig02", "99.5 %"] == 1.0 or result.loc[".sig02", "0.5 %"] == -1.0
+    assert result.loc[".sig03", "0.5 %"] == 0.0
 
 
 def test_profiles_do_not_depend_on_units_or_order() -> None:
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer(SLEEP, sleep, reml=False)
-    wanted = fit.confint()
+    expected = fit.confint()
     scaled = sleep.assign(Reaction=sleep["Reaction"] * 1e6, Days=sleep["Days"] * 1e-4)
-    found = pm.lmer(SLEEP, scaled, reml=False).confint().to_numpy()
+    result = pm.lmer(SLEEP, scaled, reml=False).confint().to_numpy()
     units = np.array([1e6, 1.0, 1e10, 1e6, 1e6, 1e10])[:, None]
-    np.testing.assert_allclose(found / units, wanted, rtol=1e-6)
+    np.testing.assert_allclose(result / units, expected, rtol=1e-6)
     turned = pm.lmer("Reaction ~ Days + (0 + Days + 1 | Subject)", sleep, reml=False).confint()
     assert set(np.round(turned.to_numpy().ravel(), 5)) == set(
-        np.round(wanted.to_numpy().ravel(), 5)
+        np.round(expected.to_numpy().ravel(), 5)
     )
 
 
@@ -133,13 +133,13 @@ def test_intervals_by_name() -> None:
     fit, _ = fitted("sleepstudy", 0)
     names = list(fit.confint("wald").index)
     assert names == [".sig01", ".sig02", ".sig03", ".sigma", "(Intercept)", "Days"]
-    for parm, wanted in (
+    for parm, expected in (
         ("theta_", names[:4]),
         ("beta_", names[4:]),
         ([".sig03", "sigma"], names[2:4]),
         ("cor_Days.(Intercept)|Subject", names[1:2]),
     ):
-        assert list(fit.confint("wald", parm=parm).index) == wanted
+        assert list(fit.confint("wald", parm=parm).index) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_without_the_model_there_are_wald_intervals_only() -> None:
 
 def test_a_profile_is_the_deviance_with_the_rest_at_its_best() -> None:
     fit, _ = fitted("sleepstudy", 0)
-    found = pm.profile(fit, max_zeta=2.0, points=5)
-    frame = found.frame
-    names = list(found.estimates.index)
+    result = pm.profile(fit, max_zeta=2.0, points=5)
+    frame = result.frame
+    names = list(result.estimates.index)
     assert list(frame.columns) == ["parameter", "value", "zeta", *names]
     assert list(frame["parameter"].unique()) == names
     for name, part in frame.groupby("parameter"):
@@ -182,7 +182,7 @@ def test_a_profile_is_the_deviance_with_the_rest_at_its_best() -> None:
         assert part["value"].is_monotonic_increasing
         np.testing.assert_array_equal(part[name], part["value"])
         np.testing.assert_allclose(
-            part[names].iloc[2].to_numpy(float), found.estimates, rtol=1e-6, atol=1e-6
+            part[names].iloc[2].to_numpy(float), result.estimates, rtol=1e-6, atol=1e-6
         )
     # at each point the ML deviance of the covariances and coefficients named there, from V itself
     model = fit.problem.model

@@ -34,17 +34,17 @@ def assert_tables_agree(mine: pd.DataFrame, theirs: pd.DataFrame, rtol: float) -
 
 def answers(data: str, name: str, criterion: str) -> list[tuple[str, dict, float]]:
     """Return method, R's answers and tolerance of one case."""
-    found = load(data)["tests"][name][criterion]["tests"]
-    return [(method, found[method], tol(METHODS[method])) for method in found]
+    result = load(data)["tests"][name][criterion]["tests"]
+    return [(method, result[method], tol(METHODS[method])) for method in result]
 
 
 @pytest.mark.parametrize(("data", "name", "criterion"), cases())
 def test_coefficients_are_those_of_lmerTest(data: str, name: str, criterion: str) -> None:
     fit = fit_at_theirs(data, name, criterion)
     for method, theirs, rtol in answers(data, name, criterion):
-        wanted = read_table(theirs["coefficients"])
-        assert list(wanted.index) == list(fit.beta.index)
-        assert_tables_agree(pm.coefficients(fit, method), wanted, rtol)
+        expected = read_table(theirs["coefficients"])
+        assert list(expected.index) == list(fit.beta.index)
+        assert_tables_agree(pm.coefficients(fit, method), expected, rtol)
 
 
 @pytest.mark.parametrize(("data", "name", "criterion"), cases())
@@ -63,23 +63,23 @@ def test_kenward_roger_refits_an_ml_fit_and_says_so() -> None:
     sleep = pm.load_data("sleepstudy")
     formula = "Reaction ~ Days + (Days | Subject)"
     table = pm.lmer(formula, sleep, reml=False).coefficients("Kenward-Roger")
-    wanted = pm.lmer(formula, sleep).coefficients("Kenward-Roger")
-    assert_tables_agree(table, wanted, tol("optimum"))
+    expected = pm.lmer(formula, sleep).coefficients("Kenward-Roger")
+    assert_tables_agree(table, expected, tol("optimum"))
     assert any("refitted by REML" in message for message in table.messages)
     assert "refitted by REML" in repr(table)
-    assert wanted.messages == ()
+    assert expected.messages == ()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_balanced_split_plot_has_its_anova_integers(method: str) -> None:
     fit = pm.lmer("angle ~ recipe * temperature + (1 | recipe:replicate)", pm.load_data("cake"))
-    found = pm.anova(fit, ddf=method)
-    np.testing.assert_allclose(found["DenDF"], [42.0, 210.0, 210.0], rtol=tol("optimum"))
+    result = pm.anova(fit, ddf=method)
+    np.testing.assert_allclose(result["DenDF"], [42.0, 210.0, 210.0], rtol=tol("optimum"))
     cake = pm.load_data("cake")
     plots = cake.groupby(["recipe", "replicate"], observed=True)["angle"].mean().unstack()
     between = 15 * plots.mean(axis=1).var(ddof=1)
     within = plots.var(axis=1, ddof=1).mean()
-    np.testing.assert_allclose(found.loc["recipe", "F value"], between / within, rtol=1e-8)
+    np.testing.assert_allclose(result.loc["recipe", "F value"], between / within, rtol=1e-8)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -97,14 +97,14 @@ def test_hotelling_of_balanced_random_slopes() -> None:
     # two coefficients, 18 subjects: T² has 2 and 16 degrees of freedom, F = T² (18 − 2) / (2 · 17)
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
-    found = pm.contrast(fit, np.eye(2), ddf="Kenward-Roger")
+    result = pm.contrast(fit, np.eye(2), ddf="Kenward-Roger")
     lines = np.array(
         [np.polyfit(g["Days"], g["Reaction"], 1)[::-1] for _, g in sleep.groupby("Subject")]
     )
     mean, S = lines.mean(axis=0), np.cov(lines.T)
     t2 = 18 * mean @ np.linalg.solve(S, mean)
-    np.testing.assert_allclose(found["DenDF"], 16.0, rtol=tol("optimum"))
-    np.testing.assert_allclose(found["F value"], t2 * 16 / (2 * 17), rtol=tol("optimum"))
+    np.testing.assert_allclose(result["DenDF"], 16.0, rtol=tol("optimum"))
+    np.testing.assert_allclose(result["F value"], t2 * 16 / (2 * 17), rtol=tol("optimum"))
 
 
 def test_units_do_not_matter() -> None:
@@ -122,13 +122,13 @@ def test_units_do_not_matter() -> None:
 def test_an_f_test_does_not_depend_on_how_its_hypothesis_is_written(method: str) -> None:
     fit = fit_at_theirs("Machines", "unbalanced", "reml")
     rows = np.eye(len(fit.beta))[1:]
-    wanted = pm.contrast(fit, rows, ddf=method, rhs=[1.0, 2.0])
+    expected = pm.contrast(fit, rows, ddf=method, rhs=[1.0, 2.0])
     for A in ([[100.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 1.0]], [[2.0, 3.0], [1e-4, 5.0]]):
         other = pm.contrast(fit, A @ rows, ddf=method, rhs=A @ np.array([1.0, 2.0]))
-        np.testing.assert_allclose(other, wanted, rtol=tol("oracle"))
+        np.testing.assert_allclose(other, expected, rtol=tol("oracle"))
     thrice = np.vstack([rows, rows.sum(axis=0)])
     other = pm.contrast(fit, thrice, ddf=method, rhs=[1.0, 2.0, 3.0])
-    np.testing.assert_allclose(other, wanted, rtol=tol("oracle"))
+    np.testing.assert_allclose(other, expected, rtol=tol("oracle"))
     as_they_are = pd.DataFrame(
         f_columns(fixed_effects(fit, method), rows)
     )  # lmerTest's: orthonormal here
@@ -194,11 +194,11 @@ def test_contrasts_by_name_and_by_position_are_one() -> None:
     L = np.zeros((2, len(fit.beta)))
     L[0, 1], L[1, 1], L[1, 2] = 2.0, 1.0, -1.0
     names = list(fit.beta.index)
-    wanted = pm.contrast(fit, L, rhs=[0.5, 0.1])
+    expected = pm.contrast(fit, L, rhs=[0.5, 0.1])
     rows = [{names[1]: 2.0}, pd.Series({names[1]: 1.0, names[2]: -1.0})]
     frame = pd.DataFrame(L, columns=names, index=["one", "two"])
     for given in (rows, frame, frame[[names[2], names[1]]]):
-        np.testing.assert_array_equal(pm.contrast(fit, given, rhs=[0.5, 0.1]), wanted)
+        np.testing.assert_array_equal(pm.contrast(fit, given, rhs=[0.5, 0.1]), expected)
     single = pm.contrast(fit, frame, rhs=[0.5, 0.1], joint=False)
     assert list(single.index) == ["one", "two"]
     alone = pm.contrast(fit, L[1], rhs=0.1)
@@ -211,10 +211,10 @@ def test_dependent_rows_count_once() -> None:
     L = np.zeros((3, len(fit.beta)))
     L[0, 1], L[1, 2], L[2, 1], L[2, 2] = 1.0, 1.0, 1.0, 1.0
     for method in METHODS:
-        found = pm.contrast(fit, L, ddf=method)
-        assert found["NumDF"].iloc[0] == 2
+        result = pm.contrast(fit, L, ddf=method)
+        assert result["NumDF"].iloc[0] == 2
         np.testing.assert_allclose(
-            found["F value"], pm.contrast(fit, L[:2], ddf=method)["F value"], rtol=1e-9
+            result["F value"], pm.contrast(fit, L[:2], ddf=method)["F value"], rtol=1e-9
         )
 
 
@@ -269,12 +269,15 @@ def test_derivatives_are_those_of_the_dense_covariance(
     theta = np.random.default_rng(3).uniform(0.2, 1.0, gram.n_theta)
     theta[-1] *= not zero
     factors = factors_from_theta(gram, theta)
-    found = differentiate(gram, factors, reml=reml)
-    for name, wanted in dense_derivatives(gram, model, factors, reml).items():
+    result = differentiate(gram, factors, reml=reml)
+    for name, expected in dense_derivatives(gram, model, factors, reml).items():
         # the response has length 1; beta of a balanced design, on its residual, is 0
-        size = max(float(np.abs(wanted).max()), 1e-3)
+        size = max(float(np.abs(expected).max()), 1e-3)
         np.testing.assert_allclose(
-            np.asarray(getattr(found, name)) / size, wanted / size, atol=tol("oracle"), err_msg=name
+            np.asarray(getattr(result, name)) / size,
+            expected / size,
+            atol=tol("oracle"),
+            err_msg=name,
         )
 
 

@@ -177,15 +177,17 @@ def test_joint_tests_are_those_of_emmeans(model: Any, probe: Any) -> None:
     fit, _ = ours(data, model, theirs["theta"])
     mine = pm.joint_tests(fit, ddf=model[3].get("ddf", "Satterthwaite"))
     terms, df1, df2, F, p = (np.atleast_1d(column) for column in theirs["joint"])
-    wanted = pd.DataFrame({"df1": df1, "df2": df2, "F.ratio": F, "p.value": p}, index=terms)
-    wanted = wanted.drop(index="(confounded)", errors="ignore").astype(float)
-    assert sorted(mine.index) == sorted(wanted.index)
-    mine = mine.loc[wanted.index].astype(float)
-    np.testing.assert_array_equal(mine["df1"], wanted["df1"])
+    expected = pd.DataFrame({"df1": df1, "df2": df2, "F.ratio": F, "p.value": p}, index=terms)
+    expected = expected.drop(index="(confounded)", errors="ignore").astype(float)
+    assert sorted(mine.index) == sorted(expected.index)
+    mine = mine.loc[expected.index].astype(float)
+    np.testing.assert_array_equal(mine["df1"], expected["df1"])
     # R's function rounds F to three decimals and df2 to two, and takes the least of the rows' df
-    np.testing.assert_allclose(mine["F.ratio"], wanted["F.ratio"], rtol=0.0, atol=tol("printed 3"))
-    one = wanted["df1"] == 1
-    np.testing.assert_allclose(mine["df2"][one], wanted["df2"][one], rtol=0.0, atol=0.0051)
+    np.testing.assert_allclose(
+        mine["F.ratio"], expected["F.ratio"], rtol=0.0, atol=tol("printed 3")
+    )
+    one = expected["df1"] == 1
+    np.testing.assert_allclose(mine["df2"][one], expected["df2"][one], rtol=0.0, atol=0.0051)
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +216,8 @@ def test_a_box_of_independent_and_of_equal_variables_has_its_known_probability()
 def test_the_box_of_all_pairs_is_tukeys(df: float) -> None:
     C = np.array([[1, -1, 0, 0], [1, 0, -1, 0], [1, 0, 0, -1], [0, 1, -1, 0], [0, 1, 0, -1],
                   [0, 0, 1, -1]]) / np.sqrt(2.0)  # fmt: skip
-    found = probability_inside(2.6, df, C @ C.T)
-    assert found == pytest.approx(stats.studentized_range.cdf(2.6 * np.sqrt(2), 4, df), abs=2e-4)
+    result = probability_inside(2.6, df, C @ C.T)
+    assert result == pytest.approx(stats.studentized_range.cdf(2.6 * np.sqrt(2), 4, df), abs=2e-4)
 
 
 def test_simultaneous_intervals_reach_as_far_as_their_tests(fit: pm.Fit) -> None:
@@ -234,9 +236,9 @@ def test_simultaneous_intervals_reach_as_far_as_their_tests(fit: pm.Fit) -> None
 def test_a_table_of_coefficients_is_a_contrast(fit: pm.Fit) -> None:
     means = pm.emmeans(fit, "a")
     named = means.contrast({"p against both": [1.0, -0.5, -0.5]})
-    wanted = means.table["emmean"] @ [1.0, -0.5, -0.5]
+    expected = means.table["emmean"] @ [1.0, -0.5, -0.5]
     assert named.table["contrast"].tolist() == ["p against both"]
-    assert named.table["estimate"].iloc[0] == pytest.approx(wanted, rel=1e-12)
+    assert named.table["estimate"].iloc[0] == pytest.approx(expected, rel=1e-12)
     frame = pd.DataFrame([[1.0, -0.5, -0.5]], index=["p against both"])
     pd.testing.assert_frame_equal(means.contrast(frame).table, named.table)
 
@@ -249,13 +251,13 @@ def test_a_formula_says_what_the_arguments_do(fit: pm.Fit) -> None:
 def test_a_fit_that_lost_its_data_takes_them_or_values(tmp_path: Path) -> None:
     data = trial()
     fit = pm.lmer("log(y) ~ a + log(x) + (1 | g)", data)
-    wanted = pm.emmeans(fit, "a").table
+    expected = pm.emmeans(fit, "a").table
     again = pm.load_fit(fit.save(tmp_path / "fit"))
     with pytest.raises(pm.PymackayError, match=r"'x' are not known.*data="):
         pm.emmeans(again, "a")
-    pd.testing.assert_frame_equal(pm.emmeans(again, "a", data=data).table, wanted)
+    pd.testing.assert_frame_equal(pm.emmeans(again, "a", data=data).table, expected)
     at = {"x": data["x"].mean()}
-    pd.testing.assert_frame_equal(pm.emmeans(again, "a", at=at).table, wanted)
+    pd.testing.assert_frame_equal(pm.emmeans(again, "a", at=at).table, expected)
     with pytest.raises(pm.PymackayError, match="not each of the 168 rows"):
         pm.emmeans(again, "a", data=data.head(100))
 
@@ -304,8 +306,8 @@ def test_wrong_contrasts_are_refused(fit: pm.Fit) -> None:
 
 def test_polynomial_contrasts_are_whole_numbers() -> None:
     # Fisher and Yates's tables of orthogonal polynomials, seven levels
-    found = contrast_table("poly", list("abcdefg")).to_numpy()
-    assert found[:4].tolist() == [
+    result = contrast_table("poly", list("abcdefg")).to_numpy()
+    assert result[:4].tolist() == [
         [-3, -2, -1, 0, 1, 2, 3], [5, 0, -3, -4, -3, 0, 5], [-1, 1, 1, 0, -1, -1, 1],
         [3, -7, 1, 6, 1, -7, 3],
     ]  # fmt: skip

@@ -48,13 +48,13 @@ def test_a_cell_without_rows_is_nan_and_the_others_are_cell_means(data: pd.DataF
     # the same model with one column for each cell that has rows, which is of full rank
     means = pm.lmer("y ~ 0 + cell + x + (1 | g)", data.assign(cell=data["a"] + data["s"]))
     there = CELLS[:5].assign(cell=CELLS["a"] + CELLS["s"])
-    wanted = means.predict(there, se_fit=True, interval="prediction")
+    expected = means.predict(there, se_fit=True, interval="prediction")
     for table in orders(data):
         fit = pm.lmer(FORMULA, table)
         with pytest.warns(pm.PymackayWarning, match=rf"row\(s\) 5: .* \({fit.dropped[0]}\)"):
-            found = fit.predict(CELLS, se_fit=True, interval="prediction")
-        assert found.loc[5].isna().all()
-        np.testing.assert_allclose(found[:5], wanted, rtol=tol("optimum"))
+            result = fit.predict(CELLS, se_fit=True, interval="prediction")
+        assert result.loc[5].isna().all()
+        np.testing.assert_allclose(result[:5], expected, rtol=tol("optimum"))
 
 
 def test_rows_that_break_a_linear_dependence_are_nan(data: pd.DataFrame) -> None:
@@ -62,10 +62,10 @@ def test_rows_that_break_a_linear_dependence_are_nan(data: pd.DataFrame) -> None
     fit = pm.lmer("y ~ x + twice + (1 | g)", table)
     new = pd.DataFrame({"x": [0.0, 1.0, 1e6, np.nan], "twice": [1.0, 3.1, 2e6 + 1, 1.0], "g": "g1"})
     with pytest.warns(pm.PymackayWarning, match=r"row\(s\) 1: "):
-        found = fit.predict(new)
-    assert found.isna().tolist() == [False, True, False, True]
+        result = fit.predict(new)
+    assert result.isna().tolist() == [False, True, False, True]
     plain = pm.lmer("y ~ x + (1 | g)", data).predict(new)
-    np.testing.assert_allclose(found[[0, 2]], plain[[0, 2]], rtol=tol("optimum"))
+    np.testing.assert_allclose(result[[0, 2]], plain[[0, 2]], rtol=tol("optimum"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(fit.predict(table), fit.fitted, rtol=tol("oracle"))
@@ -74,12 +74,12 @@ def test_rows_that_break_a_linear_dependence_are_nan(data: pd.DataFrame) -> None
 
 def test_contrasts(data: pd.DataFrame) -> None:
     means = pm.lmer("y ~ 0 + cell + x + (1 | g)", data.assign(cell=data["a"] + data["s"]))
-    wanted = pm.contrast(means, {"cellbq": 1, "cellbp": -1})
+    expected = pm.contrast(means, {"cellbq": 1, "cellbp": -1})
     first = data.assign(a=pd.Categorical(data["a"], list("cab")))
     fit = pm.lmer(FORMULA, first)
     assert fit.dropped == ("ab:sq",)
-    found = pm.contrast(fit, {"sq": 1, "ab:sq": 1})
-    np.testing.assert_allclose(found, wanted, rtol=tol("optimum"))
+    result = pm.contrast(fit, {"sq": 1, "ab:sq": 1})
+    np.testing.assert_allclose(result, expected, rtol=tol("optimum"))
     with pytest.warns(pm.PymackayWarning, match=r"function\(s\) sq: .* \(ab:sq\)"):
         both = pm.contrast(fit, [{"sq": 1}, {"x": 1}], joint=False)
     assert both.loc["sq"].isna().all()
@@ -126,14 +126,14 @@ def test_rows_in_partitions_know_what_is_undetermined(
         summed.save(tmp_path / "fit")
         summed = pm.load_fit(tmp_path / "fit")
     rows = pd.concat([CELLS.assign(twice=2.0), CELLS.assign(twice=2.1)], ignore_index=True)
-    found = []
+    result = []
     for one in (fit, summed):
         with pytest.warns(pm.PymackayWarning, match=r"\(twice, ac:sq\)") as told:
             predicted = one.predict(rows, se_fit=True)
         with pytest.warns(pm.PymackayWarning, match=r"function\(s\) x: .* \(twice\)"):
             tested = one.contrast([{"x": 1}, {"x": 1, "twice": 2}, {"sq": 1}], joint=False)
-        found.append((predicted, tested, str(told[0].message)))
-    (predicted, tested, message), (of_sums, tested_of_sums, message_of_sums) = found
+        result.append((predicted, tested, str(told[0].message)))
+    (predicted, tested, message), (of_sums, tested_of_sums, message_of_sums) = result
     np.testing.assert_allclose(of_sums, predicted, rtol=tol("optimum"))
     np.testing.assert_allclose(tested_of_sums["Estimate"], tested["Estimate"], rtol=tol("optimum"))
     assert predicted.isna().all(axis=1).tolist() == [False] * 5 + [True] * 7
@@ -142,11 +142,11 @@ def test_rows_in_partitions_know_what_is_undetermined(
 
 def test_marginal_means_of_rows_in_partitions(data: pd.DataFrame) -> None:
     fit, summed = pm.lmer(FORMULA, data), pm.lmer(FORMULA, iter(in_parts(data)))
-    wanted = pm.emmeans(fit, "a", ddf="none").table
-    found = pm.emmeans(summed, "a", ddf="none", data=data).table
-    assert found["emmean"].isna().tolist() == [False, False, True]
-    np.testing.assert_allclose(found["emmean"], wanted["emmean"], rtol=tol("optimum"))
-    assert "dropped (ac:sq)" in found.messages[-1]
+    expected = pm.emmeans(fit, "a", ddf="none").table
+    result = pm.emmeans(summed, "a", ddf="none", data=data).table
+    assert result["emmean"].isna().tolist() == [False, False, True]
+    np.testing.assert_allclose(result["emmean"], expected["emmean"], rtol=tol("optimum"))
+    assert "dropped (ac:sq)" in result.messages[-1]
     with pytest.raises(pm.ArgumentError, match="76 complete rows, but the model was fitted to 77"):
         pm.emmeans(summed, "a", data=data[1:])
 

@@ -38,9 +38,9 @@ def test_cells_are_the_numbers_of_the_fits(fits: list[pm.Fit]) -> None:
 
 def test_intervals_are_those_of_contrasts(fits: list[pm.Fit]) -> None:
     shown = pm.etable(fits[1], intervals=True, level=0.9, stars=False).frame["(1)"]
-    wanted = fits[1].contrast({"Days": 1.0}, level=0.9).iloc[0]
+    expected = fits[1].contrast({"Days": 1.0}, level=0.9).iloc[0]
     place = shown.index.get_loc(("Fixed effects", "Days"))
-    assert shown.iloc[place + 1] == f"[{wanted['lower']:.3f}, {wanted['upper']:.3f}]"
+    assert shown.iloc[place + 1] == f"[{expected['lower']:.3f}, {expected['upper']:.3f}]"
     assert shown.iloc[place] == f"{fits[1].beta['Days']:.3f}"
 
 
@@ -97,7 +97,7 @@ def test_terms_with_structures_have_one_row_for_what_effects_share() -> None:
     covariances = [fit.varcorr["Subject"].to_numpy() for fit in fits]
     sds = [np.sqrt(np.diag(covariance)) for covariance in covariances]
     rho = [c[1, 0] / s[0] / s[1] for c, s in zip(covariances[:2], sds[:2], strict=True)]
-    wanted = {
+    expected = {
         "SD lateno | Subject (cs)": [f"{sds[0][0]:.4f}", "", ""],
         "SD lateyes | Subject (cs)": [f"{sds[0][1]:.4f}", "", ""],
         "Cor rho | Subject (cs)": [f"{rho[0]:.4f}", "", ""],
@@ -107,7 +107,7 @@ def test_terms_with_structures_have_one_row_for_what_effects_share() -> None:
         "SD Days | Subject (diag)": ["", "", f"{sds[2][1]:.4f}"],
         "SD residual": [f"{fit.sigma:.4f}" for fit in fits],
     }
-    assert rows.T.to_dict("list") == wanted
+    assert rows.T.to_dict("list") == expected
 
 
 def test_generalised_models_have_normal_tests_and_no_residual() -> None:

@@ -25,12 +25,12 @@ def kept_by_the_loop(fit: Fit, loop: Fit, term: str, forecast: pd.DataFrame) -> 
     """The loop's variance along the directions of the forecast, over the fit's."""
     effects = fit.varcorr[term].index
     rows = forecast[(forecast["term"] == term) & forecast["kept"].notna()]
-    found = []
+    result = []
     for text in rows["direction"]:
         weights = parse(text, list(effects))
         here = weights @ fit.varcorr[term].to_numpy() @ weights
-        found.append(weights @ loop.varcorr[term].to_numpy() @ weights / here)
-    return np.array(found)
+        result.append(weights @ loop.varcorr[term].to_numpy() @ weights / here)
+    return np.array(result)
 
 
 def parse(text: str, effects: list[str]) -> np.ndarray:

@@ -100,14 +100,14 @@ def states(fit: pm.Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, p
 
 def test_methods_without_an_entry_refuse(fit):
     for name in methods_besides({**WORKS, **REFUSES}):
-        with pytest.raises(pm.PymackayError, match="not there for generalised"):
+        with pytest.raises(pm.PymackayError, match="not available for generalised"):
             getattr(fit, name)()
 
 
 def test_a_method_that_does_not_know_generalised_models_refuses(fit, monkeypatch):
     """What is new is refused until it says that it knows such fits."""
     monkeypatch.setattr(pm.Fit, "newest", LateMethod("math", "sin"), raising=False)
-    with pytest.raises(pm.PymackayError, match="sin is not there for generalised"):
+    with pytest.raises(pm.PymackayError, match="sin is not available for generalised"):
         fit.newest()
 
 
@@ -127,7 +127,7 @@ def test_other_methods_refuse_and_name_the_cure(name, fit):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_of_linear_models_refuse(name, fit):
-    with pytest.raises(pm.PymackayError, match="not there for generalised"):
+    with pytest.raises(pm.PymackayError, match="not available for generalised"):
         FUNCTIONS[name](fit)
 
 

@@ -126,11 +126,11 @@ def test_without_random_effects_dispersion_and_shape_are_estimated(family):
 def test_step_leaves_what_is_needed(data):
     draw = np.random.default_rng(1)
     fit = pm.glmer("y ~ x + w + (1 | g) + (1 | h)", data.assign(w=draw.normal(size=240)), "poisson")
-    found = pm.step(fit)
-    assert found.formula == "y ~ x + (1 | g) + (1 | h)"
-    assert found.fixed.loc["w", "Eliminated"] == 1
-    direct = pm.glmer(found.formula, data, "poisson")
-    assert found.fit.criterion == pytest.approx(direct.criterion)
+    result = pm.step(fit)
+    assert result.formula == "y ~ x + (1 | g) + (1 | h)"
+    assert result.fixed.loc["w", "Eliminated"] == 1
+    direct = pm.glmer(result.formula, data, "poisson")
+    assert result.fit.criterion == pytest.approx(direct.criterion)
 
 
 def test_a_refit_does_not_fit_smaller_formulas_to_the_former_response(wide):
@@ -146,15 +146,15 @@ def test_directions_of_random_effects(wide):
 
 
 def test_influence_is_that_of_fits_without_each_group(fit, cbpp):
-    found = fit.influence()
-    assert found.by == "herd" and len(found.beta) == 15
+    result = fit.influence()
+    assert result.by == "herd" and len(result.beta) == 15
     for herd in ("1", "11"):
         without = pm.glmer(CBPP, cbpp[cbpp["herd"].astype(str) != herd], "binomial")
         change = fit.beta - without.beta
-        np.testing.assert_allclose(found.beta.loc[herd], without.beta, atol=1e-5)
-        np.testing.assert_allclose(found.dfbetas.loc[herd], change / without.std_error, atol=1e-4)
+        np.testing.assert_allclose(result.beta.loc[herd], without.beta, atol=1e-5)
+        np.testing.assert_allclose(result.dfbetas.loc[herd], change / without.std_error, atol=1e-4)
         cooks = float(change @ np.linalg.solve(fit.vcov.to_numpy(), change)) / 4
-        assert found.cooks_distance[herd] == pytest.approx(cooks, rel=1e-3)
+        assert result.cooks_distance[herd] == pytest.approx(cooks, rel=1e-3)
 
 
 def test_groups_without_which_there_is_no_estimate_are_named():
@@ -162,9 +162,9 @@ def test_groups_without_which_there_is_no_estimate_are_named():
         {"g": np.repeat(list("abcdef"), 6), "f": ["p", "p", "p", "q", "q", "q"] * 6}
     )
     data["y"] = [0, 1, 1, 0, 0, 0] * 5 + [0, 1, 0, 1, 0, 1]  # level q has successes in f alone
-    found = pm.glmer("y ~ f + (1 | g)", data, "binomial").influence()
-    assert found.failed == ("f",)
-    assert found.beta.loc["f"].isna().all() and found.beta.drop("f").notna().all(axis=None)
+    result = pm.glmer("y ~ f + (1 | g)", data, "binomial").influence()
+    assert result.failed == ("f",)
+    assert result.beta.loc["f"].isna().all() and result.beta.drop("f").notna().all(axis=None)
 
 
 def test_simulated_residuals_are_uniform_and_see_overdispersion(data):
@@ -182,12 +182,12 @@ def test_simulated_residuals_are_uniform_and_see_overdispersion(data):
 
 
 def test_check_says_what_is_wrong(fit, data):
-    found = pm.check(fit)
-    assert list(found.sentences) == [
+    result = pm.check(fit)
+    assert list(result.sentences) == [
         "mean", "variance", "normal residuals", "normal effects", "influence"
     ]  # fmt: skip
-    assert "herd 11 moves the fixed effects most" in found.sentences["influence"]
-    assert found.p_values[["mean", "variance", "normal residuals"]].min() > 0.01
+    assert "herd 11 moves the fixed effects most" in result.sentences["influence"]
+    assert result.p_values[["mean", "variance", "normal residuals"]].min() > 0.01
     bent = data.assign(y=np.random.default_rng(3).poisson(np.exp(1.0 + data["x"] ** 2)))
     curved = pm.check(pm.glmer("y ~ x + z + (1 | g)", bent, "poisson"))
     assert curved.p_values["variance"] < 0.01

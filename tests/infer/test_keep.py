@@ -95,8 +95,8 @@ def test_everything_comes_back(
     for name in ("condvar", "pev"):
         for group, variance in getattr(fit, name).items():
             unit = np.abs(variance).max()
-            found = getattr(again, name)[group]
-            np.testing.assert_allclose(found, variance, atol=tol("dense algebra") * unit)
+            result = getattr(again, name)[group]
+            np.testing.assert_allclose(result, variance, atol=tol("dense algebra") * unit)
     assert again.evaluate(fit.theta).criterion == pytest.approx(fit.criterion, rel=1e-13)
     drawn = fit.simulate(1, seed=2)["sim_1"]
     _same(fit.refit(drawn).theta, again.refit(drawn).theta)

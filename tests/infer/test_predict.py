@@ -39,11 +39,11 @@ def test_errors_of_prediction_are_those_of_first_principles(
 ) -> None:
     fit = pm.lmer(formula, data, **given)
     model = fit.problem.model
-    wanted = dense_errors(fit, model.X, random_design(model))
+    expected = dense_errors(fit, model.X, random_design(model))
     own = fit.predict(se_fit=True)
     new = fit.predict(data, se_fit=True)
     for table in (own, new):
-        np.testing.assert_allclose(table["se"], wanted, rtol=tol("oracle"))
+        np.testing.assert_allclose(table["se"], expected, rtol=tol("oracle"))
         np.testing.assert_allclose(table["fit"], fit.fitted, rtol=tol("oracle"))
         assert table.index.equals(data.index)
 
@@ -63,19 +63,19 @@ def test_subsets_of_effects_leave_the_others_out_of_both(fit: pm.Fit, data: pd.D
         "~ (1 | h) + (1 | g)": 1.0 - slopes,
         "~0": nothing,
     }.items():
-        found = fit.predict(data, re_form=form, se_fit=True)
+        result = fit.predict(data, re_form=form, se_fit=True)
         fixed = model.X @ fit.beta.to_numpy()
-        np.testing.assert_allclose(found["fit"], fixed + (Z * kept) @ b, rtol=tol("oracle"))
-        wanted = dense_errors(fit, model.X, Z * kept)
-        np.testing.assert_allclose(found["se"], wanted, rtol=tol("oracle"), err_msg=form)
+        np.testing.assert_allclose(result["fit"], fixed + (Z * kept) @ b, rtol=tol("oracle"))
+        expected = dense_errors(fit, model.X, Z * kept)
+        np.testing.assert_allclose(result["se"], expected, rtol=tol("oracle"), err_msg=form)
         random = fit.predict(data, re_form=form, random_only=True)
         np.testing.assert_allclose(random, (Z * kept) @ b, rtol=tol("oracle"), atol=1e-12)
 
 
 def test_no_random_effects_has_several_names(fit: pm.Fit) -> None:
-    wanted = fit.predict(re_form="~0")
+    expected = fit.predict(re_form="~0")
     for none in (False, float("nan"), pd.NA, "NA", "~ 0"):
-        pd.testing.assert_series_equal(fit.predict(re_form=none), wanted)
+        pd.testing.assert_series_equal(fit.predict(re_form=none), expected)
 
 
 def test_effects_of_factors_are_chosen_by_term(data: pd.DataFrame) -> None:
@@ -97,14 +97,14 @@ def test_new_levels_are_named_or_at_the_mean_with_their_variance(
         fit.predict(new)
     with pytest.raises(pm.DataError, match=r"'g' is missing in 1 rows of newdata"):
         fit.predict(new.iloc[1:])
-    found = fit.predict(new, allow_new_levels=True, se_fit=True)
+    result = fit.predict(new, allow_new_levels=True, se_fit=True)
     elsewhere = fit.predict(new, re_form="~ (1 | h)", se_fit=True)
     for row in (0, 2):
-        assert found["fit"].iloc[row] == pytest.approx(elsewhere["fit"].iloc[row], rel=1e-12)
+        assert result["fit"].iloc[row] == pytest.approx(elsewhere["fit"].iloc[row], rel=1e-12)
         column = np.array([1.0, new["x"].iloc[row]])
         added = column @ fit.varcorr["g"].to_numpy() @ column
-        wanted = elsewhere["se"].iloc[row] ** 2 + added
-        assert found["se"].iloc[row] ** 2 == pytest.approx(wanted, rel=tol("oracle"))
+        expected = elsewhere["se"].iloc[row] ** 2 + added
+        assert result["se"].iloc[row] ** 2 == pytest.approx(expected, rel=tol("oracle"))
     assert fit.predict(new.drop(columns="g"), re_form="~ (1 | h)").equals(elsewhere["fit"])
 
 
@@ -112,11 +112,11 @@ def test_missing_values_stay_at_their_place(fit: pm.Fit, data: pd.DataFrame) -> 
     new = data.iloc[[3, 1, 0, 2]].copy()
     new.iloc[1, new.columns.get_loc("x")] = np.nan
     new.iloc[3, new.columns.get_loc("f")] = None
-    found = fit.predict(new, se_fit=True, interval="confidence")
-    assert found.index.equals(new.index)
-    assert found.isna().all(axis=1).tolist() == [False, True, False, True]
+    result = fit.predict(new, se_fit=True, interval="confidence")
+    assert result.index.equals(new.index)
+    assert result.isna().all(axis=1).tolist() == [False, True, False, True]
     whole = fit.predict(data, se_fit=True, interval="confidence")
-    pd.testing.assert_frame_equal(found.iloc[[0, 2]], whole.loc[found.index[[0, 2]]])
+    pd.testing.assert_frame_equal(result.iloc[[0, 2]], whole.loc[result.index[[0, 2]]])
 
 
 def test_bases_are_those_of_the_model_s_data(data: pd.DataFrame) -> None:
@@ -127,13 +127,13 @@ def test_bases_are_those_of_the_model_s_data(data: pd.DataFrame) -> None:
 
 
 def test_intervals(fit: pm.Fit, data: pd.DataFrame) -> None:
-    found = fit.predict(data, se_fit=True, interval="confidence", level=0.9)
-    reach = norm.ppf(0.95) * found["se"]
-    np.testing.assert_allclose(found["upper"], found["fit"] + reach, rtol=tol("design"))
-    np.testing.assert_allclose(found["lower"], found["fit"] - reach, rtol=tol("design"))
+    result = fit.predict(data, se_fit=True, interval="confidence", level=0.9)
+    reach = norm.ppf(0.95) * result["se"]
+    np.testing.assert_allclose(result["upper"], result["fit"] + reach, rtol=tol("design"))
+    np.testing.assert_allclose(result["lower"], result["fit"] - reach, rtol=tol("design"))
     wide = fit.predict(data, interval="prediction", level=0.9)
     assert list(wide) == ["fit", "lower", "upper"]
-    reach = norm.ppf(0.95) * np.sqrt(found["se"] ** 2 + fit.sigma**2)
+    reach = norm.ppf(0.95) * np.sqrt(result["se"] ** 2 + fit.sigma**2)
     np.testing.assert_allclose(wide["upper"] - wide["fit"], reach, rtol=tol("design"))
 
 
@@ -159,9 +159,9 @@ def test_a_new_level_has_the_limits_of_the_population(
     fit: pm.Fit, data: pd.DataFrame, form: str | None
 ) -> None:
     new = data.iloc[:9].assign(g="nobody", h="nowhere")
-    found = fit.predict(new, re_form=form, allow_new_levels=True, interval="prediction")
-    wanted = fit.predict(new.drop(columns=["g", "h"]), re_form="~0", interval="prediction")
-    np.testing.assert_allclose(found, wanted, rtol=tol("oracle"))
+    result = fit.predict(new, re_form=form, allow_new_levels=True, interval="prediction")
+    expected = fit.predict(new.drop(columns=["g", "h"]), re_form="~0", interval="prediction")
+    np.testing.assert_allclose(result, expected, rtol=tol("oracle"))
 
 
 def test_prediction_intervals_know_the_weights(data: pd.DataFrame) -> None:
@@ -182,8 +182,8 @@ def test_offsets_follow_new_rows(data: pd.DataFrame) -> None:
     by_array = pm.lmer("y ~ x + (1 | g)", data, offset=data["o"].to_numpy())
     with pytest.raises(pm.ArgumentError, match="pass offset"):
         by_array.predict(data)
-    found = by_array.predict(data, offset="o")
-    np.testing.assert_allclose(found, by_array.fitted, rtol=tol("oracle"))
+    result = by_array.predict(data, offset="o")
+    np.testing.assert_allclose(result, by_array.fitted, rtol=tol("oracle"))
 
 
 @pytest.mark.parametrize(
@@ -254,14 +254,14 @@ def test_singular_effects_have_no_error(data: pd.DataFrame) -> None:
 
 def test_fits_by_the_iterative_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     formula, data = "diameter ~ 1 + (1 | plate) + (1 | sample)", pm.load_data("Penicillin")
-    found = pm.lmer(formula, data, solver="iterative")
-    exact = pm.evaluate(formula, data, found.theta)
-    wanted = exact.predict(se_fit=True)["se"] * found.sigma / exact.sigma
-    np.testing.assert_allclose(found.predict(se_fit=True)["se"], wanted, rtol=tol("oracle"))
+    result = pm.lmer(formula, data, solver="iterative")
+    exact = pm.evaluate(formula, data, result.theta)
+    expected = exact.predict(se_fit=True)["se"] * result.sigma / exact.sigma
+    np.testing.assert_allclose(result.predict(se_fit=True)["se"], expected, rtol=tol("oracle"))
     monkeypatch.setattr("pymackay.infer.problem._DENSE", 3)
     with pytest.raises(pm.PymackayError, match=r"dense matrix of 7 rows, .* solver='exact'"):
-        found.replace().predict(se_fit=True)
-    assert found.predict(re_form="~0", se_fit=True)["se"].iloc[0] == found.std_error.iloc[0]
+        result.replace().predict(se_fit=True)
+    assert result.predict(re_form="~0", se_fit=True)["se"].iloc[0] == result.std_error.iloc[0]
 
 
 def test_fits_that_keep_no_rows_say_so(data: pd.DataFrame) -> None:

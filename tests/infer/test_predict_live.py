@@ -57,11 +57,11 @@ def test_predict(formula: str, given: dict[str, Any], forms: list[str]) -> None:
     strange = new.assign(g=new["g"].where(new.index != 1, "new"))
     for form in ["all", "none", *forms]:
         chosen = {"all": None, "none": "~0"}.get(form, form)
-        wanted = probe("probe_predict", theirs, table(new), form, False)
-        assert_near(ours.predict(new, re_form=chosen), wanted, "statistic")
-        wanted = probe("probe_predict", theirs, table(strange), form, True)
-        found = ours.predict(strange, re_form=chosen, allow_new_levels=True)
-        assert_near(found, wanted, "statistic")
+        expected = probe("probe_predict", theirs, table(new), form, False)
+        assert_near(ours.predict(new, re_form=chosen), expected, "statistic")
+        expected = probe("probe_predict", theirs, table(strange), form, True)
+        result = ours.predict(strange, re_form=chosen, allow_new_levels=True)
+        assert_near(result, expected, "statistic")
 
 
 # refit() of lme4 1.1-31 takes a REML fit's n - p for n - 1, so that only p = 1 can be compared
@@ -72,13 +72,13 @@ def test_refit(formula: str, reml: bool) -> None:
     data = crossed_table().reset_index(drop=True)
     theirs, ours = both(formula, data, reml=reml, weights="w")
     y = data["y"] + 0.5 * np.random.default_rng(5).normal(size=len(data))
-    wanted = probe("probe_refit", theirs, y.to_numpy())
-    found = ours.refit(y)
-    above = wanted["criterion"][0] - found.criterion
+    expected = probe("probe_refit", theirs, y.to_numpy())
+    result = ours.refit(y)
+    above = expected["criterion"][0] - result.criterion
     assert -tol("tight criterion") < above < tol("default criterion")
-    at_theirs = found.evaluate(wanted["theta"])
-    assert at_theirs.criterion == pytest.approx(wanted["criterion"][0], rel=tol("criterion"))
-    assert_near(at_theirs.beta, wanted["beta"], "statistic")
+    at_theirs = result.evaluate(expected["theta"])
+    assert at_theirs.criterion == pytest.approx(expected["criterion"][0], rel=tol("criterion"))
+    assert_near(at_theirs.beta, expected["beta"], "statistic")
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -87,11 +87,11 @@ def test_simulate_has_r_s_moments(given: bool) -> None:
     # without weights: lme4 leaves them out of what it simulates
     theirs, ours = both("y ~ x + offset(o) + (x | g) + (1 | h)", data)
     draws = 3000
-    wanted = probe("probe_simulate", theirs, draws, given)
-    found = ours.simulate(draws, seed=8, re_form=None if given else "~0")
-    error = np.asarray(wanted["sd"]) * np.sqrt(2.0 / draws)
-    assert np.abs((found.mean(axis=1) - wanted["mean"]) / error).max() < SIX_SIGMA
-    ratio = np.log(found.std(axis=1) / wanted["sd"]) / np.sqrt(1.0 / draws)
+    expected = probe("probe_simulate", theirs, draws, given)
+    result = ours.simulate(draws, seed=8, re_form=None if given else "~0")
+    error = np.asarray(expected["sd"]) * np.sqrt(2.0 / draws)
+    assert np.abs((result.mean(axis=1) - expected["mean"]) / error).max() < SIX_SIGMA
+    ratio = np.log(result.std(axis=1) / expected["sd"]) / np.sqrt(1.0 / draws)
     assert np.abs(ratio).max() < SIX_SIGMA
 
 
@@ -99,10 +99,10 @@ def test_simulate_has_r_s_moments(given: bool) -> None:
 def test_leverage_and_cook_s_distance(given: dict[str, Any]) -> None:
     data = crossed_table().reset_index(drop=True)
     theirs, ours = both("y ~ x + f + (x | g) + (1 | h)", data, **given)
-    wanted = probe("probe_influence", theirs)
-    found = ours.augment()
-    assert_near(found[".hat"], wanted["hat"], "statistic")
-    assert_near(found[".cooksd"], wanted["cook"], "statistic")
+    expected = probe("probe_influence", theirs)
+    result = ours.augment()
+    assert_near(result[".hat"], expected["hat"], "statistic")
+    assert_near(result[".cooksd"], expected["cook"], "statistic")
 
 
 SUMMARIES = [
@@ -120,17 +120,17 @@ _THEIRS = ("   Data: ", "optimizer ", "boundary ", "Model failed", "Weights: ", 
 def test_summary_is_printed_alike(formula: str, name: str, reml: bool) -> None:
     theirs, ours = both(formula, pm.load_data(name), reml=reml)
     printed = [line.rstrip() for line in probe("probe_summary", theirs)]
-    wanted = [line for line in printed if not line.startswith(_THEIRS)]
+    expected = [line for line in printed if not line.startswith(_THEIRS)]
     own = str(ours.summary(ddf=None)).replace("['pymackay']", "['lmerMod']").split("\n")
-    found = [line.rstrip() for line in own if not line.startswith(_THEIRS)]
-    place = wanted.index("Scaled residuals:")
-    quartiles = [[float(x) for x in lines[place + 2].split()] for lines in (found, wanted)]
+    result = [line.rstrip() for line in own if not line.startswith(_THEIRS)]
+    place = expected.index("Scaled residuals:")
+    quartiles = [[float(x) for x in lines[place + 2].split()] for lines in (result, expected)]
     # R before 4.4 rounds these to a digit more or less than R from then on
     np.testing.assert_allclose(quartiles[0], quartiles[1], atol=tol("printed 3"))
-    del found[place + 1 : place + 3], wanted[place + 1 : place + 3]
-    while wanted and not wanted[-1]:
-        wanted.pop()
-    if any("-2*log(L)" in line for line in wanted):  # what lme4 from 1.1-36 on calls the deviance
-        found, wanted = ([line.split() for line in lines] for lines in (found, wanted))
-        found = [["-2*log(L)" if x == "deviance" else x for x in line] for line in found]
-    assert found == wanted
+    del result[place + 1 : place + 3], expected[place + 1 : place + 3]
+    while expected and not expected[-1]:
+        expected.pop()
+    if any("-2*log(L)" in line for line in expected):  # what lme4 from 1.1-36 on calls the deviance
+        result, expected = ([line.split() for line in lines] for lines in (result, expected))
+        result = [["-2*log(L)" if x == "deviance" else x for x in line] for line in result]
+    assert result == expected

@@ -93,11 +93,11 @@ def test_drop1_is_lmertests(model: tuple[str, str], probe: Any) -> None:
 def test_directions_are_those_of_repca(model: tuple[str, str], probe: Any) -> None:
     fit, theirs = probe(model)
     pca = fit.random_effects_pca()
-    for group, wanted in theirs["pca"].items():
+    for group, expected in theirs["pca"].items():
         own = pca[group]
         rtol = tol("lme4 stops") * 10.0
-        np.testing.assert_allclose(own["sd"], np.atleast_1d(wanted["sd"]), rtol=rtol, atol=1e-3)
-        rotation = np.atleast_2d(wanted["rotation"]).T
+        np.testing.assert_allclose(own["sd"], np.atleast_1d(expected["sd"]), rtol=rtol, atol=1e-3)
+        rotation = np.atleast_2d(expected["rotation"]).T
         mine = own.iloc[:, 3:].to_numpy()
         signs = np.sign(np.einsum("ij,ij->i", mine, rotation))
         np.testing.assert_allclose(mine, signs[:, None] * rotation, atol=0.02)
@@ -147,9 +147,9 @@ def test_a_correlation_of_one_has_a_direction_of_both_effects() -> None:
 
 def test_step_keeps_the_last_random_effect_and_says_so() -> None:
     data = pm.load_data("Dyestuff2")
-    found = pm.step(pm.lmer("Yield ~ 1 + (1 | Batch)", data))
-    assert found.formula == "Yield ~ 1 + (1 | Batch)"
-    assert "a linear model may do" in repr(found)
+    result = pm.step(pm.lmer("Yield ~ 1 + (1 | Batch)", data))
+    assert result.formula == "Yield ~ 1 + (1 | Batch)"
+    assert "a linear model may do" in repr(result)
 
 
 def test_step_refuses_other_rows_and_fits_without_data(tmp_path: Path) -> None:
@@ -172,5 +172,5 @@ def test_step_keeps_contrasts_weights_and_offset() -> None:
         "Reaction ~ a + Days + offset(o) + (Days | Subject)",
         data, weights="w", contrasts={"a": "contr.sum"},
     )  # fmt: skip
-    wanted = pm.lmer("Reaction ~ Days + offset(o) + (Days | Subject)", data, weights="w")
-    assert pm.step(fit).fit.criterion == pytest.approx(wanted.criterion, abs=tol("certified"))
+    expected = pm.lmer("Reaction ~ Days + offset(o) + (Days | Subject)", data, weights="w")
+    assert pm.step(fit).fit.criterion == pytest.approx(expected.criterion, abs=tol("certified"))

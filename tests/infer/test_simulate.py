@@ -47,10 +47,10 @@ def test_moments(fit: pm.Fit, form: Any, given: list[int]) -> None:
     mean, covariance = _moments(fit, given)
     error = np.sqrt(np.diag(covariance) / draws)
     assert np.abs((drawn.mean(axis=1) - mean) / error).max() < SIX_SIGMA
-    found = np.cov(drawn)
+    result = np.cov(drawn)
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     spread = np.sqrt((covariance**2 + scale**2) / draws)
-    assert np.abs((found - covariance) / spread).max() < SIX_SIGMA
+    assert np.abs((result - covariance) / spread).max() < SIX_SIGMA
 
 
 def test_seeds_and_names(fit: pm.Fit) -> None:
@@ -89,24 +89,24 @@ def test_refit_ends_where_a_fit_does(formula: str, given: dict[str, Any]) -> Non
     data = crossed_table()
     data.loc[data.index[5], "x"] = np.nan
     data["new"] = 0.5 * data["y"] + np.random.default_rng(2).normal(size=len(data)) + data["z"]
-    found = pm.lmer(formula.format("y"), data, **given).refit(data["new"])
+    result = pm.lmer(formula.format("y"), data, **given).refit(data["new"])
     direct = pm.lmer(formula.format("new"), data, **given)
-    assert found.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
-    assert found.convergence.converged
+    assert result.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
+    assert result.convergence.converged
     np.testing.assert_allclose(
-        (found.beta - direct.beta) / direct.std_error, 0.0, atol=tol("invariance")
+        (result.beta - direct.beta) / direct.std_error, 0.0, atol=tol("invariance")
     )
-    np.testing.assert_allclose(found.fitted, direct.fitted, atol=tol("invariance"))
-    pd.testing.assert_index_equal(found.fitted.index, direct.fitted.index)
-    assert found.reml == direct.reml
+    np.testing.assert_allclose(result.fitted, direct.fitted, atol=tol("invariance"))
+    pd.testing.assert_index_equal(result.fitted.index, direct.fitted.index)
+    assert result.reml == direct.reml
 
 
 def test_refit_of_a_boundary_fit_leaves_the_boundary() -> None:
     data = crossed_table()
     flat = data.assign(y=data["x"] + np.random.default_rng(1).normal(size=len(data)))
     fit = pm.evaluate("y ~ x + (x | g)", flat, [0.0, 0.0, 0.0])
-    found, direct = fit.refit(data["y"]), pm.lmer("y ~ x + (x | g)", data)
-    assert found.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
+    result, direct = fit.refit(data["y"]), pm.lmer("y ~ x + (x | g)", data)
+    assert result.criterion == pytest.approx(direct.criterion, rel=tol("criterion"))
 
 
 def test_responses_that_do_not_fit(data: pd.DataFrame) -> None:
@@ -138,6 +138,6 @@ def test_refit_by_the_iterative_solver() -> None:
     formula, data = "diameter ~ 1 + (1 | plate) + (1 | sample)", pm.load_data("Penicillin")
     fit = pm.lmer(formula, data, solver="iterative")
     y = data["diameter"] + np.random.default_rng(6).normal(size=len(data))
-    found, direct = fit.refit(y), pm.lmer(formula, data.assign(diameter=y))
-    assert found.criterion == pytest.approx(direct.criterion, abs=tol("certified"))
-    assert type(found.problem.solver) is type(fit.problem.solver)
+    result, direct = fit.refit(y), pm.lmer(formula, data.assign(diameter=y))
+    assert result.criterion == pytest.approx(direct.criterion, abs=tol("certified"))
+    assert type(result.problem.solver) is type(fit.problem.solver)

@@ -109,12 +109,12 @@ def test_with_degrees_of_freedom_it_prints_as_lmertest_s(fit: pm.Fit) -> None:
 
 
 def test_the_parts_are_there_as_numbers(fit: pm.Fit) -> None:
-    found = fit.summary()
-    pd.testing.assert_series_equal(found.coefficients["Estimate"], fit.beta, check_names=False)
-    assert found.random["sd"].iloc[-1] == fit.sigma
-    assert found.groups == {"Subject": 18} and found.n_obs == 180
+    result = fit.summary()
+    pd.testing.assert_series_equal(result.coefficients["Estimate"], fit.beta, check_names=False)
+    assert result.random["sd"].iloc[-1] == fit.sigma
+    assert result.groups == {"Subject": 18} and result.n_obs == 180
     scaled = fit.residuals / fit.sigma
-    assert found.scaled_residuals["Median"] == pytest.approx(scaled.median())
+    assert result.scaled_residuals["Median"] == pytest.approx(scaled.median())
     by_ml = fit.evaluate(fit.theta).replace(reml=False).summary()
     assert list(by_ml.criteria.index) == ["AIC", "BIC", "logLik", "deviance", "df.resid"]
 
@@ -142,11 +142,11 @@ def test_a_singular_fit_says_so() -> None:
 
 
 def test_exports(fit: pm.Fit) -> None:
-    found = fit.summary(ddf=None)
-    markdown = found.to_markdown()
+    result = fit.summary(ddf=None)
+    markdown = result.to_markdown()
     assert "| (Intercept) | 251.405 | 6.825 | 36.838 |" in markdown
     assert "| Subject | (Intercept) | 612.10 | 24.741 |  |" in markdown
-    latex = found.to_latex()
+    latex = result.to_latex()
     assert r"(Intercept) & 251.405 & 6.825 & 36.838 \\" in latex
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 2
     assert r"Days \textbar{} Subject" in latex

@@ -59,40 +59,40 @@ def fit(sleep: pd.DataFrame) -> pm.Fit:
 
 def test_tidy_is_broom_s(fit: pm.Fit) -> None:
     columns = ["effect", "group", "term", "estimate", "std.error", "statistic"]
-    wanted = pd.DataFrame(TIDY, columns=columns)
+    expected = pd.DataFrame(TIDY, columns=columns)
     pd.testing.assert_frame_equal(
-        fit.tidy(), wanted, check_dtype=False, rtol=tol("printed digits"), atol=0.0
+        fit.tidy(), expected, check_dtype=False, rtol=tol("printed digits"), atol=0.0
     )
     pd.testing.assert_frame_equal(fit.tidy(["fixed", "ran_pars"]), fit.tidy())
 
 
 def test_limits_are_wald_s_and_random_parameters_have_none(fit: pm.Fit) -> None:
-    found = fit.tidy(conf_int=True)
-    assert list(found.columns[-2:]) == ["conf.low", "conf.high"]
-    limits = found[["conf.low", "conf.high"]].to_numpy()
+    result = fit.tidy(conf_int=True)
+    assert list(result.columns[-2:]) == ["conf.low", "conf.high"]
+    limits = result[["conf.low", "conf.high"]].to_numpy()
     np.testing.assert_allclose(limits[:2], LIMITS, rtol=tol("printed digits"))
     assert np.isnan(limits[2:]).all()
 
 
 def test_degrees_of_freedom_come_on_demand(fit: pm.Fit) -> None:
-    found = fit.tidy("fixed", ddf="Satterthwaite", conf_int=True)
-    wanted = pm.coefficients(fit, ddf="Satterthwaite")
-    np.testing.assert_array_equal(found["df"], wanted["df"])
-    np.testing.assert_array_equal(found["p.value"], wanted["Pr(>|t|)"])
+    result = fit.tidy("fixed", ddf="Satterthwaite", conf_int=True)
+    expected = pm.coefficients(fit, ddf="Satterthwaite")
+    np.testing.assert_array_equal(result["df"], expected["df"])
+    np.testing.assert_array_equal(result["p.value"], expected["Pr(>|t|)"])
     normal = fit.tidy("fixed", conf_int=True)
-    assert (found["conf.low"] < normal["conf.low"]).all()
+    assert (result["conf.low"] < normal["conf.low"]).all()
 
 
 def test_variances_in_place_of_sds(fit: pm.Fit) -> None:
-    found = fit.tidy("ran_pars", scales="vcov")
-    assert found["term"].tolist() == [
+    result = fit.tidy("ran_pars", scales="vcov")
+    assert result["term"].tolist() == [
         "var__(Intercept)",
         "cov__(Intercept).Days",
         "var__Days",
         "var__Observation",
     ]
-    wanted = [612.10015802477, 9.60440895116, 35.07171445094, 654.94000825996]
-    np.testing.assert_allclose(found["estimate"], wanted, rtol=tol("printed digits"))
+    expected = [612.10015802477, 9.60440895116, 35.07171445094, 654.94000825996]
+    np.testing.assert_allclose(result["estimate"], expected, rtol=tol("printed digits"))
 
 
 def test_random_effects_and_coefficients_of_groups(fit: pm.Fit) -> None:
@@ -110,44 +110,44 @@ def test_random_effects_and_coefficients_of_groups(fit: pm.Fit) -> None:
     rows = values.iloc[[0, 1, 18, 35]]
     assert rows["level"].tolist() == ["308", "309", "308", "372"]
     assert rows["term"].tolist() == ["(Intercept)", "(Intercept)", "Days", "Days"]
-    wanted = [2.25855094990, -40.39873807881, 9.19897576557, 1.28402207653]
-    np.testing.assert_allclose(rows["estimate"], wanted, rtol=tol("printed digits"))
+    expected = [2.25855094990, -40.39873807881, 9.19897576557, 1.28402207653]
+    np.testing.assert_allclose(rows["estimate"], expected, rtol=tol("printed digits"))
     assert rows["std.error"].iloc[2] == pytest.approx(2.3048390209, rel=tol("printed digits"))
     assert rows["conf.low"].iloc[3] == pytest.approx(-3.23337939459, rel=tol("printed digits"))
     coefs = fit.tidy("ran_coefs").iloc[[0, 1, 18, 35]]
-    wanted = [253.6636557984, 211.0063667697, 19.6662617252, 11.7513080361]
-    np.testing.assert_allclose(coefs["estimate"], wanted, rtol=tol("printed digits"))
+    expected = [253.6636557984, 211.0063667697, 19.6662617252, 11.7513080361]
+    np.testing.assert_allclose(coefs["estimate"], expected, rtol=tol("printed digits"))
 
 
 def test_coefficients_of_effects_without_a_fixed_one() -> None:
     fit = pm.lmer("y ~ z + (x | g) + (0 + z | g) + (1 | h)", crossed_table())
-    found = fit.tidy("ran_coefs").set_index(["group", "level", "term"])["estimate"]
-    assert found["g", "g0", "x"] == fit.ranef["g"]["x"].iloc[0]
-    assert found["g", "g0", "z"] == fit.beta["z"] + fit.ranef["g"]["z"].iloc[0]
-    assert found["h", "h1", "z"] == fit.beta["z"]
+    result = fit.tidy("ran_coefs").set_index(["group", "level", "term"])["estimate"]
+    assert result["g", "g0", "x"] == fit.ranef["g"]["x"].iloc[0]
+    assert result["g", "g0", "z"] == fit.beta["z"] + fit.ranef["g"]["z"].iloc[0]
+    assert result["h", "h1", "z"] == fit.beta["z"]
 
 
 def test_glance_is_broom_s(fit: pm.Fit, sleep: pd.DataFrame) -> None:
-    found = fit.glance()
-    assert list(found) == list(GLANCE) and len(found) == 1
-    np.testing.assert_allclose(found.iloc[0], list(GLANCE.values()), rtol=tol("printed digits"))
+    result = fit.glance()
+    assert list(result) == list(GLANCE) and len(result) == 1
+    np.testing.assert_allclose(result.iloc[0], list(GLANCE.values()), rtol=tol("printed digits"))
     by_ml = pm.evaluate(fit.formula, sleep, SLEEP_THETA, reml=False).glance()
     assert "deviance" in by_ml and "REMLcrit" not in by_ml
 
 
 def test_augment_is_broom_s(fit: pm.Fit, sleep: pd.DataFrame) -> None:
-    found = fit.augment()
-    assert list(found) == [
+    result = fit.augment()
+    assert list(result) == [
         *("Reaction", "Days", "Subject", ".fitted", ".resid", ".hat", ".cooksd", ".fixed", ".mu"),
         *(".offset", ".sqrtXwt", ".sqrtrwt", ".weights", ".wtres"),
     ]
-    for row, wanted in AUGMENT.items():
+    for row, expected in AUGMENT.items():
         np.testing.assert_allclose(
-            found.iloc[row][[".fitted", ".resid", ".hat", ".cooksd", ".fixed"]].astype(float),
-            wanted,
+            result.iloc[row][[".fitted", ".resid", ".hat", ".cooksd", ".fixed"]].astype(float),
+            expected,
             rtol=tol("printed digits"),
         )
-    assert found["Subject"].astype(str).tolist() == sleep["Subject"].astype(str).tolist()
+    assert result["Subject"].astype(str).tolist() == sleep["Subject"].astype(str).tolist()
     weighted = pm.evaluate(
         "Reaction ~ Days + (1 | Subject)", sleep, WEIGHTED_THETA, weights=[1.0, 2.0, 0.5] * 60
     ).augment()
@@ -163,11 +163,11 @@ def test_leverage_from_first_principles() -> None:
     data = crossed_table()
     fit = pm.lmer("y ~ poly(x, 2) + (x | g) + (1 | h)", data, weights="w", offset="o")
     model = fit.problem.model
-    wanted = np.diag(dense_hat(fit, model.X, random_design(model)))
-    found = fit.augment(data)
-    np.testing.assert_allclose(found[".hat"], wanted, rtol=tol("oracle"))
+    expected = np.diag(dense_hat(fit, model.X, random_design(model)))
+    result = fit.augment(data)
+    np.testing.assert_allclose(result[".hat"], expected, rtol=tol("oracle"))
     fixed = fit.predict(re_form="~0")
-    np.testing.assert_allclose(found[".fixed"], fixed, rtol=tol("design"))
+    np.testing.assert_allclose(result[".fixed"], fixed, rtol=tol("design"))
     assert {"poly(x, 2)1", "poly(x, 2)2", "g", "h"} <= set(fit.augment())
 
 
@@ -175,10 +175,10 @@ def test_augment_takes_the_data_s_own_columns() -> None:
     data = crossed_table()
     data.loc[data.index[4], "x"] = np.nan
     fit = pm.lmer("log(z) ~ x + (1 | g)", data)
-    found = fit.augment(data)
-    assert len(found) == len(data) - 1 and {"y", "x", "h", ".fitted"} <= set(found)
-    assert found.index.equals(fit.fitted.index)
-    pd.testing.assert_frame_equal(found[data.columns.tolist()], data.drop(index=data.index[4]))
+    result = fit.augment(data)
+    assert len(result) == len(data) - 1 and {"y", "x", "h", ".fitted"} <= set(result)
+    assert result.index.equals(fit.fitted.index)
+    pd.testing.assert_frame_equal(result[data.columns.tolist()], data.drop(index=data.index[4]))
     with pytest.raises(pm.ArgumentError, match="does not hold each of the 119 rows of the model"):
         fit.augment(data.reset_index(drop=True))
     with pytest.raises(pm.ArgumentError, match="data must be a DataFrame"):
@@ -188,18 +188,22 @@ def test_augment_takes_the_data_s_own_columns() -> None:
 
 
 def test_icc_and_r2_are_performance_s(fit: pm.Fit) -> None:
-    wanted = {"adjusted": 0.721660259589, "conditional": 0.520568864621, "Subject": 0.721660259589}
+    expected = {
+        "adjusted": 0.721660259589,
+        "conditional": 0.520568864621,
+        "Subject": 0.721660259589,
+    }
     pd.testing.assert_series_equal(
-        pm.icc(fit), pd.Series(wanted, name="icc"), rtol=tol("printed digits")
+        pm.icc(fit), pd.Series(expected, name="icc"), rtol=tol("printed digits")
     )
-    wanted = {"marginal": 0.278651058162, "conditional": 0.799219922783}
+    expected = {"marginal": 0.278651058162, "conditional": 0.799219922783}
     pd.testing.assert_series_equal(
-        pm.r2(fit), pd.Series(wanted, name="r2"), rtol=tol("printed digits")
+        pm.r2(fit), pd.Series(expected, name="r2"), rtol=tol("printed digits")
     )
     pastes = pm.evaluate("strength ~ 1 + (1 | batch/cask)", pm.load_data("Pastes"), PASTES_THETA)
-    found = pm.icc(pastes)
-    assert found["cask:batch"] == pytest.approx(0.783144591502, rel=tol("printed digits"))
-    assert found["batch"] == pytest.approx(0.153896785528, rel=tol("printed digits"))
+    result = pm.icc(pastes)
+    assert result["cask:batch"] == pytest.approx(0.783144591502, rel=tol("printed digits"))
+    assert result["batch"] == pytest.approx(0.153896785528, rel=tol("printed digits"))
     assert pm.r2(pastes)["marginal"] == pytest.approx(0.0, abs=tol("dense algebra"))
 
 

@@ -22,6 +22,12 @@ def diabetes():
     return 20.0 * (x - x.mean(axis=0)), y - y.mean()
 
 
+FLAT = {"tol": 1e-14, "max_iter": 20000, "fit_intercept": False} | dict.fromkeys(
+    ("alpha_1", "alpha_2", "lambda_1", "lambda_2"), 0.0
+)
+"""Arguments of scikit-learn's evidence updates: flat priors of the precisions, run to the end."""
+
+
 def linear_model(columns: int) -> keras.Model:
     layer = keras.layers.Dense(1, name="linear", dtype="float64", use_bias=False)
     return keras.Sequential([keras.Input((columns,), dtype="float64"), layer])
@@ -29,15 +35,7 @@ def linear_model(columns: int) -> keras.Model:
 
 def test_one_group_is_bayesian_ridge(diabetes):
     x, y = diabetes
-    ridge = BayesianRidge(
-        tol=1e-14,
-        max_iter=20000,
-        fit_intercept=False,
-        alpha_1=0.0,
-        alpha_2=0.0,
-        lambda_1=0.0,
-        lambda_2=0.0,
-    ).fit(x, y)
+    ridge = BayesianRidge(**FLAT).fit(x, y)
     model = linear_model(x.shape[1])
     result = pm.keras.fit(model, x, y, {"all": "linear"}, epochs=0, curvature="exact")
     assert result.covariance["all"].iloc[0, 0] == pytest.approx(
@@ -51,15 +49,7 @@ def test_a_group_per_weight_is_ard(diabetes):
     """MacKay's rule for single weights, w²/γ, is the update of ARDRegression."""
     x, y = diabetes
     x = x[:, [1, 2, 3, 8]]  # the columns that keep a variance
-    ard = ARDRegression(
-        tol=1e-14,
-        max_iter=20000,
-        fit_intercept=False,
-        alpha_1=0.0,
-        alpha_2=0.0,
-        lambda_1=0.0,
-        lambda_2=0.0,
-    ).fit(x, y)
+    ard = ARDRegression(**FLAT).fit(x, y)
     names = [f"x{i}" for i in range(4)]
     inputs = keras.Input((4,), dtype="float64")
     parts = [

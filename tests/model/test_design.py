@@ -55,11 +55,11 @@ def levels_of(values: Any) -> tuple[str, ...]:
     ids=str,
 )
 def test_levels_of_a_grouping_column(values: Any, levels: tuple[str, ...] | None) -> None:
-    found = levels_of(values)
+    result = levels_of(values)
     if levels is None:
-        assert len(found) == 3
+        assert len(result) == 3
     else:
-        assert found == levels
+        assert result == levels
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_rank_rule_on_the_triangle_is_the_rule_on_the_rows() -> None:
         direction -= X @ np.linalg.lstsq(X, direction, rcond=None)[0]
         column = X @ rng.normal(size=4)
         column += direction * share * np.linalg.norm(column) / np.linalg.norm(direction)
-        found = independent_columns(np.column_stack([X, column, X[:, :2]]))
-        assert found.tolist() == ([0, 1, 2, 3, 4] if kept else [0, 1, 2, 3])
+        result = independent_columns(np.column_stack([X, column, X[:, :2]]))
+        assert result.tolist() == ([0, 1, 2, 3, 4] if kept else [0, 1, 2, 3])
 
 
 # ---- parity cases --------------------------------------------------------------------------------

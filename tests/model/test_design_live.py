@@ -76,15 +76,15 @@ def write_tables(directory: Path, tables: dict[str, pd.DataFrame]) -> None:
 
 def r_contrasts(contrasts: dict[str, Any]) -> str:
     items = []
-    for name, wanted in contrasts.items():
-        if isinstance(wanted, str):
-            text = quote(wanted)
+    for name, expected in contrasts.items():
+        if isinstance(expected, str):
+            text = quote(expected)
         else:
-            matrix = np.asarray(wanted, dtype=float)
+            matrix = np.asarray(expected, dtype=float)
             cells = ", ".join(repr(float(v)) for v in matrix.ravel(order="F"))
             text = f"c({cells})"
             if matrix.ndim == 2:
-                columns = getattr(wanted, "columns", None)
+                columns = getattr(expected, "columns", None)
                 names = "NULL" if columns is None else f"list(NULL, {r_vector(list(columns))})"
                 text = f"matrix({text}, {matrix.shape[0]}, dimnames = {names})"
         items.append(f"`{name}` = {text}")
@@ -129,15 +129,15 @@ def answers(
         check=False,
     )
     assert run.returncode == 0, f"R stopped: {run.stderr}"
-    told = json.loads((directory / "answers.json").read_text(encoding="utf-8"))
-    version = told["versions"]["lme4"]
+    message = json.loads((directory / "answers.json").read_text(encoding="utf-8"))
+    version = message["versions"]["lme4"]
     version = version if isinstance(version, str) else version[0]
     renamed = tuple(int(part) for part in re.split("[.-]", version)[:3]) >= FIRST_RENAMING
     named = {
         case.name: not (renamed and (case.name in RENAMED or i >= len(CASES)))
         for i, case in enumerate(cases)
     }
-    answer = told["answers"]
+    answer = message["answers"]
     return {
         case.name: {**answer[f"case{i}"], "named alike": named[case.name]}
         for i, case in enumerate(cases)

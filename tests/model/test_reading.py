@@ -74,9 +74,9 @@ def test_an_interrupted_pass_goes_on_with_the_next_partition(stop, tmp_path, sum
     with pytest.raises(Interrupted):
         sum_source(FORMULA, pieces(data, stop), checkpoint=path)
     assert len(summed) == stop
-    found = sum_source(FORMULA, pieces(data), checkpoint=path)
+    result = sum_source(FORMULA, pieces(data), checkpoint=path)
     assert len(summed) == 6
-    assert_equal(found, sum_source(FORMULA, pieces(data)))
+    assert_equal(result, sum_source(FORMULA, pieces(data)))
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
@@ -141,9 +141,9 @@ def test_parquet_goes_on_too(tmp_path, summed, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(sources, "sum_partition", dies)
         sum_source(FORMULA, tmp_path / "rows.parquet", checkpoint=path)
-    found = sum_source(FORMULA, tmp_path / "rows.parquet", checkpoint=path)
+    result = sum_source(FORMULA, tmp_path / "rows.parquet", checkpoint=path)
     assert len(summed) == 5
-    assert_equal(found, sum_source(FORMULA, tmp_path / "rows.parquet"))
+    assert_equal(result, sum_source(FORMULA, tmp_path / "rows.parquet"))
 
 
 def test_dask_sums_only_what_is_missing(tmp_path, summed, monkeypatch):
@@ -162,9 +162,9 @@ def test_dask_sums_only_what_is_missing(tmp_path, summed, monkeypatch):
         patch.setattr(reading.Reading, "add", dies)
         sum_source(FORMULA, source, checkpoint=path)
     summed.clear()
-    found = sum_source(FORMULA, source, checkpoint=path)
+    result = sum_source(FORMULA, source, checkpoint=path)
     assert len(summed) == 3
-    assert_equal(found, sum_source(FORMULA, source))
+    assert_equal(result, sum_source(FORMULA, source))
     with pytest.raises(pm.ArgumentError, match="another model or other data"):
         sum_source(FORMULA, source.repartition(npartitions=4), checkpoint=path)
     with pytest.raises(pm.ArgumentError, match="partition 1 of the source has other rows"):
@@ -222,9 +222,9 @@ def test_sums_are_never_saved_by_halves(tmp_path, summed, monkeypatch):
         patch.setattr("pymackay._files.os.fsync", _no_room)
         sum_source(FORMULA, pieces(data), checkpoint=path)
     summed.clear()
-    found = sum_source(FORMULA, pieces(data), checkpoint=path)
+    result = sum_source(FORMULA, pieces(data), checkpoint=path)
     assert len(summed) == 3
-    assert_equal(found, sum_source(FORMULA, pieces(data)))
+    assert_equal(result, sum_source(FORMULA, pieces(data)))
 
 
 def _no_room(descriptor: int) -> None:
@@ -236,10 +236,10 @@ def test_numbers_and_labels_survive_in_any_case(tmp_path):
     data["u"] = data["u"] + 2**31
     with pytest.raises(Interrupted):
         sum_source("y ~ x + (1 | u) + (x || i)", pieces(data, 2), checkpoint=path)
-    found = sum_source("y ~ x + (1 | u) + (x || i)", pieces(data), checkpoint=path)
-    assert_equal(found, sum_source("y ~ x + (1 | u) + (x || i)", pieces(data)))
+    result = sum_source("y ~ x + (1 | u) + (x || i)", pieces(data), checkpoint=path)
+    assert_equal(result, sum_source("y ~ x + (1 | u) + (x || i)", pieces(data)))
     whole = pm.lmer("y ~ x + (1 | u) + (x || i)", data)
-    assert list(found.model.factors["u"].levels) == list(whole.ranef["u"].index)
-    assert found.gram.y_scale == pytest.approx(
+    assert list(result.model.factors["u"].levels) == list(whole.ranef["u"].index)
+    assert result.gram.y_scale == pytest.approx(
         whole.problem.solver.bases.y_scale, rel=tol("partitions")
     )

@@ -137,13 +137,13 @@ def test_levels_are_those_of_the_whole(name):
         parts.append(pd.DataFrame({"y": np.sin(1.0 + np.arange(len(g))), "g": g, "h": x}))
     formula = "y ~ 1 + (1 | g) + (1 | h)"
     whole = build_model(formula, pd.concat(parts, ignore_index=True))
-    found = sum_source(formula, parts)
-    assert found.model.factors["g"].levels == whole.factors["g"].levels
+    result = sum_source(formula, parts)
+    assert result.model.factors["g"].levels == whole.factors["g"].levels
     gram = sparse_cross_products(whole)
-    for ours, theirs in zip(found.gram.diagonals, gram.diagonals, strict=True):
+    for ours, theirs in zip(result.gram.diagonals, gram.diagonals, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     for key, pairs in gram.pairs.items():
-        difference = found.gram.pairs[key].matrix() - pairs.matrix()
+        difference = result.gram.pairs[key].matrix() - pairs.matrix()
         assert np.abs(difference.toarray()).max() < 1e-12
 
 

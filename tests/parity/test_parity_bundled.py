@@ -19,8 +19,8 @@ pytestmark = [
 def test_estimates_are_those_of_lme4s_tight_optimum(number: int) -> None:
     fit = ours(number)
     identified = question(number).formula not in UNIDENTIFIED
-    found = deviations(fit, truth_of_fit(theirs(number, "tight"), identified=identified))
-    assert [d for d in found if not d.ok] == []
+    result = deviations(fit, truth_of_fit(theirs(number, "tight"), identified=identified))
+    assert [d for d in result if not d.ok] == []
     assert fit.convergence.converged
 
 

@@ -22,16 +22,6 @@ SLEEP = "Reaction ~ Days + (Days | Subject)"
 
 
 @pytest.fixture(scope="module")
-def sleep() -> pd.DataFrame:
-    return pm.load_data("sleepstudy")
-
-
-@pytest.fixture(scope="module")
-def fit(sleep):
-    return pm.lmer(SLEEP, sleep)
-
-
-@pytest.fixture(scope="module")
 def profile(fit):
     return fit.profile()
 
@@ -39,12 +29,6 @@ def profile(fit):
 @pytest.fixture(scope="module")
 def cakes():
     return pm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", pm.load_data("cake"))
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def row_labels(ax) -> list[str]:

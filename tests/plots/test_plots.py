@@ -28,16 +28,6 @@ OKABE_ITO = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "
 
 
 @pytest.fixture(scope="module")
-def sleep() -> pd.DataFrame:
-    return pm.load_data("sleepstudy")
-
-
-@pytest.fixture(scope="module")
-def fit(sleep):
-    return pm.lmer(SLEEP, sleep)
-
-
-@pytest.fixture(scope="module")
 def dyestuff():
     return pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))
 
@@ -51,12 +41,6 @@ def many():
     frame = pd.DataFrame({"g": np.array(names)[level], "y": random.normal(size=2400)})
     frame["y"] += random.normal(size=300)[level]
     return pm.lmer("y ~ 1 + (1 | g)", frame)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def recorded(sleep: pd.DataFrame):
@@ -218,17 +202,17 @@ class TestResiduals:
 
 class TestZeta:
     def test_the_interval_is_that_of_confint(self, dyestuff):
-        found = pm.profile(dyestuff, ".sigma")
-        ax = pm.plots.zeta(found)
+        result = pm.profile(dyestuff, ".sigma")
+        ax = pm.plots.zeta(result)
         ends = [c.get_segments()[0][0][0] for c in ax.collections[:2]]
         expected = pm.confint(dyestuff, parm=".sigma").to_numpy()[0]
         length = expected[1] - expected[0]
         assert np.abs(ends - expected).max() < tol("profile spline") * length * 5
 
     def test_points_are_the_profiles(self, dyestuff):
-        found = pm.profile(dyestuff)
-        ax = pm.plots.zeta(found, "sd_(Intercept)|Batch")
-        own = found.frame[found.frame["parameter"] == ".sig01"]
+        result = pm.profile(dyestuff)
+        ax = pm.plots.zeta(result, "sd_(Intercept)|Batch")
+        own = result.frame[result.frame["parameter"] == ".sig01"]
         points = np.column_stack(ax.lines[2].get_data())
         np.testing.assert_array_equal(points, own[["value", "zeta"]].to_numpy(float))
 
@@ -396,8 +380,8 @@ class TestMeans:
         means = pm.emmeans(fit, ["temp", "recipe"], at={"temp": [175, 200, 225]})
         ax = pm.plots.means(means)
         for recipe in "ABC":
-            wanted = means.table.loc[means.table["recipe"] == recipe, ["temp", "emmean"]]
-            np.testing.assert_allclose(drawn(ax, recipe), wanted, rtol=tol("dense algebra"))
+            expected = means.table.loc[means.table["recipe"] == recipe, ["temp", "emmean"]]
+            np.testing.assert_allclose(drawn(ax, recipe), expected, rtol=tol("dense algebra"))
 
     def test_something_else_is_refused(self, fit):
         with pytest.raises(pm.ArgumentError, match=r"expected what pymackay.emmeans returns"):

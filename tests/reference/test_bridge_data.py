@@ -49,10 +49,10 @@ def test_categories_of_any_type_keep_their_order(
 ) -> None:
     codes = [len(categories) - 1, -1, *range(len(categories) - 1)]
     dtype = pd.CategoricalDtype(pd.Index(categories, tupleize_cols=False), ordered=ordered)
-    found = column(pd.Categorical.from_codes(codes, dtype=dtype))
-    assert found.levels == levels
-    assert found.kind == ("ordered" if ordered else "factor")
-    assert found.values.tolist() == [NA_INTEGER if c < 0 else c + 1 for c in codes]
+    result = column(pd.Categorical.from_codes(codes, dtype=dtype))
+    assert result.levels == levels
+    assert result.kind == ("ordered" if ordered else "factor")
+    assert result.values.tolist() == [NA_INTEGER if c < 0 else c + 1 for c in codes]
 
 
 def test_unused_levels_stay() -> None:
@@ -61,9 +61,9 @@ def test_unused_levels_stay() -> None:
 
 @pytest.mark.parametrize("dtype", [object, "str", "string", "string[python]"])
 def test_strings_are_factors_in_code_point_order(dtype: object) -> None:
-    found = column(["b", "a", None, "B", "ä", "10", "9"], dtype=dtype)
-    assert found.levels == ("10", "9", "B", "a", "b", "ä")
-    assert found.values.tolist() == [5, 4, NA_INTEGER, 3, 6, 1, 2]
+    result = column(["b", "a", None, "B", "ä", "10", "9"], dtype=dtype)
+    assert result.levels == ("10", "9", "B", "a", "b", "ä")
+    assert result.values.tolist() == [5, 4, NA_INTEGER, 3, 6, 1, 2]
 
 
 NUMBERS = [
@@ -88,10 +88,10 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("values", "dtype", "kind"), NUMBERS)
 def test_numbers_and_truth_values(values: list, dtype: object, kind: str) -> None:
-    found = column(values, dtype=dtype)
-    assert found.kind == kind
-    assert found.values.dtype == (np.float64 if kind == "double" else np.int32)
-    for got, want in zip(found.values, values, strict=True):
+    result = column(values, dtype=dtype)
+    assert result.kind == kind
+    assert result.values.dtype == (np.float64 if kind == "double" else np.int32)
+    for got, want in zip(result.values, values, strict=True):
         missing = want is None or want != want
         assert (np.isnan(got) or got == NA_INTEGER) if missing else got == want
 
@@ -132,9 +132,9 @@ def test_names_that_r_cannot_hold_are_refused() -> None:
 
 
 def test_sparse_columns_become_dense() -> None:
-    found = column(pd.arrays.SparseArray([1.0, 0.0, np.nan]))
-    assert found.kind == "double"
-    np.testing.assert_array_equal(found.values, [1.0, 0.0, np.nan])
+    result = column(pd.arrays.SparseArray([1.0, 0.0, np.nan]))
+    assert result.kind == "double"
+    np.testing.assert_array_equal(result.values, [1.0, 0.0, np.nan])
 
 
 def arrow_dictionary(levels: list, ordered: bool = False) -> pd.Series:
@@ -240,7 +240,7 @@ def test_a_checksum_sees_every_difference_in_meaning() -> None:
         column(pd.Categorical(["1", "1"], categories=["1", "2"])),
         column(pd.Categorical(["12"], categories=["12"])),
     ]
-    assert len({found.sha256() for found in different}) == len(different)
+    assert len({result.sha256() for result in different}) == len(different)
 
 
 # --- through R
@@ -250,8 +250,8 @@ def test_a_checksum_sees_every_difference_in_meaning() -> None:
 def test_level_names_are_r_s_own() -> None:
     values = [0.1, 1 / 3, 1e5, 123456.0, 1e-5, 0.0001, 1e15, 1e16, 2.5e-300, 1e300, 100.0, -0.5]
     values += [-1e5, 1234567.891, 0.1 + 0.2, 3.0, np.inf, 2**53 + 0.0, 12345678901234.5]
-    found = session().call("as.character", np.array(values)).value
-    assert [level_name(value) for value in values] == found
+    result = session().call("as.character", np.array(values)).value
+    assert [level_name(value) for value in values] == result
 
 
 EVERYTHING = pd.DataFrame(
@@ -283,7 +283,9 @@ def test_r_sees_what_was_meant() -> None:
         == ["numeric", "integer", "integer", "logical", "logical"] + ["factor"] * 3
     )
     assert call("names", frame).value == list(EVERYTHING.columns)
-    missing = {name: found.tolist() for name, found in call("lapply", frame, "is.na").value.items()}
+    missing = {
+        name: result.tolist() for name, result in call("lapply", frame, "is.na").value.items()
+    }
     assert missing == {name: EVERYTHING[name].isna().tolist() for name in EVERYTHING}
     assert call("row.names", frame).value == ["1", "2", "3"]
     levels = call("lapply", frame, "levels").value

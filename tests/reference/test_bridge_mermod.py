@@ -234,7 +234,7 @@ def test_a_data_frame_of_r_comes_over_exactly() -> None:
         "o = factor(c('lo', 'hi', 'lo'), levels = c('lo', 'hi'), ordered = TRUE), "
         "`two words` = 3:1, check.names = FALSE)",
     )
-    found = pm.lme4.frame("exact")
+    result = pm.lme4.frame("exact")
     expected = pd.DataFrame(
         {
             "i": pd.array([1, None, 3], dtype="Int64"),
@@ -246,7 +246,7 @@ def test_a_data_frame_of_r_comes_over_exactly() -> None:
             "two words": [3, 2, 1],
         }
     )
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(result, expected)
 
 
 def test_dates_times_and_matrices_of_one_column_come_over() -> None:
@@ -260,7 +260,7 @@ def test_dates_times_and_matrices_of_one_column_come_over() -> None:
         "days <- as.difftime(c(1, NA, -0.5), units = 'days'); "
         "scaled <- scale(c(1, 2, 3)); as_is <- I(c('a', NA, 'b')); counted <- array(3:1) })",
     )
-    found = pm.lme4.frame("moments")
+    result = pm.lme4.frame("moments")
     instants = pd.to_datetime([0.25, None, 1e9], unit="s", utc=True).as_unit("us")
     expected = {
         "d": np.array(["2020-02-29", "NaT", "0900-01-01"], dtype="datetime64[s]"),
@@ -272,10 +272,10 @@ def test_dates_times_and_matrices_of_one_column_come_over() -> None:
         "as_is": ["a", None, "b"],
         "counted": [3, 2, 1],
     }
-    assert set(found) == set(expected)
+    assert set(result) == set(expected)
     for name, values in expected.items():
         series = pd.Series(values, name=name)
-        pd.testing.assert_series_equal(found[name], series, check_dtype=name != "local", obj=name)
+        pd.testing.assert_series_equal(result[name], series, check_dtype=name != "local", obj=name)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ def test_dates_times_and_matrices_of_one_column_come_over() -> None:
 def test_a_column_without_counterpart_is_left_out_and_named(text: str, says: str) -> None:
     ask("set_global", "partly", text)
     with pytest.warns(pm.RWarning, match=f"{says}.* is left out"):
-        found = pm.lme4.frame("partly")
-    assert found.to_dict("list") == {"a": [1, 2]}
+        result = pm.lme4.frame("partly")
+    assert result.to_dict("list") == {"a": [1, 2]}
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,11 @@ def test_a_model_does_not_depend_on_what_the_user_has_set(r, data, text) -> None
     expected = pm.lme4.lmer(formula, data, source="live", **arguments)
     r(text)
     before = [str(r("options()")), list(r("ls(globalenv(), all.names = TRUE)"))]
-    found = pm.lme4.lmer(formula, data, source="live", **arguments)
+    result = pm.lme4.lmer(formula, data, source="live", **arguments)
     assert [str(r("options()")), list(r("ls(globalenv(), all.names = TRUE)"))] == before
-    assert found.criterion == expected.criterion
-    pd.testing.assert_series_equal(found.beta, expected.beta, check_exact=True)
-    pd.testing.assert_series_equal(found.residuals, expected.residuals, check_exact=True)
+    assert result.criterion == expected.criterion
+    pd.testing.assert_series_equal(result.beta, expected.beta, check_exact=True)
+    pd.testing.assert_series_equal(result.residuals, expected.residuals, check_exact=True)
     numbers = pm.lme4.lmer("score ~ factor(round(base)) + (1 | ward)", data, source="live")
     assert "factor(round(base))-1" in numbers.beta.index
 

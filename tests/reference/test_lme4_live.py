@@ -358,10 +358,10 @@ def test_errors_of_r_are_ours_with_r_s_words(formula: str, message: str) -> None
 
 
 def test_versions_for_the_doctor() -> None:
-    found = pm.lme4.versions()
+    result = pm.lme4.versions()
     assert pm.lme4.available()
-    assert {"R", "lme4", "Matrix", "BLAS", "nloptr", "minqa"} <= set(found)
-    assert "blas" in found["BLAS"].lower()
+    assert {"R", "lme4", "Matrix", "BLAS", "nloptr", "minqa"} <= set(result)
+    assert "blas" in result["BLAS"].lower()
 
 
 # --- R's own objects, both ways
@@ -406,16 +406,16 @@ def test_r_s_functions_work_on_what_we_hand_over() -> None:
     handed = pm.lme4.to_r(pm.lmer(FORMULA, sleep), sleep)
     native = pm.lme4.lmer(FORMULA, sleep, tight=True, source="live")
     session().call("source", str(Path(__file__).parents[1] / "support" / "lme4_probe.R"))
-    found = session().call("probe_everything", handed).value
-    assert found["class"] == ["lmerMod"]
-    np.testing.assert_allclose(found["predict"], native.fitted, rtol=1e-7)
-    np.testing.assert_allclose(found["new level"], [251.405104848485], rtol=1e-9)
-    assert found["simulated"].shape == (180, 2)
-    assert found["summary"].shape == (2, 3)
-    assert found["updated"] == ["Reaction ~ (Days | Subject)"]
-    assert 0 < found["anova p"][0] < 1e-4
-    assert found["bootstrap"].shape == (2, 2)
-    assert found["profiled"][0] > 0
+    result = session().call("probe_everything", handed).value
+    assert result["class"] == ["lmerMod"]
+    np.testing.assert_allclose(result["predict"], native.fitted, rtol=1e-7)
+    np.testing.assert_allclose(result["new level"], [251.405104848485], rtol=1e-9)
+    assert result["simulated"].shape == (180, 2)
+    assert result["summary"].shape == (2, 3)
+    assert result["updated"] == ["Reaction ~ (Days | Subject)"]
+    assert 0 < result["anova p"][0] < 1e-4
+    assert result["bootstrap"].shape == (2, 2)
+    assert result["profiled"][0] > 0
 
 
 @pytest.mark.parametrize(

@@ -89,13 +89,13 @@ def states(fit: pm.Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, p
 
 @pytest.mark.parametrize("name", methods_besides({*WORKS, "evaluate"}))
 def test_methods_without_an_entry_refuse(name, fit):
-    with pytest.raises(pm.PymackayError, match="not there for models with a residual structure"):
+    with pytest.raises(pm.PymackayError, match="not available for models with a residual"):
         getattr(fit, name)()
 
 
 def test_a_method_that_does_not_know_residual_structures_refuses(fit, monkeypatch):
     monkeypatch.setattr(pm.Fit, "newest", LateMethod("math", "sin"), raising=False)
-    with pytest.raises(pm.PymackayError, match="sin is not there for models with a residual"):
+    with pytest.raises(pm.PymackayError, match="sin is not available for models with a residual"):
         fit.newest()
 
 

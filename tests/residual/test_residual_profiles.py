@@ -85,12 +85,12 @@ def deviance(par: Mapping[str, float], data: pd.DataFrame) -> float:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_point_is_the_optimum_with_one_parameter_held(case, profiles, data):
-    found = profiles[case]
-    estimates = found.estimates
+    result = profiles[case]
+    estimates = result.estimates
     minimum = deviance(estimates, data)
-    np.testing.assert_allclose(minimum, found.fit.criterion, atol=tol("tight criterion"))
-    assert set(found.frame["parameter"]) == set(estimates.index)
-    for row in found.frame.to_dict("records"):
+    np.testing.assert_allclose(minimum, result.fit.criterion, atol=tol("tight criterion"))
+    assert set(result.frame["parameter"]) == set(estimates.index)
+    for row in result.frame.to_dict("records"):
         held = row["parameter"]
         par = {name: row[name] for name in estimates.index}
         if case == "slopes" and not (par[".sig03"] > 1e-3 and abs(par[".sig02"]) < 0.999):

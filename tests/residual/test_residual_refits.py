@@ -66,19 +66,19 @@ def test_the_spread_of_the_bootstrap_is_that_of_the_wald_intervals(mmrm):
 @pytest.mark.parametrize("which", ["fit", "mmrm"])
 def test_influence_is_that_of_fits_without_each_group(which, request, data):
     fit = request.getfixturevalue(which)
-    found = fit.influence()
-    assert found.by == "Subject"
-    assert found.failed == ()
+    result = fit.influence()
+    assert result.by == "Subject"
+    assert result.failed == ()
     for label in ("M09", "F10"):
         rest = data[data["Subject"].astype(str) != label]
         alone = pm.lmer(fit.formula, rest, residual=fit.residual_covariance.text)
-        gap = (found.beta.loc[label] - alone.beta) / alone.std_error
+        gap = (result.beta.loc[label] - alone.beta) / alone.std_error
         assert np.abs(gap).max() < tol("tight")
         par = alone.residual_covariance.par
-        np.testing.assert_allclose(found.theta.loc[label, par.index], par, atol=tol("tight"))
+        np.testing.assert_allclose(result.theta.loc[label, par.index], par, atol=tol("tight"))
         change = (fit.beta - alone.beta).to_numpy()
         cooks = change @ np.linalg.solve(fit.vcov.to_numpy(), change) / len(change)
-        np.testing.assert_allclose(found.cooks_distance[label], cooks, rtol=1e-4)
+        np.testing.assert_allclose(result.cooks_distance[label], cooks, rtol=1e-4)
 
 
 def test_influence_of_rows_and_of_what_is_not_there(data):

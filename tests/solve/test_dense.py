@@ -27,9 +27,9 @@ def test_product_in_every_layout(inner):
     a, b = rng.normal(size=(5, inner)), rng.normal(size=(inner, 4))
     for left in layouts(a).values():
         for right in layouts(b).values():
-            found = dense.product(left, right)
-            assert found.flags.c_contiguous
-            np.testing.assert_allclose(found, a @ b, rtol=0.0, atol=ROUNDING)
+            result = dense.product(left, right)
+            assert result.flags.c_contiguous
+            np.testing.assert_allclose(result, a @ b, rtol=0.0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("size", [1, 3, 300])

@@ -82,5 +82,5 @@ def test_no_random_effects_are_the_linear_model(reml: bool) -> None:
     data = off_zero(0).assign(w=np.linspace(0.5, 2.0, 120))
     gram = cross_products(build_model("y ~ x + (1 | m)", data, weights="w"))
     solved = Exact(gram, reml).evaluate([np.zeros((1, 1))]).criterion
-    told = criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=1.0)
-    assert told == pytest.approx(solved, rel=1e-13)
+    message = criterion_value(gram, reml=reml, logdet_v=0.0, logdet_x=0.0, r2=1.0)
+    assert message == pytest.approx(solved, rel=1e-13)

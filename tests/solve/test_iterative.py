@@ -58,21 +58,21 @@ def largest(a, b) -> float:
 def test_with_unit_vectors_the_answer_is_the_exact_one(table, name, reml):
     formula, weights = FORMULAS[name]
     exact = pm.lmer(formula, table, weights=weights, reml=reml)
-    found = pm.lmer(formula, table, weights=weights, reml=reml, control=UNIT_VECTORS)
-    assert found.convergence.converged
-    assert abs(found.criterion - exact.criterion) < tol("iterative criterion")
-    assert np.abs((found.beta - exact.beta) / exact.std_error).max() < tol("iterative")
-    assert largest(exact.std_error, found.std_error) < tol("iterative")
-    assert list(found.beta.index) == list(exact.beta.index)
-    assert list(found.theta.index) == list(exact.theta.index)
+    result = pm.lmer(formula, table, weights=weights, reml=reml, control=UNIT_VECTORS)
+    assert result.convergence.converged
+    assert abs(result.criterion - exact.criterion) < tol("iterative criterion")
+    assert np.abs((result.beta - exact.beta) / exact.std_error).max() < tol("iterative")
+    assert largest(exact.std_error, result.std_error) < tol("iterative")
+    assert list(result.beta.index) == list(exact.beta.index)
+    assert list(result.theta.index) == list(exact.theta.index)
     for term, V in exact.varcorr.items():
-        assert largest(V, found.varcorr[term]) < tol("iterative")
+        assert largest(V, result.varcorr[term]) < tol("iterative")
     for group in exact.ranef:
-        assert largest(exact.ranef[group], found.ranef[group]) < tol("iterative")
-        assert largest(exact.condvar[group], found.condvar[group]) < tol("iterative")
-        assert largest(exact.pev[group], found.pev[group]) < tol("iterative")
-    assert largest(exact.residuals, found.residuals) < tol("iterative")
-    assert max(found.convergence.monte_carlo_error.values()) == 0.0
+        assert largest(exact.ranef[group], result.ranef[group]) < tol("iterative")
+        assert largest(exact.condvar[group], result.condvar[group]) < tol("iterative")
+        assert largest(exact.pev[group], result.pev[group]) < tol("iterative")
+    assert largest(exact.residuals, result.residuals) < tol("iterative")
+    assert max(result.convergence.monte_carlo_error.values()) == 0.0
 
 
 def test_cross_products_are_those_of_the_dense_form_in_any_number_of_chunks(table, monkeypatch):
@@ -138,11 +138,11 @@ def test_the_error_bars_are_as_long_as_they_say(name):
     scores = []
     for seed in range(50):
         control = IterativeControl(probes=8, max_probes=8, seed=seed, criterion_probes=0)
-        found = pm.lmer(formula, data, control=control)
+        result = pm.lmer(formula, data, control=control)
         for group, V in exact.varcorr.items():
             for effect in V.columns:
-                error = found.convergence.monte_carlo_error[f"{group}.{effect}"]
-                away = found.varcorr[group].loc[effect, effect] - V.loc[effect, effect]
+                error = result.convergence.monte_carlo_error[f"{group}.{effect}"]
+                away = result.varcorr[group].loc[effect, effect] - V.loc[effect, effect]
                 scores.append(abs(away) / error)
     half, most = stats.t(7).ppf([0.75, 0.95])
     assert abs(np.mean(np.array(scores) < half) - 0.5) < 0.14
@@ -155,9 +155,9 @@ def test_no_single_direction_is_left_to_the_probes():
     size = equations.couplings.size
     random = Probes(np.arange(0), draw_signs(size, 1000, 5))
     units = Probes(np.arange(size), np.zeros((size, 0), dtype=np.float32))
-    found = estimate_traces(equations, random, None, 1e-6, 500)
+    result = estimate_traces(equations, random, None, 1e-6, 500)
     exact = estimate_traces(equations, units, None, 1e-6, 500)
-    for samples, truth in zip(found.samples, exact.samples, strict=True):
+    for samples, truth in zip(result.samples, exact.samples, strict=True):
         values = samples[:, 0, 0]
         assert abs(stats.skew(values)) < 1.0
         assert abs(values.mean() - truth[0, 0, 0]) < 4.0 * values.std() / np.sqrt(len(values))
@@ -197,19 +197,19 @@ def test_the_same_seed_gives_the_same_answer():
 
 def test_the_criterion_is_within_its_error_of_the_exact_one():
     data = ratings(users=1500, items=700)
-    found = pm.lmer(FORMULA, data, control=IterativeControl(probes=16, criterion_probes=48))
-    exact = pm.evaluate(FORMULA, data, found.theta)
-    error = found.convergence.monte_carlo_error["criterion"]
+    result = pm.lmer(FORMULA, data, control=IterativeControl(probes=16, criterion_probes=48))
+    exact = pm.evaluate(FORMULA, data, result.theta)
+    error = result.convergence.monte_carlo_error["criterion"]
     assert 0.0 < error < 5.0
-    assert abs(found.criterion - exact.criterion) < 4.0 * error
+    assert abs(result.criterion - exact.criterion) < 4.0 * error
 
 
 def test_a_criterion_that_was_left_out_says_so():
-    found = pm.lmer(FORMULA, ratings(), control=IterativeControl(criterion_probes=0))
-    assert np.isnan(found.criterion)
-    assert "criterion_probes" in found.not_offered["criterion"]
-    again = found.evaluate(found.theta)
-    np.testing.assert_allclose(again.beta, found.beta, rtol=tol("iterative"))
+    result = pm.lmer(FORMULA, ratings(), control=IterativeControl(criterion_probes=0))
+    assert np.isnan(result.criterion)
+    assert "criterion_probes" in result.not_offered["criterion"]
+    again = result.evaluate(result.theta)
+    np.testing.assert_allclose(again.beta, result.beta, rtol=tol("iterative"))
 
 
 @pytest.mark.parametrize("slopes", [False, True], ids=["intercepts", "slopes"])
@@ -222,9 +222,9 @@ def test_estimated_error_variances_are_as_near_as_they_say(monkeypatch, slopes):
     exact, scores = None, []
     for seed in range(3):
         control = IterativeControl(probes=64, tolerance=0.5, seed=seed, criterion_probes=2)
-        found = pm.lmer(formula, data, control=control)
-        exact = exact or pm.evaluate(formula, data, found.theta)
-        there = found.evaluate(exact.theta)
+        result = pm.lmer(formula, data, control=control)
+        exact = exact or pm.evaluate(formula, data, result.theta)
+        there = result.evaluate(exact.theta)
         for group, error in there.condvar_error().items():
             for name in ("condvar", "pev"):
                 ours, truth = (
@@ -265,10 +265,10 @@ def test_hard_designs_end_where_the_exact_engine_does(name):
     if "x" in data:
         formula = "rating ~ x + (x | user) + (x | item)"
     exact = pm.lmer(formula, data, solver="exact")
-    found = pm.lmer(formula, data, control=UNIT_VECTORS)
-    assert found.convergence.converged
+    result = pm.lmer(formula, data, control=UNIT_VECTORS)
+    assert result.convergence.converged
     for term, V in exact.varcorr.items():
-        assert largest(V, found.varcorr[term]) < tol("iterative")
+        assert largest(V, result.varcorr[term]) < tol("iterative")
     some = pm.lmer(formula, data, control=IterativeControl(probes=16, max_probes=16))
     for term, V in exact.varcorr.items():
         for effect in V.columns:
@@ -285,9 +285,9 @@ def test_blocks_that_never_meet_are_fitted_like_any_others():
     rating = rng.normal(size=160)[user] + 0.5 * rng.normal(size=80)[item] + rng.normal(size=n)
     data = pd.DataFrame({"rating": rating, "user": user, "item": item})
     exact = pm.lmer(FORMULA, data, solver="exact")
-    found = pm.lmer(FORMULA, data, control=UNIT_VECTORS)
+    result = pm.lmer(FORMULA, data, control=UNIT_VECTORS)
     for term, V in exact.varcorr.items():
-        assert largest(V, found.varcorr[term]) < tol("iterative")
+        assert largest(V, result.varcorr[term]) < tol("iterative")
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9])
@@ -301,9 +301,9 @@ def test_parts_that_never_meet_are_told_apart_while_they_are_few(count):
     data["site"] = site
     gram = sparse_cross_products(build_model(FORMULA + " + (1 | site)", data))
     items, sites = separate_parts(gram)
-    told = count if count <= 8 else 1
-    assert len(np.unique(items)) == len(np.unique(sites)) == told
-    if told == count:  # a part's levels stand side by side, and the numbers agree between blocks
+    message = count if count <= 8 else 1
+    assert len(np.unique(items)) == len(np.unique(sites)) == message
+    if message == count:  # a part's levels stand side by side, and the numbers agree between blocks
         assert np.array_equal(items.reshape(count, 30)[:, 0], sites.reshape(count, 5)[:, 0])
         assert (items.reshape(count, 30) == items.reshape(count, 30)[:, :1]).all()
 
@@ -315,17 +315,17 @@ def test_a_variance_that_is_zero_is_exactly_zero():
     noise = rng.normal(size=n)
     means = pd.Series(noise).groupby(data["item"]).transform("mean")
     data["rating"] = rng.normal(size=300)[data["user"]] + noise - means
-    found = pm.lmer(FORMULA, data, solver="iterative")
-    assert found.varcorr["item"].iloc[0, 0] == 0.0
-    assert found.singular
-    assert (found.ranef["item"] == 0.0).all(axis=None)
+    result = pm.lmer(FORMULA, data, solver="iterative")
+    assert result.varcorr["item"].iloc[0, 0] == 0.0
+    assert result.singular
+    assert (result.ranef["item"] == 0.0).all(axis=None)
 
 
 def equations_of(data: pd.DataFrame, sd: float, **more) -> Equations:
     model = build_model(FORMULA, data)
     gram = sparse_cross_products(model)
-    found = Iterative(gram, True, IterativeControl(**more))
-    return found.estimate([sd * np.eye(1)] * 2).equations
+    result = Iterative(gram, True, IterativeControl(**more))
+    return result.estimate([sd * np.eye(1)] * 2).equations
 
 
 def test_conjugate_gradients_solve_every_column():
@@ -333,11 +333,11 @@ def test_conjugate_gradients_solve_every_column():
     S = equations.dense_schur()
     right = np.random.default_rng(0).normal(size=(len(S), 3))
     right[:, 1] = 0.0
-    found = conjugate_gradients(
+    result = conjugate_gradients(
         equations.schur, equations.precondition, right, start=None, tolerance=1e-12, most=500
     )
-    assert largest(np.linalg.solve(S, right), found.x) < tol("iterative")
-    assert found.residual < 1e-12
+    assert largest(np.linalg.solve(S, right), result.x) < tol("iterative")
+    assert result.residual < 1e-12
 
 
 def test_the_coarse_space_holds_the_iterations_down():
@@ -361,9 +361,9 @@ def test_the_log_determinant_by_quadrature(monkeypatch):
     exact = np.linalg.slogdet(equations.dense_schur())[1]
     assert abs(estimate_logdet(equations, draw_signs(400, 2, 0)).value - exact) < 1e-8
     monkeypatch.setattr("pymackay.solve.iterative.logdet._SMALL", 10)
-    found = estimate_logdet(equations, draw_signs(400, 64, 0))
-    assert 0.0 < found.error < 0.02 * exact
-    assert abs(found.value - exact) < 4.0 * found.error
+    result = estimate_logdet(equations, draw_signs(400, 64, 0))
+    assert 0.0 < result.error < 0.02 * exact
+    assert abs(result.value - exact) < 4.0 * result.error
 
 
 def test_a_start_is_used_and_leads_to_the_same_place():
@@ -408,9 +408,9 @@ def test_an_interrupted_search_goes_on_from_its_checkpoint(tmp_path, monkeypatch
 
 def test_evaluate_serves_the_methods_of_a_fit():
     data = ratings()
-    found = pm.lmer(FORMULA, data, solver="iterative")
+    result = pm.lmer(FORMULA, data, solver="iterative")
     exact = pm.evaluate(FORMULA, data, [0.5, 0.4])
-    there = found.evaluate([0.5, 0.4])
+    there = result.evaluate([0.5, 0.4])
     assert abs(there.criterion - exact.criterion) < tol("iterative criterion")
     assert largest(exact.ranef["item"], there.ranef["item"]) < tol("iterative")
 
@@ -455,9 +455,9 @@ def test_wrong_arguments_are_told_with_the_cure():
 
 def test_an_iterative_fit_is_evaluated_far_from_its_optimum():
     data, formula = pm.load_data("Penicillin"), "diameter ~ 1 + (1 | plate) + (1 | sample)"
-    exact, found = pm.lmer(formula, data), pm.lmer(formula, data, solver="iterative")
+    exact, result = pm.lmer(formula, data), pm.lmer(formula, data, solver="iterative")
     for theta in ([1e3, 1e3], [1e-3, 1e3]):
-        far = found.evaluate(theta)
+        far = result.evaluate(theta)
         assert abs(far.criterion - exact.evaluate(theta).criterion) < tol("iterative criterion")
 
 
@@ -478,5 +478,5 @@ def test_learning_by_gradient_needs_the_exact_solver(table):
 
 def test_terms_of_one_group_may_hold_the_same_column(table):
     formula = "y ~ x + (x || g) + (0 + x | g) + (1 | h)"
-    exact, found = pm.lmer(formula, table), pm.lmer(formula, table, solver="iterative")
-    assert abs(found.criterion - exact.criterion) < tol("iterative criterion")
+    exact, result = pm.lmer(formula, table), pm.lmer(formula, table, solver="iterative")
+    assert abs(result.criterion - exact.criterion) < tol("iterative criterion")

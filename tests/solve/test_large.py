@@ -95,9 +95,9 @@ def test_numbers_at_equal_places_are_added_up(same):
     rng = np.random.default_rng(8)
     rows, columns = rng.integers(0, 9, 300), rng.integers(0, 11, 300)
     values = np.full(300, 0.3) if same else rng.normal(size=300)
-    found = sum_pairs(rows.astype(np.int32), columns.astype(np.int32), values, (9, 11))
+    result = sum_pairs(rows.astype(np.int32), columns.astype(np.int32), values, (9, 11))
     expected = np.zeros((9, 11))
     np.add.at(expected, (rows, columns), values)
-    assert found.has_sorted_indices
-    assert found.nnz == len(set(zip(rows.tolist(), columns.tolist(), strict=True)))
-    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-14)
+    assert result.has_sorted_indices
+    assert result.nnz == len(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+    np.testing.assert_allclose(result.toarray(), expected, rtol=1e-14)

@@ -55,15 +55,15 @@ def test_derivatives_keep_their_digits_where_effects_are_large(reml: bool) -> No
     fit = pm.evaluate(INTERCEPTS, precise(INTERCEPTS), theta, reml=reml)
     solver = fit.problem.solver
     factors = factors_from_theta(solver.bases, theta)
-    found, G = solver.evaluate(factors), factors[1][0, 0] ** 2
+    result, G = solver.evaluate(factors), factors[1][0, 0] ** 2
     h = 1e-2
     below, here, above = (
         criterion(fit, theta * [1.0, 1.0, 1.0, np.sqrt(1.0 + step)]) for step in (-h, 0.0, h)
     )
-    assert found.exact
+    assert result.exact
     slope, bend = (above - below) / (2.0 * h), (above - 2.0 * here + below) / h**2
-    assert found.score[1][0, 0] * G == pytest.approx(slope, rel=tol("large effects"))
-    assert found.curvature[3, 3] * G**2 == pytest.approx(bend, rel=tol("large effects"))
+    assert result.score[1][0, 0] * G == pytest.approx(slope, rel=tol("large effects"))
+    assert result.curvature[3, 3] * G**2 == pytest.approx(bend, rel=tol("large effects"))
 
 
 def test_directions_are_told_apart_by_size() -> None:

@@ -78,8 +78,8 @@ def relative_errors(ours: Fit, reference: Fit) -> float:
     for name, expected in reference.varcorr.items():
         sd = np.sqrt(np.diag(expected))
         unit = np.outer(np.where(sd > 0, sd, ours.sigma), np.where(sd > 0, sd, ours.sigma))
-        found = ours.varcorr[name].loc[expected.index, expected.columns]
-        errors.append(float((np.abs(found - expected) / unit).to_numpy().max()))
+        result = ours.varcorr[name].loc[expected.index, expected.columns]
+        errors.append(float((np.abs(result - expected) / unit).to_numpy().max()))
     return max(errors)
 
 
@@ -223,7 +223,7 @@ def expected_step(model: Model, theta: np.ndarray, update: str, *, reml: bool) -
     """Next variances by the formulas of the rules, from the dense oracle at `theta`."""
     dense = dense_fit(model, theta, reml=reml)
     errors = dense.pev if reml else dense.condvar
-    found, start, hat = {}, 0, float(len(dense.beta)) if reml else 0.0
+    result, start, hat = {}, 0, float(len(dense.beta)) if reml else 0.0
     for term in model.terms:
         levels, q = len(model.factors[term.group].levels), len(term.effects)
         stop = start + levels * q
@@ -233,17 +233,17 @@ def expected_step(model: Model, theta: np.ndarray, update: str, *, reml: bool) -
         V = dense.varcorr[term.name]
         hat += levels * q - np.trace(np.linalg.solve(V, C))
         if update == "raw":
-            found[term.name] = np.atleast_2d(np.cov(b.T))
+            result[term.name] = np.atleast_2d(np.cov(b.T))
         elif update == "diagonal":
-            found[term.name] = np.diag(np.diag(np.atleast_2d(np.cov(b.T))))
+            result[term.name] = np.diag(np.diag(np.atleast_2d(np.cov(b.T))))
         elif update == "em":
-            found[term.name] = (b.T @ b + C) / levels
+            result[term.name] = (b.T @ b + C) / levels
         elif q == 1:
-            found[term.name] = b.T @ b / (levels - C / V)
+            result[term.name] = b.T @ b / (levels - C / V)
         start = stop
     weights = np.ones(len(model.y)) if model.weights is None else model.weights
     sse = float(weights @ (model.y - dense.fitted) ** 2)
-    return found | {"noise": sse / (len(model.y) - hat)}
+    return result | {"noise": sse / (len(model.y) - hat)}
 
 
 @pytest.mark.parametrize("reml", [True, False], ids=["REML", "ML"])

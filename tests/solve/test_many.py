@@ -54,25 +54,25 @@ def test_each_response_ends_where_lmer_does(formula: str, given: dict[str, Any])
     Y = _responses(formula, data, given)
     if "h)" in formula or "/" in formula:  # these are fitted one by one, as by lmer
         Y = Y[:, [0, 1, 5]]
-    found = pm.lmer_many(f"y ~ {formula}", data, Y, **given)
-    assert found.converged.all()
+    result = pm.lmer_many(f"y ~ {formula}", data, Y, **given)
+    assert result.converged.all()
     for k, y in enumerate(Y.T):
         one = pm.lmer(f"y ~ {formula}", data.assign(y=y), **given)
         assert one.convergence.converged
-        assert found.criterion[k] == pytest.approx(one.criterion, abs=tol("tight criterion"))
-        assert found.singular[k] == one.singular
-        assert found.sigma[k] == pytest.approx(one.sigma, rel=tol("many"))
+        assert result.criterion[k] == pytest.approx(one.criterion, abs=tol("tight criterion"))
+        assert result.singular[k] == one.singular
+        assert result.sigma[k] == pytest.approx(one.sigma, rel=tol("many"))
         errors = one.std_error.to_numpy()
-        np.testing.assert_allclose(found.std_error[k], errors, rtol=tol("many"))
+        np.testing.assert_allclose(result.std_error[k], errors, rtol=tol("many"))
         np.testing.assert_allclose(
-            (found.beta[k] - one.beta) / errors, 0.0, atol=tol("many"), err_msg=f"response {k}"
+            (result.beta[k] - one.beta) / errors, 0.0, atol=tol("many"), err_msg=f"response {k}"
         )
         for name, V in one.varcorr.items():
             size = max(np.abs(V.to_numpy()).max(), 1e-3 * one.sigma**2)
-            away = np.abs(found.varcorr[name][k] - V.to_numpy()).max() / size
+            away = np.abs(result.varcorr[name][k] - V.to_numpy()).max() / size
             assert away < tol("many" if not one.singular else "invariance"), (k, name)
-    assert found.theta_names == tuple(one.theta.index)
-    assert found.fixed == tuple(one.beta.index)
+    assert result.theta_names == tuple(one.theta.index)
+    assert result.fixed == tuple(one.beta.index)
 
 
 DRIFTING = ["x + (x || g)", "x + (x | g)", "1 + (0 + x | g)", "1 + (x || g)", "x + (0 + x + z | g)"]
@@ -121,15 +121,15 @@ def test_one_and_many_agree_on_any_design(design: Design) -> None:
 
 def test_some_responses_are_on_the_boundary_and_some_are_not() -> None:
     data = crossed_table()
-    found = pm.lmer_many("~ x + (x | g)", data, _responses("x + (x | g)", data, {}))
-    assert found.singular.any() and not found.singular.all()
+    result = pm.lmer_many("~ x + (x | g)", data, _responses("x + (x | g)", data, {}))
+    assert result.singular.any() and not result.singular.all()
 
 
 def test_balanced_optima_in_closed_form() -> None:
     sleep = pm.load_data("sleepstudy")
     fit = pm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
     Y = fit.simulate(300, seed=5).to_numpy()
-    found = pm.lmer_many("~ Days + (Days | Subject)", sleep, Y)
+    result = pm.lmer_many("~ Days + (Days | Subject)", sleep, Y)
     Z = fit.problem.model.X[:10]
     y = Y.reshape(18, 10, -1)
     lines = np.einsum("in,jnb->jib", np.linalg.pinv(Z), y)
@@ -139,13 +139,13 @@ def test_balanced_optima_in_closed_form() -> None:
     V -= sigma_var[:, None, None] * np.linalg.inv(Z.T @ Z)
     inside = np.linalg.eigvalsh(V)[:, 0] > 0.0
     assert 250 < inside.sum() < 300
-    assert not found.singular[inside].any()
-    assert found.singular[~inside].all()
+    assert not result.singular[inside].any()
+    assert result.singular[~inside].all()
     size = np.abs(V).max(axis=(1, 2), keepdims=True)
-    away = np.abs(found.varcorr["Subject"] - V)[inside] / size[inside]
+    away = np.abs(result.varcorr["Subject"] - V)[inside] / size[inside]
     assert away.max() < tol("optimum")
-    np.testing.assert_allclose(found.sigma[inside] ** 2, sigma_var[inside], rtol=tol("optimum"))
-    np.testing.assert_allclose(found.beta, lines.mean(axis=0).T, rtol=tol("optimum"))
+    np.testing.assert_allclose(result.sigma[inside] ** 2, sigma_var[inside], rtol=tol("optimum"))
+    np.testing.assert_allclose(result.beta, lines.mean(axis=0).T, rtol=tol("optimum"))
 
 
 def test_share_of_zero_variances_follows_the_f_distribution() -> None:
@@ -155,13 +155,13 @@ def test_share_of_zero_variances_follows_the_f_distribution() -> None:
     B = 3000
     b = np.sqrt(ratio) * rng.normal(size=(groups, B))
     Y = np.repeat(b, rows, axis=0) + rng.normal(size=(groups * rows, B))
-    found = pm.lmer_many("~ 1 + (1 | g)", data, Y)
+    result = pm.lmer_many("~ 1 + (1 | g)", data, Y)
     # REML's variance is zero where the mean square between is not above that within
     expected = stats.f.cdf(1.0 / (1.0 + rows * ratio), groups - 1, groups * (rows - 1))
     error = np.sqrt(expected * (1.0 - expected) / B)
-    assert abs((found.theta[:, 0] == 0.0).mean() - expected) < SIX_SIGMA * error
-    assert found.converged.all()
-    np.testing.assert_array_equal(found.singular, found.theta[:, 0] == 0.0)
+    assert abs((result.theta[:, 0] == 0.0).mean() - expected) < SIX_SIGMA * error
+    assert result.converged.all()
+    np.testing.assert_array_equal(result.singular, result.theta[:, 0] == 0.0)
 
 
 def _kinds(formula: str, data: pd.DataFrame) -> Kinds:
@@ -179,10 +179,12 @@ def test_levels_alike_are_counted() -> None:
 def test_large_offsets_and_units_lose_no_digits() -> None:
     data = crossed_table()
     Y = _responses("x + (x | g)", data, {})
-    found = pm.lmer_many("~ x + (x | g)", data, Y)
+    result = pm.lmer_many("~ x + (x | g)", data, Y)
     moved = pm.lmer_many("~ x + (x | g)", data, 1e-4 * Y + 1e5)
-    np.testing.assert_allclose(moved.theta, found.theta, atol=1e-5)  # Y is rounded to 1e-7 of sigma
-    np.testing.assert_array_equal(moved.singular, found.singular)
+    np.testing.assert_allclose(
+        moved.theta, result.theta, atol=1e-5
+    )  # Y is rounded to 1e-7 of sigma
+    np.testing.assert_array_equal(moved.singular, result.singular)
 
 
 def test_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,11 +210,11 @@ def test_what_the_batch_cannot_certify_is_fitted_alone(monkeypatch: pytest.Monke
 def test_the_start_does_not_matter() -> None:
     data = crossed_table()
     Y = _responses("x + (x | g)", data, {})
-    found = pm.lmer_many("~ x + (x | g)", data, Y)
+    result = pm.lmer_many("~ x + (x | g)", data, Y)
     for start in ([0.0, 0.0, 0.0], [30.0, 1.0, 20.0], [1e200, 0.0, 1e200]):
         other = pm.lmer_many("~ x + (x | g)", data, Y, start=start)
         assert other.converged.all()
-        np.testing.assert_allclose(other.criterion, found.criterion, atol=tol("tight criterion"))
+        np.testing.assert_allclose(other.criterion, result.criterion, atol=tol("tight criterion"))
 
 
 def test_rows_are_those_the_design_uses() -> None:
@@ -220,12 +222,14 @@ def test_rows_are_those_the_design_uses() -> None:
     data.loc[data.index[[3, 40]], "x"] = np.nan
     Y = pd.DataFrame({"a": data["y"], "b": -2.0 * data["y"] + data["o"]}, index=data.index)
     Y.loc[data.index[3], "a"] = np.nan  # a row that is dropped anyway
-    found = pm.lmer_many("y ~ x + (1 | g)", data, Y.sample(frac=1.0, random_state=1), subset="z>.3")
-    assert found.responses.tolist() == ["a", "b"]
+    result = pm.lmer_many(
+        "y ~ x + (1 | g)", data, Y.sample(frac=1.0, random_state=1), subset="z>.3"
+    )
+    assert result.responses.tolist() == ["a", "b"]
     for k, name in enumerate(Y):
         one = pm.lmer("y ~ x + (1 | g)", data.assign(y=Y[name]), subset="z > .3")
-        assert found.criterion[k] == pytest.approx(one.criterion, abs=tol("tight criterion"))
-        assert found.n_obs == one.n_obs
+        assert result.criterion[k] == pytest.approx(one.criterion, abs=tol("tight criterion"))
+        assert result.n_obs == one.n_obs
 
 
 @pytest.mark.parametrize(
@@ -235,11 +239,11 @@ def test_the_left_side_is_replaced(formula: str) -> None:
     data = crossed_table()[["y", "x", "z", "g"]]
     if "." in formula:
         formula = "y ~ . - g + (1 | g)"
-    found = pm.lmer_many(formula, data, data[["y"]].to_numpy())
+    result = pm.lmer_many(formula, data, data[["y"]].to_numpy())
     one = pm.lmer("y ~ x + z + (1 | g)", data)
-    assert found.fixed == ("(Intercept)", "x", "z")
-    assert found.criterion[0] == pytest.approx(one.criterion, abs=tol("tight criterion"))
-    assert found.formula == formula
+    assert result.fixed == ("(Intercept)", "x", "z")
+    assert result.criterion[0] == pytest.approx(one.criterion, abs=tol("tight criterion"))
+    assert result.formula == formula
 
 
 def test_mappings_and_labels_that_come_twice() -> None:
@@ -247,15 +251,15 @@ def test_mappings_and_labels_that_come_twice() -> None:
     Y = data[["y"]].to_numpy()
     one = pm.lmer("y ~ x + (1 | g)", data)
     for same in (data.to_dict("list"), data.set_axis(np.arange(120) // 2)):
-        found = pm.lmer_many("~ x + (1 | g)", same, Y)
-        assert found.criterion[0] == pytest.approx(one.criterion, abs=tol("tight criterion"))
+        result = pm.lmer_many("~ x + (1 | g)", same, Y)
+        assert result.criterion[0] == pytest.approx(one.criterion, abs=tol("tight criterion"))
 
 
 def test_table_of_all_fits() -> None:
     data = crossed_table()
     Y = pd.DataFrame(_responses("x + (x | g)", data, {}), index=data.index).add_prefix("y")
-    found = pm.lmer_many("~ x + (x | g)", data, Y)
-    table = found.to_frame()
+    result = pm.lmer_many("~ x + (x | g)", data, Y)
+    table = result.to_frame()
     assert table.columns.tolist() == [
         "sd_(Intercept)|g",
         "cor_x.(Intercept)|g",
@@ -275,9 +279,9 @@ def test_table_of_all_fits() -> None:
     sd = np.sqrt(np.diag(V))
     expected = [sd[0], V[1, 0] / (sd[0] * sd[1]), sd[1], one.sigma, *one.beta, one.criterion]
     np.testing.assert_allclose(table.loc["y1"].iloc[:7].astype(float), expected, rtol=1e-7)
-    assert "8 linear mixed models fit by REML: ~ x + (x | g)" in repr(found)
+    assert "8 linear mixed models fit by REML: ~ x + (x | g)" in repr(result)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.sigma = found.sigma  # type: ignore[misc]
+        result.sigma = result.sigma  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -271,5 +271,5 @@ def test_a_search_by_the_dense_formula_finds_nothing_lower(design: Design) -> No
     reml = design.arguments["reml"]
     kept = replace(design, data=design.complete, arguments={"reml": reml})
     model = build_model(kept.formula, kept.data)
-    found = dense_criterion(model, dense_optimum(model, reml), reml)
-    assert kept.fit().criterion < found + tol("rounding of a criterion")
+    result = dense_criterion(model, dense_optimum(model, reml), reml)
+    assert kept.fit().criterion < result + tol("rounding of a criterion")

@@ -102,7 +102,7 @@ def test_random_small_tables_against_directions_on_a_grid():
     rng = np.random.default_rng(5)
     grid = np.array(list(product(np.linspace(-1.0, 1.0, 9), repeat=3)))
     grid = grid[np.abs(grid).max(axis=1) > 0.0]
-    found = 0
+    actual = 0
     for _ in range(200):
         X = _ones_and(rng.integers(0, 3, 7), rng.integers(-1, 2, 7))
         if np.linalg.matrix_rank(X) < 3:
@@ -116,10 +116,10 @@ def test_random_small_tables_against_directions_on_a_grid():
         if result is None:
             assert np.isfinite(_logistic(X, y)).all()
             continue
-        found += 1
+        actual += 1
         change = X[:, [int(c[1:]) for c in result.columns]] @ result.direction.to_numpy()
         assert (change * np.where(y == 1.0, 1.0, -1.0) >= -1e-8).all()
-    assert 50 < found < 200
+    assert 50 < actual < 200
 
 
 def _logistic(X, y):

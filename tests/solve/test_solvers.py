@@ -164,8 +164,8 @@ def test_derivatives_along_the_principal_axes(name: str, kind: str) -> None:
         return solver.evaluate(moved).criterion
 
     at = solver.evaluate(factors)
-    found = in_axes(tuple(S[None] for S in at.score), at.curvature[None], axes)
-    gradient, curvature = (part[0] for part in found)
+    result = in_axes(tuple(S[None] for S in at.score), at.curvature[None], axes)
+    gradient, curvature = (part[0] for part in result)
     steps = 1e-4 * np.eye(len(gradient))
     up, down = (np.array([criterion(sign * s) for s in steps]) for sign in (1.0, -1.0))
     size = np.abs(curvature).max()
@@ -272,12 +272,12 @@ def test_both_layouts_give_one_evaluation(
 ) -> None:
     gram = cross_products(MODELS[name])
     factors = factors_from_theta(gram, some_theta(MODELS[name], kind))
-    found = []
+    result = []
     for layout in (LEVELS_FIRST, LEVELS_LAST):
         for module in (exact_solver, crossed):
             monkeypatch.setattr(module, "choose_layout", lambda *_, layout=layout: layout)
-        found.append(Exact(gram, True).evaluate(factors))
-    first, last = found
+        result.append(Exact(gram, True).evaluate(factors))
+    first, last = result
     close = {"rtol": 1e-9, "atol": 1e-10}
     np.testing.assert_allclose(first.criterion, last.criterion, rtol=1e-12)
     np.testing.assert_allclose(first.curvature, last.curvature, **close)

@@ -51,47 +51,47 @@ def exact(name: str) -> pm.Fit:
 @pytest.mark.parametrize("name", TERMS)
 def test_with_unit_vectors_the_answer_is_the_exact_one(name: str) -> None:
     expected = exact(name)
-    found = pm.lmer(f"y ~ x + {TERMS[name]}", table(), control=UNIT_VECTORS)
-    assert found.convergence.converged and found.engine.name == "pymackay"
-    assert max(found.convergence.monte_carlo_error.values()) == 0.0
-    assert abs(found.criterion - expected.criterion) < tol("iterative criterion")
-    assert list(found.par.index) == list(expected.par.index)
+    result = pm.lmer(f"y ~ x + {TERMS[name]}", table(), control=UNIT_VECTORS)
+    assert result.convergence.converged and result.engine.name == "pymackay"
+    assert max(result.convergence.monte_carlo_error.values()) == 0.0
+    assert abs(result.criterion - expected.criterion) < tol("iterative criterion")
+    assert list(result.par.index) == list(expected.par.index)
     for term, V in expected.varcorr.items():
         scale = np.abs(V.to_numpy()).max()
-        np.testing.assert_allclose(found.varcorr[term] / scale, V / scale, atol=tol("iterative"))
+        np.testing.assert_allclose(result.varcorr[term] / scale, V / scale, atol=tol("iterative"))
     errors = expected.std_error
-    assert np.abs((found.beta - expected.beta) / errors).max() < tol("iterative")
+    assert np.abs((result.beta - expected.beta) / errors).max() < tol("iterative")
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_deviations_are_within_the_stated_errors(name: str) -> None:
     """Student's distribution with as many degrees of freedom as there are probes, less one."""
     expected = exact(name)
-    found = pm.lmer(f"y ~ x + {TERMS[name]}", table(), control=CONTROL)
-    error = found.convergence.monte_carlo_error
-    assert found.convergence.converged and found.convergence.probes == 8
-    far = float(stats.t.isf(0.5 * RARE, found.convergence.probes - 1))
+    result = pm.lmer(f"y ~ x + {TERMS[name]}", table(), control=CONTROL)
+    error = result.convergence.monte_carlo_error
+    assert result.convergence.converged and result.convergence.probes == 8
+    far = float(stats.t.isf(0.5 * RARE, result.convergence.probes - 1))
     for term, V in expected.varcorr.items():
         for i, first in enumerate(V.index):
             for j in range(i + 1):
                 key = ".".join([term, *dict.fromkeys((first, V.index[j]))])
-                away = abs(found.varcorr[term].iloc[i, j] - V.iloc[i, j])
+                away = abs(result.varcorr[term].iloc[i, j] - V.iloc[i, j])
                 assert (error[key] > 0.0) == (V.iloc[i, j] != 0.0) and error[key] < 1e-3
                 assert away < far * error[key] + 1e-6 * V.to_numpy().max(), key
-    away = abs(found.criterion - expected.criterion)
+    away = abs(result.criterion - expected.criterion)
     assert away < 5.0 * error["criterion"] + tol("iterative criterion")
 
 
 def test_a_structured_fit_goes_on_like_others() -> None:
     name = "ar1"
-    found = pm.lmer(f"y ~ x + {TERMS[name]}", table(), solver="iterative")
-    again = pm.lmer(f"y ~ x + {TERMS[name]}", table(), solver="iterative", start=found.par)
-    np.testing.assert_allclose(again.par, found.par, rtol=1e-4)
-    assert pm.compare(found, exact(name)).verdict == "same optimum"
+    result = pm.lmer(f"y ~ x + {TERMS[name]}", table(), solver="iterative")
+    again = pm.lmer(f"y ~ x + {TERMS[name]}", table(), solver="iterative", start=result.par)
+    np.testing.assert_allclose(again.par, result.par, rtol=1e-4)
+    assert pm.compare(result, exact(name)).verdict == "same optimum"
     few = table().iloc[:10]
-    ours, expected = (fit.predict(few, se_fit=True) for fit in (found, exact(name)))
+    ours, expected = (fit.predict(few, se_fit=True) for fit in (result, exact(name)))
     np.testing.assert_allclose(ours, expected, rtol=1e-3)
-    df = found.coefficients()["df"], exact(name).coefficients()["df"]
+    df = result.coefficients()["df"], exact(name).coefficients()["df"]
     np.testing.assert_allclose(*df, rtol=1e-3)
 
 

@@ -119,9 +119,9 @@ def test_a_profile_is_that_of_the_ordinary_random_intercept() -> None:
     ours = pm.lmer("Yield ~ 1 + propto(0 + Batch | one, A)", data, known={"A": A})
     plain = pm.lmer("Yield ~ 1 + (1 | Batch)", data).confint(long_names=True).to_numpy()
     plain = plain * [[0.5], [1.0], [1.0]]
-    found = ours.confint(long_names=True)
-    assert found.index.tolist() == ["sd_*|one", "sigma", "(Intercept)"]
-    np.testing.assert_allclose(found.to_numpy(), plain, rtol=tol("profile"), atol=1e-8)
+    result = ours.confint(long_names=True)
+    assert result.index.tolist() == ["sd_*|one", "sigma", "(Intercept)"]
+    np.testing.assert_allclose(result.to_numpy(), plain, rtol=tol("profile"), atol=1e-8)
     profile = ours.profile("sd_*|one", max_zeta=1.0, points=3)
     assert profile.frame.loc[1, "value"] == pytest.approx(profile.estimates.iloc[0], rel=1e-6)
 

@@ -53,11 +53,11 @@ def conditional(
     n = len(data)
     inverse = np.linalg.inv(K[:n, :n] + fit.sigma**2 * np.eye(n))
     X = np.column_stack([np.ones(len(t)), t])
-    old, wanted, c = X[:n], X[n:], K[:n, n:]
+    old, expected, c = X[:n], X[n:], K[:n, n:]
     information = np.linalg.inv(old.T @ inverse @ old)
     beta = information @ old.T @ inverse @ data["Reaction"].to_numpy()
-    mean = wanted @ beta + c.T @ inverse @ (data["Reaction"].to_numpy() - old @ beta)
-    rest = wanted - c.T @ inverse @ old
+    mean = expected @ beta + c.T @ inverse @ (data["Reaction"].to_numpy() - old @ beta)
+    rest = expected - c.T @ inverse @ old
     error = np.diag(K[n:, n:] - c.T @ inverse @ c + rest @ information @ rest.T)
     return mean, error
 
@@ -98,9 +98,9 @@ def test_a_subject_drawn_anew_has_the_whole_variance(by_time: pm.Fit) -> None:
 
 def test_a_missing_time_gives_a_missing_prediction(by_time: pm.Fit) -> None:
     new = NEW.assign(t=NEW["t"].where(NEW["t"] != 6.5))
-    found = by_time.predict(new, allow_new_levels=True)
+    result = by_time.predict(new, allow_new_levels=True)
     expected = by_time.predict(NEW, allow_new_levels=True).where(NEW["t"] != 6.5)
-    pd.testing.assert_series_equal(found, expected)
+    pd.testing.assert_series_equal(result, expected)
 
 
 @pytest.mark.parametrize("rho", [0.0, 1e-9, 0.3, 1.0 - 1e-13, 1.0])

@@ -66,15 +66,15 @@ class Browser:
         self.ask("Page.navigate", {"url": path.resolve().as_uri()}, session)
         while not any(e["method"] == "Page.loadEventFired" for e in self.events):
             self._receive()
-        found = Visit(width=self._value("document.documentElement.scrollWidth", session),
+        result = Visit(width=self._value("document.documentElement.scrollWidth", session),
                       text=self._value("document.body.innerText", session))  # fmt: skip
         whole = {"captureBeyondViewport": True, "format": "png"}
         box = self.ask("Page.getLayoutMetrics", {}, session)["cssContentSize"]
         shot = self.ask("Page.captureScreenshot", {**whole, "clip": {**box, "scale": 1}}, session)
-        found.png = base64.b64decode(shot["data"])
-        found.requests, found.complaints = self._requests(), self._complaints()
+        result.png = base64.b64decode(shot["data"])
+        result.requests, result.complaints = self._requests(), self._complaints()
         self.ask("Target.closeTarget", {"targetId": target})
-        return found
+        return result
 
     def _value(self, expression: str, session: str) -> Any:
         asked = {"expression": expression, "returnByValue": True}
@@ -115,9 +115,9 @@ class Browser:
 
 def find_browser() -> str:
     """Return the path of a Chromium; an error says what to install."""
-    found = [path for path in map(shutil.which, NAMES) if path]
-    assert found, f"none of {', '.join(NAMES)} is here: apt-get install chromium"
-    return found[0]
+    result = [path for path in map(shutil.which, NAMES) if path]
+    assert result, f"none of {', '.join(NAMES)} is here: apt-get install chromium"
+    return result[0]
 
 
 @contextmanager

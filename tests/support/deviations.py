@@ -96,7 +96,7 @@ def truth_of_fit(fit: pm.Fit, *, identified: bool = True) -> Truth:
 
 def deviations(fit: pm.Fit, truth: Truth) -> list[Deviation]:
     """Return the largest deviation in every quantity that is judged."""
-    found = [
+    result = [
         Deviation(
             "criterion",
             "above",
@@ -108,14 +108,14 @@ def deviations(fit: pm.Fit, truth: Truth) -> list[Deviation]:
         _largest("std. error", fit.std_error / truth.std_error - 1.0, 1e-3),
     ]
     if not truth.identified:
-        return found
-    found.append(_flag("singular", fit.singular == truth.singular))
+        return result
+    result.append(_flag("singular", fit.singular == truth.singular))
     sigma = abs(fit.sigma / truth.sigma - 1.0)
-    found.append(Deviation("sigma", "sigma", sigma, 1e-4 * truth.loose))
-    found.append(_worst(_variances(fit, truth)))
-    found.append(_worst(_effects(fit, truth)))
-    found += [_worst(list(_condvar(fit, truth)))] if truth.condvar else []
-    return found
+    result.append(Deviation("sigma", "sigma", sigma, 1e-4 * truth.loose))
+    result.append(_worst(_variances(fit, truth)))
+    result.append(_worst(_effects(fit, truth)))
+    result += [_worst(list(_condvar(fit, truth)))] if truth.condvar else []
+    return result
 
 
 def _flag(quantity: str, same: bool) -> Deviation:
@@ -143,17 +143,17 @@ def _beta(fit: pm.Fit, truth: Truth) -> Deviation:
 
 
 def _variances(fit: pm.Fit, truth: Truth) -> list[Deviation]:
-    found = [_flag("terms", list(sorted(fit.varcorr)) == list(sorted(truth.varcorr)))]
+    result = [_flag("terms", list(sorted(fit.varcorr)) == list(sorted(truth.varcorr)))]
     for name, theirs in truth.varcorr.items():
         ours = fit.varcorr[name].loc[list(theirs.index), list(theirs.columns)]
         sd = np.maximum(np.sqrt(np.diag(theirs)), _FLOOR * truth.sigma)
         off = (ours - theirs).abs() / np.outer(sd, sd)
-        found.append(Deviation("variances", name, float(off.to_numpy().max()), 1e-3 * truth.loose))
-    return found[1:] if found[0].ok else found
+        result.append(Deviation("variances", name, float(off.to_numpy().max()), 1e-3 * truth.loose))
+    return result[1:] if result[0].ok else result
 
 
 def _effects(fit: pm.Fit, truth: Truth) -> list[Deviation]:
-    found = []
+    result = []
     for group, theirs in truth.ranef.items():
         ours = fit.ranef[group]
         same = list(ours.columns) == list(theirs.columns)
@@ -162,8 +162,8 @@ def _effects(fit: pm.Fit, truth: Truth) -> list[Deviation]:
         sd = pd.DataFrame(sd, index=ours.index, columns=range(sd.shape[1])).loc[theirs.index]
         off = np.abs(ours.loc[theirs.index].to_numpy() - theirs.to_numpy()) / sd.to_numpy()
         value = float(off.max()) if same else np.nan
-        found.append(Deviation("effects", group, value, 1e-2 * truth.loose))
-    return found
+        result.append(Deviation("effects", group, value, 1e-2 * truth.loose))
+    return result
 
 
 def _condvar(fit: pm.Fit, truth: Truth) -> Iterator[Deviation]:

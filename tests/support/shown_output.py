@@ -57,12 +57,12 @@ def difference(shown: str, printed: str) -> str:
         else:
             pieces.append(_NUMBER)
             expected.append(word)
-    found = re.fullmatch("".join(pieces), printed.strip() + "\n")
-    if found is None:
+    result = re.fullmatch("".join(pieces), printed.strip() + "\n")
+    if result is None:
         return f"shown:\n{shown}\nprinted:\n{printed}"
     wrong = [
         f"{word} is shown, {number} was printed"
-        for word, number in zip(expected, found.groups(), strict=True)
+        for word, number in zip(expected, result.groups(), strict=True)
         if abs(float(word) - float(number)) > 1.001 * _last_unit(word)
     ]
     return "; ".join(wrong)

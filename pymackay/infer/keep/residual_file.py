@@ -28,8 +28,8 @@ def encode_residual(problem: ResidualProblem, encoder: Encoder, *, rows: bool) -
     """
     if not rows:
         raise ArgumentError(
-            "rows=False is not there for models with a residual structure, for which no sums stand "
-            "for the rows; save the fit with rows=True."
+            "rows=False is not available for models with a residual structure, whose rows no sums "
+            "can replace; save the fit with rows=True."
         )
     return {
         "model": encode_model(problem.model, encoder),

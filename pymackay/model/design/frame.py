@@ -363,7 +363,7 @@ def _complete_rows(
         return None, ()
     n_rows = table.n if chosen is None else int(np.count_nonzero(chosen))
     if n_rows == 0:
-        raise DataError("subset chooses no row; loosen it")
+        raise DataError("subset selects no rows; use a condition that some rows meet")
     kept = int(np.count_nonzero(keep))
     if kept == 0:
         raise NoCompleteRow(_all_missing(columns, chosen))

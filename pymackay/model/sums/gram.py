@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
+from pymackay.covariance.layout import TermLayout, layouts_of, split_theta, term_slices
 from pymackay.model.bases.scaling import (
     Basis,
     Response,
@@ -130,13 +130,7 @@ class Bases(ABC):
 
     def block_slices(self, block: Block) -> list[tuple[int, slice]]:
         """Return (term, its columns within the block) for the terms of `block`."""
-        slices = []
-        start = 0
-        for term in block.terms:
-            q = self.layouts[term].q
-            slices.append((term, slice(start, start + q)))
-            start += q
-        return slices
+        return term_slices(self.layouts, block.terms)
 
     def joined(self, block: Block, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """Put one matrix per term on the diagonal of a block's, shape (q, q).

@@ -12,7 +12,7 @@ from pymackay.covariance.varcorr import VarCorr
 from pymackay.model.model import Model
 from pymackay.solve.loop.terms import TermMoments as TermMoments  # the name that users import
 from pymackay.solve.loop.terms import TermRound
-from pymackay.solve.solver import Evaluation, Solver
+from pymackay.solve.solver import Evaluation, Solver, effects_by_term
 
 _ROUNDING = 1e-14  # of a correlation that is zero
 
@@ -136,7 +136,7 @@ def solve_round(
     """
     gram = solver.bases
     evaluation = solver.evaluate(state.factors)
-    effects = _term_effects(solver, evaluation) if learned is None else learned.effects
+    effects = effects_by_term(solver.bases, evaluation.b) if learned is None else learned.effects
     terms = tuple(
         TermRound(
             name=term.name,
@@ -183,13 +183,3 @@ def _sse(evaluation: Evaluation, state: State, df: int) -> float:
         for root, squares in zip(state.roots, evaluation.squares, strict=True)
     )
     return evaluation.sigma2 * df - penalty
-
-
-def _term_effects(solver: Solver, evaluation: Evaluation) -> Sequence[np.ndarray]:
-    """Return the predicted effects of each term in the computed bases, (J, q)."""
-    gram = solver.bases
-    effects: list[np.ndarray] = [np.zeros((0, 0))] * len(gram.layouts)
-    for block, b in zip(gram.blocks, evaluation.b, strict=True):
-        for term, columns in gram.block_slices(block):
-            effects[term] = b[:, columns]
-    return effects

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import block_diag
 
-from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
+from pymackay.covariance.layout import TermLayout, layouts_of, split_theta, term_slices
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
@@ -223,12 +223,7 @@ class Rows:
 
     def term_slices(self, block: RowBlock) -> list[tuple[int, slice]]:
         """Return (term, its effects within the block) for the terms of a block."""
-        slices, start = [], 0
-        for term in block.terms:
-            q = self.layouts[term].q
-            slices.append((term, slice(start, start + q)))
-            start += q
-        return slices
+        return term_slices(self.layouts, block.terms)
 
     def term_factors(self, parameters: np.ndarray) -> list[np.ndarray]:
         """Return Λ of each term, (q, q), lower triangular, from the parameters, (k,)."""
