@@ -61,7 +61,6 @@ def fit_many_general(
             try:
                 answers.put_fit(k, fit_general(each, nagq, start=start, control=control))
             except (SeparationError, ConvergenceError) as error:
-                answers.forget(k)
                 refused[k] = str(error)
             line.tell(f"fitted {k + 1} of {total} responses")
     model = laplace.rows.model
