@@ -12,6 +12,7 @@ import pandas as pd
 
 from pymackay.api.glmer import ArrayLike, check_choices, criterion_choices, observations
 from pymackay.api.theta import theta_values
+from pymackay.arguments import hinted
 from pymackay.errors import PymackayWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
@@ -26,6 +27,7 @@ from pymackay.solve.pirls.many.fits import ManyGeneralFits
 from pymackay.solve.pirls.rows import Rows
 
 
+@hinted
 def glmer_many(
     formula: str,
     data: pd.DataFrame,

@@ -81,7 +81,9 @@ class Answers:
             self.shape[which] = family.shape
         self.criterion[which], self.evaluations[which] = optima.criterion, optima.evaluations
         self.converged[which] = optima.certified
-        self.singular[which] = [is_singular(list(each)) for each in zip(*factors, strict=True)]
+        self.singular[which] = [
+            is_singular(each, rows.layouts) for each in zip(*factors, strict=True)
+        ]
 
     def put(self, which: np.ndarray, others: Answers) -> None:
         """Set the numbers at some places to those of other fits."""
