@@ -63,10 +63,8 @@ def _large(answers: dict[str, Any]) -> str:
             versions.add(f"{engine} {other['version']}")
             its = float(np.median(other["seconds"]))
             gap = np.abs(_sizes(other["sd"]) / _sizes(ours["sd"]) - 1.0).max()
-            lines.append(
-                f"| {name} | {mine:.3g} | {engine} | {its:.3g} | {mine / its:.3g} | {'' if aim is None else f'{aim:.3g}'} "
-                f"| {gap:.1e} |"
-            )
+            numbers = f"{mine:.3g} | {engine} | {its:.3g} | {mine / its:.3g}"
+            lines.append(f"| {name} | {numbers} | {f'{aim:.3g}' if aim else ''} | {gap:.1e} |")
     lines += ["", f"Versions: {', '.join(sorted(versions))}. Peak memory of the process with"]
     return "\n".join([*lines, f"pymackay: {'; '.join(peaks[-1:])}."])
 

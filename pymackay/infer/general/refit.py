@@ -277,7 +277,7 @@ def _refit_together(
             continue
         kept.append(k)
         responses.append(Observations.of(response.y, response.weights, response.totals))
-    answers, refused = fit_together(laplace, responses)
+    answers, refused = fit_together(laplace, responses, further=False)
     to.answers.put(np.array(kept, dtype=int), answers)
     to.failures.update({kept[k]: reason for k, reason in refused.items()})
 

@@ -52,7 +52,7 @@ def fit_many_general(
                 laplace,
                 responses,
                 control,
-                lambda done: line.tell(f"fitted {done} of {total} responses"),
+                tell=lambda done: line.tell(f"fitted {done} of {total} responses"),
             )
         for k in np.flatnonzero(~answers.converged).tolist():
             if k in refused:
