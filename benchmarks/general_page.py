@@ -21,7 +21,8 @@ _HEAD = """# Speed of glmer
 `general_speed.json`. All times are CPU seconds of a whole call in a warm process with one thread:
 reading the formula, search and standard errors; medians of several calls (one call for the largest
 problem, and for lme4 on VerbAgg). The packages of one line ran one after the other on the same
-machine; ratios compare times of the same run."""
+machine; ratios compare times of the same run. The machine was busy with other work, which makes all
+times longer, and ratios less certain, than on a quiet one."""
 
 
 def store(section: str, answers: dict[str, Any]) -> None:
@@ -59,6 +60,8 @@ def _large(answers: dict[str, Any]) -> str:
         for engine, aim in problem.peers.items():
             other = answers[name].get(engine)
             if other is None:
+                aimed = f"{aim:.3g}" if aim else ""
+                lines.append(f"| {name} | {mine:.3g} | {engine} | not measured | | {aimed} | |")
                 continue
             versions.add(f"{engine} {other['version']}")
             its = float(np.median(other["seconds"]))

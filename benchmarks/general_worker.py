@@ -59,7 +59,8 @@ def gpboost(data: pd.DataFrame, how: dict[str, Any]) -> Fitter:
         model = gpb.GPModel(
             group_data=groups, likelihood="bernoulli_logit", matrix_inversion_method="iterative"
         )
-        model.fit(y=data["y"].to_numpy(), X=X, params={"std_dev": True})
+        model.fit(y=data["y"].to_numpy(), X=X)
+        assert np.isfinite(np.asarray(model.get_coef(std_err=True), dtype=float)).all()
         return np.sqrt(np.asarray(model.get_cov_pars(std_err=False), dtype=float).ravel()).tolist()
 
     return fit

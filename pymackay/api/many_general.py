@@ -52,6 +52,7 @@ def glmer_many(
     side by side, which takes a tenth of the time or less; those whose search does not end quickly
     with a certificate are searched again as by `pymackay.glmer`. Crossed and nested factors, terms
     with a structure, other values of `nagq`, a negative binomial family whose shape is estimated,
+    links whose densities are not log-concave (such as the log of an inverse Gaussian mean),
     ``dispersion="lme4"`` and searches from `start` go one response after the other.
 
     Parameters
