@@ -109,7 +109,9 @@ def _calibration(answers: dict[str, Any]) -> str:
         "stated standard errors, each seed with its own data and probes. The errors are estimated",
         f"from the probes themselves, so that Student's t with {probes - 1} degrees of freedom is",
         f"expected: root mean square {t.std():.2f}, and {t.cdf(1.96) - t.cdf(-1.96):.1%} within"
-        " 1.96.",
+        " 1.96. The two variances of a fit deviate together: they count for little more than one.",
+        "Where fewer are within 1.96, and the root mean square is larger, so few probes state too",
+        "small an error.",
         "",
         "| design | variances | mean | root mean square | within 1.96 |",
         "| --- | --- | --- | --- | --- |",
