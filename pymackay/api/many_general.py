@@ -49,9 +49,10 @@ def glmer_many(
 
     The design is read and prepared once; then every response gets its own certified optimum, the
     same as by `pymackay.glmer`. With one grouping factor and ``nagq=1`` all responses are searched
-    side by side, which takes a tenth of the time or less; those whose search does not end quickly
+    side by side, which takes a third to a twentieth of the time; those whose search is slow to end
     with a certificate are searched again as by `pymackay.glmer`. Crossed and nested factors, terms
     with a structure, other values of `nagq`, a negative binomial family whose shape is estimated,
+    links whose densities are not log-concave (such as the log of an inverse Gaussian mean),
     ``dispersion="lme4"`` and searches from `start` go one response after the other.
 
     Parameters

@@ -254,6 +254,18 @@ def test_bootstrap(fit):
         fit.bootstrap(4, kind="residual")
 
 
+@pytest.mark.parametrize("kind", ["fit", "slopes", "gamma"])
+def test_refits_side_by_side_are_those_one_by_one(kind, request, monkeypatch):
+    fit = request.getfixturevalue(kind)
+    together = fit.bootstrap(8, seed=4)
+    monkeypatch.setattr("pymackay.infer.general.refit.may_go_together", lambda *_: False)
+    alone = fit.bootstrap(8, seed=4)
+    assert list(together.replicates.columns) == list(alone.replicates.columns)
+    np.testing.assert_array_equal(together.singular, alone.singular)
+    np.testing.assert_array_equal(together.converged, alone.converged)
+    np.testing.assert_allclose(together.replicates, alone.replicates, rtol=1e-5, atol=1e-7)
+
+
 def test_draws_without_estimates_are_counted_and_said():
     """In small samples of rare successes many responses are separated."""
     draw = np.random.default_rng(2)

@@ -82,7 +82,7 @@ RANDOM = (
     ("poisson", "poisson", "~ x + (x | g)", {"offset": "o"}),
     ("poisson", pm.Poisson("sqrt"), "~ x + (1 | g)", {}),
     ("Gamma", pm.Gamma("log"), "~ x + (x || g)", {}),
-    ("Gamma", pm.InverseGaussian("log"), "~ x + (1 | g)", {}),
+    ("Gamma", pm.Gamma(), "~ x + (1 | g)", {}),
     ("Gamma", pm.Gaussian("log"), "~ x + (1 | g)", {"offset": "o"}),
     ("negative binomial", pm.NegativeBinomial(theta=2.0), "~ 1 + (1 | g)", {}),
 )

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from pymackay.arguments import flag, random_generator, whole_number
+from pymackay.covariance.parameters import parameter_labels, parameter_values
+from pymackay.covariance.varcorr import VarCorr
 from pymackay.errors import ArgumentError, ConvergenceWarning, PymackayError, PymackayWarning
 from pymackay.infer.general.problem import general_problem
-from pymackay.infer.general.refit import Refit, optimal, refits_to
+from pymackay.infer.general.refit import optimal, refits_to
 from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, failed_refits, tables
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
-from pymackay.infer.intervals.parameters import list_parameters
 from pymackay.results import Fit
+from pymackay.solve.pirls.many.answers import Answers
 
 
 def bootstrap(
@@ -29,7 +31,8 @@ def bootstrap(
 ) -> Bootstrap:
     """Refit a generalised model to responses drawn from it; see `pymackay.bootstrap`.
 
-    Every refit is a whole search from the fit's estimates, by the fit's own criterion.
+    Every refit is a whole search by the fit's own criterion; all go side by side where the model
+    allows it, as in `pymackay.glmer_many`.
 
     Raises
     ------
@@ -55,39 +58,39 @@ def bootstrap(
     count = whole_number("nsim", nsim, 2)
     draws = parametric_draws(fit, use_u=flag("use_u", use_u))
     portions = drawn_portions(draws, fit.n_obs, count, random_generator(seed))
-    refits = list(refits_to(fit, portions, count, progress))
-    failures = {k: one.reason for k, one in enumerate(refits) if one.fit is None}
+    refits = refits_to(fit, portions, count, progress)
+    answers, failures = refits.answers, dict(sorted(refits.failures.items()))
     if len(failures) == count:
         raise PymackayError(
-            f"none of the {count} refits has estimates; the first: {failures[0]} Take a simpler "
-            f"model."
+            f"none of the {count} refits has estimates; the first: "
+            f"{next(iter(failures.values()))} Take a simpler model."
         )
-    converged = np.array([one.fit is not None and one.fit.convergence.converged for one in refits])
-    _warn(failures, int(np.count_nonzero(~converged)) - len(failures), count)
-    estimate, replicates = tables(fit, _table(fit, refits), statistic)
+    _warn(failures, int(np.count_nonzero(~answers.converged)) - len(failures), count)
+    estimate, replicates = tables(fit, _table(fit, answers), statistic)
     return Bootstrap(
         formula=fit.formula,
         kind=kind,
         estimate=estimate,
         replicates=replicates,
-        converged=converged,
-        singular=np.array([one.fit is not None and one.fit.singular for one in refits]),
+        converged=answers.converged,
+        singular=answers.singular,
         failures=failures,
     )
 
 
-def _table(fit: Fit, refits: list[Refit]) -> pd.DataFrame:
+def _table(fit: Fit, answers: Answers) -> pd.DataFrame:
     """Return one row per refit: all parameters, criterion, converged, singular."""
-    names = [parameter.label for parameter in list_parameters(fit)]
-    rows = []
-    for one in refits:
-        if one.fit is None:
-            rows.append([float("nan")] * (len(names) + 1) + [False, False])
-            continue
-        estimates = [parameter.estimate for parameter in list_parameters(one.fit)]
-        state = [one.fit.convergence.converged, one.fit.singular]
-        rows.append([*estimates, one.fit.criterion, *state])
-    return pd.DataFrame(rows, columns=[*names, "criterion", "converged", "singular"])
+    terms = fit.model.terms
+    columns = [
+        column
+        for term in terms
+        for column in parameter_values(term, VarCorr(term.effects, answers.varcorr[term.name])).T
+    ]
+    names = [*parameter_labels(terms), *["sigma"] * fit.has_residual, *fit.beta.index]
+    columns += [answers.sigma] * fit.has_residual + list(answers.beta.T)
+    frame = pd.DataFrame(np.column_stack([*columns, answers.criterion]))
+    frame.columns = pd.Index([*names, "criterion"])
+    return frame.assign(converged=answers.converged, singular=answers.singular)
 
 
 def _warn(failures: dict[int, str], uncertified: int, count: int) -> None:

@@ -85,20 +85,13 @@ def _hits(
     beta.iloc[place] = size
     draws = parametric_draws(fit.replace(beta=beta), use_u=False)
     again = copy.deepcopy(draw)
-    refits = list(refits_to(fit, drawn_portions(draws, fit.n_obs, count, draw), count, progress))
+    full = refits_to(fit, drawn_portions(draws, fit.n_obs, count, draw), count, progress).answers
     if smaller is None:
-        ratios = [
-            abs(one.fit.beta.iloc[place]) / one.fit.std_error.iloc[place] if one.fit else 0.0
-            for one in refits
-        ]
-        return int(np.count_nonzero(np.array(ratios) > stats.norm.isf(alpha / 2)))
+        ratios = np.abs(full.beta[:, place]) / full.std_error[:, place]
+        return int(np.count_nonzero(ratios > stats.norm.isf(alpha / 2)))
     portions = drawn_portions(draws, fit.n_obs, count, again)
-    nulls = refits_to(smaller, portions, count, progress)
-    rises = [
-        null.fit.criterion - one.fit.criterion if one.fit and null.fit else 0.0
-        for one, null in zip(refits, nulls, strict=True)
-    ]
-    return int(np.count_nonzero(np.array(rises) > stats.chi2.isf(alpha, 1)))
+    null = refits_to(smaller, portions, count, progress).answers
+    return int(np.count_nonzero(null.criterion - full.criterion > stats.chi2.isf(alpha, 1)))
 
 
 def _smaller(fit: Fit, place: int) -> Fit:

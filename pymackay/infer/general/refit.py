@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import GeneralControl, fit_general
+from pymackay.solve.pirls.many.answers import Answers
+from pymackay.solve.pirls.many.together import fit_together, may_go_together
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 
@@ -221,39 +223,70 @@ def refitted_rows(fit: Fit, smaller: Model, rows: np.ndarray) -> Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class Refit:
-    """One refit to a drawn response.
+class Refits:
+    """Refits to drawn responses.
 
     Attributes
     ----------
-    fit : Fit or None
-        None where the response has no estimates.
-    reason : str
-        Why it has none.
+    answers : Answers
+        Their numbers; nan for responses that have no estimates.
+    failures : dict of int to str
+        Why a response has none.
     """
 
-    fit: Fit | None
-    reason: str = ""
+    answers: Answers
+    failures: dict[int, str]
 
 
 def refits_to(
     fit: Fit, portions: Iterable[np.ndarray], count: int, progress: bool | None
-) -> Iterator[Refit]:
-    """Yield the refits to drawn responses that come in portions, (n, any number), in order."""
+) -> Refits:
+    """Return the refits to drawn responses that come in portions, (n, any number), in order.
+
+    Side by side where the model allows it; what has no certificate then is refitted by itself.
+    """
+    problem, nagq = general_problem(fit, "bootstrap"), general_part(fit, "a refit").nagq
+    laplace = freed(fit, problem.laplace)
+    together = may_go_together(laplace, nagq)
+    refits = Refits(Answers.nothing(laplace.rows, count), {})
     done = 0
     with Progress(asked=progress) as line:
         for portion in portions:
-            for y in portion.T:
-                yield _refit(fit, y)
-                done += 1
-                line.tell(f"{bar(done, count)} refits")
+            places = np.arange(done, done + portion.shape[1])
+            if together:
+                _refit_together(problem, laplace, portion, places, refits)
+                line.tell(f"{bar(int(places[-1]) + 1, count)} refits")
+            for k in places[~refits.answers.converged[places]].tolist():
+                if k not in refits.failures:
+                    _refit_one(fit, portion[:, k - done], k, refits)
+                line.tell(f"{bar(k + 1, count)} refits")
+            done += portion.shape[1]
+    return refits
 
 
-def _refit(fit: Fit, y: np.ndarray) -> Refit:
-    problem = general_problem(fit, "bootstrap")
+def _refit_together(
+    problem: GeneralProblem, laplace: Laplace, portion: np.ndarray, places: np.ndarray, to: Refits
+) -> None:
+    """Search side by side with the responses of a portion, (n, B); `to` is written to."""
+    kept, responses = [], []
+    for k, y in zip(places.tolist(), portion.T, strict=True):
+        try:
+            response = response_of(problem, y)
+        except PymackayError as error:
+            to.failures[k] = str(error)
+            continue
+        kept.append(k)
+        responses.append(Observations.of(response.y, response.weights, response.totals))
+    answers, refused = fit_together(laplace, responses, further=False)
+    to.answers.put(np.array(kept, dtype=int), answers)
+    to.failures.update({kept[k]: reason for k, reason in refused.items()})
+
+
+def _refit_one(fit: Fit, y: np.ndarray, k: int, to: Refits) -> None:
+    """Search with one response, (n,), the k-th; `to` is written to."""
     try:
-        return Refit(refit_to(fit, response_of(problem, y)))
+        to.answers.put_fit(k, refit_to(fit, response_of(general_problem(fit, "bootstrap"), y)))
     except PymackayError as error:
-        return Refit(None, str(error))
+        to.failures[k] = str(error)
     except np.linalg.LinAlgError as error:
-        return Refit(None, f"the criterion has no value ({error}).")
+        to.failures[k] = f"the criterion has no value ({error})."

@@ -23,6 +23,7 @@ class Answers:
     std_error: np.ndarray
     theta: np.ndarray
     varcorr: dict[str, np.ndarray]
+    sigma: np.ndarray
     dispersion: np.ndarray
     shape: np.ndarray
     criterion: np.ndarray
@@ -41,6 +42,7 @@ class Answers:
             std_error=np.full((B, p), np.nan),
             theta=np.full((B, m), np.nan),
             varcorr={name: np.full((B, q, q), np.nan) for name, q in sizes.items()},
+            sigma=np.full(B, np.nan),
             dispersion=np.full(B, np.nan),
             shape=np.full(B, np.nan),
             criterion=np.full(B, np.nan),
@@ -52,7 +54,7 @@ class Answers:
     def put_fit(self, k: int, fit: Fit) -> None:
         """Set the numbers of one fit."""
         self.beta[k], self.std_error[k] = fit.beta, fit.std_error
-        self.theta[k] = fit.theta
+        self.theta[k], self.sigma[k] = fit.theta, fit.sigma
         for name, matrices in self.varcorr.items():
             matrices[k] = fit.varcorr[name]
         self.dispersion[k], self.shape[k] = fit.general.dispersion, fit.general.shape
@@ -74,6 +76,7 @@ class Answers:
         for matrices, user in zip(self.varcorr.values(), users, strict=True):
             matrices[which] = user @ user.swapaxes(1, 2)
         self.dispersion[which] = np.exp(psi[:, -1]) if family.has_dispersion else 1.0
+        self.sigma[which] = np.sqrt(self.dispersion[which])
         if isinstance(family, NegativeBinomial):
             self.shape[which] = family.shape
         self.criterion[which], self.evaluations[which] = optima.criterion, optima.evaluations
@@ -82,14 +85,13 @@ class Answers:
             is_singular(each, rows.layouts) for each in zip(*factors, strict=True)
         ]
 
-    def forget(self, k: int) -> None:
-        """Set the numbers of a response that has no fit to nan."""
-        for matrices in self.varcorr.values():
-            matrices[k] = np.nan
-        for values in (self.beta, self.std_error, self.theta, self.dispersion, self.shape):
-            values[k] = np.nan
-        self.criterion[k], self.evaluations[k] = np.nan, 0
-        self.converged[k] = self.singular[k] = False
+    def put(self, which: np.ndarray, others: Answers) -> None:
+        """Set the numbers at some places to those of other fits."""
+        for name, matrices in self.varcorr.items():
+            matrices[which] = others.varcorr[name]
+        for name, values in vars(others).items():
+            if name != "varcorr":
+                getattr(self, name)[which] = values
 
 
 def _term_factors(rows: Rows, elements: np.ndarray) -> list[np.ndarray]:

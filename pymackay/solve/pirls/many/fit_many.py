@@ -52,7 +52,7 @@ def fit_many_general(
                 laplace,
                 responses,
                 control,
-                lambda done: line.tell(f"fitted {done} of {total} responses"),
+                tell=lambda done: line.tell(f"fitted {done} of {total} responses"),
             )
         for k in np.flatnonzero(~answers.converged).tolist():
             if k in refused:
@@ -61,7 +61,6 @@ def fit_many_general(
             try:
                 answers.put_fit(k, fit_general(each, nagq, start=start, control=control))
             except (SeparationError, ConvergenceError) as error:
-                answers.forget(k)
                 refused[k] = str(error)
             line.tell(f"fitted {k + 1} of {total} responses")
     model = laplace.rows.model

@@ -37,8 +37,9 @@ class ManyGeneralFits:
         Covariance parameters in lme4's order.
     varcorr : mapping of str to numpy.ndarray, each (B, q, q)
         Term to the covariance matrices of its effects.
-    dispersion, shape : numpy.ndarray, each (B,)
-        As in ``fit.general``; the shape is nan unless the family is negative binomial.
+    sigma, dispersion, shape : numpy.ndarray, each (B,)
+        As ``fit.sigma`` and in ``fit.general``; the shape is nan unless the family is negative
+        binomial.
     criterion : numpy.ndarray, shape (B,)
         −2 log likelihoods, all constants included.
     evaluations : numpy.ndarray of int, shape (B,)
@@ -64,6 +65,7 @@ class ManyGeneralFits:
     std_error: np.ndarray
     theta: np.ndarray
     varcorr: Mapping[str, np.ndarray]
+    sigma: np.ndarray
     dispersion: np.ndarray
     shape: np.ndarray
     criterion: np.ndarray

@@ -136,6 +136,18 @@ class Optima(Batch):
 
 
 @np.errstate(all="ignore")
+def rough_ends(laplace: ManyLaplace, start: np.ndarray, spent: float) -> Points:
+    """Return where searches from parameters of shape (B, P) end, at a Newton decrement of `spent`.
+
+    The criterion is nan where it has no value at the start.
+    """
+    (q, J), B = laplace.design.levels, len(laplace)
+    search = _Search(laplace, np.arange(B), np.ones(B, dtype=int))
+    points = Points.of(start, laplace.at(start, np.zeros((q, J, B)), _ROUGH))
+    return descend(search, points, Control(max_iterations=_ITERATIONS, spent=spent))[0]
+
+
+@np.errstate(all="ignore")
 def find_optima(
     laplace: ManyLaplace, start: np.ndarray, spent: float, u: np.ndarray | None = None
 ) -> Optima:

@@ -11,12 +11,14 @@ from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.many.answers import Answers
 from pymackay.solve.pirls.many.design import OneFactor
+from pymackay.solve.pirls.many.lowest import lowest_optima
 from pymackay.solve.pirls.many.mode import Samples
 from pymackay.solve.pirls.many.point import ManyLaplace
 from pymackay.solve.pirls.many.search import find_optima
 from pymackay.solve.pirls.many.start import starting_points
 from pymackay.solve.pirls.search import GeneralControl
 from pymackay.solve.pirls.separation import find_separation
+from pymackay.solve.pirls.starts.further import further_starts
 
 _CELLS = 65_536  # rows × responses searched at a time: what stays near the processor
 _FEWEST = 16  # responses searched at a time
@@ -26,19 +28,23 @@ def may_go_together(laplace: Laplace, nagq: int | str) -> bool:
     """Say whether searches of this criterion can go on side by side.
 
     They can by Laplace's approximation with one grouping factor, covariance matrices without
-    structure, and a family of which nothing but a dispersion is estimated.
+    structure, and a family of which nothing but a dispersion is estimated. Densities are to be
+    log-concave, so that the random effects have one mode.
     """
     rows, family = laplace.rows, laplace.family
     plain = nagq == 1 and rows.probing is None and len(rows.blocks) == 1 and rows.p > 0
     known = not (isinstance(family, NegativeBinomial) and family.theta is None)
     likelihood = laplace.dispersion == "ml" or not family.has_dispersion
-    return plain and known and likelihood and not rows.structured
+    simple = family.is_log_concave and not rows.structured
+    return plain and known and likelihood and simple
 
 
 def fit_together(
     laplace: Laplace,
     responses: Sequence[Observations],
     control: GeneralControl | None = None,
+    *,
+    further: bool = True,
     tell: Callable[[int], None] = lambda done: None,
 ) -> tuple[Answers, dict[int, str]]:
     """Return the numbers of fits to responses, and which have none as they are separated, and why.
@@ -49,6 +55,8 @@ def fit_together(
         For which `may_go_together`.
     responses : sequence of Observations, length B
     control : GeneralControl, optional
+    further : bool
+        Whether designs of few rows are searched from further starts too, as `glmer` does.
     tell : callable
         Called with the number of responses that are done.
 
@@ -75,10 +83,19 @@ def fit_together(
                 refused[int(part[k])] = reason
         kept = np.flatnonzero([int(k) not in refused for k in part])
         optima = find_optima(many.take(kept), start[kept], spent, u[:, :, kept])
+        if further:
+            starts = _further(laplace, start[kept])
+            optima = lowest_optima(many.take(kept), optima, starts, spent)
         good = np.flatnonzero(optima.certified)
         answers.put_optima(part[kept][good], laplace, optima.take(good))
         tell(int(part[-1]) + 1)
     return answers, refused
+
+
+def _further(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
+    """Return the further starts of all responses, each (B, P); first ones are (B, P) too."""
+    each = [further_starts(laplace, one) for one in psi]
+    return [np.stack(starts) for starts in zip(*each, strict=True)]
 
 
 def _shares(laplace: Laplace, observed: Observations) -> bool:
