@@ -12,7 +12,7 @@ from tolerances import tol
 import pymackay as pm
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import cross_products
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 from pymackay.solve.search.start import moment_start
 from pymackay.solve.search.trust_region import Quadratics
 

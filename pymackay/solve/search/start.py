@@ -10,8 +10,7 @@ import numpy as np
 from pymackay.covariance.layout import TermLayout, lower_factor, symmetric_basis
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
-
-Factors = tuple[np.ndarray, ...]
+from pymackay.solve.search.values import Factors
 
 
 def noise_level(gram: Bases, term: int) -> float:
