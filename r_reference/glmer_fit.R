@@ -89,7 +89,7 @@ laplace_function <- function(question, theta, shape, tolerance) {
     parts <- general_parts(question)
     family <- family_object(question$family, if (is.null(shape)) question$family$shape else shape)
     joint <- lme4::mkGlmerDevfun(
-      parts$fr, parts$X, parts$reTrms, family, control = lme4::glmerControl(tolPwrss = tolerance)
+      parts$fr, parts$X, parts$reTrms, family, control = control_of_modes(tolerance)
     )
     # lme4 looks for functions of its own where mkGlmerDevfun() was called
     parent.env(environment(joint)) <- asNamespace("lme4")
@@ -100,12 +100,26 @@ laplace_function <- function(question, theta, shape, tolerance) {
   question$made$laplace
 }
 
+# The criterion here is that of all versions, whose modes are those of dispersion 1.
+control_of_modes <- function(tolerance) {
+  arguments <- list(tolPwrss = tolerance)
+  if (estimates_dispersion()) arguments$disp_method <- "old/buggy"
+  do.call(lme4::glmerControl, arguments)
+}
+
+# Since version 2.1 lme4 finds modes at an estimate of the dispersion.
+estimates_dispersion <- function() "disp_method" %in% names(formals(lme4::glmerControl))
+
 refreshed_criterion <- function(question, inside) {
   if (question$nagq > 1L) adaptive_criterion(question, inside) else laplace_of(inside)
 }
 
+# On the scale of all versions: lme4 2.1 leaves out the 2 that R's aic() of a family with a dispersion
+# adds for this parameter.
 laplace_of <- function(inside) {
-  inside$resp$Laplace(inside$pp$ldL2(), inside$pp$ldRX2(), inside$pp$sqrL(1))
+  laplace <- inside$resp$Laplace(inside$pp$ldL2(), inside$pp$ldRX2(), inside$pp$sqrL(1))
+  has_dispersion <- inside$resp$family$family %in% c("gaussian", "Gamma", "inverse.gaussian")
+  if (has_dispersion && estimates_dispersion()) laplace + 2 else laplace
 }
 
 # -2 log likelihood by adaptive Gauss-Hermite quadrature, all constants included, for one scalar
@@ -177,7 +191,7 @@ general_search <- function(question, size) {
   terms <- general_parts(question)$reTrms
   bounds <- list(
     lower = c(terms$lower, rep(-Inf, size - length(terms$lower))), upper = rep(Inf, size),
-    structured = rep(FALSE, size)
+    structured = rep(FALSE, size), counts = optimised_parameters(terms)$counts
   )
   new_search(function() criterion, bounds, terms)
 }

@@ -112,7 +112,15 @@ fit_at <- function(question, theta, names = NULL) {
   if (!anyDuplicated(expected) && setequal(names, expected)) theta <- theta[match(expected, names)]
   check_theta(theta, parts$reTrms)
   par <- par_of_theta(parts$reTrms, theta)
-  merMod_at(question, parts, criterion, list(par = par, message = "theta was given"))
+  said <- "theta was given"
+  if (is.nan(criterion(par))) {
+    # lme4 2.1 divides 0 by 0 where the correlation of cs() is 1, and keeps the NaN in its parts
+    parts <- model_parts(question)
+    criterion <- criterion_function(parts)
+    par <- below_upper(par, optimised_parameters(parts$reTrms)$upper)
+    said <- "theta was given; a correlation of 1, where the criterion is NaN, was taken as 1 - 1e-10"
+  }
+  merMod_at(question, parts, criterion, list(par = par, message = said))
 }
 
 check_theta <- function(theta, terms) {

@@ -1,22 +1,23 @@
 # What lme4 optimises: theta before lme4 2; since then `par`, of which theta is a function, with
 # upper bounds for the correlations of the structures cs() and ar1().
 
-# A list of `par` (where lmer() starts), `lower`, `upper`, `names`, and `structured`: TRUE for each
-# parameter of a term with a structure other than us().
+# A list of `par` (where lmer() starts), `lower`, `upper`, `names`, `structured`: TRUE for each
+# parameter of a term with a structure other than us(); and `counts`: parameters of each term.
 optimised_parameters <- function(terms) {
   covariances <- terms$reCovs
   if (is.null(covariances)) {
     count <- length(terms$theta)
     return(list(
       par = terms$theta, lower = terms$lower, upper = rep(Inf, count),
-      names = theta_names(terms$cnms), structured = rep(FALSE, count)
+      names = theta_names(terms$cnms), structured = rep(FALSE, count),
+      counts = vapply(terms$cnms, function(effects) sum(seq_along(effects)), 0L)
     ))
   }
   counts <- vapply(covariances, function(one) length(lme4:::getPar(one)), 0L)
   list(
     par = unlist(lapply(covariances, lme4:::getPar)), lower = terms$lower, upper = terms$upper,
     names = unlist(Map(lme4:::getParNames, covariances, terms$cnms, names(terms$cnms))),
-    structured = rep(vapply(covariances, structure_name, "") != "us", counts)
+    structured = rep(vapply(covariances, structure_name, "") != "us", counts), counts = counts
   )
 }
 
@@ -60,3 +61,6 @@ par_of_theta <- function(terms, theta) {
   par <- ifelse(abs(par - bounds$lower) <= rounding, bounds$lower, par)
   ifelse(abs(par - bounds$upper) <= rounding, bounds$upper, par)
 }
+
+# Parameters that keep 1e-10 from their upper bounds.
+below_upper <- function(par, upper) pmin(par, upper - 1e-10 * is.finite(upper))

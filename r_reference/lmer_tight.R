@@ -36,7 +36,7 @@ new_search <- function(make, bounds, terms) {
   search$lower <- bounds$lower
   search$upper <- bounds$upper
   search$structured <- bounds$structured
-  search$cnms <- terms$cnms
+  search$counts <- bounds$counts
   search$large <- nrow(terms$Zt) > 500L
   search$evaluations <- 0L
   search$inside <- function(theta) inside(search, theta)
@@ -52,8 +52,7 @@ new_search <- function(make, bounds, terms) {
 # Parameters of structures moved inside their bounds; a correlation is kept 1e-10 below its upper
 # bound, where lme4 2.1 divides 0 by 0 in cs().
 inside <- function(search, theta) {
-  room <- 1e-10 * is.finite(search$upper)
-  within <- pmin(pmax(theta, search$lower), search$upper - room)
+  within <- below_upper(pmax(theta, search$lower), search$upper)
   ifelse(search$structured, within, theta)
 }
 
@@ -207,24 +206,31 @@ derivatives <- function(search, theta, scale, step = 0.01) {
   )
 }
 
-# Inside the bounds. In a term without a structure a column of Lambda whose diagonal is negative changes its sign, and a diagonal
-# that is zero but for rounding becomes zero.
+# Inside the bounds. In a term without a structure a column of Lambda whose diagonal is negative
+# changes its sign, and a diagonal that is zero but for rounding becomes zero.
 normalise <- function(search, theta) {
-  if (any(search$structured)) return(search$inside(theta))
+  theta <- search$inside(theta)
   first <- 0L
-  for (effects in search$cnms) {
-    q <- length(effects)
-    column <- rep(seq_len(q), times = q:1)
-    for (k in seq_len(q)) {
-      entries <- first + which(column == k)
-      if (theta[entries[1L]] < 0) theta[entries] <- -theta[entries]
-    }
-    first <- first + length(column)
+  for (count in search$counts) {
+    entries <- first + seq_len(count)
+    if (!any(search$structured[entries])) theta[entries] <- positive_columns(theta[entries])
+    first <- first + count
   }
   here <- search$value(theta)
-  for (i in which(search$lower == 0)) {
+  for (i in which(search$lower == 0 & !search$structured)) {
     zeroed <- replace(theta, i, 0)
     if (theta[i] > 0 && search$value(zeroed) <= here + 1e-12 * max(1, abs(here))) theta <- zeroed
+  }
+  theta
+}
+
+# Theta of one term with the sign of each column of Lambda such that its diagonal is not negative.
+positive_columns <- function(theta) {
+  q <- (sqrt(8 * length(theta) + 1) - 1) / 2
+  column <- rep(seq_len(q), times = q:1)
+  for (k in seq_len(q)) {
+    entries <- which(column == k)
+    if (theta[entries[1L]] < 0) theta[entries] <- -theta[entries]
   }
   theta
 }

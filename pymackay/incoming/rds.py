@@ -116,6 +116,7 @@ def _refuse_s4(content: bytes, path: Path) -> None:
 
     The parser fails on the functions in such an object. Its class is searched in the bytes: it is
     the last attribute at the end of the file, a vector of one text with the attribute "package".
+    Since lme4 2 a merMod has the covariances of its terms behind its class, with their own classes.
     """
     order = _TOP.get(content[:2], "")
     if not order:
@@ -124,7 +125,9 @@ def _refuse_s4(content: bytes, path: Path) -> None:
     place = 14 if version < 3 else 18 + int.from_bytes(content[14:18], order)  # type: ignore[arg-type]
     if int.from_bytes(content[place : place + 4], order) & 0xFF == _S4:  # type: ignore[arg-type]
         class_text = rb"\0\0\x02\x10\0\0\0\x01\0\x04\0\x09\0\0\0.(?=([\w.]+))"
-        raise _other(path, [m.decode() for m in re.findall(class_text, content)][-1:], "S4")
+        classes = [m.decode() for m in re.findall(class_text, content)]
+        models = [name for name in classes if "merMod" in name]
+        raise _other(path, (models or classes)[-1:], "S4")
 
 
 def _other(path: Path, classes: list[Any], kind: str) -> DataError:

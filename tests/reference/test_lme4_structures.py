@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from r_versions import lme4_at_least
 
 import pymackay as pm
 
@@ -18,7 +19,7 @@ LEFT_OUT = {"insteval_diag", "chick_ar1", "bodyweight_ar1", "ar1het", "gaps", "a
 
 
 def lme4_2() -> bool:
-    return pm.lme4.available() and int(pm.lme4.versions()["lme4"].split(".")[0]) >= 2
+    return lme4_at_least(2)
 
 
 def asked(name: str) -> tuple[Mapping[str, Any], dict[str, Any]]:

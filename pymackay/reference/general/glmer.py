@@ -81,7 +81,7 @@ def glmer(
     >>> import pymackay as pm
     >>> cbpp = pm.load_data("cbpp")
     >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
-    >>> fit = pm.lme4.glmer(formula, cbpp, "binomial")
+    >>> fit = pm.lme4.glmer(formula, cbpp, "binomial", source="recorded")
     >>> round(fit.criterion, 4), round(fit.general.lme4_criterion, 4)
     (184.0526, 184.0531)
     """
