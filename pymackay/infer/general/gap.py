@@ -56,7 +56,7 @@ def general_gap(fit: Fit, data: pd.DataFrame | None = None, **given: Any) -> pd.
 def _shown(problem: GeneralProblem, *, quasi: bool) -> list[np.ndarray]:
     """Return the mean of ``b̂ (b̂ − ρ)`` of each term's effects, (q,); ρ is 0 for modes alone."""
     point = problem.point
-    moved = np.zeros_like(point.mode.u) if quasi else point.movement[0]
+    moved = np.zeros_like(point.mode.u) if quasi else point.movement.r
     modes = in_units(point, point.given.scaled(point.mode.u))
     shifts = in_units(point, point.given.scaled(moved))
     pairs = zip(modes, shifts, strict=True)
