@@ -8,7 +8,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.api.glmer import observations
+from pymackay.api.criterion import observations
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general

@@ -28,8 +28,11 @@ the meetings among these."""
 class LevelRows(Protocol):
     """What is needed of a block of rows."""
 
-    codes: np.ndarray
-    columns: np.ndarray
+    @property
+    def codes(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def columns(self) -> np.ndarray: ...  # noqa: D102
 
     @property
     def q(self) -> int: ...  # noqa: D102
@@ -71,17 +74,6 @@ class Meeting:
         else:
             distinct, index = np.unique(key, return_inverse=True)
         return cls(left, right, index, *np.divmod(distinct, right.n_levels))
-
-    def on(self, left: LevelRows, right: LevelRows) -> Meeting:
-        """Return the same pairs with other rows, all of whose pairs are among them."""
-        keys = self.rows * right.n_levels + self.columns
-        return Meeting(
-            left,
-            right,
-            np.searchsorted(keys, left.codes * right.n_levels + right.codes),
-            self.rows,
-            self.columns,
-        )
 
     def values(self, weights: np.ndarray) -> np.ndarray:
         """Return ``Σ w z_a z_b`` of each pair, shape (q_left, q_right, pairs)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pymackay.errors import ConvergenceError, PymackayError
 from pymackay.family.family import Expansion, Family, expand_in_parts
-from pymackay.solve.pirls.passes.total import total
+from pymackay.solve.linalg.total import total
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 

@@ -16,9 +16,9 @@ from pymackay.covariance.layout import TermLayout, layouts_of, split_theta
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
+from pymackay.solve.linalg.total import total
 from pymackay.solve.pirls.coupling import Coupling, Meeting, Pairs, meetings_of
 from pymackay.solve.pirls.parameters import TermParameters
-from pymackay.solve.pirls.passes.total import total
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +182,33 @@ class Rows:
         """Return the same design with another response; what is known of the design is kept."""
         return self._with(observed=observed)
 
+    def closed(self) -> Rows:
+        """Return the same design, which no longer knows where its rows come from."""
+        return self._with(source=self.source.closed())
+
+    def with_rows(
+        self,
+        observed: Observations,
+        offset: np.ndarray,
+        basis: Basis,
+        blocks: tuple[RowBlock, ...],
+    ) -> Rows:
+        """Return the same design with rows, whose levels are among its own."""
+        made = replace(
+            self, observed=observed, offset=offset, basis=basis, blocks=blocks, source=None
+        )
+        return self._informed(made, ("terms", "places", "spans", "n_effects", "lead"))
+
     def with_probing(self, probing: Any) -> Rows:
         """Return the same rows with other probes."""
         return self._with(probing=probing)
 
     def _with(self, **changes: Any) -> Rows:
-        made = replace(self, **changes)
         known = ("pairs", "meetings", "transposed", "terms", "places", "spans", "n_effects", "lead")
+        return self._informed(replace(self, **changes), known)
+
+    def _informed(self, made: Rows, known: tuple[str, ...]) -> Rows:
+        """Return other rows with what is known of these."""
         made.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
         return made
 

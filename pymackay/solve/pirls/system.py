@@ -6,7 +6,7 @@ that of `pymackay.solve.pirls`; factors are not inverted, so that a variance may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -78,6 +78,10 @@ class System:
         schur = dense_cholesky(S)
         logdet += 2.0 * float(np.log(np.diagonal(schur)).sum())
         return cls(rows, sums, factors, root, half, K, schur, logdet)
+
+    def closed(self, rows: Rows) -> System:
+        """Return the same equations with a design whose rows are not read any more."""
+        return replace(self, rows=rows)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Return ``H⁻¹ right``, (N, k)."""

@@ -12,7 +12,7 @@ With ``v = s w'/φ``, ``r = H⁻¹A'v`` and ``t = v − (D''/φ) A r``:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -161,12 +161,23 @@ class Point:
         """2ΣD at the mode."""
         return 2.0 * self.mode.value
 
-    @property
+    @cached_property
     def phi(self) -> float:
         """The dispersion; with lme4's criterion the deviance over the sum of the weights."""
         if self.laplace.dispersion == "lme4" and self.given.family.has_dispersion:
             return self.deviance / self._denominator
         return self.given.phi
+
+    @cached_property
+    def pearson(self) -> float:
+        """Pearson's statistic."""
+        family = self.given.family
+
+        def of(here: RowsAt) -> float:
+            observed, mu = here.given.rows.observed, family.mean(here.eta)
+            return float((observed.weights * (observed.y - mu) ** 2 / family.variance(mu)).sum())
+
+        return float(self.total(of))
 
     @property
     def _denominator(self) -> float:
@@ -185,6 +196,28 @@ class Point:
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
         lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
         return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
+
+    def closed(self) -> Point:
+        """Return the point without the source of its rows; what a fit is asked for is computed.
+
+        The point itself where the rows are kept.
+        """
+        if self.laplace.rows.source is None:
+            return self
+        known = ("criterion", "determinant", "curvature", "slopes", "movement", "factor_slopes")
+        values = {name: getattr(self, name) for name in known}
+        rows = self.laplace.rows.closed()
+        laplace, given = replace(self.laplace, rows=rows), replace(self.given, rows=rows)
+        laplace.__dict__["saturated"] = self.laplace.saturated
+        mode = replace(self.mode, system=self.mode.system.closed(rows))
+        same = self.determinant is self.mode.system
+        values["determinant"] = mode.system if same else self.determinant.closed(rows)
+        values["phi"] = self.phi
+        if laplace.dispersion == "lme4":
+            values["pearson"] = self.pearson
+        made = Point(laplace, self.psi, given, mode)
+        made.__dict__.update(values)
+        return made
 
     @property
     def noise(self) -> float:

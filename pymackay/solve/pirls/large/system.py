@@ -8,6 +8,7 @@ functions of the parameters, and the search converges as an exact one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,6 +111,12 @@ class LargeSystem:
             roots.append(inverse_lower(L))
         self._roots, self._logdet_diagonal = roots, logdet
         self.iterations = 0
+
+    def closed(self, rows: Rows) -> LargeSystem:
+        """Return the same equations with a design whose rows are not read any more."""
+        made = copy.copy(self)
+        made.rows = rows
+        return made
 
     @cached_property
     def F(self) -> np.ndarray:
