@@ -31,7 +31,7 @@ def general_gap(fit: Fit, data: pd.DataFrame | None = None, **given: Any) -> pd.
         If the fit does not hold its model, or was made with another criterion.
     """
     what = "the variance gap"
-    problem = general_problem(fit, what)
+    problem = general_problem(fit, what, rows=False)
     general = general_part(fit, what)
     if general.estimated_by != PQL and general.nagq != 1:
         raise PymackayError(

@@ -43,6 +43,8 @@ class Mode:
         Newton steps taken.
     kept : RowsAt or None
         The rows; None where they are read again in every pass.
+    products : Any
+        `Rows.products` at the observed weights.
     """
 
     u: np.ndarray
@@ -51,6 +53,7 @@ class Mode:
     system: Any
     rounds: int
     kept: RowsAt | None = None
+    products: Any = None
 
     @property
     def rows(self) -> RowsAt:
@@ -208,7 +211,7 @@ class Trial:
 
     def mode(self, system: Any, rounds: int) -> Mode:
         """Return the mode that this is."""
-        return Mode(self.u, self.value, self.slopes, system, rounds, self.kept)
+        return Mode(self.u, self.value, self.slopes, system, rounds, self.kept, self.products)
 
     def total(self, given: Given, of: Callable[[RowsAt], Any]) -> Any:
         """Return the sum over the partitions of what `of` computes from their rows."""

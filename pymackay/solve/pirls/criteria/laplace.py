@@ -141,9 +141,13 @@ class Point:
         """H at the weights of the determinant."""
         if self.given.family.is_canonical or self.laplace.determinant == "observed":
             return self.mode.system
+        return system_of(self.laplace.rows, self.expected_products, self.given.factors)
+
+    @cached_property
+    def expected_products(self) -> Any:
+        """`Rows.products` at the expected weights."""
         phi = self.given.phi
-        products = self.total(lambda here: here.given.rows.products(here.at.expected / phi))
-        return system_of(self.laplace.rows, products, self.given.factors)
+        return self.total(lambda here: here.given.rows.products(here.at.expected / phi))
 
     def total(self, of: Callable[[RowsAt], Any]) -> Any:
         """Return the sum over the partitions of what `of` computes from their rows at the mode."""
@@ -200,9 +204,10 @@ class Point:
     def closed(self) -> Point:
         """Return the point without the source of its rows; what a fit is asked for is computed.
 
-        The point itself where the rows are kept.
+        The point itself where the rows are kept, or where it has none already.
         """
-        if self.laplace.rows.source is None:
+        source = self.laplace.rows.source
+        if source is None or source.closed() is source:
             return self
         known = ("criterion", "determinant", "curvature", "slopes", "movement", "factor_slopes")
         values = {name: getattr(self, name) for name in known}
@@ -212,6 +217,7 @@ class Point:
         mode = replace(self.mode, system=self.mode.system.closed(rows))
         same = self.determinant is self.mode.system
         values["determinant"] = mode.system if same else self.determinant.closed(rows)
+        values["expected_products"] = None if same else self.expected_products
         values["phi"] = self.phi
         if laplace.dispersion == "lme4":
             values["pearson"] = self.pearson

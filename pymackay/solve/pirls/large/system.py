@@ -41,20 +41,24 @@ class Probing:
         Of the design.
     signs : numpy.ndarray, shape (m, N)
         The probes.
+    seed : int
+        From which they were drawn.
     """
 
     patterns: Patterns
     signs: np.ndarray
+    seed: int = 0
 
     @classmethod
     def of(cls, rows: Rows, count: int, seed: int = 0) -> Probing:
         """Prepare a design with so many probes."""
         m = rows.n_effects - rows.lead
-        return cls(Patterns.of(rows), draw_signs(m, count, seed).astype(np.float64))
+        return cls(Patterns.of(rows), draw_signs(m, count, seed).astype(np.float64), seed)
 
     def with_count(self, count: int, seed: int = 0) -> Probing:
         """Return the same with more probes; the first ones stay."""
-        return Probing(self.patterns, draw_signs(len(self.signs), count, seed).astype(np.float64))
+        signs = draw_signs(len(self.signs), count, seed).astype(np.float64)
+        return Probing(self.patterns, signs, seed)
 
     def system(self, rows: Rows, products: Any, factors: list[np.ndarray]) -> LargeSystem:
         """Return H, given `Rows.products` at its weights, and how many of these are negative.

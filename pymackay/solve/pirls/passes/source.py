@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
 
+from pymackay.covariance.layout import layouts_of
 from pymackay.errors import DataError
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis
@@ -82,6 +83,23 @@ def rows_of_source(model: Model, gram: SparseGram, passes: Iterable[PartRows]) -
 
     Bases and the pairs of levels that meet are taken from `gram`, the sums of the first pass.
     """
+    source = RowSource(passes, gram.n)
+    rows = design_of_source(model, gram.basis, gram.transforms, source)
+    lead, others = rows.blocks[0], rows.blocks[1:]
+    leading = tuple(_meeting(gram, lead, block) for block in others)
+    among = tuple(
+        (i, k, _meeting(gram, others[i], others[k]))
+        for i in range(len(others))
+        for k in range(i + 1, len(others))
+    )
+    rows.__dict__["meetings"] = leading, among
+    return rows
+
+
+def design_of_source(
+    model: Model, basis: Basis, transforms: tuple[np.ndarray, ...], source: Any
+) -> Rows:
+    """Return the design of a model without rows; which levels meet is not known yet."""
     blocks = []
     for name, factor in model.factors.items():
         terms = tuple(i for i, term in enumerate(model.terms) if term.group == name)
@@ -90,25 +108,16 @@ def rows_of_source(model: Model, gram: SparseGram, passes: Iterable[PartRows]) -
         blocks.append(RowBlock(name, len(factor.levels), terms, *empty))
     blocks.sort(key=lambda block: -block.size)
     nothing = np.zeros(0)
-    rows = Rows(
+    return Rows(
         model,
         Observations(nothing, nothing, nothing),
         nothing,
-        gram.basis,
+        basis,
         tuple(blocks),
-        gram.layouts,
-        gram.transforms,
-        source=RowSource(passes, gram.n),
+        layouts_of(model.terms),
+        transforms,
+        source=source,
     )
-    leading = tuple(_meeting(gram, blocks[0], block) for block in blocks[1:])
-    among = tuple(
-        (i, k, _meeting(gram, left, right))
-        for i, left in enumerate(blocks[1:])
-        for k, right in enumerate(blocks[1:])
-        if i < k
-    )
-    rows.__dict__["meetings"] = leading, among
-    return rows
 
 
 def _meeting(gram: SparseGram, left: RowBlock, right: RowBlock) -> Meeting:
