@@ -1,4 +1,4 @@
-"""`find_mode`: where the penalised deviance of the random effects is least."""
+"""`find_mode`: where the penalised deviance of the random effects is least; `lowest_mode`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from pymackay.errors import ConvergenceError, PymackayError
 from pymackay.family.family import Expansion, Family, expand_in_parts
 from pymackay.solve.linalg.total import total
+from pymackay.solve.pirls.moves import FALL, moved
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 
@@ -19,6 +20,7 @@ _HALVINGS = 30  # a step of a billionth: a mean stands at a bound
 _STALLED = (
     1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
 )
+_MOVES = 6  # rounds in which single levels move to lower modes
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
 
@@ -322,3 +324,86 @@ def _shortened(given: Given, before: Trial, step: np.ndarray) -> Trial:
                 return trial
         length *= 0.5
     raise NoMode("the mode lies where a mean reaches a bound")
+
+
+def lowest_mode(given: Given, start: np.ndarray) -> Mode:
+    """Return the mode with the lowest penalised deviance that is found.
+
+    There may be several where a density is not a log-concave function of the linear predictor.
+
+    Newton's steps begin at `start`, at zero, and where one weighted least-squares step from the
+    response itself leads. Then single levels move.
+
+    Parameters
+    ----------
+    given : Given
+    start : numpy.ndarray, shape (N,)
+
+    Raises
+    ------
+    NoMode
+        If none is found.
+    """
+    reason: Exception | None = None
+    modes: list[Mode] = []
+    for u in (start, np.zeros_like(start), step_from(given)):
+        if u is None or (modes and not u.any() and not start.any()):
+            continue
+        try:
+            modes.append(find_mode(given, u))
+        except np.linalg.LinAlgError as error:
+            reason = error
+    if not modes:
+        assert reason is not None  # the first start is always tried
+        raise reason
+    best = min(modes, key=lambda mode: height(given, mode))
+    for _ in range(_MOVES):
+        trial_u = moved(given, best.u, [mode.u for mode in modes])
+        if trial_u is None:
+            break
+        try:
+            trial = find_mode(given, trial_u)
+        except np.linalg.LinAlgError:
+            break
+        if not is_lower(given, trial, best):
+            break
+        best = trial
+    return best
+
+
+def height(given: Given, mode: Mode) -> float:
+    """Return the penalised deviance at a mode."""
+    return given.penalised(mode.value, mode.u)
+
+
+def is_lower(given: Given, one: Mode, other: Mode) -> bool:
+    """Whether one mode is lower than another by more than rounding."""
+    level = height(given, other)
+    return height(given, one) < level - FALL * (1.0 + abs(level))
+
+
+def step_from(given: Given, eta: np.ndarray | None = None) -> np.ndarray | None:
+    """Return u, (N,), after one weighted least-squares step from η, (n,); None if there is none.
+
+    At the η of a mode it is that mode. By default η is that of the response itself.
+    """
+
+    def of(part: Given) -> Any:
+        family, rows = part.family, part.rows
+        there = family.predictor(family.start(rows.observed)) if eta is None else eta
+        at = part.expand(there)
+        if at is None:
+            return None
+        working = at.expected * (there - part.fixed) - at.d1
+        return rows.products(at.expected / part.phi), rows.spread(working / part.phi)
+
+    with np.errstate(all="ignore"):
+        sums = total(of(part) for part in given.partitions())
+        if sums is None:
+            return None
+        try:
+            system = system_of(given.rows, sums[0], given.factors)
+        except np.linalg.LinAlgError:
+            return None
+        u = system.solve(given.scaled_back(sums[1])[:, None])[:, 0]
+    return u if np.isfinite(u).all() else None

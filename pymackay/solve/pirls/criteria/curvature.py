@@ -14,8 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import block_diag
 
-from pymackay.family.negative_binomial import NegativeBinomial
-
 _STEP = 1e-4  # of log shape, for a difference of exact slopes
 
 
@@ -143,7 +141,7 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
     family, observed = given.family, rows.observed
     if not point.laplace.extra:
         return *made, ()
-    if not isinstance(family, NegativeBinomial):
+    if point.laplace.extra == "dispersion":
         ends = (family.constant(observed, given.phi * np.exp(d)).slope for d in (_STEP, -_STEP))
         return *made, (-J.T @ (at.d1 / given.phi), *ends)
     slopes = family.shape_slopes(observed, here.eta)

@@ -15,7 +15,7 @@ import numpy as np
 from pymackay.family.family import Family
 from pymackay.solve.pirls.passes.source import sample_of
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.separation import Separation, find_separation, limits
+from pymackay.solve.pirls.separation import Separation, find_separation, limits_at_infinity
 
 _MOST = 100  # rows of a partition that join the sample in one pass
 _ZERO = 1e-8  # of the columns' sizes: a row that moves by less stays where it is
@@ -35,7 +35,7 @@ def separation_of(rows: Rows, family: Family) -> Separation | None:
     if rows.source is None:
         observed = rows.observed
         return find_separation(rows.model.X, names, observed.y, observed.weights, *kind)
-    if not rows.p or limits(np.zeros(0), *kind) is None:
+    if not rows.p or limits_at_infinity(np.zeros(0), *kind) is None:
         return None
     sample = sample_of(rows)
     X, y, weights = _columns(sample)
@@ -86,7 +86,7 @@ def _against(
     still = _ZERO * float(sizes @ np.abs(direction))
     for part in rows.partitions():
         X, y, weights = _columns(part)
-        signs = limits(y, *kind)
+        signs = limits_at_infinity(y, *kind)
         change = X @ direction
         used = (weights > 0.0) & (np.abs(change) > still)
         wrong = used & (free | (signs == 0.0) | (signs * change < 0.0))
