@@ -399,9 +399,10 @@ class Fit:
 
     def _not_offered(self, what: str) -> PymackayError:
         reason = f" ({self.not_offered[what]})" if what in self.not_offered else ""
+        linear = "pymackay.lmer or a live pymackay.lme4.lmer"
         return PymackayError(
             f"{what} is not offered by this fit{reason}, which was made by {self.engine}. "
-            f"Fit the model with pymackay.lmer or a live pymackay.lme4.lmer to get it."
+            f"Fit the model with {linear if self.general is None else 'pymackay.glmer'} to get it."
         )
 
 

@@ -9,25 +9,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymackay.api.criterion import check_choices, criterion_choices, laplace_of
 from pymackay.api.theta import theta_values
 from pymackay.arguments import hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
-from pymackay.family.family import Family, Observations
+from pymackay.family.family import Family
 from pymackay.family.named import family_of
-from pymackay.model.columns.table import Table, is_source
+from pymackay.model.columns.table import is_source
 from pymackay.model.design.arguments import Arguments
-from pymackay.model.design.general import build_general
-from pymackay.model.design.general_response import GeneralModel
+from pymackay.model.stream.passes import Passes
+from pymackay.model.stream.response import ResponseKind
+from pymackay.model.stream.sources import refuse_iterator, rereadable, sum_source
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
-from pymackay.solve.pirls.criteria.laplace import DETERMINANTS, DISPERSIONS, Laplace
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import GeneralControl, evaluate_general, fit_general
 from pymackay.solve.pirls.large.fit import choose_general, with_probes
+from pymackay.solve.pirls.passes.source import rows_of_source
 from pymackay.solve.pirls.rows import Rows
 
 ArrayLike = Any
-
-_MOST_NODES = 200  # of Gauss and Hermite: beyond, weights underflow
 
 
 @hinted
@@ -55,8 +56,11 @@ def glmer(
     formula : str
         In lme4's language: ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``. Terms
         may have a covariance structure, as ``ar1(0 + time | subject)``.
-    data : pandas.DataFrame
-        One row per observation.
+    data : pandas.DataFrame, the path of a CSV file, or a source of partitions
+        One row per observation. For data larger than the memory, give the path of a Parquet file
+        or folder, a Dask DataFrame, or a function that returns an iterator of data frames. The
+        rows are read again in every step of the fit and not kept (see the page "Large data and
+        crossed factors").
     family : str or Family
         ``"binomial"``, ``"poisson"``, ``"Gamma"``, ``"inverse.gaussian"``,
         ``"negative binomial"`` or ``"gaussian"``, or an object with another link such as
@@ -138,7 +142,7 @@ def glmer(
     ({'(Intercept)': -1.7114, 'dose': 0.3384}, 29.4568)
     """
     family = family_of(family)
-    laplace = laplace_of(
+    laplace = _laplace(
         formula,
         data,
         family,
@@ -207,7 +211,7 @@ def evaluate_glmer(
     8.317766
     """
     family = family_of(family)
-    laplace = laplace_of(
+    laplace = _laplace(
         formula,
         data,
         family,
@@ -247,7 +251,7 @@ def _log_dispersion(laplace: Laplace, phi: float | None) -> float | None:
     return float(np.log(phi))
 
 
-def laplace_of(
+def _laplace(
     formula: str,
     data: Any,
     family: Family,
@@ -255,49 +259,22 @@ def laplace_of(
     determinant: str | None,
     dispersion: str,
 ) -> Laplace:
-    """Return the criterion of a model's rows."""
+    """Return the criterion of a model whose rows are in a table, or read in passes."""
+    if not is_source(data):
+        return laplace_of(formula, data, family, arguments, determinant, dispersion)
     determinant = criterion_choices(family, determinant, dispersion)
-    if is_source(data):
-        raise ArgumentError(
-            "data of a generalised model must be a data frame: its rows are read in every step of "
-            "the fit, so that partitions cannot be summed up once. Read them into one frame."
-        )
-    general = build_general(formula, Table(data), arguments, family.support, family.name)
-    return Laplace(Rows.of(general.model, observations(general)), family, determinant, dispersion)
+    rows = _rows_in_passes(formula, data, arguments, family)
+    return Laplace(rows, family, determinant, dispersion)
 
 
-def criterion_choices(family: Family, determinant: str | None, dispersion: str) -> str:
-    """Return the weights of the determinant, the default where none are given."""
-    if dispersion not in DISPERSIONS:
-        raise ArgumentError(f"dispersion must be 'ml' or 'lme4', but it is {dispersion!r}.")
-    if determinant is None:
-        by_ml = family.has_dispersion and dispersion == "ml"
-        determinant = "observed" if by_ml else "expected"
-    if determinant not in DETERMINANTS:
-        raise ArgumentError(
-            f"determinant must be 'expected' or 'observed', but it is {determinant!r}."
-        )
-    return determinant
-
-
-def observations(general: GeneralModel) -> Observations:
-    """Return the response of a generalised model as its family takes it."""
-    response = general.response
-    return Observations.of(response.y, response.weights, response.totals)
-
-
-def check_choices(nagq: Any, control: Any) -> None:
-    """Refuse values of arguments that `glmer` does not have."""
-    number = isinstance(nagq, int | np.integer) and not isinstance(nagq, bool)
-    if not (nagq == "exact" or (number and 0 <= nagq <= _MOST_NODES)):
-        raise ArgumentError(
-            f"nagq must be a whole number from 0 to {_MOST_NODES}, or 'exact', but it is {nagq!r}."
-        )
-    if control is not None and not isinstance(control, GeneralControl):
-        raise ArgumentError(
-            f"control must be a pymackay.solve.pirls.fit.GeneralControl, but it is a "
-            f"{type(control).__name__}."
-        )
+def _rows_in_passes(formula: str, data: Any, arguments: Arguments, family: Family) -> Rows:
+    """Return the design of a model whose rows are read in passes over a source."""
+    refuse_iterator(data)
+    kind = ResponseKind(family.support, family.name)
+    built = sum_source(formula, data, arguments, kind=kind)
+    frames = rereadable(data, built.model, arguments)
+    passes = Passes(frames, built.model, arguments, kind, built.n)
+    return rows_of_source(built.model, built.sums, passes)
 
 
 def _certified(fit: Fit) -> Fit:

@@ -10,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from pymackay.api.criterion import laplace_of
 from pymackay.api.general_loop import check_general, general_loop, kind_of_effects
-from pymackay.api.glmer import laplace_of
 from pymackay.arguments import flag, hinted
 from pymackay.errors import ArgumentError, ConvergenceWarning
 from pymackay.family.family import Family
 from pymackay.family.named import family_of
 from pymackay.infer.gap.collapse_report import collapse_error
 from pymackay.infer.gap.loop_report import loop_messages
+from pymackay.model.columns.table import is_source
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import build_model
 from pymackay.model.model import Model
@@ -223,6 +224,11 @@ def mackay(
     begin = (start, start_noise_var)
     if family is not None:
         check_general(reml, inner, solver)
+        if is_source(data):
+            raise ArgumentError(
+                "data of the loop on a generalised model must be a data frame; read the partitions "
+                "into one, or fit the model by pymackay.glmer, which passes over them."
+            )
         kind, determinant = kind_of_effects(effects)
         arguments = Arguments(weights, offset, subset, contrasts, known=known)
         laplace = laplace_of(formula, data, family_of(family), arguments, determinant, "ml")

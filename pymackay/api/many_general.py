@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay.api.glmer import ArrayLike, check_choices, criterion_choices, observations
+from pymackay.api.criterion import check_choices, criterion_choices, observations
 from pymackay.api.theta import theta_values
 from pymackay.arguments import hinted
 from pymackay.errors import PymackayWarning
@@ -25,6 +25,8 @@ from pymackay.solve.pirls.fit import GeneralControl
 from pymackay.solve.pirls.many.fit_many import fit_many_general, warn_of_missing
 from pymackay.solve.pirls.many.fits import ManyGeneralFits
 from pymackay.solve.pirls.rows import Rows
+
+ArrayLike = Any
 
 
 @hinted

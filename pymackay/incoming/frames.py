@@ -108,3 +108,13 @@ def named_groups(array: Any) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
         order = sorted(range(len(values)), key=labels.__getitem__)
     levels = tuple(dict.fromkeys(labels[i] for i in order))
     return codes, labels, levels
+
+
+def as_partition(part: Any) -> pd.DataFrame:
+    """Return a table that a source gave as a data frame; refuse what is none."""
+    try:
+        return part if isinstance(part, pd.DataFrame) else as_frame(part)
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"data must be an iterator of tables, but it gave a {type(part).__name__}: {error}"
+        ) from error

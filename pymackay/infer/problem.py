@@ -110,9 +110,19 @@ def model_of(fit: object, what: str, cure: str = "", *, residual: bool = False) 
     if not len(model.y):
         raise PymackayError(
             f"{what} needs the rows that the model was fitted to, but they were summed up and not "
-            f"kept. {cure or _ROWS}"
+            f"kept. {cure or _rows_cure(fit)}"
         )
     return model
+
+
+def _rows_cure(fit: object) -> str:
+    """Return how to get a fit of the same model with its rows."""
+    if getattr(fit, "general", None) is None:
+        return _ROWS
+    return (
+        "Fit a data frame of the rows that you need, or evaluate it at this fit's parameters with "
+        "pymackay.evaluate_glmer(formula, data, fit.theta, fit.beta, family)."
+    )
 
 
 def exact_solver(problem: Problem, what: str) -> ExactSolver:

@@ -70,6 +70,15 @@ def test_what_the_page_on_residual_structures_shows_is_printed():
         assert difference(text, printed) == ""
 
 
+def test_what_the_page_on_large_data_shows_of_passes_is_printed():
+    page = (DOCS / "large.md").read_text(encoding="utf-8")
+    section = page[page.index("## Generalised models by passes") : page.index("## Using a cluster")]
+    _, outputs = run_blocks(section)
+    assert outputs
+    for shown, printed in outputs:
+        assert not difference(shown, printed)
+
+
 def test_the_page_after_the_fit_prints_what_it_shows():
     text = (DOCS / "after-the-fit.md").read_text(encoding="utf-8")
     _, shown = run_blocks(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,79 @@ def test_a_method_that_does_not_know_generalised_models_refuses(fit, monkeypatch
 def test_each_method_works_after_a_journey_too(name, state, fit, states, data, tmp_path):
     ours, theirs = (WORKS[name](f, data, tmp_path) for f in (states[state], fit))
     assert_same(ours, theirs)
+
+
+NEEDS_ROWS = {
+    "augment": "Fit a data frame",
+    "bootstrap": "Fit a data frame",
+    "drop1": "Fit a data frame",
+    "influence": "Fit a data frame",
+    "power": "Fit a data frame",
+    "profile": r"fit.confint\('wald'\)",
+    "random_tests": "Fit a data frame",
+    "refit": "Fit a data frame",
+    "residuals_of": "Fit a data frame",
+    "simulate": "Fit a data frame",
+    "variance_test": "Fit the smaller model to the same data",
+}
+"""Methods that refuse where the rows were read in passes, and the cure that they name."""
+
+
+@pytest.fixture(scope="module")
+def passes(data: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pm.Fit]:
+    """Return fits of rows that were read in passes, by source and by what was done to them."""
+    import dask.dataframe as dask
+
+    folder = tmp_path_factory.mktemp("passes")
+    data.to_parquet(folder / "rows.parquet")
+    sources = {
+        "Parquet": folder / "rows.parquet",
+        "function": lambda: (data.iloc[k : k + 30] for k in (0, 30, 60)),
+        "Dask": dask.from_pandas(data, npartitions=2),
+    }
+    made = {}
+    for source, rows in sources.items():
+        made[f"{source}, fresh"] = one = pm.glmer(FORMULA, rows, "binomial")
+        made[f"{source}, saved"] = pm.load_fit(one.save(folder / f"{source}.fit"))
+        made[f"{source}, pickled"] = pickle.loads(pickle.dumps(one))
+    return made
+
+
+@pytest.mark.parametrize("source", ["Parquet", "function", "Dask"])
+@pytest.mark.parametrize("state", ["fresh", "saved", "pickled"])
+def test_each_method_works_without_rows_or_names_the_cure(
+    source, state, fit, passes, data, tmp_path
+):
+    streamed = passes[f"{source}, {state}"]
+    if source != "function" and state != "fresh":
+        names = {"predict", "save", "pev", "refit"}  # what the source is does not matter any more
+    else:
+        names = set(WORKS) - {"_repr_html_", "summary"}  # these show quantiles of residuals
+    for name in sorted(names):
+        if name in NEEDS_ROWS:
+            with pytest.raises(pm.PymackayError, match=rf"not kept.*{NEEDS_ROWS[name]}"):
+                streamed.drop1() if name == "drop1" else WORKS[name](streamed, data, tmp_path)
+            continue
+        ours, theirs = (WORKS[name](each, data, tmp_path) for each in (streamed, fit))
+        assert type(ours) is type(theirs), name
+        if isinstance(ours, pd.DataFrame | pd.Series):
+            ours, theirs = (pd.DataFrame(each).select_dtypes("number") for each in (ours, theirs))
+            ours, theirs = ours.dropna(axis=1, how="all"), theirs.dropna(axis=1, how="all")
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9, err_msg=name)
+    assert len(streamed._repr_html_()) > 0
+    assert len(str(streamed.summary())) > 0
+
+
+def test_fits_of_rows_that_were_not_kept_are_compared_by_their_sums(passes, data):
+    streamed, other = passes["Parquet, saved"], smaller(data)
+    by_passes = pm.glmer(other.formula, [data.head(50), data.tail(40)], "binomial")
+    table = streamed.anova(by_passes)
+    expected = streamed.replace(problem=None).df - other.df
+    assert table["Df"].iloc[-1] == expected
+    changed = data.assign(died=data["died"][::-1].to_numpy())
+    different = pm.glmer(other.formula, [changed.head(50), changed.tail(40)], "binomial")
+    with pytest.raises(pm.DataError, match="different"):
+        streamed.anova(different)
 
 
 @pytest.mark.parametrize("name", REFUSES)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import pymackay as pm
-from pymackay.api.glmer import observations
+from pymackay.api.criterion import observations
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
@@ -109,3 +113,57 @@ def test_what_the_iterative_solver_cannot_fit_is_refused():
         pm.glmer("yes ~ x + (1 | a)", crossed(1), "binomial", solver="iterative")
     with pytest.raises(pm.ArgumentError, match="solver must be"):
         pm.glmer("yes ~ x + (1 | a)", crossed(1), "binomial", solver="quick")
+
+
+AFTER: dict[str, Callable[[pm.Fit, pm.Fit, pd.DataFrame, Path], Any]] = {
+    "refit": lambda fit, small, data, folder: fit.refit(data["y"].to_numpy()[::-1]).beta,
+    "bootstrap": lambda fit, small, data, folder: fit.bootstrap(2, seed=1).replicates,
+    "simulate": lambda fit, small, data, folder: fit.simulate(2, seed=1),
+    "predict": lambda fit, small, data, folder: fit.predict(data.head(5), se_fit=True),
+    "save": lambda fit, small, data, folder: pm.load_fit(fit.save(folder / "one.fit")).beta,
+    "saved refit": lambda fit, small, data, folder: (
+        pm.load_fit(fit.save(folder / "one.fit")).refit(data["y"].to_numpy()[::-1]).beta
+    ),
+    "pickle": lambda fit, small, data, folder: pickle.loads(pickle.dumps(fit)).predict(data),
+    "anova": lambda fit, small, data, folder: fit.anova(small)[["Df", "deviance"]],
+    "contrast": lambda fit, small, data, folder: (
+        pd.DataFrame(fit.contrast({"x": 1.0})).select_dtypes("number").iloc[:, :2]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def solved() -> tuple[pd.DataFrame, dict[str, list[pm.Fit]]]:
+    """Return rows, and fits of a model and of a smaller one by each solver."""
+    random, n = np.random.default_rng(3), 400
+    data = pd.DataFrame({"g": random.integers(0, 40, n), "h": random.integers(0, 12, n)})
+    data["x"] = random.normal(size=n)
+    effects = 0.6 * random.normal(size=40)[data["g"]] + 0.5 * random.normal(size=12)[data["h"]]
+    data["y"] = random.poisson(np.exp(0.4 + 0.3 * data["x"] + effects))
+    formulas = ("y ~ x + (1 | g) + (1 | h)", "y ~ 1 + (1 | g) + (1 | h)")
+    return data, {
+        solver: [pm.glmer(formula, data, "poisson", solver=solver) for formula in formulas]
+        for solver in ("exact", "iterative")
+    }
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_methods_after_an_iterative_fit_are_those_of_the_exact_one(name, solved, tmp_path):
+    """The probes move an answer by less than three of the fit's own stated errors."""
+    data, fits = solved
+    error = 3.0 * max(fits["iterative"][0].convergence.monte_carlo_error.values())
+    ours, theirs = (
+        pd.DataFrame(np.asarray(AFTER[name](*fits[solver], data, tmp_path), dtype=np.float64))
+        for solver in ("iterative", "exact")
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=error)
+
+
+def test_an_iterative_fit_says_what_its_certificate_rests_on(solved, tmp_path):
+    fit = solved[1]["iterative"][0]
+    assert "estimated with one set of random probes" in fit.convergence.message
+    again = pm.load_fit(fit.save(tmp_path / "one.fit"))
+    assert again.problem.laplace.rows.probing.signs.shape[1] == fit.convergence.probes
+    for each in (fit, again):
+        with pytest.raises(pm.PymackayError, match="solver='exact'"):
+            _ = each.condvar

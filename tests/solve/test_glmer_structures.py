@@ -11,7 +11,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.api.glmer import observations
+from pymackay.api.criterion import observations
 from pymackay.covariance.layout import lower_factor
 from pymackay.fuzz.dense_general import dense_laplace
 from pymackay.fuzz.density import Density

@@ -8,7 +8,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.api.glmer import observations
+from pymackay.api.criterion import observations
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
@@ -79,7 +79,7 @@ def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
     rows, random = rows_of(pm.Binomial(), random_part), np.random.default_rng(2)
     factors = rows.block_factors(random.normal(size=rows.n_theta))
     weights = random.uniform(0.1, 1.0, N)
-    system = System.of(rows, weights, factors)
+    system = System.of(rows, rows.products(weights), factors)
     Z, Lambda = rows.transposed.T.toarray(), np.zeros((rows.n_effects, rows.n_effects))
     for span, block, factor in zip(rows.spans, rows.blocks, factors, strict=True):
         Lambda[span, span] = np.kron(factor, np.eye(block.n_levels))
@@ -92,7 +92,7 @@ def test_system_is_that_of_the_dense_matrices(random_part, sparse, monkeypatch):
     np.testing.assert_allclose(system.logdet, np.linalg.slogdet(H)[1], **near)
     np.testing.assert_allclose(system.solve(right), np.linalg.solve(H, right), **near)
     leverages = np.einsum("ia,ia->i", A, np.linalg.solve(H, A.T).T)
-    np.testing.assert_allclose(system.leverages(), leverages, **near)
+    np.testing.assert_allclose(system.leverages(rows), leverages, **near)
     parts = zip(
         rows.spans,
         rows.blocks,

@@ -68,7 +68,9 @@ def separation(fit: Fit) -> str:
     """Return why the likelihood of a fit's model has no maximum; empty if that is not known."""
     if fit.general is None or fit.problem is None:
         return ""
-    laplace = general_problem(fit, "separation").laplace
+    laplace = general_problem(fit, "separation", rows=False).laplace
+    if laplace.rows.source is not None:
+        return ""  # the fit was checked while its rows were read
     try:
         refuse_separation(laplace.rows, laplace.family)
     except SeparationError as error:

@@ -72,7 +72,7 @@ def predict(
     _check(type, interval, level, random_only)
     if weights is not None and interval != "prediction":
         raise ArgumentError("weights are for prediction intervals; leave them out")
-    problem = general_problem(fit, "predict")
+    problem = general_problem(fit, "predict", rows=newdata is None)
     family = general_part(fit, "predict").family
     if newdata is None:
         if offset is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pymackay.errors import PymackayError
 from pymackay.family.general import General
-from pymackay.infer.problem import design_of
+from pymackay.infer.problem import design_of, model_of
 from pymackay.results import Fit
 from pymackay.solve.pirls.problem import GeneralProblem
 
 
-def general_problem(fit: Fit, what: str) -> GeneralProblem:
+def general_problem(fit: Fit, what: str, *, rows: bool = True, cure: str = "") -> GeneralProblem:
     """Return the problem that a fit solves.
 
     Parameters
@@ -17,13 +17,21 @@ def general_problem(fit: Fit, what: str) -> GeneralProblem:
     fit : Fit
     what : str
         What needs it, for the error message.
+    rows : bool
+        Whether the rows are needed.
+    cure : str
+        What to do where they were not kept, if there is something simpler than a fit of them.
 
     Raises
     ------
     PymackayError
-        If another engine made it, so that it holds no model arrays.
+        If another engine made it, so that it holds no model arrays, or if the rows are needed and
+        were read in passes.
     """
-    design_of(fit, what)
+    if rows:
+        model_of(fit, what, cure)
+    else:
+        design_of(fit, what)
     problem: GeneralProblem = fit.problem
     return problem
 

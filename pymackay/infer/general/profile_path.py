@@ -29,6 +29,8 @@ from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.parameters import TermParameters
 from pymackay.solve.pirls.rows import Rows
 
+_CURE = "Fit a data frame of the rows, or take intervals by standard errors: fit.confint('wald')."
+
 
 @dataclass(frozen=True, eq=False)
 class GeneralPathPoint:
@@ -63,7 +65,7 @@ class GeneralPath:
     """
 
     def __init__(self, fit: Fit, parameter: Parameter) -> None:
-        problem = general_problem(fit, "a likelihood profile")
+        problem = general_problem(fit, "a likelihood profile", cure=_CURE)
         self.parameter = parameter
         self.rows = _arranged(problem.laplace.rows, parameter)
         self.p = self.rows.p
@@ -221,7 +223,7 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     PymackayError
         If the fit holds no model, or its criterion is no likelihood of all parameters.
     """
-    general_problem(fit, "a likelihood profile")
+    general_problem(fit, "a likelihood profile", cure=_CURE)
     if likelihood_part(fit, "a likelihood profile").nagq == 0:
         raise PymackayError(
             "a likelihood profile holds one parameter while all others are at their best, but "

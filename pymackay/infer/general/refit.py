@@ -35,6 +35,7 @@ from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
+_AT_ESTIMATED_OPTIMUM = 1e-5  # of a criterion estimated with random probes: far below its error
 
 
 def refit(fit: Fit, y: Any, *, control: GeneralControl | None = None) -> Fit:
@@ -104,7 +105,8 @@ def optimal(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     Fits by MacKay's loop, and those evaluated at given parameters, are elsewhere: their criterion
     says nothing beside that of a smaller model, or of a refit.
     """
-    if fit.problem is None or fit.convergence.decrement < _AT_OPTIMUM:
+    limit = _AT_ESTIMATED_OPTIMUM if fit.convergence.monte_carlo_error else _AT_OPTIMUM
+    if fit.problem is None or fit.convergence.decrement < limit:
         return fit, ()
     again = _minimised(fit, general_problem(fit, "a refit").laplace, None)
     return again, ("refitted: the fit was not at the optimum of its criterion",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pymackay.covariance.structures import is_part_of_sum, is_special_case
@@ -126,6 +128,11 @@ def _check_same_sums(first: Fit, second: Fit) -> None:
         If a sum differs, or if one of the fits holds no sums.
     """
     problems = first.problem, second.problem
+    if first.general is not None and all(hasattr(p, "laplace") for p in problems):
+        differ = _differing(*(problem.laplace for problem in problems))
+        if differ:
+            raise _different(", ".join(differ), first, second)
+        return
     if not all(isinstance(problem, Problem) for problem in problems):
         raise DataError(
             f"it cannot be shown that the models were fitted to the same data, because the rows of "
@@ -144,6 +151,23 @@ def _check_same_sums(first: Fit, second: Fit) -> None:
             f"kept, but their sums differ between {first.formula} and {second.formula} "
             f"({', '.join(differ)}). Drop rows with missing values in any variable first. {_CURE}"
         )
+
+
+def _differing(one: Any, other: Any) -> list[str]:
+    """Return what differs of two generalised models whose rows were read in passes."""
+    rows = one.rows, other.rows
+    shared = [name for name in rows[0].model.fixed if name in rows[1].model.fixed]
+    columns = [r.basis.R[:, [r.model.fixed.index(name) for name in shared]] for r in rows]
+    norms = np.linalg.norm(columns[0], axis=0)
+    grams = [R.T @ R for R in columns]
+    differ = [] if _near(grams[0], np.outer(norms, norms), grams[1]) else ["fixed columns"]
+    both = rows[0].model.factors.keys() & rows[1].model.factors.keys()
+    levels = [[r.model.factors[name].levels for r in rows] for name in sorted(both)]
+    differ += ["levels"] if any(a != b for a, b in levels) else []
+    constants = one.saturated, other.saturated
+    if None not in constants and not _near(constants[0], abs(constants[0]), constants[1]):
+        differ.append("prior weights")
+    return differ
 
 
 def _sums(bases: Bases, shared: list[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -150,7 +150,8 @@ def _criteria(fit: Fit) -> pd.Series:
 def _scaled_quantiles(fit: Fit) -> pd.Series:
     weights = fit.model.weights
     scaled = fit.residuals.to_numpy() / fit.sigma
-    if fit.general is not None or fit.residual_covariance is not None:
+    other = fit.general is not None or fit.residual_covariance is not None
+    if other and "residuals" not in fit.not_offered:
         scaled, weights = _pearson(fit), None
     if weights is not None and len(weights):  # none are there where the rows were not kept
         scaled = scaled * np.sqrt(weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -192,14 +194,17 @@ def category_labels(categories: pd.Index, name: str) -> list[str]:
 
 
 def is_source(data: Any) -> bool:
-    """Say whether `data` come in partitions: a path of Parquet, an iterator of frames, Dask."""
+    """Say whether `data` come in partitions: a path of Parquet, frames one by one, Dask.
+
+    A function returns an iterator of frames.
+    """
     if isinstance(data, pd.DataFrame | Mapping) or is_table_file(data):
         return False
     if isinstance(data, str | os.PathLike) or is_dask(data):
         return True
     if isinstance(data, list | tuple):
         return len(data) > 0 and all(isinstance(part, pd.DataFrame) for part in data)
-    return isinstance(data, Iterator)
+    return isinstance(data, Iterator | FunctionType | MethodType | partial)
 
 
 def is_dask(source: Any) -> bool:

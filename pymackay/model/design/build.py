@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pymackay.errors import DataError
+from pymackay.errors import DataError, PymackayError
 from pymackay.formula.bars import Bar
 from pymackay.formula.expression import Name
 from pymackay.formula.specification import Specification, specification_of, specify
@@ -57,6 +57,13 @@ class Built:
     model: Model
     n: int
     gram: SparseGram | None = None
+
+    @property
+    def sums(self) -> SparseGram:
+        """The cross-products of rows that were not kept."""
+        if self.gram is None:
+            raise PymackayError("the rows were kept, and not summed up.")
+        return self.gram
 
 
 def build_model(

@@ -71,6 +71,8 @@ def read_response(
     support: Support,
     weights: np.ndarray | None = None,
     family: str | None = None,
+    *,
+    part: bool = False,
 ) -> GeneralResponse:
     """Read the response of a generalised model.
 
@@ -86,6 +88,8 @@ def read_response(
         Prior weights as the user gives them; ones by default.
     family : str, optional
         Name of the family, for messages.
+    part : bool
+        Whether these are some of the rows only, all of which may have weight zero.
 
     Returns
     -------
@@ -115,19 +119,21 @@ def read_response(
     if support not in SUPPORTS:
         raise ArgumentError(f"support must be one of {', '.join(SUPPORTS)}, not {support!r}")
     prior = np.ones(len(column)) if weights is None else np.asarray(weights, dtype=np.float64)
-    check_prior_weights(prior)
+    check_prior_weights(prior, part=part)
     family = family or support
     if support != "binomial":
         return _read_number(column, name, support, prior, family)
     if isinstance(column, Factor):
         return _read_categories(column, name, prior)
     if column.values.ndim == 2:
-        return _read_two_columns(column.floats, name, prior)
+        return _read_two_columns(column.floats, name, prior, part)
     return _read_proportion(column.floats, name, prior)
 
 
-def check_prior_weights(weights: np.ndarray) -> None:
+def check_prior_weights(weights: np.ndarray, *, part: bool = False) -> None:
     """Refuse prior weights that are negative, or all zero; single ones may be zero, as in R.
+
+    With `part` they are those of some rows only, which may all be zero.
 
     Raises
     ------
@@ -139,11 +145,13 @@ def check_prior_weights(weights: np.ndarray) -> None:
             f"weights must not be negative, but {negative} of {len(weights)} are; correct them, or "
             f"take those rows out with subset"
         )
-    if not weights.any():
+    if not part and not weights.any():
         raise DataError("weights are all zero, so that no row counts; give positive weights")
 
 
-def _read_two_columns(values: np.ndarray, name: str, prior: np.ndarray) -> GeneralResponse:
+def _read_two_columns(
+    values: np.ndarray, name: str, prior: np.ndarray, part: bool
+) -> GeneralResponse:
     """Read ``cbind(successes, failures)``, `values` of shape (n, 2)."""
     if values.shape[1] != 2:
         raise DataError(
@@ -159,7 +167,7 @@ def _read_two_columns(values: np.ndarray, name: str, prior: np.ndarray) -> Gener
         )
     trials = values.sum(axis=1)
     weights = prior * trials
-    if not weights.any():
+    if not part and not weights.any():
         raise DataError(f"the response '{name}' has no trial in any row; check its columns")
     messages = _not_whole(values, f"counts in the response '{name}'", "counts of successes")
     return GeneralResponse(

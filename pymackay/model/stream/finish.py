@@ -76,7 +76,8 @@ def _final_columns(
     sums.change_fixed(T[:, kept])
     labels = contrast_labels(specification.fixed, columns, side.contrasts)
     no_rows = np.zeros((0, len(kept)))
-    fixed = describe_fixed_part(side, names, kept, no_rows, sums.n, labels, notes)
+    rows = sums.n if plan.kind.weighted else None
+    fixed = describe_fixed_part(side, names, kept, no_rows, rows, labels, notes)
     sides = [side.final_side(side.final_columns(plan.categories), {}) for side in plan.sides[1:]]
     sums.change_random([side.T for side in sides])
     return fixed, sides, aliases
@@ -106,6 +107,7 @@ def _model(
         sides=[side.side for side in sides],
         columns=[(side.names, np.zeros((0, len(side.names)))) for side in sides],
         n=sums.n,
+        has_residual=plan.kind.weighted,
     )
     model = make_model(plan.specification, plan.arguments, frame, fixed, random, y)
     blueprint = replace(model.blueprint, aliases=aliases)
@@ -237,7 +239,9 @@ class _FixedBases:
         inverse = np.linalg.inv(R)
         along = inverse.T @ G[:p, p]
         squared = float(G[p, p] - along @ along)
-        if not squared > (_EXPLAINED**2) * sums.squared_response:
+        if not sums.plan.kind.weighted:
+            squared = 1.0  # the response of a generalised model is read again in every pass
+        elif not squared > (_EXPLAINED**2) * sums.squared_response:
             raise DataError(
                 f"the response {response!r} is an exact linear function of the fixed effects: a "
                 f"mixed model needs residual variation; check the response and the formula."

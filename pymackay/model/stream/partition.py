@@ -30,6 +30,7 @@ from pymackay.model.stream.digest import digest_response
 from pymackay.model.stream.growing_side import GrowingSide
 from pymackay.model.stream.level_keys import Levels
 from pymackay.model.stream.level_order import GroupOrder
+from pymackay.model.stream.response import LINEAR, ResponseKind
 from pymackay.model.sums.level_pairs import LevelPairs, compact, sum_pairs
 
 _CONTRASTS = (
@@ -72,6 +73,8 @@ class Plan:
     center : numpy.ndarray, shape (p,)
         Least-squares coefficients of the first partition. Their fit is subtracted from the
         response of every partition, so that the sums keep their digits.
+    kind : ResponseKind
+        How the response is read, and whether weights enter the sums.
     """
 
     specification: Specification
@@ -82,6 +85,7 @@ class Plan:
     orders: dict[str, GroupOrder]
     rotation: np.ndarray
     center: np.ndarray
+    kind: ResponseKind = LINEAR
 
     @property
     def p(self) -> int:
@@ -197,7 +201,7 @@ class PartitionSums:
     plan: Plan
 
 
-class _OwnLevels(NamedTuple):
+class OwnLevels(NamedTuple):
     """The level of each row, shape (rows,), and the levels as in `GroupSums`."""
 
     codes: np.ndarray
@@ -206,7 +210,10 @@ class _OwnLevels(NamedTuple):
 
 
 def make_plan(
-    specification: Specification, first: pd.DataFrame, arguments: Arguments
+    specification: Specification,
+    first: pd.DataFrame,
+    arguments: Arguments,
+    kind: ResponseKind = LINEAR,
 ) -> Plan | None:
     """Determine the columns of a formula from the first partition.
 
@@ -229,7 +236,7 @@ def make_plan(
             )
     table = Table(first)
     try:
-        frame = _complete_frame(specification, table, arguments)
+        frame = complete_frame(specification, table, arguments, kind)
     except (FormulaError, DataError) as error:
         if any(_calls(variable, _OF_ALL_ROWS) for variable in specification.variables):
             raise DataError(_ALL_ROWS) from error
@@ -242,7 +249,7 @@ def make_plan(
     sides = [GrowingSide.of(specification.fixed, frame.columns)]
     for bar in specification.bars:
         sides.append(GrowingSide.of(bar.effects, effect_columns(bar, frame.columns)))
-    y = _response(specification, frame)
+    y = _response(specification, frame, kind)
     X = sides[0].matrix(frame.columns, frame.n).values
     y = y if frame.offset is None else y - frame.offset
     categories = _categories(first)
@@ -258,17 +265,18 @@ def make_plan(
         },
         rotation=_rotation(X) * np.sqrt(frame.n),
         center=_least_squares(X, y),
+        kind=kind,
     )
 
 
-def _complete_frame(
-    specification: Specification, table: Table, arguments: Arguments
+def complete_frame(
+    specification: Specification, table: Table, arguments: Arguments, kind: ResponseKind
 ) -> Frame | None:
     """Return the frame of a partition; None where no row is complete."""
     if not table.n:
         return None
     try:
-        frame = make_frame(specification, table, arguments)
+        frame = make_frame(specification, table, arguments, kind.check_weights)
     except NoCompleteRow:
         return None
     except DataError as error:
@@ -325,27 +333,28 @@ def _least_squares(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     """Sum the rows of one partition."""
     table = Table(data.set_axis(pd.RangeIndex(len(data)), axis=0))
-    frame = _complete_frame(plan.specification, table, plan.arguments)
+    frame = complete_frame(plan.specification, table, plan.arguments, plan.kind)
     if frame is None:
         return no_rows(plan, table.n)
     bars = plan.specification.bars
     by_side = [frame.columns, *(effect_columns(bar, frame.columns) for bar in bars)]
     sides = [side.grown(columns) for side, columns in zip(plan.sides, by_side, strict=True)]
-    root = None if frame.weights is None else np.sqrt(frame.weights)
+    weights = frame.weights if plan.kind.weighted else None
+    root = None if weights is None else np.sqrt(weights)
     X, *of_bars = (
         side.matrix(columns, frame.n).values for side, columns in zip(sides, by_side, strict=True)
     )
-    response = _response(plan.specification, frame)
+    response = _response(plan.specification, frame, plan.kind)
     y = response if frame.offset is None else response - frame.offset
     if any(new is not old for new, old in zip(sides, plan.sides, strict=True)):
         plan = plan.grown(sides, X, y)
-    squared = float(y @ y if frame.weights is None else y @ (frame.weights * y))
+    squared = float(y @ y if weights is None else y @ (weights * y))
     dense = np.column_stack([X @ plan.rotation, y - X @ plan.center])
     if root is not None:
         dense *= root[:, None]
     groups, coded, columns = {}, {}, {}
     for name, positions in plan.groups.items():
-        coded[name] = codes, levels, integer = _own_levels(bars[positions[0]], frame)
+        coded[name] = codes, levels, integer = own_levels(bars[positions[0]], frame)
         Z = np.column_stack([of_bars[i] for i in positions])
         columns[name] = Z = Z if root is None else Z * root[:, None]
         diagonal = level_gram(codes, Z, len(levels))
@@ -355,7 +364,7 @@ def sum_partition(plan: Plan, data: pd.DataFrame) -> PartitionSums:
     return PartitionSums(
         n=frame.n,
         dropped=table.n - frame.n,
-        log_weights=0.0 if frame.weights is None else float(np.log(frame.weights).sum()),
+        log_weights=0.0 if weights is None else float(np.log(weights).sum()),
         squared_response=squared,
         dense_gram=dense.T @ dense,
         groups=groups,
@@ -376,25 +385,21 @@ def no_rows(plan: Plan, dropped: int) -> PartitionSums:
     return PartitionSums(0, dropped, 0.0, 0.0, empty, {}, {}, digest, plan)
 
 
-def _response(specification: Specification, frame: Frame) -> np.ndarray:
-    column = frame.columns[specification.response.name]
-    if isinstance(column, Factor) or column.values.ndim != 1:
-        raise DataError(
-            f"the response '{specification.response.name}' must be one column of numbers."
-        )
-    return column.floats
+def _response(specification: Specification, frame: Frame, kind: ResponseKind) -> np.ndarray:
+    name = specification.response.name
+    return kind.numbers(frame.columns[name], name, frame.weights)
 
 
-def _own_levels(bar: Bar, frame: Frame) -> _OwnLevels:
+def own_levels(bar: Bar, frame: Frame) -> OwnLevels:
     """Return the levels of a grouping factor: numbers if it is one numeric column, else labels."""
     column = frame.columns.get(bar.group_name)
     if not isinstance(column, Numeric) or column.values.ndim != 1:
         factor = group_rows(bar.group, frame.columns, bar.group_name)
-        return _OwnLevels(factor.codes, factor.levels, False)
+        return OwnLevels(factor.codes, factor.levels, False)
     codes, numbers = number_levels(column)
     if numbers.dtype.kind == "u":  # beyond 63 bits, where other partitions may have signed numbers
-        return _OwnLevels(codes, tuple(number_labels(numbers, column.integer)), False)
-    return _OwnLevels(codes, numbers, column.integer)
+        return OwnLevels(codes, tuple(number_labels(numbers, column.integer)), False)
+    return OwnLevels(codes, numbers, column.integer)
 
 
 def _categories(first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -406,7 +411,7 @@ def _categories(first: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _pair_sums(first: _OwnLevels, a: np.ndarray, second: _OwnLevels, b: np.ndarray) -> LevelPairs:
+def _pair_sums(first: OwnLevels, a: np.ndarray, second: OwnLevels, b: np.ndarray) -> LevelPairs:
     shape = (len(first.levels), len(second.levels))
     sums = [
         sum_pairs(first.codes, second.codes, a[:, i] * b[:, j], shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from pymackay.errors import ArgumentError, DataError
 from pymackay.formula.expression import all_names
 from pymackay.formula.parser import parse_expression
 from pymackay.formula.specification import Specification, specify
-from pymackay.incoming.frames import as_frame
+from pymackay.incoming.frames import as_partition
 from pymackay.model.columns.table import Table, is_dask
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.build import Built
+from pymackay.model.model import Model
 from pymackay.model.stream.digest import digest_frame
 from pymackay.model.stream.finish import finish
 from pymackay.model.stream.partition import (
@@ -30,6 +31,7 @@ from pymackay.model.stream.partition import (
     sum_partition,
 )
 from pymackay.model.stream.reading import Reading
+from pymackay.model.stream.response import LINEAR, ResponseKind
 
 _BATCH = 1_000_000  # rows of a Parquet file that are read at a time
 _RETRIES = 3  # times that a partition is summed again after its worker failed
@@ -41,13 +43,15 @@ def sum_source(
     arguments: Arguments | None = None,
     *,
     checkpoint: str | os.PathLike[str] | None = None,
+    kind: ResponseKind = LINEAR,
 ) -> Built:
     """Sum the rows of a source in one pass.
 
     Parameters
     ----------
     formula : str
-    source : path, iterator of pandas.DataFrame, or dask.dataframe.DataFrame
+    source : path, iterator of pandas.DataFrame, function, or dask.dataframe.DataFrame
+        A function returns an iterator of data frames.
         A Parquet file or a folder of them is read a million rows at a time. Dask's scheduler
         sums its partitions on its workers, and again if a worker fails.
     arguments : Arguments, optional
@@ -57,6 +61,8 @@ def sum_source(
         The sums so far are saved in a file of this name with ``.sums`` at the end, every 15 seconds
         and when the pass is interrupted. A later pass with the same checkpoint sums only the
         partitions that are missing.
+    kind : ResponseKind
+        What the response may be.
 
     Raises
     ------
@@ -73,32 +79,71 @@ def sum_source(
         specification = specify(formula, list(source.columns), arguments.double_bar)
         used = _names_used(specification, arguments, source.columns)
         parts = source[[name for name in source.columns if name in used]].to_delayed()
-        return _sum_dask(specification, parts, arguments, used, path)
+        return _sum_dask(specification, parts, arguments, used, path, kind)
     if isinstance(source, str | os.PathLike):
         dataset = _open_parquet(Path(source))
         specification = specify(formula, dataset.schema.names, arguments.double_bar)
         frames = _read_parquet(dataset, _names_used(specification, arguments, dataset.schema.names))
         first = next(frames, None)
     else:
-        frames = iter(source)
+        frames = iter(source() if callable(source) else source)
         first = next(frames, None)
-        names = () if first is None else Table(_frame(first)).names
+        names = () if first is None else Table(as_partition(first)).names
         specification = specify(formula, names, arguments.double_bar)
     if first is None:
         raise DataError("the source has no rows; a model needs some.")
-    return _sum_frames(specification, chain([first], frames), arguments, path)
+    return _sum_frames(specification, chain([first], frames), arguments, path, kind)
+
+
+def rereadable(source: Any, model: Model, arguments: Arguments) -> Callable[[], Iterator[Any]]:
+    """Return what reads the columns that a model needs, as frames, from the start in every call.
+
+    Raises
+    ------
+    ArgumentError
+        If the source can be read once only.
+    """
+    specification = model.blueprint.specification
+    if is_dask(source):
+        used = _names_used(specification, arguments, source.columns)
+        parts = source[[name for name in source.columns if name in used]].to_delayed()
+        return lambda: (part.compute() for part in parts)
+    if isinstance(source, str | os.PathLike):
+        dataset = _open_parquet(Path(source))
+        used = _names_used(specification, arguments, dataset.schema.names)
+        return lambda: _read_parquet(dataset, used)
+    return lambda: iter(source() if callable(source) else source)
+
+
+def refuse_iterator(source: Any) -> None:
+    """Refuse a source that is gone when it has been read once.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if isinstance(source, Iterator):
+        raise ArgumentError(
+            f"data is a {type(source).__name__}, which can be read once, but a generalised model "
+            f"reads the rows in every step of the fit; give a function that returns a new iterator "
+            f"of data frames, a Parquet file or a Dask DataFrame."
+        )
 
 
 def _sum_frames(
-    specification: Specification, frames: Iterator[Any], arguments: Arguments, path: Path | None
+    specification: Specification,
+    frames: Iterator[Any],
+    arguments: Arguments,
+    path: Path | None,
+    kind: ResponseKind,
 ) -> Built:
     """Sum frames one after the other; those that are in the saved sums are skipped."""
     used = None
     skipped = []  # fingerprint and number of rows of the partitions before the plan
     for frame in frames:
-        first = _frame(frame)
+        first = as_partition(frame)
         used = used or _names_used(specification, arguments, first.columns)
-        plan = make_plan(specification, first, arguments)
+        plan = make_plan(specification, first, arguments, kind)
         if plan is not None:
             break
         skipped.append((_digest(first, used, path), len(first)))
@@ -109,7 +154,7 @@ def _sum_frames(
             if not reading.holds(number, digest):
                 reading.add(number, digest, no_rows(reading.plan, rows))
         for number, frame in enumerate(chain([first], frames), len(skipped)):
-            digest = _digest(_frame(frame), used, path)
+            digest = _digest(as_partition(frame), used, path)
             if not reading.holds(number, digest):
                 reading.add(number, digest, sum_partition(reading.plan, frame))
         reading.refuse_more_than(number + 1)
@@ -135,15 +180,6 @@ def _question(plan: Plan) -> str:
     arguments = {name: getattr(plan.arguments, name) for name in ("weights", "offset", "contrasts")}
     formula = plan.specification.formula
     return f"{formula} {sorted(arguments.items())} {[side.labels for side in plan.sides]}"
-
-
-def _frame(part: Any) -> pd.DataFrame:
-    try:
-        return part if isinstance(part, pd.DataFrame) else as_frame(part)
-    except ArgumentError as error:
-        raise ArgumentError(
-            f"data must be an iterator of tables, but it gave a {type(part).__name__}: {error}"
-        ) from error
 
 
 def _names_used(
@@ -208,12 +244,13 @@ def _sum_dask(
     arguments: Arguments,
     used: set[str],
     path: Path | None,
+    kind: ResponseKind,
 ) -> Built:
     """Sum the partitions on Dask's workers, and again those whose worker fails.
 
     Saved sums are used if the number of partitions, and the first one with rows, are the same.
     """
-    number, plan, digest = _dask_plan(specification, parts, arguments, used)
+    number, plan, digest = _dask_plan(specification, parts, arguments, used, kind)
     with Reading(plan, path, f"{_question(plan)} {len(parts)}") as reading:
         reading.holds(number, digest)
         missing = {k: part for k, part in enumerate(parts) if k not in reading.done}
@@ -223,14 +260,19 @@ def _sum_dask(
 
 
 def _dask_plan(
-    specification: Specification, parts: Sequence[Any], arguments: Arguments, used: set[str]
+    specification: Specification,
+    parts: Sequence[Any],
+    arguments: Arguments,
+    used: set[str],
+    kind: ResponseKind,
 ) -> tuple[int, Plan, str]:
     """Return number, plan and fingerprint of the first partition with rows, made by a worker."""
     import dask
 
     n_rows = 0
     for i, part in enumerate(parts):
-        planned, rows = dask.delayed(_plan_of)(specification, part, arguments, used).compute()
+        work = dask.delayed(_plan_of)(specification, part, arguments, used, kind)
+        planned, rows = work.compute()
         if planned is not None:
             return i, *planned
         n_rows += rows
@@ -238,10 +280,14 @@ def _dask_plan(
 
 
 def _plan_of(
-    specification: Specification, frame: pd.DataFrame, arguments: Arguments, used: set[str]
+    specification: Specification,
+    frame: pd.DataFrame,
+    arguments: Arguments,
+    used: set[str],
+    kind: ResponseKind,
 ) -> tuple[tuple[Plan, str] | None, int]:
     """Return plan and fingerprint of a partition, None if no row is complete; and its row count."""
-    plan = make_plan(specification, frame, arguments)
+    plan = make_plan(specification, frame, arguments, kind)
     return (None if plan is None else (plan, digest_frame(frame, used))), len(frame)
 
 

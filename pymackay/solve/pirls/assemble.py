@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pymackay.solve.assemble import (
     user_factors,
     varcorr_of,
     versions,
+    without_rows,
 )
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.problem import GeneralProblem, term_effects
@@ -63,9 +65,9 @@ def assemble_general(
     beta = pd.Series(rows.basis.from_basis(point.psi[: rows.p]), index=index, name="beta")
     names = theta_names(model.terms)
     theta = np.concatenate([u.elements(f) for u, f in zip(rows.layouts, users, strict=True)])
-    mu = point.given.family.mean(point.mode.eta)
+    by_row = _by_row(point)
     vcov = 0.5 * (vcov + vcov.T)
-    return Fit(
+    fit = Fit(
         formula=model.formula,
         reml=False,
         beta=beta,
@@ -76,8 +78,8 @@ def assemble_general(
         ranef=ranef_of(model, term_effects(point)),
         free_par=free_parameters(model, rows, users),
         criterion=criterion,
-        fitted=pd.Series(mu, index=model.rows, name="fitted"),
-        residuals=pd.Series(deviance_residuals(point, mu), index=model.rows, name="residuals"),
+        fitted=by_row.fitted,
+        residuals=by_row.residuals,
         singular=is_singular(factors, rows.layouts),
         dropped=model.dropped,
         messages=(*model.messages, *messages),
@@ -86,8 +88,30 @@ def assemble_general(
         model=model.summary(),
         **variance_sources(problem, sigma, vcov),
         problem=problem,
-        general=_general(problem, criterion),
+        general=_general(problem, criterion, by_row.linear_predictor),
         not_offered={"evaluate": "it takes theta and beta; use pymackay.evaluate_glmer"},
+    )
+    return fit if rows.source is None else without_rows(fit, rows.n)
+
+
+@dataclass(frozen=True, eq=False)
+class _ByRow:
+    """What a fit says of each row, (n,); without rows where they were not kept."""
+
+    fitted: pd.Series
+    residuals: pd.Series
+    linear_predictor: pd.Series
+
+
+def _by_row(point: Point) -> _ByRow:
+    index, kept = point.laplace.rows.model.rows, point.mode.kept
+    eta = np.zeros(0) if kept is None else kept.eta
+    mu = eta if kept is None else point.given.family.mean(eta)
+    residuals = eta if kept is None else deviance_residuals(point, mu)
+    return _ByRow(
+        pd.Series(mu, index=index, name="fitted"),
+        pd.Series(residuals, index=index, name="residuals"),
+        pd.Series(eta, index=index, name="linear_predictor"),
     )
 
 
@@ -100,7 +124,7 @@ def variance_sources(problem: GeneralProblem, sigma: float, vcov: np.ndarray) ->
     }
 
 
-def _general(problem: GeneralProblem, criterion: float) -> General:
+def _general(problem: GeneralProblem, criterion: float, predictor: pd.Series) -> General:
     laplace, point = problem.laplace, problem.point
     family = point.given.family
     negative = isinstance(family, NegativeBinomial)
@@ -112,12 +136,10 @@ def _general(problem: GeneralProblem, criterion: float) -> General:
         dispersion_by=laplace.dispersion if family.has_dispersion else "",
         shape=family.shape if isinstance(family, NegativeBinomial) else float("nan"),
         shape_estimated=negative and laplace.extra == "shape",
-        linear_predictor=pd.Series(
-            point.mode.eta, index=problem.model.rows, name="linear_predictor"
-        ),
+        linear_predictor=predictor,
         deviance=point.deviance,
         lme4_criterion=_lme4_criterion(problem, criterion),
-        observed=laplace.rows.observed,
+        observed=laplace.rows.observed if laplace.rows.source is None else None,
     )
 
 
@@ -138,10 +160,8 @@ def _lme4_criterion(problem: GeneralProblem, criterion: float) -> float:
 
 def _lme4_sigma(point: Point) -> float:
     """Return √((Pearson's statistic + |u|²) / n), as ``sigma()`` of lme4."""
-    observed, family = point.laplace.rows.observed, point.given.family
-    mu = family.mean(point.mode.eta)
-    pearson = observed.weights * (observed.y - mu) ** 2 / family.variance(mu)
-    return float(np.sqrt((pearson.sum() + point.mode.u @ point.mode.u) / len(mu)))
+    u = point.mode.u
+    return float(np.sqrt((point.pearson + u @ u) / point.laplace.rows.n))
 
 
 def deviance_residuals(point: Point, mu: np.ndarray) -> np.ndarray:

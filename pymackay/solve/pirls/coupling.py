@@ -20,11 +20,19 @@ _MOST_PARTNERS = 20_000_000  # pairs of entries of C that are held, of 24 bytes 
 _TABLE = 4  # cells of a table of all pairs of levels for each row, up to which it is not reduced
 
 
+PairProducts = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+"""Values of the leading block's meetings, levels' products of the other blocks, and the values of
+the meetings among these."""
+
+
 class LevelRows(Protocol):
     """What is needed of a block of rows."""
 
-    codes: np.ndarray
-    columns: np.ndarray
+    @property
+    def codes(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def columns(self) -> np.ndarray: ...  # noqa: D102
 
     @property
     def q(self) -> int: ...  # noqa: D102
@@ -255,16 +263,15 @@ class Pairs:
     pattern: Pattern | None
 
     @classmethod
-    def of(cls, blocks: Sequence[Any]) -> Pairs:
-        """Find the pairs of blocks, the leading one first."""
+    def of(
+        cls,
+        blocks: Sequence[Any],
+        leading: tuple[Meeting, ...],
+        among: tuple[tuple[int, int, Meeting], ...],
+    ) -> Pairs:
+        """Prepare blocks, the leading one first, and their meetings."""
         lead, others = blocks[0], tuple(blocks[1:])
         ends = np.cumsum([0] + [block.q * block.n_levels for block in others])
-        leading = tuple(Meeting.of(lead, block) for block in others)
-        among = tuple(
-            (i, k, Meeting.of(others[i], others[k]))
-            for i in range(len(others))
-            for k in range(i + 1, len(others))
-        )
         size, cells = int(ends[-1]), lead.q * lead.n_levels * int(ends[-1])
         entries = sum(lead.q * meeting.right.q * len(meeting.rows) for meeting in leading)
         pattern = None
@@ -273,32 +280,30 @@ class Pairs:
         starts = tuple(int(start) for start in ends[:-1])
         return cls(others, starts, leading, among, size, pattern)
 
-    def coupling(self, weights: np.ndarray) -> Coupling:
-        """Return C at weights of shape (n,)."""
+    def coupling(self, products: PairProducts) -> Coupling:
+        """Return C."""
         lead = self.leading[0].left
         pattern = self.pattern
         if pattern is not None:
-            values = np.concatenate([m.values(weights).ravel() for m in self.leading])
+            values = np.concatenate([each.ravel() for each in products[0]])
             entries = values[pattern.order], pattern.indices, pattern.indptr
             shape = (lead.q * lead.n_levels, self.size)
             return SparseCoupling(sp.csr_matrix(entries, shape), lead.q, pattern)
         C = np.zeros((lead.q, lead.n_levels, self.size))
-        for start, meeting in zip(self.starts, self.leading, strict=True):
+        for start, meeting, values in zip(self.starts, self.leading, products[0], strict=True):
             J = meeting.right.n_levels
-            values = meeting.values(weights)
             for a in range(lead.q):
                 for b in range(meeting.right.q):
                     C[a, meeting.rows, start + b * J + meeting.columns] = values[a, b]
         return DenseCoupling(C)
 
-    def rest(self, weights: np.ndarray) -> np.ndarray:
-        """Return the products of the other blocks' columns, (m, m), at weights of shape (n,)."""
+    def rest(self, products: PairProducts) -> np.ndarray:
+        """Return the products of the other blocks' columns, (m, m)."""
         made = np.zeros((self.size, self.size))
-        for start, block in zip(self.starts, self.others, strict=True):
+        for start, block, gram in zip(self.starts, self.others, products[1], strict=True):
             index = start + np.arange(block.q * block.n_levels).reshape(block.q, -1)
-            made[index[:, None, :], index[None, :, :]] = block.gram(weights)
-        for i, k, meeting in self.among:
-            values = meeting.values(weights)
+            made[index[:, None, :], index[None, :, :]] = gram
+        for (i, k, meeting), values in zip(self.among, products[2], strict=True):
             for a in range(meeting.left.q):
                 rows = self.starts[i] + a * meeting.left.n_levels + meeting.rows
                 for b in range(meeting.right.q):
@@ -306,6 +311,20 @@ class Pairs:
                     made[rows, columns] = values[a, b]
                     made[columns, rows] = values[a, b]
         return made
+
+
+def meetings_of(
+    blocks: Sequence[Any],
+) -> tuple[tuple[Meeting, ...], tuple[tuple[int, int, Meeting], ...]]:
+    """Find the pairs of levels of the leading block with each other one, and of two others."""
+    lead, others = blocks[0], blocks[1:]
+    leading = tuple(Meeting.of(lead, block) for block in others)
+    among = tuple(
+        (i, k, Meeting.of(others[i], others[k]))
+        for i in range(len(others))
+        for k in range(i + 1, len(others))
+    )
+    return leading, among
 
 
 def _pattern(leading: Sequence[Meeting], ends: np.ndarray, lead: LevelRows) -> Pattern:

@@ -19,10 +19,11 @@ from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.large.fit import find_large, not_offered
 from pymackay.solve.pirls.mode import step_from
 from pymackay.solve.pirls.optimum import find_optimum
+from pymackay.solve.pirls.passes.separated import separation_of
+from pymackay.solve.pirls.passes.source import sample_of
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
-from pymackay.solve.pirls.separation import find_separation
 from pymackay.solve.pirls.starts.axes import other_axes
 from pymackay.solve.pirls.starts.first import starting_point
 from pymackay.solve.pirls.starts.further import further_starts
@@ -78,6 +79,11 @@ def fit_general(
     return fit
 
 
+def _starting_point(laplace: Laplace, elements: np.ndarray | None) -> np.ndarray:
+    """Return ψ to start from, (P,): of a sample of the rows where they are not kept."""
+    return starting_point(replace(laplace, rows=sample_of(laplace.rows)), elements)
+
+
 def _without_overdispersion(
     laplace: Laplace, nagq: int | str, start: np.ndarray | None, control: GeneralControl
 ) -> Fit:
@@ -102,7 +108,7 @@ def _fit_large(
 ) -> Fit:
     """Return the fit at the minimum by iterative solves."""
     elements = None if start is None else elements_of(laplace.rows, start)
-    psi = starting_point(laplace, elements) if begin is None else begin
+    psi = _starting_point(laplace, elements) if begin is None else begin
     found = find_large(laplace, psi, control)
     point = found.optimum.point
     fit = assemble_general(
@@ -127,11 +133,12 @@ def _fit(
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
     stopping = Stopping.of(control, rows.n)
-    psi = starting_point(laplace, elements) if begin is None else begin
+    psi = _starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
     starts = [psi]
     if start is None and (begin is None or laplace.is_lme4s):
-        starts += [*further_starts(laplace, psi), *other_axes(laplace, psi)]
+        starts += further_starts(laplace, psi)
+        starts += other_axes(laplace, psi) if rows.source is None else []
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1 and begin is None:
@@ -170,6 +177,11 @@ def criterion_of(laplace: Laplace, nagq: int | str, beta: np.ndarray) -> Any:
 def _check_quadrature(laplace: Laplace, nagq: int | str) -> None:
     """Refuse quadrature where effects of different levels depend on each other given the data."""
     rows = laplace.rows
+    if rows.source is not None:
+        raise ArgumentError(
+            f"nagq={nagq!r} is not offered where the rows come in partitions; use nagq=1, or read "
+            f"them into one data frame."
+        )
     if len(rows.blocks) > 1:
         raise ArgumentError(
             f"nagq={nagq!r} needs one grouping factor, but the model has {len(rows.blocks)} "
@@ -259,9 +271,6 @@ def refuse_separation(rows: Rows, family: Family) -> None:
     ------
     SeparationError
     """
-    observed, model = rows.observed, rows.model
-    separation = find_separation(
-        model.X, model.fixed, observed.y, observed.weights, family.support, family.link
-    )
+    separation = separation_of(rows, family)
     if separation is not None:
         raise SeparationError(separation.message, separation.direction.to_dict())

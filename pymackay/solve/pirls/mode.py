@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pymackay.errors import ConvergenceError
+from pymackay.errors import ConvergenceError, PymackayError
 from pymackay.family.family import Expansion, Family, expand_in_parts
+from pymackay.solve.linalg.total import total
 from pymackay.solve.pirls.moves import FALL, moved
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
@@ -33,20 +35,53 @@ class Mode:
     Attributes
     ----------
     u : numpy.ndarray, shape (N,)
-    eta : numpy.ndarray, shape (n,)
-    at : Expansion
-        Of the half deviances at `eta`.
+    value : float
+        ΣD.
+    slopes : numpy.ndarray, shape (N,)
+        Z'D'.
     system : System or LargeSystem
         H at the observed weights.
     rounds : int
         Newton steps taken.
+    kept : RowsAt or None
+        The rows; None where they are read again in every pass.
+    products : Any
+        `Rows.products` at the observed weights.
     """
 
     u: np.ndarray
-    eta: np.ndarray
-    at: Expansion
+    value: float
+    slopes: np.ndarray
     system: Any
     rounds: int
+    kept: RowsAt | None = None
+    products: Any = None
+
+    @property
+    def rows(self) -> RowsAt:
+        """The rows at the mode.
+
+        Raises
+        ------
+        PymackayError
+            If they were not kept.
+        """
+        if self.kept is None:
+            raise PymackayError(
+                "this needs the rows, but they were read part by part and not kept. Fit a data "
+                "frame of the rows."
+            )
+        return self.kept
+
+    @property
+    def eta(self) -> np.ndarray:
+        """η, (n,)."""
+        return self.rows.eta
+
+    @property
+    def at(self) -> Expansion:
+        """Half deviances at `eta`, and their derivatives."""
+        return self.rows.at
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +97,8 @@ class Given:
     factors : list of numpy.ndarray, each (q, q)
         Λ of each block.
     phi : float
+    beta : numpy.ndarray of shape (p,), or None
+        Of which `fixed` is made for the rows of a partition that is read.
     """
 
     rows: Rows
@@ -69,6 +106,24 @@ class Given:
     fixed: np.ndarray
     factors: list[np.ndarray]
     phi: float
+    beta: np.ndarray | None = None
+
+    def partitions(self) -> Iterator[Given]:
+        """Yield the same for the rows of each partition."""
+        for rows in self.rows.partitions():
+            if rows is self.rows:
+                yield self
+            else:
+                fixed = rows.basis.Q @ self.beta + rows.offset
+                yield replace(self, rows=rows, fixed=fixed)
+
+    def rows_at(self, u: np.ndarray) -> Iterator[RowsAt | None]:
+        """Yield each partition's rows at effects u, (N,); None if a mean is not legal."""
+        b = self.scaled(u)
+        for part in self.partitions():
+            eta = part.fixed + part.rows.predictor(b)
+            at = part.expand(eta)
+            yield None if at is None else RowsAt(part, eta, at)
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
@@ -83,10 +138,6 @@ class Given:
         mixed = [_mixed(factor.T, part) for factor, part in pairs]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
-    def predictor(self, u: np.ndarray) -> np.ndarray:
-        """Return η, (n,)."""
-        return self.fixed + self.rows.predictor(self.scaled(u))
-
     def expand(self, eta: np.ndarray) -> Expansion | None:
         """Return the half deviances, or None where a mean is one that the family cannot have."""
         if not self.family.is_legal(eta):
@@ -95,13 +146,88 @@ class Given:
         finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
         return at if finite and np.isfinite(at.d1.sum()) else None
 
-    def penalised(self, at: Expansion, u: np.ndarray) -> float:
-        """Return ``ΣD/φ + |u|²/2``."""
-        return float(at.value.sum() / self.phi + 0.5 * u @ u)
+    def penalised(self, value: float, u: np.ndarray) -> float:
+        """Return ``ΣD/φ + |u|²/2``, given ΣD."""
+        return float(value / self.phi + 0.5 * u @ u)
 
-    def slope(self, at: Expansion, u: np.ndarray) -> np.ndarray:
-        """Return its derivative ``A'D'/φ + u``, (N,)."""
-        return self.scaled_back(self.rows.spread(at.d1) / self.phi) + u
+    def slope(self, slopes: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Return its derivative ``A'D'/φ + u``, (N,), given Z'D'."""
+        return self.scaled_back(slopes / self.phi) + u
+
+
+@dataclass(frozen=True, eq=False)
+class RowsAt:
+    """The rows of a partition at a linear predictor.
+
+    Attributes
+    ----------
+    given : Given
+        With the partition's rows.
+    eta : numpy.ndarray, shape (n,)
+    at : Expansion
+        Of the half deviances at `eta`.
+    """
+
+    given: Given
+    eta: np.ndarray
+    at: Expansion
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one pass over the rows says of effects u; attributes as of `Mode`.
+
+    Attributes
+    ----------
+    products : Any
+        `Rows.products` at the observed weights.
+    """
+
+    u: np.ndarray
+    value: float
+    slopes: np.ndarray
+    products: Any
+    kept: RowsAt | None
+
+    @classmethod
+    def of(cls, given: Given, u: np.ndarray) -> Trial | None:
+        """Pass over the rows at u, (N,); None if a mean is one that the family cannot have."""
+        kept: RowsAt | None = None
+
+        def sums() -> Iterator[Any]:
+            nonlocal kept
+            for here in given.rows_at(u):
+                if here is None:
+                    yield None
+                    return
+                kept = here if here.given is given else None
+                rows, at = here.given.rows, here.at
+                products = rows.products(at.d2 / given.phi)
+                yield float(at.value.sum()), rows.spread(at.d1), products
+
+        made = total(sums())
+        if made is None:
+            return None
+        value, slopes, products = made
+        return cls(u, value, slopes, products, kept)
+
+    def mode(self, system: Any, rounds: int) -> Mode:
+        """Return the mode that this is."""
+        return Mode(self.u, self.value, self.slopes, system, rounds, self.kept, self.products)
+
+    def total(self, given: Given, of: Callable[[RowsAt], Any]) -> Any:
+        """Return the sum over the partitions of what `of` computes from their rows."""
+        return total_at(given, self.u, self.kept, of)
+
+
+def total_at(given: Given, u: np.ndarray, kept: RowsAt | None, of: Callable[[RowsAt], Any]) -> Any:
+    """Return the sum over the partitions of what `of` computes from their rows at effects u, (N,).
+
+    Rows that are kept are not computed again.
+    """
+    if kept is not None:
+        return of(kept)
+    return total(None if here is None else of(here) for here in given.rows_at(u))
 
 
 def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -122,11 +248,10 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         If H is not positive definite there.
     """
     with np.errstate(all="ignore"):
-        eta = given.predictor(u)
-        at = given.expand(eta)
-        if at is None:
+        trial = Trial.of(given, u)
+        if trial is None:
             raise NoMode("a mean is one that the family cannot have")
-        return Mode(u, eta, at, system_of(given.rows, at.d2 / given.phi, given.factors), 0)
+        return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
 def find_mode(given: Given, start: np.ndarray) -> Mode:
@@ -150,56 +275,53 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
 
 
 def _find_mode(given: Given, start: np.ndarray) -> Mode:
-    u = start
-    eta = given.predictor(u)
-    at = given.expand(eta)
-    if at is None:
-        u = np.zeros_like(start)
-        eta = given.predictor(u)
-        at = given.expand(eta)
-    if at is None:
+    trial = Trial.of(given, start)
+    if trial is None:
+        trial = Trial.of(given, np.zeros_like(start))
+    if trial is None:
         raise NoMode("a mean is one that the family cannot have")
-    value, before = given.penalised(at, u), np.inf
+    before = np.inf
     for rounds in range(_ROUNDS):
-        system, exact = _system(given, at)
-        slope = given.slope(at, u)
+        u = trial.u
+        system, exact = _system(given, trial)
+        slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
         if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
-            system = system if exact else system_of(given.rows, at.d2 / given.phi, given.factors)
-            return Mode(u, eta, at, system, rounds)
-        u, eta, at, value = _shortened(given, u, step, value)
+            system = system if exact else system_of(given.rows, trial.products, given.factors)
+            return trial.mode(system, rounds)
+        trial = _shortened(given, trial, step)
         before = gain
     raise NoMode(f"the mode of the random effects is not reached in {_ROUNDS} steps")
 
 
-def _system(given: Given, at: Expansion) -> tuple[Any, bool]:
+def _system(given: Given, trial: Trial) -> tuple[Any, bool]:
     """Return H at observed weights, and True; where it is not positive, at expected ones, False.
 
     Single observed weights may be negative: near the mode their sum with the penalty is positive.
     """
     try:
-        return system_of(given.rows, at.d2 / given.phi, given.factors), True
+        return system_of(given.rows, trial.products, given.factors), True
     except np.linalg.LinAlgError:
         if given.family.is_canonical:
             raise
-    weights = np.where(at.d2 > 0.0, at.d2, at.expected)
-    return system_of(given.rows, weights / given.phi, given.factors), False
+
+    def of(here: RowsAt) -> Any:
+        weights = np.where(here.at.d2 > 0.0, here.at.d2, here.at.expected)
+        return here.given.rows.products(weights / given.phi)
+
+    return system_of(given.rows, trial.total(given, of), given.factors), False
 
 
-def _shortened(
-    given: Given, u: np.ndarray, step: np.ndarray, value: float
-) -> tuple[np.ndarray, np.ndarray, Expansion, float]:
-    """Halve a step until the penalised deviance falls; return u, η, expansion and value there."""
-    length = 1.0
+def _shortened(given: Given, before: Trial, step: np.ndarray) -> Trial:
+    """Halve a step, (N,), until the penalised deviance falls; return the pass over the rows."""
+    length, value = 1.0, given.penalised(before.value, before.u)
     for _ in range(_HALVINGS):
-        trial = u + length * step
-        eta = given.predictor(trial)
-        at = given.expand(eta)
-        if at is not None:
-            there = given.penalised(at, trial)
+        trial = Trial.of(given, before.u + length * step)
+        if trial is not None:
+            there = given.penalised(trial.value, trial.u)
             if there <= value + _RISE * (1.0 + abs(value)):
-                return trial, eta, at, there
+                return trial
         length *= 0.5
     raise NoMode("the mode lies where a mean reaches a bound")
 
@@ -223,9 +345,8 @@ def lowest_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     reason: Exception | None = None
-    response = given.family.predictor(given.family.start(given.rows.observed))
     modes: list[Mode] = []
-    for u in (start, np.zeros_like(start), step_from(given, response)):
+    for u in (start, np.zeros_like(start), step_from(given)):
         if u is None or (modes and not u.any() and not start.any()):
             continue
         try:
@@ -252,7 +373,7 @@ def lowest_mode(given: Given, start: np.ndarray) -> Mode:
 
 def height(given: Given, mode: Mode) -> float:
     """Return the penalised deviance at a mode."""
-    return given.penalised(mode.at, mode.u)
+    return given.penalised(mode.value, mode.u)
 
 
 def is_lower(given: Given, one: Mode, other: Mode) -> bool:
@@ -261,21 +382,28 @@ def is_lower(given: Given, one: Mode, other: Mode) -> bool:
     return height(given, one) < level - FALL * (1.0 + abs(level))
 
 
-def step_from(given: Given, eta: np.ndarray) -> np.ndarray | None:
+def step_from(given: Given, eta: np.ndarray | None = None) -> np.ndarray | None:
     """Return u, (N,), after one weighted least-squares step from η, (n,); None if there is none.
 
-    At the η of a mode it is that mode.
+    At the η of a mode it is that mode. By default η is that of the response itself.
     """
-    rows = given.rows
-    with np.errstate(all="ignore"):
-        at = given.expand(eta)
+
+    def of(part: Given) -> Any:
+        family, rows = part.family, part.rows
+        there = family.predictor(family.start(rows.observed)) if eta is None else eta
+        at = part.expand(there)
         if at is None:
             return None
+        working = at.expected * (there - part.fixed) - at.d1
+        return rows.products(at.expected / part.phi), rows.spread(working / part.phi)
+
+    with np.errstate(all="ignore"):
+        sums = total(of(part) for part in given.partitions())
+        if sums is None:
+            return None
         try:
-            system = system_of(rows, at.expected / given.phi, given.factors)
+            system = system_of(given.rows, sums[0], given.factors)
         except np.linalg.LinAlgError:
             return None
-        working = at.expected * (eta - given.fixed) - at.d1
-        right = given.scaled_back(rows.spread(working / given.phi))
-        u = system.solve(right[:, None])[:, 0]
+        u = system.solve(given.scaled_back(sums[1])[:, None])[:, 0]
     return u if np.isfinite(u).all() else None

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pymackay.solve.linalg.total import total
+
 _POINTS = 25  # on each axis of a level's effects, closer together near zero
 _LONGEST = 30.0  # of a spherical effect: a normal density has vanished
 FALL = 1e-9  # of 1 + h: a fall of the penalised deviance that is more than rounding
@@ -67,16 +69,26 @@ def _best_by_level(given: Any, u: np.ndarray, k: int, tried: np.ndarray) -> tupl
     block, span = rows.blocks[k], rows.spans[k]
     without = u.copy()
     without[span] = 0.0
-    rest = given.predictor(without)
-    heights = np.empty((len(tried), block.n_levels))
-    for i, effects in enumerate(tried):
-        eta = rest + block.gather(given.factors[k] @ effects)
-        heights[i] = block.level_sum(_by_row(given, eta)) / given.phi
-        heights[i] += 0.5 * (effects**2).sum(axis=0)
+    rest = given.scaled(without)
+    heights = total(_heights(part, rest, k, tried) for part in given.partitions()) / given.phi
+    heights = heights + 0.5 * (tried**2).sum(axis=1)
     best = heights.argmin(axis=0)
     gain = heights[0] - heights.min(axis=0)
     best = np.where(gain > FALL * (1.0 + np.abs(heights[0])), best, 0)
     return tried[best, :, np.arange(block.n_levels)].T, bool(best.any())
+
+
+def _heights(part: Any, rest: np.ndarray, k: int, tried: np.ndarray) -> np.ndarray:
+    """Return the half deviances of a partition's rows by level of block k, (K, J).
+
+    At the effects b of all other blocks, `rest` of shape (N,), and those tried.
+    """
+    block, around = part.rows.blocks[k], part.fixed + part.rows.predictor(rest)
+    made = np.empty((len(tried), block.n_levels))
+    for i, effects in enumerate(tried):
+        eta = around + block.gather(part.factors[k] @ effects)
+        made[i] = block.level_sum(_by_row(part, eta))
+    return made
 
 
 def _by_row(given: Any, eta: np.ndarray) -> np.ndarray:

@@ -210,6 +210,11 @@ def _limit(arrival: Arrival) -> float:
 def _message(arrival: Arrival, minimum: bool) -> str:
     if not minimum:
         return "the search ended at a saddle point: the criterion still curves down"
+    if arrival.decrement < _limit(arrival) and arrival.point.noise:
+        return (
+            "certified within the Monte-Carlo error: gradient and second derivatives, estimated "
+            "with one set of random probes, are those of a minimum"
+        )
     if arrival.decrement < _limit(arrival):
         return "certified: gradient and exact second derivatives are those of a minimum"
     if not arrival.arrived:

@@ -32,6 +32,7 @@ class GeneralProblem:
     @classmethod
     def at(cls, point: Point, nagq: int | str) -> GeneralProblem:
         """Return the problem at a point whose modes are known."""
+        point = point.closed()
         made = cls(point.laplace, point.psi, nagq)
         made.__dict__["point"] = point
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -15,7 +16,8 @@ from pymackay.covariance.layout import TermLayout, layouts_of, split_theta, term
 from pymackay.family.family import Observations
 from pymackay.model.bases.scaling import Basis, fixed_basis, term_basis
 from pymackay.model.model import Model
-from pymackay.solve.pirls.coupling import Coupling, Pairs
+from pymackay.solve.linalg.total import total
+from pymackay.solve.pirls.coupling import Coupling, Meeting, Pairs, meetings_of
 from pymackay.solve.pirls.parameters import TermParameters
 
 
@@ -145,6 +147,9 @@ class Rows:
     probing : Probing or None
         Of designs that are too large for dense matrices: how their equations are solved
         (`pymackay.solve.pirls.large.system`).
+    source : RowSource or None
+        Of rows that are read again in every pass and not kept
+        (`pymackay.solve.pirls.passes.source`); the arrays above then have no rows.
     """
 
     model: Model
@@ -155,6 +160,7 @@ class Rows:
     layouts: tuple[TermLayout, ...]
     transforms: tuple[np.ndarray, ...]
     probing: Any = None
+    source: Any = None
 
     @classmethod
     def of(cls, model: Model, observed: Observations) -> Rows:
@@ -174,15 +180,42 @@ class Rows:
 
     def with_response(self, observed: Observations) -> Rows:
         """Return the same design with another response; what is known of the design is kept."""
-        made = replace(self, observed=observed)
-        known = ("pairs", "transposed", "terms", "places", "spans", "n_effects", "lead")
+        return self._with(observed=observed)
+
+    def closed(self) -> Rows:
+        """Return the same design, which no longer knows where its rows come from."""
+        return self._with(source=self.source.closed())
+
+    def with_rows(
+        self,
+        observed: Observations,
+        offset: np.ndarray,
+        basis: Basis,
+        blocks: tuple[RowBlock, ...],
+    ) -> Rows:
+        """Return the same design with rows, whose levels are among its own."""
+        made = replace(
+            self, observed=observed, offset=offset, basis=basis, blocks=blocks, source=None
+        )
+        return self._informed(made, ("terms", "places", "spans", "n_effects", "lead"))
+
+    def with_probing(self, probing: Any) -> Rows:
+        """Return the same rows with other probes."""
+        return self._with(probing=probing)
+
+    def _with(self, **changes: Any) -> Rows:
+        known = ("pairs", "meetings", "transposed", "terms", "places", "spans", "n_effects", "lead")
+        return self._informed(replace(self, **changes), known)
+
+    def _informed(self, made: Rows, known: tuple[str, ...]) -> Rows:
+        """Return other rows with what is known of these."""
         made.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
         return made
 
     @property
     def n(self) -> int:
         """Number of rows."""
-        return len(self.observed.y)
+        return len(self.observed.y) if self.source is None else int(self.source.n)
 
     @property
     def p(self) -> int:
@@ -314,14 +347,48 @@ class Rows:
         data = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
         return sp.csr_matrix(data, shape=(self.n_effects, self.n))
 
-    def sums(self, weights: np.ndarray) -> Sums:
-        """Return the cross-products of Z at weights of shape (n,)."""
+    def products(self, weights: np.ndarray) -> Any:
+        """Return the cross-products of Z at weights of shape (n,), which are sums over the rows."""
         lead = self.blocks[0].gram(weights)
         if len(self.blocks) == 1:
-            return Sums(lead, None, np.zeros((0, 0)))
-        return Sums(lead, self.pairs.coupling(weights), self.pairs.rest(weights))
+            return (lead,)
+        leading, among = self.meetings
+        products = (
+            lead,
+            (
+                tuple(meeting.values(weights) for meeting in leading),
+                tuple(block.gram(weights) for block in self.blocks[1:]),
+                tuple(meeting.values(weights) for _, _, meeting in among),
+            ),
+        )
+        if self.probing is None:
+            return products
+        return products, int(np.count_nonzero(~(weights >= 0.0)))
+
+    def sums(self, products: Any) -> Sums:
+        """Return the cross-products of Z as the equations take them."""
+        if len(self.blocks) == 1:
+            return Sums(products[0], None, np.zeros((0, 0)))
+        lead, pairs = products
+        return Sums(lead, self.pairs.coupling(pairs), self.pairs.rest(pairs))
+
+    def partitions(self) -> Iterator[Rows]:
+        """Yield the rows part by part: all at once where they are kept."""
+        if self.source is None:
+            yield self
+        else:
+            yield from self.source.partitions(self)
+
+    def total(self, of: Callable[[Rows], Any]) -> Any:
+        """Return the sum over all partitions of what `of` computes from the rows of one."""
+        return total(of(rows) for rows in self.partitions())
+
+    @cached_property
+    def meetings(self) -> tuple[tuple[Meeting, ...], tuple[tuple[int, int, Meeting], ...]]:
+        """Which levels meet in a row: of the leading block with others, and of two others."""
+        return meetings_of(self.blocks)
 
     @cached_property
     def pairs(self) -> Pairs:
-        """Which levels of different blocks meet in a row."""
-        return Pairs.of(self.blocks)
+        """Where the products of different blocks have entries."""
+        return Pairs.of(self.blocks, *self.meetings)

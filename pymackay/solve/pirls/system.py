@@ -6,7 +6,7 @@ that of `pymackay.solve.pirls`; factors are not inverted, so that a variance may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -59,15 +59,15 @@ class System:
     logdet_error: ClassVar[float] = 0.0
 
     @classmethod
-    def of(cls, rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> System:
-        """Sum and factor H at weights of shape (n,).
+    def of(cls, rows: Rows, products: Any, factors: list[np.ndarray]) -> System:
+        """Factor H, given `Rows.products` at its weights.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If H is not positive definite: observed weights may be negative.
         """
-        sums = rows.sums(weights)
+        sums = rows.sums(products)
         root, half, logdet = eliminated_lead(sums.A, factors[0])
         if sums.C is None:
             none = np.zeros((0, 0))
@@ -78,6 +78,10 @@ class System:
         schur = dense_cholesky(S)
         logdet += 2.0 * float(np.log(np.diagonal(schur)).sum())
         return cls(rows, sums, factors, root, half, K, schur, logdet)
+
+    def closed(self, rows: Rows) -> System:
+        """Return the same equations with a design whose rows are not read any more."""
+        return replace(self, rows=rows)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Return ``H⁻¹ right``, (N, k)."""
@@ -144,9 +148,9 @@ class System:
         starts = [span.start - self.rows.lead for span in self.rows.spans[1:]]
         return list(zip(self.rows.blocks[1:], starts, strict=True))
 
-    def leverages(self) -> np.ndarray:
-        """Return ``s_i = a_i'H⁻¹a_i``, the variance of each row's η given β, (n,)."""
-        lead = self.rows.blocks[0]
+    def leverages(self, rows: Rows) -> np.ndarray:
+        """Return ``s_i = a_i'H⁻¹a_i``, the variance of η given β of some rows, (n,)."""
+        lead = rows.blocks[0]
         s = lead.quadratic(self.lead_covariance)
         if self.sums.C is None:
             return s
@@ -154,7 +158,10 @@ class System:
             sum(lead.weighed(a, self.F[a, b][lead.codes]) for a in range(lead.q))
             for b in range(lead.q)
         ]
-        others = self._others()
+        others = [
+            (block, start)
+            for block, (_, start) in zip(rows.blocks[1:], self._others(), strict=True)
+        ]
         for i, (block, start) in enumerate(others):
             for b in range(block.q):
                 place = start + b * block.n_levels + block.codes
@@ -235,8 +242,8 @@ def eliminated_lead(A: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.nda
     return root, half, 2.0 * float(np.log(diagonal).sum())
 
 
-def system_of(rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> Any:
-    """Return H at weights of shape (n,), in the form that suits the design's size.
+def system_of(rows: Rows, products: Any, factors: list[np.ndarray]) -> Any:
+    """Return H, given `Rows.products` at its weights, in the form that suits the design's size.
 
     Raises
     ------
@@ -244,8 +251,8 @@ def system_of(rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> Any
         If H is not positive definite.
     """
     if rows.probing is not None:
-        return rows.probing.system(rows, weights, factors)
-    return System.of(rows, weights, factors)
+        return rows.probing.system(rows, products, factors)
+    return System.of(rows, products, factors)
 
 
 def _times(matrices: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class GeneralRound(Round):
 def mode_terms(point: Point, state: State) -> tuple[TermRound, ...]:
     """Return the terms of a round in which the weights are held at the mode (MacKay 1992)."""
     rows, phi = point.laplace.rows, point.given.phi
-    g = rows.parts(rows.spread(point.mode.at.d1 / phi))
+    g = rows.parts(point.mode.slopes / phi)
     squares = [np.einsum("aj,bj->ab", each, each) for each in g]
     effects = rows.parts(point.given.scaled(point.mode.u))
     return _terms(point, state, squares, effects)
@@ -65,16 +65,16 @@ def mean_terms(point: Point, state: State) -> tuple[TermRound, ...]:
     means stand for it.
     """
     rows, phi = point.laplace.rows, point.given.phi
-    r, t = point.movement
+    movement = point.movement
     squares = []
     for g, rho in zip(
-        rows.parts(rows.spread(point.mode.at.d1 / phi)), rows.parts(rows.spread(t)), strict=True
+        rows.parts(point.mode.slopes / phi), rows.parts(movement.by_effects), strict=True
     ):
         means = g + 0.5 * rho
         whole = np.einsum("aj,bj->ab", means, means)
         exact = whole - 0.25 * np.einsum("aj,bj->ab", rho, rho)
         squares.append(exact if _dominates(exact, _LEAST * whole) else whole)
-    effects = rows.parts(point.given.scaled(point.mode.u - 0.5 * r))
+    effects = rows.parts(point.given.scaled(point.mode.u - 0.5 * movement.r))
     return _terms(point, state, squares, effects)
 
 

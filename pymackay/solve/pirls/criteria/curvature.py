@@ -7,6 +7,7 @@ level by level; what is missing is left to the secant correction of the search.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +45,10 @@ class Point(Protocol):
         """2ΣD at the mode."""
         ...
 
+    def total(self, of: Callable[[Any], Any]) -> Any:
+        """Return the sum over the partitions of what `of` computes from their rows."""
+        ...
+
     @property
     def psi(self) -> np.ndarray:
         """The parameters, (P,)."""
@@ -79,14 +84,12 @@ class Curvature:
     def of(cls, point: Point) -> Curvature:
         """Return those of a point."""
         rows, p, k = point.laplace.rows, point.laplace.rows.p, len(point.laplace.rows.places)
-        given, at = point.given, point.mode.at
-        J = _design(point)
-        weighted = (at.d2 / given.phi)[:, None] * J
-        cross = given.scaled_back(rows.transposed @ weighted)
+        given = point.given
+        products, inner, extra = point.total(lambda here: _sums(point, here))
+        cross = given.scaled_back(products)
         _add_moved_factors(point, cross)
-        inner = J.T @ weighted
         if point.laplace.extra:
-            column, edge, corner = _extra_parts(point, J)
+            column, edge, corner = _extra_parts(point, extra)
             cross = np.column_stack([cross, column])
             inner = np.block([[inner, edge[:, None]], [edge[None, :], np.array([[corner]])]])
         slopes = -point.mode.system.solve(cross)
@@ -96,10 +99,10 @@ class Curvature:
         return _by_parameters(made, point) if rows.structured else made
 
 
-def predictor_slopes(point: Point) -> np.ndarray:
-    """Return the derivatives of η at the mode by ψ, (n, P)."""
-    rows, given, p = point.laplace.rows, point.given, point.laplace.rows.p
-    J = _design(point)
+def predictor_slopes(point: Point, here: Any) -> np.ndarray:
+    """Return the derivatives of η at the mode by ψ of some rows, (n, P)."""
+    rows, given, p = here.given.rows, point.given, point.laplace.rows.p
+    J = _design(point, rows)
     if rows.structured:
         jacobian = rows.jacobian(point.psi[p : p + rows.n_theta])
         J = np.column_stack([J[:, :p], J[:, p:] @ jacobian])
@@ -125,9 +128,32 @@ def _by_parameters(by_elements: Curvature, point: Point) -> Curvature:
     return Curvature(hessian, by_elements.mode_slopes @ J)
 
 
-def _design(point: Point) -> np.ndarray:
-    """Return J = [X, Z dΛ u], shape (n, p + k)."""
-    rows = point.laplace.rows
+def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
+    """Return ``Z'WJ``, (N, p + k), ``J'WJ``, (p + k, p + k), and what log φ or log shape need.
+
+    That is J' times the derivatives of D' by it, for the shape also Z' times these, and its slopes
+    above and below.
+    """
+    rows, given, at = here.given.rows, here.given, here.at
+    J = _design(point, rows)
+    weighted = (at.d2 / given.phi)[:, None] * J
+    made = np.asarray(rows.transposed @ weighted), J.T @ weighted
+    family, observed = given.family, rows.observed
+    if not point.laplace.extra:
+        return *made, ()
+    if point.laplace.extra == "dispersion":
+        ends = (family.constant(observed, given.phi * np.exp(d)).slope for d in (_STEP, -_STEP))
+        return *made, (-J.T @ (at.d1 / given.phi), *ends)
+    slopes = family.shape_slopes(observed, here.eta)
+    ends = (
+        family.with_shape(family.shape * np.exp(d)).shape_slopes(observed, here.eta).criterion
+        for d in (_STEP, -_STEP)
+    )
+    return *made, (J.T @ slopes.d1, *ends, rows.spread(slopes.d1))
+
+
+def _design(point: Point, rows: Any) -> np.ndarray:
+    """Return J = [X, Z dΛ u], shape (n, p + k), of some rows."""
     parts = rows.parts(point.mode.u)
     J = np.empty((rows.n, rows.p + len(rows.places)), order="F")
     J[:, : rows.p] = rows.basis.Q
@@ -140,28 +166,19 @@ def _design(point: Point) -> np.ndarray:
 def _add_moved_factors(point: Point, cross: np.ndarray) -> None:
     """Add ``dΛ'Z'D'/φ`` to the columns of the factors' elements, (N, p + k), in place."""
     rows = point.laplace.rows
-    slopes = rows.parts(rows.spread(point.mode.at.d1 / point.given.phi))
+    slopes = rows.parts(point.mode.slopes / point.given.phi)
     for i, (k, a, b) in enumerate(rows.places):
         start, J = rows.spans[k].start, rows.blocks[k].n_levels
         cross[start + b * J : start + (b + 1) * J, rows.p + i] += slopes[k][a]
 
 
-def _extra_parts(point: Point, J: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def _extra_parts(point: Point, sums: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray, float]:
     """Return h_u, (N,), h_ψ, (p + k,), and h itself differentiated by log φ or log shape."""
-    rows, given, at = point.laplace.rows, point.given, point.mode.at
-    family, observed = given.family, rows.observed
-    if point.laplace.extra == "dispersion":
-        above = family.constant(observed, given.phi * np.exp(_STEP)).slope
-        below = family.constant(observed, given.phi * np.exp(-_STEP)).slope
-        corner = 0.5 * point.deviance / given.phi + 0.25 * (above - below) / _STEP
-        return point.mode.u, -J.T @ (at.d1 / given.phi), corner
-    slopes = family.shape_slopes(observed, point.mode.eta)
-    above, below = (
-        family.with_shape(family.shape * np.exp(d)).shape_slopes(observed, point.mode.eta).criterion
-        for d in (_STEP, -_STEP)
-    )
+    edge, above, below = sums[:3]
     corner = 0.25 * (above - below) / _STEP
-    return given.scaled_back(rows.spread(slopes.d1)), J.T @ slopes.d1, corner
+    if point.laplace.extra == "dispersion":
+        return point.mode.u, edge, 0.5 * point.deviance / point.given.phi + corner
+    return point.given.scaled_back(sums[3]), edge, corner
 
 
 def _determinant_part(point: Point) -> np.ndarray:

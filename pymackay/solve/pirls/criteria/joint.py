@@ -60,12 +60,13 @@ class JointCriterion:
 
     def _slope(self, point: Point) -> np.ndarray:
         """Return the derivative of the penalised deviance by β, ``2 X'D'/φ``, (p,)."""
-        return 2.0 * self.laplace.rows.basis.Q.T @ (point.mode.at.d1 / point.given.phi)
+        slopes = point.total(lambda here: here.given.rows.basis.Q.T @ here.at.d1)
+        return np.asarray(2.0 * slopes / point.given.phi)
 
     def _moved(self, point: Point, step: np.ndarray) -> Point:
         """Return the point after a step in β that is halved until the penalised deviance falls."""
         p, length = self.laplace.rows.p, 1.0
-        before = point.given.penalised(point.mode.at, point.mode.u)
+        before = point.given.penalised(point.mode.value, point.mode.u)
         while length > 1e-12:
             psi = point.psi.copy()
             psi[:p] += length * step
@@ -75,7 +76,7 @@ class JointCriterion:
             except np.linalg.LinAlgError:
                 length *= 0.5
                 continue
-            after = trial.given.penalised(trial.mode.at, trial.mode.u)
+            after = trial.given.penalised(trial.mode.value, trial.mode.u)
             if after <= before + 1e-13 * (1.0 + abs(before)):
                 return trial
             length *= 0.5

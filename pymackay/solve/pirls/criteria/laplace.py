@@ -11,16 +11,25 @@ With ``v = s w'/φ``, ``r = H⁻¹A'v`` and ``t = v − (D''/φ) A r``:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pymackay.family.family import Family
+from pymackay.family.family import Constant, Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.mode import Given, Mode, find_mode, lowest_mode, mode_at
+from pymackay.solve.pirls.mode import (
+    Given,
+    Mode,
+    RowsAt,
+    find_mode,
+    lowest_mode,
+    mode_at,
+    total_at,
+)
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 
@@ -66,7 +75,7 @@ class Laplace:
         """−2 log likelihood of the saturated model, where no parameter changes it."""
         if self.extra or self.family.has_dispersion:
             return None
-        return self.family.constant(self.rows.observed).value
+        return self.constant(self.family).value
 
     @property
     def size(self) -> int:
@@ -84,7 +93,16 @@ class Laplace:
             else:
                 phi = value
         fixed = rows.basis.Q @ psi[:p] + rows.offset
-        return Given(rows, family, fixed, rows.block_factors(psi[p : p + k]), phi)
+        return Given(rows, family, fixed, rows.block_factors(psi[p : p + k]), phi, psi[:p])
+
+    def constant(self, family: Family, phi: float = 1.0) -> Constant:
+        """Return −2 log likelihood of the saturated model, and its slope by log φ."""
+
+        def of(rows: Rows) -> tuple[float, float]:
+            made = family.constant(rows.observed, phi)
+            return made.value, made.slope
+
+        return Constant(*self.rows.total(of))
 
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Point:
         """Evaluate at ψ; the mode is searched from u, shape (N,).
@@ -141,13 +159,21 @@ class Point:
         """H at the weights of the determinant."""
         if self.given.family.is_canonical or self.laplace.determinant == "observed":
             return self.mode.system
-        weights = self.mode.at.expected / self.given.phi
-        return system_of(self.laplace.rows, weights, self.given.factors)
+        return system_of(self.laplace.rows, self.expected_products, self.given.factors)
 
-    @property
-    def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """The determinant's weights times φ, and their derivatives by η, each (n,)."""
-        at = self.mode.at
+    @cached_property
+    def expected_products(self) -> Any:
+        """`Rows.products` at the expected weights."""
+        phi = self.given.phi
+        return self.total(lambda here: here.given.rows.products(here.at.expected / phi))
+
+    def total(self, of: Callable[[RowsAt], Any]) -> Any:
+        """Return the sum over the partitions of what `of` computes from their rows at the mode."""
+        return total_at(self.given, self.mode.u, self.mode.kept, of)
+
+    def weights(self, here: RowsAt) -> tuple[np.ndarray, np.ndarray]:
+        """Return the determinant's weights times φ, and their derivatives by η, each (n,)."""
+        at = here.at
         if self.laplace.determinant == "observed":
             return at.d2, at.d3
         return at.expected, at.expected_d1
@@ -155,21 +181,32 @@ class Point:
     @cached_property
     def deviance(self) -> float:
         """2ΣD at the mode."""
-        return 2.0 * float(self.mode.at.value.sum())
+        return 2.0 * self.mode.value
 
-    @property
+    @cached_property
     def phi(self) -> float:
         """The dispersion; with lme4's criterion the deviance over the sum of the weights."""
         if self.laplace.is_lme4s:
             return self.deviance / self._denominator
         return self.given.phi
 
+    @cached_property
+    def pearson(self) -> float:
+        """Pearson's statistic."""
+        family = self.given.family
+
+        def of(here: RowsAt) -> float:
+            observed, mu = here.given.rows.observed, family.mean(here.eta)
+            return float((observed.weights * (observed.y - mu) ** 2 / family.variance(mu)).sum())
+
+        return float(self.total(of))
+
     @property
     def _denominator(self) -> float:
-        observed = self.laplace.rows.observed
+        rows = self.laplace.rows
         if self.given.family.name == "gaussian":
-            return float(len(observed.y))
-        return float(observed.weights.sum())
+            return float(rows.n)
+        return float(rows.total(lambda part: part.observed.weights.sum()))
 
     @cached_property
     def criterion(self) -> float:
@@ -177,11 +214,35 @@ class Point:
         u = self.mode.u
         constant = self.laplace.saturated
         if constant is None:
-            constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
+            constant = self.laplace.constant(self.given.family, self.phi).value
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
         return (
             value + 2.0 * self.laplace.is_lme4s
         )  # lme4's aic() counts the dispersion as a parameter
+
+    def closed(self) -> Point:
+        """Return the point without the source of its rows; what a fit is asked for is computed.
+
+        The point itself where the rows are kept, or where it has none already.
+        """
+        source = self.laplace.rows.source
+        if source is None or source.closed() is source:
+            return self
+        known = ("criterion", "determinant", "curvature", "slopes", "movement", "factor_slopes")
+        values = {name: getattr(self, name) for name in known}
+        rows = self.laplace.rows.closed()
+        laplace, given = replace(self.laplace, rows=rows), replace(self.given, rows=rows)
+        laplace.__dict__["saturated"] = self.laplace.saturated
+        mode = replace(self.mode, system=self.mode.system.closed(rows))
+        same = self.determinant is self.mode.system
+        values["determinant"] = mode.system if same else self.determinant.closed(rows)
+        values["expected_products"] = None if same else self.expected_products
+        values["phi"] = self.phi
+        if laplace.dispersion == "lme4":
+            values["pearson"] = self.pearson
+        made = Point(laplace, self.psi, given, mode)
+        made.__dict__.update(values)
+        return made
 
     @property
     def noise(self) -> float:
@@ -206,38 +267,66 @@ class Point:
     @cached_property
     def leverages(self) -> np.ndarray:
         """Conditional variance of each row's η given β, (n,)."""
-        return self.determinant.leverages()
+        return np.asarray(self.determinant.leverages(self.mode.rows.given.rows))
 
     @cached_property
-    def movement(self) -> tuple[np.ndarray, np.ndarray]:
-        """``r = H⁻¹A'v``, (N,), and t, (n,): what the weights' movement adds to the gradient."""
-        given, at, system = self.given, self.mode.at, self.mode.system
-        v = self.leverages * self.weights[1] / given.phi
-        v = v + 2.0 * (self._deviance_share - 1.0) * at.d1
-        r = system.solve(given.scaled_back(given.rows.spread(v))[:, None])[:, 0]
-        Ar = given.rows.predictor(given.scaled(r))
-        return r, v - at.d2 / given.phi * Ar
+    def slopes(self) -> Slopes:
+        """Sums over the rows at the mode, with the leverages."""
+        share = self._deviance_share
+
+        def of(here: RowsAt) -> tuple[Any, ...]:
+            rows, at, phi = here.given.rows, here.at, here.given.phi
+            kept = here is self.mode.kept
+            s = self.leverages if kept else self.determinant.leverages(rows)
+            weights, moved = self.weights(here)
+            v = s * moved / phi + 2.0 * (share - 1.0) * at.d1
+            Q = rows.basis.Q
+            made = (rows.spread(v), Q.T @ v, Q.T @ at.d1, float(s @ weights))
+            return (*made, self._shape_slopes(here, s)) if self.laplace.extra == "shape" else made
+
+        return Slopes(*self.total(of))
+
+    def _shape_slopes(self, here: RowsAt, s: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return Z' times the derivatives of D' by the log of the shape, and the criterion's."""
+        family, rows = here.given.family, here.given.rows
+        if not isinstance(family, NegativeBinomial):
+            return np.zeros(rows.n_effects), 0.0
+        slopes = family.shape_slopes(rows.observed, here.eta)
+        weights = slopes.d2 if self.laplace.determinant == "observed" else slopes.expected
+        return rows.spread(slopes.d1), float(slopes.criterion + s @ weights)
+
+    @cached_property
+    def movement(self) -> Movement:
+        """What the weights' movement adds to the gradient."""
+        given, sums = self.given, self.slopes
+        r = self.mode.system.solve(given.scaled_back(sums.v)[:, None])[:, 0]
+        moved = given.scaled(r)
+
+        def of(here: RowsAt) -> tuple[np.ndarray, np.ndarray]:
+            rows = here.given.rows
+            carried = here.at.d2 / given.phi * rows.predictor(moved)
+            return rows.spread(carried), rows.basis.Q.T @ carried
+
+        by_effects, by_fixed = self.total(of)
+        return Movement(r, sums.v - by_effects, sums.fixed_v - by_fixed)
 
     @property
     def _deviance_share(self) -> float:
         """Derivative of −2 log f by the deviance: 1/φ at φ = 1, or lme4's."""
         if not self.laplace.is_lme4s:
             return 1.0
-        slope = self.given.family.constant(self.laplace.rows.observed, self.phi).slope
-        return slope / self.deviance
+        return self.laplace.constant(self.given.family, self.phi).slope / self.deviance
 
     @cached_property
     def factor_slopes(self) -> list[np.ndarray]:
         """Derivative of the criterion by each block's Λ, (q, q)."""
-        rows, given, at = self.laplace.rows, self.given, self.mode.at
-        r, t = self.movement
-        total = 2.0 * at.d1 / given.phi + t
-        spread, slopes = rows.parts(rows.spread(total)), rows.parts(rows.spread(at.d1 / given.phi))
+        rows, movement = self.laplace.rows, self.movement
+        slopes = self.mode.slopes / self.given.phi
         parts = zip(
-            spread,
+            rows.parts(2.0 * slopes + movement.by_effects),
             rows.parts(self.mode.u),
-            slopes,
-            rows.parts(r),
+            rows.parts(slopes),
+            rows.parts(movement.r),
             self.determinant.factor_slopes(),
             strict=True,
         )
@@ -250,25 +339,60 @@ class Point:
     def gradient(self) -> np.ndarray:
         """Derivative of the criterion by ψ, (P,)."""
         rows, p = self.laplace.rows, self.laplace.rows.p
-        r, t = self.movement
-        by_beta = rows.basis.Q.T @ (2.0 * self.mode.at.d1 / self.given.phi + t)
+        by_beta = 2.0 * self.slopes.fixed / self.given.phi + self.movement.by_fixed
         made = [by_beta, rows.slopes(self.psi[p : p + rows.n_theta], self.factor_slopes)]
         if self.laplace.extra:
-            made.append(np.array([self._extra_slope(r)]))
+            made.append(np.array([self._extra_slope(self.movement.r)]))
         return np.concatenate(made)
 
     def _extra_slope(self, r: np.ndarray) -> float:
         """Return the derivative by log φ or by the log of the shape."""
-        rows, given = self.laplace.rows, self.given
+        given = self.given
         if self.laplace.extra == "dispersion":
-            constant = given.family.constant(rows.observed, given.phi).slope
-            leverage = float(self.leverages @ self.weights[0]) / given.phi
+            constant = self.laplace.constant(given.family, given.phi).slope
+            leverage = self.slopes.leverage / given.phi
             return float(-self.deviance / given.phi + constant - leverage - r @ self.mode.u)
-        family = given.family
-        if not isinstance(family, NegativeBinomial):
-            return 0.0
-        slopes = family.shape_slopes(rows.observed, self.mode.eta)
-        observed = self.laplace.determinant == "observed"
-        weights = slopes.d2 if observed else slopes.expected
-        carried = r @ given.scaled_back(rows.spread(slopes.d1))
-        return float(slopes.criterion + self.leverages @ weights - carried)
+        carried, criterion = self.slopes.shape
+        return float(criterion - r @ given.scaled_back(carried))
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Sums over the rows at a mode, of v as in the equations above.
+
+    Attributes
+    ----------
+    v : numpy.ndarray, shape (N,)
+        Z'v.
+    fixed_v, fixed : numpy.ndarray, each (p,)
+        X'v and X'D'.
+    leverage : float
+        Σ s w.
+    shape : tuple of numpy.ndarray, (N,), and float
+        Where the shape is estimated: Z' times the derivatives of D' by its log, and the
+        derivative of the criterion at fixed u.
+    """
+
+    v: np.ndarray
+    fixed_v: np.ndarray
+    fixed: np.ndarray
+    leverage: float
+    shape: tuple[np.ndarray, float] = (np.zeros(0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """What the movement of the weights adds to the gradient, with r and t as above.
+
+    Attributes
+    ----------
+    r : numpy.ndarray, shape (N,)
+    by_effects : numpy.ndarray, shape (N,)
+        Z't.
+    by_fixed : numpy.ndarray, shape (p,)
+        X't.
+    """
+
+    r: np.ndarray
+    by_effects: np.ndarray
+    by_fixed: np.ndarray

@@ -132,7 +132,7 @@ class QuadraturePoint(Centered):
         rows, given, at = center.laplace.rows, center.given, center.mode.at
         Q = self._spread
         s = rows.blocks[0].quadratic(_mixed(center.given.factors[0], Q))
-        _, weight_slopes = center.weights
+        _, weight_slopes = center.weights(center.mode.rows)
         v = s * weight_slopes / given.phi
         right = given.scaled_back(rows.spread(v)) + 2.0 * self._mean_slope.ravel()
         r = center.mode.system.solve(right[:, None])[:, 0]
@@ -182,7 +182,7 @@ class QuadraturePoint(Centered):
         """Return the derivative by log φ or by the log of the shape."""
         center = self.center
         given, rows = center.given, center.laplace.rows
-        weights, _ = center.weights
+        weights, _ = center.weights(center.mode.rows)
         if center.laplace.extra == "dispersion":
             constant = given.family.constant(rows.observed, given.phi).slope
             return float(

@@ -9,6 +9,7 @@ import numpy as np
 
 from pymackay.solve.assemble import user_factors
 from pymackay.solve.pirls.criteria.curvature import predictor_slopes
+from pymackay.solve.pirls.mode import RowsAt
 from pymackay.solve.pirls.rows import Rows
 
 _STEP = 1e-6  # of a covariance parameter, for the slopes of variances
@@ -55,10 +56,15 @@ def _gradients(point: Any) -> np.ndarray:
     By ψ, ``log|H|`` has the slopes ``Σ_i s_i w'_i dη_i/dψ`` and, by Λ at fixed weights, twice
     `factor_slopes`.
     """
-    rows, system, given = point.laplace.rows, point.determinant, point.given
-    moved = predictor_slopes(point)
-    weighted = (point.weights[1] / given.phi)[:, None] * moved
-    made = system.leverage_sums(weighted)
+    rows, system = point.laplace.rows, point.determinant
+
+    def of(here: RowsAt) -> np.ndarray:
+        weights = point.weights(here)[1] / here.given.phi
+        columns = weights[:, None] * predictor_slopes(point, here)
+        made: np.ndarray = system.leverage_sums(here.given.rows, columns)
+        return made
+
+    made = point.total(of)
     p = rows.p
     for t in range(made.shape[1]):
         by_factor = [2.0 * each for each in system.factor_slopes(t)]

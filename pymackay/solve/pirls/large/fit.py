@@ -139,7 +139,7 @@ def find_large(laplace: Laplace, start: np.ndarray, control: GeneralControl) -> 
         needed = _MARGIN * count * (accuracy.relative / control.tolerance) ** 2
         more = probing.with_count(min(int(np.ceil(needed)), control.max_probes), control.seed)
         laplace, start = (
-            replace(laplace, rows=replace(laplace.rows, probing=more)),
+            replace(laplace, rows=laplace.rows.with_probing(more)),
             optimum.point.psi,
         )
     system = optimum.point.determinant
@@ -157,7 +157,7 @@ def find_large(laplace: Laplace, start: np.ndarray, control: GeneralControl) -> 
 def with_probes(laplace: Laplace, control: GeneralControl) -> Laplace:
     """Return the criterion of the same model by iterative solves."""
     probing = Probing.of(laplace.rows, control.probes, control.seed)
-    return replace(laplace, rows=replace(laplace.rows, probing=probing))
+    return replace(laplace, rows=laplace.rows.with_probing(probing))
 
 
 def _minimum(laplace: Laplace, start: np.ndarray, control: GeneralControl) -> GeneralOptimum:

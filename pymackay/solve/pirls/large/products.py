@@ -43,9 +43,8 @@ class PairPattern:
         sizes = left.q * left.n_levels, right.q * right.n_levels
         return cls(meeting, _sorted(row, column, sizes[0]), _sorted(column, row, sizes[1]))
 
-    def matrices(self, weights: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix]:
-        """Return the values, (q, q, pairs), at weights, (n,), the matrix, and its transpose."""
-        values = self.meeting.values(weights)
+    def matrices(self, values: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix]:
+        """Return the meeting's values, (q, q, pairs), the matrix of them, and its transpose."""
         flat = values.ravel()
         shape = (len(self.forward[2]) - 1, len(self.backward[2]) - 1)
         made = [
@@ -84,15 +83,11 @@ class Patterns:
     @classmethod
     def of(cls, rows: Rows) -> Patterns:
         """Find the patterns."""
-        blocks: tuple[Any, ...] = rows.blocks
-        lead, others = blocks[0], blocks[1:]
-        leading = tuple(PairPattern.of(Meeting.of(lead, block)) for block in others)
-        among = tuple(
-            (i, k, PairPattern.of(Meeting.of(others[i], others[k])))
-            for i in range(len(others))
-            for k in range(i + 1, len(others))
+        leading, among = rows.meetings
+        return cls(
+            tuple(PairPattern.of(meeting) for meeting in leading),
+            tuple((i, k, PairPattern.of(meeting)) for i, k, meeting in among),
         )
-        return cls(leading, among)
 
 
 class Products:
@@ -102,22 +97,24 @@ class Products:
     ----------
     rows : Rows
     patterns : Patterns
-    weights : numpy.ndarray, shape (n,)
+    products : tuple
+        As `pymackay.solve.pirls.rows.Rows.products` returns them.
 
     Attributes
     ----------
     A : numpy.ndarray, shape (q, q, J)
         Of the leading block, level by level.
-    diagonals : list of numpy.ndarray, each (q, q, J)
+    diagonals : tuple of numpy.ndarray, each (q, q, J)
         Of the other blocks.
     """
 
-    def __init__(self, rows: Rows, patterns: Patterns, weights: np.ndarray) -> None:
-        self.A = rows.blocks[0].gram(weights)
-        self.diagonals = [block.gram(weights) for block in rows.blocks[1:]]
-        self._lead = [pattern.matrices(weights) for pattern in patterns.leading]
+    def __init__(self, rows: Rows, patterns: Patterns, products: Any) -> None:
+        self.A, (leading, self.diagonals, among) = products
+        pairs = zip(patterns.leading, leading, strict=True)
+        self._lead = [pattern.matrices(values) for pattern, values in pairs]
         self._patterns = patterns
-        self._among = [(i, k, p.matrices(weights)) for i, k, p in patterns.among]
+        between = zip(patterns.among, among, strict=True)
+        self._among = [(i, k, pattern.matrices(values)) for (i, k, pattern), values in between]
         ends = np.cumsum([0] + [block.size for block in rows.blocks[1:]])
         self.spans = [slice(int(a), int(b)) for a, b in pairwise(ends)]
 

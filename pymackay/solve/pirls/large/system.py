@@ -8,10 +8,12 @@ functions of the parameters, and the search converges as an exact one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -39,35 +41,40 @@ class Probing:
         Of the design.
     signs : numpy.ndarray, shape (m, N)
         The probes.
+    seed : int
+        From which they were drawn.
     """
 
     patterns: Patterns
     signs: np.ndarray
+    seed: int = 0
 
     @classmethod
     def of(cls, rows: Rows, count: int, seed: int = 0) -> Probing:
         """Prepare a design with so many probes."""
         m = rows.n_effects - rows.lead
-        return cls(Patterns.of(rows), draw_signs(m, count, seed).astype(np.float64))
+        return cls(Patterns.of(rows), draw_signs(m, count, seed).astype(np.float64), seed)
 
     def with_count(self, count: int, seed: int = 0) -> Probing:
         """Return the same with more probes; the first ones stay."""
-        return Probing(self.patterns, draw_signs(len(self.signs), count, seed).astype(np.float64))
+        signs = draw_signs(len(self.signs), count, seed).astype(np.float64)
+        return Probing(self.patterns, signs, seed)
 
-    def system(self, rows: Rows, weights: np.ndarray, factors: list[np.ndarray]) -> LargeSystem:
-        """Return H at weights of shape (n,).
+    def system(self, rows: Rows, products: Any, factors: list[np.ndarray]) -> LargeSystem:
+        """Return H, given `Rows.products` at its weights, and how many of these are negative.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If a weight is negative: whether H is positive definite is not seen then.
         """
-        if not (weights >= 0.0).all():
+        sums, negative = products
+        if negative:
             raise np.linalg.LinAlgError(
                 "with this link the weights of some rows are negative, which the iterative solver "
                 "does not allow; use solver='exact', or the canonical link"
             )
-        return LargeSystem(rows, self, Products(rows, self.patterns, weights), factors)
+        return LargeSystem(rows, self, Products(rows, self.patterns, sums), factors)
 
 
 class LargeSystem:
@@ -108,6 +115,12 @@ class LargeSystem:
             roots.append(inverse_lower(L))
         self._roots, self._logdet_diagonal = roots, logdet
         self.iterations = 0
+
+    def closed(self, rows: Rows) -> LargeSystem:
+        """Return the same equations with a design whose rows are not read any more."""
+        made = copy.copy(self)
+        made.rows = rows
+        return made
 
     @cached_property
     def F(self) -> np.ndarray:
@@ -209,42 +222,42 @@ class LargeSystem:
         made = np.einsum("ajk,bjk->abj", signs, solved) / signs.shape[2]
         return np.asarray(0.5 * (made + made.transpose(1, 0, 2)))
 
-    def leverages(self) -> np.ndarray:
-        """Return estimates of ``s_i = a_i'H⁻¹a_i``, (n,).
+    def leverages(self, rows: Rows) -> np.ndarray:
+        """Return estimates of ``s_i = a_i'H⁻¹a_i`` of the rows, (n,).
 
         The leading block's part is exact; the rest is ``r_i'S⁻¹r_i`` with ``Λ₂'(z₂ − C'F z₁)``
         for r_i.
         """
-        lead = self.rows.blocks[0]
-        made = lead.quadratic(self.F)
+        made = rows.blocks[0].quadratic(self.F)
         count = self.probing.signs.shape[1]
-        for cut, left, right in self._by_chunks():
+        for cut, left, right in self._by_chunks(rows):
             made[cut] += np.einsum("ik,ik->i", left, right) / count
         return made
 
-    def leverage_sums(self, columns: np.ndarray) -> np.ndarray:
+    def leverage_sums(self, rows: Rows, columns: np.ndarray) -> np.ndarray:
         """Return ``columns' s`` with s as each probe alone estimates it, (P, N), for (n, P)."""
-        exact = columns.T @ self.rows.blocks[0].quadratic(self.F)
+        exact = columns.T @ rows.blocks[0].quadratic(self.F)
         made = np.repeat(exact[:, None], self.probing.signs.shape[1], axis=1)
-        for cut, left, right in self._by_chunks():
+        for cut, left, right in self._by_chunks(rows):
             made += columns[cut].T @ (left * right)
         return made
 
-    def _by_chunks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield rows, and ``r_i'z`` and ``r_i'y`` of these, each (rows, N)."""
-        sides = [self._by_rows(*pair) for pair in zip(self._effects, self._carried, strict=True)]
-        for start in range(0, self.rows.n, _CHUNK):
-            cut = slice(start, min(start + _CHUNK, self.rows.n))
+    def _by_chunks(self, rows: Rows) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield some of the rows, and ``r_i'z`` and ``r_i'y`` of these, each (rows, N)."""
+        pairs = zip(self._effects, self._carried, strict=True)
+        sides = [self._by_rows(rows, *pair) for pair in pairs]
+        for start in range(0, rows.n, _CHUNK):
+            cut = slice(start, min(start + _CHUNK, rows.n))
             left, right = (self._differences(side, cut) for side in sides)
             yield cut, left, right
 
     def _by_rows(
-        self, others: np.ndarray, carried: np.ndarray
+        self, rows: Rows, others: np.ndarray, carried: np.ndarray
     ) -> list[tuple[RowBlock, np.ndarray, float]]:
         """Return each block with its part of ``r_i'z``, (q, J, N), and the sign of that."""
         lead = np.einsum("abj,bjk->ajk", self.F, carried)
-        made = [(self.rows.blocks[0], np.ascontiguousarray(lead), -1.0)]
-        for block, span in zip(self.rows.blocks[1:], self.sums.spans, strict=True):
+        made = [(rows.blocks[0], np.ascontiguousarray(lead), -1.0)]
+        for block, span in zip(rows.blocks[1:], self.sums.spans, strict=True):
             made.append((block, others[span].reshape(block.q, block.n_levels, -1), 1.0))
         return made
 
