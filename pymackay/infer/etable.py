@@ -36,8 +36,8 @@ class EstimateTable:
     ----------
     frame : pandas.DataFrame, shape (rows, fits)
         The cells. The index has the block (``"Fixed effects"``, ``"Random effects"``, ``"Fit"``;
-        ``"Residuals"`` where a fit has a residual structure) and the row's name; below an estimate, a row without a name has its standard error or
-        interval.
+        ``"Residuals"`` where a fit has a residual structure) and the row's name; below an estimate,
+        a row without a name has its standard error or interval.
     title, note : str
     """
 

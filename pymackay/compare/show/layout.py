@@ -16,6 +16,7 @@ from pymackay.compare.offered import offers, unsaid
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.covariance.varcorr import VarCorr
+from pymackay.reference.structures import double_bar_message
 from pymackay.results import Fit
 
 _FEW = 6  # up to so many coefficients, each is shown with its standard error
@@ -121,6 +122,7 @@ def heads(comparison: Comparison, names: tuple[str, str] = ("ours", "theirs")) -
         "model": ", ".join([_kind(fit), *rows, *counts]),
         names[0]: str(fit.engine),
         names[1]: str(reference.engine),
+        "double bar": " ".join(double_bar_message(reference.formula, reference.engine.versions)),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
         "lag": _lag(comparison),
