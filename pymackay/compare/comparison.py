@@ -34,11 +34,13 @@ class Comparison:
         - ``"boundary"``: equal criteria, and a covariance matrix is singular;
         - ``"no optimum"``: the response is separated, so that the likelihood has no maximum;
         - ``"not a likelihood"``: the dispersion is estimated by maximum likelihood in one fit and
-          by lme4's criterion, which is not a likelihood, in the other.
+          by lme4's criterion, which is not a likelihood, in the other;
+        - ``"another mode"``: both give the same numbers at their parameters and their random
+          effects, but these are not at their lowest mode, so that the criteria differ.
     ok : bool
         Whether the fit passes. True for ``same optimum``; for ``ours lower`` if the numbers at
-        one theta were checked; for ``flat ridge`` and ``boundary`` if the quantities that are
-        judged there agree. False for the others.
+        one theta were checked; for ``another mode``; for ``flat ridge`` and ``boundary`` if the
+        quantities that are judged there agree. False for the others.
     rows : tuple of Row
         Every number that was compared.
     differences : tuple of Difference
@@ -58,7 +60,8 @@ class Comparison:
     tolerances : mapping of str to Tolerance
         The tolerances: `pymackay.compare.tolerances.TOLERANCES`, with the user's values.
     reason : str
-        Why no numbers are judged, for the verdicts ``"no optimum"`` and ``"not a likelihood"``.
+        Why no numbers are judged, for the verdicts ``"no optimum"``, ``"not a likelihood"`` and
+        ``"another mode"``.
     lag : float
         Of generalised models: by how much the number that lme4 reports exceeds its own criterion
         with the determinant taken at the final random effects; nan otherwise. It is an error of

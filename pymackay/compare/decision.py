@@ -70,6 +70,12 @@ VERDICTS: Mapping[str, Meaning] = MappingProxyType(
             "criterion, which is not a likelihood for this family. Their numbers differ.",
             "Compare with dispersion='lme4' to see lme4's numbers; do not use its AIC there.",
         ),
+        "another mode": Meaning(
+            "The random effects have several modes at the same parameters, as the density is not "
+            "a log-concave function of the linear predictor. Theirs is not the lowest. At their "
+            "mode both give the same numbers, but the two criteria are different functions.",
+            "Keep ours, which is at the lowest mode; a log-concave link has one mode only.",
+        ),
     }
 )
 

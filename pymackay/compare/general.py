@@ -52,6 +52,15 @@ def at_one_point(fit: Fit, reference: Fit) -> tuple[Fit, Fit, str] | None:
     return None
 
 
+def at_their_modes(fit: Fit, reference: Fit) -> Fit | None:
+    """Return our fit at the reference's parameters and modes, where lower modes exist, or None."""
+    if fit.problem is None or fit.general is None:
+        return None
+    with contextlib.suppress(PymackayError):
+        return fit._at_modes_of(reference)
+    return None
+
+
 def lag(reference: Fit, ours: Fit) -> float:
     """Return by how much what lme4 reports exceeds its criterion at its own modes; nan if unknown.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pymackay.compare.conditioning import criterion_blur, forgive_rounding
 from pymackay.compare.decision import criterion_resolution, criterion_tolerance, decide
 from pymackay.compare.distances import criterion_row, rounding, same_theta_rows, statistics_rows
 from pymackay.compare.gaps import gaps, no_gap
-from pymackay.compare.general import at_one_point, excuse_lag, lag, obstacle
+from pymackay.compare.general import at_one_point, at_their_modes, excuse_lag, lag, obstacle
 from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
 from pymackay.compare.regroup import regrouped
@@ -89,6 +89,12 @@ def compare(
     if pair and fit.general is None and any(row.ok is False for row in theta_rows):
         theta_rows = forgive_rounding(theta_rows, *pair.fits, table)
     failed = [row for row in theta_rows if row.ok is False]
+    there = at_their_modes(fit, reference) if failed else None
+    if there is not None:
+        there_rows = same_theta_rows(there, reference, table)
+        if all(row.ok is not False for row in there_rows):
+            lowest = pair.fits[0] if pair else there
+            return _at_another_mode(fit, reference, lowest, there_rows, table)
     if failed:
         differences = [_as_difference(row, "at one theta") for row in failed]
         return _different(fit, reference, differences, table, theta_rows)
@@ -200,6 +206,32 @@ def _without_numbers(
         tolerances=table,
         reason=reason,
     )
+
+
+def _at_another_mode(
+    fit: Fit,
+    reference: Fit,
+    lowest: Fit,
+    rows: list[Row],
+    table: Mapping[str, Tolerance],
+) -> Comparison:
+    """Return the comparison of two fits whose random effects are at different modes.
+
+    Parameters
+    ----------
+    fit, reference : Fit
+    lowest : Fit
+        Ours at the reference's parameters and its lowest modes.
+    rows : list of Row
+        The numbers at the reference's parameters and modes.
+    table : mapping of str to Tolerance
+    """
+    reason = (
+        f"at their parameters the criterion is {reference.criterion:.6g} at their random effects, "
+        f"and {lowest.criterion:.6g} at the lowest mode of the random effects"
+    )
+    made = _without_numbers(fit, reference, "another mode", reason, table)
+    return replace(made, ok=True, rows=(*rows, *made.rows), same_theta="agreed")
 
 
 def _by_numbers(

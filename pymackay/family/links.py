@@ -80,7 +80,7 @@ LINKS = {
         Link("log", np.log, _log_curve),
         Link("identity", lambda mu: np.asarray(mu, dtype=np.float64), _identity_curve),
         Link("inverse", lambda mu: 1.0 / mu, _inverse_curve, positive=True),
-        Link("sqrt", np.sqrt, _sqrt_curve, positive=True),
+        Link("sqrt", np.sqrt, _sqrt_curve),
         Link("1/mu^2", lambda mu: mu**-2.0, _inverse_square_curve, positive=True),
     )
 }

@@ -152,16 +152,22 @@ def dense_quadrature(
 
 
 def dense_adaptive(
-    general: GeneralModel, density: Density, theta: np.ndarray, beta: np.ndarray, nodes: int
+    general: GeneralModel,
+    density: Density,
+    theta: np.ndarray,
+    beta: np.ndarray,
+    nodes: int,
+    start: np.ndarray | None = None,
 ) -> float:
     """Return −2 log likelihood by adaptive Gauss-Hermite quadrature with expected weights.
 
     The product rule of `nodes` per effect, centred at each level's mode and scaled by the Cholesky
-    factor of its expected information (Pinheiro and Bates 1995, section 2.4).
+    factor of its expected information (Pinheiro and Bates 1995, section 2.4). Modes are searched
+    from the linear predictor `start`, (n,).
     """
     z, w = hermegauss(nodes)
     total = 0.0
-    for level in _levels(general, density, theta, beta):
+    for level in _levels(general, density, theta, beta, start):
         q = len(level.mode)
         logs = _grid([np.log(w) + z * z / 2.0] * q).sum(axis=0)
         total += logsumexp(level.log_integrand(_grid([z] * q)) + logs)
@@ -202,13 +208,17 @@ class _Level:
 
 
 def _levels(
-    general: GeneralModel, density: Density, theta: np.ndarray, beta: np.ndarray
+    general: GeneralModel,
+    density: Density,
+    theta: np.ndarray,
+    beta: np.ndarray,
+    start: np.ndarray | None = None,
 ) -> Iterator[_Level]:
     """Yield the levels of a model with one term."""
     (term,) = general.model.terms
     (block,) = relative_blocks(general.model, theta)
     factor = general.model.factors[term.group]
-    at = dense_laplace(general, density, theta, beta)
+    at = dense_laplace(general, density, theta, beta, start=start)
     m, weights = _mean(general, beta), density.expected(general.response, at.eta)
     for j in range(len(factor.levels)):
         rows = factor.codes == j

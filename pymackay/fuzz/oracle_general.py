@@ -16,7 +16,6 @@ _SAME = 1e-7  # of 1 + |C|: two criteria at the same parameters, the oracle's n 
 _LOWER = 1e-6  # difference of criteria that the search guarantees
 _MODES = 1e-4  # conditional standard deviations
 _STEPS = (1e-2, 0.3)  # standard errors
-_SEVERAL_MODES = ("cauchit",)  # links with which the random effects may have several modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +28,15 @@ class GeneralOracle:
     density : Density
     determinant : str
     nagq : int
+    several : bool
+        Whether the random effects may have several modes at the same parameters.
     """
 
     built: GeneralModel
     density: Density
     determinant: str = "expected"
     nagq: int = 1
+    several: bool = False
 
     @classmethod
     def of(cls, fit: Fit, built: GeneralModel) -> GeneralOracle:
@@ -44,7 +46,8 @@ class GeneralOracle:
         family = general.family
         shape = general.shape if np.isfinite(general.shape) else 1.0
         density = Density(family.name, family.link, general.dispersion, shape)
-        return cls(built, density, general.determinant, general.nagq)
+        several = not family.is_log_concave
+        return cls(built, density, general.determinant, general.nagq, several)
 
     def laplace(
         self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray | None = None
@@ -59,7 +62,7 @@ class GeneralOracle:
         with np.errstate(all="ignore"):
             try:
                 if self.nagq > 1:
-                    return dense_adaptive(self.built, self.density, theta, beta, self.nagq)
+                    return dense_adaptive(self.built, self.density, theta, beta, self.nagq, eta)
                 return self.laplace(theta, beta, eta).criterion
             except np.linalg.LinAlgError:
                 return float("nan")
@@ -77,8 +80,6 @@ class GeneralOracle:
         if wrong or self.nagq == 0:
             return Outcome("not the oracle's modes", wrong) if wrong else None
         lower = self._lower_nearby(fit, here)
-        if lower and self.density.link in _SEVERAL_MODES:
-            return Outcome("several modes")
         return Outcome("lower nearby", lower) if lower else None
 
     def _other_modes(self, fit: Fit) -> str:
@@ -104,9 +105,21 @@ class GeneralOracle:
             for move in (unit * step for step in (*_STEPS, *(-s for s in _STEPS))):
                 there = point + move * (np.arange(len(point)) == k)
                 value = self.criterion(there[: len(theta)], there[len(theta) :], eta)
-                if value < here - _LOWER:
+                if value < here - _LOWER and self._is_meant(fit, there, value):
                     return f"{name} = {float(there[k])!r}: {value!r} instead of {here!r}"
         return self._lower_elsewhere(fit, here)
+
+    def _is_meant(self, fit: Fit, there: np.ndarray, value: float) -> bool:
+        """Whether a value at other parameters is that at the lowest mode, as far as ours finds it.
+
+        The search for the mode begins at that of the fit, from which it may reach another one.
+        """
+        if not self.several:
+            return True
+        m = len(fit.theta)
+        moved = fit.replace(theta=fit.theta * 0.0 + there[:m], beta=fit.beta * 0.0 + there[m:])
+        lowest = fit._at_parameters_of(moved)
+        return lowest.criterion <= value + _SAME * (1.0 + abs(value))
 
     def _lower_elsewhere(self, fit: Fit, here: float) -> str:
         """Describe another dispersion or shape with a lower criterion, if one is estimated."""
@@ -124,7 +137,7 @@ class GeneralOracle:
             by_dispersion = replace(self.density, dispersion=moved)
             other = replace(self, density=by_shape if name == "shape" else by_dispersion)
             criterion = other.criterion(theta, beta, eta)
-            if criterion < here - _LOWER:
+            if criterion < here - _LOWER and not self.several:
                 return f"{name} = {moved!r}: {criterion!r} instead of {here!r}"
         return ""
 

@@ -397,6 +397,7 @@ def test_every_verdict_says_what_it_means_and_what_to_do():
         "boundary",
         "no optimum",
         "not a likelihood",
+        "another mode",
     ]
     assert all(meaning.means and meaning.advice for meaning in VERDICTS.values())
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
+from pymackay.solve.pirls.fit import evaluate_general
 
 FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
 COUNTS = "TICKS ~ YEAR + cHEIGHT + (1 | BROOD)"
@@ -121,6 +122,22 @@ def test_a_separated_response_has_no_optimum():
     result = pm.compare(*stopped)
     assert (result.verdict, result.ok) == ("no optimum", False)
     assert "+1 z" in result.sentence
+
+
+def test_effects_at_another_mode_are_told():
+    """With the link sqrt, a mean of a row has two linear predictors, one of them negative."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"row": np.arange(30), "y": rng.poisson((2.0 + rng.normal(size=30)) ** 2)})
+    ours = pm.glmer("y ~ 1 + (1 | row)", data, pm.Poisson("sqrt"))
+    eta = ours.general.linear_predictor.to_numpy().copy()
+    eta[int(data["y"].argmax())] *= -1.0
+    theirs = evaluate_general(ours.problem.laplace, 1, ours.problem.psi, eta)
+    result = pm.compare(ours, theirs)
+    assert (result.verdict, result.ok, result.same_theta) == ("another mode", True, "agreed")
+    assert f"{theirs.criterion:.6g} at their random effects" in result.sentence
+    assert f"{ours.criterion:.6g} at the lowest mode" in result.sentence
+    off = theirs.replace(criterion=theirs.criterion + 0.01)
+    assert pm.compare(ours, off).verdict == "different model"
 
 
 def test_html_and_json_have_the_lag(ours, default, tmp_path):

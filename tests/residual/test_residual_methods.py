@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from journeys import assert_same, journeys_of, methods_besides
 from tolerances import tol
 
 import pymackay as pm
@@ -85,22 +84,10 @@ def mmrm(data: pd.DataFrame) -> pm.Fit:
 
 @pytest.fixture(scope="module")
 def states(fit: pm.Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pm.Fit]:
-    path = fit.save(tmp_path_factory.mktemp("fits") / "one.fit")
-    return {
-        "saved": pm.load_fit(path),
-        "pickled": pickle.loads(pickle.dumps(fit)),
-        "copied": copy.deepcopy(fit),
-    }
+    return journeys_of(fit, tmp_path_factory.mktemp("fits"))
 
 
-def other_methods() -> list[str]:
-    """Return the methods of a fit that have no entry above: they must refuse without one."""
-    fields = set(pm.Fit.__dataclass_fields__)
-    public = {name for name in vars(pm.Fit) if not name.startswith("_")} | {"_repr_html_"}
-    return sorted(public - fields - set(WORKS) - {"evaluate"})
-
-
-@pytest.mark.parametrize("name", other_methods())
+@pytest.mark.parametrize("name", methods_besides({*WORKS, "evaluate"}))
 def test_methods_without_an_entry_refuse(name, fit):
     with pytest.raises(pm.PymackayError, match="not there for models with a residual structure"):
         getattr(fit, name)()
@@ -122,15 +109,7 @@ def test_functions_that_would_ignore_the_structure_refuse(name, fit, data):
 @pytest.mark.parametrize("name", WORKS)
 def test_each_method_works_after_a_journey_too(name, state, fit, states, data, tmp_path):
     ours, theirs = (WORKS[name](f, data, tmp_path) for f in (states[state], fit))
-    assert type(ours) is type(theirs)
-    if isinstance(ours, pd.DataFrame):
-        pd.testing.assert_frame_equal(pd.DataFrame(ours), pd.DataFrame(theirs), rtol=1e-9)
-    elif isinstance(ours, pd.Series):
-        pd.testing.assert_series_equal(ours, theirs, rtol=1e-9)
-    elif isinstance(ours, str):
-        assert ours == theirs
-    else:
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert_same(ours, theirs)
 
 
 def test_what_is_printed_has_the_residual_structure(fit, mmrm):

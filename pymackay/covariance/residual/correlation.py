@@ -60,6 +60,11 @@ def _powers(rho: float, lag: np.ndarray) -> Derivatives:
     return rho**lag, first, second
 
 
+def _logistic(x: np.ndarray) -> np.ndarray:
+    """Return ``1/(1 + exp(−x))``, which does not overflow in this form."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
 @dataclass(frozen=True)
 class Independent(Correlation):
     """No correlation."""
@@ -182,7 +187,7 @@ class Cs(Correlation):
 
     def values(self, x: np.ndarray) -> np.ndarray:
         """Return rho, (1,)."""
-        return self._low + (1.0 - self._low) / (1.0 + np.exp(-x))
+        return self._low + (1.0 - self._low) * _logistic(x)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return x, (1,)."""
@@ -196,7 +201,7 @@ class Cs(Correlation):
     def at(self, x: np.ndarray, lag: np.ndarray) -> Derivatives:
         """Return C and derivatives; s the logistic function, s' = s (1 − s)."""
         m = lag.shape[-1]
-        share = 1.0 / (1.0 + np.exp(-x[0]))
+        share = float(_logistic(x)[0])
         slope = (1.0 - self._low) * share * (1.0 - share)
         off = np.broadcast_to(1.0 - np.eye(m), lag.shape)
         C = np.eye(m) + float(self.values(x)[0]) * off

@@ -67,6 +67,10 @@ class ResidualStructure(ABC):
         """Return psi to start from, each (k,), given rough standard deviations of `levels`."""
 
     @abstractmethod
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a random psi, (k,), about rough standard deviations of `levels`."""
+
+    @abstractmethod
     def blocks(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Return R, (..., m, m), of rows with strata s and times t, (..., m)."""
 
@@ -128,6 +132,11 @@ class Scaled(ResidualStructure):
         """Return rough ratios with each start of the correlations."""
         d = np.log(sd[1:] / sd[0])
         return tuple(np.concatenate([d, x]) for x in self.correlation.starts())
+
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return log ratios about the rough ones, and x, by normal deviates, (k,)."""
+        start = self.starts(sd)[0]
+        return start + rng.normal(size=len(start))
 
     def _parts(
         self, psi: np.ndarray, s: np.ndarray, t: np.ndarray
@@ -255,6 +264,13 @@ class Unstructured(ResidualStructure):
             L = np.linalg.cholesky(R * np.outer(sd, sd) / sd[0] ** 2)
             made.append(L[self._places])
         return tuple(made)
+
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a factor with rows of random directions and lengths about the rough ones, (k,)."""
+        rows = np.tril(rng.normal(size=(len(sd), len(sd))))
+        rows *= (sd * np.exp(rng.normal(size=len(sd))) / np.linalg.norm(rows, axis=1))[:, None]
+        rows *= np.where(np.diag(rows) < 0.0, -1.0, 1.0)[:, None]
+        return np.asarray((rows / rows[0, 0])[self._places])
 
     def blocks(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Return R, (..., m, m)."""

@@ -106,8 +106,8 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
-    >>> found = fit.influence()
-    >>> found.cooks_distance.idxmax(), found.beta.loc["308"].round(3).to_dict()
+    >>> influence = fit.influence()
+    >>> influence.cooks_distance.idxmax(), influence.beta.loc["308"].round(3).to_dict()
     ('309', {'(Intercept)': 251.829, 'Days': 9.803})
     """
     model = model_of(fit, "influence", residual=True)

@@ -9,7 +9,9 @@ from pymackay.infer.general.problem import general_part, general_problem
 from pymackay.infer.kinds import any_kind
 from pymackay.results import Fit
 from pymackay.solve.pirls.assemble import parameters
+from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import evaluate_general, refuse_separation
+from pymackay.solve.pirls.mode import is_lower
 
 
 @any_kind
@@ -28,6 +30,29 @@ def at_parameters_of(fit: Fit, other: Fit) -> Fit:
     PymackayError
         If `fit` does not hold its model, or its parameters cannot be those of `other`.
     """
+    laplace, psi = _parameters_of(fit, other)
+    return evaluate_general(laplace, general_part(other, "evaluation").nagq, psi)
+
+
+@any_kind
+def at_modes_of(fit: Fit, other: Fit) -> Fit | None:
+    """Return `at_parameters_of` at the other fit's modes, where lower ones exist; otherwise None.
+
+    Random effects may have several modes if a density is not a log-concave function of the linear
+    predictor.
+    """
+    lowest = at_parameters_of(fit, other)
+    if lowest.general is None or lowest.general.family.is_log_concave:
+        return None
+    laplace, psi = _parameters_of(fit, other)
+    theirs = general_part(other, "evaluation at its modes")
+    near = evaluate_general(laplace, theirs.nagq, psi, theirs.linear_predictor.to_numpy())
+    points = [general_problem(one, "a mode").point for one in (lowest, near)]
+    return near if is_lower(points[0].given, points[0].mode, points[1].mode) else None
+
+
+def _parameters_of(fit: Fit, other: Fit) -> tuple[Laplace, np.ndarray]:
+    """Return the criterion of a fit, and the parameters ψ, (P,), of another of the same model."""
     laplace = general_problem(fit, "evaluation at other parameters").laplace
     theirs = general_part(other, "evaluation at its parameters")
     given = {"": None, "shape": theirs.shape, "dispersion": theirs.dispersion}
@@ -35,8 +60,7 @@ def at_parameters_of(fit: Fit, other: Fit) -> Fit:
     if extra is not None and not (np.isfinite(extra) and extra > 0.0):
         raise PymackayError(f"the other fit has no {laplace.extra}, which this model estimates")
     log = None if extra is None else float(np.log(extra))
-    psi = parameters(laplace, other.theta.to_numpy(), other.beta.to_numpy(), log)
-    return evaluate_general(laplace, theirs.nagq, psi)
+    return laplace, parameters(laplace, other.theta.to_numpy(), other.beta.to_numpy(), log)
 
 
 @any_kind

@@ -27,7 +27,7 @@ from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import fit_general
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import Stopping, minimise
-from pymackay.solve.pirls.start import starting_point
+from pymackay.solve.pirls.starts.first import starting_point
 
 _SPENT = 1e-12  # Newton decrement at which the search without random effects stops
 

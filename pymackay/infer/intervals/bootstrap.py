@@ -240,8 +240,8 @@ def bootstrap(
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
-    >>> found = fit.bootstrap(500, seed=1)
-    >>> found.confint().loc["Days"].round(1).tolist()
+    >>> boot = fit.bootstrap(500, seed=1)
+    >>> boot.confint().loc["Days"].round(1).tolist()
     [7.4, 13.3]
 
     The share of the variance of the intercept that lies between subjects:
@@ -249,8 +249,8 @@ def bootstrap(
     >>> def icc(table):
     ...     between = table["sd_(Intercept)|Subject"] ** 2
     ...     return (between / (between + table["sigma"] ** 2)).rename("icc")
-    >>> found = fit.bootstrap(500, statistic=icc, seed=1)
-    >>> found.confint().loc["icc"].round(1).tolist()
+    >>> boot = fit.bootstrap(500, statistic=icc, seed=1)
+    >>> boot.confint().loc["icc"].round(1).tolist()
     [0.2, 0.7]
     """
     model = model_of(fit, "bootstrap")

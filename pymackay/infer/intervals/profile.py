@@ -119,8 +119,8 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"), reml=False)
-    >>> found = pm.profile(fit, ".sigma", points=3)
-    >>> found.frame[["zeta", "value"]].round(2).to_numpy().tolist()
+    >>> profile = pm.profile(fit, ".sigma", points=3)
+    >>> profile.frame[["zeta", "value"]].round(2).to_numpy().tolist()
     [[-3.0, 33.91], [0.0, 49.51], [3.0, 82.09]]
     """
     check_fit(fit, "profile")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated, is_factor
 from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
 from pymackay.infer.intervals.held import HeldCoordinate
 from pymackay.infer.intervals.parameters import Parameter, Values
@@ -74,7 +75,7 @@ class Path:
 
     def _coordinates(self, term: int) -> FactorCoordinates | ChartCoordinates:
         layout, T = self.gram.layouts[term], self.gram.transforms[term]
-        if layout.structure is not None:
+        if not is_factor(layout.structure):
             return ChartCoordinates.of(layout, T)
         is_held = term == self.parameter.term
         order = _order(self.parameter, layout.q) if is_held else np.arange(layout.q)
@@ -85,12 +86,14 @@ class Path:
         layout, m, kind = self.held_term, self.m, self.parameter.kind
         if layout is None:
             return HeldCoordinate("itself", m if kind == "sigma" else m + 1, m)
-        if layout.structure is not None and kind == "cor":
-            place = layout.start + layout.structure.n_sd(layout.q) + self.parameter.first - 1
-            return HeldCoordinate("itself", place, m)
-        if layout.structure is not None and not layout.structure.hom:
-            return HeldCoordinate("sd", layout.start + self.parameter.first, m)
-        if kind == "cor":
+        if not is_factor(layout.structure):
+            structure = correlated(layout.structure)
+            if kind == "cor":
+                place = layout.start + structure.n_sd(layout.q) + self.parameter.first - 1
+                return HeldCoordinate("itself", place, m)
+            if not structure.hom:
+                return HeldCoordinate("sd", layout.start + self.parameter.first, m)
+        elif kind == "cor":
             return HeldCoordinate("angle", layout.start + 1, m, layout.start + layout.q)
         return HeldCoordinate("sd", layout.start, m)
 
@@ -102,7 +105,7 @@ class Path:
     @property
     def kind(self) -> str:
         """What is held: ``"angle"`` for the correlation of a structure, else as the parameter."""
-        structured = self.held_term is not None and self.held_term.structure is not None
+        structured = self.held_term is not None and not is_factor(self.held_term.structure)
         return "angle" if structured and self.parameter.kind == "cor" else self.parameter.kind
 
     @property
@@ -154,8 +157,8 @@ class Path:
     def _correlation(self, angle: float) -> float:
         """Return the correlation of the held term's structure at an angle."""
         layout = self.held_term
-        assert layout is not None and layout.structure is not None
-        low, high = layout.structure.bounds(layout.q)
+        assert layout is not None
+        low, high = correlated(layout.structure).bounds(layout.q)
         return float(0.5 * (low[0] + high[0]) + 0.5 * (high[0] - low[0]) * np.sin(angle))
 
     def values(self, point: PathPoint) -> Values:

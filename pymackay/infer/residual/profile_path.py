@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated, is_factor
 from pymackay.covariance.layout import lower_factor
 from pymackay.covariance.residual.structure import Unstructured
 from pymackay.infer.intervals.held import HeldCoordinate
@@ -118,9 +119,10 @@ class ResidualPath:
         if self.parameter.kind == "sd":
             unit = float(self.marginal.transforms[self.parameter.term][first].max())
             return held * unit * self.marginal.response.scale
-        if layout.structure is None:
+        if is_factor(layout.structure):
             return float(np.sin(held))
-        low, high = (bound[first - 1] for bound in layout.structure.bounds(layout.q))
+        bounds = correlated(layout.structure).bounds(layout.q)
+        low, high = (bound[first - 1] for bound in bounds)
         return float(0.5 * (low + high) + 0.5 * (high - low) * np.sin(held))
 
     def at(self, held: float, free: np.ndarray) -> ResidualPathPoint:
@@ -175,12 +177,12 @@ class ResidualPath:
             is_ratio = first < len(self.order) - 1
             return HeldCoordinate("length" if is_ratio else "angle", cut, m, cut + 1)
         layout = marginal.layouts[parameter.term]
-        if layout.structure is not None and parameter.kind == "cor":
-            place = layout.start + layout.structure.n_sd(layout.q) + first - 1
+        if not is_factor(layout.structure) and parameter.kind == "cor":
+            place = layout.start + correlated(layout.structure).n_sd(layout.q) + first - 1
             return HeldCoordinate("itself", place, m)
         if parameter.kind == "cor":
             return HeldCoordinate("angle", layout.start + 1, m, layout.start + layout.q)
-        shared = layout.structure is None or layout.structure.hom
+        shared = is_factor(layout.structure) or correlated(layout.structure).hom
         return HeldCoordinate("sd", layout.start + (0 if shared else first), m)
 
     def _estimates(self, problem: ResidualProblem) -> np.ndarray:
@@ -214,8 +216,10 @@ class ResidualPath:
     def _refuse_negative(self, x: np.ndarray) -> None:
         """Refuse negative standard deviations where their sign matters: another model."""
         for layout in self.marginal.layouts:
-            structure = layout.structure
-            if structure is None or structure.hom or not structure.n_rho(layout.q):
+            if is_factor(layout.structure):
+                continue
+            structure = correlated(layout.structure)
+            if structure.hom or not structure.n_rho(layout.q):
                 continue
             if (x[layout.start : layout.start + structure.n_sd(layout.q)] < 0.0).any():
                 raise np.linalg.LinAlgError

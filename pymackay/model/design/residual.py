@@ -221,8 +221,8 @@ def _lags(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return the distinct lags between rows of the same group, ascending, (r,)."""
     order = np.lexsort((times, codes))
     codes, times = codes[order], times[order]
-    found: set[float] = set()
+    lags: set[float] = set()
     for step in range(1, int(np.bincount(codes).max())):
         same = codes[step:] == codes[:-step]
-        found.update(np.unique((times[step:] - times[:-step])[same]).tolist())
-    return np.array(sorted(found))
+        lags.update(np.unique((times[step:] - times[:-step])[same]).tolist())
+    return np.array(sorted(lags))

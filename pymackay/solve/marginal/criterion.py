@@ -26,6 +26,8 @@ from pymackay.solve.marginal.random_part import TermPart
 from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.solver import NoDigits, least_residual
 
+_MOST = 1e150  # of the sum of squares at unit length: its square is a number
+
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
@@ -187,7 +189,7 @@ class Point:
         turn[:p, :p], turn[:p, p], turn[p, p] = root, -beta, 1.0
         batches = tuple(Whitened(c, inverse, columns @ turn) for c, inverse, columns in whitened)
         r2 = float(sum(np.sum(batch.columns[:, :, p] ** 2) for batch in batches))
-        if not least_residual(n) < r2 < np.inf:
+        if not least_residual(n) < r2 < _MOST:
             raise NoDigits("hardly a residual is left at these parameters")
         value = logdet + nu * (
             1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(marginal.response.scale)

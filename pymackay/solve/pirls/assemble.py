@@ -55,9 +55,8 @@ def assemble_general(
     rows, model = laplace.rows, problem.model
     factors = rows.term_factors(point.psi[rows.p :])
     users = user_factors(rows, factors)
-    lme4s = laplace.dispersion == "lme4" and laplace.family.has_dispersion
-    sigma = _lme4_sigma(point) if lme4s else float(np.sqrt(point.phi))
-    scale = sigma if lme4s else 1.0
+    sigma = _lme4_sigma(point) if laplace.is_lme4s else float(np.sqrt(point.phi))
+    scale = sigma if laplace.is_lme4s else 1.0
     half = rows.basis.from_basis(covariance[: rows.p, : rows.p])
     vcov = rows.basis.from_basis(half.T)
     index = labels(model.fixed)
@@ -79,7 +78,7 @@ def assemble_general(
         criterion=criterion,
         fitted=pd.Series(mu, index=model.rows, name="fitted"),
         residuals=pd.Series(deviance_residuals(point, mu), index=model.rows, name="residuals"),
-        singular=is_singular(factors),
+        singular=is_singular(factors, rows.layouts),
         dropped=model.dropped,
         messages=(*model.messages, *messages),
         convergence=convergence,

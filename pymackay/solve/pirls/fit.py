@@ -17,12 +17,14 @@ from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.criteria.nodes import Nodes
 from pymackay.solve.pirls.criteria.quadrature import Quadrature
 from pymackay.solve.pirls.large.fit import find_large, not_offered
+from pymackay.solve.pirls.mode import step_from
 from pymackay.solve.pirls.optimum import find_optimum
 from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.separation import find_separation
-from pymackay.solve.pirls.start import further_starts, starting_point
+from pymackay.solve.pirls.starts.first import starting_point
+from pymackay.solve.pirls.starts.further import further_starts
 
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
 _MOST_EFFECTS = 3  # of a level, for a product rule
@@ -126,11 +128,13 @@ def _fit(
     stopping = Stopping.of(control, rows.n)
     psi = starting_point(laplace, elements) if begin is None else begin
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
-    starts = [psi] if start is not None else [psi, *further_starts(laplace, psi)]
+    starts = [psi]
+    if start is None and (begin is None or laplace.is_lme4s):
+        starts += further_starts(laplace, psi)
     if nagq == 0:
         starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1 and begin is None:
-        starts = [_near_optimum(laplace, psi)]
+        starts[0] = _near_optimum(laplace, psi)
     bounded = laplace.family.is_bounded
     optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)
     center = optimum.point.center
@@ -205,14 +209,21 @@ def joint_covariance(center: Point) -> np.ndarray:
     return made
 
 
-def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
+def evaluate_general(
+    laplace: Laplace, nagq: int | str, psi: np.ndarray, eta: np.ndarray | None = None
+) -> Fit:
     """Return the `Fit` at given parameters ψ, (P,), without a search and standard errors.
 
-    With ``nagq=0`` β is that of the joint mode.
+    With ``nagq=0`` β is that of the joint mode. The mode is the lowest, or that near a linear
+    predictor `eta`, (n,).
     """
     p = laplace.rows.p
     criterion = criterion_of(laplace, nagq, psi[:p])
-    point = criterion.at(psi[p:] if nagq == 0 else psi)
+    u = None if eta is None else step_from(laplace.given(psi), eta)
+    if nagq == 0:
+        point = criterion.at(psi[p:], None if u is None else np.append(psi[:p], u))
+    else:
+        point = criterion.at(psi, u)
     as_asked = Convergence(True, "evaluated at the parameters given", evaluations=1)
     nothing = np.full((len(psi), len(psi)), np.nan)
     problem = GeneralProblem.at(point.center, nagq)
@@ -221,8 +232,7 @@ def evaluate_general(laplace: Laplace, nagq: int | str, psi: np.ndarray) -> Fit:
 
 def not_a_likelihood(laplace: Laplace) -> tuple[str, ...]:
     """Return the message that lme4's criterion of a family with a dispersion asks for."""
-    lme4s = laplace.dispersion == "lme4" and laplace.family.has_dispersion
-    return (NOT_ML.format(laplace.family.name),) if lme4s else ()
+    return (NOT_ML.format(laplace.family.name),) if laplace.is_lme4s else ()
 
 
 def check_size(rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""`find_mode`: where the penalised deviance of the random effects is least."""
+"""`find_mode`: where the penalised deviance of the random effects is least; `lowest_mode`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from pymackay.errors import ConvergenceError
 from pymackay.family.family import Expansion, Family, expand_in_parts
+from pymackay.solve.pirls.moves import FALL, moved
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 
@@ -17,6 +18,7 @@ _HALVINGS = 30  # a step of a billionth: a mean stands at a bound
 _STALLED = (
     1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
 )
+_MOVES = 6  # rounds in which single levels move to lower modes
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
 
@@ -200,3 +202,80 @@ def _shortened(
                 return trial, eta, at, there
         length *= 0.5
     raise NoMode("the mode lies where a mean reaches a bound")
+
+
+def lowest_mode(given: Given, start: np.ndarray) -> Mode:
+    """Return the mode with the lowest penalised deviance that is found.
+
+    There may be several where a density is not a log-concave function of the linear predictor.
+
+    Newton's steps begin at `start`, at zero, and where one weighted least-squares step from the
+    response itself leads. Then single levels move.
+
+    Parameters
+    ----------
+    given : Given
+    start : numpy.ndarray, shape (N,)
+
+    Raises
+    ------
+    NoMode
+        If none is found.
+    """
+    reason: Exception | None = None
+    response = given.family.predictor(given.family.start(given.rows.observed))
+    modes: list[Mode] = []
+    for u in (start, np.zeros_like(start), step_from(given, response)):
+        if u is None or (modes and not u.any() and not start.any()):
+            continue
+        try:
+            modes.append(find_mode(given, u))
+        except np.linalg.LinAlgError as error:
+            reason = error
+    if not modes:
+        assert reason is not None  # the first start is always tried
+        raise reason
+    best = min(modes, key=lambda mode: height(given, mode))
+    for _ in range(_MOVES):
+        trial_u = moved(given, best.u, [mode.u for mode in modes])
+        if trial_u is None:
+            break
+        try:
+            trial = find_mode(given, trial_u)
+        except np.linalg.LinAlgError:
+            break
+        if not is_lower(given, trial, best):
+            break
+        best = trial
+    return best
+
+
+def height(given: Given, mode: Mode) -> float:
+    """Return the penalised deviance at a mode."""
+    return given.penalised(mode.at, mode.u)
+
+
+def is_lower(given: Given, one: Mode, other: Mode) -> bool:
+    """Whether one mode is lower than another by more than rounding."""
+    level = height(given, other)
+    return height(given, one) < level - FALL * (1.0 + abs(level))
+
+
+def step_from(given: Given, eta: np.ndarray) -> np.ndarray | None:
+    """Return u, (N,), after one weighted least-squares step from η, (n,); None if there is none.
+
+    At the η of a mode it is that mode.
+    """
+    rows = given.rows
+    with np.errstate(all="ignore"):
+        at = given.expand(eta)
+        if at is None:
+            return None
+        try:
+            system = system_of(rows, at.expected / given.phi, given.factors)
+        except np.linalg.LinAlgError:
+            return None
+        working = at.expected * (eta - given.fixed) - at.d1
+        right = given.scaled_back(rows.spread(working / given.phi))
+        u = system.solve(right[:, None])[:, 0]
+    return u if np.isfinite(u).all() else None

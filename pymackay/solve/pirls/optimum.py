@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from pymackay.errors import ConvergenceError
 from pymackay.results import Convergence
 from pymackay.solve.pirls.criterion import Criterion
 from pymackay.solve.pirls.hessian import exact_hessian
 from pymackay.solve.pirls.rows import Rows
-from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
+from pymackay.solve.pirls.search import Arrival, Stopping, polished
+from pymackay.solve.pirls.starts.lowest import has_lower_mode, lowest_arrival, onward
 
-_SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
+_AGAIN = 4  # searches, each from where the one before is no minimum
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
 _LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
 _CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
 _CERTIFIED_ESTIMATE = 1e-5  # the same, far below the noise of an estimated criterion
 _CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
+
+_JUMPS = (
+    "the random effects have a lower mode than the one that the search has followed: the criterion "
+    "jumps where the modes change places, and has no minimum there"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,31 +96,21 @@ def find_optimum(
     ConvergenceError
         If the criterion has no value at the start.
     """
-    places = slice(first, first + rows.n_theta)
-    arrivals = [_first_arrival(criterion, start.copy(), stopping, places) for start in starts]
-    arrival = min(arrivals, key=lambda each: each.point.criterion)
-    arrival = replace(arrival, evaluations=sum(each.evaluations for each in arrivals))
-    arrival = _on_boundary(criterion, rows, arrival, first)
-    return _certified(criterion, rows, arrival, first, bounded)
-
-
-def _first_arrival(
-    criterion: Criterion, start: np.ndarray, stopping: Stopping, factors: slice
-) -> Arrival:
-    """Minimise from a start whose factors are made smaller until the criterion has a value there.
-
-    With links whose predictors are bounded, large effects lead to means that do not exist.
-    """
-    for _ in range(_SHRINKS):
-        try:
-            return minimise(criterion, start, stopping)
-        except np.linalg.LinAlgError as error:
-            reason = error
-        start[factors] *= _SHRINK
-    raise ConvergenceError(
-        f"the criterion has no value where the search starts ({reason}); give start, the elements "
-        f"of theta, or another link"
-    )
+    arrival = lowest_arrival(criterion, starts, stopping, slice(first, first + rows.n_theta))
+    for _ in range(_AGAIN):
+        arrival = _on_boundary(criterion, rows, arrival, first)
+        optimum = _certified(criterion, rows, arrival, first, bounded)
+        jumps = has_lower_mode(criterion, optimum.point)
+        if optimum.point.noise or (optimum.convergence.converged and not jumps):
+            return optimum
+        led = onward(criterion, optimum.point, optimum.hessian, stopping, jumps=jumps)
+        if led is None:
+            return optimum
+        arrival = replace(led, evaluations=led.evaluations + optimum.convergence.evaluations)
+    if not jumps:
+        return optimum
+    unsure = replace(optimum.convergence, converged=False, message=_JUMPS)
+    return replace(optimum, convergence=unsure)
 
 
 def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> Arrival:
@@ -160,15 +155,7 @@ def _certified(
         if not np.isfinite(hessian).all():
             raise np.linalg.LinAlgError("second derivatives are not finite")
     except np.linalg.LinAlgError as error:
-        cure = "Use another link, or a simpler random part."
-        if bounded:
-            cure = (
-                "With this link a mean has a bound that the random effects may reach. Use a link "
-                "without bounds, such as 'log' or 'logit'."
-            )
-        raise ConvergenceError(
-            f"the search ended where the criterion has no derivatives ({error}). {cure}"
-        ) from error
+        return _without_derivatives(arrival, free, error, bounded)
     arrival = polished(arrival, criterion, hessian, free)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     scaled = scale[:, None] * hessian * scale
@@ -187,6 +174,27 @@ def _certified(
         curvature=float(inner.min()),
     )
     return GeneralOptimum(arrival.point, hessian, free, convergence)
+
+
+def _without_derivatives(
+    arrival: Arrival, free: np.ndarray, error: Exception, bounded: bool
+) -> GeneralOptimum:
+    """Return an end that cannot be certified: the criterion has no second derivatives there."""
+    cure = "Use another link, or a simpler random part."
+    if bounded:
+        cure = (
+            "With this link a mean has a bound that the random effects may reach. Use a link "
+            "without bounds, such as 'log' or 'logit'."
+        )
+    convergence = Convergence(
+        converged=False,
+        message=f"the search ended where the criterion has no derivatives ({error}). {cure}",
+        iterations=arrival.evaluations,
+        evaluations=arrival.evaluations,
+        decrement=arrival.decrement,
+    )
+    nothing = np.full((len(free), len(free)), np.nan)
+    return GeneralOptimum(arrival.point, nothing, free, convergence)
 
 
 def _living(rows: Rows, parameters: np.ndarray) -> np.ndarray:

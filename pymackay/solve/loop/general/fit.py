@@ -23,7 +23,7 @@ from pymackay.solve.loop.settings import (
 from pymackay.solve.pirls.assemble import assemble_general
 from pymackay.solve.pirls.criteria.laplace import Laplace, Point
 from pymackay.solve.pirls.problem import GeneralProblem
-from pymackay.solve.pirls.start import starting_point
+from pymackay.solve.pirls.starts.first import starting_point
 
 PRECISION = 1e-8  # relative change of a variance that modes to rounding still resolve
 

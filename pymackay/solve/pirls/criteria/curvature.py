@@ -13,8 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import block_diag
 
-from pymackay.family.negative_binomial import NegativeBinomial
-
 _STEP = 1e-4  # of log shape, for a difference of exact slopes
 
 
@@ -152,7 +150,7 @@ def _extra_parts(point: Point, J: np.ndarray) -> tuple[np.ndarray, np.ndarray, f
     """Return h_u, (N,), h_ψ, (p + k,), and h itself differentiated by log φ or log shape."""
     rows, given, at = point.laplace.rows, point.given, point.mode.at
     family, observed = given.family, rows.observed
-    if point.laplace.extra == "dispersion" or not isinstance(family, NegativeBinomial):
+    if point.laplace.extra == "dispersion":
         above = family.constant(observed, given.phi * np.exp(_STEP)).slope
         below = family.constant(observed, given.phi * np.exp(-_STEP)).slope
         corner = 0.5 * point.deviance / given.phi + 0.25 * (above - below) / _STEP

@@ -20,7 +20,7 @@ import numpy as np
 from pymackay.family.family import Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
-from pymackay.solve.pirls.mode import Given, Mode, find_mode, mode_at
+from pymackay.solve.pirls.mode import Given, Mode, find_mode, lowest_mode, mode_at
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
 
@@ -56,6 +56,11 @@ class Laplace:
             return "dispersion"
         return "shape" if _shape_is_free(self.family) else ""
 
+    @property
+    def is_lme4s(self) -> bool:
+        """Whether it is lme4's criterion of a family with a dispersion, which is no likelihood."""
+        return self.family.has_dispersion and self.dispersion == "lme4"
+
     @cached_property
     def saturated(self) -> float | None:
         """−2 log likelihood of the saturated model, where no parameter changes it."""
@@ -82,7 +87,10 @@ class Laplace:
         return Given(rows, family, fixed, rows.block_factors(psi[p : p + k]), phi)
 
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Point:
-        """Evaluate at ψ; the mode is searched from u, shape (N,), by default from zero.
+        """Evaluate at ψ; the mode is searched from u, shape (N,).
+
+        By default it is searched from zero; if a density is not log-concave, the lowest of several
+        modes is taken.
 
         Raises
         ------
@@ -90,8 +98,10 @@ class Laplace:
             If the criterion has no value there.
         """
         given = self.given(psi)
-        start = np.zeros(self.rows.n_effects) if u is None else u
-        return Point(self, psi, given, find_mode(given, start))
+        if u is not None:
+            return Point(self, psi, given, find_mode(given, u))
+        search = find_mode if self.family.is_log_concave else lowest_mode
+        return Point(self, psi, given, search(given, np.zeros(self.rows.n_effects)))
 
     def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
         """Evaluate at ψ with u, shape (N,), for the mode, without a search.
@@ -150,7 +160,7 @@ class Point:
     @property
     def phi(self) -> float:
         """The dispersion; with lme4's criterion the deviance over the sum of the weights."""
-        if self.laplace.dispersion == "lme4" and self.given.family.has_dispersion:
+        if self.laplace.is_lme4s:
             return self.deviance / self._denominator
         return self.given.phi
 
@@ -169,8 +179,9 @@ class Point:
         if constant is None:
             constant = self.given.family.constant(self.laplace.rows.observed, self.phi).value
         value = self.deviance / self.phi + constant + float(u @ u) + self.determinant.logdet
-        lme4s = self.laplace.dispersion == "lme4" and self.given.family.has_dispersion
-        return value + 2.0 * lme4s  # lme4's aic() counts the dispersion as a parameter
+        return (
+            value + 2.0 * self.laplace.is_lme4s
+        )  # lme4's aic() counts the dispersion as a parameter
 
     @property
     def noise(self) -> float:
@@ -210,7 +221,7 @@ class Point:
     @property
     def _deviance_share(self) -> float:
         """Derivative of −2 log f by the deviance: 1/φ at φ = 1, or lme4's."""
-        if self.laplace.dispersion == "ml" or not self.given.family.has_dispersion:
+        if not self.laplace.is_lme4s:
             return 1.0
         slope = self.given.family.constant(self.laplace.rows.observed, self.phi).slope
         return slope / self.deviance

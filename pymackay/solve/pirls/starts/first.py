@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymackay.covariance.kinds.reduced import ReducedRank
+from pymackay.covariance.roots import root_of
+from pymackay.family.family import Expansion
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
+from pymackay.solve.pirls.rows import Rows
 
 _ROUNDS = 8
 _HALVINGS = 10  # of a step that raises the deviance
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
-_NEARLY_ZERO = 0.02  # of the first factors: a start for minima with a variance of zero
 _RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
 
 
@@ -22,7 +25,8 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
 
     β is that of the model without random effects, a few rounds of iterated weighted least squares
     (Nelder & Wedderburn 1972, J. R. Stat. Soc. A 135). The factors begin at three times the noise
-    of an effect, after which two rounds of MacKay's rule ``v = Σ u²/γ`` make them smaller.
+    of an effect, after which two rounds of MacKay's rule ``v = Σ u²/γ`` make them smaller. Factors
+    of reduced rank begin in the principal axes of EM's next covariance matrix.
 
     Parameters
     ----------
@@ -37,37 +41,12 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
         return np.append(begun, np.log(laplace.family.shape))  # type: ignore[attr-defined]
     beta, phi, weights = _without_random_effects(laplace)
     if elements is None:
-        elements = _first_factors(laplace, weights / phi)
+        factors = moments = _first_factors(laplace, weights / phi)
         for _ in range(2):
-            elements = _by_mackays_rule(laplace, beta, elements, phi)
+            factors, moments = _by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
+        elements = laplace.rows.near(_with_axes(laplace.rows, factors, moments))
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
     return np.concatenate([beta, elements, extra])
-
-
-def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
-    """Return more parameters to start from, each (P,), where the criterion has several minima.
-
-    lme4's criterion of a family with a dispersion has. Its factors are relative to sigma, and lme4
-    itself starts at factors of one. A further minimum often has a variance of zero: from factors
-    that are nearly so, of one block or of all, the search goes there.
-    """
-    plain = laplace.dispersion != "lme4" or not laplace.family.has_dispersion
-    if plain or laplace.rows.structured:
-        return []
-    try:
-        sigma = np.sqrt(laplace.at(psi).phi)
-    except np.linalg.LinAlgError:
-        return []
-    rows = laplace.rows
-    places = slice(rows.p, rows.p + rows.n_theta)
-    relative = psi[places] / sigma
-    unit = rows.in_elements([np.eye(block.q) for block in rows.blocks])
-    tried = [relative, 4.0 * relative, unit, 0.3 * unit, _NEARLY_ZERO * relative]
-    if len(rows.blocks) > 1:
-        block_of = np.array([k for k, _, _ in rows.places])
-        for k in range(len(rows.blocks)):
-            tried.append(np.where(block_of == k, _NEARLY_ZERO, 1.0) * relative)
-    return [np.concatenate([psi[: rows.p], elements]) for elements in tried]
 
 
 def _shape(laplace: Laplace) -> float:
@@ -78,11 +57,42 @@ def _shape(laplace: Laplace) -> float:
 
 
 def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return β, (p,), the dispersion, and expected weights, (n,), without random effects."""
+    """Return β, (p,), the dispersion, and expected weights, (n,), without random effects.
+
+    Of a density that is not log-concave, the first step from the data may lead to means so large
+    or small that the deviance is flat. Then the steps begin again at one mean for all rows.
+    """
+    rows, family = laplace.rows, laplace.family
+    first = family.predictor(family.start(rows.observed))
+    beta, at = _weighted_steps(laplace, np.zeros(rows.p), first, np.inf)
+    constant = _constant(laplace)
+    if not family.is_log_concave and _legal(laplace, constant):
+        eta = rows.basis.Q @ constant + rows.offset
+        deviance = float(family.expand(rows.observed, eta).value.sum())
+        if not float(at.value.sum()) <= deviance:
+            beta, at = _weighted_steps(laplace, constant, eta, deviance)
+    phi = 1.0
+    if laplace.extra == "dispersion":
+        phi = max(2.0 * float(at.value.sum()) / rows.n, 1e-10)
+    return beta, phi, at.expected
+
+
+def _weighted_steps(
+    laplace: Laplace, beta: np.ndarray, eta: np.ndarray, before: float
+) -> tuple[np.ndarray, Expansion]:
+    """Take steps of iterated weighted least squares; return β, (p,), and the expansion there.
+
+    Parameters
+    ----------
+    laplace : Laplace
+    beta : numpy.ndarray, shape (p,)
+    eta : numpy.ndarray, shape (n,)
+        Linear predictor at which the first step is computed.
+    before : float
+        Half deviance that the first step may not exceed.
+    """
     rows, family = laplace.rows, laplace.family
     observed, Q = rows.observed, rows.basis.Q
-    eta = family.predictor(family.start(observed))
-    beta, before = np.zeros(rows.p), np.inf
     at = family.expand(observed, eta)
     for step in range(_ROUNDS):
         working = eta - rows.offset - at.d1 / np.where(at.expected > 0.0, at.expected, 1.0)
@@ -105,10 +115,7 @@ def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.nda
         if step and abs(before - deviance) < _ENOUGH * (abs(deviance) + 0.1):
             break
         before = deviance
-    phi = 1.0
-    if laplace.extra == "dispersion":
-        phi = max(2.0 * float(at.value.sum()) / rows.n, 1e-10)
-    return beta, phi, at.expected
+    return beta, at
 
 
 def _legal(laplace: Laplace, beta: np.ndarray) -> bool:
@@ -132,33 +139,55 @@ def _weighted_fit(Q: np.ndarray, working: np.ndarray, weights: np.ndarray) -> np
     return np.asarray(np.linalg.solve(gram, weighted.T @ working))
 
 
-def _first_factors(laplace: Laplace, weights: np.ndarray) -> np.ndarray:
-    """Return diagonal factors at three times the noise of an effect, as parameters, (k,)."""
+def _first_factors(laplace: Laplace, weights: np.ndarray) -> list[np.ndarray]:
+    """Return diagonal factors of each block, (q, q), at three times the noise of an effect."""
     factors = []
     for block in laplace.rows.blocks:
         information = np.einsum("aaj->aj", block.gram(weights)).mean(axis=1)
         noise = 1.0 / np.sqrt(np.maximum(information, 1e-300))
         factors.append(np.diag(np.minimum(_NOISE * noise, _LARGEST)))
-    return laplace.rows.near(factors)
+    return factors
+
+
+def _shaped(rows: Rows, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the factors of each block, (q, q), of the terms' structures, near any factors.
+
+    Those of reduced rank remain as they are: they still have to show which axes to keep.
+    """
+    return _with_axes(rows, rows.block_factors(rows.near(factors)), factors)
+
+
+def _with_axes(rows: Rows, factors: list[np.ndarray], others: list[np.ndarray]) -> list[np.ndarray]:
+    """Return factors of each block, (q, q), with others where a term has a reduced rank."""
+    made = [factor.copy() for factor in factors]
+    for block, factor, other in zip(rows.blocks, made, others, strict=True):
+        for term, columns in rows.term_slices(block):
+            if isinstance(rows.layouts[term].structure, ReducedRank):
+                factor[columns, columns] = other[columns, columns]
+    return made
 
 
 def _by_mackays_rule(
-    laplace: Laplace, beta: np.ndarray, elements: np.ndarray, phi: float
-) -> np.ndarray:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as parameters, (k,)."""
+    laplace: Laplace, beta: np.ndarray, factors: list[np.ndarray], phi: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, and roots of ``(B'B + Σ_j C_j)/J``.
+
+    Each has one matrix, (q, q), for each block.
+    """
     rows = laplace.rows
-    factors = rows.block_factors(elements)
     fixed = rows.basis.Q @ beta + rows.offset
     try:
         mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
     except np.linalg.LinAlgError:
-        return elements
+        return factors, factors
     covariances = mode.system.level_covariances()
-    made = []
+    made, moments = [], []
     for u, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
         before = np.diag(factor) ** 2
         left = np.einsum("aaj->aj", covariance).sum(axis=1) / before
         gamma = np.maximum(u.shape[1] - left, 1e-3 * u.shape[1])
         variance = ((np.diag(factor)[:, None] * u) ** 2).sum(axis=1) / gamma
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
-    return rows.near(made)
+        b = factor @ u
+        moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / u.shape[1]))
+    return made, moments

@@ -1,0 +1,1 @@
+"""Where searches of a generalised model begin, and which of their ends is the lowest."""

@@ -1,0 +1,166 @@
+"""`lowest_arrival` and `onward`: the lowest end of several searches, and where an end leads on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pymackay.errors import ConvergenceError
+from pymackay.solve.pirls.criterion import Criterion, Evaluated
+from pymackay.solve.pirls.mode import is_lower
+from pymackay.solve.pirls.search import Arrival, Stopping, minimise
+
+_SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
+_ROUGH = 1e-3  # Newton decrement at which further searches end first
+_APART = 0.3  # in units of the parameters' curvature: two ends further apart are different
+_LOWER = 1e-9  # of 1 + |C|: a gain that is more than rounding
+_OFF_SADDLE = (0.3, -0.3)  # steps from a saddle point, in units of the parameters' curvature
+
+
+def lowest_arrival(
+    criterion: Criterion, starts: Sequence[np.ndarray], stopping: Stopping, factors: slice
+) -> Arrival:
+    """Minimise from each start; return where the criterion is lowest.
+
+    Searches from all starts but the first end early, and go on where they may undercut the others.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    starts : sequence of numpy.ndarray, each (P,)
+    stopping : Stopping
+    factors : slice
+        Places of the factors' elements among the parameters.
+
+    Raises
+    ------
+    ConvergenceError
+        If the criterion has no value at any start.
+    """
+    arrivals: list[Arrival] = []
+    reason: ConvergenceError | None = None
+    rough = replace(stopping, spent=max(stopping.spent, _ROUGH))
+    for start in starts:
+        try:
+            how = rough if arrivals else stopping
+            arrivals.append(_from_start(criterion, start.copy(), how, factors))
+        except ConvergenceError as error:
+            reason = reason or error
+    if not arrivals:
+        assert reason is not None  # there is one start at least
+        raise reason
+    evaluations = sum(each.evaluations for each in arrivals)
+    best = arrivals[0]
+    for each in sorted(arrivals[1:], key=_bound):
+        level = best.point.criterion
+        if _bound(each) > level - _LOWER * (1.0 + abs(level)) or not _is_apart(best, each):
+            continue
+        refined = _from(criterion, each.point.psi, stopping)
+        if refined is None:
+            continue
+        evaluations += refined.evaluations
+        best = min(best, refined, key=lambda one: one.point.criterion)
+    return replace(best, evaluations=evaluations)
+
+
+def _bound(arrival: Arrival) -> float:
+    """Return what the criterion may still fall to."""
+    return arrival.point.criterion - arrival.decrement
+
+
+def _is_apart(one: Arrival, other: Arrival) -> bool:
+    """Whether two ends differ in more than the signs of their factors' columns."""
+    size = np.sqrt(np.abs(np.diag(one.point.curvature.hessian)))
+    apart = size * (np.abs(one.point.psi) - np.abs(other.point.psi))
+    return bool(np.abs(apart).max() > _APART)
+
+
+def _from_start(
+    criterion: Criterion, start: np.ndarray, stopping: Stopping, factors: slice
+) -> Arrival:
+    """Minimise from a start whose factors are made smaller until the criterion has a value there.
+
+    With links whose predictors are bounded, large effects lead to means that do not exist.
+    """
+    for _ in range(_SHRINKS):
+        try:
+            return minimise(criterion, start, stopping)
+        except np.linalg.LinAlgError as error:
+            reason = error
+        start[factors] *= _SHRINK
+    raise ConvergenceError(
+        f"the criterion has no value where the search starts ({reason}); give start, the elements "
+        f"of theta, or another link"
+    )
+
+
+def _from(criterion: Criterion, psi: np.ndarray, stopping: Stopping) -> Arrival | None:
+    """Minimise from ψ, (P,); None where the criterion has no value there."""
+    try:
+        return minimise(criterion, psi, stopping)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def onward(
+    criterion: Criterion,
+    point: Evaluated,
+    hessian: np.ndarray,
+    stopping: Stopping,
+    *,
+    jumps: bool,
+) -> Arrival | None:
+    """Return where a search leads from an end that is no minimum; None if nowhere lower.
+
+    If the random effects have a lower mode there, the search goes on at that mode, even if the
+    criterion is higher: that at the mode of the end has no meaning. From a saddle point it goes
+    down on both sides.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    point : Evaluated
+    hessian : numpy.ndarray, shape (P, P)
+        Second derivatives there; nan where there are none.
+    stopping : Stopping
+    jumps : bool
+        Whether the random effects have a lower mode there.
+    """
+    if jumps:
+        return _from(criterion, point.psi, stopping)
+    if not np.isfinite(hessian).all():
+        return None
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    values, axes = np.linalg.eigh(scale[:, None] * hessian * scale)
+    if values[0] >= 0.0:
+        return None
+    steps = [size * scale * axes[:, 0] for size in _OFF_SADDLE]
+    tried = [_from(criterion, point.psi + step, stopping) for step in steps]
+    ends = [each for each in tried if each is not None]
+    if not ends:
+        return None
+    best = min(ends, key=lambda each: each.point.criterion)
+    lower = best.point.criterion < point.criterion - _LOWER * (1.0 + abs(point.criterion))
+    return best if lower else None
+
+
+def has_lower_mode(criterion: Criterion, point: Any) -> bool:
+    """Whether the random effects have a mode lower than that of a point, at its parameters.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    point : Evaluated
+        With a `center`, which is Laplace's approximation there.
+    """
+    given = point.center.given
+    if given.family.is_log_concave:
+        return False
+    try:
+        again: Any = criterion.at(point.psi)
+    except np.linalg.LinAlgError:
+        return False
+    return is_lower(given, again.center.mode, point.center.mode)
