@@ -115,3 +115,10 @@ class LoadingsChart:
         turned = self.axes.swapaxes(-1, -2) @ score @ self.axes
         shared = columns[:, None] == columns
         return np.asarray(2.0 * shared * turned[..., rows[:, None], rows])
+
+    def bent(self, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ_ij W_ij d²G/dx_i dx_j``, (q, q), of one point for symmetric W, (k, k)."""
+        rows, columns = trapezoid_places(self.q, self.d)
+        inner = np.zeros((self.q, self.q))
+        np.add.at(inner, (rows[:, None], rows), W * (columns[:, None] == columns))
+        return np.asarray(2.0 * self.axes @ inner @ self.axes.T)

@@ -16,7 +16,6 @@ from pymackay.compare.offered import offers, unsaid
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, changes
 from pymackay.covariance.varcorr import VarCorr
-from pymackay.reference.structures import double_bar_message
 from pymackay.results import Fit
 
 _FEW = 6  # up to so many coefficients, each is shown with its standard error
@@ -30,6 +29,7 @@ _SHORT_UNITS = {
     "of the product of the two sds": "two sds",
     "of a level's own variance": "level var",
 }
+_DOUBLE_BAR = "lme4.doublevert.default"  # in the message of a fit whose R has the option
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def heads(comparison: Comparison, names: tuple[str, str] = ("ours", "theirs")) -
         "model": ", ".join([_kind(fit), *rows, *counts]),
         names[0]: str(fit.engine),
         names[1]: str(reference.engine),
-        "double bar": " ".join(double_bar_message(reference.formula, reference.engine.versions)),
+        "double bar": " ".join(m for m in reference.messages if _DOUBLE_BAR in m),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
         "lag": _lag(comparison),

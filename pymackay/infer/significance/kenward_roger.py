@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import chart_around
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.precision import (
     FTest,
@@ -151,7 +151,7 @@ def _curvature_of_terms(
     for layout, factor in zip(gram.layouts, factors, strict=True):
         own, made = slice(layout.start, layout.stop), np.zeros((layout.q, layout.q))
         if layout.structure is not None:
-            made = Chart.of(layout.structure, factor).bent(W[own, own])
+            made = chart_around(layout.structure, factor).bent(W[own, own])
         beside.append(made)
     local, m = differentiate(gram, factors, reml=True, beside=beside), gram.n_theta
     traces = np.append(local.trace_products[m:, :m].sum(axis=0), local.traces[m:].sum())

@@ -58,7 +58,7 @@ class TermPart:
     def bent(self, W: np.ndarray) -> np.ndarray:
         """Return ``Σ_ij W_ij d²G``, (q, q), for symmetric W, (k, k)."""
         if self.layout.structure is not None:
-            return Chart(self.layout.structure, self.layout.q, self.x).bent(W)
+            return chart_at(self.layout.structure, self.layout.q, self.x).bent(W)
         rows, columns = self.layout.rows, self.layout.columns
         made = np.zeros((self.layout.q, self.layout.q))
         pairs = np.broadcast_arrays(rows[:, None], rows)
