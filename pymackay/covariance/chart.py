@@ -132,6 +132,25 @@ class Chart:
         added[..., m:, m:] = bent
         return added
 
+    def bent(self, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ_ij W_ij d²G/dx_i dx_j``, (q, q), of one point for symmetric W, (k, k)."""
+        q, structure = self.q, self.structure
+        m = structure.n_sd(q)
+        sd, rho = structure.split(self.par, q)
+        R, D = structure.correlation(rho, q), np.outer(sd, sd)
+        made = 2.0 * W[:m, :m] * R
+        if not structure.n_rho(q):
+            return np.asarray(made)
+        turned = structure.slopes(rho, q) * self._cosine
+        mixed = np.einsum("ir,rab->iab", W[:m, m:], turned)
+        half = mixed[0] * sd if structure.hom else np.einsum("aab->ab", mixed) * sd
+        cosine = self._cosine[:, 0, 0]
+        weights = W[m:, m:] * np.outer(cosine, cosine)
+        by_angle = np.einsum("rs,rsab->ab", weights, structure.bends(rho, q))
+        sine = _middle(structure, q)[1] * np.sin(self.angle)
+        by_angle -= np.einsum("r,rab->ab", sine * np.diag(W[m:, m:]), structure.slopes(rho, q))
+        return np.asarray(made + 2.0 * (half + half.T) + D * by_angle)
+
     @property
     def _cosine(self) -> np.ndarray:
         """Return drho/dω, shape (..., r, 1, 1); exactly zero at a bound."""

@@ -34,9 +34,9 @@ class EstimateTable:
     Attributes
     ----------
     frame : pandas.DataFrame, shape (rows, fits)
-        The cells. The index has the block (``"Fixed effects"``, ``"Random effects"``, ``"Fit"``)
-        and the row's name; below an estimate, a row without a name has its standard error or
-        interval.
+        The cells. The index has the block (``"Fixed effects"``, ``"Random effects"``, ``"Fit"``;
+        ``"Residuals"`` where a fit has a residual structure) and the row's name; below an estimate,
+        a row without a name has its standard error or interval.
     title, note : str
     """
 
@@ -166,7 +166,8 @@ def etable(
         if needs_model and ddf != "none":
             notes.append(f"{head} has no p-values: {fit.engine.name} did not keep its model")
         shown = _fixed(effects, places, stars, level if intervals else None)
-        columns.append({**shown, **_random(fit, places), **_quality(fit, places, has_model)})
+        random = {**_random(fit, places), **_residuals(fit, places)}
+        columns.append({**shown, **random, **_quality(fit, places, has_model)})
     note = _LEGEND if stars and ddf != "none" else ""
     below = f"{100 * level:g} % intervals in brackets" if intervals else "Standard errors in ()"
     note = "; ".join(text for text in (below, note, *notes, *_incomparable(listed)) if text)
@@ -244,10 +245,23 @@ def _structured(term: TermSummary, parts: VarCorr, places: int) -> Cells:
     return cells
 
 
+def _residuals(fit: Fit, places: int) -> Cells:
+    """Return the structure of the residuals, standard deviations by stratum, and correlations."""
+    part = fit.residual_covariance
+    if part is None:
+        return Cells()
+    made = {"Structure": part.text}
+    if len(part.sd) > 1:
+        made |= {f"SD {level}": f"{sd:.{places}f}" for level, sd in part.sd.items()}
+    for name, value in part.par.iloc[len(part.sd) - 1 :].items():
+        made[f"Cor {str(name).removeprefix('cor.')}"] = f"{value:.{places}f}"
+    return {("Residuals", name, 0): text for name, text in made.items()}
+
+
 def _quality(fit: Fit, places: int, has_model: bool) -> Cells:
     cells: dict[str, Any] = {"Rows": f"{fit.n_obs:,}"}
     cells |= {f"Levels of {name}": f"{len(v):,}" for name, v in fit.model.levels.items()}
-    if has_model and len(fit.problem.model.y):
+    if has_model and len(fit.problem.model.y) and fit.residual_covariance is None:
         shares = r2(fit)
         cells |= {f"R² {name}": f"{value:.{places}f}" for name, value in shares.items()}
     cells["REML criterion" if fit.reml else "−2 log likelihood"] = f"{fit.criterion:.{places}f}"
@@ -259,7 +273,7 @@ def _joined(columns: list[Cells], heads: list[str]) -> pd.DataFrame:
     """Put columns side by side, rows in the order in which they first appear, block by block."""
     keys = list(dict.fromkeys(key for column in columns for key in column))
     keys.sort(key=lambda key: key[1] in _LAST)  # of their block; the sort is stable
-    blocks = list(dict.fromkeys(key[0] for key in keys))
+    blocks = sorted(dict.fromkeys(key[0] for key in keys), key=lambda block: block == "Fit")
     keys = [key for block in blocks for key in keys if key[0] == block]
     names = dict.fromkeys(key[:2] for key in keys)
     ordered = [(*name, part) for name in names for part in (0, 1) if (*name, part) in keys]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import RWarning
+from pymackay.reference.structures import double_bar_message
 from pymackay.results import Convergence, Engine, Fit, GroupTables, ModelSummary, TermSummary
 
 if TYPE_CHECKING:
@@ -139,7 +140,11 @@ def fit_from_answer(
         residuals=_rows(answer["residuals"], model.rows, "residuals"),
         singular=answer["singular"],
         dropped=tuple(answer["model"]["dropped"]),
-        messages=tuple(answer["messages"]) + tuple(answer["warnings"]),
+        messages=(
+            *answer["messages"],
+            *answer["warnings"],
+            *double_bar_message(formula, engine.versions),
+        ),
         convergence=_convergence(answer["convergence"]),
         engine=engine,
         model=model,

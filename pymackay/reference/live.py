@@ -170,7 +170,7 @@ def _fit(
         formula=formula,
         reml=reml,
         index=index,
-        engine=Engine("lme4", session().versions),
+        engine=Engine("lme4", _versions(formula)),
         not_offered=NO_PEV if is_general else None,
         condvar=model.condvar,
         pev=None if is_general else model.pev,
@@ -191,3 +191,11 @@ def _with_columns(message: str, data: pd.DataFrame) -> str:
         return message
     listed = ", ".join(columns)
     return f"{message}: the data have no column {name!r}; the columns of data are {listed}."
+
+
+def _versions(formula: str) -> dict[str, str]:
+    """Return versions; for a double bar, also how R reads it now: an option may have changed."""
+    if "||" not in formula:
+        return session().versions
+    unset = {k: v for k, v in session().versions.items() if k != "doublevert"}
+    return {**unset, **session().double_bar()}

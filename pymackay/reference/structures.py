@@ -1,8 +1,12 @@
-"""`refuse_structures`: covariance structures in a formula, which came with lme4 2.0."""
+"""`refuse_structures`: covariance structures in a formula, which came with lme4 2.0.
+
+`double_bar_message` says how lme4 read a double bar, where that is not its default.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pymackay.errors import ArgumentError
 
@@ -43,4 +47,22 @@ def refuse_structures(formula: str, lme4: str) -> None:
         f"formula: it has the covariance structure {name}( | ), but {why}. Fit it with "
         f"pymackay.lmer, which does not need R; the equivalent formula without a structure, "
         f"such as (1 | g) + (0 + x | g) for diag(x | g), can be fitted by lme4"
+    )
+
+
+def double_bar_message(formula: str, versions: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what a fit by lme4 says if R's option made a double bar a diagonal structure.
+
+    Parameters
+    ----------
+    formula : str
+    versions : mapping of str to str
+        Of the R that answered, with the option as ``"doublevert"`` where it was set.
+    """
+    chosen, major = versions.get("doublevert", "split"), versions.get("lme4", "").split(".")[0]
+    if "||" not in formula or chosen == "split" or not (major.isdigit() and int(major) >= 2):
+        return ()
+    return (
+        f"lme4 read (f || g) as diag(f | g), because R's option lme4.doublevert.default is "
+        f"{chosen!r}; pymackay.lmer does so with double_bar='diag'",
     )

@@ -322,6 +322,22 @@ class Elements:
             matrices.append(np.concatenate(parts))
         return cls(matrices, np.argsort(np.concatenate(order)))
 
+    def extended(self, bases: Bases, beside: Sequence[np.ndarray]) -> Elements:
+        """Return these with one more direction for each block, after all others.
+
+        `beside` holds the directions term by term, each (q, q).
+        """
+        matrices, places, extra, start = [], [], [], 0
+        for block, own in zip(bases.blocks, self.matrices, strict=True):
+            further = np.zeros((1, block.q, block.q))
+            for term, columns in bases.block_slices(block):
+                further[0, columns, columns] = beside[term]
+            matrices.append(np.concatenate([own, further]))
+            places.append(start + np.arange(len(own)))
+            extra.append(start + len(own))
+            start += len(own) + 1
+        return Elements(matrices, np.concatenate([np.concatenate(places)[self.back], extra]))
+
     def along(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
         """Return ``tr(E_i M)`` in theta's order, (..., m), for M by block, each (..., q, q)."""
         pairs = zip(self.matrices, blocks, strict=True)

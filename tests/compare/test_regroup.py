@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
+from pymackay.reference.structures import double_bar_message
 
 WRITTEN = {
     "diag": "diag(Days | Subject)",
@@ -108,3 +110,44 @@ def test_lme4_without_structures_is_a_reference_for_diag(fits: dict[str, pm.Fit]
     comparison = pm.compare(fits["diag"], reference)
     assert comparison.ok and comparison.verdict == "same optimum"
     assert comparison.same_theta == "agreed"
+
+
+def by_lme4(fit: pm.Fit, option: str | None, lme4: str = "2.1-0") -> pm.Fit:
+    """Return a fit as lme4 would give it whose R had an option for double bars."""
+    versions = {"R": "4.6.1", "lme4": lme4} | ({} if option is None else {"doublevert": option})
+    told = double_bar_message(fit.formula, versions)
+    engine = replace(fit.engine, name="lme4", versions=versions)
+    return fit.replace(engine=engine, messages=(*fit.messages, *told))
+
+
+def test_the_option_of_r_for_double_bars_is_told(sleep: pd.DataFrame) -> None:
+    formula = "Reaction ~ Days + (Days || Subject)"
+    split = pm.lmer(formula, sleep)
+    diagonal = by_lme4(pm.lmer(formula, sleep, double_bar="diag"), "diag_special")
+    comparison = pm.compare(split, diagonal)
+    assert comparison.verdict == "same optimum"
+    assert "lme4.doublevert.default is 'diag_special'" in " ".join(str(comparison).split())
+    for option, version in ((None, "2.1-0"), ("split", "2.1-0"), ("diag_special", "1.1-37")):
+        assert double_bar_message(formula, {"lme4": version, "doublevert": option or "split"}) == ()
+    assert double_bar_message("y ~ (x | g)", diagonal.engine.versions) == ()
+
+
+def test_the_option_of_r_explains_another_model_of_a_factor() -> None:
+    data = pm.load_data("Machines")
+    formula = "score ~ Machine + (0 + Machine || Worker)"
+    split = pm.lmer(formula, data)
+    diagonal = by_lme4(pm.lmer(formula, data, double_bar="diag"), "diag_special")
+    comparison = pm.compare(split, diagonal)
+    assert comparison.verdict == "different model"
+    assert "double_bar='diag'" in " ".join(str(comparison).split())
+    again = pm.lmer(formula, data, double_bar="diag")
+    assert pm.compare(again, diagonal).verdict == "same optimum"
+
+
+@pytest.mark.live
+def test_the_option_is_read_when_r_answers(sleep: pd.DataFrame) -> None:
+    from pymackay.reference.r.session import session
+
+    assert session().double_bar() in ({}, {"doublevert": "split"})
+    fit = pm.lme4.lmer("Reaction ~ Days + (Days || Subject)", sleep)
+    assert not any("doublevert" in message for message in fit.messages)

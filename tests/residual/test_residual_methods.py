@@ -215,3 +215,20 @@ def test_marginal_means_are_those_of_beta_and_vcov(mmrm):
     row = means[means["Sex"].astype(str) == "Male"].iloc[0]
     np.testing.assert_allclose(row["emmean"], x @ mmrm.beta, rtol=tol("statistic"))
     np.testing.assert_allclose(row["SE"], np.sqrt(x @ mmrm.vcov @ x), rtol=tol("statistic"))
+
+
+def test_tables_of_fits_name_the_structure_and_its_parameters(fit, mmrm, data):
+    plain = pm.lmer("distance ~ age * Sex + (1 | Subject)", data)
+    table = pm.etable([plain, fit, mmrm], digits=4)
+    block = table.frame.loc["Residuals"]
+    assert block.loc["Structure"].tolist() == ["", RESIDUAL, "us(visit | Subject)"]
+    part, visits = fit.residual_covariance, mmrm.residual_covariance
+    assert block.loc["SD Female"].tolist() == ["", f"{part.sd['Female']:.4f}", ""]
+    assert block.loc["Cor ar1.rho"].tolist() == ["", f"{part.par['ar1.rho']:.4f}", ""]
+    correlations = [row for row in block.index if row.startswith("Cor 1.")]
+    assert correlations == ["Cor 1.2", "Cor 1.3", "Cor 1.4"]
+    assert block.loc["Cor 1.3", "(3)"] == f"{visits.par['cor.1.3']:.4f}"
+    assert block.loc["SD 4", "(3)"] == f"{visits.sd['4']:.4f}"
+    assert list(dict.fromkeys(table.frame.index.get_level_values(0)))[-2:] == ["Residuals", "Fit"]
+    assert table.frame.loc[("Fit", "R² marginal")].tolist()[1:] == ["", ""]
+    assert "us(visit | Subject)" in table.to_html()

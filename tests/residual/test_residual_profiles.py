@@ -14,6 +14,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
+from pymackay.infer.intervals.profile_curve import Curve
 
 CASES = {
     "random and ar1": ("distance ~ age + (1 | Subject)", "varident(Sex) + ar1(visit | Subject)"),
@@ -135,3 +136,23 @@ def test_a_correlation_that_the_data_do_not_need_ends_at_zero():
     low, high = fit.confint(parm="ou.rho").iloc[0]
     assert low < 1e-12
     assert 0.0 < high < 0.7
+
+
+def test_a_side_on_which_the_model_becomes_singular_ends_with_a_message(profiles, monkeypatch):
+    fit = profiles["cs"].fit
+    solve = Curve.solve
+
+    def singular(self, target, near=None):
+        if self.path.parameter.name == "cs.rho" and target > 1.5:
+            raise pm.ConvergenceError("the profile of cs.rho did not reach zeta")
+        return solve(self, target, near)
+
+    whole = fit.confint(parm=["cs.rho", "sd.2"])
+    monkeypatch.setattr(Curve, "solve", singular)
+    ends = fit.confint(parm=["cs.rho", "sd.2"])
+    assert ends.isna().to_numpy().tolist() == [[False, False], [False, True]]
+    pd.testing.assert_frame_equal(ends.fillna(0.0), whole.where(ends.notna(), 0.0))
+    assert any("cs.rho did not reach" in message for message in ends.messages)
+    profile = pm.profile(fit, "cs.rho", points=7)
+    np.testing.assert_allclose(profile.frame["zeta"], [-3, -2, -1, 0, 1], atol=1e-8)
+    assert any("cs.rho did not reach" in message for message in profile.messages)

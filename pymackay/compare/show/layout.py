@@ -29,6 +29,7 @@ _SHORT_UNITS = {
     "of the product of the two sds": "two sds",
     "of a level's own variance": "level var",
 }
+_DOUBLE_BAR = "lme4.doublevert.default"  # in the message of a fit whose R has the option
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def heads(comparison: Comparison, names: tuple[str, str] = ("ours", "theirs")) -
         "model": ", ".join([_kind(fit), *rows, *counts]),
         names[0]: str(fit.engine),
         names[1]: str(reference.engine),
+        "double bar": " ".join(m for m in reference.messages if _DOUBLE_BAR in m),
         "singular": " and ".join(singular),
         "checked": _checked(comparison),
         "lag": _lag(comparison),

@@ -84,6 +84,10 @@ class ResidualStructure(ABC):
     ) -> np.ndarray:
         """Return ``Σ_u tr(S d²R)``, (k, k), for symmetric S, (u, m, m); s and t of shape (u, m)."""
 
+    @abstractmethod
+    def bent(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ_ij W_ij d²R/dpsi_i dpsi_j``, (..., m, m), for symmetric W, (k, k)."""
+
 
 @dataclass(frozen=True)
 class Scaled(ResidualStructure):
@@ -174,6 +178,15 @@ class Scaled(ResidualStructure):
         at = np.arange(self._cut, self.n_par)
         added[at, at] = np.einsum("uiab,uiab->i", np.broadcast_to(weight, second.shape), second)
         return added
+
+    def bent(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ W d²R``, (..., m, m): products of counts, and the second derivatives of C."""
+        scale, C, first, second = self._parts(psi, s, t)
+        counts, cut = self._counts(s), self._cut
+        slopes = np.concatenate([counts * C[..., None, :, :], 2.0 * first], axis=-3)
+        made = np.einsum("...iab,ij,...jab->...ab", counts, W[:cut], slopes, optimize=True)
+        made = made + np.einsum("i,...iab->...ab", np.diag(W)[cut:], second)
+        return np.asarray(scale * made)
 
 
 @dataclass(frozen=True)
@@ -282,3 +295,11 @@ class Unstructured(ResidualStructure):
         np.add.at(S, tuple(pairs), score)
         rows, columns = self._places
         return np.asarray(2.0 * (columns[:, None] == columns) * S[rows][:, rows])
+
+    def bent(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ W d²R``, (..., m, m): ``E_rr' + E_r'r`` for two elements of one column."""
+        rows, columns = self._places
+        whole, at = np.zeros((len(self.levels), len(self.levels))), t.astype(np.intp)
+        pairs = np.broadcast_arrays(rows[:, None], rows)
+        np.add.at(whole, tuple(pairs), W * (columns[:, None] == columns))
+        return (whole + whole.T)[at[..., :, None], at[..., None, :]]

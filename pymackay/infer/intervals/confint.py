@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from pymackay.arguments import one_of, probability
+from pymackay.errors import ConvergenceError
 from pymackay.infer.intervals.bootstrap import bootstrap
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile import curve_of, ml_optimum
@@ -61,7 +62,8 @@ def confint(
     HeadedTable
         One row per parameter in R's order, the columns named ``"2.5 %"`` and ``"97.5 %"`` for a
         level of 0.95. Where a profile reaches a bound first, the bound is the end: 0 for a
-        standard deviation, ±1 for a correlation. The ends are solved for; lme4 reads them off a
+        standard deviation, ±1 for a correlation. Where the model becomes singular on the way, the
+        end is nan, and a message says so. The ends are solved for; lme4 reads them off a
         spline through some points, which moves its ends by up to about 1e-4 of their distance.
 
     Raises
@@ -99,7 +101,9 @@ def confint(
         messages = drawn.messages
         ends = [tuple(drawn.iloc[everything.index(p)]) for p in chosen]
     else:
-        ends = [_profile_ends(curve_of(fit, p), quantile) for p in chosen]
+        told: list[str] = []
+        ends = [_profile_ends(curve_of(fit, p), quantile, told) for p in chosen]
+        messages = (*messages, *told)
     return HeadedTable(
         np.array(ends).reshape(-1, 2),
         index=[p.label if long_names else p.name for p in chosen],
@@ -118,13 +122,19 @@ def wald_ends(fit: Fit, parameter: Parameter, quantile: float) -> tuple[float, f
     return parameter.estimate - reach, parameter.estimate + reach
 
 
-def _profile_ends(curve: Curve, quantile: float) -> tuple[float, float]:
+def _profile_ends(curve: Curve, quantile: float, messages: list[str]) -> tuple[float, float]:
     """Return the values at which zeta is −quantile and +quantile.
 
-    Where the profile reaches a bound of the parameter first, that bound is the end.
+    Where the profile reaches a bound of the parameter first, that bound is the end. Where the
+    model becomes singular on the way, the end is nan, and a message says so.
     """
     ends = []
     for sign, bound in zip((-1.0, 1.0), curve.path.bounds, strict=True):
-        point = curve.solve(sign * quantile)
+        try:
+            point = curve.solve(sign * quantile)
+        except ConvergenceError as error:
+            messages.append(str(error))
+            ends.append(float("nan"))
+            continue
         ends.append(curve.path.outside(bound if point is None else point.held))
     return ends[0], ends[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.covariance.varcorr import TermSummary
-from pymackay.errors import ArgumentError
+from pymackay.errors import ArgumentError, ConvergenceError
 from pymackay.infer.intervals.parameters import Parameter, choose, list_parameters
 from pymackay.infer.intervals.profile_curve import Curve, CurvePoint
 from pymackay.infer.intervals.profile_path import Path
@@ -98,7 +98,8 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
         Parameters to profile, as in `confint`; by default all.
     max_zeta : float
         How far to go: a normal quantile of 3 covers 99.7 % intervals. A profile ends earlier at a
-        bound (a standard deviation of 0, a correlation of ±1).
+        bound (a standard deviation of 0, a correlation of ±1), and, with a message, where the model
+        becomes singular.
     points : int
         Number of points, evenly spaced in zeta, the estimate among them (so odd, 3 or more).
 
@@ -109,7 +110,7 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     Raises
     ------
     PymackayError
-        If the fit does not hold its model, an argument cannot be used, or a point was not found.
+        If the fit does not hold its model, an argument cannot be used, or there is no optimum.
 
     References
     ----------
@@ -127,17 +128,18 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     targets = _targets(max_zeta, points)
     fit, messages = ml_optimum(fit)
     everything = list_parameters(fit)
+    told: list[str] = []
     rows = [
         row
         for parameter in choose(everything, parm)
-        for row in _rows(curve_of(fit, parameter), targets, everything, fit.model.terms)
+        for row in _rows(curve_of(fit, parameter), targets, everything, fit.model.terms, told)
     ]
     return Profile(
         frame=pd.DataFrame(rows),
         estimates=pd.Series({p.name: p.estimate for p in everything}, name="estimate"),
         labels={p.name: p.label for p in everything},
         fit=fit,
-        messages=messages,
+        messages=(*messages, *told),
     )
 
 
@@ -188,11 +190,18 @@ def _targets(max_zeta: object, points: object) -> np.ndarray:
 
 
 def _rows(
-    curve: Curve, targets: np.ndarray, everything: list[Parameter], terms: Sequence[TermSummary]
+    curve: Curve,
+    targets: np.ndarray,
+    everything: list[Parameter],
+    terms: Sequence[TermSummary],
+    messages: list[str],
 ) -> Iterator[dict[str, object]]:
-    """Yield the rows of the table of one profile, by increasing value of the parameter."""
-    lower_side = list(_side(curve, -targets))
-    for point in (*reversed(lower_side), curve.peak, *_side(curve, targets)):
+    """Yield the rows of the table of one profile, by increasing value of the parameter.
+
+    A side that ends because the model becomes singular adds to `messages`.
+    """
+    lower_side = list(_side(curve, -targets, messages))
+    for point in (*reversed(lower_side), curve.peak, *_side(curve, targets, messages)):
         parameter = curve.path.parameter
         value = curve.path.outside(point.held)
         values = curve.path.values(point.point)
@@ -205,11 +214,15 @@ def _rows(
         }
 
 
-def _side(curve: Curve, targets: np.ndarray) -> Iterator[CurvePoint]:
+def _side(curve: Curve, targets: np.ndarray, messages: list[str]) -> Iterator[CurvePoint]:
     """Yield the points on one side of the optimum, outwards, up to the bound of the parameter."""
     near = curve.peak
     for target in targets:
-        point = curve.solve(float(target), near)
+        try:
+            point = curve.solve(float(target), near)
+        except ConvergenceError as error:
+            messages.append(str(error))
+            return
         if point is None:
             if curve.path.held != curve.path.bounds[int(target > 0)]:
                 yield curve.at_bound(float(np.sign(target)))

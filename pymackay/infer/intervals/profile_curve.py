@@ -14,6 +14,7 @@ from pymackay.solve.search.limits import Control
 from pymackay.solve.search.trust_region import Ground, Modelled, Quadratics, descend
 
 _STEPS = 100
+_FAILURES = 12  # steps in a row, or in all, to where the deviance cannot be minimised
 _CONTROL = Control(max_iterations=_STEPS, spent=1e-11)  # stop when the deviance can fall no more
 _FLAT = 1e-6  # of the largest curvature: the least that sets a coordinate's unit
 _NEAR = 1e-9  # of zeta: largest distance between a solution and its target
@@ -136,12 +137,15 @@ class Curve:
             near, held = self.peak, self._first_step(target)
         else:
             held = self._next(near, None, near, target)
+        failures = 0
         for _ in range(_STEPS):
             held = _within(held, bound, sign)
             try:
                 here = self.point(held, self._predict(near, held))
             except (np.linalg.LinAlgError, ConvergenceError):  # too far, nearly singular
-                held = 0.5 * (near.held + held)
+                held, failures = 0.5 * (near.held + held), failures + 1
+                if failures > _FAILURES:
+                    break
                 continue
             if abs(here.zeta - target) < _NEAR:
                 return here
@@ -153,8 +157,8 @@ class Curve:
                 far = here
             held = self._next(near, far, here, target)
         raise ConvergenceError(
-            f"the profile of {self.path.parameter.label} did not reach zeta = {target:.4g} in "
-            f"{_STEPS} steps; use method='wald' or 'boot' for it."
+            f"the profile of {self.path.parameter.label} did not reach zeta = {target:.4g}: the "
+            f"model becomes singular on the way; use method='boot' for it."
         )
 
     def at_bound(self, sign: float) -> CurvePoint:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from pymackay.covariance.chart import chart_around
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.precision import (
     FTest,
@@ -14,9 +15,11 @@ from pymackay.infer.significance.precision import (
     inverse_where_known,
     wald_statistic,
 )
+from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
 from pymackay.solve.exact.derivatives import differentiate
+from pymackay.solve.marginal.bent import along_curvature
 from pymackay.solve.marginal.problem import ResidualProblem
 
 _WHAT = "ddf='Kenward-Roger'"
@@ -80,22 +83,24 @@ class KenwardRoger:
 def kenward_roger(fit: Fit) -> KenwardRoger:
     """Return what Kenward and Roger's method needs of a REML fit.
 
-    V is linear in its parameters, so the term with its second derivatives is zero. Instead of
-    sigma² the direction of V itself is taken with the elements of G: the same linear space, in
-    which ``tr(PV) = n − p`` and the adjustment has no part along V. A structure enters by its
-    tangents, and the term with second derivatives is left out (as by SAS's option
-    ``ddfm=kenwardroger(firstorder)``), so that the result does not depend on how the parameters
-    are written: ``cs(0 + f | g, hom = TRUE)`` has that of ``(1 | g/f)``.
+    Instead of sigma² the direction of V itself is taken with the elements of G: the same linear
+    space, in which ``tr(PV) = n − p`` and the adjustment has no part along V. Where V is no linear
+    function of its parameters (`ar1`, `ou`, standard deviations of strata), the term with its
+    second derivatives is that of 2009, which counts the bias of the parameters and does not depend
+    on how they are written; see `_bending`. It is zero where the covariance matrices are a linear
+    space: ``cs(0 + f | g, hom = TRUE)`` has the result of ``(1 | g/f)``.
 
     References
     ----------
     Kenward, Roger 1997, Biometrics 53.
+    Kenward, Roger 2009, Comput. Statist. Data Anal. 53(7).
     Halekoh, Højsgaard 2014, J. Stat. Softw. 59(9).
     """
     if fit.residual_covariance is not None:
         return _beside_residual_structure(fit)
     gram = dense_gram(problem_of(fit, _WHAT), _WHAT)
-    local = differentiate(gram, factors_from_theta(gram, fit.theta.to_numpy()), reml=True)
+    factors = factors_from_theta(gram, fit.theta.to_numpy())
+    local = differentiate(gram, factors, reml=True)
     m = gram.n_theta
     information = np.empty((m + 1, m + 1))
     information[:m, :m] = local.trace_products
@@ -105,6 +110,8 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     added = np.einsum("ij,ijab->ab", W[:m, :m], local.products[:, :, :-1, :-1], optimize=True)
     root = fit.sigma * np.linalg.inv(gram.basis.R)
     along = np.concatenate([local.slopes[:, :-1, :-1], local.precision_inverse[None]])
+    if any(layout.structure is not None for layout in gram.layouts):
+        added = added - 0.25 * _bending(W, along, *_curvature_of_terms(gram, factors, W))
     return KenwardRoger(
         vcov=root @ (local.precision_inverse + 2.0 * added) @ root.T,
         plain=root @ local.precision_inverse @ root.T,
@@ -113,11 +120,46 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     )
 
 
-def _beside_residual_structure(fit: Fit) -> KenwardRoger:
-    """Return the same for a fit with a residual structure; the last parameter is σ².
+def _bending(
+    W: np.ndarray, slopes: np.ndarray, fixed: np.ndarray, traces: np.ndarray
+) -> np.ndarray:
+    """Return ``ΦX'V⁻¹(H − H∥)V⁻¹XΦ``, (p, p): how V curves away from its tangents.
 
-    It is ``"Kenward-Roger-Linear"`` of R's mmrm.
+    ``H = Σ W_ij V̈_ij`` is the term of 1997. The parameters' bias is ``−½ h`` with
+    ``h = ½ W tr(PV̇PH)`` (Cox & Snell 1968, J. R. Statist. Soc. B 30, for REML), so that it takes
+    off the part of H along the tangents, ``H∥ = Σ h_i V̇_i``.
+
+    Parameters
+    ----------
+    W : numpy.ndarray, shape (m + 1, m + 1)
+        Inverse of the expected information.
+    slopes : numpy.ndarray, shape (m + 1, p, p)
+        ``ΦX'V⁻¹V̇ᵢV⁻¹XΦ``, the last along V.
+    fixed : numpy.ndarray, shape (p, p)
+        The same of H.
+    traces : numpy.ndarray, shape (m + 1,)
+        ``tr(P V̇ᵢ P H)``.
     """
+    return np.asarray(fixed - np.tensordot(0.5 * W @ traces, slopes, axes=1))
+
+
+def _curvature_of_terms(
+    gram: Gram, factors: list[np.ndarray], W: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return of H what `_bending` takes, (p, p) and (m + 1,); other terms are linear."""
+    beside = []
+    for layout, factor in zip(gram.layouts, factors, strict=True):
+        own, made = slice(layout.start, layout.stop), np.zeros((layout.q, layout.q))
+        if layout.structure is not None:
+            made = chart_around(layout.structure, factor).bent(W[own, own])
+        beside.append(made)
+    local, m = differentiate(gram, factors, reml=True, beside=beside), gram.n_theta
+    traces = np.append(local.trace_products[m:, :m].sum(axis=0), local.traces[m:].sum())
+    return local.slopes[m:, :-1, :-1].sum(axis=0), traces
+
+
+def _beside_residual_structure(fit: Fit) -> KenwardRoger:
+    """Return the same for a fit with a residual structure; the last parameter is σ²."""
     problem: ResidualProblem = fit.problem
     point, sums = problem.point, problem.point.sums
     P, p = len(point.psi), len(point.beta)
@@ -128,9 +170,10 @@ def _beside_residual_structure(fit: Fit) -> KenwardRoger:
     W = 2.0 * inverse_where_known(information)[0]
     fixed = sums.slopes[:, :p, :p]
     crossed = point.fixed_products() - np.einsum("iab,jbc->ijac", fixed, fixed)
-    added = np.einsum("ij,ijab->ab", W[:P, :P], crossed)
-    root = fit.sigma * problem.marginal.basis.from_basis(point.root)
     along = np.concatenate([fixed, np.eye(p)[None]])
+    added = np.einsum("ij,ijab->ab", W[:P, :P], crossed)
+    added = added - 0.25 * _bending(W, along, *along_curvature(point, W[:P, :P]))
+    root = fit.sigma * problem.marginal.basis.from_basis(point.root)
     return KenwardRoger(
         vcov=root @ (np.eye(p) + 2.0 * added) @ root.T,
         plain=root @ root.T,

@@ -146,6 +146,11 @@ class RSession:
         blas = "/".join(PurePath(self.libraries["BLAS"]).parts[-2:])
         return {**self.libraries, "BLAS": blas}
 
+    def double_bar(self) -> dict[str, str]:
+        """Return R's option ``lme4.doublevert.default`` as it is now, as a part of `versions`."""
+        now = self.call("versions").value
+        return {"doublevert": now["doublevert"][0]} if "doublevert" in now else {}
+
     def owns(self, value: Any) -> bool:
         """Whether `value` is an R object as rpy2 holds it."""
         return isinstance(value, rinterface().sexp.Sexp)

@@ -8,6 +8,7 @@ levels and small dense products. No n × n matrix is formed, and none as large a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +66,21 @@ class Derivatives:
     level_squares: tuple[np.ndarray, ...]
 
 
-def differentiate(gram: Gram, factors: list[np.ndarray], *, reml: bool) -> Derivatives:
-    """Return the derivatives at these relative factors, one (q, q) lower triangle per term."""
+def differentiate(
+    gram: Gram,
+    factors: list[np.ndarray],
+    *,
+    reml: bool,
+    beside: Sequence[np.ndarray] | None = None,
+) -> Derivatives:
+    """Return the derivatives at these relative factors, one (q, q) lower triangle per term.
+
+    `beside` are further directions of G, term by term, (q, q): one for each block of terms comes
+    after the elements.
+    """
     elements = Elements.of(gram, factors)
+    if beside is not None:
+        elements = elements.extended(gram, beside)
     bases, back = elements.matrices, elements.back
     rest = Eliminated.at(gram, factors)
     dense = _Dense.of(rest, reml=reml)

@@ -54,3 +54,13 @@ class TermPart:
             return chart_at(self.layout.structure, self.layout.q, self.x).bending(score)
         rows, columns = self.layout.rows, self.layout.columns
         return np.asarray(2.0 * (columns[:, None] == columns) * score[rows][:, rows])
+
+    def bent(self, W: np.ndarray) -> np.ndarray:
+        """Return ``Σ_ij W_ij d²G``, (q, q), for symmetric W, (k, k)."""
+        if self.layout.structure is not None:
+            return chart_at(self.layout.structure, self.layout.q, self.x).bent(W)
+        rows, columns = self.layout.rows, self.layout.columns
+        made = np.zeros((self.layout.q, self.layout.q))
+        pairs = np.broadcast_arrays(rows[:, None], rows)
+        np.add.at(made, tuple(pairs), W * (columns[:, None] == columns))
+        return made + made.T
