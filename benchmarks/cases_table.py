@@ -23,9 +23,9 @@ from pymackay.reference.record import listed_questions
 from pymackay.reference.recorded import RecordedStore
 
 _HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(_HERE.parent / "tests"))
+sys.path.insert(0, str(_HERE.parent / "tests" / "support"))
 
-from case_files import Case, case_names, load_case  # noqa: E402
+from case_files import Case, as_list, case_names, load_case  # noqa: E402
 from deviations import Deviation, Truth, deviations, truth_of_fit  # noqa: E402
 
 __all__ = ["main"]
@@ -130,15 +130,15 @@ def _cases() -> Iterator[Result]:
         fit = _fitted(case.meta["formula"], case.data, case.arguments)
         default = case.expected["lme4_default"]
         theta = pd.Series(
-            _as_list(default["theta"]), index=_as_list(case.expected["lme4"]["theta_names"])
+            as_list(default["theta"]), index=as_list(case.expected["lme4"]["theta_names"])
         )
-        sd = [sd for term in fit.varcorr for sd in _as_list(default["sd"][term])]
+        sd = [sd for term in fit.varcorr for sd in as_list(default["sd"][term])]
         yield Result(
             name,
             fit,
             deviations(fit, _truth_of_case(case)),
             _criterion_at(fit, theta),
-            np.array(_as_list(default["beta"]), dtype=float),
+            np.array(as_list(default["beta"]), dtype=float),
             np.array([*sd, default["sigma"]], dtype=float),
             _sds(fit),
             bool(case.expected["warnings"]),
@@ -173,7 +173,7 @@ def _truth_of_case(case: Case) -> Truth:
         ranef={k: _effects(v) for k, v in truth["ranef"].items()},
         condvar={k: _condvar(v) for k, v in truth["ranef"].items()},
         singular=truth["singular"],
-        dropped=tuple(_as_list(case.expected["dropped_columns"] or [])),
+        dropped=tuple(as_list(case.expected["dropped_columns"] or [])),
         identified=not tags & {"criterion-only", "nonidentifiable"},
         loose=10.0 if tags & {"numerical", "hard"} else 1.0,
     )
@@ -203,30 +203,26 @@ def _exact(truth: Truth, exact: dict[str, str]) -> Truth:
 
 
 def _covariance(entry: dict[str, Any]) -> pd.DataFrame:
-    effects = _as_list(entry["terms"])
+    effects = as_list(entry["terms"])
     values = np.array(entry["cov"], dtype=float).reshape(len(effects), -1)
     return pd.DataFrame(values, index=effects, columns=effects)
 
 
 def _effects(entry: dict[str, Any]) -> pd.DataFrame:
-    levels = _as_list(entry["levels"])
+    levels = as_list(entry["levels"])
     values = np.array(entry["values"], dtype=float).reshape(len(levels), -1)
-    return pd.DataFrame(values, index=levels, columns=_as_list(entry["terms"]))
+    return pd.DataFrame(values, index=levels, columns=as_list(entry["terms"]))
 
 
 def _condvar(entry: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     """Return one block per level; covariances between terms of a group are not known (nan)."""
-    levels, effects = _as_list(entry["condvar_levels"]), _as_list(entry["terms"])
+    levels, effects = as_list(entry["condvar_levels"]), as_list(entry["terms"])
     blocks = np.full((len(levels), len(effects), len(effects)), np.nan)
-    for effect, blocks in entry["condvar"].items():
+    for effect, values in entry["condvar"].items():
         kept = range(len(effects)) if effect == "all" else [effects.index(effect)]
-        block = np.array(blocks, dtype=float).reshape(len(levels), len(kept), len(kept))
+        block = np.array(values, dtype=float).reshape(len(levels), len(kept), len(kept))
         blocks[np.ix_(range(len(levels)), list(kept), list(kept))] = block
     return levels, blocks
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 # ---- the page

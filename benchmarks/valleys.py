@@ -117,9 +117,11 @@ def random_model(rng: np.random.Generator) -> tuple[str, bool, pd.DataFrame]:
 def lowest_from_many_starts(solver: Solver, rng: np.random.Generator, starts: int) -> float:
     """Return the lowest certified criterion that searches from random factors reach."""
     factors = tuple(_random_factors(solver, term, rng, starts) for term in range(_terms(solver)))
-    profile = newton._OneResponse(solver).profile()
+    profile = newton.OneResponse(solver).profile()
     floors = [np.sqrt(noise_level(solver.bases, term)) for term in range(_terms(solver))]
-    bottoms, values = descend(lambda points: profile.criteria(points)[:, 0], factors, floors)
+    bottoms, values = descend(
+        lambda points: profile.criteria(points)[:, 0], factors, floors, solver.bases.layouts
+    )
     lowest = np.inf
     first = [f[np.argmin(values)] for f in bottoms]
     for start in (first, *([f[k] for f in factors] for k in range(SEARCHES))):

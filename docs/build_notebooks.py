@@ -1,7 +1,7 @@
 """Run the pages that are notebooks and write them as HTML and as notebooks with their results.
 
 ``python docs/build_notebooks.py FOLDER [NAME ...]`` builds all pages or those that are named. It
-needs ``pip install pymackay[docs]`` and no network.
+needs ``pip install '.[docs]'`` in the repository, and no network.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _typeset(notebook: nbformat.NotebookNode) -> None:
 
 
 def _with_mathml(text: str) -> str:
-    def mathml(found: re.Match[str]) -> str:
-        block = found["block"] is not None
-        formula = " ".join((found["block"] or found["inline"]).split())
+    def mathml(match: re.Match[str]) -> str:
+        block = match["block"] is not None
+        formula = " ".join((match["block"] or match["inline"]).split())
         formula = re.sub(r"(\\hat \w)'", r"{\1}^{\\prime}", formula)  # not a sign upon the hat
         made = _names(convert(formula, display="block" if block else "inline"))
         return made.replace("*", "&#42;").replace("_", "&#95;")  # Markdown's own signs

@@ -1,8 +1,8 @@
 """Build the site, without the network: ``python docs/build_site.py`` writes docs/_build/html.
 
-Needs ``pip install 'pymackay[docs]'``. Pages come from all over the repository; links between them
-are rewritten, and links to files that are not pages become plain text. ``--quick`` computes
-MacKay's page from fewer data sets.
+Needs ``pip install '.[docs]'`` in the repository. Pages come from all over the repository; links
+between them are rewritten, and links to files that are not pages become plain text. ``--quick``
+computes MacKay's page from fewer data sets.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def take_pictures(text: str, folder: Path, to: Path) -> None:
 def relinked(text: str, folder: Path) -> str:
     """Let links lead to the site's pages; `folder` is the text's own, in the repository."""
 
-    def lead(found: re.Match[str]) -> str:
-        picture, words, target, anchor = found.groups()
+    def lead(match: re.Match[str]) -> str:
+        picture, words, target, anchor = match.groups()
         if "://" in target:
-            return found[0]
+            return match[0]
         path = os.path.normpath(folder / target)
         if picture:
             return f"![{words}](figures/{Path(path).name})"

@@ -2,7 +2,7 @@
 #
 #   RETICULATE_PYTHON=.venv/bin/python Rscript docs/from_r.R
 #
-# Needs lme4 and reticulate in R, and pymackay[r] in that Python.
+# Needs lme4 and reticulate in R, and pymackay with its extra r in that Python.
 
 library(reticulate)
 pm <- import("pymackay", convert = FALSE)

@@ -42,74 +42,18 @@
 #    direction with $s < 4$.
 
 # %% tags=["hide-input", "hide-output"]
-import functools
-import os
-import sys
-from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path.cwd()), str(Path.cwd().parent)]  # the checkout, wherever this is run
-
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
+from mackay_fits import factor_rows, fate_rows, forecast_rows, models, reml_of, residue, rule_rows
 from mackay_plots import draw_loop_map, draw_path, draw_phase, draw_study
+from mackay_start import quick, say
 
 import pymackay as pm
 from benchmarks.collapse_study import SNR, STUDIES, run_study, threshold
 from pymackay.infer.gap.forecast import fixed_point
 
-# the page as a test runs it: fewer data sets, real and simulated
-quick = bool(os.environ.get("PYMACKAY_QUICK_PAGE"))
-
 pd.set_option("display.width", 120, "display.max_columns", 20, "display.precision", 6)
-pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))  # TensorFlow's greeting: here
-
-
-def say(text: str) -> None:
-    """Show prose that has computed numbers in it."""
-    display(Markdown(text))
-
-
-models = {
-    "sleepstudy": "Reaction ~ Days + (Days | Subject)",
-    "sleepstudy, ||": "Reaction ~ Days + (Days || Subject)",
-    "Dyestuff": "Yield ~ 1 + (1 | Batch)",
-    "Dyestuff2": "Yield ~ 1 + (1 | Batch)",
-    "Penicillin": "diameter ~ 1 + (1 | plate) + (1 | sample)",
-    "Pastes": "strength ~ 1 + (1 | batch / cask)",
-    "cake": "angle ~ recipe * temperature + (1 | recipe:replicate)",
-    "Orthodont": "distance ~ age + (age | Subject)",
-    "Oxboys": "height ~ age + I(age^2) + (age + I(age^2) | Subject)",
-    "Machines": "score ~ Machine + (1 | Worker) + (1 | Worker:Machine)",
-    "Rail": "travel ~ 1 + (1 | Rail)",
-    "Oats": "yield ~ nitro + (1 | Block / Variety)",
-    "Pixel": "pixel ~ day + I(day^2) + (day | Dog) + (1 | Side:Dog)",
-    "VerbAgg": "as.numeric(resp) ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)",
-    "InstEval": "y ~ service + (1 | s) + (1 | d)",
-}
-if quick:
-    some = ("sleepstudy", "sleepstudy, ||", "Dyestuff", "Dyestuff2", "Penicillin", "Pastes")
-    models = {name: models[name] for name in some}
-
-
-@functools.cache
-def reml_of(model):
-    """The REML fit."""
-    return pm.lmer(models[model], pm.load_data(model.split(",")[0]))
-
-
-@functools.cache
-def loop_of(model, rule):
-    """The loop; a literal one starts from the REML estimate and continues after a collapse."""
-    data, options = pm.load_data(model.split(",")[0]), {}
-    if rule in ("raw", "diagonal"):
-        if all(len(V) == 1 for V in reml_of(model).varcorr.values()) and rule == "diagonal":
-            return loop_of(model, "raw")
-        begin = None if reml_of(model).singular else reml_of(model).theta
-        options = {"start": begin, "iterations": 300, "tolerance": 1e-8}
-    return pm.mackay(models[model], data, update=rule, on_collapse="continue", **options)
-
 
 # %% [markdown]
 # ## The loop
@@ -217,14 +161,6 @@ say(
 ml = pm.lmer(formula, sleep, reml=False)
 
 
-def residue(fit, errors):
-    """What V − (B̂'B̂ + ΣC)/J leaves, relative to V."""
-    V = fit.varcorr["Subject"].to_numpy()
-    b = fit.ranef["Subject"].to_numpy()
-    rest = V - (b.T @ b + errors["Subject"].sum(axis=0)) / len(b)
-    return np.abs(np.diag(rest) / np.diag(V)).max()
-
-
 pd.DataFrame(
     {
         "condvar": [residue(reml, reml.condvar), residue(ml, ml.condvar)],
@@ -279,34 +215,12 @@ def times_j_over_gamma(term):
     return np.diag(literal * term.n_levels / term.gamma)
 
 
-def factor_rows(model):
-    """Variances of the literal loop, scaled once, scaled in every round, and by REML."""
-    fit, loop = reml_of(model), loop_of(model, "diagonal")
-    data = pm.load_data(model.split(",")[0])
-    every = pm.mackay(models[model], data, update=times_j_over_gamma, tolerance=1e-9)
-    for row in pm.variance_gap(loop).itertuples():
-        factor = (row.levels - 1) / row.gamma if row.gamma > 1e-6 else np.nan
-        literal, divided, reml = (
-            found.varcorr[row.term].loc[row.effect, row.effect] for found in (loop, every, fit)
-        )
-        yield {
-            "data": model,
-            "term": row.term,
-            "effect": row.effect,
-            "literal": literal,
-            "factor": factor,
-            "scaled once": literal * factor,
-            "every round": divided,
-            "REML": reml,
-        }
-
-
 factors = pd.DataFrame(
     [
         row
         for model in ("sleepstudy, ||", "Penicillin", "InstEval")
         if model in models
-        for row in factor_rows(model)
+        for row in factor_rows(model, times_j_over_gamma)
     ]
 )
 factors.style.hide(axis="index").format(precision=5, na_rep="collapsed")
@@ -455,26 +369,7 @@ say(
 # each factor into two groups, those that are orthogonal to the other factors and those that are
 # not. The column `error` is the error bound that the forecast gives for itself.
 
-
 # %%
-def forecast_rows(model):
-    """Forecast and measurement: variance kept, summed over a term's directions."""
-    fit, loop = reml_of(model), loop_of(model, "raw")
-    for term, rows in pm.forecast_collapse(fit).groupby("term", sort=False):
-        V = fit.varcorr[term].to_numpy()
-        kept = np.trace(np.linalg.pinv(V, hermitian=True) @ loop.varcorr[term].to_numpy())
-        yield {
-            "data": model,
-            "term": term,
-            "s": ", ".join(f"{s:.2f}" for s in rows["s"]),
-            "collapses": ", ".join(rows["direction"][~rows["survives"]]),
-            "forecast": rows["kept"].sum(),
-            "measured": kept,
-            "error": rows["error"].sum(),
-            "exact": rows["exact"].all(),
-        }
-
-
 forecasts = pd.DataFrame(
     [row for model in models if not reml_of(model).singular for row in forecast_rows(model)]
 )
@@ -497,23 +392,7 @@ say(
 # to zero. In the shaded region the loop converges to zero. Its boundary for $s \ge 4$ is the
 # unstable fixed point $1/t^*$.
 
-
 # %%
-def fate_rows(model):
-    """Start and end of each direction, for models with an exact forecast."""
-    V = reml_of(model).varcorr
-    if len(V) > 1 or not pm.forecast_collapse(reml_of(model))["exact"].all():
-        return
-    ((term, end),) = loop_of(model, "raw").varcorr.items()
-    hidden = reml_of(model).condvar[term].mean(axis=0)
-    root = np.linalg.cholesky(V[term].to_numpy())
-    inverse = np.linalg.inv(root)
-    values, axes = np.linalg.eigh(inverse @ hidden @ inverse.T)
-    for value, axis in zip(values, axes.T, strict=True):
-        kept = axis @ inverse @ end.to_numpy() @ inverse.T @ axis
-        yield {"label": model, "s": 1.0 / value, "kept": kept}
-
-
 fates = pd.DataFrame(
     [row for model in models if not reml_of(model).singular for row in fate_rows(model)]
 )
@@ -527,35 +406,7 @@ display(draw_phase(fates))
 # and the largest difference of a variance or covariance from REML, in units of the REML variances.
 # If every term has only one effect, `raw` and `diagonal` are the same rule.
 
-
 # %%
-def distance(fit, reference):
-    """Largest difference of the covariance matrices, in units of the REML variances."""
-    found = []
-    for term, expected in reference.varcorr.items():
-        sd = np.sqrt(np.diag(expected))
-        unit = np.where(sd > 0, sd, reference.sigma)
-        difference = fit.varcorr[term].to_numpy() - expected.to_numpy()
-        found.append(np.abs(difference / np.outer(unit, unit)).max())
-    return max(found)
-
-
-def rule_rows(model):
-    """One row for each rule."""
-    for rule in ("raw", "diagonal", "gamma", "em"):
-        loop = loop_of(model, rule)
-        sd = np.concatenate([np.sqrt(np.diag(V)) for V in loop.varcorr.values()])
-        lost = [m for m in loop.messages if m.startswith("the loop lost")]
-        yield {
-            "data": model,
-            "rule": rule,
-            "rounds": len(loop.trace),
-            "lost": lost[0].split(" in iteration ")[1].split(":")[0] if lost else "",
-            "standard deviations": ", ".join(f"{x:.5g}" if x > 1e-8 else "0" for x in sd),
-            "from REML": distance(loop, reml_of(model)),
-        }
-
-
 rules = pd.DataFrame([row for model in models for row in rule_rows(model)])
 rules.style.hide(axis="index").format({"from REML": "{:.1e}"})
 

@@ -26,31 +26,15 @@
 # Every number is computed when the page is built.
 
 # %% tags=["hide-input", "hide-output"]
-import os
-import sys
-from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path.cwd()), str(Path.cwd().parent)]  # the checkout, wherever this is run
-
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 from mackay_general_plots import draw_group_sizes
+from mackay_start import quick, say
 
 import pymackay as pm
 
-# the page as a test runs it: fewer data sets
-quick = bool(os.environ.get("PYMACKAY_QUICK_PAGE"))
-
 pd.set_option("display.width", 120, "display.max_columns", 20, "display.precision", 4)
-pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"))  # TensorFlow's greeting: here
-
-
-def say(text: str) -> None:
-    """Show prose that has computed numbers in it."""
-    display(Markdown(text))
-
 
 # %% [markdown]
 # ## By how much the variances are too small

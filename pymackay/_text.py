@@ -39,8 +39,8 @@ def invisible_ends(texts: Sequence[str]) -> list[str]:
 
 
 def _end_of_integer(text: str) -> int:
-    found = _BEFORE_POINT.match(text)
-    return len(text) if found is None else found.end()
+    match = _BEFORE_POINT.match(text)
+    return len(text) if match is None else match.end()
 
 
 def table_lines(

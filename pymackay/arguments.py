@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.hints import ARGUMENTS
+from pymackay.hints import argument_hint
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,23 +111,33 @@ def one_of(name: str, value: object, words: Iterable[str]) -> str:
     )
 
 
+def instance_of(name: str, value: object, kind: type, source: str) -> None:
+    """Check that `value` is what `source`, a function as users call it, returns.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else.
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name}: expected what {source} returns, got {type(value).__name__}.")
+
+
 def hinted(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function: an argument's name of another package is refused with ours.
 
     Raises
     ------
     ArgumentError
-        When the function, which has no such argument, is called with one of `ARGUMENTS`.
+        When the function is called with an argument that only other packages have.
     """
     known = set(inspect.signature(function).parameters)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         for name in kwargs:
-            if name in ARGUMENTS and name not in known:
-                raise ArgumentError(
-                    f"{function.__name__} has no argument {name!r}; here it is {ARGUMENTS[name]}."
-                )
+            if message := argument_hint(function.__name__, name, known):
+                raise ArgumentError(message)
         return function(*args, **kwargs)
 
     return checked

@@ -282,7 +282,7 @@ def _rpy2_cure() -> str:
     rpy2 = [entry for entry in requirements if entry.startswith("rpy2")]
     named = [f'"{entry.split(";")[0].strip()}"' for entry in rpy2]
     path = Path(sys.executable).parent
-    packages = " ".join(named) or '"pymackay[r]"'
+    packages = " ".join(named) or '"rpy2==3.6.5"'
     return f"PATH={path} RPY2_CFFI_MODE=ABI {_PIP} {packages}"
 
 

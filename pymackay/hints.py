@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 FIT_NAMES = {
     "AIC": "fit.aic",
@@ -71,6 +71,12 @@ FIT_NAMES = {
 
 PACKAGE_NAMES = {
     **{name: FIT_NAMES[name] for name in FIT_NAMES if name[0].isupper()},
+    "binomial": "pymackay.Binomial",
+    "gamma": "pymackay.Gamma",
+    "gaussian": "pymackay.Gaussian",
+    "inverse_gaussian": "pymackay.InverseGaussian",
+    "negative_binomial": "pymackay.NegativeBinomial",
+    "poisson": "pymackay.Poisson",
     "allFit": "pymackay.compare, which says whether another optimum is lower",
     "bootMer": "pymackay.bootstrap(fit)",
     "check_model": "pymackay.check(fit)",
@@ -130,6 +136,28 @@ ARGUMENTS = {
 }
 """Argument elsewhere to what it is here."""
 
+GENERAL_ARGUMENTS = {
+    **ARGUMENTS,
+    "REML": "not needed: generalised models are fitted by maximum likelihood",
+    "link": "part of the family, such as family=pymackay.Binomial('probit')",
+    "method": "not needed: generalised models are fitted by maximum likelihood",
+    "nAGQ": "nagq",
+    "reml": "not needed: generalised models are fitted by maximum likelihood",
+}
+"""The same for functions that fit generalised models only."""
+
+OTHER_FAMILIES = {
+    "beta": "for proportions of trials use 'binomial' with the numbers of trials as weights",
+    "betabinomial": "add an effect for each row to a 'binomial' model: (1 | row)",
+    "multinomial": "compare the categories two by two with 'binomial'",
+    "nbinom1": "pymackay.NegativeBinomial() has the variance mu + mu^2 / theta (nbinom2)",
+    "quasi": "its criterion is no likelihood; name the family whose variance it has",
+    "quasibinomial": "add an effect for each row to a 'binomial' model: (1 | row)",
+    "quasipoisson": "use 'negative binomial', or add an effect for each row: (1 | row)",
+    "zip": "zeros beyond a Poisson distribution's often follow from 'negative binomial'",
+}
+"""Families of other packages, and what can be done with those that are here."""
+
 
 def missing_attribute(owner: str, name: str, known: Mapping[str, str]) -> AttributeError:
     """Return the error for an attribute that a class does not have, with the name it has here."""
@@ -141,3 +169,19 @@ def missing_name(name: str) -> AttributeError:
     """Return the error for a name that the package does not have, with what does it here."""
     hint = f"; here it is {PACKAGE_NAMES[name]}" if name in PACKAGE_NAMES else ""
     return AttributeError(f"module 'pymackay' has no attribute {name!r}{hint}")
+
+
+def argument_hint(function: str, name: str, known: Collection[str]) -> str | None:
+    """Return the message for an argument of another package, None if it is not one.
+
+    Parameters
+    ----------
+    function, name : str
+        The function's name, and the argument that it was called with.
+    known : collection of str
+        The arguments that the function has.
+    """
+    hints = GENERAL_ARGUMENTS if "family" in known and "reml" not in known else ARGUMENTS
+    if name in known or name not in hints:
+        return None
+    return f"{function} has no argument {name!r}; here it is {hints[name]}."

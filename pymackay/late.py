@@ -76,8 +76,9 @@ def residual_refusal(name: str, cure: str = "") -> Exception:
     """Return the error of what does not know covariance structures of residuals."""
     errors = importlib.import_module("pymackay.errors")
     cure = cure or (
-        "Use what is there: predict, simulate, refit, coefficients, confint, anova, contrast, "
-        "emmeans, residuals_of, tidy, glance, summary; or fit without residual="
+        "Use what is there: predict, simulate, refit, coefficients, confint, profile, bootstrap, "
+        "influence, anova, contrast, emmeans, residuals_of, tidy, glance, summary; or fit without "
+        "residual="
     )
     error: Exception = errors.PymackayError(
         f"{name} is not there for models with a residual structure. {cure.rstrip('.')}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymackay._text import table_lines
 from pymackay.covariance.residual.estimate import ResidualCovariance
-from pymackay.covariance.varcorr import TermSummary, VarCorr, printed_correlations
+from pymackay.covariance.varcorr import TermSummary
 from pymackay.errors import ArgumentError, PymackayError
 from pymackay.hints import FIT_NAMES, missing_attribute
 from pymackay.late import LateMethod
@@ -226,6 +225,7 @@ class Fit:
     general: Any = None
     residual_covariance: ResidualCovariance | None = None
 
+    __repr__ = LateMethod("pymackay.infer.tables.printed", "printed")
     _repr_html_ = LateMethod("pymackay.infer.tables.summary", "fit_html")
     _at_parameters_of = LateMethod("pymackay.infer.general.elsewhere", "at_parameters_of")
     _at_modes_of = LateMethod("pymackay.infer.general.elsewhere", "at_modes_of")
@@ -377,13 +377,6 @@ class Fit:
         return self.replace()
 
     @property
-    def _estimates(self) -> pd.DataFrame:
-        """R's table of the fixed effects: estimate, standard error, t or z value."""
-        beta, error = self.beta, self.std_error
-        ratio = "t value" if self.general is None else "z value"
-        return pd.DataFrame({"Estimate": beta, "Std. Error": error, ratio: beta / error})
-
-    @property
     def _remarks(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: singular, not certified."""
         singular = (
@@ -411,52 +404,6 @@ class Fit:
             f"Fit the model with pymackay.lmer or a live pymackay.lme4.lmer to get it."
         )
 
-    def __repr__(self) -> str:
-        kind = "REML" if self.reml else "ML"
-        heading = f"Linear mixed model fit by {kind}"
-        if self.general is not None:
-            heading = f"Generalized linear mixed model fit by {self.general.method}"
-        lines = [
-            f"{heading}: {self.engine}",
-            *([] if self.general is None else [f"Family: {self.general.family_text}"]),
-            f"Formula: {self.formula}",
-            f"{'REML criterion' if self.reml else '-2 log likelihood'}: {self.criterion:.4f}"
-            f"   rows: {self.n_obs}"
-            + "".join(
-                f"   {group}: {len(levels)} levels" for group, levels in self.model.levels.items()
-            ),
-            "Random effects:",
-            *_random_effects_lines(self),
-            *([] if self.residual_covariance is None else self.residual_covariance.lines()),
-            "Fixed effects:",
-            *_estimate_lines(self._estimates),
-        ]
-        return "\n".join([*lines, *self._remarks, *self.messages])
-
-
-def _estimate_lines(table: pd.DataFrame) -> list[str]:
-    """Lay the table of fixed effects out in lines."""
-    numbers = [[f"{value:.6g}" for value in table[name]] for name in table]
-    return table_lines(["", *table.columns], [list(map(str, table.index)), *numbers])
-
-
-def _random_effects_lines(fit: Fit) -> list[str]:
-    """Lay variances out as lme4's ``print(VarCorr(fit))`` does, residual last."""
-    rows = []
-    terms = {term.name: term for term in fit.model.terms}
-    for term, table in fit.varcorr.items():
-        parts = VarCorr.of(table)
-        for i, cells in printed_correlations(terms.get(term), parts):
-            corr = [f"{cell:.2f}" if isinstance(cell, float) else cell for cell in cells]
-            corr = ["" if text == "nan" else text for text in corr]
-            rows.append([term if i == 0 else "", parts.effects[i], f"{parts.sd[i]:.6g}", *corr])
-    if fit.has_residual:
-        rows.append(["Residual", "", f"{fit.sigma:.6g}"])
-    width = max((len(row) for row in rows), default=3)
-    header = ["Groups", "Name", "Std.Dev.", "Corr", *[""] * width][:width]
-    columns = [[row[k] if k < len(row) else "" for row in rows] for k in range(width)]
-    return table_lines(header, columns, names=2)
-
 
 def check_fit(fit: object, what: str) -> Fit:
     """Return `fit`; `what` needs it, for the message.
@@ -471,3 +418,17 @@ def check_fit(fit: object, what: str) -> Fit:
             f"{what} needs a Fit, such as pymackay.lmer returns, not a {type(fit).__name__}"
         )
     return fit
+
+
+def check_fits(fits: Fit | Sequence[Fit], what: str) -> list[Fit]:
+    """Return one fit or several as a list; `what` needs them, for the message.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or one is not a `Fit`.
+    """
+    listed = [fits] if isinstance(fits, Fit) else [check_fit(fit, what) for fit in fits]
+    if not listed:
+        raise ArgumentError("fits is empty; give one fit or more")
+    return listed

@@ -20,14 +20,20 @@ mirror() {
         -e 's/^deb *\(\[[^]]*\]\)* *\([^ ]*\).*/\2/p' | grep '/debian/*$' | head -n 1
 }
 
-if [ ! -x "$folder/usr/bin/Rscript" ]; then
+if [ ! -x "$folder/usr/bin/apt-get" ]; then
     command -v debootstrap >/dev/null || { echo "apt-get install debootstrap first" >&2; exit 1; }
     from=$(mirror)
     [ -n "$from" ] || { echo "no Debian mirror in /etc/apt/sources.list(.d)" >&2; exit 1; }
     debootstrap --variant=minbase testing "$folder" "$from"
+fi
+if [ ! -x "$folder/usr/bin/Rscript" ]; then
+    # a mirror that holds one day's state has lists past their date: as the system's own apt, take
+    # or refuse them
+    dated=true
+    eval "$(apt-config shell dated Acquire::Check-Valid-Until)"
     # shellcheck disable=SC2086 # a list of packages
-    chroot "$folder" sh -c "apt-get update && \
-        apt-get install -y --no-install-recommends $packages"
+    chroot "$folder" sh -c "apt-get -o Acquire::Check-Valid-Until=$dated update && \
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages"
 fi
 
 work=$(mktemp -d "$folder/tmp/structures.XXXXXX")

@@ -82,6 +82,11 @@ for (case in names(fits)) {
     if (!is.null(correlation)) {
       rho <- coef(correlation, unconstrained = FALSE)
       write(case, kind, "rho", rho, paste0("r", seq_along(rho)))
+      ends <- tryCatch(intervals(fit, which = "var-cov")$corStruct, error = function(condition) NULL)
+      if (!is.null(ends)) {
+        write(case, kind, "rho lower", ends[, "lower"], paste0("r", seq_along(rho)))
+        write(case, kind, "rho upper", ends[, "upper"], paste0("r", seq_along(rho)))
+      }
     }
     if (inherits(fit, "lme")) {
       effects <- ranef(fit)

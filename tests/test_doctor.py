@@ -164,7 +164,7 @@ def test_missing_rpy2(monkeypatch):
     rpy2 = by_name(diagnose())["rpy2"]
     assert not rpy2.usable
     assert "RPY2_CFFI_MODE=ABI" in rpy2.cure
-    assert "rpy2" in rpy2.cure or "pymackay[r]" in rpy2.cure
+    assert "rpy2" in rpy2.cure
 
 
 def test_missing_tensorflow_forbids_the_main_job(monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pymackay as pm
-from pymackay.hints import ARGUMENTS, PACKAGE_NAMES
+from pymackay.hints import ARGUMENTS, GENERAL_ARGUMENTS, OTHER_FAMILIES, PACKAGE_NAMES
 from pymackay.hints import FIT_NAMES as FIT
 
 
@@ -73,9 +73,16 @@ def test_arguments_of_other_packages_are_named(function: Any) -> None:
 
 
 def test_generalised_models_name_them_too() -> None:
-    for function in (pm.glmer, pm.lme4.glmer):
-        with pytest.raises(pm.ArgumentError, match="here it is nagq"):
-            function("y ~ 1 + (1 | g)", {}, "poisson", nAGQ=0)
+    for function in (pm.glmer, pm.lme4.glmer, pm.glmer_many):
+        for name in set(GENERAL_ARGUMENTS) - set(inspect.signature(function).parameters):
+            with pytest.raises(pm.ArgumentError, match=f"no argument '{name}'; here it is"):
+                function("y ~ 1 + (1 | g)", {}, "poisson", **{name: 0})
+
+
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_a_family_of_other_packages_is_refused_with_what_can_be_done(family: str) -> None:
+    with pytest.raises(pm.ArgumentError, match=f"Instead of {family}: "):
+        pm.glmer("y ~ 1 + (1 | g)", {"y": [1, 2], "g": [1, 2]}, family)
 
 
 @pytest.mark.parametrize("method", ["Wald", "walt", "WALD"])

@@ -44,7 +44,8 @@ def as_fit(
     ----------
     obj : object
         A `Fit`; a result of statsmodels' ``MixedLM``, ``BinomialBayesMixedGLM`` or
-        ``PoissonBayesMixedGLM``, of ``glmm``, ``mixedlm`` or ``lme-python``;
+        ``PoissonBayesMixedGLM``, of ``glmm``, ``mixedlm`` or ``lme-python``; a ``GPModel`` of
+        ``gpboost`` with grouped random effects;
         an R merMod object in rpy2; a mapping with the keys of `pymackay.adapters.PARTS`; or a
         result of a registered engine.
     formula : str, optional

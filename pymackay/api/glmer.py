@@ -151,10 +151,11 @@ def glmer(
     choice = choose_general(laplace.rows, solver, nagq)
     if choice.iterative:
         laplace = with_probes(laplace, control or GeneralControl())
-    told = (choice.message,) if choice.message else ()
-    return _certified(fit_general(laplace, nagq, start=theta, control=control, messages=told))
+    messages = (choice.message,) if choice.message else ()
+    return _certified(fit_general(laplace, nagq, start=theta, control=control, messages=messages))
 
 
+@hinted
 def evaluate_glmer(
     formula: str,
     data: pd.DataFrame,

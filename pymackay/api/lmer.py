@@ -22,7 +22,7 @@ from pymackay.solve.assemble import evaluate_at
 from pymackay.solve.choose import choose, fit_model, make_problem
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.marginal.fit import fit_residual
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 
 ArrayLike = Any
 
@@ -52,7 +52,8 @@ def lmer(
         In lme4's language: ``"Reaction ~ Days + (Days | Subject)"``. The covariance of a term's
         effects may have a structure, as in lme4 2.x: ``diag(f | g)``, ``cs(f | g)`` (compound
         symmetry), ``ar1(f | g)``, ``toep(f | g)`` and, by time, ``ou(0 + f | g)``, each with
-        ``hom = TRUE`` (one variance for all effects) or ``hom = FALSE``, and
+        ``hom = TRUE`` (one variance for all effects) or ``hom = FALSE``,
+        ``rr(0 + f | g, d = 2)`` (reduced rank), ``fa(0 + f | g)`` (one factor) and
         ``propto(0 + f | g, A)`` with a known matrix; see the page "Covariance structures".
     data : pandas.DataFrame, the path of a CSV file, or a source of partitions
         One row per observation. For data larger than the memory, give the path of a Parquet file

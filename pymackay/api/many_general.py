@@ -12,6 +12,7 @@ import pandas as pd
 
 from pymackay.api.glmer import ArrayLike, check_choices, criterion_choices, observations
 from pymackay.api.theta import theta_values
+from pymackay.arguments import hinted
 from pymackay.errors import PymackayWarning
 from pymackay.family.family import Family, Observations
 from pymackay.family.named import family_of
@@ -26,6 +27,7 @@ from pymackay.solve.pirls.many.fits import ManyGeneralFits
 from pymackay.solve.pirls.rows import Rows
 
 
+@hinted
 def glmer_many(
     formula: str,
     data: pd.DataFrame,
@@ -46,7 +48,11 @@ def glmer_many(
     """Fit one generalised linear mixed model to many responses.
 
     The design is read and prepared once; then every response gets its own certified optimum, the
-    same as by `pymackay.glmer`.
+    same as by `pymackay.glmer`. With one grouping factor and ``nagq=1`` all responses are searched
+    side by side, which takes a tenth of the time or less; those whose search does not end quickly
+    with a certificate are searched again as by `pymackay.glmer`. Crossed and nested factors, terms
+    with a structure, other values of `nagq`, a negative binomial family whose shape is estimated,
+    ``dispersion="lme4"`` and searches from `start` go one response after the other.
 
     Parameters
     ----------

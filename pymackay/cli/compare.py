@@ -22,6 +22,7 @@ _CURE = (
     "On a machine with R, run `pymackay record DATA FORMULA --into DIR`, and then use the option "
     "--recordings DIR"
 )
+_WITHOUT_FORMULAS = {"gpboost"}  # engines whose results are read, and that fit matrices
 
 
 class EngineName(click.Choice):
@@ -32,7 +33,8 @@ class EngineName(click.Choice):
 
     def __init__(self) -> None:
         names = sorted(file.name for file in pkgutil.iter_modules([str(_ENGINES)]))
-        super().__init__(["pymackay", *(name.replace("_", "-") for name in names)])
+        names = [name.replace("_", "-") for name in names if name not in _WITHOUT_FORMULAS]
+        super().__init__(["pymackay", *names])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name, if it is that of an engine."""

@@ -15,7 +15,7 @@ import pandas as pd
 import pymackay as pm
 from pymackay.compare.show.document import document
 from pymackay.infer.significance.ddf import quick_ddf
-from pymackay.infer.tables.summary import Summary
+from pymackay.infer.tables.summary_layout import Summary
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class FitTables:
         return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False, default=_plain)
 
 
-def fit_tables(fit: pm.Fit, wanted: Wanted) -> FitTables:
+def fit_tables(fit: pm.Fit, options: Wanted) -> FitTables:
     """Compute the tables that are asked for.
 
     Raises
@@ -113,16 +113,16 @@ def fit_tables(fit: pm.Fit, wanted: Wanted) -> FitTables:
     PymackayError
         If the fit does not offer one of them.
     """
-    ddf = _summary_ddf(fit, wanted.ddf)
-    summary = dataclasses.replace(fit.summary(ddf=ddf), hint=_hint(fit, wanted.ddf, ddf))
-    tests = _test_ddf(fit, wanted.ddf)
+    ddf = _summary_ddf(fit, options.ddf)
+    summary = dataclasses.replace(fit.summary(ddf=ddf), hint=_hint(fit, options.ddf, ddf))
+    tests = _test_ddf(fit, options.ddf)
     added: dict[str, pm.HeadedTable] = {}
-    if wanted.anova:
+    if options.anova:
         linear = fit.general is None
         added["anova"] = fit.anova(ddf=tests) if linear else pm.joint_tests(fit, ddf=tests)
-    if wanted.intervals is not None:
-        added["confint"] = _intervals(fit, wanted.intervals, wanted.seed)
-    for factor in wanted.means:
+    if options.intervals is not None:
+        added["confint"] = _intervals(fit, options.intervals, options.seed)
+    for factor in options.means:
         means = pm.emmeans(fit, factor, ddf=tests)
         added[f"emmeans.{factor}"] = means.table
         added[f"pairs.{factor}"] = means.pairs().table

@@ -11,7 +11,7 @@ from pymackay.covariance.layout import columns_in_group, lower_factor
 from pymackay.covariance.structures import summary_layouts
 from pymackay.results import Fit, ModelSummary, TermSummary
 
-Key = tuple[str, frozenset[str] | tuple[str, ...], str, bool, tuple[float, ...]]
+Key = tuple[str, frozenset[str] | tuple[str, ...], str, bool, tuple[float, ...], int]
 
 _ALIKE = 10  # digits by which two known matrices are the same
 
@@ -24,7 +24,7 @@ def term_key(term: TermSummary) -> Key:
     ordered = term.structure in ("ar1", "ou", "toep", "propto")
     effects = tuple(term.effects) if ordered else frozenset(term.effects)
     known = tuple(float(f"{value:.{_ALIKE}g}") for value in term.known)
-    return term.group, effects, term.structure, term.hom, known
+    return term.group, effects, term.structure, term.hom, known, term.rank
 
 
 def match_terms(

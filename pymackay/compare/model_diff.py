@@ -149,11 +149,16 @@ def _terms(fit: Fit, reference: Fit) -> Iterator[Difference]:
 
 def _written(group: str, terms: Sequence[TermSummary]) -> str:
     texts = [
-        f"{t.structure}({', '.join(t.effects)} | {t.group}{', hom = TRUE' if t.hom else ''})"
+        f"{t.structure}({', '.join(t.effects)} | {t.group}{_options(t)})"
         for t in terms
         if t.group == group
     ]
     return " + ".join(texts) or "none"
+
+
+def _options(term: TermSummary) -> str:
+    rank = f", d = {term.rank}" if term.rank else ""
+    return rank + (", hom = TRUE" if term.hom else "")
 
 
 def _levels(fit: Fit, reference: Fit) -> Iterator[Difference]:

@@ -66,7 +66,7 @@ def _parts(terms: Sequence[TermSummary]) -> list[Key]:
         key
         for term in terms
         for key in (
-            [(term.group, frozenset([effect]), "", False, ()) for effect in term.effects]
+            [(term.group, frozenset([effect]), "", False, (), 0) for effect in term.effects]
             if _is_free(term)
             else [term_key(term)]
         )
@@ -112,10 +112,10 @@ def _covariance(term: TermSummary, reference: Fit) -> pd.DataFrame:
 
 def _columns(group: str, former: Sequence[TermSummary], terms: Sequence[TermSummary]) -> list[int]:
     """Return the former positions of the joined columns of a group's terms."""
-    own = [term for term in former if term.group == group]
-    starts = _places(own, [len(term.effects) for term in own])
-    wanted = _parts([term for term in terms if term.group == group])
-    return [k for part in wanted for k in range(starts[part].start, starts[part].stop)]
+    members = [term for term in former if term.group == group]
+    starts = _places(members, [len(term.effects) for term in members])
+    parts = _parts([term for term in terms if term.group == group])
+    return [k for part in parts for k in range(starts[part].start, starts[part].stop)]
 
 
 def _source(

@@ -1,6 +1,7 @@
 """The chart of a structure that a search steps in, with the derivatives of the covariance by it.
 
-``x = (s, ω)``: standard deviations, and angles with ``rho = middle + half * sin ω``, so that the
+That of a reduced rank is a `LoadingsChart`. Other structures have a `Chart`, ``x = (s, ω)``:
+standard deviations, and angles with ``rho = middle + half * sin ω``, so that the
 bounds of rho are stationary points of any criterion and no step leaves them. Arrays may have
 leading axes, for many points side by side.
 """
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.loadings import LoadingsChart
+from pymackay.covariance.structure import Correlated, Structure
 
 _AT_BOUND = 1e-14  # of half the width of rho's bounds: nearer to one, rho is taken to be there
 
@@ -28,18 +30,18 @@ class Chart:
         Standard deviations, one if `hom`, then angles.
     """
 
-    structure: Structure
+    structure: Correlated
     q: int
     x: np.ndarray
 
     @classmethod
-    def of(cls, structure: Structure, factor: np.ndarray) -> Chart:
+    def of(cls, structure: Correlated, factor: np.ndarray) -> Chart:
         """Return the points with these factors, (..., q, q)."""
         q = factor.shape[-1]
         return cls.at(structure, q, structure.par_of(factor))
 
     @classmethod
-    def at(cls, structure: Structure, q: int, par: np.ndarray) -> Chart:
+    def at(cls, structure: Correlated, q: int, par: np.ndarray) -> Chart:
         """Return the points with these parameters, (..., k)."""
         m = structure.n_sd(q)
         middle, half = _middle(structure, q)
@@ -143,7 +145,42 @@ class Chart:
         return D[..., None, :, :] * self.structure.slopes(rho, self.q)
 
 
-def _middle(structure: Structure, q: int) -> tuple[np.ndarray, np.ndarray]:
+def _middle(structure: Correlated, q: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the middle of rho's bounds and half their distance, each (r,)."""
     low, high = structure.bounds(q)
     return 0.5 * (low + high), 0.5 * (high - low)
+
+
+def is_factor(structure: Structure | None) -> bool:
+    """Whether the parameters are elements of a factor of G: without a structure, or of `rr`."""
+    return structure is None or structure.reduced
+
+
+def chart_at(structure: Structure, q: int, x: np.ndarray) -> Chart | LoadingsChart:
+    """Return the points with these coordinates, (..., k), which are the same numbers anywhere."""
+    if structure.reduced:
+        return LoadingsChart.at(q, structure.rank_of(q), x)
+    return Chart(correlated(structure), q, x)
+
+
+def chart_of(structure: Structure, factor: np.ndarray) -> Chart | LoadingsChart:
+    """Return the points with these factors, (..., q, q), in the coordinates of `chart_at`."""
+    if structure.reduced:
+        return chart_at(structure, factor.shape[-1], structure.par_of(factor))
+    return Chart.of(correlated(structure), factor)
+
+
+def chart_around(structure: Structure, factor: np.ndarray) -> Chart | LoadingsChart:
+    """Return the points with these factors, (..., q, q), in coordinates that suit steps from them.
+
+    These may depend on the factors; the same factors have the same coordinates.
+    """
+    if structure.reduced:
+        return LoadingsChart.around(factor, structure.rank_of(factor.shape[-1]))
+    return Chart.of(correlated(structure), factor)
+
+
+def correlated(structure: Structure | None) -> Correlated:
+    """Return a structure of standard deviations and correlations; others have none of these."""
+    assert isinstance(structure, Correlated)
+    return structure

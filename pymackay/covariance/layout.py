@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import chart_around
 from pymackay.covariance.structure import Structure
 from pymackay.covariance.varcorr import TermSummary
 
@@ -124,15 +124,21 @@ class TermLayout:
         """Return the parameters, (..., k), that a lower-triangular `factor`, (..., q, q), has."""
         return self.elements(factor) if self.structure is None else self.structure.par_of(factor)
 
+    def least_size(self, factor: np.ndarray) -> float:
+        """Return the size that is zero where a `factor`, (q, q), is at a bound."""
+        if self.structure is not None:
+            return float(self.structure.least_size(factor))
+        return float(np.linalg.svd(factor, compute_uv=False).min())
+
     def tangents(self, factor: np.ndarray) -> np.ndarray:
         """Return the slopes of the relative covariance G, (k, q, q).
 
         By its own elements, an off-diagonal one standing for both its places; with a structure by
-        its chart at a `factor`, (q, q).
+        its chart around a `factor`, (q, q).
         """
         if self.structure is None:
             return symmetric_basis(self, self.q, 0)
-        return Chart.of(self.structure, factor).tangents()
+        return chart_around(self.structure, factor).tangents()
 
 
 def split_theta(effects: Sequence[int]) -> tuple[TermLayout, ...]:
@@ -228,19 +234,25 @@ def symmetric_basis(layout: TermLayout, q: int, offset: int) -> np.ndarray:
     return basis
 
 
-def is_singular(factors: list[np.ndarray]) -> bool:
-    """Say whether a term's covariance matrix is singular, on a scale free of units."""
-    return any(np.linalg.svd(factor, compute_uv=False).min() < SINGULAR for factor in factors)
+def is_singular(factors: Sequence[np.ndarray], layouts: Sequence[TermLayout]) -> bool:
+    """Say whether a term's covariance matrix is at a bound, on a scale free of units.
+
+    It is singular then; of reduced rank, of a lower one.
+    """
+    return any(
+        layout.least_size(factor) < SINGULAR
+        for factor, layout in zip(factors, layouts, strict=True)
+    )
 
 
 def theta_of_par(layouts: Sequence[TermLayout], par: np.ndarray) -> np.ndarray:
     """Return theta of parameters of all terms, (m,)."""
     parts = []
     for layout in layouts:
-        own = par[layout.start : layout.stop]
+        part = par[layout.start : layout.stop]
         if layout.structure is not None:
-            own = layout.elements(layout.structure.factor(own, layout.q))
-        parts.append(own)
+            part = layout.elements(layout.structure.factor(part, layout.q))
+        parts.append(part)
     return np.concatenate(parts)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pymackay.covariance.kinds.factor_analytic import FactorAnalytic
 from pymackay.covariance.levinson import partial_autocorrelations
 from pymackay.covariance.varcorr import TermSummary, VarCorr, lower_triangle
 
@@ -13,12 +14,17 @@ from pymackay.covariance.varcorr import TermSummary, VarCorr, lower_triangle
 def parameter_places(term: TermSummary) -> list[tuple[int, int]]:
     """Return (row, column) of the standard deviations and correlations that are parameters.
 
-    Without a structure these are all of the lower triangle, in theta's order. With one: the
+    Without a structure, and of `rr`, these are all of the lower triangle, in the order of the
+    elements of a factor; of `rr` with one factor, whose effects have no other correlations than 1
+    and −1, the standard deviations. With another one: the
     standard deviations, one if they are all the same, then the correlation of the first two
-    effects, which is the structure's rho; of `toep` the correlation at each distance.
+    effects, which is the structure's rho; of `toep` the correlation at each distance. Of `fa` the
+    loading of effect i stands at (i + 1, 0).
     """
     q = len(term.effects)
-    if not term.structure:
+    if term.structure == "rr" and term.rank == 1:
+        return [(i, i) for i in range(q)]
+    if term.structure in ("", "rr"):
         return lower_triangle(q)
     places = [(i, i) for i in range(1 if term.hom else q)]
     return places + [(k, 0) for k in range(1, 1 + term.n_rho)]
@@ -30,6 +36,9 @@ def parameter_values(term: TermSummary, parts: VarCorr) -> np.ndarray:
     Those of `toep` are partial autocorrelations, of which the first is a correlation; that of
     `propto` is the standard deviation with which the square root of A is multiplied.
     """
+    if term.structure == "fa":
+        loadings = FactorAnalytic().rho_of(parts.covariance, parts.sd)
+        return np.concatenate([parts.sd, loadings], axis=-1)
     rows, columns = np.array(parameter_places(term), dtype=np.intp).reshape(-1, 2).T
     values = parts.sdcor[..., rows, columns]
     if term.structure == "propto":
@@ -59,8 +68,11 @@ def parameter_labels(terms: Iterable[TermSummary]) -> list[str]:
         where = term.group if before.isdisjoint(term.effects) else term.name
         before.update(term.effects)
         for i, j in parameter_places(term):
+            if term.structure == "fa" and i != j:
+                labels.append(f"loading_{term.effects[i - 1]}|{where}")
+                continue
             row, column = term.effects[i], term.effects[j]
-            between = "rho" if term.structure else f"{row}.{column}"
+            between = f"{row}.{column}" if term.by_pairs else "rho"
             if term.structure == "toep":
                 between = f"pacf{i}"
             sd = "*" if term.hom else row

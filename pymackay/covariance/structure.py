@@ -1,8 +1,9 @@
-"""`Structure`: a covariance matrix with few parameters.
+"""`Structure`: a covariance matrix with few parameters, and `Correlated`, most kinds of it.
 
-With s the q standard deviations (all the same if `hom`), D = diag(s) and R a correlation matrix
-with parameters rho, ``G = D R(rho) D``. The parameters `par` are the standard deviations, one if
-`hom`, then rho, as in lme4 2.x. A subclass says what R is.
+The parameters of a `Correlated` structure are standard deviations and those of a correlation
+matrix: with s the q standard deviations (all the same if `hom`), D = diag(s) and R a correlation
+matrix with parameters rho, ``G = D R(rho) D``. The parameters `par` are the standard deviations,
+one if `hom`, then rho, as in lme4 2.x. A subclass says what R is.
 """
 
 from __future__ import annotations
@@ -29,11 +30,91 @@ class Structure(ABC):
 
     tag = ""
     needs_levels = True  # whether the variances follow from differences between levels only
-    compressed = True  # whether theta of a structure with `hom` holds distinct elements only
+    reduced = False  # whether the parameters are loadings, elements of a factor of few columns
     hom: bool = False
 
     def __str__(self) -> str:
         return f"{self.tag}, hom = {str(self.hom).upper()}"
+
+    # ---- what a subclass has to say
+
+    @abstractmethod
+    def n_par(self, q: int) -> int:
+        """Return the number of parameters."""
+
+    @abstractmethod
+    def names(self, effects: Sequence[str]) -> list[str]:
+        """Name the parameters, without the group."""
+
+    @abstractmethod
+    def factor(self, par: np.ndarray, q: int) -> np.ndarray:
+        """Return the lower-triangular factor of G, (..., q, q), for parameters (..., k)."""
+
+    @abstractmethod
+    def par_of(self, factor: np.ndarray) -> np.ndarray:
+        """Return the parameters, (..., k), of factors (..., q, q) of matrices of this structure."""
+
+    @abstractmethod
+    def start(self, covariance: np.ndarray, least: float, most: float) -> np.ndarray:
+        """Return parameters, (..., k), near any symmetric matrices, where a search can start.
+
+        Parameters
+        ----------
+        covariance : numpy.ndarray, shape (..., q, q)
+            Not always positive definite.
+        least, most : float
+            Bounds of the variances.
+        """
+
+    @abstractmethod
+    def places(self, q: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return row and column in the factor of G of each element of theta."""
+
+    @abstractmethod
+    def theta_names(self, effects: Sequence[str]) -> list[str]:
+        """Name the elements of theta, without the group."""
+
+    @abstractmethod
+    def par_of_theta(self, theta: np.ndarray, q: int) -> np.ndarray:
+        """Return the parameters, (k,), that lead to `theta`.
+
+        Raises
+        ------
+        ValueError
+            If it is not the factor of a matrix of this structure.
+        """
+
+    @abstractmethod
+    def scaling(self, rms: np.ndarray) -> np.ndarray:
+        """Return a diagonal T, (q, q), that brings columns with these root mean squares near one.
+
+        The covariance of the effects ``T⁻¹ b`` has the structure that the covariance of b has.
+        """
+
+    # ---- what follows
+
+    def rank_of(self, q: int) -> int:
+        """Return the largest rank of G of q effects."""
+        return q
+
+    def covariance(self, par: np.ndarray, q: int) -> np.ndarray:
+        """Return G, (..., q, q), for parameters (..., k)."""
+        factor = self.factor(par, q)
+        return factor @ factor.swapaxes(-1, -2)
+
+    def least_size(self, factor: np.ndarray) -> np.ndarray:
+        """Return the size, (...), that is zero where factors, (..., q, q), are at a bound.
+
+        It is the smallest standard deviation along the principal axes of G.
+        """
+        return np.asarray(np.linalg.svd(factor, compute_uv=False).min(axis=-1))
+
+
+@dataclass(frozen=True)
+class Correlated(Structure):
+    """A structure whose parameters are standard deviations, and those of a correlation matrix."""
+
+    compressed = True  # whether theta of a structure with `hom` holds distinct elements only
 
     # ---- what a subclass has to say
 

@@ -24,13 +24,15 @@ class TermSummary:
         Names of the q effects: ``("(Intercept)", "Days")``.
     structure : str
         The structure of their covariance: ``"diag"``, ``"cs"``, ``"ar1"``, ``"ou"``,
-        ``"toep"``, ``"propto"``; empty where any covariance will do.
+        ``"toep"``, ``"fa"``, ``"rr"``, ``"propto"``; empty where any covariance will do.
     hom : bool
         Whether the structure has one variance for all effects.
     times : tuple of float
         Of the effects, for a structure by time.
     known : tuple of float
         The lower triangle of a known matrix, row by row.
+    rank : int
+        Number of factors of `rr`, else 0.
     """
 
     name: str
@@ -40,14 +42,20 @@ class TermSummary:
     hom: bool = False
     times: tuple[float, ...] = ()
     known: tuple[float, ...] = field(default=(), repr=False)
+    rank: int = 0
 
     @property
     def n_rho(self) -> int:
-        """Number of correlations among the parameters of a term with a structure."""
+        """Number of correlations, or loadings, among the parameters of a term with a structure."""
         q = len(self.effects)
-        if self.structure == "toep":
-            return q - 1
-        return int(q > 1 and self.structure not in ("diag", "propto"))
+        if self.structure in ("toep", "fa"):
+            return q - (self.structure == "toep")
+        return int(q > 1 and self.structure not in ("diag", "propto", "rr"))
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether a table shows the correlation of each pair of effects."""
+        return self.structure in ("", "rr", "fa")
 
 
 def lower_triangle(q: int) -> list[tuple[int, int]]:
@@ -101,13 +109,16 @@ def printed_correlations(
 ) -> Iterator[tuple[int, tuple[float | str, ...]]]:
     """Yield the effects that a printed table shows, and what stands beside each standard deviation.
 
-    These are the correlations with the effects before it. A term with a structure has its rho
-    once, beside the first effect, as ``"0.883 (ar1)"``, `toep` one correlation for each distance;
+    These are the correlations with the effects before it. A term with another structure than `rr`
+    and `fa` has its rho once, beside the first effect, as ``"0.883 (ar1)"``, `toep` one
+    correlation for each distance;
     if it has one variance and a correlation only the first effect is shown, as in lme4 2.x.
     """
     q = len(parts.effects)
-    if term is None or not term.structure:
-        yield from ((i, tuple(parts.correlation[i, :i].tolist())) for i in range(q))
+    if term is None or term.by_pairs:
+        written = (f"({term.structure})",) if term is not None and term.structure else ()
+        rows = ((i, tuple(parts.correlation[i, :i].tolist())) for i in range(q))
+        yield from ((i, written if i == 0 else cells) for i, cells in rows)
         return
     correlated = term.n_rho or term.structure == "propto"
     for i in range(1 if term.hom and correlated else q):

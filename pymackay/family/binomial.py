@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Expansion, Family, Observations, Support
+from pymackay.family.family import Constant, Expansion, Family, Observations, Slopes, Support
 from pymackay.family.links import PROBABILITY_LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
 from pymackay.late import special
@@ -177,9 +177,7 @@ class Binomial(Family):
         """Return ``1 − 2 μ``."""
         return 1.0 - 2.0 * mu
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``(μ − y) / V`` and its derivatives by μ, in the form ``−y/μ + (1−y)/(1−μ)``."""
         nu = 1.0 - mu
         success, failure = y / mu, (1.0 - y) / nu

@@ -20,6 +20,9 @@ _PART = 8192  # rows whose dozen temporary arrays stay in a processor's cache
 Support = Literal["binomial", "count", "positive", "real"]
 """What a response may be: shares of successes, counts, positive numbers, any number."""
 
+Slopes = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""``a = (μ − y) / V(μ)`` and its first two derivatives by μ, each of shape (n,)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Observations:
@@ -183,10 +186,8 @@ class Family(ABC):
         """Return dV/dμ, shape (n,)."""
 
     @abstractmethod
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ``a = (μ − y) / V(μ)`` and its first two derivatives by μ, each (n,)."""
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
+        """Return ``a = (μ − y) / V(μ)`` and its derivatives by μ."""
 
     @abstractmethod
     def unit_half_deviance(self, y: np.ndarray, mu: np.ndarray) -> np.ndarray:
@@ -196,9 +197,9 @@ class Family(ABC):
     def constant(self, observed: Observations, dispersion: float = 1.0) -> Constant:
         """Return −2 log likelihood of the saturated model."""
 
-    @abstractmethod
     def start(self, observed: Observations) -> np.ndarray:
-        """Return means from which iterations start, shape (n,), as R's families do."""
+        """Return means from which iterations start, shape (n,), as R's families do: here y."""
+        return observed.y.copy()
 
     @abstractmethod
     def draw(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations, Support
+from pymackay.family.family import Constant, Family, Observations, Slopes, Support
 from pymackay.family.saddle import deviance_part, stirling_error
 from pymackay.late import special
 
@@ -44,9 +44,7 @@ class Gamma(Family):
         """Return 2 μ."""
         return 2.0 * mu
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``1/μ − y/μ²`` and its derivatives by μ."""
         ratio = y / mu
         return (
@@ -67,10 +65,6 @@ class Gamma(Family):
         value = float(w @ (2.0 * np.log(observed.y))) + float(w.sum()) * each
         slope = -2.0 * shape * float(special.digamma(shape) - np.log(shape))
         return Constant(value, float(w.sum()) * slope)
-
-    def start(self, observed: Observations) -> np.ndarray:
-        """Return y."""
-        return observed.y.copy()
 
     def draw(
         self,

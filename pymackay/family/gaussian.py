@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations, Support
+from pymackay.family.family import Constant, Family, Observations, Slopes, Support
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class Gaussian(Family):
         """Return zero."""
         return np.zeros_like(mu)
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``μ − y``, one and zero."""
         return mu - y, np.ones_like(mu), np.zeros_like(mu)
 

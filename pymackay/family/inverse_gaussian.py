@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations, Support
+from pymackay.family.family import Constant, Family, Observations, Slopes, Support
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class InverseGaussian(Family):
         """Return 3 μ²."""
         return 3.0 * mu**2
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``(μ − y)/μ³`` and its derivatives by μ."""
         ratio = y / mu
         return (
@@ -63,10 +61,6 @@ class InverseGaussian(Family):
         total = float(w.sum())
         value = total * np.log(2.0 * np.pi * dispersion) + 3.0 * float(w @ np.log(observed.y))
         return Constant(float(value), total)
-
-    def start(self, observed: Observations) -> np.ndarray:
-        """Return y."""
-        return observed.y.copy()
 
     def draw(
         self,

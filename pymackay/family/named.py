@@ -10,6 +10,7 @@ from pymackay.family.gaussian import Gaussian
 from pymackay.family.inverse_gaussian import InverseGaussian
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.family.poisson import Poisson
+from pymackay.hints import OTHER_FAMILIES
 
 FAMILIES: dict[str, type[Family]] = {
     "binomial": Binomial,
@@ -55,7 +56,9 @@ def family_of(family: Family | type[Family] | str) -> Family:
         for known, kind in FAMILIES.items():
             if known.lower() == name.lower():
                 return kind()
+    word = str(family).lower()
+    hint = f" Instead of {word}: {OTHER_FAMILIES[word]}." if word in OTHER_FAMILIES else ""
     raise ArgumentError(
         f"family must be one of {', '.join(map(repr, FAMILIES))}, or an object such as "
-        f"pymackay.Binomial('probit'), but it is {family!r}."
+        f"pymackay.Binomial('probit'), but it is {family!r}.{hint}"
     )

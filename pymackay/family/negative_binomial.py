@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pymackay.errors import ArgumentError
-from pymackay.family.family import Constant, Family, Observations, Support
+from pymackay.family.family import Constant, Family, Observations, Slopes, Support
 from pymackay.family.links import LINKS
 from pymackay.family.saddle import deviance_part, stirling_error
 from pymackay.late import special
@@ -87,9 +87,7 @@ class NegativeBinomial(Family):
         """Return ``1 + 2 μ/theta``."""
         return 1.0 + 2.0 * mu / self.shape
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``(y + θ)/(μ + θ) − y/μ`` and its derivatives by μ."""
         total, ratio = mu + self.shape, y / mu
         share = (y + self.shape) / total

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pymackay.family.family import Constant, Family, Observations, Support
+from pymackay.family.family import Constant, Family, Observations, Slopes, Support
 from pymackay.family.saddle import deviance_part, stirling_error
 
 
@@ -42,9 +42,7 @@ class Poisson(Family):
         """Return one."""
         return np.ones_like(mu)
 
-    def residual_slopes(
-        self, y: np.ndarray, mu: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def residual_slopes(self, y: np.ndarray, mu: np.ndarray) -> Slopes:
         """Return ``1 − y/μ`` and its derivatives by μ."""
         ratio = y / mu
         return (mu - y) / mu, ratio / mu, -2.0 * ratio / mu**2

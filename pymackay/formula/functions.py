@@ -26,7 +26,7 @@ _ELSEWHERE = {
 }
 """Names of other packages for structures that the formula language has, and how it writes them."""
 
-_MISSING = ("mat", "gau", "rr", "fa")
+_MISSING = ("mat", "gau")
 """Structures of other packages that the formula language does not have."""
 
 FUNCTION_NAMES = tuple(_LISTED.split(", "))

@@ -12,7 +12,12 @@ from pymackay.formula.functions import check_function
 from pymackay.formula.lexer import fault
 from pymackay.formula.parser import Formula, parse_formula
 from pymackay.formula.residual import ResidualCall, read_residual
-from pymackay.formula.structured import drop_structures, is_structured, read_structured
+from pymackay.formula.structured import (
+    StructureCall,
+    drop_structures,
+    is_structured,
+    read_structured,
+)
 from pymackay.formula.terms import Terms, Variable, expand_terms, list_variables, make_variable
 
 _AS_DIAG = "a double bar, (f || g), is read as diag(f | g), because of double_bar='diag'"
@@ -163,14 +168,22 @@ def _messages(fixed: Terms, bars: Sequence[Bar], dot: Sequence[str]) -> list[str
 
 
 def _shared_effects(bars: Sequence[Bar]) -> Iterator[str]:
-    """Yield a message for each effect in two terms of one group: its variance is not identified."""
-    seen: dict[str, list[str]] = {}
+    """Yield a message for each effect in two terms of one group: its variance is not identified.
+
+    Two different structures may add up to one, as ``rr(f | g) + diag(f | g)``.
+    """
+    seen: dict[str, list[tuple[str, StructureCall | None]]] = {}
     for bar in bars:
         effects = ["(Intercept)"] * bar.effects.intercept
         effects += [bar.effects.label(term) for term in bar.effects.terms]
         before = seen.setdefault(bar.group_name, [])
-        shared = ", ".join(effect for effect in effects if effect in before)
-        before.extend(effects)
+        alike = [
+            effect
+            for effect, other in before
+            if bar.structure is None or other is None or other.name == bar.structure.name
+        ]
+        shared = ", ".join(effect for effect in effects if effect in alike)
+        before.extend((effect, bar.structure) for effect in effects)
         if shared:
             yield (
                 f"two terms of {bar.group_name} have the effect {shared} in common, so that its "

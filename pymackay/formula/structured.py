@@ -9,6 +9,7 @@ from pymackay.formula.expression import (
     Constant,
     Name,
     Node,
+    Number,
     deparse,
     is_operator,
     strip_parentheses,
@@ -23,11 +24,14 @@ DEFAULT_HOM = {
     "ar1": True,
     "ou": True,
     "toep": False,
+    "fa": False,
+    "rr": False,
     "propto": True,
 }
 """The structures of the formula language, and whether the effects share a variance by default."""
 
 _BARS = ("|", "||")
+_RANKS = {"fa": 1, "rr": 2}  # numbers of factors, where the formula does not say how many
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,27 @@ class StructureCall:
 
     Attributes
     ----------
-    name : {"us", "diag", "cs", "ar1", "ou", "toep", "propto"}
+    name : {"us", "diag", "cs", "ar1", "ou", "toep", "fa", "rr", "propto"}
     hom : bool
         Whether all effects of the term have the same variance.
     known : str
         Name of the known matrix of `propto`, else empty.
+    rank : int
+        Number of factors of `fa` and `rr`, else 0.
     """
 
     name: str
     hom: bool
     known: str = ""
+    rank: int = 0
 
     def around(self, bar: str) -> str:
         """Write the structure round the text of a random term."""
         if self.known:
             return f"{self.name}({bar}, {self.known})"
+        if self.rank:
+            rank = "" if self.rank == _RANKS[self.name] else f", d = {self.rank}"
+            return f"{self.name}({bar}{rank})"
         default = self.hom == DEFAULT_HOM[self.name]
         return f"{self.name}({bar}{'' if default else f', hom = {str(self.hom).upper()}'})"
 
@@ -94,6 +104,8 @@ def read_structured(call: Call, text: str) -> tuple[Call, StructureCall]:
     if call.function == "propto":
         return _read_known(call, text)
     bar = _only_bar(call, text)
+    if call.function in _RANKS:
+        return bar, StructureCall(call.function, False, rank=_read_rank(call, text))
     hom = DEFAULT_HOM[call.function]
     for argument, name in zip(call.arguments, call.names, strict=True):
         if name is not None:
@@ -116,6 +128,33 @@ def _read_known(call: Call, text: str) -> tuple[Call, StructureCall]:
     )
 
 
+def _read_rank(call: Call, text: str) -> int:
+    """Return the number of factors of ``rr(bar, d = 2)`` or ``fa(bar)``."""
+    name, rank = call.function, _RANKS[call.function]
+    for argument, argument_name in zip(call.arguments, call.names, strict=True):
+        if argument_name is None:
+            continue
+        whole = isinstance(argument, Number) and argument.value == int(argument.value) >= 1
+        if argument_name != "d" or not whole:
+            raise fault(
+                f"{name}() takes one random term, and d, the number of factors, by name as a "
+                f"whole number from 1; write {name}(0 + f | g, d = {rank})",
+                text,
+                call.position,
+            )
+        assert isinstance(argument, Number)
+        rank = int(argument.value)
+    if name == "fa" and rank > 1:
+        bar = deparse(_only_bar(call, text))
+        raise fault(
+            f"fa() has one factor, d = 1; for a covariance matrix with {rank} factors and a "
+            f"variance of each effect besides, write rr({bar}, d = {rank}) + diag({bar})",
+            text,
+            call.position,
+        )
+    return rank
+
+
 def _only_bar(call: Call, text: str) -> Call:
     """Return the only argument without a name, which must be a random term by ``|``."""
     name = call.function
@@ -125,8 +164,8 @@ def _only_bar(call: Call, text: str) -> Call:
     unnamed = [argument for argument, argument_name in pairs if argument_name is None]
     if len(unnamed) != 1:
         raise fault(
-            f"{name}() takes one random term, and hom = TRUE or hom = FALSE by name; write "
-            f"{name}(x | g, hom = TRUE)",
+            f"{name}() takes one random term, and {_option(name)} by name; write "
+            f"{name}(x | g, {_option(name).partition(' or ')[0]})",
             text,
             call.position,
         )
@@ -149,6 +188,10 @@ def _only_bar(call: Call, text: str) -> Call:
             bar.position,
         )
     return bar
+
+
+def _option(name: str) -> str:
+    return f"d = {_RANKS[name]}" if name in _RANKS else "hom = TRUE or hom = FALSE"
 
 
 def _read_hom(call: Call, name: str, argument: Node, text: str) -> bool:

@@ -15,12 +15,11 @@ from pymackay.arguments import probability, whole_number
 from pymackay.covariance.parameters import parameter_labels, parameter_places, parameter_values
 from pymackay.covariance.varcorr import TermSummary, VarCorr
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.infer.problem import check_fit
 from pymackay.infer.significance.ddf import FixedEffects, fixed_effects
 from pymackay.infer.tables.explained import r2
 from pymackay.infer.tables.markup import TextTable, html_table, latex_table, markdown_table
 from pymackay.model.model import Model
-from pymackay.results import Fit
+from pymackay.results import Fit, check_fits
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _LAST = ("SD residual", "AIC", "BIC")
@@ -89,10 +88,10 @@ class EstimateTable:
     def _rows(self) -> list[tuple[str, ...]]:
         """Return the rows with a row for the name of each block."""
         rows, block = [], None
-        for (own, name), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
-            if own != block:
-                rows.append((own, *[""] * len(cells)))
-                block = own
+        for (heading, name), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
+            if heading != block:
+                rows.append((heading, *[""] * len(cells)))
+                block = heading
             rows.append((f"  {name}".rstrip(), *cells))
         return rows
 
@@ -151,11 +150,7 @@ def etable(
     >>> table.frame.loc[("Fixed effects", "Days")].tolist()
     ['10.47***', '10.47***']
     """
-    listed = [fits] if isinstance(fits, Fit) else list(fits)
-    for fit in listed:
-        check_fit(fit, "etable")
-    if not listed:
-        raise ArgumentError("fits is empty; give one fit or more")
+    listed = check_fits(fits, "etable")
     probability("level", level, 0.95)
     places = whole_number("digits", digits, least=0)
     heads = [f"({k + 1})" for k in range(len(listed))] if names is None else list(map(str, names))
@@ -216,7 +211,7 @@ def _random(fit: Fit, places: int) -> Cells:
     terms = {term.name: term for term in fit.model.terms}
     for term, table in fit.varcorr.items():
         parts = VarCorr.of(table)
-        if term in terms and terms[term].structure:
+        if term in terms and not terms[term].by_pairs:
             cells |= _structured(terms[term], parts, places)
             continue
         for i, effect in enumerate(parts.effects):

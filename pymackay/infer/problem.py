@@ -88,7 +88,7 @@ def design_of(fit: object, what: str, *, residual: bool = False) -> Model:
     return model
 
 
-def model_of(fit: object, what: str, cure: str = "") -> Model:
+def model_of(fit: object, what: str, cure: str = "", *, residual: bool = False) -> Model:
     """Return the model that a fit is of, with its rows.
 
     Parameters
@@ -98,13 +98,15 @@ def model_of(fit: object, what: str, cure: str = "") -> Model:
         What needs it, for the error message.
     cure : str
         What to do where the rows were not kept, if there is something simpler than a fit of them.
+    residual : bool
+        As of `design_of`.
 
     Raises
     ------
     ArgumentError, PymackayError
         As `problem_of`, and if the rows were only summed up and not kept.
     """
-    model = design_of(fit, what)
+    model = design_of(fit, what, residual=residual)
     if not len(model.y):
         raise PymackayError(
             f"{what} needs the rows that the model was fitted to, but they were summed up and not "

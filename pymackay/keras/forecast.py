@@ -63,18 +63,18 @@ def _signals(evidence: Evidence) -> Iterator[tuple[str, int, np.ndarray]]:
     shares = evidence.shares
     for k, group in enumerate(evidence.groups.groups):
         spans = [span for span in evidence.columns.spans if span.group == k]
-        own = np.concatenate([shares[span.slice] for span in spans]).reshape(-1, group.q)  # type: ignore[index]
+        explained = np.concatenate([shares[span.slice] for span in spans]).reshape(-1, group.q)  # type: ignore[index]
         if group.covariance == "full" and group.q > 1:
-            own = _by_direction(own, evidence.information[k] / group.rows)
-        signals = own / np.maximum(1.0 - own, 1e-12)
+            explained = _by_direction(explained, evidence.information[k] / group.rows)
+        signals = explained / np.maximum(1.0 - explained, 1e-12)
         for a in range(group.q):
             yield group.name, a, signals[:, a]
 
 
-def _by_direction(own: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def _by_direction(explained: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return the shares of T's own directions: their mean, with the weights' own spread."""
     directions = np.linalg.eigvalsh(mean)
-    total = own.mean(axis=1) / max(float(own.mean()), 1e-300)
+    total = explained.mean(axis=1) / max(float(explained.mean()), 1e-300)
     return np.clip(np.outer(total, directions), 0.0, 1.0 - 1e-12)
 
 

@@ -149,11 +149,11 @@ def _targets(operation: Any) -> Iterator[Any]:
 
 
 def _layers(model: Any, group: Group) -> list[Any]:
-    own = {id(variable) for variable in group.variables}
+    ids = {id(variable) for variable in group.variables}
     return [
         layer
         for layer in model._flatten_layers(include_self=False)
-        if any(id(variable) in own for variable in layer._trainable_variables)
+        if any(id(variable) in ids for variable in layer._trainable_variables)
     ]
 
 

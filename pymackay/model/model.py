@@ -65,7 +65,8 @@ class RandomTerm:
             return TermSummary(self.name, self.group, self.effects)
         kind = self.structure
         times, known = getattr(kind, "times", ()), getattr(kind, "known", ())
-        return TermSummary(self.name, self.group, self.effects, kind.tag, kind.hom, times, known)
+        shape = (kind.tag, kind.hom, times, known, getattr(kind, "rank", 0))
+        return TermSummary(self.name, self.group, self.effects, *shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,9 @@
 """Plots of fits and comparisons with matplotlib; each function returns the Axes with the plot.
 
-They need the extra ``plots``: ``pip install 'pymackay[plots]'``. With `ax`, the plot is drawn on
-it; without, a new figure of a page's width is made, whose title is the formula. `caterpillars`,
-`profiles` and `profile_pairs` have several panels and return the Figure. The colours are those of
-Okabe and Ito, which colour-blind people can distinguish, and markers or line styles repeat what the
-colours show.
+They need matplotlib: ``pip install matplotlib``. With `ax`, the plot is drawn on it; without, a
+new figure of a page's width is made, whose title is the formula. `caterpillars`, `profiles` and
+`profile_pairs` have several panels and return the Figure. The colours are those of Okabe and Ito,
+which colour-blind people can distinguish, and markers or line styles repeat what the colours show.
 """
 
 from pymackay.plots.coefficients import coefficients

@@ -91,8 +91,7 @@ def _need_matplotlib() -> None:
         import matplotlib  # noqa: F401 - whether it is installed
     except ModuleNotFoundError as error:
         raise PymackayError(
-            "pymackay.plots needs matplotlib, which is not installed: "
-            "pip install 'pymackay[plots]'."
+            "pymackay.plots needs matplotlib, which is not installed. Run: pip install matplotlib"
         ) from error
 
 

@@ -57,8 +57,8 @@ def check(check: Check) -> Figure:
     _draw_cloud(axes[1], check.fitted, np.sqrt(np.abs(check.residuals)), check.variance_curve,
                 "√|residual / σ|")  # fmt: skip
     spread = check.residuals.std() or 1.0
-    own = {"residuals": (check.residuals - check.residuals.mean()) / spread}
-    _draw_quantiles(axes[2], own, "standardised residual")
+    quantiles = {"residuals": (check.residuals - check.residuals.mean()) / spread}
+    _draw_quantiles(axes[2], quantiles, "standardised residual")
     _draw_quantiles(axes[3], check.effects, "standardised effect")
     _draw_influence(axes[4], check)
     _write(axes[5], check)

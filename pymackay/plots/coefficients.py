@@ -22,7 +22,7 @@ from pymackay.plots.canvas import (
     picture,
     shorten,
 )
-from pymackay.results import Fit, check_fit
+from pymackay.results import Fit, check_fits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,9 +75,7 @@ def coefficients(
     >>> ax.get_legend_handles_labels()[1]
     ['intercepts', 'slopes']
     """
-    listed = [fits] if isinstance(fits, Fit) else list(fits)
-    for fit in listed:
-        check_fit(fit, "a plot of coefficients")
+    listed = check_fits(fits, "a plot of coefficients")
     labels = _names(listed, names)
     probability("level", level, 0.95)
     tables = [_intervals(fit, level, ddf) for fit in listed]
@@ -107,8 +105,6 @@ def coefficients(
 
 def _names(fits: list[Fit], names: Sequence[str] | None) -> list[str]:
     """Return the names of the fits in the legend."""
-    if not fits:
-        raise ArgumentError("fits is empty; give one fit or more")
     if names is None:
         formulas = [fit.formula for fit in fits]
         if len(set(formulas)) < len(fits):

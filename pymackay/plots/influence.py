@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymackay.errors import ArgumentError
+from pymackay.arguments import instance_of
 from pymackay.infer.checks.influence import Influence
 from pymackay.plots.canvas import BLUE, axes_for, label_rows, picture
 
@@ -39,10 +39,7 @@ def influence(influence: Influence, *, ax: Axes | None = None) -> Axes:
     >>> pm.plots.influence(fit.influence()).get_xlabel()
     "Cook's distance without each Batch"
     """
-    if not isinstance(influence, Influence):
-        raise ArgumentError(
-            f"influence: expected what fit.influence() returns, got {type(influence).__name__}."
-        )
+    instance_of("influence", influence, Influence, "fit.influence()")
     shown = influence.cooks_distance.dropna().sort_values(ascending=False).head(_MOST).iloc[::-1]
     ax = axes_for(ax, 1.0 + 0.19 * max(len(shown), 8))
     rows = np.arange(len(shown))

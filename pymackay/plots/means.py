@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pymackay.arguments import probability
-from pymackay.errors import ArgumentError
+from pymackay.arguments import instance_of, probability
 from pymackay.infer.means.emmeans import emmeans, read_specs
 from pymackay.infer.means.means import Means
 from pymackay.infer.means.predictors import Predictors
@@ -64,10 +63,7 @@ def means(means: Means, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
     >>> [tick.get_text() for tick in ax.get_yticklabels()]
     ['C', 'B', 'A']
     """
-    if not isinstance(means, Means):
-        raise ArgumentError(
-            f"means: expected what pymackay.emmeans returns, got {type(means).__name__}."
-        )
+    instance_of("means", means, Means, "pymackay.emmeans")
     table = pd.DataFrame(means.confint(probability("level", level, 0.95)))
     labels = list(means.labels.columns)
     values = means.labels[labels[0]]
@@ -131,8 +127,8 @@ def effect(
     if _is_number(predictors, variable) and variable not in values:
         numbers = predictors.numbers(variable)
         values[variable] = np.linspace(numbers.min(), numbers.max(), _GRID).tolist()
-    found = emmeans(fit, [variable, *families], at=values or None, **options)
-    return means(found, level=level, ax=ax)
+    table = emmeans(fit, [variable, *families], at=values or None, **options)
+    return means(table, level=level, ax=ax)
 
 
 def _is_number(predictors: Predictors, variable: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymackay.errors import ArgumentError
+from pymackay.arguments import instance_of
 from pymackay.infer.checks.simulated import SimulatedResiduals
 from pymackay.plots.bands import order_band
 from pymackay.plots.canvas import BLUE, GREY, axes_for, picture
@@ -41,11 +41,7 @@ def simulated(simulated: SimulatedResiduals, *, ax: Axes | None = None) -> Axes:
     >>> pm.plots.simulated(pm.simulated_residuals(fit)).get_ylabel()
     'simulated residual'
     """
-    if not isinstance(simulated, SimulatedResiduals):
-        raise ArgumentError(
-            f"simulated: expected what pymackay.simulated_residuals returns, "
-            f"got {type(simulated).__name__}."
-        )
+    instance_of("simulated", simulated, SimulatedResiduals, "pymackay.simulated_residuals")
     values = np.sort(simulated.scaled.to_numpy())
     n = len(values)
     rows = np.unique(np.linspace(0, n - 1, min(n, _MOST)).round().astype(int))

@@ -6,9 +6,11 @@ import re
 
 from pymackay.errors import ArgumentError
 
-_CALL = re.compile(r"(?<![\w.])(us|diag|cs|ar1|ou|toep|propto)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|")
+_CALL = re.compile(
+    r"(?<![\w.])(us|diag|cs|ar1|ou|toep|fa|rr|propto)\s*\([^()|]*(\([^()]*\)[^()|]*)*\|"
+)
 """A structure's name with a bar inside its parentheses."""
-_NOT_IN_LME4 = ("ou", "toep", "propto")
+_NOT_IN_LME4 = ("ou", "toep", "fa", "rr", "propto")
 
 
 def refuse_structures(formula: str, lme4: str) -> None:
@@ -24,8 +26,8 @@ def refuse_structures(formula: str, lme4: str) -> None:
     ------
     ArgumentError
         If the formula has ``us()``, ``diag()``, ``cs()`` or ``ar1()`` round a random term and lme4
-        is older than 2.0, or if it has ``ou()``, ``toep()`` or ``propto()``,
-        which lme4 has not.
+        is older than 2.0, or if it has ``ou()``, ``toep()``, ``fa()``,
+        ``rr()`` or ``propto()``, which lme4 has not.
     """
     structure = _CALL.search(formula)
     if structure is None:

@@ -193,7 +193,7 @@ def assemble(
         criterion=evaluation.criterion,
         fitted=fitted,
         residuals=residuals,
-        singular=is_singular(factors),
+        singular=is_singular(factors, bases.layouts),
         dropped=model.dropped,
         messages=model.messages + messages,
         convergence=convergence,

@@ -19,7 +19,7 @@ from pymackay.solve.assemble import Problem, fit_problem
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import IterativeSolver
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 from pymackay.solve.solver import Solver
 
 __all__ = [
@@ -153,23 +153,10 @@ def choose(model: Model, solver: str, control: Control | IterativeControl | None
                 f"control is of the kind {kind.__name__}, which solver={solver!r} cannot use; "
                 f"leave one of the two out."
             )
-    if any(term.structure is not None for term in model.terms):
-        return _exact_only(model, solver, control)
     if solver != "auto" or control is not None:
         by_control = solver == "auto" and isinstance(control, IterativeControl)
         return Choice(solver == "iterative" or by_control, control=control)
     return _predicted(model)
-
-
-def _exact_only(model: Model, solver: str, control: Control | IterativeControl | None) -> Choice:
-    """Choose the exact solver, the only one for terms with a structure."""
-    if solver == "iterative" or isinstance(control, IterativeControl):
-        structures = ", ".join(str(t.structure) for t in model.terms if t.structure is not None)
-        raise ArgumentError(
-            f"solver: the iterative solver does not offer covariance structures, but the formula "
-            f"has {structures}; use solver='exact', or write the term without a structure."
-        )
-    return Choice(False, control=control)
 
 
 def _predicted(model: Model) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,86 @@ def test_glmm_has_the_same_optimum(data, response, theirs, ours):
     np.testing.assert_allclose(other.residuals, fit.residuals, atol=1e-3)
     assert other.general.shape == pytest.approx(fit.general.shape, rel=1e-4, nan_ok=True)
     assert other.df == fit.df and other.sigma == pytest.approx(fit.sigma, rel=1e-5)
+
+
+GPBOOST = [
+    ("y", "bernoulli_logit", pm.Binomial()),
+    ("y", "bernoulli_probit", pm.Binomial("probit")),
+    ("k", "poisson", pm.Poisson()),
+    ("t", "gamma", pm.Gamma("log")),
+    ("over", "negative_binomial", pm.NegativeBinomial()),
+    ("z", "gaussian", None),
+]
+
+
+def gpboost_model(data: pd.DataFrame, likelihood: str, response: str) -> Any:
+    """Return a fitted GPModel with two crossed factors and a slope of x by g."""
+    gpboost = pytest.importorskip("gpboost")
+    model = gpboost.GPModel(
+        group_data=data[["g", "h"]],
+        group_rand_coef_data=data[["x"]].to_numpy(),
+        ind_effect_group_rand_coef=[1],
+        likelihood=likelihood,
+        num_parallel_threads=1,
+        matrix_inversion_method="cholesky",
+    )
+    fixed = pd.DataFrame({"Intercept": 1.0, "x": data["x"]})
+    params = {"delta_rel_conv": 1e-12, "maxit": 1000}
+    return model.fit(data[response].to_numpy(float), fixed, params=params)
+
+
+@pytest.fixture(scope="module")
+def crossed() -> pd.DataFrame:
+    """Two crossed factors, with a slope of x that varies by g, and a response for each family."""
+    draw = np.random.default_rng(2)
+    n = 1200
+    data = pd.DataFrame({"g": draw.integers(0, 30, n), "h": draw.integers(0, 15, n)})
+    data["x"] = draw.normal(size=n)
+    slopes = 0.3 + 0.6 * draw.normal(size=30)[data["g"]]
+    eta = slopes * data["x"] + 0.8 * draw.normal(size=30)[data["g"]]
+    eta += 0.7 * draw.normal(size=15)[data["h"]]
+    data["y"] = draw.binomial(1, 1.0 / (1.0 + np.exp(-eta)))
+    data["t"] = draw.gamma(3.0, np.exp(eta) / 3.0)
+    data["k"] = draw.poisson(np.exp(eta))
+    data["over"] = draw.negative_binomial(2, 2.0 / (2.0 + np.exp(eta)))
+    data["z"] = eta + draw.normal(size=n)
+    return data
+
+
+@pytest.mark.parametrize(("response", "likelihood", "family"), GPBOOST)
+def test_gpboost_has_the_same_optimum(crossed, response, likelihood, family):
+    formula = f"{response} ~ x + (1 | g) + (1 | h) + (0 + x | g)"
+    other = as_fit(gpboost_model(crossed, likelihood, response), formula, crossed)
+    if family is None:
+        fit = pm.lmer(formula, crossed, reml=False)
+    else:
+        fit = pm.glmer(formula, crossed, family, determinant="observed")
+        np.testing.assert_allclose(other.residuals, fit.residuals, atol=tol("gpboost estimates"))
+    comparison = pm.compare(fit, other)
+    assert comparison.verdict == "same optimum", comparison.sentence
+    distance = (fit.beta - other.beta) / fit.std_error
+    np.testing.assert_allclose(distance, 0.0, atol=tol("gpboost estimates"))
+    for group, effects in fit.ranef.items():
+        theirs = other.ranef[group].reindex_like(effects)
+        np.testing.assert_allclose(theirs, effects, atol=tol("gpboost estimates"))
+
+
+def test_a_gpboost_model_without_a_table_has_its_names(data):
+    crossed = data.assign(h=np.arange(200) // 50)
+    fit = as_fit(gpboost_model(crossed, "poisson", "k"))
+    assert list(fit.beta.index) == ["(Intercept)", "x"]
+    assert list(fit.varcorr) == ["g", "h", "g.1"]
+    assert list(fit.ranef["g"].columns) == ["(Intercept)", "slope_1"]
+
+
+def test_what_gpboost_fits_and_a_fit_cannot_hold_is_refused(data):
+    gpboost = pytest.importorskip("gpboost")
+    model = gpboost.GPModel(group_data=data[["g"]], likelihood="gaussian", num_parallel_threads=1)
+    with pytest.raises(pm.ArgumentError, match="a fitted GPModel"):
+        as_fit(model)
+    model.fit(data["x"].to_numpy())
+    with pytest.raises(pm.ArgumentError, match="no fixed effects; give X"):
+        as_fit(model)
 
 
 def test_glmm_of_successes_and_failures():

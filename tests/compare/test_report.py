@@ -226,7 +226,7 @@ def test_without_matplotlib_the_report_still_comes(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<svg" not in page
-    assert "Left out, all: matplotlib is not installed; pip install" in page
+    assert "Left out, all: matplotlib is not installed; run: pip install matplotlib" in page
 
 
 def test_the_users_figures_and_settings_are_left_alone(comparison):

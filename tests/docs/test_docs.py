@@ -58,14 +58,14 @@ def test_code_prints_what_is_shown_after_it(file, outputs):
 
 def test_what_the_page_on_structures_shows_is_printed():
     _, shown = run_blocks((DOCS / "structures.md").read_text(encoding="utf-8"))
-    assert len(shown) == 6
+    assert len(shown) == 8
     for text, printed in shown:
         assert difference(text, printed) == ""
 
 
 def test_what_the_page_on_residual_structures_shows_is_printed():
     _, shown = run_blocks((DOCS / "residuals.md").read_text(encoding="utf-8"))
-    assert len(shown) == 5
+    assert len(shown) == 7
     for text, printed in shown:
         assert difference(text, printed) == ""
 

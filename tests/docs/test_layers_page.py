@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from notebook_page import NotebookPage
 
 from benchmarks.keras import report
 from benchmarks.keras.tasks import simulated
 
-BUILDER = Path(__file__).parents[2] / "docs" / "build_notebooks.py"
-
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    folder = tmp_path_factory.mktemp("page")
-    command = [sys.executable, str(BUILDER), str(folder), "layer_penalties"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return nbformat.read(folder / "layer_penalties.ipynb", as_version=4)
+def page(tmp_path_factory: pytest.TempPathFactory) -> NotebookPage:
+    return NotebookPage("layer_penalties", tmp_path_factory.mktemp("page"))
 
 
-def test_every_cell_has_run(page: nbformat.NotebookNode) -> None:
-    outputs = [o for cell in page.cells for o in cell.get("outputs", ())]
-    assert not [o for o in outputs if o.output_type == "error"]
-    assert len([o for o in outputs if "image/png" in o.get("data", {})]) == 2
+def test_every_cell_has_run(page: NotebookPage) -> None:
+    assert page.every_cell_has_run()
+    assert len(page.pictures) == 2
 
 
-def test_its_sentences_hold(page: nbformat.NotebookNode) -> None:
-    outputs = [o for cell in page.cells for o in cell.get("outputs", ())]
-    text = "\n".join(o.get("data", {}).get("text/markdown", "") for o in outputs)
+def test_its_sentences_hold(page: NotebookPage) -> None:
+    text = page.sentences
     lost, gone = re.search(r"loses (.*); it has lost (.*?)\.", text).groups()
     assert lost == gone == "user and postcode"
     difference = re.search(r"the largest relative difference is (\S+)\.", text).group(1)

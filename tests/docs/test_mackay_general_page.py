@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import nbformat
 import pytest
-
-BUILDER = Path(__file__).parents[2] / "docs" / "build_notebooks.py"
+from notebook_page import NotebookPage
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the page, built from fewer data sets than are shown."""
-    folder = tmp_path_factory.mktemp("page")
-    environment = {**os.environ, "PYMACKAY_QUICK_PAGE": "1"}
-    command = [sys.executable, str(BUILDER), str(folder), "mackay_general"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+def page(tmp_path_factory: pytest.TempPathFactory) -> NotebookPage:
+    return NotebookPage("mackay_general", tmp_path_factory.mktemp("page"))
 
 
-def test_its_sentences_hold(built: Path) -> None:
-    notebook = nbformat.read(built / "mackay_general.ipynb", as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    assert not [output for output in outputs if output.output_type == "error"]
-    assert len([o for o in outputs if "image/png" in o.get("data", {})]) == 1
-    text = "\n".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+def test_its_sentences_hold(page: NotebookPage) -> None:
+    assert page.every_cell_has_run()
+    assert len(page.pictures) == 1
+    text = page.sentences
     ends = re.search(r"deviation of (\S+), where the likelihood has its maximum at (\S+) and", text)
     assert float(ends.group(1)) < 0.7 * float(ends.group(2))
     loop = re.search(
@@ -43,9 +29,9 @@ def test_its_sentences_hold(built: Path) -> None:
     assert int(lost.group(1)) > 30 > int(lost.group(2))
 
 
-def test_formulas_are_mathml_with_words_as_names(built: Path) -> None:
-    page = (built / "mackay_general.html").read_text(encoding="utf-8")
-    assert "<mi>tr</mi>" in page
-    assert not re.findall(r"<mo>[A-Za-z]{2,}</mo>", page)
-    assert "<mi>&#x02032;</mi>" not in page
-    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=[\"']http", page)
+def test_formulas_are_mathml_with_words_as_names(page: NotebookPage) -> None:
+    html = page.html
+    assert "<mi>tr</mi>" in html
+    assert not re.findall(r"<mo>[A-Za-z]{2,}</mo>", html)
+    assert "<mi>&#x02032;</mi>" not in html
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=[\"']http", html)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import nbformat
 import pytest
+from notebook_page import NotebookPage, printed
 
 DOCS = Path(__file__).parents[2] / "docs"
-_SECONDS = 300  # it takes 25 s of processor time
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    return built(tmp_path_factory.mktemp("page"), "ten_analyses")
+def page(tmp_path_factory: pytest.TempPathFactory) -> NotebookPage:
+    return NotebookPage("ten_analyses", tmp_path_factory.mktemp("page"))
 
 
-def built(folder: Path, name: str) -> nbformat.NotebookNode:
-    """Run a notebook in a process of its own."""
-    command = [sys.executable, str(DOCS / "build_notebooks.py"), str(folder), name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return nbformat.read(folder / f"{name}.ipynb", as_version=4)
-
-
-def section(page: nbformat.NotebookNode, number: int) -> str:
+def section(page: NotebookPage, number: int) -> str:
     """Return what the code of a section printed and returned."""
     text, inside = "", False
     for cell in page.cells:
@@ -35,15 +24,12 @@ def section(page: nbformat.NotebookNode, number: int) -> str:
             heading = re.match(r"## (\d+)\.", cell.source)
             inside = int(heading[1]) == number if heading else inside
         elif inside:
-            for output in cell.outputs:
-                text += output.get("text", "") or output.get("data", {}).get("text/plain", "")
+            text += printed(cell)
     return text
 
 
 def test_every_cell_has_run(page):
-    code = [cell for cell in page.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+    assert page.every_cell_has_run()
 
 
 def test_all_ten_sections_have_output(page):
@@ -76,12 +62,7 @@ def test_no_step_is_in_r():
 
 @pytest.mark.live
 def test_r_goes_on_with_a_fit_of_ours(tmp_path):
-    page = built(tmp_path, "r_in_one_process")
-    texts = [
-        "".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
-        for cell in page.cells
-        if cell.cell_type == "code"
-    ]
+    texts = [printed(cell) for cell in NotebookPage("r_in_one_process", tmp_path).code]
     emmeans, trends, ours = texts[3:6]
     for pair in ("A - B", "A - C", "B - C"):
         theirs = [float(x) for x in re.search(rf"{pair}\s+(.+)", emmeans)[1].split()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import pymackay as pm
@@ -99,3 +101,45 @@ def test_the_fit_tells_how_a_double_bar_was_read() -> None:
     assert specification.double_bar == "diag"
     plain = specify("y ~ x + (x | g)", COLUMNS, "diag")
     assert not plain.messages and plain.double_bar == "split"
+
+
+@pytest.mark.parametrize(
+    ("term", "name", "rank", "written"),
+    [
+        ("rr(0 + f | g)", "rr", 2, "rr(0 + f | g)"),
+        ("rr(0 + f | g, d = 2L)", "rr", 2, "rr(0 + f | g)"),
+        ("rr(d = 3, 0 + f | g)", "rr", 3, "rr(0 + f | g, d = 3)"),
+        ("fa(0 + f | g)", "fa", 1, "fa(0 + f | g)"),
+        ("fa(0 + f | g, d=1)", "fa", 1, "fa(0 + f | g)"),
+    ],
+)
+def test_a_number_of_factors_is_read_and_written(
+    term: str, name: str, rank: int, written: str
+) -> None:
+    (bar,) = specify(f"y ~ x + {term}", COLUMNS).bars
+    assert bar.structure == StructureCall(name, False, rank=rank)
+    assert bar.written == written
+    (again,) = specify(f"y ~ x + {written}", COLUMNS).bars
+    assert again.structure == bar.structure
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("rr(0 + f | g, 2)", "d = 2 by name; write rr(x | g, d = 2)"),
+        ("rr(0 + f | g, d = 0)", "whole number from 1; write rr(0 + f | g, d = 2)"),
+        ("rr(0 + f | g, d = 1.5)", "whole number from 1"),
+        ("rr(0 + f | g, hom = TRUE)", "takes one random term, and d"),
+        ("fa(0 + f | g, d = 2)", "rr(0 + f | g, d = 2) + diag(0 + f | g)"),
+        ("rr(x || g)", "double bar"),
+    ],
+)
+def test_what_a_number_of_factors_is_not(term: str, message: str) -> None:
+    with pytest.raises(pm.FormulaError, match=re.escape(message)):
+        specify(f"y ~ x + {term}", COLUMNS)
+
+
+def test_two_structures_of_one_factor_may_add_up() -> None:
+    both = "y ~ x + rr(0 + f | g, d = 2) + diag(0 + f | g)"
+    assert not specify(both, COLUMNS).messages
+    assert specify("y ~ x + rr(0 + f | g) + (0 + f | g)", COLUMNS).messages

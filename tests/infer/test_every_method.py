@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from journeys import assert_same, methods_besides
 from tolerances import tol
 
 import pymackay as pm
@@ -131,9 +132,7 @@ def keeps_rows(state: str) -> bool:
 
 
 def test_each_method_has_an_entry():
-    fields = set(pm.Fit.__dataclass_fields__)
-    public = {name for name in vars(pm.Fit) if not name.startswith("_")} | {"_repr_html_"}
-    assert public - fields == set(METHODS)
+    assert methods_besides(()) == sorted(METHODS)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -144,15 +143,15 @@ def test_each_method_works_or_names_the_cure(name, state, fits, data, tmp_path):
             METHODS[name](fits[state], data, tmp_path)
         return
     ours, theirs = (METHODS[name](fits[k], data, tmp_path) for k in (state, "frame, fresh"))
-    assert_equal(ours, theirs)
+    _assert_equal(ours, theirs)
 
 
 def test_smaller_fits_are_the_cure(data):
     smaller = ("y ~ x + (x | g)", "y ~ x + f + (1 | g)")
     whole = [pm.lmer(formula, data) for formula in (FORMULA, *smaller)]
     parts = [pm.lmer(formula, [data.head(90), data.tail(70)]) for formula in (FORMULA, *smaller)]
-    assert_equal(parts[0].anova(parts[1]), whole[0].anova(whole[1]))
-    assert_equal(parts[0].variance_test(parts[2]), whole[0].variance_test(whole[2]))
+    _assert_equal(parts[0].anova(parts[1]), whole[0].anova(whole[1]))
+    _assert_equal(parts[0].variance_test(parts[2]), whole[0].variance_test(whole[2]))
 
 
 def test_a_fit_works_in_another_process(fits, data):
@@ -201,14 +200,5 @@ def test_reading_and_predicting_loads_no_tensorflow(fits, data, tmp_path):
     assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
-def assert_equal(ours: Any, theirs: Any) -> None:
-    """Compare tables, arrays or numbers; text must be equal."""
-    assert type(ours) is type(theirs)
-    if isinstance(ours, pd.DataFrame):
-        pd.testing.assert_frame_equal(
-            pd.DataFrame(ours), pd.DataFrame(theirs), rtol=0.0, atol=tol("partitions")
-        )
-    elif isinstance(ours, pd.Series):
-        pd.testing.assert_series_equal(ours, theirs, rtol=0.0, atol=tol("partitions"))
-    else:
-        np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=tol("partitions"))
+def _assert_equal(ours: Any, theirs: Any) -> None:
+    assert_same(ours, theirs, rtol=0.0, atol=tol("partitions"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from journeys import assert_same, journeys_of, methods_besides
 from scipy import integrate, stats
 from tolerances import tol
 
@@ -96,23 +95,11 @@ def fit(data: pd.DataFrame) -> pm.Fit:
 
 @pytest.fixture(scope="module")
 def states(fit: pm.Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pm.Fit]:
-    path = fit.save(tmp_path_factory.mktemp("fits") / "one.fit")
-    return {
-        "saved": pm.load_fit(path),
-        "pickled": pickle.loads(pickle.dumps(fit)),
-        "copied": copy.deepcopy(fit),
-    }
-
-
-def other_methods() -> list[str]:
-    """Return the methods of a fit that have no entry above: they must refuse without one."""
-    fields = set(pm.Fit.__dataclass_fields__)
-    public = {name for name in vars(pm.Fit) if not name.startswith("_")} | {"_repr_html_"}
-    return sorted(public - fields - set(WORKS) - set(REFUSES))
+    return journeys_of(fit, tmp_path_factory.mktemp("fits"))
 
 
 def test_methods_without_an_entry_refuse(fit):
-    for name in other_methods():
+    for name in methods_besides({**WORKS, **REFUSES}):
         with pytest.raises(pm.PymackayError, match="not there for generalised"):
             getattr(fit, name)()
 
@@ -128,15 +115,7 @@ def test_a_method_that_does_not_know_generalised_models_refuses(fit, monkeypatch
 @pytest.mark.parametrize("name", WORKS)
 def test_each_method_works_after_a_journey_too(name, state, fit, states, data, tmp_path):
     ours, theirs = (WORKS[name](f, data, tmp_path) for f in (states[state], fit))
-    assert type(ours) is type(theirs)
-    if isinstance(ours, pd.DataFrame):
-        pd.testing.assert_frame_equal(pd.DataFrame(ours), pd.DataFrame(theirs), rtol=1e-9)
-    elif isinstance(ours, pd.Series):
-        pd.testing.assert_series_equal(ours, theirs, rtol=1e-9)
-    elif isinstance(ours, str):
-        assert ours == theirs
-    else:
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("name", REFUSES)

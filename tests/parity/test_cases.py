@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from case_files import Case, case_names, load_case
+from case_files import Case, as_list, case_names, load_case
 from tolerances import tol
 
 import pymackay as pm
@@ -99,7 +99,7 @@ def _judge_spread(fit: pm.Fit, truth: dict[str, Any], loose: float) -> list[str]
             fit.varcorr[name],
             np.array(expected["cov"]).reshape(len(fit.varcorr[name]), -1),
         )
-        if list(ours.columns) != _as_list(expected["terms"]):
+        if list(ours.columns) != as_list(expected["terms"]):
             failures.append(f"{name}: effects {list(ours.columns)}, expected {expected['terms']}")
             continue
         sd = np.sqrt(np.diag(theirs))
@@ -115,10 +115,10 @@ def _judge_effects(fit: pm.Fit, truth: dict[str, Any], loose: float) -> list[str
     failures = []
     for group, expected in truth["ranef"].items():
         ours = fit.ranef[group]
-        if list(ours.columns) != _as_list(expected["terms"]):
+        if list(ours.columns) != as_list(expected["terms"]):
             failures.append(f"ranef {group}: {list(ours.columns)}, expected {expected['terms']}")
             continue
-        levels = _as_list(expected["levels"])
+        levels = as_list(expected["levels"])
         if len(ours) != expected["n_levels"]:
             failures.append(f"{group}: {len(ours)} levels, expected {expected['n_levels']}")
         values = np.array(expected["values"], dtype=float).reshape(len(levels), -1)
@@ -135,7 +135,7 @@ def _judge_effects(fit: pm.Fit, truth: dict[str, Any], loose: float) -> list[str
 def _judge_condvar(fit: pm.Fit, group: str, expected: dict[str, Any], loose: float) -> list[str]:
     failures = []
     ours = fit.condvar[group]
-    places = [fit.ranef[group].index.get_loc(x) for x in _as_list(expected["condvar_levels"])]
+    places = [fit.ranef[group].index.get_loc(x) for x in as_list(expected["condvar_levels"])]
     columns = list(fit.ranef[group].columns)
     for effect, blocks in expected["condvar"].items():
         theirs = np.array(blocks, dtype=float)
@@ -145,7 +145,3 @@ def _judge_condvar(fit: pm.Fit, group: str, expected: dict[str, Any], loose: flo
         if np.abs(mine - theirs).max() > 1e-3 * loose * scale:
             failures.append(f"condvar {group} {effect}: {np.abs(mine - theirs).max() / scale:.2g}")
     return failures
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from case_files import Case, case_names, load_case
+from case_files import Case, as_list, case_names, load_case
 from tolerances import tol
 
 import pymackay as pm
@@ -58,9 +58,9 @@ def _judge(fit: pm.Fit, case: Case) -> list[str]:
         failures.append(f"not certified: {fit.convergence.message}")
     for what, ours, theirs in (
         ("df", fit.df, lme4["df"]),
-        ("names of par", list(fit.par.index), _as_list(lme4["par_names"])),
-        ("names of theta", list(fit.theta.index), _as_list(lme4["theta_names"])),
-        ("coefficients", list(fit.beta.index), _as_list(lme4["beta"]["names"])),
+        ("names of par", list(fit.par.index), as_list(lme4["par_names"])),
+        ("names of theta", list(fit.theta.index), as_list(lme4["theta_names"])),
+        ("coefficients", list(fit.beta.index), as_list(lme4["beta"]["names"])),
     ):
         if ours != theirs:
             failures.append(f"{what}: {ours}, expected {theirs}")
@@ -93,7 +93,7 @@ def _judge_terms(fit: pm.Fit, terms: list[dict[str, Any]]) -> list[str]:
         sd = np.sqrt(np.diag(ours))
         columns = slice(start.get(term["group"], 0), start.get(term["group"], 0) + len(ours))
         start[term["group"]] = columns.stop
-        effects = fit.ranef[term["group"]].loc[_as_list(term["levels"])].to_numpy()[:, columns]
+        effects = fit.ranef[term["group"]].loc[as_list(term["levels"])].to_numpy()[:, columns]
         values = np.array(term["ranef"], dtype=float).reshape(effects.shape)
         if (np.abs(effects - values) > tol("tight") * (sd + 1e-4 * fit.sigma)).any():
             failures.append(f"effects of {name}: {np.abs(effects - values).max():.2g}")
@@ -105,7 +105,7 @@ def _judge_covariances(fit: pm.Fit, terms: list[dict[str, Any]], allowed: float)
     failures = []
     for (name, ours), term in zip(fit.varcorr.items(), terms, strict=True):
         covariance = np.array(term["cov"], dtype=float).reshape(len(ours), -1)
-        if list(ours.columns) != _as_list(term["effects"]):
+        if list(ours.columns) != as_list(term["effects"]):
             failures.append(f"{name}: effects {list(ours.columns)}, expected {term['effects']}")
         sd = np.sqrt(np.maximum(np.diag(covariance), (1e-4 * fit.sigma) ** 2))
         off = np.abs(ours.to_numpy() - covariance) / np.outer(sd, sd)
@@ -121,12 +121,8 @@ def _judge_condvar(fit: pm.Fit, ranef: dict[str, Any]) -> list[str]:
         if blocks is None:
             continue
         theirs = np.array(blocks, dtype=float)
-        places = [fit.ranef[group].index.get_loc(x) for x in _as_list(expected["condvar_levels"])]
+        places = [fit.ranef[group].index.get_loc(x) for x in as_list(expected["condvar_levels"])]
         ours = fit.condvar[group][places].reshape(theirs.shape)
         if np.abs(ours - theirs).max() > tol("tight") * np.abs(theirs).max():
             failures.append(f"condvar of {group}: {np.abs(ours - theirs).max():.2g}")
     return failures
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -510,7 +510,7 @@ print(pm.lme4.available())
 """
     out = _python(code)
     assert "install_r.sh" in out
-    assert "pip install 'pymackay[r]'" in out
+    assert "pip install '.[r]'" in out
     assert "pymackay.reference.record" in out
     assert out.strip().endswith("False")
 

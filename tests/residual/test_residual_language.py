@@ -57,10 +57,14 @@ def test_other_arguments_are_refused_where_they_mean_nothing(data):
         pm.lmer("distance ~ age", data)
 
 
-def test_too_many_rows_that_correlate_are_refused():
-    long = pd.DataFrame({"y": np.sin(np.arange(2100.0)), "g": 1, "t": np.arange(2100)})
-    with pytest.raises(pm.ArgumentError, match=r"2,100 rows are joined.*2,000 at most"):
+def test_a_block_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    """One parameter and m rows: 7 matrices of m x m numbers, here of 2.7 GiB for 7,200 rows."""
+    monkeypatch.setattr("pymackay.solve.marginal.clusters.free_memory", lambda: 4.0 * 2**30)
+    long = pd.DataFrame({"y": np.sin(np.arange(7200.0)), "g": 1, "t": np.arange(7200)})
+    with pytest.raises(pm.ArgumentError, match=r"7,200 rows are joined.*2\.7 GiB.*4\.0 GiB"):
         pm.lmer("y ~ 1", long, residual="ar1(t | g)")
+    long["g"] = np.arange(7200) // 8  # only the largest block matters
+    assert pm.lmer("y ~ 1", long, residual="ar1(t | g)").convergence.converged
 
 
 def test_every_row_alone_has_no_correlation(data):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from journeys import assert_same, journeys_of, methods_besides
 from tolerances import tol
 
 import pymackay as pm
@@ -24,20 +23,23 @@ WORKS: dict[str, Callable[[pm.Fit, pd.DataFrame, Path], Any]] = {
     "aic": lambda fit, data, folder: fit.aic,
     "anova": lambda fit, data, folder: fit.anova(),
     "bic": lambda fit, data, folder: fit.bic,
+    "bootstrap": lambda fit, data, folder: fit.bootstrap(3, seed=1).replicates,
     "coef": lambda fit, data, folder: fit.coef()["Subject"],
     "coefficients": lambda fit, data, folder: fit.coefficients(),
     "condvar": lambda fit, data, folder: fit.condvar["Subject"],
-    "confint": lambda fit, data, folder: fit.confint(),
+    "confint": lambda fit, data, folder: fit.confint("wald", parm="theta_"),
     "contrast": lambda fit, data, folder: fit.contrast({"age": 1.0}),
     "df": lambda fit, data, folder: fit.df,
     "effects_of": lambda fit, data, folder: fit.effects_of(data.head(9))["Subject"],
     "glance": lambda fit, data, folder: fit.glance(),
     "has_residual": lambda fit, data, folder: fit.has_residual,
+    "influence": lambda fit, data, folder: fit.influence().table,
     "loglik": lambda fit, data, folder: fit.loglik,
     "n_obs": lambda fit, data, folder: fit.n_obs,
     "par": lambda fit, data, folder: fit.par,
     "pev": lambda fit, data, folder: fit.pev["Subject"],
-    "predict": lambda fit, data, folder: fit.predict(data.head(9), re_form="~0", se_fit=True),
+    "predict": lambda fit, data, folder: fit.predict(data.head(9), se_fit=True),
+    "profile": lambda fit, data, folder: fit.profile("ar1.rho", points=3).frame,
     "random_effects_pca": lambda fit, data, folder: fit.random_effects_pca()["Subject"],
     "refit": lambda fit, data, folder: fit.refit(2.0 * data["distance"]).beta,
     "replace": lambda fit, data, folder: fit.replace(sigma=1.0).sigma,
@@ -53,15 +55,11 @@ FUNCTIONS: dict[str, Callable[[pm.Fit, pd.DataFrame], Any]] = {
     "compare": lambda fit, data: pm.compare(fit, fit),
     "forecast_collapse": lambda fit, data: pm.forecast_collapse(fit),
     "icc": lambda fit, data: pm.icc(fit),
-    "profile": lambda fit, data: pm.profile(fit),
     "r2": lambda fit, data: pm.r2(fit),
     "simulated_residuals": lambda fit, data: pm.simulated_residuals(fit),
     "step": lambda fit, data: pm.step(fit),
     "to_r": lambda fit, data: pm.lme4.to_r(fit),
     "variance_gap": lambda fit, data: pm.variance_gap(fit),
-    "predict": lambda fit, data: fit.predict(interval="prediction"),
-    "se_fit": lambda fit, data: fit.predict(se_fit=True),
-    "confint": lambda fit, data: fit.confint("profile"),
     "evaluate": lambda fit, data: fit.evaluate(fit.theta),
 }
 """What linear models have and these do not: each says so."""
@@ -86,22 +84,10 @@ def mmrm(data: pd.DataFrame) -> pm.Fit:
 
 @pytest.fixture(scope="module")
 def states(fit: pm.Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pm.Fit]:
-    path = fit.save(tmp_path_factory.mktemp("fits") / "one.fit")
-    return {
-        "saved": pm.load_fit(path),
-        "pickled": pickle.loads(pickle.dumps(fit)),
-        "copied": copy.deepcopy(fit),
-    }
+    return journeys_of(fit, tmp_path_factory.mktemp("fits"))
 
 
-def other_methods() -> list[str]:
-    """Return the methods of a fit that have no entry above: they must refuse without one."""
-    fields = set(pm.Fit.__dataclass_fields__)
-    public = {name for name in vars(pm.Fit) if not name.startswith("_")} | {"_repr_html_"}
-    return sorted(public - fields - set(WORKS) - {"evaluate"})
-
-
-@pytest.mark.parametrize("name", other_methods())
+@pytest.mark.parametrize("name", methods_besides({*WORKS, "evaluate"}))
 def test_methods_without_an_entry_refuse(name, fit):
     with pytest.raises(pm.PymackayError, match="not there for models with a residual structure"):
         getattr(fit, name)()
@@ -123,15 +109,7 @@ def test_functions_that_would_ignore_the_structure_refuse(name, fit, data):
 @pytest.mark.parametrize("name", WORKS)
 def test_each_method_works_after_a_journey_too(name, state, fit, states, data, tmp_path):
     ours, theirs = (WORKS[name](f, data, tmp_path) for f in (states[state], fit))
-    assert type(ours) is type(theirs)
-    if isinstance(ours, pd.DataFrame):
-        pd.testing.assert_frame_equal(pd.DataFrame(ours), pd.DataFrame(theirs), rtol=1e-9)
-    elif isinstance(ours, pd.Series):
-        pd.testing.assert_series_equal(ours, theirs, rtol=1e-9)
-    elif isinstance(ours, str):
-        assert ours == theirs
-    else:
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert_same(ours, theirs)
 
 
 def test_what_is_printed_has_the_residual_structure(fit, mmrm):

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 import pymackay as pm
+from pymackay.solve.pirls.fit import GeneralControl
 
 N, B = 90, 4
+TO_THE_END = GeneralControl(spent=1e-17)  # standard errors are known as well as the optimum is
 
 
 def design(seed: int) -> pd.DataFrame:
@@ -44,6 +46,8 @@ CASES = (
     ("poisson", "poisson", "~ x + (1 | g) + (1 | h)", {"subset": np.arange(N) < 80}),
     ("poisson", "poisson", "~ x + diag(1 + x | g)", {}),
     ("Gamma", pm.Gamma("log"), "~ x + (1 | g)", {}),
+    ("Gamma", pm.Gamma(), "~ x + (1 | g)", {}),
+    ("negative binomial", pm.NegativeBinomial(theta=2.0), "~ x + (1 | g)", {}),
     ("negative binomial", "negative binomial", "~ x + (1 | g)", {}),
     ("binomial", "binomial", "~ x + (1 | g)", {"nagq": 7}),
     ("poisson", "poisson", "~ x + (1 | g)", {"nagq": 0}),
@@ -54,6 +58,7 @@ CASES = (
 def test_each_fit_is_that_of_glmer(kind, family, formula, how):
     data = design(3)
     Y = responses(kind, data, 3)
+    how = {**how, "control": TO_THE_END}
     many = pm.glmer_many(formula, data, Y, family, **how)
     assert many.converged.all() and not many.refused
     frame = many.to_frame()
@@ -69,6 +74,46 @@ def test_each_fit_is_that_of_glmer(kind, family, formula, how):
         for name, V in fit.varcorr.items():
             np.testing.assert_allclose(many.varcorr[name][k], V, rtol=1e-7, atol=1e-12)
         assert frame.loc[k, "x"] == many.beta[k, 1]
+
+
+RANDOM = (
+    ("binomial", "binomial", "~ x + (1 | g)", {}),
+    ("trials", pm.Binomial("probit"), "~ x + (x || g)", {"weights": "m"}),
+    ("poisson", "poisson", "~ x + (x | g)", {"offset": "o"}),
+    ("poisson", pm.Poisson("sqrt"), "~ x + (1 | g)", {}),
+    ("Gamma", pm.Gamma("log"), "~ x + (x || g)", {}),
+    ("Gamma", pm.InverseGaussian("log"), "~ x + (1 | g)", {}),
+    ("Gamma", pm.Gaussian("log"), "~ x + (1 | g)", {"offset": "o"}),
+    ("negative binomial", pm.NegativeBinomial(theta=2.0), "~ 1 + (1 | g)", {}),
+)
+
+
+@pytest.mark.filterwarnings("ignore::pymackay.ConvergenceWarning")
+@pytest.mark.parametrize(("kind", "family", "formula", "how"), RANDOM)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_side_by_side_and_one_by_one_agree_on_random_designs(kind, family, formula, how, seed):
+    random = np.random.default_rng(seed)
+    data = design(seed).assign(o=random.uniform(0.0, 0.3, N))
+    Y = responses(kind, data, seed)
+    many = pm.glmer_many(formula, data, Y, family, **how)
+    for k in range(B):
+        try:
+            fit = pm.glmer(f"y {formula}", data.assign(y=Y[:, k]), family, **how)
+        except pm.PymackayError as error:
+            assert many.refused[k] == str(error)
+            continue
+        assert many.criterion[k] == pytest.approx(fit.criterion, rel=1e-8)
+        assert many.converged[k] == fit.convergence.converged
+        if fit.convergence.converged:
+            distance = (many.beta[k] - fit.beta) / fit.std_error
+            np.testing.assert_allclose(distance, 0.0, atol=1e-3)
+
+
+def test_one_factor_needs_no_search_of_single_responses(monkeypatch):
+    monkeypatch.setattr("pymackay.solve.pirls.many.fit_many.fit_general", None)
+    data = design(5)
+    many = pm.glmer_many("~ x + (1 | g)", data, responses("poisson", data, 5), "poisson")
+    assert many.converged.all() and (many.evaluations > 1).all()
 
 
 def test_names_come_from_the_table():

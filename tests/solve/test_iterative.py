@@ -20,7 +20,7 @@ from pymackay.solve.iterative.logdet import estimate_logdet
 from pymackay.solve.iterative.probes import Probes, draw_signs
 from pymackay.solve.iterative.solver import Iterative
 from pymackay.solve.iterative.traces import estimate_traces
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 
 UNIT_VECTORS = IterativeControl(probes=256)  # more than there are effects: exact traces
 FORMULAS = {

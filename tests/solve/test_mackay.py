@@ -31,6 +31,7 @@ from pymackay.solve.loop.rules.majorised import majorised_root
 from pymackay.solve.loop.rules.rule import Rule
 from pymackay.solve.loop.run import fit_of, run_loop
 from pymackay.solve.loop.settings import make_settings, starting_state
+from pymackay.solve.loop.terms import TermRound
 from pymackay.solve.search.limits import LEVEL
 from pymackay.solve.search.points import rounding
 
@@ -596,6 +597,18 @@ def test_the_mm_step_never_raises_the_criterion(model: Model, reml: bool) -> Non
         stepped = tuple(ratio * majorised_root(t) for t in shown.terms)
         after = solve_round(model, problem.solver, State(stepped, noise))
         assert after.criterion <= shown.criterion + 1e-9
+
+
+@pytest.mark.parametrize("small", [1e-3, 0.0])
+def test_the_mm_step_keeps_small_directions(small: float) -> None:
+    """A fixed point comes back: its small variance is not lost beside the large one."""
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(2, 2)))[0]
+    root = turn @ np.diag([1.0, small])
+    at_rest = TermRound(
+        "g", "g", ("a", "b"), root, traces=3.0 * np.eye(2), squares=3.0 * np.eye(2), learned=False,
+        effects=np.zeros((5, 2)), transform=np.eye(2), noise_var=1.0, y_scale=1.0, structure=None,
+    )  # fmt: skip
+    np.testing.assert_allclose(majorised_root(at_rest), root, rtol=tol("oracle"))
 
 
 def test_anderson_solves_a_linear_problem_in_as_many_rounds_as_unknowns() -> None:

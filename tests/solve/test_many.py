@@ -21,7 +21,7 @@ from pymackay.model.sums.gram import cross_products
 from pymackay.solve.many import fit_many as many
 from pymackay.solve.many import together
 from pymackay.solve.many.kinds import Kinds
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 
 SIX_SIGMA = 6.0  # standard errors: no draw of a correct program goes there
 

@@ -20,7 +20,7 @@ from pymackay.solve.choose import Choice, fit_model, make_problem, remake_solver
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.iterative.control import IterativeControl
 from pymackay.solve.iterative.fit import IterativeSolver
-from pymackay.solve.search.newton import Control
+from pymackay.solve.search.limits import Control
 from pymackay.solve.solver import Solver
 
 UNIT_VECTORS = IterativeControl(probes=256)  # more than there are effects: exact traces

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from oracle import dense_as_fit, dense_fit
 from small_models import crossed_model, sleepstudy_model, twin_factor_model
 from tolerances import tol
@@ -19,7 +20,15 @@ from pymackay.solve.exact import crossed
 from pymackay.solve.exact import solver as exact_solver
 from pymackay.solve.exact.coupling import DenseCoupling, PairCoupling
 from pymackay.solve.exact.crossed import Crossed
-from pymackay.solve.exact.levels import LEVELS_FIRST, LEVELS_LAST, Layout, eliminate
+from pymackay.solve.exact.levels import (
+    LEVELS_FIRST,
+    LEVELS_LAST,
+    MOMENTS,
+    Layout,
+    halves,
+    level_moments,
+    scalar_moments,
+)
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.search.points import Axes, in_axes
 from pymackay.solve.solver import Evaluation
@@ -234,11 +243,26 @@ def test_levels_are_eliminated_alike_in_both_layouts(q: int, layout: Layout) -> 
     Z = rng.normal(size=(7, 6, q))
     A = np.einsum("jna,jnb->jab", Z, Z)
     factor = np.tril(rng.normal(size=(q, q)))
-    half, F, logdet = eliminate(q, layout)(layout.store(A), factor)
+    root, half, logdet = halves(layout.store(A), tf.constant(factor), q, layout)
     M = np.eye(q) + factor.T @ A @ factor
-    np.testing.assert_allclose(half.transpose(0, 2, 1) @ half, F, rtol=1e-9, atol=1e-12)
+    root, half = layout.restore(root).numpy(), layout.restore(half).numpy()
+    F = half.transpose(0, 2, 1) @ half
+    inverse = root.transpose(0, 2, 1) @ root
+    np.testing.assert_allclose(inverse, np.linalg.inv(M), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(F, factor @ np.linalg.inv(M) @ factor.T, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(logdet, np.linalg.slogdet(M)[1].sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [LEVELS_FIRST, LEVELS_LAST], ids=lambda x: x.name)
+@pytest.mark.parametrize("size", [0.0, 0.7, 1e4])
+def test_moments_of_scalars_are_those_of_the_graph(size: float, layout: Layout) -> None:
+    rng = np.random.default_rng(3)
+    A, e, quad = rng.uniform(0.5, 9.0, (3, 7, 1, 1)) * np.array([1, -1, 1])[:, None, None, None]
+    graph = level_moments(1, size > 0.0, layout)
+    theirs = graph(layout.store(A), np.array([[size]]), layout.store(e), layout.store(quad))
+    ours = scalar_moments(A, size, e, quad)
+    for name, expected in zip(MOMENTS, theirs, strict=True):
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["sleepstudy", "double bar", "crossed", "weighted"])

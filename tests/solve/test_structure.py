@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,13 +12,16 @@ from random_designs import one_factor_table
 from scipy.linalg import block_diag
 from tolerances import tol
 
-from pymackay.covariance.diagonal import Diagonal
+from pymackay.covariance.kinds.diagonal import Diagonal
 from pymackay.covariance.layout import TermLayout
 from pymackay.model.design.build import build_model
 from pymackay.model.sums.gram import Gram, cross_products
 from pymackay.solve.assemble import theta_from_factors
 from pymackay.solve.exact.solver import Exact
+from pymackay.solve.search.landscape import Landscape
 from pymackay.solve.search.newton import find_optimum
+from pymackay.solve.search.runaway import follow
+from pymackay.solve.search.values import Factors
 
 
 def one_diagonal_term(gram: Gram) -> Gram:
@@ -56,3 +61,23 @@ def test_a_diagonal_term_is_terms_that_do_not_correlate(name: str, reml: bool) -
         atol=tol("invariance"),
         rtol=tol("invariance"),
     )
+
+
+def test_at_a_residual_variance_of_zero_directions_are_singular_beside_the_largest() -> None:
+    """Beside sigma, which goes to zero, each of them is large."""
+
+    class Falling:
+        """A criterion that falls with the first variance, and a residual variance that vanishes."""
+
+        def evaluate(self, factors: Factors) -> Any:
+            variance = factors[0][:, 0, 0] ** 2
+            return SimpleNamespace(
+                criterion=10.0 + 1.0 / variance, rounding=np.array([1e-12]), sigma2=1e-6 / variance
+            )
+
+    ended = (np.diag([1e3, 1e-2])[None], np.eye(1)[None])
+    runaway = follow(cast(Landscape, Falling()), ended)
+    assert runaway is not None
+    assert runaway.gap < 1e-6
+    ratios = runaway.factors[0] / runaway.factors[0][0, 0]
+    np.testing.assert_allclose(ratios, np.diag([1.0, 0.0]), atol=1e-12)

@@ -10,7 +10,8 @@ from tolerances import tol
 import pymackay as pm
 from benchmarks import valleys
 from pymackay.solve.search import limits
-from pymackay.solve.search.newton import GLOBAL, LOCAL, VALLEYS, _OneResponse
+from pymackay.solve.search.newton import OneResponse
+from pymackay.solve.search.optima import GLOBAL, LOCAL, VALLEYS
 from pymackay.solve.search.valleys import _spread
 
 X = [-4.2, 336.9, 10.2, 12.7, 42.3, -126.3, -123.9, 72.2, -82.8, -183.9]
@@ -64,7 +65,7 @@ def test_the_profile_is_the_criterion(formula: str, reml: bool) -> None:
     fit = pm.lmer(formula, random_table(3, 40), reml=reml)
     solver = fit.problem.solver
     factors = tuple(factor[:20] for factor in _spread(solver.bases, 40))
-    profile = _OneResponse(solver).profile()
+    profile = OneResponse(solver).profile()
     assert profile is not None
     values = profile.criteria(factors)[:, 0]
     exact = [solver.evaluate([factor[k] for factor in factors]).criterion for k in range(20)]

@@ -19,6 +19,8 @@ FORMULAS = {
     "cs": "Reaction ~ Days + cs(Days | Subject)",
     "ar1": "Reaction ~ Days + ar1(0 + Dayf | Subject)",
     "ar1 het": "Reaction ~ Days + ar1(0 + Dayf | Subject, hom = FALSE)",
+    "rr": "Reaction ~ Days + rr(Days | Subject, d = 1)",
+    "fa": "Reaction ~ Days + fa(0 + Third | Subject)",
     "two terms": "Reaction ~ Days + (1 | Subject) + diag(0 + Days | Subject, hom = TRUE)",
 }
 
@@ -26,7 +28,11 @@ FORMULAS = {
 @pytest.fixture(scope="module")
 def sleep() -> pd.DataFrame:
     data = pm.load_data("sleepstudy")
-    return data.assign(Dayf=pd.Categorical(data["Days"].astype(int).astype(str)))
+    days = data["Days"].astype(int)
+    return data.assign(
+        Dayf=pd.Categorical(days.astype(str)),
+        Third=pd.Categorical((days // 4).map(["early", "mid", "late"].__getitem__)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,7 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
     """Return a call of each public method of a fit."""
     few = data.iloc[:12]
     return {
+        "__repr__": fit.__repr__,
         "_repr_html_": fit._repr_html_,
         "_shaken": lambda: list(fit._shaken()),
         "anova": fit.anova,
@@ -70,7 +77,7 @@ def calls(fit: pm.Fit, data: pd.DataFrame, folder: Path) -> dict[str, Callable[[
 
 def test_every_method_has_a_call(fits: dict[str, pm.Fit], sleep: pd.DataFrame) -> None:
     methods = {name for name, value in vars(pm.Fit).items() if isinstance(value, LateMethod)}
-    of_generalised_models = {"_at_parameters_of", "_separation"}
+    of_generalised_models = {"_at_modes_of", "_at_parameters_of", "_separation"}
     assert set(calls(fits["cs"], sleep, Path())) == methods - of_generalised_models
 
 
@@ -241,11 +248,6 @@ def test_residues_of_a_shared_variance_sum_to_zero(sleep: pd.DataFrame) -> None:
     gap = pm.variance_gap(fit)
     assert abs(gap["residue"].sum()) < tol("variance gap") * gap["variance"].sum() * 10
     assert gap["residue"].abs().max() > 1.0
-
-
-def test_the_iterative_solver_is_refused(sleep: pd.DataFrame) -> None:
-    with pytest.raises(pm.ArgumentError, match="solver='exact'"):
-        pm.lmer(FORMULAS["cs"], sleep, solver="iterative")
 
 
 def test_many_responses_have_their_own_structured_fits(

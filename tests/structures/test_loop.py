@@ -8,9 +8,9 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.covariance.autoregressive import Autoregressive
 from pymackay.covariance.chart import Chart
-from pymackay.covariance.compound import CompoundSymmetry
+from pymackay.covariance.kinds.autoregressive import Autoregressive
+from pymackay.covariance.kinds.compound import CompoundSymmetry
 from pymackay.solve.loop.rules.structured import _minimised
 
 MODELS = {

@@ -10,7 +10,7 @@ import pytest
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.covariance.toeplitz import Toeplitz
+from pymackay.covariance.kinds.toeplitz import Toeplitz
 
 FORMULA = "score ~ Machine + toep(0 + Machine | Worker)"
 SHARED = "score ~ Machine + toep(0 + Machine | Worker, hom = TRUE)"

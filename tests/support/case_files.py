@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["Case", "case_names", "load_case"]
+__all__ = ["Case", "as_list", "case_names", "load_case"]
 
 _SHARED = Path(__file__).resolve().parents[3] / "shared"
 _FOLDERS = {
     "plain": Path(os.environ.get("PYMACKAY_CASES", _SHARED / "cases")),
+    "glmm": Path(os.environ.get("PYMACKAY_GLMM_CASES", _SHARED / "cases_glmm")),
     "structures": Path(os.environ.get("PYMACKAY_STRUCTURE_CASES", _SHARED / "cases_structures")),
 }
 
@@ -59,22 +60,27 @@ def load_case(name: str, kind: str = "plain") -> Case:
     folder = _FOLDERS[kind] / name
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    return Case(name, meta, expected, _read(folder / meta["data"], meta))
-
-
-def _read(path: Path, meta: dict[str, Any]) -> pd.DataFrame:
-    text = {c: str for c, kind in meta["columns"].items() if kind in _TEXT}
+    kinds = meta.get("columns", {})
+    text = [*meta["factors"], *(c for c, kind in kinds.items() if kind in _TEXT)]
     data = pd.read_csv(
-        path, dtype=text, na_values=[meta["na_string"]], keep_default_na=False, encoding="utf-8"
+        folder / meta.get("data", "data.csv"),
+        dtype=dict.fromkeys(text, str),
+        na_values=[meta.get("na_string", "NA")],
+        keep_default_na=False,
+        encoding="utf-8",
     )
-    for column, kind in meta["columns"].items():
-        if kind in ("factor", "ordered"):
-            data[column] = pd.Categorical(
-                data[column], categories=meta["factors"][column], ordered=kind == "ordered"
-            )
-        elif kind == "logical" and data[column].dtype == object:
+    ordered = meta.get("ordered", [c for c, kind in kinds.items() if kind == "ordered"])
+    for column, levels in meta["factors"].items():
+        data[column] = pd.Categorical(data[column], levels, ordered=column in ordered)
+    for column, kind in kinds.items():
+        if kind == "logical" and data[column].dtype == object:
             data[column] = data[column].map({"TRUE": True, "FALSE": False}).astype("boolean")
-    return data
+    return Case(name, meta, expected, data)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, and anything else as the only element of one: JSON made by R."""
+    return value if isinstance(value, list) else [value]
 
 
 _TEXT = ("factor", "ordered", "character")

@@ -32,12 +32,14 @@ TOLERANCES: dict[str, tuple[float, str]] = {
         "relative: a search by differences ends 1e-6 off in theta, and p-values "
         "and degrees of freedom magnify that",
     ),
+    "dense descent": (1e-9, "relative: L-BFGS, by differences of G, ends so far above the optimum"),
     "dense algebra": (1e-12, "times the order of a well-conditioned matrix: a few roundings each"),
     "numerical derivatives": (1e-5, "relative, of df at the same theta: lmerTest's differences"),
     "Kenward-Roger": (1e-9, "relative, at the same theta: the same exact formulas, n x n in R"),
     "lmerTest rounds": (1e-6, "relative: type III hypotheses in lmerTest carry seven digits"),
     "nlme": (1e-4, "relative or in standard errors: nlme's search ends 1e-6 to 6e-5 off"),
     "nlme effects": (5e-4, "in their sds: variances of lme end 1e-4 off"),
+    "nlme ends": (3e-3, "of an interval's length: nlme takes second derivatives by differences"),
     "nlme stops": (1e-5, "absolute: by how much nlme's criterion is above the optimum"),
     "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
     "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),
@@ -78,6 +80,7 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "likelihood": (1e-9, "of 1 + |C|: two rules of quadrature, each converged to eight digits"),
     "glmm estimates": (1e-4, "in standard errors, or relative: two optima, flat to 1e-9"),
     "glmm standard errors": (1e-4, "relative: second differences of a gradient, recorded"),
+    "gpboost estimates": (1e-4, "in standard errors: its search stops early on a flat criterion"),
     "loop by means": (
         1e-7,
         "relative: the loop stops at changes of 1e-8, on a dispersion's flat criterion",

@@ -94,7 +94,7 @@ def draw_album(comparison: Comparison) -> Album:
     try:
         import matplotlib  # noqa: F401 - whether it is installed
     except ModuleNotFoundError:
-        reason = "matplotlib is not installed; pip install 'pymackay[plots]' brings it"
+        reason = "matplotlib is not installed; run: pip install matplotlib"
         return Album((), (f"all: {reason}",))
     pictures: list[Picture] = []
     left_out: list[str] = []

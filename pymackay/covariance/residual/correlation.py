@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_NO_CORRELATION = 36.0  # exp(-36) is below the rounding of one
+_ONE = 1e-8  # by which a correlation may be less than one without being so in practice
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -41,6 +43,10 @@ class Correlation(ABC):
     def at(self, x: np.ndarray, lag: np.ndarray) -> Derivatives:
         """Return C, (..., m, m), dC/dx and d²C/dx², (..., r, m, m), at lags (..., m, m)."""
 
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x, given the least lag; beyond them C is what it is there."""
+        return -np.inf, np.inf
+
     @property
     def n_par(self) -> int:
         """Number of parameters, r."""
@@ -52,6 +58,11 @@ def _powers(rho: float, lag: np.ndarray) -> Derivatives:
     first = lag * rho ** np.maximum(lag - 1.0, 0.0)
     second = lag * (lag - 1.0) * rho ** np.maximum(lag - 2.0, 0.0)
     return rho**lag, first, second
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    """Return ``1/(1 + exp(−x))``, which does not overflow in this form."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,10 @@ class Ar1(Correlation):
         """Return x, (1,)."""
         return np.arctanh(values)
 
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x: at zero, where the sign does not matter."""
+        return (0.0 if self.even else -np.inf), np.inf
+
     def starts(self) -> tuple[np.ndarray, ...]:
         """Return the x of positive and of negative correlations."""
         return (np.array([0.5]),) if self.even else (np.array([0.5]), np.array([-0.3]))
@@ -136,6 +151,11 @@ class Ou(Correlation):
         """Return x, (1,)."""
         return np.log(-np.log(values) * self.unit)
 
+    def range_at(self, lag: float) -> tuple[float, float]:
+        """Return the bounds of x: where ``rho^lag`` is one, or below the rounding of one."""
+        low, high = np.log(np.array([_ONE, _NO_CORRELATION]) * self.unit / lag)
+        return float(low), float(high)
+
     def starts(self) -> tuple[np.ndarray, ...]:
         """Return the x of strong and weak correlations."""
         return np.array([-0.5]), np.array([1.0])
@@ -167,7 +187,7 @@ class Cs(Correlation):
 
     def values(self, x: np.ndarray) -> np.ndarray:
         """Return rho, (1,)."""
-        return self._low + (1.0 - self._low) / (1.0 + np.exp(-x))
+        return self._low + (1.0 - self._low) * _logistic(x)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return x, (1,)."""
@@ -181,7 +201,7 @@ class Cs(Correlation):
     def at(self, x: np.ndarray, lag: np.ndarray) -> Derivatives:
         """Return C and derivatives; s the logistic function, s' = s (1 − s)."""
         m = lag.shape[-1]
-        share = 1.0 / (1.0 + np.exp(-x[0]))
+        share = float(_logistic(x)[0])
         slope = (1.0 - self._low) * share * (1.0 - share)
         off = np.broadcast_to(1.0 - np.eye(m), lag.shape)
         C = np.eye(m) + float(self.values(x)[0]) * off

@@ -44,9 +44,31 @@ class ResidualStructure(ABC):
     def ratios(self, psi: np.ndarray) -> np.ndarray:
         """Return the standard deviations of `levels` relative to the first, (q,)."""
 
+    def free_scale(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parameters on scales without bounds, w, (k,), and dw/dpsi, (k, k).
+
+        They are psi, unless a structure says otherwise.
+        """
+        return psi, np.eye(len(psi))
+
+    def from_free_scale(self, w: np.ndarray) -> np.ndarray:
+        """Return the parameters as they are reported, (k,), at w; each depends on its own w."""
+        return self.values(w)
+
+    def range_of(self, k: int, lag: float) -> tuple[float, float]:
+        """Return the bounds of psi's k-th number; `lag` is the least time between two rows.
+
+        Beyond them the likelihood does not change: there is no correlation left.
+        """
+        return -np.inf, np.inf
+
     @abstractmethod
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return psi to start from, each (k,), given rough standard deviations of `levels`."""
+
+    @abstractmethod
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a random psi, (k,), about rough standard deviations of `levels`."""
 
     @abstractmethod
     def blocks(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -98,10 +120,19 @@ class Scaled(ResidualStructure):
         """Return the standard deviations of the strata relative to the first, (q,)."""
         return np.exp(np.append(0.0, psi[: self._cut]))
 
+    def range_of(self, k: int, lag: float) -> tuple[float, float]:
+        """Return the bounds of psi's k-th number, a log ratio or one of the correlations'."""
+        return (-np.inf, np.inf) if k < self._cut else self.correlation.range_at(lag)
+
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return rough ratios with each start of the correlations."""
         d = np.log(sd[1:] / sd[0])
         return tuple(np.concatenate([d, x]) for x in self.correlation.starts())
+
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return log ratios about the rough ones, and x, by normal deviates, (k,)."""
+        start = self.starts(sd)[0]
+        return start + rng.normal(size=len(start))
 
     def _parts(
         self, psi: np.ndarray, s: np.ndarray, t: np.ndarray
@@ -169,6 +200,10 @@ class Unstructured(ResidualStructure):
         L = self._factor(psi)
         return L @ L.T
 
+    def of_covariance(self, S: np.ndarray) -> np.ndarray:
+        """Return psi of a covariance matrix of all visits, (q, q), whatever its scale."""
+        return np.asarray(np.linalg.cholesky(S / S[0, 0])[self._places])
+
     def _factor(self, psi: np.ndarray) -> np.ndarray:
         L = np.zeros((len(self.levels), len(self.levels)))
         L[0, 0] = 1.0
@@ -185,6 +220,29 @@ class Unstructured(ResidualStructure):
         R = self.covariance(psi) / np.outer(sd, sd)
         return np.concatenate([sd[1:], R[np.tril_indices(len(sd), -1)]])
 
+    def free_scale(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return log ratios and Fisher's z of the correlations, (k,), and derivatives, (k, k).
+
+        With S = LL': ``d log sd_i = dS_ii / (2 S_ii)``, and
+        ``dR_ij = dS_ij / (sd_i sd_j) − R_ij (d log sd_i + d log sd_j)``.
+        """
+        values, cut = self.values(psi), len(self.levels) - 1
+        at = np.arange(len(self.levels))
+        dS = self.slopes(psi, at, at)
+        sd = self.ratios(psi)
+        by_log = 0.5 * np.diagonal(dS, axis1=1, axis2=2) / sd**2
+        R = self.covariance(psi) / np.outer(sd, sd)
+        dR = dS / np.outer(sd, sd) - R * (by_log[:, :, None] + by_log[:, None, :])
+        below = np.tril_indices(len(sd), -1)
+        by_z = dR[:, below[0], below[1]] / (1.0 - values[cut:] ** 2)
+        w = np.concatenate([np.log(values[:cut]), np.arctanh(values[cut:])])
+        return w, np.concatenate([by_log[:, 1:], by_z], axis=1).T
+
+    def from_free_scale(self, w: np.ndarray) -> np.ndarray:
+        """Return ratios and correlations, (k,), of their logs and Fisher's z."""
+        cut = len(self.levels) - 1
+        return np.concatenate([np.exp(w[:cut]), np.tanh(w[cut:])])
+
     def starts(self, sd: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return rough standard deviations with correlations of 0.4 and of zero."""
         made = []
@@ -193,6 +251,13 @@ class Unstructured(ResidualStructure):
             L = np.linalg.cholesky(R * np.outer(sd, sd) / sd[0] ** 2)
             made.append(L[self._places])
         return tuple(made)
+
+    def spread(self, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return a factor with rows of random directions and lengths about the rough ones, (k,)."""
+        rows = np.tril(rng.normal(size=(len(sd), len(sd))))
+        rows *= (sd * np.exp(rng.normal(size=len(sd))) / np.linalg.norm(rows, axis=1))[:, None]
+        rows *= np.where(np.diag(rows) < 0.0, -1.0, 1.0)[:, None]
+        return np.asarray((rows / rows[0, 0])[self._places])
 
     def blocks(self, psi: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Return R, (..., m, m)."""

@@ -95,9 +95,9 @@ class Case:
         relative = dense_error_variances(self.built, theta, x, z, dtype=self.dtype)
         return self.dense.sigma**2 * relative
 
-    def gap(self, what: str, ours: Any, wanted: Any, unit: Any = 1.0) -> Differences:
+    def gap(self, what: str, ours: Any, expected: Any, unit: Any = 1.0) -> Differences:
         """Yield a description of the largest difference if it is more than rounding."""
-        return gap(what, ours, wanted, unit, self.close)
+        return gap(what, ours, expected, unit, self.close)
 
 
 def collinearity(fit: Fit) -> float:
@@ -106,35 +106,35 @@ def collinearity(fit: Fit) -> float:
     return float(np.linalg.cond(R / np.linalg.norm(R, axis=0))) if R.size else 1.0
 
 
-def gap(what: str, ours: Any, wanted: Any, unit: Any, close: float) -> Differences:
+def gap(what: str, ours: Any, expected: Any, unit: Any, close: float) -> Differences:
     """Yield a description of the largest difference if it is more than `close` units.
 
     Parameters
     ----------
     what : str
-    ours, wanted : array-like of one shape
+    ours, expected : array-like of one shape
         nan must be in the same places.
     unit : float or array-like
         Of the difference; positive.
     close : float
     """
-    ours, wanted = np.asarray(ours, dtype=float), np.asarray(wanted, dtype=float)
-    if ours.shape != wanted.shape:
-        yield f"{what}: shape {ours.shape}, expected {wanted.shape}"
+    ours, expected = np.asarray(ours, dtype=float), np.asarray(expected, dtype=float)
+    if ours.shape != expected.shape:
+        yield f"{what}: shape {ours.shape}, expected {expected.shape}"
         return
-    lost = np.isnan(ours) != np.isnan(wanted)
+    lost = np.isnan(ours) != np.isnan(expected)
     with np.errstate(invalid="ignore", divide="ignore"):
-        distance = np.abs(ours - wanted) / unit
-    distance = np.where(lost, np.inf, np.where(ours == wanted, 0.0, np.nan_to_num(distance)))
+        distance = np.abs(ours - expected) / unit
+    distance = np.where(lost, np.inf, np.where(ours == expected, 0.0, np.nan_to_num(distance)))
     if distance.max(initial=0.0) > close:
         place = np.unravel_index(int(np.argmax(distance)), distance.shape)
         yield (
-            f"{what}: {ours[place]!r}, expected {wanted[place]!r} at {[int(k) for k in place]}, "
+            f"{what}: {ours[place]!r}, expected {expected[place]!r} at {[int(k) for k in place]}, "
             f"{distance[place]:.3g} units"
         )
 
 
-def same(what: str, ours: Any, wanted: Any) -> Differences:
+def same(what: str, ours: Any, expected: Any) -> Differences:
     """Yield a description if two values are not equal."""
-    if ours != wanted:
-        yield f"{what}: {ours!r}, expected {wanted!r}"
+    if ours != expected:
+        yield f"{what}: {ours!r}, expected {expected!r}"

@@ -82,20 +82,20 @@ def check_terms(case: Case) -> Differences:
     least = _squares(case, whole)
     tables = {kind: case.fit.anova(type=kind, ddf="normal") for kind in (1, 2, 3)}
     for k, label in enumerate(labels, start=1):
-        own, before = whole[assign == k], whole[assign < k]
-        sequential = _wald(case, _after(case.built.X, own, before).T @ case.built.X)
-        yield from _f_gap("I", label, tables[1], sequential, len(own), case)
+        tested, before = whole[assign == k], whole[assign < k]
+        sequential = _wald(case, _after(case.built.X, tested, before).T @ case.built.X)
+        yield from _f_gap("I", label, tables[1], sequential, len(tested), case)
         if not any(_contains(other, label) for other in labels):
-            marginal = _squares(case, np.setdiff1d(whole, own)) - least
+            marginal = _squares(case, np.setdiff1d(whole, tested)) - least
             for kind in (2, 3):
                 name = "I" * kind
-                yield from _f_gap(name, label, tables[kind], marginal, len(own), case)
+                yield from _f_gap(name, label, tables[kind], marginal, len(tested), case)
 
 
-def _after(X: np.ndarray, own: np.ndarray, before: np.ndarray) -> np.ndarray:
+def _after(X: np.ndarray, tested: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Return orthonormal columns, (n, k), of what columns of X add to those before them."""
     scaled = X / np.linalg.norm(X, axis=0)
-    Q = np.linalg.qr(scaled[:, np.append(before, own)])[0]
+    Q = np.linalg.qr(scaled[:, np.append(before, tested)])[0]
     return Q[:, len(before) :]
 
 

@@ -25,9 +25,9 @@ def check_rows(case: Case) -> Differences:
         table = case.fit.predict(form(case.rows.iloc[chosen]), se_fit=True)
         yield from case.gap(f"{name}: fit", table["fit"], fitted[chosen], case.dense.sigma)
         yield from case.gap(f"{name}: se", table["se"], error, size)
-    own = case.fit.predict(se_fit=True)
-    yield from case.gap("own rows: fit", own["fit"], fitted, case.dense.sigma)
-    yield from case.gap("own rows: se", own["se"].iloc[chosen], error, size)
+    predicted = case.fit.predict(se_fit=True)
+    yield from case.gap("own rows: fit", predicted["fit"], fitted, case.dense.sigma)
+    yield from case.gap("own rows: se", predicted["se"].iloc[chosen], error, size)
 
 
 def _size(variance: np.ndarray, case: Case) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError, PymackayError
-from pymackay.infer.kinds import any_kind, by_kind
+from pymackay.infer.kinds import SAME, any_kind, by_kind
 from pymackay.infer.problem import model_of
 from pymackay.late import LateMethod
 from pymackay.model.bases.scaling import independent_columns
@@ -31,6 +31,7 @@ class Influence:
     beta : pandas.DataFrame, shape (units, p)
         Fixed effects without each unit; nan where the other rows do not determine one.
     theta : pandas.DataFrame, shape (units, m)
+        With the parameters of a residual structure after those of the random terms.
     sigma : pandas.Series, shape (units,)
     cooks_distance : pandas.Series, shape (units,)
         ``d' vcov⁻¹ d / p``, with d the change of beta and vcov that of the whole fit.
@@ -75,6 +76,7 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
         Made by this package.
     by : str, optional
         ``"row"``, or a grouping factor; ``"group"`` or nothing: the one with the fewest levels.
+        The group of a residual structure is one too.
     progress : bool, optional
         Whether to show how far it is; by default on a terminal, after two seconds.
 
@@ -104,15 +106,16 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
-    >>> found = fit.influence()
-    >>> found.cooks_distance.idxmax(), found.beta.loc["308"].round(3).to_dict()
+    >>> influence = fit.influence()
+    >>> influence.cooks_distance.idxmax(), influence.beta.loc["308"].round(3).to_dict()
     ('309', {'(Intercept)': 251.829, 'Days': 9.803})
     """
-    model = model_of(fit, "influence")
-    name, labels, codes = _units(model, by)
+    model = model_of(fit, "influence", residual=True)
+    name, labels, codes = units_of(fit, model, by)
     p = len(fit.beta)
     beta, errors = np.full((len(labels), p), np.nan), np.full((len(labels), p), np.nan)
-    theta = np.full((len(labels), len(fit.theta)), np.nan)
+    parameters = covariance_parameters(fit)
+    theta = np.full((len(labels), len(parameters)), np.nan)
     sigma, failed = np.full(len(labels), np.nan), []
     with Progress(asked=progress) as shown:
         for k, label in enumerate(labels):
@@ -124,7 +127,7 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
                 failed.append(str(label))
                 continue
             beta[k, kept], errors[k, kept] = again.beta.to_numpy(), again.std_error.to_numpy()
-            theta[k], sigma[k] = again.theta.to_numpy(), again.sigma
+            theta[k], sigma[k] = covariance_parameters(again).to_numpy(), again.sigma
     change = fit.beta.to_numpy() - beta
     cooks = np.einsum("ua,ab,ub->u", change, np.linalg.inv(fit.vcov.to_numpy()), change)
     cooks /= max(p, 1)
@@ -133,7 +136,7 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     return Influence(
         by=name,
         beta=pd.DataFrame(beta, index=index, columns=columns),
-        theta=pd.DataFrame(theta, index=index, columns=fit.theta.index),
+        theta=pd.DataFrame(theta, index=index, columns=parameters.index),
         sigma=pd.Series(sigma, index=index, name="sigma"),
         cooks_distance=pd.Series(cooks, index=index, name="cooks_distance"),
         dfbetas=pd.DataFrame(change / errors, index=index, columns=columns),
@@ -141,7 +144,16 @@ def influence(fit: Fit, by: str | None = None, *, progress: bool | None = None) 
     )
 
 
-@by_kind("pymackay.infer.general.refit:refitted_rows")
+def covariance_parameters(fit: Fit) -> pd.Series:
+    """Return theta, and the parameters of a residual structure where there is one."""
+    part = fit.residual_covariance
+    return fit.theta if part is None else pd.concat([fit.theta, part.par])
+
+
+@by_kind(
+    "pymackay.infer.general.refit:refitted_rows",
+    residual="pymackay.infer.residual.refit:refitted_rows",
+)
 def refitted(fit: Fit, smaller: Model, rows: np.ndarray) -> Fit:
     """Return the optimum of the model of some rows, (n,) of bool, begun at the fit's theta.
 
@@ -153,7 +165,8 @@ def refitted(fit: Fit, smaller: Model, rows: np.ndarray) -> Fit:
     return fit_model(smaller, reml=fit.reml, start=fit.theta.to_numpy())
 
 
-def _units(model: Model, by: str | None) -> tuple[str, list[object], np.ndarray]:
+@by_kind(SAME, residual="pymackay.infer.residual.refit:units_of")
+def units_of(fit: Fit, model: Model, by: str | None) -> tuple[str, list[object], np.ndarray]:
     """Return what is left out: its name, labels, and the unit of each row, (n,)."""
     if by == "row":
         return "row", list(model.rows), np.arange(len(model.y))

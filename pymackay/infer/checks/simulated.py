@@ -88,8 +88,8 @@ def simulated_residuals(
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
-    >>> found = pm.simulated_residuals(fit, seed=1)
-    >>> bool(found.scaled.between(0.0, 1.0).all()), found.tests.index.tolist()
+    >>> residuals = pm.simulated_residuals(fit, seed=1)
+    >>> bool(residuals.scaled.between(0.0, 1.0).all()), residuals.tests.index.tolist()
     (True, ['uniformity', 'dispersion', 'outliers'])
     """
     model = model_of(fit, "simulated_residuals")

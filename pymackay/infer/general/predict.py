@@ -138,14 +138,14 @@ def _limits(
 def _sizes(fit: Fit, problem: GeneralProblem, newdata: Any, weights: Any) -> np.ndarray:
     """Return numbers of trials or prior weights of the rows, (m,)."""
     observed, family = problem.laplace.rows.observed, problem.laplace.family
-    own = observed.totals if family.name == "binomial" else observed.weights
+    sizes = observed.totals if family.name == "binomial" else observed.weights
     if newdata is None:
         if weights is not None:
             raise ArgumentError("weights go with newdata; the model's own rows have their own")
-        return own
+        return sizes
     if weights is not None:
         return np.asarray(weights_of_rows(problem.model, newdata, weights), dtype=np.float64)
-    if family.name in ("binomial", "gaussian") and (own != 1.0).any():
+    if family.name in ("binomial", "gaussian") and (sizes != 1.0).any():
         what = "numbers of trials" if family.name == "binomial" else "prior weights"
         raise ArgumentError(
             f"a prediction interval depends on the {what} of the new rows; pass weights, a column "

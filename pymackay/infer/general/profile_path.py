@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from pymackay.covariance.chart import correlated, is_factor
 from pymackay.errors import PymackayError
 from pymackay.infer.general.problem import general_problem, likelihood_part
 from pymackay.infer.general.refit import optimal
@@ -91,17 +92,17 @@ class GeneralPath:
     def _structured(self) -> TermParameters | None:
         """The held term, where its covariance has a structure."""
         term = self.rows.terms[self.parameter.term] if self.parameter.term >= 0 else None
-        return term if term is not None and term.structure is not None else None
+        return term if term is not None and not is_factor(term.structure) else None
 
     def outside(self, held: float) -> float:
         """Return the parameter in the user's units at a value of the held coordinate."""
         term = self._structured
-        if term is not None and term.structure is not None:
+        if term is not None:
             k = self.parameter.first
             if self.parameter.kind == "sd":
                 scale = self.rows.transforms[self.parameter.term][k, k]
                 return float(scale * (held**2 if term.rooted else held))
-            low, high = (bound[k - 1] for bound in term.structure.bounds(term.layout.q))
+            low, high = (bound[k - 1] for bound in correlated(term.structure).bounds(term.layout.q))
             return float(0.5 * (low + high) + 0.5 * (high - low) * np.sin(held))
         if self.parameter.kind == "cor":
             return float(np.sin(held))
@@ -159,11 +160,12 @@ class GeneralPath:
     def _first(self) -> int:
         """Place in ψ of the held parameter of a structure, or of the term's first element."""
         layout, k = self.rows.layouts[self.parameter.term], self.parameter.first
-        if layout.structure is None:
+        if is_factor(layout.structure):
             return self.p + layout.start
+        structure = correlated(layout.structure)
         if self.parameter.kind == "cor":
-            return self.p + layout.start + layout.structure.n_sd(layout.q) + k - 1
-        return self.p + layout.start + (0 if layout.structure.hom else k)
+            return self.p + layout.start + structure.n_sd(layout.q) + k - 1
+        return self.p + layout.start + (0 if structure.hom else k)
 
     @property
     def _angle_places(self) -> tuple[int, int]:
@@ -236,7 +238,7 @@ def curve_of(fit: Fit, parameter: Parameter) -> Curve:
 
 def _arranged(rows: Rows, parameter: Parameter) -> Rows:
     """Return rows in which the effects that a parameter is of come first in their term."""
-    if parameter.term < 0 or rows.layouts[parameter.term].structure is not None:
+    if parameter.term < 0 or not is_factor(rows.layouts[parameter.term].structure):
         return rows
     chosen = [parameter.second] if parameter.kind == "sd" else [parameter.second, parameter.first]
     columns = rows.model.terms[parameter.term].columns

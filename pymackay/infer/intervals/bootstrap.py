@@ -173,7 +173,10 @@ def failed_refits(failures: Mapping[int, str], nsim: int) -> str:
     )
 
 
-@by_kind("pymackay.infer.general.bootstrap:bootstrap")
+@by_kind(
+    "pymackay.infer.general.bootstrap:bootstrap",
+    residual="pymackay.infer.residual.bootstrap:bootstrap",
+)
 def bootstrap(
     fit: Fit,
     nsim: int = 1000,
@@ -193,7 +196,8 @@ def bootstrap(
     nsim : int
         Number of refits.
     kind : {"parametric", "residual"}
-        ``"parametric"``, the only one of generalised models: responses are drawn from the model.
+        ``"parametric"``, the only one of generalised models and of those with a residual
+        structure: responses are drawn from the model.
         ``"residual"``: y* = Xβ̂ + o + Zb* +
         e*, where e* are residuals r (at unit weight) and the rows of b* predicted effects U of the
         levels, both drawn with replacement after they are centred and rescaled: r by
@@ -236,8 +240,8 @@ def bootstrap(
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Reaction ~ Days + (Days | Subject)", pm.load_data("sleepstudy"))
-    >>> found = fit.bootstrap(500, seed=1)
-    >>> found.confint().loc["Days"].round(1).tolist()
+    >>> boot = fit.bootstrap(500, seed=1)
+    >>> boot.confint().loc["Days"].round(1).tolist()
     [7.4, 13.3]
 
     The share of the variance of the intercept that lies between subjects:
@@ -245,8 +249,8 @@ def bootstrap(
     >>> def icc(table):
     ...     between = table["sd_(Intercept)|Subject"] ** 2
     ...     return (between / (between + table["sigma"] ** 2)).rename("icc")
-    >>> found = fit.bootstrap(500, statistic=icc, seed=1)
-    >>> found.confint().loc["icc"].round(1).tolist()
+    >>> boot = fit.bootstrap(500, statistic=icc, seed=1)
+    >>> boot.confint().loc["icc"].round(1).tolist()
     [0.2, 0.7]
     """
     model = model_of(fit, "bootstrap")

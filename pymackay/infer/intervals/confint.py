@@ -22,7 +22,7 @@ _METHODS = {
 }
 
 
-@by_kind(SAME, residual="pymackay.infer.intervals.residual:confint")
+@by_kind(SAME, residual=SAME)
 def confint(
     fit: Fit,
     method: str = "profile",
@@ -42,7 +42,8 @@ def confint(
         ``"profile"``: the values at which −2 log likelihood, minimised over all other parameters,
         lies above its minimum by the quantile of χ²(1). It needs maximum likelihood, so that a REML
         fit is refitted. ``"wald"``:
-        coefficients ± a normal quantile of standard errors, nan for the others. ``"boot"``:
+        coefficients ± a normal quantile of standard errors, nan for the others; those of a residual
+        structure on the log scale and on Fisher's z or the like. ``"boot"``:
         quantiles of a parametric bootstrap; see `bootstrap` for other kinds.
     level : float
         Confidence level.
@@ -92,7 +93,7 @@ def confint(
     chosen = choose(everything, parm)
     quantile = float(stats.norm.isf(tail))
     if method == "wald":
-        ends = [_wald_ends(fit, p, quantile) for p in chosen]
+        ends = [wald_ends(fit, p, quantile) for p in chosen]
     elif method == "boot":
         drawn = bootstrap(fit, nsim, seed=seed).confint(level)
         messages = drawn.messages
@@ -108,7 +109,9 @@ def confint(
     )
 
 
-def _wald_ends(fit: Fit, parameter: Parameter, quantile: float) -> tuple[float, float]:
+@by_kind(SAME, residual="pymackay.infer.residual.wald:wald_ends")
+def wald_ends(fit: Fit, parameter: Parameter, quantile: float) -> tuple[float, float]:
+    """Return the ends of the interval of a coefficient; nan for the others, as lme4."""
     if parameter.kind != "beta":
         return float("nan"), float("nan")
     reach = quantile * float(fit.std_error.iloc[parameter.first])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,11 +23,12 @@ class Parameter:
         R's short name: ``".sig01"``, ``".sigma"``, a coefficient's name.
     label : str
         R's long name: ``"sd_Days|Subject"``, ``"cor_Days.(Intercept)|Subject"``, ``"sigma"``.
-    kind : {"sd", "cor", "sigma", "beta"}
+    kind : {"sd", "cor", "sigma", "residual", "beta"}
     term : int
-        Position of its random term; -1 for sigma and beta.
+        Position of its random term; -1 for the others.
     first, second : int
-        Its effects in the term (the same twice for a standard deviation); of beta, the coefficient.
+        Its effects in the term (the same twice for a standard deviation); of beta, the coefficient;
+        of a residual structure, its place in ``fit.residual_covariance.par``.
     estimate : float
         nan for the correlation of an effect that does not vary.
     """
@@ -51,11 +52,14 @@ class Values:
         Of each term's effects.
     sigma : float
     beta : numpy.ndarray, shape (p,)
+    residual : numpy.ndarray, shape (k,)
+        Parameters of a residual structure.
     """
 
     covariances: list[np.ndarray]
     sigma: float
     beta: np.ndarray
+    residual: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def by_name(
         self, parameters: Iterable[Parameter], terms: Iterable[TermSummary]
@@ -76,6 +80,8 @@ class Values:
                 values[p.name] = self.sigma
             elif p.kind == "beta":
                 values[p.name] = float(self.beta[p.first])
+            elif p.kind == "residual":
+                values[p.name] = float(self.residual[p.first])
             else:
                 values[p.name] = spread[p.term, p.first, p.second]
         return values
@@ -85,9 +91,10 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     """Return the parameters of a fit in the order of R's ``confint``.
 
     Term by term the lower triangle of standard deviations and correlations, column by column; of a
-    term with a structure its standard deviations, then its correlation. Then sigma, then the
-    coefficients. For a fit by lme4 2 or later the standard deviations of a term stand before its
-    correlations, as there; a short name then means another parameter.
+    term with a structure its standard deviations, then its correlation. Then sigma, the parameters
+    of a residual structure, and the coefficients. For a fit by lme4 2 or later the standard
+    deviations of a term stand before its correlations, as there; a short name then means another
+    parameter.
     """
     places = (
         (t, i, j, value)
@@ -107,6 +114,9 @@ def list_parameters(fit: Fit) -> list[Parameter]:
     ]
     if fit.has_residual:
         parameters.append(Parameter(".sigma", "sigma", "sigma", -1, 0, 0, fit.sigma))
+    if fit.residual_covariance is not None:
+        for k, (name, value) in enumerate(fit.residual_covariance.par.items()):
+            parameters.append(Parameter(str(name), str(name), "residual", -1, k, k, float(value)))
     for k, (name, value) in enumerate(fit.beta.items()):
         parameters.append(Parameter(str(name), str(name), "beta", -1, k, k, float(value)))
     return parameters

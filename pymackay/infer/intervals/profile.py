@@ -119,8 +119,8 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     --------
     >>> import pymackay as pm
     >>> fit = pm.lmer("Yield ~ 1 + (1 | Batch)", pm.load_data("Dyestuff"), reml=False)
-    >>> found = pm.profile(fit, ".sigma", points=3)
-    >>> found.frame[["zeta", "value"]].round(2).to_numpy().tolist()
+    >>> profile = pm.profile(fit, ".sigma", points=3)
+    >>> profile.frame[["zeta", "value"]].round(2).to_numpy().tolist()
     [[-3.0, 33.91], [0.0, 49.51], [3.0, 82.09]]
     """
     check_fit(fit, "profile")
@@ -141,7 +141,10 @@ def profile(fit: Fit, parm: object = None, *, max_zeta: float = 3.0, points: int
     )
 
 
-@by_kind("pymackay.infer.general.profile_path:ml_optimum")
+@by_kind(
+    "pymackay.infer.general.profile_path:ml_optimum",
+    residual="pymackay.infer.residual.profile_path:ml_optimum",
+)
 def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     """Return the fit at the maximum of the likelihood, and a message if it was refitted."""
     problem_of(fit, "a likelihood profile")
@@ -152,7 +155,10 @@ def ml_optimum(fit: Fit) -> tuple[Fit, tuple[str, ...]]:
     return refit_by(fit, reml=False), ("refitted by ML: the fit was not at its optimum",)
 
 
-@by_kind("pymackay.infer.general.profile_path:curve_of")
+@by_kind(
+    "pymackay.infer.general.profile_path:curve_of",
+    residual="pymackay.infer.residual.profile_path:curve_of",
+)
 def curve_of(fit: Fit, parameter: Parameter) -> Curve:
     """Return the profile of one parameter of an ML fit."""
     gram = dense_gram(fit.problem, "a likelihood profile")

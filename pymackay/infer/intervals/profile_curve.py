@@ -138,7 +138,11 @@ class Curve:
             held = self._next(near, None, near, target)
         for _ in range(_STEPS):
             held = _within(held, bound, sign)
-            here = self.point(held, self._predict(near, held))
+            try:
+                here = self.point(held, self._predict(near, held))
+            except (np.linalg.LinAlgError, ConvergenceError):  # too far, nearly singular
+                held = 0.5 * (near.held + held)
+                continue
             if abs(here.zeta - target) < _NEAR:
                 return here
             if sign * (here.zeta - target) < 0.0:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated, is_factor
 from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
+from pymackay.infer.intervals.held import HeldCoordinate
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.term_coordinates import ChartCoordinates, FactorCoordinates
 from pymackay.model.sums.gram import Gram
@@ -68,25 +70,32 @@ class Path:
             row = np.linalg.inv(gram.basis.R)[parameter.first]
         self.row = row
         self.deviance = Deviance(gram.without_structures(), row)
-        self.first = self._held_place()
+        self.coordinate = self._coordinate()
         self.held, self.start = self._split(factors, float(np.log(sigma / gram.y_scale)))
 
     def _coordinates(self, term: int) -> FactorCoordinates | ChartCoordinates:
         layout, T = self.gram.layouts[term], self.gram.transforms[term]
-        if layout.structure is not None:
+        if not is_factor(layout.structure):
             return ChartCoordinates.of(layout, T)
         is_held = term == self.parameter.term
         order = _order(self.parameter, layout.q) if is_held else np.arange(layout.q)
         return FactorCoordinates.of(layout, T, order)
 
-    def _held_place(self) -> int:
-        """Return the position of the held coordinate, or of the held term's first."""
-        layout = self.held_term
-        if layout is None or layout.structure is None:
-            return 0 if layout is None else layout.start
-        if self.parameter.kind == "cor":
-            return layout.start + layout.structure.n_sd(layout.q) + self.parameter.first - 1
-        return layout.start + (0 if layout.structure.hom else self.parameter.first)
+    def _coordinate(self) -> HeldCoordinate:
+        """Return which coordinate is held."""
+        layout, m, kind = self.held_term, self.m, self.parameter.kind
+        if layout is None:
+            return HeldCoordinate("itself", m if kind == "sigma" else m + 1, m)
+        if not is_factor(layout.structure):
+            structure = correlated(layout.structure)
+            if kind == "cor":
+                place = layout.start + structure.n_sd(layout.q) + self.parameter.first - 1
+                return HeldCoordinate("itself", place, m)
+            if not structure.hom:
+                return HeldCoordinate("sd", layout.start + self.parameter.first, m)
+        elif kind == "cor":
+            return HeldCoordinate("angle", layout.start + 1, m, layout.start + layout.q)
+        return HeldCoordinate("sd", layout.start, m)
 
     @property
     def n(self) -> int:
@@ -96,15 +105,14 @@ class Path:
     @property
     def kind(self) -> str:
         """What is held: ``"angle"`` for the correlation of a structure, else as the parameter."""
-        structured = self.held_term is not None and self.held_term.structure is not None
+        structured = self.held_term is not None and not is_factor(self.held_term.structure)
         return "angle" if structured and self.parameter.kind == "cor" else self.parameter.kind
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the largest value of the held coordinate."""
         angles = (-0.5 * np.pi, 0.5 * np.pi)
-        kinds = {"sd": (0.0, np.inf), "cor": angles, "angle": angles}
-        return kinds.get(self.kind, (-np.inf, np.inf))
+        return angles if self.kind == "angle" else self.coordinate.bounds
 
     def outside(self, held: float) -> float:
         """Return the parameter in the user's units at a value of the held coordinate."""
@@ -120,7 +128,7 @@ class Path:
 
     def at(self, held: float, free: np.ndarray) -> PathPoint:
         """Evaluate the deviance and its derivatives."""
-        x, J = self._expand(held, free)
+        x, J = self.coordinate.expand(held, free)
         m = self.m
         whitened = [
             term.whitened(x[layout.start : layout.stop])
@@ -141,7 +149,7 @@ class Path:
         return PathPoint(
             value=local.value,
             gradient=J.T @ gradient,
-            hessian=J.T @ hessian @ J + self._bend(held, x, gradient),
+            hessian=J.T @ hessian @ J + self.coordinate.bend(held, x, gradient),
             x=x,
             local=local,
         )
@@ -149,8 +157,8 @@ class Path:
     def _correlation(self, angle: float) -> float:
         """Return the correlation of the held term's structure at an angle."""
         layout = self.held_term
-        assert layout is not None and layout.structure is not None
-        low, high = layout.structure.bounds(layout.q)
+        assert layout is not None
+        low, high = correlated(layout.structure).bounds(layout.q)
         return float(0.5 * (low[0] + high[0]) + 0.5 * (high[0] - low[0]) * np.sin(angle))
 
     def values(self, point: PathPoint) -> Values:
@@ -167,73 +175,11 @@ class Path:
     def _split(self, factors: list[np.ndarray], log_sigma: float) -> tuple[float, np.ndarray]:
         """Return the held coordinate and the free ones at the optimum."""
         parts = [term.split(factor) for term, factor in zip(self.terms, factors, strict=True)]
-        x = np.append(np.concatenate(parts), log_sigma)
-        kind, k = self.kind, self.first
-        if kind == "angle":
-            return float(x[k]), np.delete(x, k)
-        if kind == "sd":
-            return float(x[k] * np.exp(log_sigma)), np.delete(x, k)
-        if kind == "cor":
-            end = self._second()
-            angle = float(np.arctan2(x[k + 1], x[end])) if x[k + 1] or x[end] else 0.0
-            length = float(np.hypot(x[k + 1], x[end]))
-            x[k + 1] = length
-            return angle, np.delete(x, end)
-        if kind == "sigma":
-            return log_sigma, x[:-1]
-        estimate = self.parameter.estimate - self.gram.response.beta[self.parameter.first]
-        return float(estimate / self.gram.y_scale), x
-
-    def _second(self) -> int:
-        """Return the position of the second diagonal element of the held term's factor."""
-        return self.first + self.gram.layouts[self.parameter.term].q
-
-    def _expand(self, held: float, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x (see `PathPoint`) and its derivatives by the held and the free coordinates."""
-        m, k, kind = self.m, self.first, self.kind
-        x, J = np.zeros(m + 2), np.zeros((m + 2, 1 + len(free)))
-        if kind == "sd":
-            places = np.delete(np.arange(m + 1), k)
-            inverse = np.exp(-free[-1])
-            x[k] = held * inverse
-            J[k, 0], J[k, -1] = inverse, -x[k]
-        elif kind == "cor":
-            end = self._second()
-            places = np.delete(np.arange(m + 1), end)
-        elif kind == "angle":
-            places = np.delete(np.arange(m + 1), k)
-            x[k], J[k, 0] = held, 1.0
-        elif kind == "sigma":
-            places = np.arange(m)
-            x[m], J[m, 0] = held, 1.0
-        else:
-            places = np.arange(m + 1)
-            x[m + 1], J[m + 1, 0] = held, 1.0
-        x[places] = free
-        J[places, 1 + np.arange(len(free))] = 1.0
-        if kind == "cor":
-            length, sine, cosine = x[k + 1], np.sin(held), np.cos(held)
-            column = 1 + int(np.flatnonzero(places == k + 1)[0])
-            x[k + 1], x[end] = length * sine, length * cosine
-            J[k + 1, column], J[end, column] = sine, cosine
-            J[k + 1, 0], J[end, 0] = x[end], -x[k + 1]
-        return x, J
-
-    def _bend(self, held: float, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Return ``Σ_i gradient_i d²x_i``, the part of the Hessian from second derivatives of x."""
-        kind, k = self.kind, self.first
-        size = 1 + self.m + (kind == "beta")
-        added = np.zeros((size, size))
-        if kind == "sd":
-            added[0, -1] = added[-1, 0] = -np.exp(-x[self.m]) * gradient[k]
-            added[-1, -1] = x[k] * gradient[k]
-        elif kind == "cor":
-            end = self._second()
-            column = 1 + k + 1
-            across = np.cos(held) * gradient[k + 1] - np.sin(held) * gradient[end]
-            added[0, column] = added[column, 0] = across
-            added[0, 0] = -(x[k + 1] * gradient[k + 1] + x[end] * gradient[end])
-        return added
+        c = 0.0
+        if self.parameter.kind == "beta":
+            least_squares = float(self.gram.response.beta[self.parameter.first])
+            c = (self.parameter.estimate - least_squares) / self.gram.y_scale
+        return self.coordinate.split(np.concatenate([*parts, [log_sigma, c]]))
 
 
 def _order(parameter: Parameter, q: int) -> np.ndarray:

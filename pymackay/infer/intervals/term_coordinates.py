@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import Chart, correlated
 from pymackay.covariance.layout import TermLayout, lower_factor
 from pymackay.infer.significance.chain import bend, jacobian
 
@@ -19,6 +19,8 @@ from pymackay.infer.significance.chain import bend, jacobian
 @dataclass(frozen=True, eq=False)
 class FactorCoordinates:
     """The lower-triangular factor M, the effects in an order that a held parameter asks for.
+
+    Of a term with reduced rank, those of its columns that are not zero.
 
     Attributes
     ----------
@@ -47,8 +49,9 @@ class FactorCoordinates:
 
     def chain(self, x: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the derivatives of G's elements by x, (e, k), and ``Σ score d²G``, (k, k)."""
-        chained = jacobian(self.inverse, self._factor(x), self.layout)
-        return chained, bend(self.inverse, score, self.layout)
+        full = TermLayout.of(self.layout.q, 0)
+        chained = jacobian(self.inverse, self._factor(x), self.layout, full)
+        return chained, bend(self.inverse, score, self.layout, full)
 
     def covariance(self, x: np.ndarray) -> np.ndarray:
         """Return the relative covariance of the effects, user's units and order, (q, q)."""
@@ -79,16 +82,14 @@ class ChartCoordinates:
     @classmethod
     def of(cls, layout: TermLayout, T: np.ndarray) -> ChartCoordinates:
         """Return the coordinates of a term whose effects are T times those computed."""
-        assert layout.structure is not None
         units = np.ones(layout.n_par)
-        m = layout.structure.n_sd(layout.q)
+        m = correlated(layout.structure).n_sd(layout.q)
         units[:m] = 1.0 / np.diag(T)[:m]
         return cls(layout, units)
 
     def split(self, factor: np.ndarray) -> np.ndarray:
         """Return the coordinates, (k,), of a relative factor of the user's columns, (q, q)."""
-        assert self.layout.structure is not None
-        return Chart.of(self.layout.structure, factor).x
+        return Chart.of(correlated(self.layout.structure), factor).x
 
     def whitened(self, x: np.ndarray) -> np.ndarray:
         """Return the relative factor of the whitened columns, (q, q).
@@ -118,5 +119,4 @@ class ChartCoordinates:
         return chart.structure.covariance(chart.par, self.layout.q)
 
     def _chart(self, x: np.ndarray) -> Chart:
-        assert self.layout.structure is not None
-        return Chart(self.layout.structure, self.layout.q, x)
+        return Chart(correlated(self.layout.structure), self.layout.q, x)

@@ -48,7 +48,7 @@ _CLASSES: dict[str, type] = {
         *STRUCTURES.values(),
     )
 }
-_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),), "known": ((),)}
+_LATER = {"structure": (None, ""), "hom": (False,), "times": ((),), "known": ((),), "rank": (0,)}
 """Fields that earlier versions lack, with the values at which they are left out."""
 
 _NUMERIC = "biuf"

@@ -126,13 +126,13 @@ def _tukey_critical(df: float, family: int, level: float) -> float:
 def _mvt_critical(df: np.ndarray, correlation: np.ndarray, level: float) -> np.ndarray:
     known = np.isfinite(df) | np.isinf(df)
     inner = correlation[np.ix_(known, known)]
-    found: dict[float, float] = {}
+    by_df: dict[float, float] = {}
     for nu in np.unique(df[known]):
         low, high = stats.t.ppf(0.5 + 0.5 * level, nu), stats.t.ppf(1.0 - 1e-9, max(nu, 3.0))
-        found[float(nu)] = float(
+        by_df[float(nu)] = float(
             optimize.brentq(_missed_level, low, high, args=(nu, inner, level), xtol=1e-5)
         )
-    return np.array([found.get(float(nu), np.nan) for nu in df])
+    return np.array([by_df.get(float(nu), np.nan) for nu in df])
 
 
 def interval_method(adjust: str) -> str:

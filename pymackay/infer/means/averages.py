@@ -87,10 +87,10 @@ def _equal_weights(grid: ReferenceGrid, others: list[str], target: np.ndarray) -
         left.remove(name)
         groups = np.column_stack([target, cell_codes(grid.table, grid.values, left)])
         _, group = np.unique(groups, axis=0, return_inverse=True)
-        own = np.unique(
+        combinations = np.unique(
             np.column_stack([group.ravel(), cell_codes(grid.table, grid.values, [name])]), axis=0
         )
-        sizes = np.bincount(own[:, 0])
+        sizes = np.bincount(combinations[:, 0])
         weights /= sizes[group.ravel()]
     return weights
 

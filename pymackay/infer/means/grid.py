@@ -157,9 +157,9 @@ def _counts(
     codes, known = np.zeros(n, dtype=np.intp), np.ones(n, dtype=bool)
     size = 1
     for name in counted:
-        own = predictors.codes(name, values[name])
-        known &= own >= 0
-        codes = codes * len(values[name]) + own
+        level_codes = predictors.codes(name, values[name])
+        known &= level_codes >= 0
+        codes = codes * len(values[name]) + level_codes
         size *= len(values[name])
     totals = np.bincount(codes[known], minlength=size)
     return totals[cell_codes(table, values, counted)].astype(np.float64)
@@ -204,11 +204,11 @@ def _without_empty(
     """Leave out combinations of a nested factor with factors that it is not nested in."""
     kept = np.ones(len(table), dtype=bool)
     for name, parents in nesting.items():
-        own = predictors.codes(name, values[name])
+        level_codes = predictors.codes(name, values[name])
         for parent in parents:
             others = predictors.codes(parent, values[parent])
             width = len(values[parent])
-            seen = np.unique(own * width + others)
+            seen = np.unique(level_codes * width + others)
             asked = cell_codes(table, values, (name, parent))
             kept &= np.isin(asked, seen)
     if kept.all():

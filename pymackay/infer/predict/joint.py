@@ -1,4 +1,7 @@
-"""`JointCovariance`: of beta-hat and of the errors of the predicted effects, together."""
+"""`JointCovariance`: of beta-hat and of the errors of the predicted effects, together.
+
+`error_variances` is what predictions take from it, for each kind of linear model.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import scipy.linalg
 
+from pymackay.infer.kinds import by_kind
 from pymackay.infer.predict.rows import Rows
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.model.bases.scaling import chunks
@@ -114,3 +118,9 @@ class JointCovariance:
 
 
 _COMPUTED: WeakKeyDictionary[Fit, JointCovariance] = WeakKeyDictionary()
+
+
+@by_kind(residual="pymackay.infer.residual.joint:error_variances")
+def error_variances(fit: Fit, rows: Rows) -> np.ndarray:
+    """Return the variance of ``x'β̂ + z'(b̂ − b)`` of each row, absolute, shape (m,)."""
+    return fit.sigma**2 * JointCovariance.of(fit).variances(rows)

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from pymackay.arguments import one_of, probability
 from pymackay.errors import ArgumentError
 from pymackay.infer.kinds import by_kind
-from pymackay.infer.predict.joint import JointCovariance
+from pymackay.infer.predict.joint import error_variances
 from pymackay.infer.predict.new_times import NewTimes, new_times
 from pymackay.infer.predict.rows import (
     Rows,
@@ -21,18 +21,16 @@ from pymackay.infer.predict.rows import (
     make_rows,
     own_rows,
     quadratic,
-    weights_of_rows,
 )
-from pymackay.infer.problem import check_fit, model_of, problem_of
+from pymackay.infer.predict.spread import residual_variances
+from pymackay.infer.problem import check_fit, design_of, model_of
 from pymackay.results import Fit
 
 INTERVALS = ("confidence", "prediction")
 _NEWDATA = "Pass newdata, the rows to predict for: fit.predict(newdata)."
 
 
-@by_kind(
-    "pymackay.infer.general.predict:predict", residual="pymackay.infer.residual.predict:predict"
-)
+@by_kind("pymackay.infer.general.predict:predict", residual="same")
 def predict(
     fit: Fit,
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,
@@ -115,6 +113,10 @@ def predict(
     drawn anew from the population, with the same limits as for a level that the model does not
     have. The variables on the left of the bars that are left out are needed for this.
 
+    With `residual=` of `lmer` the residual variance is that of the row's stratum or visit, and the
+    mean is that of nlme's ``predict``: it does not use the residuals of other rows of the group,
+    with which the residual of a new row correlates.
+
     At a time that the model was not fitted to, the effect of ``ou(0 + t | g)``, or of ``ar1`` a
     whole number of steps away, is predicted by its conditional mean given the effects at the other
     times of the level, and its conditional variance is added to that of the mean.
@@ -146,9 +148,9 @@ def predict(
         return fit.fitted.rename("fit")
     between: dict[int, NewTimes] = {}
     if newdata is None:
-        model = model_of(fit, "predict without newdata", _NEWDATA)
+        model = model_of(fit, "predict without newdata", _NEWDATA, residual=True)
     else:
-        model = problem_of(fit, "predict").model
+        model = design_of(fit, "predict", residual=True)
     if newdata is not None:
         between = new_times(fit, model.blueprint)
         rows = make_rows(
@@ -177,7 +179,7 @@ def predict(
     if interval is not None:
         if interval == "prediction":
             _refuse_random_only(random_only)
-            variance = variance + fit.sigma**2 / weights_of_rows(model, newdata, weights)
+            variance = variance + residual_variances(fit, newdata, weights)
             variance = variance + left_out_variances(fit, model, newdata, re_form, rows, between)
         reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(variance)
         table["lower"], table["upper"] = mean - reach, mean + reach
@@ -207,7 +209,7 @@ def _variance(fit: Fit, rows: Rows, random_only: bool) -> np.ndarray:
         rows = rows.without_fixed()
     if not rows.terms:
         return quadratic(rows.X, fit.vcov.to_numpy())
-    variance = fit.sigma**2 * JointCovariance.of(fit).variances(rows)
+    variance = error_variances(fit, rows)
     for term, columns, codes in rows.parts():
         new = codes < 0
         V = fit.varcorr[fit.model.terms[term].name].to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,7 +105,10 @@ def _covariance(fit: Fit, group: str) -> tuple[np.ndarray, list[str]]:
     """Return the covariance of a group's effects relative to sigma², (q, q), and their names."""
     terms = [term for term in fit.model.terms if term.group == group]
     blocks = [fit.varcorr[term.name].to_numpy() / fit.sigma**2 for term in terms]
-    return scipy.linalg.block_diag(*blocks), [name for term in terms for name in term.effects]
+    names = [(name, term.name) for term in terms for name in term.effects]
+    count = Counter(name for name, _ in names)
+    written = [name if count[name] == 1 else f"{name} | {term}" for name, term in names]
+    return scipy.linalg.block_diag(*blocks), written
 
 
 def _empty_directions(covariance: np.ndarray, effects: list[str]) -> tuple[str, ...]:

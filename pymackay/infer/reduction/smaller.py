@@ -56,15 +56,15 @@ def reductions(fit: Fit, what: str) -> list[Reduction]:
             f"{what} needs the formula in parts, which this fit does not hold. Fit the same "
             f"formula and data with pymackay.lmer."
         )
-    found: list[Reduction] = []
+    smaller: list[Reduction] = []
     for place, (bar, side) in enumerate(zip(blueprint.bars, blueprint.random, strict=True)):
         if bar.structure is not None:
             every = tuple(range(len(model.terms[place].effects)))
-            found.append(Reduction(bar.written, place, every, ""))
+            smaller.append(Reduction(bar.written, place, every, ""))
             continue
         assign, labels = np.asarray(side.assign), [bar.effects.label(t) for t in bar.effects.terms]
         if not labels:
-            found.append(Reduction(f"({_left(bar)} | {bar.group_name})", place, (0,), ""))
+            smaller.append(Reduction(f"({_left(bar)} | {bar.group_name})", place, (0,), ""))
         for k, term in enumerate(bar.effects.terms):
             if any(set(term.variables) < set(o.variables) for o in bar.effects.terms):
                 continue
@@ -73,8 +73,8 @@ def reductions(fit: Fit, what: str) -> list[Reduction]:
             columns = range(len(assign)) if alone else np.flatnonzero(assign == k + 1).tolist()
             label = f"{labels[k]} in ({_left(bar)} | {bar.group_name})"
             rest = "" if alone else f"({_written(bar, kept)} | {bar.group_name})"
-            found.append(Reduction(label, place, tuple(columns), rest))
-    return found
+            smaller.append(Reduction(label, place, tuple(columns), rest))
+    return smaller
 
 
 def _left(bar: Bar) -> str:
@@ -90,4 +90,4 @@ def _written(bar: Bar, labels: Sequence[str]) -> str:
 def terms_contained(terms: Sequence[Term]) -> list[bool]:
     """Say which terms of the fixed part are parts of larger ones, as R's ``drop.scope``."""
     sets = [set(term.variables) for term in terms]
-    return [any(own < other for other in sets) for own in sets]
+    return [any(factors < other for other in sets) for factors in sets]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import chart_around
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
 from pymackay.infer.significance.precision import FTest, inverse_where_known
@@ -206,5 +206,5 @@ def _bending(gram: Gram, factors: list[np.ndarray], local: Derivatives, sigma: f
             added[span, span] = bend(np.linalg.inv(T), score[span], layout)
         else:
             S = local.level_traces[term] - local.level_squares[term] / sigma**2
-            added[span, span] = Chart.of(layout.structure, factors[term]).bending(S)
+            added[span, span] = chart_around(layout.structure, factors[term]).bending(S)
     return added

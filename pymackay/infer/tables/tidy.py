@@ -16,6 +16,7 @@ from pymackay.errors import ArgumentError
 from pymackay.infer.kinds import any_kind
 from pymackay.infer.predict.coef import coef
 from pymackay.infer.problem import check_fit
+from pymackay.infer.tables.printed import estimates
 from pymackay.results import Fit
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
@@ -157,7 +158,7 @@ def coefficient_table(fit: Fit, ddf: str | None) -> pd.DataFrame:
         ddf = ddf or "normal"
         tests = importlib.import_module("pymackay.infer.significance.coefficients")
         return pd.DataFrame(tests.coefficients(fit, ddf=ddf))
-    return fit._estimates
+    return estimates(fit)
 
 
 def _selected(effects: str | Iterable[str]) -> set[str]:

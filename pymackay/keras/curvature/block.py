@@ -107,9 +107,9 @@ class BlockSums:
         result = []
         for variables, sums in zip(self.sets, self.sums, strict=True):
             products = sums * (self.rows / self.rows_used)
-            own = [self.columns.spans[i] for i in variables]
-            matrix = scale_columns(scale_columns(products, own, roots).T, own, roots)
-            penalised = [np.full(span.size, float(span.group >= 0)) for span in own]
+            spans = [self.columns.spans[i] for i in variables]
+            matrix = scale_columns(scale_columns(products, spans, roots).T, spans, roots)
+            penalised = [np.full(span.size, float(span.group >= 0)) for span in spans]
             matrix[np.diag_indices_from(matrix)] += np.concatenate(penalised)
             result.append(matrix)
         return result

@@ -155,9 +155,9 @@ class Part:
         """Return the positions in this part of positions among all weights."""
         return places - self._width * (places >= self._cut.stop)
 
-    def join(self, own: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    def join(self, kept: np.ndarray, left_out: np.ndarray) -> np.ndarray:
         """Return the vector of all weights from the part's and the others' elements."""
-        return np.concatenate([own[: self._cut.start], left_out, own[self._cut.start :]])
+        return np.concatenate([kept[: self._cut.start], left_out, kept[self._cut.start :]])
 
     def scale(self, vector: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
         """Return Λx: every row u of a group's table becomes F u."""

@@ -80,8 +80,8 @@ def determined(
     """
     traces = []
     for k, group in enumerate(columns.groups):
-        own = [one for span, one in zip(columns.spans, sums, strict=True) if span.group == k]
-        T = group.rows * np.eye(group.q) - sum(own, np.zeros((group.q, group.q)))
+        parts = [one for span, one in zip(columns.spans, sums, strict=True) if span.group == k]
+        T = group.rows * np.eye(group.q) - sum(parts, np.zeros((group.q, group.q)))
         traces.append(symmetric_power(T, 1.0))
     shares = np.where(columns.penalised, np.clip(1.0 - diagonal, 0.0, 1.0), 0.0)
     errors = [0.0] * len(traces) if error is None else list(error)

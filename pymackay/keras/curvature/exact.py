@@ -85,8 +85,8 @@ class Factorised:
         right = right - np.einsum("ldr,ld->r", self.reduced, levels)
         rest = cho_solve((self.schur, True), right)
         spread = self.reduced.reshape(levels.size, len(rest)) @ rest
-        own = np.einsum("lde,le->ld", self.level_inverse, levels) - spread.reshape(span.shape)
-        result[places], result[span.slice] = rest, own.reshape(-1)
+        at_levels = np.einsum("lde,le->ld", self.level_inverse, levels) - spread.reshape(span.shape)
+        result[places], result[span.slice] = rest, at_levels.reshape(-1)
         return result
 
     def determined(self) -> Determined:

@@ -36,11 +36,11 @@ class OwnBlocks:
             for i in variables_of(piece):
                 if i in self.blocks:
                     calls.setdefault(i, []).append(piece)
-        for i, own in calls.items():
-            if len(own) == 1 and _used_once(own[0]):
-                self._add_once(i, own[0], root)
+        for i, pieces_of in calls.items():
+            if len(pieces_of) == 1 and _used_once(pieces_of[0]):
+                self._add_once(i, pieces_of[0], root)
             else:
-                self._add_rows(i, own, root)
+                self._add_rows(i, pieces_of, root)
 
     def _add_once(self, i: int, piece: Piece, root: np.ndarray) -> None:
         """Add the squares of a layer that is used once per row, without its Jacobian."""
@@ -54,11 +54,11 @@ class OwnBlocks:
         if isinstance(piece, DenseTap) and i == piece.bias:
             blocks += np.einsum("nkja,nkjb->jab", parts, parts)
             return
-        own = np.einsum("nkja,nkjb->njab", parts, parts)
+        products = np.einsum("nkja,nkjb->njab", parts, parts)
         if isinstance(piece, TableTap):
-            add_by_level(blocks.reshape(-1, own[0].size), piece.codes[:, 0], own)
+            add_by_level(blocks.reshape(-1, products[0].size), piece.codes[:, 0], products)
         else:
-            total = (piece.inputs[:, 0] ** 2).T @ own.reshape(len(own), -1)
+            total = (piece.inputs[:, 0] ** 2).T @ products.reshape(len(products), -1)
             blocks += total.reshape(blocks.shape)
 
     def _add_rows(self, i: int, pieces: Sequence[Piece], root: np.ndarray) -> None:
@@ -91,16 +91,16 @@ class OwnBlocks:
             if free and not fixed:
                 result[i] = np.zeros_like(blocks)
                 continue
-            matrix, own = self._scaled(i, roots), np.arange(self.widths[i])
+            matrix, place = self._scaled(i, roots), np.arange(self.widths[i])
             if free:
                 unknown = np.einsum("jaa->j", matrix) <= 0.0
-                floored += len(own) * int(np.count_nonzero(unknown))
-                matrix[:, own, own] += unknown[:, None]
-                if len(own) > 1:
-                    matrix[:, own, own] *= 1.0 + _HELD
-            matrix[:, own, own] *= 1.0 + damping
+                floored += len(place) * int(np.count_nonzero(unknown))
+                matrix[:, place, place] += unknown[:, None]
+                if len(place) > 1:
+                    matrix[:, place, place] *= 1.0 + _HELD
+            matrix[:, place, place] *= 1.0 + damping
             factor = np.linalg.cholesky(matrix)
-            log_det += 2.0 * float(np.log(factor[:, own, own]).sum())
+            log_det += 2.0 * float(np.log(factor[:, place, place]).sum())
             result[i] = np.linalg.inv(factor)
         return result, log_det, floored
 
@@ -109,9 +109,9 @@ class OwnBlocks:
         span, w = self.columns.spans[i], self.widths[i]
         if span.group < 0:
             return self.blocks[i].copy()
-        F, own = roots[span.group], np.arange(w)
+        F, place = roots[span.group], np.arange(w)
         result = F.T @ self.blocks[i] @ F if span.q > 1 else F[0, 0] ** 2 * self.blocks[i]
-        result[:, own, own] += 1.0
+        result[:, place, place] += 1.0
         return np.asarray(result)
 
     def diagonal(self, roots: Sequence[np.ndarray]) -> np.ndarray:

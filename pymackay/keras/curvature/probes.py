@@ -124,8 +124,8 @@ class ProbeSums:
         part, table = Part(columns, self.eliminated), None
         if self.eliminated >= 0:
             F = wide_root(columns.spans[self.eliminated], roots)
-            own = factors.inverse_roots[self.eliminated]
-            table = EliminatedTable(self.rows.tables[self.eliminated], F, own)
+            inverse_roots = factors.inverse_roots[self.eliminated]
+            table = EliminatedTable(self.rows.tables[self.eliminated], F, inverse_roots)
         return System(
             self.rows,
             part,

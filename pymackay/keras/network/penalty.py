@@ -72,5 +72,7 @@ def attach(model: Any, variable: Any, penalty: EvidencePenalty | None) -> None:
     variable.regularizer = penalty
     for layer in model._flatten_layers():
         attribute = f"{variable.name}_regularizer"
-        if any(variable is own for own in layer._trainable_variables) and hasattr(layer, attribute):
+        if any(variable is weight for weight in layer._trainable_variables) and hasattr(
+            layer, attribute
+        ):
             setattr(layer, attribute, penalty)

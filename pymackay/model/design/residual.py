@@ -1,9 +1,13 @@
-"""`residual_rows`: the groups, strata and times that a residual structure is made of."""
+"""`residual_rows`: the groups, strata and times that a residual structure is made of.
+
+`new_strata` finds the strata or visits of rows that the model was not fitted to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +15,12 @@ from pymackay.covariance.residual.correlation import Ar1, Correlation, Cs, Indep
 from pymackay.covariance.residual.structure import ResidualStructure, Scaled, Unstructured
 from pymackay.errors import DataError, listed
 from pymackay.formula.expression import Node, deparse
-from pymackay.formula.residual import ResidualCall
-from pymackay.model.columns.column import Column, Factor, Numeric, number_labels
-from pymackay.model.design.side import group_rows
+from pymackay.formula.residual import ResidualCall, factor_parts
+from pymackay.formula.terms import make_variable
+from pymackay.model.columns.column import Column, Factor, Numeric, number_labels, recode
+from pymackay.model.columns.table import Table
+from pymackay.model.design.frame import Evaluator, evaluate_variables
+from pymackay.model.design.side import Blueprint, group_rows
 from pymackay.model.residual_rows import ResidualRows
 
 _MANY_VISITS = 60  # of an unstructured matrix: 1830 parameters
@@ -84,6 +91,39 @@ def residual_rows(call: ResidualCall, columns: Mapping[str, Column], n: int) -> 
         times=times,
         visits=visits.levels,
     )
+
+
+def new_strata(rows: ResidualRows, blueprint: Blueprint, newdata: Any) -> np.ndarray:
+    """Return the place of each new row's stratum or visit among those of a model, (m,).
+
+    It is -1 where the value is missing, and 0 for all rows where they have one variance.
+
+    Parameters
+    ----------
+    rows : ResidualRows
+        Of the model.
+    blueprint : Blueprint
+    newdata : pandas.DataFrame or mapping of str to array-like
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or has a value that the model was not fitted to.
+    """
+    table, call, levels = Table(newdata), blueprint.specification.residual, rows.structure.levels
+    node = None if call is None else call.strata or call.visit
+    if len(levels) == 1 or node is None:
+        return np.zeros(table.n, dtype=np.intp)
+    evaluator = Evaluator(rows.text, table, dict(blueprint.memory), is_new=True)
+    columns = evaluate_variables(evaluator, [make_variable(part) for part in factor_parts(node)])
+    codes, unseen = recode(_factor(node, columns), levels)
+    if unseen:
+        raise DataError(
+            f"newdata have values of {deparse(node)} that the model was not fitted to: "
+            f"{listed(unseen)}; their residual variance is not known, only that of "
+            f"{listed(levels)}; leave these rows out, or ask for interval='confidence'"
+        )
+    return np.asarray(codes, dtype=np.intp)
 
 
 def _factor(node: Node, columns: Mapping[str, Column]) -> Factor:
@@ -181,8 +221,8 @@ def _lags(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return the distinct lags between rows of the same group, ascending, (r,)."""
     order = np.lexsort((times, codes))
     codes, times = codes[order], times[order]
-    found: set[float] = set()
+    lags: set[float] = set()
     for step in range(1, int(np.bincount(codes).max())):
         same = codes[step:] == codes[:-step]
-        found.update(np.unique((times[step:] - times[:-step])[same]).tolist())
-    return np.array(sorted(found))
+        lags.update(np.unique((times[step:] - times[:-step])[same]).tolist())
+    return np.array(sorted(lags))

@@ -35,7 +35,13 @@ def structure_of(bar: Bar, effects: tuple[str, ...], known: Any) -> Structure | 
     triangle: tuple[float, ...] = ()
     if asked.known:
         triangle = known_triangle(known, asked.known, _levels_of(bar, effects))
-    return make_structure(asked.name, asked.hom, times, triangle)
+    if asked.name == "fa" and len(effects) < 3:
+        raise DataError(
+            f"{bar.written} needs three effects or more, but there are {len(effects)}: the "
+            f"loadings of two are not determined by their covariance matrix. Write ({bar.text}), "
+            f"which is the same model where they correlate."
+        )
+    return make_structure(asked.name, asked.hom, times, triangle, asked.rank)
 
 
 def _levels_of(bar: Bar, effects: tuple[str, ...]) -> list[str]:

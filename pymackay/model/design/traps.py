@@ -25,10 +25,10 @@ def traps(
     columns : mapping of str to Column
         The frame.
     """
-    found = list(_contrasts(specification, arguments, columns))
+    advice = list(_contrasts(specification, arguments, columns))
     if specification.double_bar == "split":
-        found += _double_bars(specification.formula, columns)
-    return tuple(found)
+        advice += _double_bars(specification.formula, columns)
+    return tuple(advice)
 
 
 def _double_bars(formula: str, columns: Mapping[str, Column]) -> Iterator[str]:

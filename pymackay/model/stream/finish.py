@@ -130,9 +130,9 @@ def _gram(sums: Accumulator, model: Model, places: dict[str, np.ndarray]) -> Spa
         group = sums.groups.pop(block.name)
         order = columns[block.name]
         diagonal = group.diagonal[: len(place)][:, order][:, :, order]
-        own = _block_transforms(diagonal, block, model, sums.n)
-        transforms |= own
-        U = of_block[block.name] = scipy.linalg.block_diag(*own.values())
+        by_term = _block_transforms(diagonal, block, model, sums.n)
+        transforms |= by_term
+        U = of_block[block.name] = scipy.linalg.block_diag(*by_term.values())
         diagonals.append(_placed(U.T @ diagonal @ U, place))
         products = U.T @ group.dense[: len(place)][:, order] @ fixed.to_basis
         dense.append(_placed(products, place).reshape(block.size, -1))

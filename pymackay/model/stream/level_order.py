@@ -80,7 +80,7 @@ class GroupOrder:
             part.rank(set(column))
             for part, column in zip(self.parts, zip(*pieces, strict=True), strict=True)
         ]
-        keys = [[rank[p] for rank, p in zip(ranks, own, strict=True)] for own in pieces]
+        keys = [[rank[p] for rank, p in zip(ranks, piece, strict=True)] for piece in pieces]
         order = sorted(range(len(labels)), key=keys.__getitem__)
         return {labels[i]: place for place, i in enumerate(order)}
 

@@ -110,7 +110,7 @@ class Plan:
 
     def joined(self, other: Plan) -> Plan:
         """Return the plan with the columns of another one added; itself if none is new."""
-        sides = [own.joined(theirs) for own, theirs in zip(self.sides, other.sides, strict=True)]
+        sides = [ours.joined(theirs) for ours, theirs in zip(self.sides, other.sides, strict=True)]
         if all(new is old for new, old in zip(sides, self.sides, strict=True)):
             return self
         center, new = self._center_among(sides)

@@ -166,7 +166,7 @@ def _open_parquet(path: Path) -> Any:
         import pyarrow.dataset
     except ImportError as error:
         raise ArgumentError(
-            "reading Parquet needs pyarrow; install it with pip install 'pymackay[big]'."
+            "reading Parquet needs pyarrow; install it with: pip install pyarrow"
         ) from error
     if not path.exists():
         raise ArgumentError(f"data is the path '{path}', which does not exist{_hint(path)}.")

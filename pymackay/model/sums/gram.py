@@ -250,10 +250,20 @@ class Gram(Bases):
         if isinstance(C, np.ndarray):
             C = np.concatenate([C[:, :, :-1], sums[0][:, :, None]], axis=2)
         else:
-            C = sp.hstack([C[:, :-1], sp.csr_matrix(sums[0].reshape(-1, 1))], format="csr")
+            C = _with_last_column(C, sums[0].ravel())
         D = self.D.copy()
         D[-1] = D[:, -1] = np.concatenate([*(part.ravel() for part in sums[1:]), last])
         return replace(self, C=C, D=D, response=response)
+
+
+def _with_last_column(C: sp.csr_matrix, column: np.ndarray) -> sp.csr_matrix:
+    """Return C with another last column, (rows,), which shares the places of the others."""
+    last = C.indptr[1:] - 1
+    if (np.diff(C.indptr) > 0).all() and (C.indices[last] == C.shape[1] - 1).all():
+        values = C.data.copy()
+        values[last] = column
+        return sp.csr_matrix((values, C.indices, C.indptr), shape=C.shape)
+    return sp.hstack([C[:, :-1], sp.csr_matrix(column[:, None])], format="csr")
 
 
 def cross_products(model: Model) -> Gram:

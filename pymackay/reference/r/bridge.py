@@ -7,9 +7,9 @@ import sys
 from typing import Any
 
 GET_R = (
-    "To get R and lme4 run r_reference/install_r.sh from pymackay's repository; to get the bridge "
-    "run: pip install 'pymackay[r]'. Without R, answers come from recordings: on a machine that "
-    "has R, make one with: python -m pymackay.reference.record"
+    "In a checkout of pymackay's repository, r_reference/install_r.sh installs R and lme4, and "
+    "pip install '.[r]' the bridge rpy2. Without R, answers come from recordings: on a machine "
+    "that has R, make one with: python -m pymackay.reference.record"
 )
 
 

@@ -5,14 +5,17 @@ What is left after it, K and Q̄, and the notation are those of `pymackay.solve.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pymackay.model.sums.gram import Block, Gram
 from pymackay.solve.exact import levels
 from pymackay.solve.exact.coupling import make_coupling
 from pymackay.solve.exact.curvature import projected_gram, trace_curvature
-from pymackay.solve.exact.eliminated import Eliminated
-from pymackay.solve.exact.levels import choose_layout, is_regular
+from pymackay.solve.exact.eliminated import Eliminated, eliminate_levels
+from pymackay.solve.exact.levels import Layout, choose_layout, is_regular
 from pymackay.solve.linalg import blas
 from pymackay.solve.solver import (
     Elements,
@@ -21,6 +24,9 @@ from pymackay.solve.solver import (
     by_term,
     criterion_value,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Multiply-adds for Z'PZ up to which the observed curvature, which saves iterations, is worth it.
 _EXACT_COST = 4e8
@@ -41,12 +47,16 @@ class Crossed:
         self.gram = gram
         self.reml = reml
         self.lead = gram.blocks[0]
-        self._layout = choose_layout(self.lead.n_levels, self.lead.q)
-        self._A = self._layout.store(gram.A)
         self._coupling = make_coupling(gram)
         effects = sum(block.size for block in gram.blocks)
         self._exact = float(effects) ** 2 * len(gram.D) < _EXACT_COST
         self._constant = None if gram.structured else Elements.of(gram)
+
+    @cached_property
+    def _stored(self) -> tuple[Layout, tf.Tensor]:
+        """The layout of the leading block's levels, and A in it."""
+        layout = choose_layout(self.lead.n_levels, self.lead.q)
+        return layout, layout.store(self.gram.A)
 
     def evaluate(self, factors: list[np.ndarray]) -> Evaluation:
         """Evaluate at these relative factors, one (q, q) lower triangle per term."""
@@ -98,20 +108,24 @@ class Crossed:
         return self._eliminated(factors).error_variance(self._coupling, with_beta=with_beta)
 
     def _eliminated(self, factors: list[np.ndarray]) -> Eliminated:
-        factor = self.gram.joined(self.lead, factors)
-        half, F, logdet = levels.eliminate(self.lead.q, self._layout)(self._A, factor)
+        half, F, logdet = eliminate_levels(self.gram, factors)
         K = self.gram.D - self._coupling.schur(half)
-        return Eliminated.of(self.gram, factors, K, half, F, float(logdet))
+        return Eliminated.of(self.gram, factors, K, half, F, logdet)
 
     def _lead_moments(
         self, factors: list[np.ndarray], dense: Eliminated, Q: np.ndarray
     ) -> dict[str, np.ndarray]:
         factor = self.gram.joined(self.lead, factors)
         remainder = np.append(-dense.coefficients, 1.0)
-        e = self._layout.store(self._coupling.times(remainder[:, None]))
-        inner = self._layout.store(self._coupling.level_quadratics(Q))
-        graph = levels.level_moments(self.lead.q, is_regular(factor), self._layout)
-        sums = dict(zip(levels.MOMENTS, graph(self._A, factor, e, inner), strict=True))
+        e = self._coupling.times(remainder[:, None])
+        inner = self._coupling.level_quadratics(Q)
+        if self.lead.q == 1:
+            sums = levels.scalar_moments(self.gram.A, float(factor[0, 0]), e, inner)
+        else:
+            layout, A = self._stored
+            graph = levels.level_moments(self.lead.q, is_regular(factor), layout)
+            parts = graph(A, factor, layout.store(e), layout.store(inner))
+            sums = dict(zip(levels.MOMENTS, parts, strict=True))
         return sums | {name: sums[name][:, :, 0] for name in ("a", "b")}
 
     def _curvature(
@@ -167,7 +181,7 @@ class Crossed:
             start += w.shape[1]
         lead_part = working[0].reshape(self.lead.n_levels, self.lead.q, first)
         carried = self._coupling.transpose_times(np.matmul(lead["N"].transpose(0, 2, 1), lead_part))
-        own = np.einsum("jai,jab,jbk->ik", lead_part, lead["H"], lead_part, optimize=True)
+        own = working[0].T @ np.matmul(lead["H"], lead_part).reshape(working[0].shape)
         K_small = blas.product(dense.K, dense.small(rest))[:m]
         rest_projected = dense.projected(dense.Q, rest[:m], K_small)
         lead_rest = carried[:m].T @ rest_projected
@@ -196,6 +210,8 @@ def _level_traces(
             return inverse.T @ gamma @ inverse
     m = len(Q)
     rows = K[span, :m]
-    KQ = blas.product(rows, Q).reshape(block.n_levels, block.q, m)
-    removed = np.einsum("jam,jbm->ab", KQ, rows.reshape(block.n_levels, block.q, m), optimize=True)
+    KQ = blas.product(rows, Q)
+    by_effect = [part.reshape(block.n_levels, block.q, m).swapaxes(0, 1) for part in (KQ, rows)]
+    first, second = (part.reshape(block.q, -1) for part in by_effect)
+    removed = first @ second.T
     return K[index[:, :, None], index[:, None, :]].sum(axis=0) - removed

@@ -29,7 +29,8 @@ from pymackay.solve.exact.levels import (
     n_matrices,
 )
 from pymackay.solve.exact.within import WithinLevels
-from pymackay.solve.search.newton import Control, find_optimum, optimise
+from pymackay.solve.search.limits import Control
+from pymackay.solve.search.newton import find_optimum, optimise
 from pymackay.solve.solver import (
     Elements,
     ErrorVariance,

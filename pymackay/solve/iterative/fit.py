@@ -29,7 +29,7 @@ from pymackay.solve.iterative.variances import EXACT_SIZE, LEAST_PROBES
 from pymackay.solve.search import limits
 from pymackay.solve.search.points import Certificates
 from pymackay.solve.search.ridge import describe_ridge, named_once
-from pymackay.solve.search.start import moment_start, noise_level
+from pymackay.solve.search.start import moment_start, noise_level, start_inside
 from pymackay.solve.solver import Optimum
 
 _LIFT = 1e-4  # of the noise level, added to variances at the start so that none is zero
@@ -106,7 +106,12 @@ class IterativeSolver(Iterative):
         )
 
     def _ridge(self, factors: list[np.ndarray]) -> str:
-        """Say which variances the data do not determine; empty if there are none."""
+        """Say which variances the data do not determine; empty if there are none.
+
+        Parameters of structures are not examined.
+        """
+        if self.sums.structured:
+            return ""
         directions = flat_directions(self.sums, reml=self.reml)
         flat_everywhere = [np.zeros_like(factor) for factor in factors]
         return describe_ridge(self.sums, factors, directions, flat_everywhere, lambda _: False)
@@ -144,11 +149,15 @@ def _start(sums: SparseGram, factors: list[np.ndarray] | None) -> list[np.ndarra
     """Return the factors to start from, (q, q) each, with variances that are not zero."""
     if factors is None:
         return moment_start(sums)
-    lifts = [np.sqrt(_LIFT * noise_level(sums, k)) for k in range(len(factors))]
-    return [
-        np.linalg.cholesky(factor @ factor.T + lift**2 * np.eye(len(factor)))
-        for factor, lift in zip(factors, lifts, strict=True)
-    ]
+    made = []
+    for k, (factor, layout) in enumerate(zip(factors, sums.layouts, strict=True)):
+        noise = noise_level(sums, k)
+        lifted = factor @ factor.T + _LIFT * noise * np.eye(len(factor))
+        if layout.structure is None:
+            made.append(np.linalg.cholesky(lifted))
+        else:
+            made.append(start_inside(lifted, layout, noise))
+    return made
 
 
 def _snapped(search: Search, point: Point) -> Point:
@@ -257,12 +266,10 @@ def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
     evaluation = point.estimate.evaluation
     sigma2 = evaluation.sigma2
     nu = bases.n - bases.p if solver.reml else bases.n
-    slope = np.concatenate(
-        [
-            (2.0 - (u.rows == u.columns)) * aa[u.rows, u.columns]
-            for u, aa in zip(bases.layouts, evaluation.squares, strict=True)
-        ]
-    )
+    pairs = zip(bases.layouts, point.factors, strict=True)
+    tangents = [layout.tangents(factor[0]) for layout, factor in pairs]
+    along = zip(tangents, evaluation.squares, strict=True)
+    slope = np.concatenate([np.einsum("kab,ab->k", T, aa) for T, aa in along])
     noise_moves = -(moves @ slope) / nu
     unit = bases.y_scale**2
     errors: dict[str, float] = {}
@@ -270,12 +277,11 @@ def monte_carlo(solver: Iterative, point: Point) -> MonteCarlo:
     for k, (term, layout) in enumerate(zip(bases.model.terms, bases.layouts, strict=True)):
         U, factor = bases.transforms[k], point.factors[k][0]
         G = factor @ factor.T
-        dG = np.zeros((len(moves), layout.q, layout.q))
-        dG[:, layout.rows, layout.columns] = moves[:, layout.start : layout.stop]
-        dG[:, layout.columns, layout.rows] = moves[:, layout.start : layout.stop]
+        dG = np.tensordot(moves[:, layout.start : layout.stop], tangents[k], axes=1)
         d_covariance = U @ (sigma2 * dG + noise_moves[:, None, None] * G) @ U.T
         covariance = sigma2 * U @ G @ U.T
-        for i, j in zip(layout.rows, layout.columns, strict=True):
+        columns, rows = np.triu_indices(layout.q)
+        for i, j in zip(rows, columns, strict=True):
             name = ".".join([term.name, *dict.fromkeys((term.effects[i], term.effects[j]))])
             errors[name] = _error(d_covariance[:, i, j]) * unit
             if i == j and G[i, i] > _NO_VARIANCE / bases.n:
@@ -296,9 +302,10 @@ def _error(moves: np.ndarray) -> float:
 
 
 def _moves(point: Point) -> np.ndarray:
-    """Return how far each probe alone would move the elements of G, and the next Newton step.
+    """Return how far each probe alone would move the parameters, and the next Newton step.
 
-    Shape (N + 1, m). Row i is ``−J curvature⁻¹ J'd_i``, with the deviation d_i of probe i's score
+    These are the elements of G, or the chart of a structure. Shape (N + 1, m). Row i is
+    ``−J curvature⁻¹ J'd_i``, with the deviation d_i of probe i's score
     from the mean, the curvature by the search's parameters, and their Jacobian J. The last row is
     the Newton step.
     """

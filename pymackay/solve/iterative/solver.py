@@ -25,9 +25,10 @@ from pymackay.solve.iterative.probes import Probes, draw_probes, draw_signs
 from pymackay.solve.iterative.traces import estimate_traces
 from pymackay.solve.iterative.variances import conditional_variances
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.points import Points, Values
+from pymackay.solve.search.points import Points
 from pymackay.solve.search.start import noise_level
 from pymackay.solve.search.trust_region import Ground, descend
+from pymackay.solve.search.values import Values
 from pymackay.solve.solver import (
     Elements,
     ErrorVariance,
@@ -54,7 +55,8 @@ class Estimate:
     evaluation : Evaluation
         The criterion is nan here.
     spread : numpy.ndarray, shape (N, m)
-        Score of the elements of G, in theta's order, probe by probe.
+        Score of the elements of G in theta's order, or of the chart of a structure, probe by
+        probe.
     equations : Equations
     means : Means
     iterations : tuple of int
@@ -90,7 +92,7 @@ class Iterative:
         self.reml = reml
         self.control = control or IterativeControl()
         self.couplings = Couplings(sums)
-        self._elements = Elements.of(sums)
+        self._constant = None if sums.structured else Elements.of(sums)
         self.probes = self._draw(self.control.probes)
         self._starts: dict[str, np.ndarray | None] = {}
         self._coarse: CoarseSpace | None = None
@@ -192,7 +194,8 @@ class Iterative:
         sigma2 = means.r2 / nu
         blocks = self.sums.blocks
         projected = [means.projected(k, block.q) for k, block in enumerate(blocks)]
-        curvature = self._curvature(equations, means, projected, sigma2, nu)
+        elements = self._elements(factors)
+        curvature = self._curvature(equations, means, elements, projected, sigma2, nu)
         self._starts |= {"means": means.u, "probes": traces.x}
         fixed = self._fixed_share(means)
         mean_traces = [s.mean(axis=0) - t for s, t in zip(traces.samples, fixed, strict=True)]
@@ -209,12 +212,16 @@ class Iterative:
         )
         return Estimate(
             evaluation,
-            self._elements.along(traces.samples),
+            elements.along(traces.samples),
             equations,
             means,
             (means.iterations, traces.iterations),
             loose,
         )
+
+    def _elements(self, factors: list[np.ndarray]) -> Elements:
+        """Return what the parameters are: elements of G, of a structure those of its chart."""
+        return Elements.of(self.sums, factors) if self._constant is None else self._constant
 
     def _equations(self, factors: list[np.ndarray]) -> Equations:
         coarse = None if self._coarse is None else self._coarse.apply
@@ -239,24 +246,25 @@ class Iterative:
         self,
         equations: Equations,
         means: Means,
+        elements: Elements,
         projected: list[np.ndarray],
         sigma2: float,
         nu: int,
     ) -> np.ndarray:
-        """Return the average information, (m, m), by the elements of G in theta's order.
+        """Return the average information, (m, m), by the parameters of all terms, in their order.
 
         `projected` has a = Z'Py of each block, (J, q).
         """
         products, self._starts["working"] = quadratic_products(
             equations,
             means,
-            self._elements.working(projected),
+            elements.working(projected),
             self._starts.get("working"),
             _WORKING_TOLERANCE,
             self.control.max_solver_iterations,
         )
-        in_theta = self._elements.in_theta(products)
-        return self._elements.average_information(in_theta, projected, sigma2, nu)
+        in_theta = elements.in_theta(products)
+        return elements.average_information(in_theta, projected, sigma2, nu)
 
 
 class Point(Points):

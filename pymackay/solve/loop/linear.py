@@ -10,7 +10,8 @@ from pymackay.errors import ConvergenceError
 from pymackay.results import Convergence
 from pymackay.solve.assemble import Problem
 from pymackay.solve.loop.rounds import Learned, LinearRound, State, solve_round
-from pymackay.solve.search.newton import Control, optimise
+from pymackay.solve.search.limits import Control
+from pymackay.solve.search.newton import optimise
 
 Learner = Callable[[State], Learned]
 

@@ -22,10 +22,11 @@ from pymackay.solve.loop.ends import Collapse, Judge, find_collapse
 from pymackay.solve.loop.equations import AnyRound, Equations
 from pymackay.solve.loop.rounds import LinearRound, Round, State, TermRound
 from pymackay.solve.loop.rules.rule import Rule
+from pymackay.solve.search.limits import LEVEL
+from pymackay.solve.search.points import rounding
 
 Callback = Callable[[Mapping[str, object]], object]
 
-_ROUNDING = 1e-13  # of a criterion of so many rows
 _FLOOR = 1e-4  # of the sampling variance: the smallest unit in which changes are measured
 
 
@@ -207,12 +208,13 @@ class _Loop(Generic[AnyRound]):
     def no_worse(self, before: Round, after: Round) -> bool:
         """Return whether a step may be taken.
 
-        It must not raise the criterion. Where the rules do not lower one, the changes that they ask
-        for must not grow.
+        It must not raise the criterion by more than rounding. Where the rules do not lower one, the
+        changes that they ask for must not grow.
         """
         if self.equations.certify is not None:
-            rounding = _ROUNDING * max(abs(before.criterion), self.equations.n_rows)
-            return after.criterion <= before.criterion + rounding
+            sigma2 = np.asarray(before.state.noise_var)
+            own = float(rounding(np.asarray(before.criterion), sigma2, self.equations.n_rows))
+            return after.criterion <= before.criterion + LEVEL * own
         asked = [self.distance(each, self.following(each)) for each in (before, after)]
         return asked[1] <= asked[0]
 

@@ -16,6 +16,7 @@ from pymackay.arguments import (
     positive_number,
     whole_number,
 )
+from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.layout import layouts_of, lower_factor, theta_names
 from pymackay.covariance.roots import root_of
 from pymackay.errors import ArgumentError
@@ -83,6 +84,14 @@ def make_settings(
 
 def _refuse_structures(rule: Rule, model: Model) -> None:
     """Refuse a rule that has no meaning for a covariance structure of the model."""
+    reduced = [term.name for term in model.terms if isinstance(term.structure, ReducedRank)]
+    if reduced:
+        raise ArgumentError(
+            f"update is {rule.name!r}, but the term {reduced[0]!r} has a covariance matrix of "
+            f"reduced rank, rr(), and no rule of MacKay's loop, nor EM, leaves the directions that "
+            f"a singular matrix has at the start. Fit the model with pymackay.lmer, or write "
+            f"fa(0 + f | g) or the term without a structure."
+        )
     structures = [str(term.structure) for term in model.terms if term.structure is not None]
     if structures and rule.structured is None:
         able = _names(known for known in known_rules().values() if known.structured is not None)

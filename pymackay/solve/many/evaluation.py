@@ -18,7 +18,8 @@ from pymackay.solve.linalg.batch import (
     product,
 )
 from pymackay.solve.many.kinds import Kinds, ResponseSums
-from pymackay.solve.search.points import Values, rounding
+from pymackay.solve.search.points import rounding
+from pymackay.solve.search.values import Values
 from pymackay.solve.solver import least_residual
 
 _EPS = np.finfo(np.float64).eps

@@ -16,10 +16,13 @@ from pymackay.solve.many.evaluation import evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
 from pymackay.solve.search import limits
-from pymackay.solve.search.newton import Control, Optima, find_optima, ridge_at
-from pymackay.solve.search.points import Factors, Values
+from pymackay.solve.search.limits import Control
+from pymackay.solve.search.newton import OneResponse, find_optima
+from pymackay.solve.search.optima import Optima
+from pymackay.solve.search.ridge import ridge_at
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
 from pymackay.solve.search.valleys import Profile
+from pymackay.solve.search.values import Factors, Values
 from pymackay.solve.solver import Optimum
 
 _CONTROL = Control()
@@ -181,7 +184,7 @@ class ManySolver:
             "theta": np.array([theta_from_factors(self.gram, o.factors) for o in optima]),
             "criterion": np.array([e.criterion for e in at]),
             "converged": np.array([o.convergence.converged for o in optima]),
-            "singular": np.array([is_singular(o.factors) for o in optima]),
+            "singular": np.array([is_singular(o.factors, self.gram.layouts) for o in optima]),
         }
 
     def _ridge(self, responses: Responses, optima: Optima) -> str:
@@ -192,7 +195,7 @@ class ManySolver:
         if curved or not optima.certified[which]:
             return ""
         solver = Exact(gram_of(self.gram, responses, which), self.reml)
-        return ridge_at(solver, [factor[which] for factor in optima.points.factors])
+        return ridge_at(OneResponse(solver), [factor[which] for factor in optima.points.factors])
 
     def _single(self, responses: Responses, which: int) -> Optimum:
         solver = Exact(gram_of(self.gram, responses, which), self.reml)

@@ -9,11 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from pymackay.covariance.layout import layouts_of
 from pymackay.errors import ArgumentError
+from pymackay.model.memory import free_memory
 from pymackay.model.model import Model
 from pymackay.model.residual_rows import ResidualRows
 
-_LARGEST = 2000  # rows of a cluster: a dense matrix of 32 MB, and one more for each parameter
+_MATRICES = (4, 3)  # of the size of a cluster at a time: in all, and for each parameter
 _CELLS = 2_000_000  # elements of the matrices of a batch, where it has more than one cluster
 
 
@@ -52,24 +54,36 @@ def find_clusters(model: Model, residual: ResidualRows) -> tuple[Clusters, ...]:
     Raises
     ------
     ArgumentError
-        If one has so many rows that its dense matrix would be too large.
+        If the dense matrices of the largest would take more than half of the free memory.
     """
     labels = _components(model, residual)
     order = np.lexsort((residual.times, residual.groups, labels))
     sizes = np.bincount(labels)
-    if sizes.max() > _LARGEST:
-        raise ArgumentError(
-            f"residual={residual.text!r}: {sizes.max():,} rows are joined by the random terms and "
-            f"the groups of the residuals, but a fit with residual structures takes {_LARGEST:,} "
-            f"at most, because it makes a dense matrix of them. Leave crossed random terms out, or "
-            f"give known variances as weights."
-        )
+    _refuse_large(model, residual, int(sizes.max()))
     starts = np.cumsum(sizes) - sizes
     made: list[Clusters] = []
     for m in np.unique(sizes):
         rows = order[starts[sizes == m][:, None] + np.arange(m)]
         made.extend(_batches(model, residual, rows))
     return tuple(made)
+
+
+def _refuse_large(model: Model, residual: ResidualRows, largest: int) -> None:
+    """Refuse clusters whose matrices would take more than half of the free memory.
+
+    Only the size of the largest matters: V is block-diagonal, and blocks are made one by one.
+    """
+    n_par = residual.structure.n_par + sum(layout.n_par for layout in layouts_of(model.terms))
+    needed = 8.0 * largest**2 * (_MATRICES[0] + _MATRICES[1] * n_par)
+    free = free_memory()
+    if needed > 0.5 * free:
+        raise ArgumentError(
+            f"residual={residual.text!r}: {largest:,} rows are joined by the random terms and the "
+            f"groups of the residuals. The dense matrices of so large a block need about "
+            f"{needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB of free "
+            f"memory. Leave crossed random terms out, make the groups of the residuals finer, or "
+            f"give known variances as weights."
+        )
 
 
 def _components(model: Model, residual: ResidualRows) -> np.ndarray:

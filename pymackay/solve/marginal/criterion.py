@@ -26,6 +26,8 @@ from pymackay.solve.marginal.random_part import TermPart
 from pymackay.solve.pirls.criteria.curvature import Curvature
 from pymackay.solve.solver import NoDigits, least_residual
 
+_MOST = 1e150  # of the sum of squares at unit length: its square is a number
+
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
@@ -187,7 +189,7 @@ class Point:
         turn[:p, :p], turn[:p, p], turn[p, p] = root, -beta, 1.0
         batches = tuple(Whitened(c, inverse, columns @ turn) for c, inverse, columns in whitened)
         r2 = float(sum(np.sum(batch.columns[:, :, p] ** 2) for batch in batches))
-        if not least_residual(n) < r2 < np.inf:
+        if not least_residual(n) < r2 < _MOST:
             raise NoDigits("hardly a residual is left at these parameters")
         value = logdet + nu * (
             1.0 + np.log(2.0 * np.pi * r2 / nu) + 2.0 * np.log(marginal.response.scale)
@@ -230,7 +232,7 @@ class Point:
         P, p = len(self.psi), len(self.beta)
         made = np.zeros((P * p, P * p))
         for batch in self.batches:
-            G = _moved(self, batch)[1][..., :p]
+            G = moved(self, batch)[1][..., :p]
             flat = np.moveaxis(G, 1, 2).reshape(-1, P * p)
             made += flat.T @ flat
         return made.reshape(P, p, P, p).swapaxes(1, 2)
@@ -304,7 +306,7 @@ def _slopes(marginal: Marginal, clusters: Clusters, psi: np.ndarray) -> np.ndarr
     return np.concatenate([*made, R * clusters.same[:, None]], axis=1)
 
 
-def _moved(point: Point, batch: Whitened) -> tuple[np.ndarray, np.ndarray]:
+def moved(point: Point, batch: Whitened) -> tuple[np.ndarray, np.ndarray]:
     """Return dV/dψ times the inverse factors of V on both sides, (u, P, m, m), and that times D.
 
     D are the columns of the batch; the product has shape (c, P, m, p + 1).
@@ -318,7 +320,7 @@ def _add_batch(sums: Sums, point: Point, batch: Whitened) -> None:
     """Add the clusters of a batch, in place."""
     marginal, clusters, D = point.marginal, batch.clusters, batch.columns
     P, p = len(point.psi), D.shape[2] - 1
-    M, G = _moved(point, batch)
+    M, G = moved(point, batch)
     by_pattern = M.reshape(len(M), P, -1)
     weighted = by_pattern * clusters.counts[:, None, None]
     products = np.tensordot(weighted, by_pattern, axes=([0, 2], [0, 2]))

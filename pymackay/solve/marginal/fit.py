@@ -22,7 +22,7 @@ from pymackay.solve.assemble import (
     varcorr_of,
     versions,
 )
-from pymackay.solve.marginal.criterion import Marginal
+from pymackay.solve.marginal.criterion import Marginal, covariances
 from pymackay.solve.marginal.problem import ResidualProblem
 from pymackay.solve.marginal.start import starting_points
 from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
@@ -30,6 +30,8 @@ from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
 _STOPPING = Stopping(spent=1e-12, max_evaluations=300)
 _CERTIFIED = 1e-7  # Newton decrement, in units of the criterion
 _CURVED = 1e-8  # of the largest scaled curvature: a smaller one is flat
+_ALIKE = 1e-7  # criterion units within which the first of two optima is taken
+_FLAT = 1e-7  # of the largest curvature: that of a correlation at its bound is smaller
 _DEAD = 1e-4  # diagonal of a whitened factor that may be zero
 _LEVEL = 1e-9  # by which the criterion may rise where a variance is set to zero
 _SINGULAR = 1e-7  # smallest eigenvalue of a correlation matrix that has no inverse in practice
@@ -37,7 +39,12 @@ _SHOWN = 60  # visits whose correlations are tabulated
 
 
 def fit_residual(
-    model: Model, residual: ResidualRows, *, reml: bool, start: np.ndarray | None = None
+    model: Model,
+    residual: ResidualRows,
+    *,
+    reml: bool,
+    start: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
 ) -> Fit:
     """Return the `Fit` at the optimum of a model with a residual structure.
 
@@ -48,6 +55,8 @@ def fit_residual(
     reml : bool
     start : numpy.ndarray, shape (m,), optional
         Theta to start from, user's units.
+    begin : numpy.ndarray, shape (P,), optional
+        ψ of a fit of the same design: one search starts there, in place of several.
 
     Raises
     ------
@@ -61,7 +70,7 @@ def fit_residual(
         raise ArgumentError("start gives theta, but the model has no random terms; leave it out.")
     factors = None if start is None else factors_from_theta(marginal, start)
     arrivals = []
-    for psi in starting_points(marginal, factors):
+    for psi in starting_points(marginal, factors) if begin is None else [begin]:
         try:
             arrivals.append(minimise(marginal, psi, _STOPPING))
         except np.linalg.LinAlgError as error:
@@ -71,7 +80,8 @@ def fit_residual(
             f"the criterion has no value where the search starts ({reason}); write a simpler "
             f"structure than residual={residual.text!r}, or a simpler random part."
         )
-    best = min(arrivals, key=lambda each: each.point.criterion)
+    lowest = min(each.point.criterion for each in arrivals)
+    best = next(each for each in arrivals if each.point.criterion <= lowest + _ALIKE)
     best = replace(best, evaluations=sum(each.evaluations for each in arrivals))
     best = _on_boundary(marginal, best)
     free = np.ones(len(best.point.psi), dtype=bool)
@@ -102,14 +112,21 @@ def _on_boundary(marginal: Marginal, arrival: Arrival) -> Arrival:
 
 def _certificate(marginal: Marginal, arrival: Arrival) -> Convergence:
     """Say whether gradient and exact second derivatives are those of a minimum."""
-    hessian = arrival.point.curvature.hessian
+    hessian, at_bound = arrival.point.curvature.hessian, False
+    if _nearly_singular(marginal, arrival.point.psi, whole=False):
+        inside = np.abs(np.diag(hessian)) > _FLAT * np.abs(hessian).max()
+        at_bound = not _nearly_singular(marginal, arrival.point.psi, whole=True)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-8 * np.abs(hessian).max()))
     values, vectors = np.linalg.eigh(scale[:, None] * hessian * scale)
     slope = float(np.abs(scale * arrival.point.gradient).max(initial=0.0))
     least = float(values.min(initial=np.inf))
     message = "certified: gradient and exact second derivatives are those of a minimum"
+    if at_bound:
+        message += ", at which correlations of the residuals are at their bounds"
+        curvatures = np.linalg.eigvalsh((scale[:, None] * hessian * scale)[np.ix_(inside, inside)])
+        least = float(curvatures.min(initial=np.inf))
     converged = arrival.decrement < _CERTIFIED and least > -_CURVED
-    if _nearly_singular(marginal, arrival.point.psi):
+    if _nearly_singular(marginal, arrival.point.psi, whole=True):
         converged = False
         message = (
             f"the covariance matrix of the residuals becomes singular, and the criterion falls "
@@ -140,14 +157,19 @@ def _certificate(marginal: Marginal, arrival: Arrival) -> Convergence:
     )
 
 
-def _nearly_singular(marginal: Marginal, psi: np.ndarray) -> bool:
-    """Whether the correlation matrix of a group's residuals has no inverse in practice."""
+def _nearly_singular(marginal: Marginal, psi: np.ndarray, *, whole: bool) -> bool:
+    """Whether the correlation matrix of a group's residuals has no inverse in practice.
+
+    With `whole` it is that of V, which has an inverse where random effects fill what is missing.
+    """
     own, structure = psi[marginal.n_theta :], marginal.residual.structure
     least = np.inf
     for clusters in marginal.clusters:
-        R = structure.blocks(own, clusters.strata, clusters.times) * clusters.same
-        sd = np.sqrt(np.diagonal(R, axis1=1, axis2=2))
-        correlation = R / (sd[:, :, None] * sd[:, None, :])
+        V = structure.blocks(own, clusters.strata, clusters.times) * clusters.same
+        if whole:
+            V = covariances(marginal, clusters, psi)
+        sd = np.sqrt(np.diagonal(V, axis1=1, axis2=2))
+        correlation = V / (sd[:, :, None] * sd[:, None, :])
         least = min(least, float(np.linalg.eigvalsh(correlation).min()))
     return least < _SINGULAR
 
@@ -187,7 +209,8 @@ def assemble_residual(problem: ResidualProblem, convergence: Convergence) -> Fit
         criterion=point.criterion,
         fitted=pd.Series(fitted, index=model.rows, name="fitted"),
         residuals=pd.Series(model.y - fitted, index=model.rows, name="residuals"),
-        singular=is_singular(problem.factors),
+        singular=is_singular(problem.factors, problem.marginal.layouts)
+        or _nearly_singular(marginal, problem.psi, whole=False),
         dropped=model.dropped,
         messages=model.messages,
         convergence=convergence,

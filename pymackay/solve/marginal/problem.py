@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 
 from pymackay.model.model import Model
 from pymackay.solve.assemble import alive, user_factors
@@ -56,6 +57,17 @@ class ResidualProblem:
             inverse = batch.inverse[batch.clusters.pattern]
             made[batch.clusters.rows] = inverse.swapaxes(1, 2) @ batch.columns
         return made
+
+    def inverse_factor(self) -> sp.csr_matrix:
+        """Return the inverse of the lower factor of V, cluster by cluster, (n, n) sparse."""
+        n, data, at, columns = len(self.model.y), [], [], []
+        for batch in self.point.batches:
+            inverse, rows = batch.inverse[batch.clusters.pattern], batch.clusters.rows
+            data.append(inverse.ravel())
+            at.append(np.repeat(rows, rows.shape[1], axis=1).ravel())
+            columns.append(np.repeat(rows, rows.shape[1], axis=0).ravel())
+        places = (np.concatenate(at), np.concatenate(columns))
+        return sp.csr_matrix((np.concatenate(data), places), shape=(n, n))
 
     def effects(self) -> list[np.ndarray]:
         """Return the predicted effects of each term, (J, q), user's units: ``G Z'V⁻¹e``."""

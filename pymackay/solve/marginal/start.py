@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +12,13 @@ from pymackay.model.sums.gram import cross_products
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.marginal.criterion import Marginal
 from pymackay.solve.marginal.random_part import TermPart
+from pymackay.solve.search import limits
+from pymackay.solve.search.valleys import spread_factors
+from pymackay.solve.solver import NoDigits
 
 _LEAST = 0.15  # diagonal of a whitened factor: zero is a stationary point, which nothing leaves
+_POINTS, _SEARCHES = 96, 8  # points all over, and of how many of the lowest a search starts
+_NOISE = 0.01  # variance, relative to sigma², about which the points of a random term lie
 _FLOOR = 0.05  # of the mean: a standard deviation of a stratum is not taken for less
 
 
@@ -28,10 +34,36 @@ def starting_points(marginal: Marginal, theta: list[np.ndarray] | None) -> list[
     sd = rough_sd(marginal)
     made = []
     for factors in _factors(marginal, theta):
-        parts = zip(marginal.layouts, factors, strict=True)
-        x = [TermPart.of(layout, factor).x for layout, factor in parts]
-        made += [np.concatenate([*x, psi]) for psi in marginal.residual.structure.starts(sd)]
+        x = _coordinates(marginal, factors)
+        made += [np.concatenate([x, psi]) for psi in marginal.residual.structure.starts(sd)]
+    if theta is None and len(marginal.model.y) <= limits.FEW_ROWS:
+        made += _lowest(marginal, _spread(marginal, sd))
     return made
+
+
+def _coordinates(marginal: Marginal, factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the coordinates of the random terms' factors, (k,)."""
+    parts = zip(marginal.layouts, factors, strict=True)
+    return np.concatenate([np.zeros(0), *(TermPart.of(*part).x for part in parts)])
+
+
+def _spread(marginal: Marginal, sd: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield ψ, (P,), spread over variances and correlations: few rows may have several optima."""
+    rng = np.random.default_rng(20)
+    factors = [spread_factors(rng, layout, _POINTS, _NOISE) for layout in marginal.layouts]
+    for point in range(_POINTS):
+        own = marginal.residual.structure.spread(sd, rng)
+        yield np.concatenate([_coordinates(marginal, [f[point] for f in factors]), own])
+
+
+def _lowest(marginal: Marginal, points: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return the points with the lowest criteria, `_SEARCHES` at most."""
+    reached = []
+    for psi in points:
+        with contextlib.suppress(np.linalg.LinAlgError, NoDigits):
+            reached.append((marginal.at(psi).criterion, psi))
+    reached.sort(key=lambda each: each[0])
+    return [psi for _, psi in reached[:_SEARCHES]]
 
 
 def rough_sd(marginal: Marginal) -> np.ndarray:

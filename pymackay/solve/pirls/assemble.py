@@ -78,7 +78,7 @@ def assemble_general(
         criterion=criterion,
         fitted=pd.Series(mu, index=model.rows, name="fitted"),
         residuals=pd.Series(deviance_residuals(point, mu), index=model.rows, name="residuals"),
-        singular=is_singular(factors),
+        singular=is_singular(factors, rows.layouts),
         dropped=model.dropped,
         messages=(*model.messages, *messages),
         convergence=convergence,

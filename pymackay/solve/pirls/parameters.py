@@ -1,6 +1,7 @@
 """`TermParameters`: from the covariance parameters of a search to the factors of the terms.
 
-Without a structure they are the elements of the factor. With one (`pymackay.covariance.structure`)
+Without a structure they are the elements of the factor, of reduced rank those of its first
+columns. With another structure (`pymackay.covariance.structure`)
 ``Λ = D(s) K(ρ)``, K the factor of the correlation matrix, and the search steps in ``ρ = middle +
 half sin ω``, whose bounds are stationary points, and in s; or in its root, where a sign of s would
 change the covariance matrix.
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import Chart, correlated, is_factor
 from pymackay.covariance.layout import TermLayout
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated, Structure
 from pymackay.solve.linalg.blas import solve_lower
 
 _STEP = 1e-5  # of a coordinate, for differences of exact slopes
@@ -42,6 +43,11 @@ class TermParameters:
         return self.layout.structure
 
     @property
+    def correlated(self) -> Correlated | None:
+        """The structure, if it has standard deviations and correlations."""
+        return None if is_factor(self.structure) else correlated(self.structure)
+
+    @property
     def own(self) -> slice:
         """Places of the parameters."""
         return slice(self.layout.start, self.layout.stop)
@@ -49,18 +55,18 @@ class TermParameters:
     def factor(self, x: np.ndarray) -> np.ndarray:
         """Return Λ, (q, q), lower triangular, at the parameters of all terms."""
         own = x[self.own]
-        if self.structure is None:
+        if self.correlated is None:
             factor = np.zeros((self.layout.q, self.layout.q))
-            factor[self.full.rows, self.full.columns] = own
+            factor[self.layout.rows, self.layout.columns] = own
             return factor
         sd, rho = self._split(own)
-        return sd[:, None] * self.structure.root(rho, self.layout.q)
+        return sd[:, None] * self.correlated.root(rho, self.layout.q)
 
     def of_factor(self, factor: np.ndarray) -> np.ndarray:
         """Return the parameters, (k,), of a factor of a matrix of the structure."""
-        structure, q = self.structure, self.layout.q
+        structure, q = self.correlated, self.layout.q
         if structure is None:
-            return self.full.elements(factor)
+            return self.layout.par(factor)
         x = Chart.of(structure, factor).x.copy()
         m = structure.n_sd(q)
         x[:m] = np.sqrt(x[:m]) if self.rooted else x[:m]
@@ -76,9 +82,10 @@ class TermParameters:
 
     def jacobian(self, x: np.ndarray) -> np.ndarray:
         """Return the derivatives of the factor's elements by the parameters, (elements, k)."""
-        structure, q = self.structure, self.layout.q
+        structure, q = self.correlated, self.layout.q
         if structure is None:
-            return np.eye(self.layout.n_par)
+            same_row = self.full.rows[:, None] == self.layout.rows
+            return (same_row & (self.full.columns[:, None] == self.layout.columns)).astype(float)
         own = x[self.own]
         m = structure.n_sd(q)
         sd, rho = self._split(own)
@@ -95,7 +102,7 @@ class TermParameters:
     def bending(self, x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
         """Return ``Σ_e g_e d²Λ_e``, (k, k), for slopes g of all elements of all terms."""
         k = self.layout.n_par
-        if self.structure is None:
+        if self.correlated is None:
             return np.zeros((k, k))
         g = slopes[self.full.start : self.full.stop]
         made = np.empty((k, k))
@@ -111,10 +118,10 @@ class TermParameters:
     @property
     def columns(self) -> list[list[int]]:
         """Places of the parameters, grouped by what is zero together: a variance on its bound."""
-        if self.structure is not None:
-            return [[self.layout.start + i] for i in range(self.structure.n_sd(self.layout.q))]
+        if self.correlated is not None:
+            return [[self.layout.start + i] for i in range(self.correlated.n_sd(self.layout.q))]
         made: dict[int, list[int]] = {}
-        for i, column in enumerate(self.full.columns.tolist()):
+        for i, column in enumerate(self.layout.columns.tolist()):
             made.setdefault(column, []).append(self.layout.start + i)
         return list(made.values())
 
@@ -123,21 +130,20 @@ class TermParameters:
         made = np.zeros(self.layout.n_par, dtype=bool)
         for column in self.columns:
             made[np.array(column) - self.layout.start] = bool(x[column].any())
-        if self.structure is not None:
-            q, m = self.layout.q, self.structure.n_sd(self.layout.q)
+        if self.correlated is not None:
+            q, m = self.layout.q, self.correlated.n_sd(self.layout.q)
             made[m:] = np.count_nonzero(self._split(x[self.own])[0]) > 1 and q > 1
         return made
 
     @property
     def rooted(self) -> bool:
         """Whether the parameters are roots of standard deviations."""
-        structure = self.structure
+        structure = self.correlated
         return structure is not None and not structure.hom and structure.n_rho(self.layout.q) > 0
 
     def _split(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the standard deviations, (q,), and rho, (r,), of the term's parameters, (k,)."""
-        structure, q = self.structure, self.layout.q
-        assert structure is not None
+        structure, q = correlated(self.structure), self.layout.q
         m = structure.n_sd(q)
         sd = own[:m] ** 2 if self.rooted else own[:m]
         return np.broadcast_to(sd, (q,)), Chart(structure, q, own).par[m:]

@@ -106,7 +106,7 @@ def find_separation(
     >>> find_separation(X, ["(Intercept)", "x"], y, np.ones(6), "binomial", "logit").columns
     ('x',)
     """
-    signs = _limits(y, support, link)
+    signs = limits_at_infinity(y, support, link)
     if signs is None or not X.shape[1]:
         return None
     used = weights > 0.0
@@ -141,7 +141,7 @@ def _to_unit(rows: np.ndarray) -> np.ndarray:
     return right[kept].T / singular[kept] / size[:, None]
 
 
-def _limits(y: np.ndarray, support: str, link: str) -> np.ndarray | None:
+def limits_at_infinity(y: np.ndarray, support: str, link: str) -> np.ndarray | None:
     """Return the sign of the predictor's change that each row allows without end, 0 where none.
 
     None if no row's likelihood has a limit at infinity, whatever its value.

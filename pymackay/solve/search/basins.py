@@ -11,20 +11,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pymackay.covariance.chart import Chart
+from pymackay.covariance.layout import TermLayout
+from pymackay.covariance.structure import Correlated
+from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
+from pymackay.solve.search.values import Factors
 
-Factors = tuple[np.ndarray, ...]
 Criteria = Callable[[Factors], np.ndarray]
 
 
+def follows_basins(gram: Bases) -> bool:
+    """Whether points go down by each response's criterion alone before searches start."""
+    return not gram.one_variance and gram.layouts[-1].stop <= limits.BASIN_PARAMETERS
+
+
 def descend(
-    criteria: Criteria, factors: Factors, floors: Sequence[float]
+    criteria: Criteria, factors: Factors, floors: Sequence[float], layouts: Sequence[TermLayout]
 ) -> tuple[Factors, np.ndarray]:
     """Follow the criterion down from S points by Newton's method with numerical derivatives.
 
-    In units of each column's size a step is ``−|H|⁻¹ g``, H being the second differences and |H|
-    the same with positive eigenvalues, and no longer than `limits.BASIN_RADIUS`. The best of some
-    multiples of it is taken.
+    The coordinates of a factor without a structure are the elements of its lower triangle, those of
+    a structure standard deviations and angles (`pymackay.covariance.chart`). In units of each
+    column's size, or of a standard deviation and of one radian, a step is ``−|H|⁻¹ g``, H being
+    the second differences and |H| the same with positive eigenvalues, and no longer than
+    `limits.BASIN_RADIUS`. The best of some multiples of it is taken.
 
     Parameters
     ----------
@@ -34,6 +45,7 @@ def descend(
     factors : tuple of numpy.ndarray, each (S, q, q)
     floors : sequence of float
         The smallest size of a column, term by term.
+    layouts : sequence of TermLayout
 
     Returns
     -------
@@ -41,47 +53,68 @@ def descend(
     values : numpy.ndarray, shape (S,)
     """
     sizes = np.array(limits.BASIN_SIZES)[:, None]
-    values = criteria(factors)
+    values, x = criteria(factors), _coordinates(factors, layouts)
+
+    def at(points: np.ndarray) -> np.ndarray:
+        return criteria(_factors(points.reshape(-1, x.shape[1]), layouts)).reshape(len(x), -1)
+
     for _ in range(limits.BASIN_ROUNDS):
-        x, unit = _elements(factors), _units(factors, floors)
-        step = unit * _newton_steps(*_differences(criteria, x, unit, values, factors))
+        unit = _units(x, floors, layouts)
+        step = unit * _newton_steps(*_differences(at, x, unit, values))
         trials = x[:, None] + sizes * step[:, None]
-        reached = criteria(_factors(trials.reshape(-1, x.shape[1]), factors)).reshape(len(x), -1)
+        reached = at(trials)
         best = (np.arange(len(x)), reached.argmin(axis=1))
         lower = reached[best] < values
         x[lower], values[lower] = trials[best][lower], reached[best][lower]
-        factors = _factors(x, factors)
-    return factors, values
+    return _factors(x, layouts), values
 
 
-def _elements(factors: Factors) -> np.ndarray:
-    """Return the lower triangles of the factors, (S, m)."""
-    return np.concatenate([f[:, *np.tril_indices(f.shape[1])] for f in factors], axis=1)
+def _coordinates(factors: Factors, layouts: Sequence[TermLayout]) -> np.ndarray:
+    """Return the coordinates of the factors, (S, m)."""
+    parts = []
+    for factor, layout in zip(factors, layouts, strict=True):
+        if layout.structure is None:
+            parts.append(layout.elements(factor))
+        elif isinstance(layout.structure, Correlated):
+            parts.append(Chart.of(layout.structure, factor).x)
+        else:
+            parts.append(layout.structure.par_of(factor))
+    return np.concatenate(parts, axis=1)
 
 
-def _factors(elements: np.ndarray, like: Factors) -> Factors:
-    """Return the factors with these lower triangles, (K, m); `like` says their sizes."""
-    made, start = [], 0
-    for factor in like:
-        places = np.tril_indices(factor.shape[1])
-        stop = start + len(places[0])
-        made.append(np.zeros((len(elements), *factor.shape[1:])))
-        made[-1][:, *places] = elements[:, start:stop]
-        start = stop
-    return tuple(made)
+def _factors(x: np.ndarray, layouts: Sequence[TermLayout]) -> Factors:
+    """Return the factors with these coordinates, (K, m)."""
+    factors = []
+    for layout in layouts:
+        part = x[:, layout.start : layout.stop]
+        if layout.structure is None:
+            factors.append(np.zeros((len(x), layout.q, layout.q)))
+            factors[-1][:, layout.rows, layout.columns] = part
+        elif not isinstance(layout.structure, Correlated):
+            factors.append(layout.structure.factor(part, layout.q))
+        else:  # a standard deviation may change its sign on the way
+            chart = Chart(layout.structure, layout.q, part)
+            factors.append(chart.moved(np.zeros_like(part)).factor())
+    return tuple(factors)
 
 
-def _units(factors: Factors, floors: Sequence[float]) -> np.ndarray:
-    """Return the size of the column that each element is in, (S, m)."""
+def _units(x: np.ndarray, floors: Sequence[float], layouts: Sequence[TermLayout]) -> np.ndarray:
+    """Return the unit of each coordinate, (S, m)."""
     units = []
-    for factor, floor in zip(factors, floors, strict=True):
-        sizes = np.maximum(np.linalg.norm(factor, axis=1), floor)
-        units.append(sizes[:, np.tril_indices(factor.shape[1])[1]])
+    for factor, floor, layout in zip(_factors(x, layouts), floors, layouts, strict=True):
+        if isinstance(layout.structure, Correlated):
+            unit = np.ones((len(x), layout.n_par))
+            m = layout.structure.n_sd(layout.q)
+            unit[:, :m] = np.maximum(np.abs(x[:, layout.start : layout.start + m]), floor)
+            units.append(unit)
+        else:
+            sizes = np.maximum(np.linalg.norm(factor, axis=1), floor)
+            units.append(sizes[:, layout.columns])
     return np.concatenate(units, axis=1)
 
 
 def _differences(
-    criteria: Criteria, x: np.ndarray, unit: np.ndarray, values: np.ndarray, like: Factors
+    at: Callable[[np.ndarray], np.ndarray], x: np.ndarray, unit: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gradients, (S, m), and second differences, (S, m, m), in units of `unit`."""
     S, m = x.shape
@@ -90,8 +123,7 @@ def _differences(
     first, second = np.triu_indices(m, 1)
     moves = np.concatenate([one, -one, one[first] + one[second]])
     points = x[:, None] + h * moves * unit[:, None]
-    around = criteria(_factors(points.reshape(-1, m), like)).reshape(S, -1)
-    up, down, both = np.split(around, [m, 2 * m], axis=1)
+    up, down, both = np.split(at(points), [m, 2 * m], axis=1)
     with np.errstate(invalid="ignore"):
         gradient = (up - down) / (2.0 * h)
         H = np.zeros((S, m, m))

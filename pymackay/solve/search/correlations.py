@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pymackay.covariance.chart import Chart
+from pymackay.covariance.structure import Correlated
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
 from pymackay.solve.search.points import Factors, Points
@@ -38,7 +39,7 @@ def other_correlations(gram: Bases, points: Points) -> Iterator[tuple[Factors, n
     variance = np.einsum("bij,bj->bi", points.model.vectors**2, spread)
     for term, layout in enumerate(gram.layouts):
         structure = layout.structure
-        if structure is None or not structure.n_rho(layout.q):
+        if not isinstance(structure, Correlated) or not structure.n_rho(layout.q):
             continue
         first = layout.start + structure.n_sd(layout.q)
         angles = slice(first, layout.stop)

@@ -15,7 +15,8 @@ import numpy as np
 from pymackay.covariance.layout import par_names
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
-from pymackay.solve.search.points import Factors, Points
+from pymackay.solve.search.points import Points
+from pymackay.solve.search.values import Factors
 
 
 def flat_parameters(bases: Bases, points: Points, search: Callable[[Factors], Points]) -> str:

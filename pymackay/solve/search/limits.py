@@ -84,6 +84,7 @@ AFFORDABLE = 10**8  # products that the fixed columns' own part in the moments m
 LEFT = 1e-10  # of the response's squares: a smaller remainder is taken to be this
 START_FLOOR = 0.1  # of the noise level: starts stay inside, where every direction has a slope
 START_CEILING = 1e6  # relative variance beyond which a larger start tells nothing
+REACH = 1e12  # relative variance by noise level: beyond, float64 loses the levels' noise beside it
 VAGUE_ANGLE = 0.15  # standard error of a correlation's angle, over which it may be elsewhere too
 CORRELATIONS = (0.05, 0.35, 0.95)  # shares of the width of its bounds, where it is looked for
 SMALL_SD = 0.4  # noise levels' roots: standard deviations there, which may grow or vanish

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
@@ -25,19 +25,28 @@ from pymackay.results import Convergence
 from pymackay.solve.search import limits
 from pymackay.solve.search.correlations import other_correlations
 from pymackay.solve.search.flat_chart import flat_parameters
+from pymackay.solve.search.landscape import Landscape
 from pymackay.solve.search.limits import Control
-from pymackay.solve.search.points import Certificates, Factors, Points, Values, rounding
-from pymackay.solve.search.ridge import flat_ridge, named_once
-from pymackay.solve.search.runaway import Height, follow
-from pymackay.solve.search.start import further_starts, may_scan, moment_start, noise_level
-from pymackay.solve.search.trust_region import Batch, Ground, descend
-from pymackay.solve.search.valleys import Profile, follows_basins
-from pymackay.solve.solver import Evaluation, Optimum, Solver, criterion_value
-
-LOCAL = "local optimum, reached from starting values computed from the data"
-VALLEYS = "local optimum, the lowest that starting values spread over all variances lead to"
-GLOBAL = "global optimum: the whole profile was scanned"
-
+from pymackay.solve.search.optima import Optima, over_correlations, over_valleys
+from pymackay.solve.search.points import (
+    Certificates,
+    Points,
+    one_of_each,
+    rounding,
+)
+from pymackay.solve.search.ridge import named_once, ridge_at
+from pymackay.solve.search.runaway import Runaway, follow
+from pymackay.solve.search.start import (
+    further_starts,
+    may_scan,
+    moment_start,
+    noise_level,
+    within_reach,
+)
+from pymackay.solve.search.trust_region import Ground, descend
+from pymackay.solve.search.valleys import Profile
+from pymackay.solve.search.values import Factors, Values
+from pymackay.solve.solver import Optimum, Solver, criterion_value
 
 _ENDLESS = (
     "the criterion falls as sigma goes to zero, without end as far as float64 can tell, so that "
@@ -48,96 +57,6 @@ _BEYOND_DIGITS = (
     "criterion is lowest: subtract known differences between the levels from the response, or "
     "check it for values that do not belong there"
 )
-
-
-class Landscape(Protocol):
-    """The criteria of B responses to one design, as a search needs them."""
-
-    @property
-    def gram(self) -> Bases:
-        """The design's cross-products; its response is not used."""
-        ...
-
-    @property
-    def without_effects(self) -> np.ndarray:
-        """Each response's criterion where no random effect varies, shape (B,)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def take(self, which: np.ndarray) -> Landscape:
-        """Return the landscape of some responses."""
-        ...
-
-    def evaluate(self, factors: Factors) -> Values:
-        """Evaluate each response at its own factors."""
-        ...
-
-    def start(self) -> Factors:
-        """Return the factors to start from, by the data: term by term (B, q, q)."""
-        ...
-
-    def profile(self) -> Profile | None:
-        """Return an evaluation of each criterion at many factors at once; None without sums."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Optima(Batch):
-    """The ends of B searches.
-
-    Attributes
-    ----------
-    points : Points
-    certificates : Certificates
-    iterations, evaluations : numpy.ndarray of int, each (B,)
-        Steps of the search that ended there; evaluations of all searches for the response.
-    n, columns : int
-        Rows, and columns of the fixed and random design together.
-    scope : str
-        What else was searched, so that the certificate holds for it: `LOCAL`, `VALLEYS`, `GLOBAL`.
-    """
-
-    points: Points
-    certificates: Certificates
-    iterations: np.ndarray
-    evaluations: np.ndarray
-    n: int
-    columns: int
-    scope: str = LOCAL
-
-    @property
-    def certified(self) -> np.ndarray:
-        """Which points are optima, shape (B,)."""
-        return ~np.any(list(self.certificates.faults().values()), axis=0)
-
-    @property
-    def sure(self) -> np.ndarray:
-        """Which points are optima inside the cone of covariance matrices, shape (B,)."""
-        return self.certified & ~self.points.singular
-
-    def convergence(self, which: int) -> Convergence:
-        """Return how one search ended."""
-        c = self.certificates
-        problems = c.problems(which)
-        sigma2 = float(self.points.sigma2[which])
-        if problems and sigma2 < limits.VANISHING:
-            remainder = f"{np.sqrt(sigma2 * self.n):.1g} of what the fixed effects leave"
-            few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
-            problems.append(f"hardly anything is left over, {remainder}{few}")
-            if c.decrement[which] > limits.STILL_FALLING:
-                problems.append(_ENDLESS if self.n <= self.columns else _BEYOND_DIGITS)
-        certified = f"optimum certified: gradient, curvature and boundary ({self.scope})"
-        message = "; ".join(problems) or certified
-        return Convergence(
-            converged=not problems,
-            message=message,
-            iterations=int(self.iterations[which]),
-            evaluations=int(self.evaluations[which]),
-            decrement=float(c.decrement[which]),
-            gradient=float(c.gradient[which]),
-            curvature=float(c.curvature[which]),
-        )
 
 
 def find_optima(
@@ -161,7 +80,7 @@ def find_optima(
         Factors from which every search starts. Where it ends on the boundary or is not certified,
         the starts by the data follow. Without `start` these are the first.
     one_by_one : bool
-        Whether valleys of several responses are searched as those of one, as `_over_valleys` says;
+        Whether valleys of several responses are searched as those of one, as `over_valleys` says;
         not where a start is given.
     """
     if start is None:
@@ -169,22 +88,22 @@ def find_optima(
     everywhere = [np.broadcast_to(f, (len(landscape), *f.shape)) for f in start]
     best = optimise_many(landscape, tuple(everywhere), control)
     doubtful = np.flatnonzero(~best.sure)
-    if not len(doubtful):
-        return best
-    evaluations = best.evaluations.copy()
-    others = _from_data(landscape.take(doubtful), control, one_by_one=False)
-    evaluations[doubtful] += others.evaluations
-    keep_better(best, others, doubtful)
-    return replace(best, evaluations=evaluations)
+    if len(doubtful):
+        others = _from_data(landscape.take(doubtful), control, one_by_one=False)
+        best.keep_better(others, doubtful)
+    return best
 
 
 def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: bool) -> Optima:
     """Search from the start by the data, and from further ones where `further_starts` says so.
 
-    `one_by_one` as in `_over_valleys`.
+    `one_by_one` as in `over_valleys`.
     """
-    first = optimise_many(landscape, landscape.start(), control)
-    best, evaluations = first, first.evaluations.copy()
+
+    def search(some: Landscape, start: Factors) -> Optima:
+        return optimise_many(some, start, control)
+
+    first = best = search(landscape, landscape.start())
     improved = done = np.zeros(len(landscape), dtype=bool)
     for start, searched in further_starts(
         landscape.gram,
@@ -197,93 +116,15 @@ def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: boo
             continue
         if best is first:
             best, improved = first.take(np.arange(len(landscape))), improved.copy()
-        other = optimise_many(landscape.take(todo), tuple(f[todo] for f in start), control)
-        evaluations[todo] += other.evaluations
-        improved[todo[keep_better(best, other, todo)]] = True
+        other = search(landscape.take(todo), tuple(f[todo] for f in start))
+        improved[todo[best.keep_better(other, todo)]] = True
         done = improved & best.sure
-    best = replace(best, evaluations=evaluations)
     if landscape.gram.structured:
-        best = _over_correlations(landscape, best, control)
+        starts = other_correlations(landscape.gram, best.points)
+        best = over_correlations(landscape, best, starts, search)
     if not may_scan(landscape.gram):
         return best
-    return _over_valleys(landscape, best, control, one_by_one=one_by_one)
-
-
-def _over_correlations(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
-    """Search with correlations of structures elsewhere too, and keep the lowest."""
-    reached = best
-    for start, searched in other_correlations(landscape.gram, reached.points):
-        todo = np.flatnonzero(searched)
-        best = best.take(np.arange(len(landscape))) if best is reached else best
-        others = optimise_many(landscape.take(todo), tuple(f[todo] for f in start), control)
-        evaluations = best.evaluations[todo] + others.evaluations
-        keep_better(best, others, todo)
-        best.evaluations[todo] = evaluations
-    return best
-
-
-def _over_valleys(
-    landscape: Landscape, best: Optima, control: Control | None, *, one_by_one: bool = True
-) -> Optima:
-    """Search from every valley of the profile that may be lower, and keep the lowest.
-
-    Of many responses, `one_by_one` searches each as if it were the only one, which takes ten times
-    as long with several variances. Without it, as in a bootstrap, searches begin at those points of
-    one scan that are lower than their neighbours.
-    """
-    if one_by_one and len(landscape) > 1 and follows_basins(landscape.gram):
-        return _one_by_one(landscape, best, control)
-    profile = landscape.profile()
-    if profile is None:
-        return best
-    best = best.take(np.arange(len(landscape)))
-    starts = profile.starts(best.points.criterion, best.points.factors)
-    for number in range(limits.VALLEYS):
-        before = best.points.criterion.copy()
-        for start, which in starts:
-            others = optimise_many(landscape.take(which), start, control)
-            evaluations = best.evaluations[which] + others.evaluations
-            keep_better(best, others, which)
-            best.evaluations[which] = evaluations
-        if len(landscape) > 1 or (number and best.points.criterion[0] == before[0]):
-            break
-        starts = profile.beside(best.points.criterion[0], best.points.factors)
-    return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
-
-
-def _one_by_one(landscape: Landscape, best: Optima, control: Control | None) -> Optima:
-    """Search from the valleys of each response by itself, as if it were the only one."""
-    best = best.take(np.arange(len(landscape)))
-    for k in range(len(landscape)):
-        which = np.array([k])
-        best.put(which, _over_valleys(landscape.take(which), best.take(which), control))
-    return replace(best, scope=VALLEYS)
-
-
-def keep_better(best: Optima, others: Optima, which: np.ndarray) -> np.ndarray:
-    """Put into `best` the others that are lower, or equal and certified where `best` is not.
-
-    Parameters
-    ----------
-    best : Optima
-        Written to.
-    others : Optima
-    which : numpy.ndarray of int, shape (number of others,)
-        Their places in `best`.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (number of others,)
-        Which of the others were put.
-    """
-    old = best.take(which)
-    level = limits.LEVEL * old.points.rounding
-    with np.errstate(invalid="ignore"):
-        gain = old.points.criterion - others.points.criterion
-    better = np.where(np.abs(gain) > level, gain > 0.0, others.certified & ~old.certified)
-    if better.any():
-        best.put(which[better], others.take(better))
-    return better
+    return over_valleys(landscape, best, search, one_by_one=one_by_one)
 
 
 def optimise_many(landscape: Landscape, start: Factors, control: Control | None = None) -> Optima:
@@ -293,9 +134,11 @@ def optimise_many(landscape: Landscape, start: Factors, control: Control | None 
     counts = np.zeros(B, dtype=int), np.zeros(B, dtype=int)
     search = _Search(landscape, noise, control or Control(), np.arange(B), *counts)
     points = search.run(start)
-    gram = landscape.gram
+    certificates, gram = Certificates.of(points), landscape.gram
+    certified = ~np.any(list(certificates.faults().values()), axis=0)
     columns = gram.p + sum(block.size for block in gram.blocks)
-    return Optima(points, Certificates.of(points), *counts, gram.n, columns)
+    sure = certified & ~points.singular
+    return Optima(points, certificates, certified, sure, *counts, gram.n, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,6 +187,7 @@ class _Search(Ground[Points]):
 
     def begin(self, start: Factors) -> Points:
         """Return the points at `start`, or nearer to zero where these have no digits."""
+        start = within_reach(start, self.noise)
         points = self.points(start)
         for shrunken in range(1, limits.SHRINKS + 1):
             infinite = np.flatnonzero(np.isinf(points.criterion))
@@ -426,9 +270,8 @@ def optimise(
     solver: Solver, start: Sequence[np.ndarray], control: Control | None = None
 ) -> Optimum:
     """Minimise the solver's criterion from `start`, one relative factor per term."""
-    factors = tuple(factor[None] for factor in start)
-    landscape = _OneResponse(solver)
-    return landscape.optimum(optimise_many(landscape, factors, control))
+    landscape = OneResponse(solver)
+    return landscape.optimum(optimise_many(landscape, one_of_each(start), control))
 
 
 def find_optimum(
@@ -437,109 +280,45 @@ def find_optimum(
     start: Sequence[np.ndarray] | None = None,
 ) -> Optimum:
     """Minimise the solver's criterion as `find_optima` does."""
-    landscape = _OneResponse(solver)
+    landscape = OneResponse(solver)
     optima = find_optima(landscape, control, start)
     if landscape.gram.structured and optima.points.sigma2[0] < limits.VANISHING:
-        followed = landscape.followed(optima)
-        if followed is not None:
-            return followed
+        runaway = follow(landscape, optima.points.factors)
+        if runaway is not None:
+            return landscape.limit(runaway, _convergence(optima))
     return landscape.optimum(optima)
 
 
-def ridge_at(solver: Solver, factors: list[np.ndarray]) -> str:
-    """Say which variances the data do not determine at an optimum; empty if there are none."""
-    landscape = _OneResponse(solver)
-    values = landscape.evaluate(tuple(factor[None] for factor in factors))
-    return landscape.ridge(factors, values.answers[0][0], float(values.rounding[0]))
-
-
 @dataclass(frozen=True, eq=False)
-class _OneResponse:
+class OneResponse:
     """The landscape of a solver's one response; its answers are `Evaluation`s."""
 
     solver: Solver
 
     @property
     def gram(self) -> Bases:
+        """The cross-products."""
         return self.solver.bases
 
     @property
     def without_effects(self) -> np.ndarray:
+        """The criterion where no random effect varies, shape (1,)."""
         none = {"logdet_v": 0.0, "logdet_x": 0.0, "r2": 1.0}
         return np.array([criterion_value(self.gram, reml=self.solver.reml, **none)])
 
     def __len__(self) -> int:
         return 1
 
-    def take(self, which: np.ndarray) -> _OneResponse:
+    def take(self, which: np.ndarray) -> OneResponse:
+        """Return itself: there is no other response."""
         return self
 
     def start(self) -> Factors:
-        return tuple(factor[None] for factor in moment_start(self.gram, reml=self.solver.reml))
-
-    def optimum(self, optima: Optima) -> Optimum:
-        """Return where the search ended, and say which variances are not determined there."""
-        points, convergence = optima.points, optima.convergence(0)
-        factors, evaluation = [factor[0] for factor in points.factors], points.answers[0][0]
-        curved = optima.certificates.relative[0] > limits.RIDGE_CURVATURE
-        if not convergence.converged or (curved and not points.singular[0]):
-            return Optimum(factors, evaluation, convergence)
-
-        def rises(moved: list[np.ndarray]) -> bool:
-            return self._moves(moved, evaluation, points.rounding[0])
-
-        if self.gram.structured:
-            ridge = flat_parameters(self.gram, points, lambda f: optimise_many(self, f).points)
-        else:
-            ridge = self.ridge(factors, evaluation, points.rounding[0])
-        if not ridge:
-            return Optimum(factors, evaluation, convergence)
-        flat = replace(convergence, message=f"{convergence.message}; {ridge}")
-        return Optimum(factors, evaluation, flat, named_once(self.gram.model, ridge))
-
-    def followed(self, optima: Optima) -> Optimum | None:
-        """Return the limit of a criterion that falls as sigma goes to zero; None if it does not."""
-        count = 0
-
-        def height(factors: list[np.ndarray]) -> Height:
-            nonlocal count
-            count += 1
-            at = self.evaluate(tuple(f[None] for f in factors))
-            return Height(float(at.criterion[0]), float(at.rounding[0]), float(at.sigma2[0]))
-
-        runaway = follow(height, [factor[0] for factor in optima.points.factors])
-        if runaway is None:
-            return None
-        evaluation = self.solver.evaluate(runaway.factors)
-        searched = optima.convergence(0)
-        convergence = replace(
-            searched,
-            evaluations=searched.evaluations + count + 1,
-            converged=True,
-            message=runaway.message(),
-        )
-        return Optimum(runaway.factors, evaluation, convergence, (runaway.message(),))
-
-    def ridge(self, factors: list[np.ndarray], at: Evaluation, error: float) -> str:
-        """Say which variances are not determined at an optimum, whose criterion has this error."""
-
-        def rises(moved: list[np.ndarray]) -> bool:
-            return self._moves(moved, at, error)
-
-        return flat_ridge(self.gram, factors, at.score, at.curvature, rises)
-
-    def _moves(self, moved: list[np.ndarray], at: Evaluation, error: float) -> bool:
-        """Whether the criterion at other factors differs by more than its rounding `error`."""
-        gap = self.evaluate(tuple(f[None] for f in moved)).criterion[0] - at.criterion
-        return bool(not np.abs(gap) < limits.EXHAUSTED * error)
-
-    def profile(self) -> Profile | None:
-        exact = self.solver.exact(0)
-        if exact is None:
-            return None
-        return Profile.of(exact.sums, self.without_effects, reml=exact.reml)
+        """Return `moment_start`'s factors."""
+        return one_of_each(moment_start(self.gram, reml=self.solver.reml))
 
     def evaluate(self, factors: Factors) -> Values:
+        """Evaluate the solver's criterion, infinite where float64 has no digits."""
         answer = np.empty(1, dtype=object)
         try:
             answer[0] = at = self.solver.evaluate([factor[0] for factor in factors])
@@ -550,5 +329,63 @@ class _OneResponse:
             return Values(np.inf * one, one, one, score, curvature, (answer,))
         criterion, sigma2 = np.array([at.criterion]), np.array([at.sigma2])
         error = rounding(criterion, sigma2 if at.cancelled else np.ones(1), self.gram.n)
-        score = tuple(part[None] for part in at.score)
+        score = one_of_each(at.score)
         return Values(criterion, sigma2, error, score, at.curvature[None], (answer,), at.exact)
+
+    def profile(self) -> Profile | None:
+        """Return the profile of the exact sums, where there are some."""
+        exact = self.solver.exact(0)
+        if exact is None:
+            return None
+        return Profile.of(exact.sums, self.without_effects, reml=exact.reml)
+
+    def optimum(self, optima: Optima) -> Optimum:
+        """Return where the search ended, and say which variances are not determined there."""
+        points, convergence = optima.points, _convergence(optima)
+        factors, evaluation = [factor[0] for factor in points.factors], points.answers[0][0]
+        curved = optima.certificates.relative[0] > limits.RIDGE_CURVATURE
+        if not convergence.converged or (curved and not points.singular[0]):
+            return Optimum(factors, evaluation, convergence)
+        if self.gram.structured:
+            ridge = flat_parameters(self.gram, points, lambda f: optimise_many(self, f).points)
+        else:
+            ridge = ridge_at(self, factors)
+        if not ridge:
+            return Optimum(factors, evaluation, convergence)
+        flat = replace(convergence, message=f"{convergence.message}; {ridge}")
+        return Optimum(factors, evaluation, flat, named_once(self.gram.model, ridge))
+
+    def limit(self, runaway: Runaway, searched: Convergence) -> Optimum:
+        """Return the limit of a criterion that falls as sigma goes to zero."""
+        message = runaway.message()
+        convergence = replace(
+            searched,
+            evaluations=searched.evaluations + runaway.evaluations + 1,
+            converged=True,
+            message=message,
+        )
+        at = self.solver.evaluate(runaway.factors)
+        return Optimum(runaway.factors, at, convergence, (message,))
+
+
+def _convergence(optima: Optima) -> Convergence:
+    """Return how the search for one response has ended."""
+    c, n = optima.certificates, optima.n
+    problems = c.problems(0)
+    sigma2 = float(optima.points.sigma2[0])
+    if problems and sigma2 < limits.VANISHING:
+        remainder = f"{np.sqrt(sigma2 * n):.1g} of what the fixed effects leave"
+        few = ", and float64 keeps few digits of that" if sigma2 < limits.LITTLE else ""
+        problems.append(f"hardly anything is left over, {remainder}{few}")
+        if c.decrement[0] > limits.STILL_FALLING:
+            problems.append(_ENDLESS if n <= optima.columns else _BEYOND_DIGITS)
+    certified = f"optimum certified: gradient, curvature and boundary ({optima.scope})"
+    return Convergence(
+        converged=not problems,
+        message="; ".join(problems) or certified,
+        iterations=int(optima.iterations[0]),
+        evaluations=int(optima.evaluations[0]),
+        decrement=float(c.decrement[0]),
+        gradient=float(c.gradient[0]),
+        curvature=float(c.curvature[0]),
+    )

@@ -16,12 +16,18 @@ from typing import Self
 
 import numpy as np
 
+from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.layout import SINGULAR, TermLayout, lower_factor
+from pymackay.covariance.loadings import LoadingsChart, spread_out
 from pymackay.solve.search import limits
 from pymackay.solve.search.structured import StructuredAxes
 from pymackay.solve.search.trust_region import Batch, Modelled, Quadratics
+from pymackay.solve.search.values import Factors, Values
 
-Factors = tuple[np.ndarray, ...]  # relative factors, whitened columns: a (B, q, q) for each term
+
+def one_of_each(matrices: Sequence[np.ndarray]) -> Factors:
+    """Return matrices of one point, each (q, q), as a batch of one, each (1, q, q)."""
+    return tuple(matrix[None] for matrix in matrices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +71,11 @@ class Axes(Batch):
         root[:, place, place] += sizes
         return lower_factor(root if self.layout.q == 1 else self.turn @ root)
 
+    @property
+    def least(self) -> np.ndarray:
+        """The smallest size, (B,)."""
+        return np.asarray(self.sizes.min(axis=1))
+
     def after(self, step: np.ndarray) -> np.ndarray:
         """Return the factors, (B, q, q), after a step in the parameters of all terms, (B, m)."""
         return self.factor(self.sizes, step)
@@ -103,6 +114,10 @@ class Axes(Batch):
         crossed = first[:, :, columns] * second[:, :, rows]
         return np.asarray(self.sizes[:, None, columns] * (straight + crossed))
 
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return what the score adds, (B, m, m), to an average information."""
+        return bending
+
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient by the root, (B, m), and what the score adds to the curvature.
 
@@ -118,7 +133,60 @@ def axes_of(factor: np.ndarray, layout: TermLayout, noise: float) -> Axes | Stru
     """Return what the search needs of the shapes of one term's covariances, (B, q, q)."""
     if layout.structure is None:
         return Axes.of(factor, layout)
+    if isinstance(layout.structure, ReducedRank):
+        return ReducedAxes.of(factor, layout)
     return StructuredAxes.of(factor, layout, noise)
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedAxes(Axes):
+    """The axes of a term whose covariance has a reduced rank d: the others have no size.
+
+    The solver knows the derivatives by the root's elements, the trapezoid of
+    `pymackay.covariance.loadings.LoadingsChart.around`.
+    """
+
+    @classmethod
+    def of(cls, factor: np.ndarray, layout: TermLayout) -> ReducedAxes:
+        """Return the principal axes of ``factor factor'``, shape (B, q, q)."""
+        chart = LoadingsChart.around(factor, _rank(layout))
+        place = np.arange(chart.d)
+        sizes = np.zeros(factor.shape[:2])
+        sizes[:, place] = spread_out(chart.x, chart.q, chart.d, chart.d)[:, place, place]
+        return cls(layout, chart.axes, sizes)
+
+    @property
+    def least(self) -> np.ndarray:
+        """The smallest size of the d axes, (B,)."""
+        return np.asarray(self.sizes[:, _rank(self.layout) - 1])
+
+    def growth(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest slope, (B,), for growth, and its direction, (B, q).
+
+        A covariance matrix of full rank d does not grow, but turns: its slope is zero.
+        """
+        slope, direction = super().growth(score)
+        return np.where(self.least > 0.0, 0.0, slope), direction
+
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return the positive semidefinite part of what the score adds, (B, m, m).
+
+        The score is not zero at the optimum, where a larger rank would be better. The observed
+        curvature makes up for this; the average information, an expectation at a model that holds,
+        does not.
+        """
+        values, vectors = np.linalg.eigh(bending)
+        return (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2)
+
+    def jacobian(self) -> np.ndarray:
+        """Return derivatives, (B, k, k), of the chart, which the solver knows, by the root."""
+        k = len(self.layout.rows)
+        return np.broadcast_to(np.eye(k), (len(self.sizes), k, k))
+
+
+def _rank(layout: TermLayout) -> int:
+    assert isinstance(layout.structure, ReducedRank)
+    return layout.structure.rank_of(layout.q)
 
 
 def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,37 +199,6 @@ def _axes_of_pairs(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cosine, sine = np.cos(angle), np.sin(angle)
     turn = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
     return turn, np.stack([large, small], axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Values:
-    """What a search asks of the criterion at B points.
-
-    Attributes
-    ----------
-    criterion : numpy.ndarray, shape (B,)
-        Not finite where a point is too far out for float64.
-    sigma2 : numpy.ndarray, shape (B,)
-        Residual variance, for a response of unit length.
-    rounding : numpy.ndarray, shape (B,)
-        Size of the criterion's own rounding error.
-    score : tuple of numpy.ndarray, each (B, q, q)
-        Term by term, the symmetric matrix S with d criterion = tr(S dG).
-    curvature : numpy.ndarray, shape (B, m, m)
-        Second derivatives by the elements of G, as in `pymackay.solve.solver.Evaluation`.
-    answers : tuple of numpy.ndarray, each (B, ...)
-        What else is to be kept of the point.
-    exact : bool
-        Whether `curvature` is the observed one; otherwise the average information.
-    """
-
-    criterion: np.ndarray
-    sigma2: np.ndarray
-    rounding: np.ndarray
-    score: tuple[np.ndarray, ...]
-    curvature: np.ndarray
-    answers: tuple[np.ndarray, ...]
-    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +244,7 @@ class Points(Modelled):
         """Put the criterion's quadratic model beside the values at these factors."""
         axes = tuple(axes_of(*term) for term in zip(factors, layouts, noise, strict=True))
         unit = _joined([a.units(size) for a, size in zip(axes, noise, strict=True)])
-        gradient, curvature = in_axes(values.score, values.curvature, axes)
+        gradient, curvature = in_axes(values.score, values.curvature, axes, exact=values.exact)
         gradient, curvature = gradient * unit, curvature * (unit[:, :, None] * unit[:, None, :])
         usable = np.isfinite(values.criterion) & np.isfinite(gradient).all(axis=1)
         lost = ~(usable & np.isfinite(curvature).all(axis=(1, 2)))
@@ -222,8 +259,7 @@ class Points(Modelled):
     @property
     def singular(self) -> np.ndarray:
         """Whether a covariance matrix is singular (`covariance.layout.is_singular`), shape (B,)."""
-        sizes = _joined([axes.sizes for axes in self.axes])
-        return np.asarray(sizes.min(axis=1) < SINGULAR)
+        return np.asarray(np.min([axes.least for axes in self.axes], axis=0) < SINGULAR)
 
     def growth(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return each term's `Axes.growth`, its slope by noise level."""
@@ -345,6 +381,8 @@ def in_axes(
     score: tuple[np.ndarray, ...],
     curvature: np.ndarray,
     axes: Sequence[Axes | StructuredAxes],
+    *,
+    exact: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Carry score and curvature from the covariances to the roots' elements by the chain rule.
 
@@ -353,6 +391,8 @@ def in_axes(
     score : tuple of numpy.ndarray, each (B, q, q)
     curvature : numpy.ndarray, shape (B, m, m)
     axes : sequence of Axes or StructuredAxes
+    exact : bool
+        Whether `curvature` is the observed one.
 
     Returns
     -------
@@ -362,7 +402,8 @@ def in_axes(
     """
     slopes = [a.slopes(S) for a, S in zip(axes, score, strict=True)]
     jacobian = _on_diagonal([a.jacobian() for a in axes])
-    bending = _on_diagonal([bend for _, bend in slopes])
+    bends = [bend if exact else a.tamed(bend) for a, (_, bend) in zip(axes, slopes, strict=True)]
+    bending = _on_diagonal(bends)
     turned = jacobian.swapaxes(1, 2) @ curvature @ jacobian
     return _joined([slope for slope, _ in slopes]), turned + bending
 

@@ -1,4 +1,4 @@
-"""`flat_ridge`: variances that the data do not determine, seen at an optimum.
+"""`ridge_at`: variances that the data do not determine, seen at an optimum.
 
 The criterion depends on the covariances G through V = I + ZGZ', for REML through what X leaves of
 it. Directions of G that change nothing of this are null vectors of the criterion's curvature by
@@ -15,6 +15,8 @@ from pymackay.covariance.layout import lower_factor
 from pymackay.model.model import Model
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
+from pymackay.solve.search.landscape import Landscape
+from pymackay.solve.search.points import one_of_each
 from pymackay.solve.search.start import noise_level
 
 SHARED = "variances cannot be told apart"  # what the formula says of terms that share an effect
@@ -22,27 +24,22 @@ SHARED = "variances cannot be told apart"  # what the formula says of terms that
 Matrices = list[np.ndarray]
 
 
-def flat_ridge(
-    bases: Bases,
-    factors: Sequence[np.ndarray],
-    score: Sequence[np.ndarray],
-    curvature: np.ndarray,
-    rises: Callable[[Matrices], bool],
-) -> str:
+def ridge_at(landscape: Landscape, factors: Sequence[np.ndarray]) -> str:
     """Say which variances and covariances the data do not determine; empty if there are none.
 
     Parameters
     ----------
-    bases : Bases
+    landscape : Landscape
+        Of one response.
     factors : sequence of numpy.ndarray, each (q, q)
         Relative factors of an optimum, whitened columns.
-    score : sequence of numpy.ndarray, each (q, q)
-        Its slopes there: d criterion = tr(score dG).
-    curvature : numpy.ndarray, shape (m, m)
-        Second derivatives of the criterion there by the elements of G.
-    rises : callable
-        Whether the criterion at other factors differs from the optimum's by more than rounding.
     """
+    at, bases = landscape.evaluate(one_of_each(factors)), landscape.gram
+
+    def rises(moved: Matrices) -> bool:
+        gap = landscape.evaluate(one_of_each(moved)).criterion - at.criterion
+        return not np.abs(gap[0]) < limits.EXHAUSTED * at.rounding[0]
+
     covariances = [factor @ factor.T for factor in factors]
     sizes = [np.diag(G) + noise_level(bases, k) for k, G in enumerate(covariances)]
     parts = [
@@ -50,9 +47,10 @@ def flat_ridge(
         for layout, size in zip(bases.layouts, sizes, strict=True)
     ]
     unit = np.concatenate(parts)
-    values, vectors = np.linalg.eigh(curvature * np.outer(unit, unit))
+    values, vectors = np.linalg.eigh(at.curvature[0] * np.outer(unit, unit))
     flat = np.abs(values) < limits.RIDGE_CURVATURE * max(1.0, np.abs(values).max())
-    return describe_ridge(bases, factors, [unit * v for v in vectors[:, flat].T], score, rises)
+    directions, score = [unit * v for v in vectors[:, flat].T], [S[0] for S in at.score]
+    return describe_ridge(bases, factors, directions, score, rises)
 
 
 def describe_ridge(
@@ -68,8 +66,13 @@ def describe_ridge(
     ----------
     directions : sequence of numpy.ndarray, each (m,)
         Elements of G in theta's order.
-    bases, factors, score, rises
-        As in `flat_ridge`.
+    bases : Bases
+    factors : sequence of numpy.ndarray, each (q, q)
+        Relative factors of an optimum, whitened columns.
+    score : sequence of numpy.ndarray, each (q, q)
+        The criterion's slopes there: d criterion = tr(score dG).
+    rises : callable
+        Whether the criterion at other factors differs from the optimum's by more than rounding.
     """
     covariances = [factor @ factor.T for factor in factors]
     sizes = [np.diag(G) + noise_level(bases, k) for k, G in enumerate(covariances)]

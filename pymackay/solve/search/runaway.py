@@ -8,35 +8,14 @@ only creep along, and float64 loses the derivatives' digits before those of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from pymackay.covariance.layout import SINGULAR, lower_factor
 from pymackay.solve.search import limits
-
-
-@dataclass(frozen=True)
-class Height:
-    """The criterion at a point.
-
-    Attributes
-    ----------
-    criterion : float
-        Infinite where float64 has no digits.
-    rounding : float
-        Size of its rounding error.
-    sigma2 : float
-        Residual variance, for a response of unit length.
-    """
-
-    criterion: float
-    rounding: float
-    sigma2: float
-
-
-Heights = Callable[[list[np.ndarray]], Height]
+from pymackay.solve.search.landscape import Landscape
+from pymackay.solve.search.values import Factors, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +27,13 @@ class Runaway:
     factors : list of numpy.ndarray, each (q, q)
     gap : float
         How far the criterion still is above its limit.
+    evaluations : int
+        How many it took.
     """
 
     factors: list[np.ndarray]
     gap: float
+    evaluations: int
 
     def message(self) -> str:
         """Say what it means."""
@@ -63,14 +45,14 @@ class Runaway:
         )
 
 
-def follow(height: Heights, factors: list[np.ndarray]) -> Runaway | None:
+def follow(landscape: Landscape, ended: Factors) -> Runaway | None:
     """Scale relative covariances up until the criterion falls by no more than its rounding.
 
     Parameters
     ----------
-    height : callable
-        The criterion at relative factors.
-    factors : list of numpy.ndarray, each (q, q)
+    landscape : Landscape
+        Of one response.
+    ended : tuple of numpy.ndarray, each (1, q, q)
         Where the search has ended.
 
     Returns
@@ -79,29 +61,42 @@ def follow(height: Heights, factors: list[np.ndarray]) -> Runaway | None:
         None where larger covariances have a higher criterion, so that there is an optimum, and
         where the criterion falls without end.
     """
-    factors = _without_dead(height, factors)
-    first = np.sqrt(height(factors).sigma2 / limits.VANISHING)
-    scale, here = first, height([first * factor for factor in factors])
-    fall = np.inf
+    factors = _without_dead(landscape, ended, SINGULAR)
+
+    def at(scale: float) -> Values:
+        return landscape.evaluate(tuple(scale * factor for factor in factors))
+
+    first = float(np.sqrt(at(1.0).sigma2[0] / limits.VANISHING))
+    scale, here, fall, evaluations = first, at(first), np.inf, 4  # two are `_without_dead`'s
     for _ in range(limits.RUNAWAY_STEPS):
-        larger = scale * limits.RUNAWAY_SCALE
-        there = height([larger * factor for factor in factors])
+        there = at(scale * limits.RUNAWAY_SCALE)
+        evaluations += 1
         if not here.criterion - there.criterion > there.rounding:
             break
-        fall = here.criterion - there.criterion
-        scale, here = larger, there
+        fall = float(here.criterion[0] - there.criterion[0])
+        scale, here = scale * limits.RUNAWAY_SCALE, there
     gap = fall / (limits.RUNAWAY_SCALE**2 - 1.0)  # c/κ, κ by the square of the scale
     if not gap < limits.RUNAWAY_GAP:
         return None
-    return Runaway([scale * factor for factor in factors], float(gap))
+    # sizes relative to sigma say nothing here: a direction is singular beside the largest
+    scaled = tuple(scale * factor for factor in factors)
+    dead = SINGULAR * max(float(np.linalg.norm(factor[0], 2)) for factor in scaled)
+    scaled = _without_dead(landscape, scaled, dead, limits.RUNAWAY_GAP)
+    return Runaway([factor[0] for factor in scaled], gap, evaluations + 2)
 
 
-def _without_dead(height: Heights, factors: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the factors without directions of singular size, if the criterion agrees."""
+def _without_dead(
+    landscape: Landscape, factors: Factors, size: float, rise: float = 0.0
+) -> Factors:
+    """Return the factors without directions of less than `size`, if the criterion agrees.
+
+    It agrees where it rises by no more than `rise`, or its rounding.
+    """
     kept = []
     for factor in factors:
         U, sizes, _ = np.linalg.svd(factor)
-        alive = np.where(sizes < SINGULAR, 0.0, sizes)
-        kept.append(factor if (alive == sizes).all() else lower_factor(U * alive))
-    before, without = height(factors), height(kept)
-    return kept if without.criterion <= before.criterion + before.rounding else factors
+        alive = np.where(sizes < size, 0.0, sizes)
+        kept.append(factor if (alive == sizes).all() else lower_factor(U * alive[:, None, :]))
+    before, without = landscape.evaluate(factors), landscape.evaluate(tuple(kept))
+    agrees = without.criterion <= before.criterion + max(float(before.rounding[0]), rise)
+    return tuple(kept) if agrees else factors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,7 @@ import numpy as np
 from pymackay.covariance.layout import TermLayout, lower_factor, symmetric_basis
 from pymackay.model.sums.gram import Bases
 from pymackay.solve.search import limits
-
-Factors = tuple[np.ndarray, ...]
+from pymackay.solve.search.values import Factors
 
 
 def noise_level(gram: Bases, term: int) -> float:
@@ -73,6 +72,19 @@ def inside(G: np.ndarray, noise: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(G)
     sizes = np.clip(values, limits.START_FLOOR * noise, limits.START_CEILING)
     return lower_factor(vectors * np.sqrt(sizes)[..., None, :])
+
+
+def within_reach(factors: Factors, noise: Sequence[float]) -> Factors:
+    """Return factors, each (B, q, q), made smaller where a variance leaves the criterion no digits.
+
+    ``Λ'Z'ZΛ + I`` is then ``Λ'Z'ZΛ`` in float64, and its derivatives are those of rounding errors.
+    """
+    nearer = []
+    for factor, level in zip(factors, noise, strict=True):
+        variance = np.einsum("...ab,...ab->...a", factor, factor).max(axis=-1)
+        size = np.sqrt(limits.REACH * level / np.maximum(variance, limits.REACH * level))
+        nearer.append(size[..., None, None] * factor)
+    return tuple(nearer)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.chart import Chart
+from pymackay.covariance.chart import Chart, correlated
 from pymackay.covariance.layout import TermLayout
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 from pymackay.solve.search.trust_region import Batch
 
 _CORRELATIONS = 9  # at which the growth of a covariance that is zero is examined
@@ -47,12 +47,12 @@ class StructuredAxes(Batch):
     @classmethod
     def of(cls, factor: np.ndarray, layout: TermLayout, noise: float) -> StructuredAxes:
         """Return the points with these factors, shape (B, q, q), at a term's noise level."""
-        assert layout.structure is not None
+        structure = correlated(layout.structure)
         sizes = np.linalg.svd(factor, compute_uv=False)
-        chart = Chart.of(layout.structure, factor)
+        chart = Chart.of(structure, factor)
         squared = np.zeros_like(chart.x, dtype=bool)
         if chart.bounded:
-            m = layout.structure.n_sd(layout.q)
+            m = structure.n_sd(layout.q)
             squared[:, :m] = chart.x[:, :m] ** 2 < noise
         return cls(layout, chart.x, sizes, squared)
 
@@ -62,10 +62,14 @@ class StructuredAxes(Batch):
         return Chart(self.structure, self.layout.q, self.x)
 
     @property
-    def structure(self) -> Structure:
+    def structure(self) -> Correlated:
         """The term's structure."""
-        assert self.layout.structure is not None
-        return self.layout.structure
+        return correlated(self.layout.structure)
+
+    @property
+    def least(self) -> np.ndarray:
+        """The size, (B,), that is zero at a bound of the structure."""
+        return self.structure.least_size(self.chart.factor())
 
     def after(self, step: np.ndarray) -> np.ndarray:
         """Return the factors, (B, q, q), after a step in the parameters of all terms, (B, m)."""
@@ -130,6 +134,10 @@ class StructuredAxes(Batch):
         """Return the derivatives of the parameters of the chart by their coordinates, (B, k)."""
         return np.where(self.squared, 2.0 * self._roots, 1.0)
 
+    def tamed(self, bending: np.ndarray) -> np.ndarray:
+        """Return what the score adds, (B, k, k), to an average information."""
+        return bending
+
     def slopes(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient, (B, k), and what the score adds to the curvature, (B, k, k)."""
         chart, inner = self.chart, self._by_coordinates
@@ -140,7 +148,7 @@ class StructuredAxes(Batch):
         return gradient * inner, bending
 
 
-def _correlations(structure: Structure, q: int) -> np.ndarray:
+def _correlations(structure: Correlated, q: int) -> np.ndarray:
     """Return values of rho between its bounds, (count, r)."""
     low, high = structure.bounds(q)
     kept = _KEPT_INSIDE * (high - low)

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymackay.covariance.chart import correlated
+from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.layout import TermLayout, lower_factor
-from pymackay.model.sums.gram import Bases, Gram
+from pymackay.model.sums.gram import Gram
 from pymackay.solve.search import limits
-from pymackay.solve.search.basins import descend
+from pymackay.solve.search.basins import descend, follows_basins
 from pymackay.solve.search.start import noise_level
+from pymackay.solve.search.values import Factors
 from pymackay.solve.solver import least_residual
-
-Factors = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +222,7 @@ class Profile:
 
         Yields
         ------
-        As `starts`; nothing where there are other responses, one variance, or structures.
+        As `starts`; nothing where there are other responses, or one variance.
         """
         if not self._follows_basins or len(best) == 1:
             return
@@ -244,7 +245,9 @@ class Profile:
     def _lower(self, factors: Factors, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield where the points, (S, q, q), go down to below the criterion `reached`."""
         floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(factors))]
-        bottoms, values = descend(lambda points: self.criteria(points)[:, 0], factors, floors)
+        bottoms, values = descend(
+            lambda points: self.criteria(points)[:, 0], factors, floors, self.gram.layouts
+        )
         order = np.argsort(values, kind="stable")
         apart = np.diff(values[order], prepend=-np.inf) > limits.BASIN_APART
         lower = values[order] < reached - limits.WAY_RISE
@@ -312,17 +315,6 @@ def _grid(gram: Gram) -> Factors:
     return (np.exp(0.5 * points)[:, None, None],)
 
 
-def follows_basins(gram: Bases) -> bool:
-    """Whether points go down by each response's criterion alone before searches start."""
-    return not gram.one_variance and _is_free(gram)
-
-
-def _is_free(gram: Bases) -> bool:
-    """Whether factors are free of structures, and few enough numbers to follow differences."""
-    free = all(layout.structure is None for layout in gram.layouts)
-    return free and gram.n_theta <= limits.BASIN_PARAMETERS
-
-
 def _spread(gram: Gram, points: int) -> Factors:
     """Return factors, term by term (S, q, q), spread over sizes and directions.
 
@@ -331,14 +323,25 @@ def _spread(gram: Gram, points: int) -> Factors:
     rng = np.random.default_rng(20)
     factors = []
     for term, layout in enumerate(gram.layouts):
-        if layout.structure is not None:
-            factors.append(_spread_structured(rng, layout, points, noise_level(gram, term)))
-            continue
-        axes = np.linalg.qr(rng.normal(size=(points, layout.q, layout.q)))[0]
-        sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(points, layout.q))
-        root = axes * (sizes * np.sqrt(noise_level(gram, term)))[:, None, :]
-        factors.append(lower_factor(root))
+        factors.append(spread_factors(rng, layout, points, noise_level(gram, term)))
     return tuple(factors)
+
+
+def spread_factors(
+    rng: np.random.Generator, layout: TermLayout, S: int, noise: float
+) -> np.ndarray:
+    """Return S random factors of a term, (S, q, q), about a variance that is its noise level."""
+    if layout.structure is not None:
+        return _spread_structured(rng, layout, S, noise)
+    return _spread_axes(rng, S, layout.q, layout.q, noise)
+
+
+def _spread_axes(rng: np.random.Generator, S: int, q: int, d: int, noise: float) -> np.ndarray:
+    """Return S factors, (S, q, q), of rank d with random axes."""
+    axes = np.linalg.qr(rng.normal(size=(S, q, q)))[0]
+    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, q))
+    sizes[:, d:] = 0.0
+    return lower_factor(axes * (sizes * np.sqrt(noise))[:, None, :])
 
 
 def _spread_structured(
@@ -349,7 +352,9 @@ def _spread_structured(
     The correlations are dense near their bounds then, where the criterion may have a valley too.
     """
     structure = layout.structure
-    assert structure is not None
+    if isinstance(structure, ReducedRank):
+        return _spread_axes(rng, S, layout.q, structure.rank_of(layout.q), noise)
+    structure = correlated(structure)
     low, high = structure.bounds(layout.q)
     sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
     angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))

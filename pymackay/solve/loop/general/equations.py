@@ -95,12 +95,12 @@ class MeanEquations:
         """See `pymackay.solve.loop.equations.Equations`."""
         held = HeldFactors(self.laplace, factor_elements(self.laplace, state))
         try:
-            found = held.at(self.free)
+            settled = held.at(self.free)
             if held.size:
-                found = held.settled(minimise(held, self.free, Stopping(_SPENT)).point.psi)
+                settled = held.settled(minimise(held, self.free, Stopping(_SPENT)).point.psi)
         except np.linalg.LinAlgError as error:
             raise no_mode(error) from error
-        self.free, point = found.psi, found.center
+        self.free, point = settled.psi, settled.center
         return GeneralRound(
             state=state,
             terms=mean_terms(point, state),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymackay.covariance.chart import Chart
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 from pymackay.solve.loop.terms import TermRound
 
 _STEPS = 50  # Newton's, at most
@@ -50,7 +50,7 @@ def structured_gamma(term: TermRound) -> np.ndarray:
 
 
 def _chart(term: TermRound) -> Chart:
-    assert isinstance(term.structure, Structure)
+    assert isinstance(term.structure, Correlated)  # others are refused before the loop starts
     return Chart.of(term.structure, term.root)
 
 

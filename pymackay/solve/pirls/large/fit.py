@@ -136,8 +136,8 @@ def find_large(laplace: Laplace, start: np.ndarray, control: GeneralControl) -> 
         count = probing.signs.shape[1]
         if accuracy.relative <= control.tolerance or count >= control.max_probes:
             break
-        wanted = _MARGIN * count * (accuracy.relative / control.tolerance) ** 2
-        more = probing.with_count(min(int(np.ceil(wanted)), control.max_probes), control.seed)
+        needed = _MARGIN * count * (accuracy.relative / control.tolerance) ** 2
+        more = probing.with_count(min(int(np.ceil(needed)), control.max_probes), control.seed)
         laplace, start = (
             replace(laplace, rows=replace(laplace.rows, probing=more)),
             optimum.point.psi,

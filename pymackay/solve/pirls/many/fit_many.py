@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,11 @@ from pymackay.covariance.layout import theta_names
 from pymackay.errors import ConvergenceError, ConvergenceWarning, SeparationError
 from pymackay.family.family import Observations
 from pymackay.progress import Progress
-from pymackay.results import Fit
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.fit import GeneralControl, fit_general
+from pymackay.solve.pirls.many.answers import Answers
 from pymackay.solve.pirls.many.fits import ManyGeneralFits
+from pymackay.solve.pirls.many.together import fit_together, may_go_together
 
 
 def fit_many_general(
@@ -43,45 +43,28 @@ def fit_many_general(
     progress : bool, optional
         As of `lmer_many`.
     """
-    fits: list[Fit | None] = []
-    refused: dict[Any, str] = {}
+    total = len(responses)
+    refused: dict[int, str] = {}
+    answers = Answers.nothing(laplace.rows, total)
     with Progress(asked=progress) as line:
-        for name, observed in zip(names, responses, strict=True):
-            each = replace(laplace, rows=laplace.rows.with_response(observed))
+        if start is None and may_go_together(laplace, nagq):
+            answers, refused = fit_together(
+                laplace,
+                responses,
+                control,
+                lambda done: line.tell(f"fitted {done} of {total} responses"),
+            )
+        for k in np.flatnonzero(~answers.converged).tolist():
+            if k in refused:
+                continue
+            each = replace(laplace, rows=laplace.rows.with_response(responses[k]))
             try:
-                fits.append(fit_general(each, nagq, start=start, control=control))
+                answers.put_fit(k, fit_general(each, nagq, start=start, control=control))
             except (SeparationError, ConvergenceError) as error:
-                fits.append(None)
-                refused[name] = str(error)
-            line.tell(f"fitted {len(fits)} of {len(names)} responses")
-    return _collected(laplace, fits, refused, names, nagq)
-
-
-def _collected(
-    laplace: Laplace,
-    fits: list[Fit | None],
-    refused: dict[Any, str],
-    names: pd.Index,
-    nagq: int | str,
-) -> ManyGeneralFits:
-    """Return the fits as arrays, nan where there is none."""
+                answers.forget(k)
+                refused[k] = str(error)
+            line.tell(f"fitted {k + 1} of {total} responses")
     model = laplace.rows.model
-    p, m = len(model.fixed), laplace.rows.layouts[-1].theta_stop
-
-    def numbers(value: Any, size: int) -> np.ndarray:
-        none = np.full(size, np.nan)
-        return np.array([none if fit is None else np.asarray(value(fit)) for fit in fits])
-
-    def number(value: Any) -> np.ndarray:
-        return np.array([np.nan if fit is None else value(fit) for fit in fits])
-
-    sizes = {term.name: len(term.effects) for term in model.summary().terms}
-    varcorr = {
-        name: numbers(lambda fit, name=name: fit.varcorr[name].to_numpy().ravel(), q * q).reshape(
-            -1, q, q
-        )
-        for name, q in sizes.items()
-    }
     return ManyGeneralFits(
         formula=model.formula,
         family=laplace.family,
@@ -91,17 +74,8 @@ def _collected(
         fixed=model.fixed,
         theta_names=tuple(theta_names(model.terms)),
         terms=model.summary().terms,
-        beta=numbers(lambda fit: fit.beta, p),
-        std_error=numbers(lambda fit: fit.std_error, p),
-        theta=numbers(lambda fit: fit.theta, m),
-        varcorr=varcorr,
-        dispersion=number(lambda fit: fit.general.dispersion),
-        shape=number(lambda fit: fit.general.shape),
-        criterion=number(lambda fit: fit.criterion),
-        evaluations=np.array([0 if f is None else f.convergence.evaluations for f in fits]),
-        converged=np.array([f is not None and f.convergence.converged for f in fits]),
-        singular=np.array([f is not None and f.singular for f in fits]),
-        refused=refused,
+        **vars(answers),
+        refused={names[k]: refused[k] for k in sorted(refused)},
         dropped=model.dropped,
         messages=model.messages,
     )

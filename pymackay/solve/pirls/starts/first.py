@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pymackay.covariance.kinds.reduced import ReducedRank
+from pymackay.covariance.roots import root_of
 from pymackay.family.family import Expansion
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
+from pymackay.solve.pirls.rows import Rows
 
 _ROUNDS = 8
 _HALVINGS = 10  # of a step that raises the deviance
@@ -22,7 +25,8 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
 
     β is that of the model without random effects, a few rounds of iterated weighted least squares
     (Nelder & Wedderburn 1972, J. R. Stat. Soc. A 135). The factors begin at three times the noise
-    of an effect, after which two rounds of MacKay's rule ``v = Σ u²/γ`` make them smaller.
+    of an effect, after which two rounds of MacKay's rule ``v = Σ u²/γ`` make them smaller. Factors
+    of reduced rank begin in the principal axes of EM's next covariance matrix.
 
     Parameters
     ----------
@@ -37,9 +41,10 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
         return np.append(begun, np.log(laplace.family.shape))  # type: ignore[attr-defined]
     beta, phi, weights = _without_random_effects(laplace)
     if elements is None:
-        elements = _first_factors(laplace, weights / phi)
+        factors = moments = _first_factors(laplace, weights / phi)
         for _ in range(2):
-            elements = _by_mackays_rule(laplace, beta, elements, phi)
+            factors, moments = _by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
+        elements = laplace.rows.near(_with_axes(laplace.rows, factors, moments))
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
     return np.concatenate([beta, elements, extra])
 
@@ -139,33 +144,55 @@ def _weighted_fit(Q: np.ndarray, working: np.ndarray, weights: np.ndarray) -> np
     return np.asarray(np.linalg.solve(gram, weighted.T @ working))
 
 
-def _first_factors(laplace: Laplace, weights: np.ndarray) -> np.ndarray:
-    """Return diagonal factors at three times the noise of an effect, as parameters, (k,)."""
+def _first_factors(laplace: Laplace, weights: np.ndarray) -> list[np.ndarray]:
+    """Return diagonal factors of each block, (q, q), at three times the noise of an effect."""
     factors = []
     for block in laplace.rows.blocks:
         information = np.einsum("aaj->aj", block.gram(weights)).mean(axis=1)
         noise = 1.0 / np.sqrt(np.maximum(information, 1e-300))
         factors.append(np.diag(np.minimum(_NOISE * noise, _LARGEST)))
-    return laplace.rows.near(factors)
+    return factors
+
+
+def _shaped(rows: Rows, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the factors of each block, (q, q), of the terms' structures, near any factors.
+
+    Those of reduced rank remain as they are: they still have to show which axes to keep.
+    """
+    return _with_axes(rows, rows.block_factors(rows.near(factors)), factors)
+
+
+def _with_axes(rows: Rows, factors: list[np.ndarray], others: list[np.ndarray]) -> list[np.ndarray]:
+    """Return factors of each block, (q, q), with others where a term has a reduced rank."""
+    made = [factor.copy() for factor in factors]
+    for block, factor, other in zip(rows.blocks, made, others, strict=True):
+        for term, columns in rows.term_slices(block):
+            if isinstance(rows.layouts[term].structure, ReducedRank):
+                factor[columns, columns] = other[columns, columns]
+    return made
 
 
 def _by_mackays_rule(
-    laplace: Laplace, beta: np.ndarray, elements: np.ndarray, phi: float
-) -> np.ndarray:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, as parameters, (k,)."""
+    laplace: Laplace, beta: np.ndarray, factors: list[np.ndarray], phi: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, and roots of ``(B'B + Σ_j C_j)/J``.
+
+    Each has one matrix, (q, q), for each block.
+    """
     rows = laplace.rows
-    factors = rows.block_factors(elements)
     fixed = rows.basis.Q @ beta + rows.offset
     try:
         mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
     except np.linalg.LinAlgError:
-        return elements
+        return factors, factors
     covariances = mode.system.level_covariances()
-    made = []
+    made, moments = [], []
     for u, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
         before = np.diag(factor) ** 2
         left = np.einsum("aaj->aj", covariance).sum(axis=1) / before
         gamma = np.maximum(u.shape[1] - left, 1e-3 * u.shape[1])
         variance = ((np.diag(factor)[:, None] * u) ** 2).sum(axis=1) / gamma
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
-    return rows.near(made)
+        b = factor @ u
+        moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / u.shape[1]))
+    return made, moments

@@ -13,11 +13,11 @@ from pymackay.covariance.levinson import (
     lattice_root,
     partial_autocorrelations,
 )
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 
 @dataclass(frozen=True)
-class Toeplitz(Structure):
+class Toeplitz(Correlated):
     """``R_ij = r_|i−j|``; the parameters are the partial autocorrelations that belong to r.
 
     The k-th is the correlation of effects that lie k apart, given those between them. Each lies

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 
 @dataclass(frozen=True)
-class Diagonal(Structure):
+class Diagonal(Correlated):
     """Diagonal covariance matrices; R is the identity."""
 
     tag = "diag"

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 
 @dataclass(frozen=True)
-class Known(Structure):
+class Known(Correlated):
     """``G = s² A`` with a known positive definite A, of relationship or of distance.
 
     The only parameter is s, whatever the diagonal of A is.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 
 @dataclass(frozen=True)
-class CompoundSymmetry(Structure):
+class CompoundSymmetry(Correlated):
     """``R_ij = rho`` for i ≠ j, with rho between −1/(q − 1) and 1."""
 
     tag = "cs"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 
 @dataclass(frozen=True)
-class Autoregressive(Structure):
+class Autoregressive(Correlated):
     """``R_ij = rho^|i − j|``, with rho between −1 and 1; i and j are positions of columns."""
 
     tag = "ar1"

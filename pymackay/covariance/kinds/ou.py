@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.structure import Structure
+from pymackay.covariance.structure import Correlated
 
 _LEAST = 1e-12  # correlation below which a power of it is that of this one: no derivative overflows
 
 
 @dataclass(frozen=True)
-class OrnsteinUhlenbeck(Structure):
+class OrnsteinUhlenbeck(Correlated):
     """``R_ij = rho^(|t_i − t_j| / unit)``, with rho between 0 and 1; the unit is the least gap.
 
     With equal gaps this is `Autoregressive` with a positive correlation.
