@@ -26,13 +26,15 @@ def may_go_together(laplace: Laplace, nagq: int | str) -> bool:
     """Say whether searches of this criterion can go on side by side.
 
     They can by Laplace's approximation with one grouping factor, covariance matrices without
-    structure, and a family of which nothing but a dispersion is estimated.
+    structure, and a family of which nothing but a dispersion is estimated. Densities are to be
+    log-concave, so that the random effects have one mode.
     """
     rows, family = laplace.rows, laplace.family
     plain = nagq == 1 and rows.probing is None and len(rows.blocks) == 1 and rows.p > 0
     known = not (isinstance(family, NegativeBinomial) and family.theta is None)
     likelihood = laplace.dispersion == "ml" or not family.has_dispersion
-    return plain and known and likelihood and not rows.structured
+    simple = family.is_log_concave and not rows.structured
+    return plain and known and likelihood and simple
 
 
 def fit_together(
