@@ -26,7 +26,8 @@ def lowest_arrival(
     """Minimise from each start; return where the criterion is lowest.
 
     Searches from all starts but the first end early, and go on where they may undercut the others.
-    The lowest goes on once more where it has run out of evaluations.
+    The lowest goes on once more where it has run out of evaluations. Only the evaluations of the
+    search that ends lowest are counted.
 
     Parameters
     ----------
@@ -41,33 +42,38 @@ def lowest_arrival(
     ConvergenceError
         If the criterion has no value at any start.
     """
-    arrivals, evaluations = _first_ends(criterion, starts, stopping, factors)
+    arrivals = _first_ends(criterion, starts, stopping, factors)
     best = arrivals[0]
     for each in sorted(arrivals[1:], key=_bound):
         level = best.point.criterion
-        if _bound(each) > level - _LOWER * (1.0 + abs(level)):
-            continue
-        refined = _from(criterion, each.point.psi, stopping)
-        if refined is not None:
-            evaluations += refined.evaluations
-            best = min(best, refined, key=lambda one: one.point.criterion)
+        if _bound(each) <= level - _LOWER * (1.0 + abs(level)):
+            best = _lower_of(best, _continued(criterion, each, stopping))
     if len(starts) > 1 and not best.arrived:
-        longer = _from(criterion, best.point.psi, stopping)
-        if longer is not None:
-            evaluations += longer.evaluations
-            best = min(best, longer, key=lambda one: one.point.criterion)
-    return replace(best, evaluations=evaluations)
+        longer = _continued(criterion, best, stopping)
+        best = longer if longer.arrived else _lower_of(best, longer)
+    return best
+
+
+def _continued(criterion: Criterion, end: Arrival, stopping: Stopping) -> Arrival:
+    """Return where the search leads that has come to an end so far."""
+    led = _from(criterion, end.point.psi, stopping)
+    return end if led is None else replace(led, evaluations=end.evaluations + led.evaluations)
+
+
+def _lower_of(one: Arrival, other: Arrival) -> Arrival:
+    """Return the lower of two ends; the first where they differ by rounding only."""
+    level = one.point.criterion
+    return other if other.point.criterion < level - _LOWER * (1.0 + abs(level)) else one
 
 
 def _first_ends(
     criterion: Criterion, starts: Sequence[np.ndarray], stopping: Stopping, factors: slice
-) -> tuple[list[Arrival], int]:
-    """Return different ends of searches from the starts, and how often these evaluated.
+) -> list[Arrival]:
+    """Return different ends of searches from the starts; the first is that of a whole search.
 
-    Arguments as of `lowest_arrival`; the first end is that of a whole search.
+    Arguments as of `lowest_arrival`.
     """
     arrivals: list[Arrival] = []
-    evaluations = 0
     reason: ConvergenceError | None = None
     for start in starts:
         ends = tuple(each.point.psi for each in arrivals)
@@ -77,13 +83,12 @@ def _first_ends(
         except ConvergenceError as error:
             reason = reason or error
             continue
-        evaluations += end.evaluations
         if not any(_is_near(each, end) for each in arrivals):
             arrivals.append(end)
     if not arrivals:
         assert reason is not None  # there is one start at least
         raise reason
-    return arrivals, evaluations
+    return arrivals
 
 
 def _bound(arrival: Arrival) -> float:
