@@ -138,7 +138,10 @@ def lowest_from_many_starts(problem: Any, rng: np.random.Generator, starts: int)
     lowest = np.inf
     for _, psi in sorted(ends, key=lambda each: each[0])[:SEARCHES]:
         stopping = Stopping(1e-10, 300)
-        end = find_optimum(criterion, rows, [psi], stopping, rows.p, bounded=False)
+        try:
+            end = find_optimum(criterion, rows, [psi], stopping, rows.p, bounded=False)
+        except pm.ConvergenceError:
+            continue
         if end.convergence.converged:
             lowest = min(lowest, end.point.criterion)
     return lowest

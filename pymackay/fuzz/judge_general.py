@@ -145,9 +145,19 @@ def _against_lme4(fit: pm.Fit, theirs: pm.Fit, built: GeneralModel) -> Outcome:
     digits = _SAME if comparison.verdict == "different model" else _LOWER
     if abs(there - theirs.criterion) > digits * (1.0 + abs(there)):
         return Outcome("lme4 loses digits")
+    if comparison.verdict == "different model" and _ends_early(fit, theirs):
+        return Outcome("lme4 ends the joint mode early")
     if comparison.verdict == "theirs lower" or comparison.differences:
         return Outcome(comparison.verdict, str(comparison))
     return Outcome("equal criteria, other numbers")
+
+
+def _ends_early(fit: pm.Fit, theirs: pm.Fit) -> bool:
+    """Whether lme4's fixed effects are nearly the joint mode that ours finds exactly (nAGQ = 0)."""
+    if fit.general.nagq != 0:
+        return False
+    exact = fit._at_parameters_of(theirs).criterion
+    return bool(abs(exact - theirs.criterion) < _LOWER * (1.0 + abs(exact)))
 
 
 def _against_glmmtmb(model: FuzzModel, family: Family) -> Outcome | None:

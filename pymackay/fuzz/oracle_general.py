@@ -13,6 +13,7 @@ from pymackay.model.design.general_response import GeneralModel
 from pymackay.results import Fit
 
 _SAME = 1e-7  # of 1 + |C|: two criteria at the same parameters, the oracle's n x n
+_POISSON = 1e7  # shape of a negative binomial beyond which SciPy loses the digits of its density
 _LOWER = 1e-6  # difference of criteria that the search guarantees
 _MODES = 1e-4  # conditional standard deviations
 _STEPS = (1e-2, 0.3)  # standard errors
@@ -45,7 +46,9 @@ class GeneralOracle:
         assert general is not None and isinstance(general.nagq, int)  # as the fuzzer asks
         family = general.family
         shape = general.shape if np.isfinite(general.shape) else 1.0
-        density = Density(family.name, family.link, general.dispersion, shape)
+        poisson = family.name == "negative binomial" and shape > _POISSON
+        name = "poisson" if poisson else family.name
+        density = Density(name, family.link, general.dispersion, shape)
         several = not family.is_log_concave
         return cls(built, density, general.determinant, general.nagq, several)
 

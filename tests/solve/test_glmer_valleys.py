@@ -114,3 +114,13 @@ def test_a_start_is_no_worse_than_one_mean_for_all_rows(seed):
 
     constant = np.full(rows.n, np.log(response.y.mean()))
     assert deviance(rows.basis.Q @ beta + rows.offset) <= 1.01 * deviance(constant)
+
+
+def test_variances_that_grow_without_end_are_told():
+    """One effect for each yes or no: the criterion falls to log 2 for each row, from 2 log 2."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"row": np.arange(30), "hit": rng.integers(0, 2, 30)})
+    with pytest.warns(pm.ConvergenceWarning, match="the variances grow without end"):
+        fit = pm.glmer("hit ~ 1 + (1 | row)", data, pm.Binomial("cauchit"))
+    assert not fit.convergence.converged
+    assert 30 * np.log(2.0) < fit.criterion < 30 * np.log(2.0) + 1.0

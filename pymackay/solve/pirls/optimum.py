@@ -18,6 +18,8 @@ from pymackay.solve.pirls.starts.lowest import has_lower_mode, lowest_arrival, o
 _AGAIN = 4  # searches, each from where the one before is no minimum
 _DEAD = 1e-4  # of the noise of an effect: a column of a factor that is this small may be zero
 _LEVEL = 1e-9  # criterion units by which zero may be higher: less than the criterion's digits
+_UNITLESS = ("logit", "probit", "cloglog", "cauchit", "log")  # links to a predictor without a unit
+_RUNAWAY = 100.0  # sd of the linear predictor of a search that has not arrived: it runs away
 _CERTIFIED = 1e-8  # Newton decrement: 1e-4 standard errors
 _CERTIFIED_ESTIMATE = 1e-5  # the same, far below the noise of an estimated criterion
 _CURVED = 1e-6  # of the largest curvature: a direction that curves down by more is a saddle's
@@ -166,7 +168,7 @@ def _certified(
     certified = arrival.decrement < _limit(arrival) and minimum
     convergence = Convergence(
         converged=bool(certified),
-        message=_message(arrival, minimum),
+        message=_message(arrival, minimum, _largest_sd(arrival.point, places)),
         iterations=arrival.evaluations,
         evaluations=arrival.evaluations,
         decrement=arrival.decrement,
@@ -207,15 +209,30 @@ def _limit(arrival: Arrival) -> float:
     return _CERTIFIED_ESTIMATE if arrival.point.noise else _CERTIFIED
 
 
-def _message(arrival: Arrival, minimum: bool) -> str:
+def _largest_sd(point: Any, places: slice) -> float:
+    """Return the largest sd of the linear predictor by a random effect; 0 where it has a unit."""
+    unitless = point.center.given.family.link in _UNITLESS
+    return float(np.abs(point.psi[places]).max()) if unitless else 0.0
+
+
+def _message(arrival: Arrival, minimum: bool, largest: float) -> str:
+    """Say how a search ended; `largest` is the largest sd of the linear predictor by an effect."""
+    done = arrival.decrement < _limit(arrival)
+    if largest > _RUNAWAY and not (minimum and done):
+        return (
+            f"the variances grow without end (a standard deviation of the linear predictor has "
+            f"reached {largest:.2g}), and the criterion nears a limit, "
+            f"{arrival.point.criterion:.6g} by now: the random effects explain every row, so "
+            f"take some of them out"
+        )
     if not minimum:
         return "the search ended at a saddle point: the criterion still curves down"
-    if arrival.decrement < _limit(arrival) and arrival.point.noise:
+    if done and arrival.point.noise:
         return (
             "certified within the Monte-Carlo error: gradient and second derivatives, estimated "
             "with one set of random probes, are those of a minimum"
         )
-    if arrival.decrement < _limit(arrival):
+    if done:
         return "certified: gradient and exact second derivatives are those of a minimum"
     if not arrival.arrived:
         return (

@@ -25,6 +25,8 @@ _REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
+NEAR = 0.3  # in units of the parameters' curvature: points that are closer lead to the same end
+_SHORTEST = 1e-6  # in units of the parameters' curvature: steps that short lead nowhere
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
 _POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
 
@@ -76,11 +78,14 @@ class Stopping:
     max_evaluations : int
     radius : float
         Length of the first step at most, in units of the parameters' curvature.
+    ends : tuple of numpy.ndarray, each (P,)
+        Where other searches have ended. A search that comes near one of them, up to signs, stops.
     """
 
     spent: float = 1e-9
     max_evaluations: int = 200
     radius: float = _FIRST_RADIUS
+    ends: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(cls, control: GeneralControl, n: int) -> Stopping:
@@ -166,6 +171,8 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
             continue
         if evaluations >= stopping.max_evaluations:
             return Arrival(here.point, evaluations, decrement, False)
+        if length < _SHORTEST and decrement > _LEVEL * stopping.spent:
+            return Arrival(here.point, evaluations, decrement, False)
         trial = here.after(criterion, step)
         evaluations += 1
         if trial is None:
@@ -184,6 +191,8 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
             radius = min(limits.GROW * radius, longest)
         if ratio > limits.ENOUGH:
             here = trial
+            if here.is_near(stopping.ends):
+                return Arrival(here.point, evaluations, decrement, False)
 
 
 def _share_gained(here: _Here, trial: _Here, model: _Scaled, predicted: float) -> float:
@@ -232,6 +241,12 @@ class _Here:
         usable = usable and np.isfinite(curvature.hessian).all()
         return cls(point, curvature) if usable else None
 
+    def is_near(self, ends: tuple[np.ndarray, ...]) -> bool:
+        """Whether a point is near one of some ends, in units of the parameters' curvature."""
+        size = np.sqrt(np.abs(np.diag(self.curvature.hessian)))
+        gaps = (size * (np.abs(end) - np.abs(self.point.psi)) for end in ends)
+        return any(bool(np.abs(gap).max() < NEAR) for gap in gaps)
+
     def after(self, criterion: Criterion, step: np.ndarray) -> _Here | None:
         """Evaluate after a step, the mode begun where its slopes lead."""
         begin = self.point.start + self.curvature.mode_slopes @ step
@@ -276,7 +291,7 @@ def polished(
         except np.linalg.LinAlgError:
             break
         evaluations += 1
-        if not np.isfinite(trial.gradient).all():
+        if not np.isfinite(trial.gradient).all() or _rises(point, trial):
             break
         after = float(_Scaled.of(trial.gradient, hessian).model.decrement[0])
         if not after < decrement:
@@ -285,3 +300,9 @@ def polished(
         if decrement < enough:
             break
     return replace(arrival, point=point, evaluations=evaluations, decrement=decrement)
+
+
+def _rises(before: Evaluated, after: Evaluated) -> bool:
+    """Whether a criterion is higher by more than its rounding; an estimated one is not judged."""
+    rounding = _LEVEL * _ROUNDING * (1.0 + abs(before.criterion))
+    return not before.noise and after.criterion > before.criterion + rounding

@@ -62,6 +62,11 @@ def _without_random_effects(laplace: Laplace) -> tuple[np.ndarray, float, np.nda
     Of a density that is not log-concave, the first step from the data may lead to means so large
     or small that the deviance is flat. Then the steps begin again at one mean for all rows.
     """
+    with np.errstate(all="ignore"):
+        return _lower_of_two(laplace)
+
+
+def _lower_of_two(laplace: Laplace) -> tuple[np.ndarray, float, np.ndarray]:
     rows, family = laplace.rows, laplace.family
     first = family.predictor(family.start(rows.observed))
     beta, at = _weighted_steps(laplace, np.zeros(rows.p), first, np.inf)

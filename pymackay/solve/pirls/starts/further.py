@@ -7,9 +7,11 @@ import numpy as np
 from pymackay.solve.pirls.criteria.laplace import Laplace
 
 FEW_ROWS = 150  # up to which the criterion is searched from further starts
+_VERY_FEW_ROWS = 60  # up to which a log-concave density may still have several minima often
 _NEARLY_ZERO = 0.02  # of the first factors: a start for minima with a variance of zero
-_CORRELATED = 0.9  # correlation of two effects of a level
-_QUIET = 0.1  # of the first dispersion: a start for minima whose effects take up the residuals
+_SPREAD, _EACH, _MOST = 4, 2, 16  # random starts, more for each element of a factor, and at most
+_SIZES = (-1.3, 1.5)  # log10 of the sd of effects at random starts
+_QUIET = (-3.0, 0.0)  # log of the dispersion there, by the first: effects may take up the residuals
 
 
 def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
@@ -17,7 +19,8 @@ def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
 
     Criteria of few rows have, and lme4's criterion of a family with a dispersion, whose factors are
     relative to sigma. A further minimum often has a variance of zero, a correlation of the other
-    sign, or much larger variances.
+    sign, or much larger variances: some starts have variances that are nearly zero, and others
+    are spread over all sizes and correlations, the same in every call.
 
     Parameters
     ----------
@@ -29,22 +32,20 @@ def further_starts(laplace: Laplace, psi: np.ndarray) -> list[np.ndarray]:
     lme4s = laplace.is_lme4s
     if rows.structured or not (lme4s or rows.n <= FEW_ROWS):
         return []
-    first = psi[rows.p : rows.p + rows.n_theta]
+    first, extra = psi[rows.p : rows.p + rows.n_theta], psi[rows.p + rows.n_theta :]
     if lme4s:
         try:
             first = first / np.sqrt(laplace.at(psi).phi)
         except np.linalg.LinAlgError:
             return []
     unit = rows.in_elements([np.eye(block.q) for block in rows.blocks])
-    tried = [4.0 * first, 0.3 * unit, _NEARLY_ZERO * first, unit]
-    if lme4s:
-        tried.append(first)
-    tried += _without_a_term(laplace, first)
-    tried += [each for base in (first, 4.0 * first, unit) for each in _correlated(laplace, base)]
-    made = [np.concatenate([psi[: rows.p], each, psi[rows.p + rows.n_theta :]]) for each in tried]
-    if laplace.extra == "dispersion":
-        quiet = np.concatenate([psi[: rows.p], unit, psi[-1:] + np.log(_QUIET)])
-        made.append(quiet)
+    tried = [4.0 * first, _NEARLY_ZERO * first, unit, *_without_a_term(laplace, first)]
+    made = [np.concatenate([psi[: rows.p], each, extra]) for each in tried]
+    rng = np.random.default_rng(0)
+    hard = lme4s or rows.n <= _VERY_FEW_ROWS or not laplace.family.is_log_concave
+    for _ in range(min(_SPREAD + _EACH * rows.n_theta, _MOST) if hard else _SPREAD // 2):
+        moved = extra + rng.uniform(*_QUIET) if laplace.extra == "dispersion" else extra
+        made.append(np.concatenate([psi[: rows.p], _spread(laplace, rng), moved]))
     return made
 
 
@@ -61,23 +62,14 @@ def _without_a_term(laplace: Laplace, first: np.ndarray) -> list[np.ndarray]:
     return made
 
 
-def _correlated(laplace: Laplace, first: np.ndarray) -> list[np.ndarray]:
-    """Return the factors with correlated effects of a level, each (k,), of either sign."""
-    made = []
+def _spread(laplace: Laplace, rng: np.random.Generator) -> np.ndarray:
+    """Return factors of random size and correlation, (k,)."""
     rows = laplace.rows
-    factors = rows.term_factors(first)
-    if not any(len(factor) > 1 for factor in factors):
-        return []
-    for sign in (1.0, -1.0):
-        elements = first.copy()
-        for term, factor in zip(rows.terms, factors, strict=True):
-            q = len(factor)
-            if q == 1:
-                continue
-            signs = np.ones(q)
-            signs[1::2] = sign
-            R = np.where(np.eye(q) > 0.0, 1.0, _CORRELATED * np.outer(signs, signs))
-            sd = np.abs(np.diag(factor))
-            elements[term.own] = term.full.elements(sd[:, None] * np.linalg.cholesky(R))
-        made.append(elements)
-    return made
+    elements = np.empty(rows.n_theta)
+    for term in rows.terms:
+        q = term.full.q
+        axes = np.linalg.qr(rng.normal(size=(q, q)))[0]
+        root = axes * 10.0 ** rng.uniform(*_SIZES, size=q)
+        factor = np.linalg.qr(root.T)[1].T
+        elements[term.own] = term.full.elements(factor * np.sign(np.diag(factor)))
+    return elements

@@ -11,11 +11,11 @@ import numpy as np
 from pymackay.errors import ConvergenceError
 from pymackay.solve.pirls.criterion import Criterion, Evaluated
 from pymackay.solve.pirls.mode import is_lower
-from pymackay.solve.pirls.search import Arrival, Stopping, minimise
+from pymackay.solve.pirls.search import NEAR, Arrival, Stopping, minimise
 
 _SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
-_ROUGH = 1e-3  # Newton decrement at which further searches end first
-_APART = 0.3  # in units of the parameters' curvature: two ends further apart are different
+_ROUGH, _FEW = 1e-3, 50  # Newton decrement at which further searches end first, and evaluations
+_FALL = 2.0  # criterion units that a search may still gain, at most, for it to go on
 _LOWER = 1e-9  # of 1 + |C|: a gain that is more than rounding
 _OFF_SADDLE = (0.3, -0.3)  # steps from a saddle point, in units of the parameters' curvature
 
@@ -26,6 +26,8 @@ def lowest_arrival(
     """Minimise from each start; return where the criterion is lowest.
 
     Searches from all starts but the first end early, and go on where they may undercut the others.
+    The lowest goes on once more where it has run out of evaluations. Only the evaluations of the
+    search that ends lowest are counted.
 
     Parameters
     ----------
@@ -40,42 +42,68 @@ def lowest_arrival(
     ConvergenceError
         If the criterion has no value at any start.
     """
-    arrivals: list[Arrival] = []
-    reason: ConvergenceError | None = None
-    rough = replace(stopping, spent=max(stopping.spent, _ROUGH))
-    for start in starts:
-        try:
-            how = rough if arrivals else stopping
-            arrivals.append(_from_start(criterion, start.copy(), how, factors))
-        except ConvergenceError as error:
-            reason = reason or error
-    if not arrivals:
-        assert reason is not None  # there is one start at least
-        raise reason
-    evaluations = sum(each.evaluations for each in arrivals)
+    arrivals = _first_ends(criterion, starts, stopping, factors)
     best = arrivals[0]
     for each in sorted(arrivals[1:], key=_bound):
         level = best.point.criterion
-        if _bound(each) > level - _LOWER * (1.0 + abs(level)) or not _is_apart(best, each):
+        if _bound(each) <= level - _LOWER * (1.0 + abs(level)):
+            best = _lower_of(best, _continued(criterion, each, stopping))
+    if len(starts) > 1 and not best.arrived:
+        longer = _continued(criterion, best, stopping)
+        best = longer if longer.arrived else _lower_of(best, longer)
+    return best
+
+
+def _continued(criterion: Criterion, end: Arrival, stopping: Stopping) -> Arrival:
+    """Return where the search leads that has come to an end so far."""
+    led = _from(criterion, end.point.psi, stopping)
+    return end if led is None else replace(led, evaluations=end.evaluations + led.evaluations)
+
+
+def _lower_of(one: Arrival, other: Arrival) -> Arrival:
+    """Return the lower of two ends; the first where they differ by rounding only."""
+    level = one.point.criterion
+    return other if other.point.criterion < level - _LOWER * (1.0 + abs(level)) else one
+
+
+def _first_ends(
+    criterion: Criterion, starts: Sequence[np.ndarray], stopping: Stopping, factors: slice
+) -> list[Arrival]:
+    """Return different ends of searches from the starts; the first is that of a whole search.
+
+    Arguments as of `lowest_arrival`.
+    """
+    arrivals: list[Arrival] = []
+    reason: ConvergenceError | None = None
+    for start in starts:
+        ends = tuple(each.point.psi for each in arrivals)
+        rough = Stopping(_ROUGH, min(stopping.max_evaluations, _FEW), stopping.radius, ends)
+        try:
+            end = _from_start(criterion, start.copy(), rough if arrivals else stopping, factors)
+        except ConvergenceError as error:
+            reason = reason or error
             continue
-        refined = _from(criterion, each.point.psi, stopping)
-        if refined is None:
-            continue
-        evaluations += refined.evaluations
-        best = min(best, refined, key=lambda one: one.point.criterion)
-    return replace(best, evaluations=evaluations)
+        if not any(_is_near(each, end) for each in arrivals):
+            arrivals.append(end)
+    if not arrivals:
+        assert reason is not None  # there is one start at least
+        raise reason
+    return arrivals
 
 
 def _bound(arrival: Arrival) -> float:
-    """Return what the criterion may still fall to."""
-    return arrival.point.criterion - arrival.decrement
+    """Return what the criterion may still fall to.
+
+    Where the search has not arrived, a decrement says little, and may be enormous.
+    """
+    return arrival.point.criterion - min(arrival.decrement, _FALL)
 
 
-def _is_apart(one: Arrival, other: Arrival) -> bool:
-    """Whether two ends differ in more than the signs of their factors' columns."""
+def _is_near(one: Arrival, other: Arrival) -> bool:
+    """Whether two ends differ by little more than the signs of their factors' columns."""
     size = np.sqrt(np.abs(np.diag(one.point.curvature.hessian)))
     apart = size * (np.abs(one.point.psi) - np.abs(other.point.psi))
-    return bool(np.abs(apart).max() > _APART)
+    return bool(np.abs(apart).max() < NEAR)
 
 
 def _from_start(
