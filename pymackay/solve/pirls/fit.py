@@ -143,8 +143,15 @@ def _fit(
         starts, first = [each[rows.p :] for each in starts], 0
     elif nagq != 1 and begin is None:
         starts[0] = _near_optimum(laplace, psi)
-    bounded = laplace.family.is_bounded
-    optimum = find_optimum(criterion, rows, starts, stopping, first, bounded=bounded)
+    optimum = find_optimum(
+        criterion,
+        rows,
+        starts,
+        stopping,
+        first,
+        bounded=laplace.family.is_bounded,
+        log_concave=laplace.family.is_log_concave and not rows.structured,
+    )
     center = optimum.point.center
     covariance = joint_covariance(center) if nagq == 0 else optimum.covariance
     return assemble_general(

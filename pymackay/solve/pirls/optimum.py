@@ -78,6 +78,7 @@ def find_optimum(
     first: int,
     *,
     bounded: bool,
+    log_concave: bool = False,
 ) -> GeneralOptimum:
     """Minimise a criterion from one or more starts; finish with its exact second derivatives.
 
@@ -92,13 +93,17 @@ def find_optimum(
         Place of the factors' elements among the parameters.
     bounded : bool
         Whether some linear predictors have no mean, for messages.
+    log_concave : bool
+        Whether the density is log-concave, and factors have no structure: one search may be enough.
 
     Raises
     ------
     ConvergenceError
         If the criterion has no value at the start.
     """
-    arrival = lowest_arrival(criterion, starts, stopping, slice(first, first + rows.n_theta))
+    factors = slice(first, first + rows.n_theta)
+    variances = first + _diagonals(rows) if log_concave else None
+    arrival = lowest_arrival(criterion, starts, stopping, factors, variances)
     for _ in range(_AGAIN):
         arrival = _on_boundary(criterion, rows, arrival, first)
         optimum = _certified(criterion, rows, arrival, first, bounded)
@@ -113,6 +118,12 @@ def find_optimum(
         return optimum
     unsure = replace(optimum.convergence, converged=False, message=_JUMPS)
     return replace(optimum, convergence=unsure)
+
+
+def _diagonals(rows: Rows) -> np.ndarray:
+    """Return the places of the diagonals of the factors among their elements, (count,)."""
+    layouts = (term.layout for term in rows.terms)
+    return np.concatenate([la.start + np.flatnonzero(la.rows == la.columns) for la in layouts])
 
 
 def _on_boundary(criterion: Criterion, rows: Rows, arrival: Arrival, first: int) -> Arrival:
