@@ -87,7 +87,8 @@ def main() -> None:
         if lowest < fit.criterion - LOWER * max(1.0, abs(fit.criterion) * 1e-3):
             counts["undercut"] += 1
             gap = f"{fit.criterion - lowest:.3g}"
-            print(f"model {number}: {formula}, {residual}, reml={reml}, {len(data)} rows: {gap}")
+            what = f"{formula}, {residual}, reml={reml}, {len(data)} rows"
+            print(f"model {number}: {what}: {gap}", flush=True)
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

@@ -107,6 +107,7 @@ VALLEY_STEP = 0.25  # of the log of a variance; no feature of a profile is narro
 VALLEY_MARGIN = 1e-3  # criterion units by which a point of a valley may be above its floor, besides
 SPREAD_POINTS, SPREAD_MOST = 64, 512  # points by parameter (and one more), and at most
 SPREAD_SIZES = (-1.5, 2.5)  # log10 of sd by noise level
+SPREAD_NONE = 0.01  # sd by noise level, where it is nearly zero
 VALLEYS = 6  # searches that follow, in the lowest of the valleys
 WAY_POINTS = 12  # on the way from one point to another, to see whether they share a valley
 WAY_FLOOR = 1e-6  # variance by noise level that stands for zero, which has no logarithm
@@ -115,7 +116,7 @@ WAY_RISE = 1e-7  # criterion units: less is rounding
 # ---- basins: points that follow the criterion down side by side, before searches start
 
 BASIN_POINTS = 512  # spread all over, of which each cell's lowest goes down
-BASIN_CELLS = 24  # random cells of the covariances that the points are divided into
+BASIN_CELLS, STRUCTURED_CELLS = 24, 48  # random cells that the points are divided into
 TERM_POINTS, TERM_CELLS = 64, 8  # the same, of points that move one term only
 BASIN_PARAMETERS = 12  # up to which the second differences are worth their points
 BASIN_ROUNDS = 8  # of Newton's method: it gains digits fast near the bottom

@@ -209,7 +209,9 @@ class Profile:
         Points spread all over are divided into cells, and the lowest of each cell goes down.
         """
         spread = _spread(self.gram, limits.BASIN_POINTS)
-        return self._lower(self._lowest_of_cells(spread, limits.BASIN_CELLS), reached)
+        is_free = all(layout.structure is None for layout in self.gram.layouts)
+        cells = limits.BASIN_CELLS if is_free else limits.STRUCTURED_CELLS
+        return self._lower(self._lowest_of_cells(spread, cells), reached)
 
     def beside(self, reached: float, best: Factors) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield lower bottoms that differ in one term at first from the best factors.
@@ -357,6 +359,9 @@ def _spread_structured(
     structure = correlated(structure)
     low, high = structure.bounds(layout.q)
     sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
+    if structure.n_rho(layout.q) and not structure.hom:  # minima at bounds, where some sds are zero
+        is_small = rng.random(sizes.shape) < 0.5 * (rng.random((S, 1)) < 0.5)
+        sizes = np.where(is_small, limits.SPREAD_NONE, sizes)
     angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))
     rho = 0.5 * (low + high) + 0.5 * (high - low) * np.sin(angle)
     par = np.concatenate([sizes * np.sqrt(noise), rho], axis=1)
