@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -134,19 +135,13 @@ def _fit(
     elements = None if start is None else elements_of(rows, start)
     stopping = Stopping.of(control, rows.n)
     psi = _starting_point(laplace, elements) if begin is None else begin
-    criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), rows.p
-    starts = [psi]
-    if start is None and (begin is None or laplace.is_lme4s):
-        starts += further_starts(laplace, psi)
-        starts += other_axes(laplace, psi) if rows.source is None else []
-    if nagq == 0:
-        starts, first = [each[rows.p :] for each in starts], 0
-    elif nagq != 1 and begin is None:
-        starts[0] = _near_optimum(laplace, psi)
+    criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), 0 if nagq == 0 else rows.p
+    near = nagq not in (0, 1) and begin is None
+    starts = _starts(laplace, psi, near=near, further=start is None, anew=begin is None)
     optimum = find_optimum(
         criterion,
         rows,
-        starts,
+        (each[rows.p - first :] for each in starts),
         stopping,
         first,
         bounded=laplace.family.is_bounded,
@@ -161,6 +156,29 @@ def _fit(
         optimum.convergence,
         not_a_likelihood(laplace),
     )
+
+
+def _starts(
+    laplace: Laplace, psi: np.ndarray, *, near: bool, further: bool, anew: bool
+) -> Iterator[np.ndarray]:
+    """Yield parameters to start from, each (P,), the first at ψ.
+
+    Parameters
+    ----------
+    laplace : Laplace
+    psi : numpy.ndarray, shape (P,)
+    near : bool
+        Whether the first start is the minimum of Laplace's criterion instead.
+    further : bool
+        Whether there are others.
+    anew : bool
+        Whether ψ was computed from the data, and not taken from another fit.
+    """
+    yield _near_optimum(laplace, psi) if near else psi
+    if further and (anew or laplace.is_lme4s):
+        yield from further_starts(laplace, psi)
+        if laplace.rows.source is None:
+            yield from other_axes(laplace, psi)
 
 
 def criterion_of(laplace: Laplace, nagq: int | str, beta: np.ndarray) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,7 +73,7 @@ class GeneralOptimum:
 def find_optimum(
     criterion: Criterion,
     rows: Rows,
-    starts: Sequence[np.ndarray],
+    starts: Iterable[np.ndarray],
     stopping: Stopping,
     first: int,
     *,
@@ -86,7 +86,7 @@ def find_optimum(
     ----------
     criterion : Criterion
     rows : Rows
-    starts : sequence of numpy.ndarray, each (P,)
+    starts : iterable of numpy.ndarray, each (P,)
         The lowest of the minima that they lead to is taken.
     stopping : Stopping
     first : int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ _OFF_SADDLE = (0.3, -0.3)  # steps from a saddle point, in units of the paramete
 
 def lowest_arrival(
     criterion: Criterion,
-    starts: Sequence[np.ndarray],
+    starts: Iterable[np.ndarray],
     stopping: Stopping,
     factors: slice,
     variances: np.ndarray | None = None,
@@ -37,7 +37,8 @@ def lowest_arrival(
     Parameters
     ----------
     criterion : Criterion
-    starts : sequence of numpy.ndarray, each (P,)
+    starts : iterable of numpy.ndarray, each (P,)
+        Asked for one after the other, as far as they are needed.
     stopping : Stopping
     factors : slice
         Places of the factors' elements among the parameters.
@@ -50,7 +51,7 @@ def lowest_arrival(
     ConvergenceError
         If the criterion has no value at any start.
     """
-    arrivals, evaluations = _first_ends(criterion, starts, stopping, factors, variances)
+    arrivals, evaluations, searches = _first_ends(criterion, starts, stopping, factors, variances)
     best = arrivals[0]
     for each in sorted(arrivals[1:], key=_bound):
         level = best.point.criterion
@@ -59,7 +60,7 @@ def lowest_arrival(
             if led is not None:
                 evaluations += led.evaluations
                 best = _lower_of(best, led)
-    if len(starts) > 1 and not best.arrived:
+    if searches > 1 and not best.arrived:
         longer = _from(criterion, best.point.psi, stopping)
         if longer is not None:
             evaluations += longer.evaluations
@@ -84,19 +85,20 @@ def _lower_of(one: Arrival, other: Arrival) -> Arrival:
 
 def _first_ends(
     criterion: Criterion,
-    starts: Sequence[np.ndarray],
+    starts: Iterable[np.ndarray],
     stopping: Stopping,
     factors: slice,
     variances: np.ndarray | None,
-) -> tuple[list[Arrival], int]:
-    """Return different ends of searches from the starts, and how often these evaluated.
+) -> tuple[list[Arrival], int, int]:
+    """Return different ends of searches, how often these evaluated, and how many there were.
 
     The first end is that of a whole search. Arguments as of `lowest_arrival`.
     """
     arrivals: list[Arrival] = []
-    evaluations = 0
+    evaluations = searches = 0
     reason: ConvergenceError | None = None
     for start in starts:
+        searches += 1
         ends = tuple(each.point.psi for each in arrivals)
         rough = Stopping(_ROUGH, min(stopping.max_evaluations, _FEW), stopping.radius, ends)
         try:
@@ -106,13 +108,13 @@ def _first_ends(
             continue
         evaluations += end.evaluations
         if not arrivals and variances is not None and _determines(end, variances):
-            return [end], evaluations
+            return [end], evaluations, searches
         if not any(_is_near(each, end) for each in arrivals):
             arrivals.append(end)
     if not arrivals:
         assert reason is not None  # there is one start at least
         raise reason
-    return arrivals, evaluations
+    return arrivals, evaluations, searches
 
 
 def _bound(arrival: Arrival) -> float:
