@@ -24,6 +24,7 @@ _LONGEST = 2.0  # first steps that later ones may be long
 _REFRESH = 25  # evaluations after which secants have not sufficed
 _ROUNDING = 1e-14  # of 1 + |criterion|, the rounding of its sums
 _MISLED = 1e3  # times as much to gain without secants as with them: then they mislead
+_DIGITS = 1e-10  # of 1 + |criterion|: modes that end early leave differences of this size
 _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 NEAR = 0.3  # in units of the parameters' curvature: points that are closer lead to the same end
 _SHORTEST = 1e-6  # in units of the parameters' curvature: steps that short lead nowhere
@@ -303,6 +304,6 @@ def polished(
 
 
 def _rises(before: Evaluated, after: Evaluated) -> bool:
-    """Whether a criterion is higher by more than its rounding; an estimated one is not judged."""
-    rounding = _LEVEL * _ROUNDING * (1.0 + abs(before.criterion))
-    return not before.noise and after.criterion > before.criterion + rounding
+    """Whether a criterion is higher by more than its digits; an estimated one is not judged."""
+    digits = _DIGITS * (1.0 + abs(before.criterion))
+    return not before.noise and after.criterion > before.criterion + digits
