@@ -15,6 +15,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+
 from benchmarks.collapse_study import STUDIES, survival_chance
 from pymackay.infer.gap.forecast import fixed_point
 
