@@ -21,8 +21,9 @@ _HEAD = """# Speed of glmer
 `general_speed.json`. All times are CPU seconds of a whole call in a warm process with one thread:
 reading the formula, search and standard errors; medians of several calls (one call for the largest
 problem, and for lme4 on VerbAgg). The packages of one line ran one after the other on the same
-machine; ratios compare times of the same run. The machine was busy with other work, which makes all
-times longer, and ratios less certain, than on a quiet one."""
+machine; ratios compare times of the same run. VerbAgg with p = 15, the
+thousand responses and the stated errors were measured while the machine had other work, which makes
+times longer, and ratios less certain."""
 
 
 def store(section: str, answers: dict[str, Any]) -> None:
