@@ -141,7 +141,11 @@ def _weighted_fit(Q: np.ndarray, working: np.ndarray, weights: np.ndarray) -> np
     weighted = Q * weights[:, None]
     gram = weighted.T @ Q
     gram[np.arange(len(gram)), np.arange(len(gram))] += _RIDGE * weights.mean()
-    return np.asarray(np.linalg.solve(gram, weighted.T @ working))
+    right = weighted.T @ working
+    try:
+        return np.asarray(np.linalg.solve(gram, right))
+    except np.linalg.LinAlgError:  # weights of 0 in too many rows
+        return np.asarray(np.linalg.pinv(np.nan_to_num(gram)) @ np.nan_to_num(right))
 
 
 def _first_factors(laplace: Laplace, weights: np.ndarray) -> list[np.ndarray]:
