@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 import pymackay as pm
+from benchmarks.valleys import clustered
 from pymackay.family.family import Family
 from pymackay.solve.pirls.fit import criterion_of
 from pymackay.solve.pirls.optimum import find_optimum
@@ -89,25 +90,10 @@ def main() -> None:
 
 
 def random_model(rng: np.random.Generator) -> tuple[str, Family, pd.DataFrame]:
-    """Return a formula, a family, and a table of 12 to 40 rows.
-
-    Each covariate is the sum of a part that is constant within groups and one that differs within
-    them, with slopes of their own.
-    """
+    """Return a formula, a family, and a table of 12 to 40 rows."""
     formula, family = FORMULAS[rng.integers(len(FORMULAS))], FAMILIES[rng.integers(len(FAMILIES))]
-    n = int(rng.integers(12, 41))
-    levels = int(rng.integers(3, max(4, n // 2)))
-    shares = rng.dirichlet(np.full(levels, rng.choice([0.5, 2.0, 50.0])))
-    g, h = rng.choice(levels, n, p=shares), rng.integers(0, 4, n)
-    between, within = rng.normal(size=(2, levels))[:, g], rng.normal(size=(2, n))
-    spread = 10.0 ** rng.uniform(-1.5, 0.5, size=(2, 1))
-    x, z = between + spread * within + rng.choice([0.0, 0.0, 3.0])
-    slopes = rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-1.0, 0.3, size=(2, 2))
-    sizes = rng.choice([0.0, 0.3, 1.0, 2.0], size=3)
-    eta = slopes[0] @ between + slopes[1] @ within + sizes[2] * rng.normal(size=4)[h]
-    eta += sizes[0] * rng.normal(size=levels)[g] + sizes[1] * rng.normal(size=levels)[g] * x
-    table = {"y": response(rng, family, eta), "x": x, "z": z, "g": g.astype(str)}
-    return formula, family, pd.DataFrame({**table, "h": h.astype(str)})
+    eta, table = clustered(rng, fewest=12, steepest=0.3, largest=2.0)
+    return formula, family, pd.DataFrame({"y": response(rng, family, eta), **table})
 
 
 def response(rng: np.random.Generator, family: Family, eta: np.ndarray) -> np.ndarray:

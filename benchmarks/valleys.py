@@ -92,26 +92,44 @@ def scan(*, is_on: bool) -> Iterator[None]:
 
 
 def random_model(rng: np.random.Generator) -> tuple[str, bool, pd.DataFrame]:
-    """Return a formula, whether REML, and a table of 8 to 40 rows.
+    """Return a formula, whether REML, and a table of 8 to 40 rows."""
+    formula, reml = FORMULAS[rng.integers(len(FORMULAS))], bool(rng.integers(2))
+    mean, table = clustered(rng, fewest=8, steepest=1.0, largest=5.0)
+    n = len(mean)
+    y = mean + (rng.standard_t(2, size=n) if rng.integers(2) else rng.normal(size=n))
+    return formula, reml, pd.DataFrame({"y": y, **table})
+
+
+def clustered(
+    rng: np.random.Generator, *, fewest: int, steepest: float, largest: float
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the mean of up to 40 rows, (n,), and their covariates x, z and groups g, h.
 
     Each covariate is the sum of a part that is constant within groups and one that differs within
     them, with slopes of their own.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    fewest : int
+        Number of rows, at least.
+    steepest : float
+        log10 of the size of slopes, at most.
+    largest : float
+        Standard deviation of random effects, at most.
     """
-    formula, reml = FORMULAS[rng.integers(len(FORMULAS))], bool(rng.integers(2))
-    n = int(rng.integers(8, 41))
+    n = int(rng.integers(fewest, 41))
     levels = int(rng.integers(3, max(4, n // 2)))
     shares = rng.dirichlet(np.full(levels, rng.choice([0.5, 2.0, 50.0])))
     g, h = rng.choice(levels, n, p=shares), rng.integers(0, 4, n)
     between, within = rng.normal(size=(2, levels))[:, g], rng.normal(size=(2, n))
     spread = 10.0 ** rng.uniform(-1.5, 0.5, size=(2, 1))
     x, z = between + spread * within + rng.choice([0.0, 0.0, 3.0])
-    slopes = rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-1.0, 1.0, size=(2, 2))
-    sizes = rng.choice([0.0, 0.3, 1.0, 5.0], size=3)
-    y = slopes[0] @ between + slopes[1] @ within + sizes[2] * rng.normal(size=4)[h]
-    y += sizes[0] * rng.normal(size=levels)[g] + sizes[1] * rng.normal(size=levels)[g] * x
-    y += rng.standard_t(2, size=n) if rng.integers(2) else rng.normal(size=n)
-    table = {"y": y, "x": x, "z": z, "g": g.astype(str), "h": h.astype(str)}
-    return formula, reml, pd.DataFrame(table)
+    slopes = rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-1.0, steepest, size=(2, 2))
+    sizes = rng.choice([0.0, 0.3, 1.0, largest], size=3)
+    mean = slopes[0] @ between + slopes[1] @ within + sizes[2] * rng.normal(size=4)[h]
+    mean += sizes[0] * rng.normal(size=levels)[g] + sizes[1] * rng.normal(size=levels)[g] * x
+    return mean, {"x": x, "z": z, "g": g.astype(str), "h": h.astype(str)}
 
 
 def lowest_from_many_starts(solver: Solver, rng: np.random.Generator, starts: int) -> float:
