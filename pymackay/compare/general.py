@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,18 @@ _LAGGING = (
     "the reference takes them from differences of its own criterion, which lags; ask for its "
     "tight fit"
 )
+_GIVEN = (
+    "the reference was asked at given parameters, and its standard errors are those at fixed theta"
+)
+_OTHER_MODES = (
+    "the reference finds the modes at an estimate of the dispersion, and takes them from the "
+    "criterion there; ask for its tight fit"
+)
+_ROUNDED = (
+    "the reference takes them from differences of its criterion over steps of 1e-4, which rounding "
+    "errors exceed in this column's unit; rescale the column, or ask for its tight fit"
+)
+_STEP = 1e-4  # of lme4's second differences
 
 
 def obstacle(fit: Fit, reference: Fit) -> tuple[str, str]:
@@ -68,21 +81,57 @@ def lag(reference: Fit, ours: Fit) -> float:
     ----------
     reference : Fit
     ours : Fit
-        Says how far lme4's scale is from that of a likelihood, which only several nodes change.
+        Says how far lme4's scale is from that of a likelihood, which only several nodes change, and
+        in default fits since lme4 2.1 nothing.
     """
     theirs, mine = reference.general, ours.general
     if theirs is None or mine is None:
         return float("nan")
-    scale = ours.criterion - mine.lme4_criterion
+    scale = 0.0 if _refreshes(reference) else ours.criterion - mine.lme4_criterion
     return theirs.lme4_criterion + scale - reference.criterion
 
 
-def excuse_lag(rows: Sequence[Row], reference: Fit) -> list[Row]:
-    """Do not judge standard errors of lme4 that come from a criterion that lags."""
-    tight = reference.convergence.message.startswith("bobyqa: tightened")
-    if reference.general is None or reference.engine.name != "lme4" or tight:
+def lag_reason(reference: Fit) -> str:
+    """Return why what lme4 reports is not its criterion at its own modes."""
+    if not _refreshes(reference):
+        return "it takes the determinant from weights one iteration old"
+    if reference.general is not None and reference.general.family.has_dispersion:
+        return "it finds the modes at an estimate of the dispersion, and leaves out a constant of 2"
+    return "it stops its iterations for the random effects just before their modes"
+
+
+def excuse_errors(rows: Sequence[Row], reference: Fit) -> list[Row]:
+    """Do not judge standard errors of lme4 that come from a criterion that lags, or from rounding.
+
+    Second differences of a criterion c over steps h have an error of about 4 ε |c| / h². The
+    curvature is 2 / se², so that the relative error of se is about ε |c| (se / h)²; it is counted
+    four times.
+    """
+    how = _asked(reference)
+    if reference.general is None or reference.engine.name != "lme4" or how == "tight":
         return list(rows)
+    note = _GIVEN if how == "given" else "" if _refreshes(reference) else _LAGGING
+    if not note and reference.general.family.has_dispersion:
+        note = _OTHER_MODES
+    unit = 4.0 * np.finfo(float).eps * abs(reference.criterion) / _STEP**2
     return [
-        replace(row, ok=None, note=_LAGGING) if row.quantity == "std_error" and not row.ok else row
+        replace(row, ok=None, note=note or _ROUNDED)
+        if row.quantity == "std_error"
+        and not row.ok
+        and (note or unit * row.theirs**2 > row.tolerance)
+        else row
         for row in rows
     ]
+
+
+def _refreshes(reference: Fit) -> bool:
+    """Whether it is lme4's default fit of a version that takes its factor at the final modes."""
+    version = re.findall(r"\d+", reference.engine.versions.get("lme4", ""))
+    return _asked(reference) == "default" and tuple(map(int, version)) >= (2, 1)
+
+
+def _asked(reference: Fit) -> str:
+    """Return how lme4 was asked: ``"tight"``, ``"given"`` parameters or ``"default"``."""
+    starts = {"bobyqa: tightened": "tight", "bobyqa: parameters were given": "given"}
+    message = reference.convergence.message
+    return next((how for start, how in starts.items() if message.startswith(start)), "default")
