@@ -154,13 +154,20 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
 
 def _design(point: Point, rows: Any) -> np.ndarray:
     """Return J = [X, Z dΛ u], shape (n, p + k), of some rows."""
-    parts = rows.parts(point.mode.u)
     J = np.empty((rows.n, rows.p + len(rows.places)), order="F")
     J[:, : rows.p] = rows.basis.Q
+    J[:, rows.p :] = factor_columns(rows, point.mode.u)
+    return J
+
+
+def factor_columns(rows: Any, u: np.ndarray) -> np.ndarray:
+    """Return ``Z dΛ u``, (n, k), for effects u, (N,), of some rows."""
+    parts = rows.parts(u)
+    made = np.empty((rows.n, len(rows.places)), order="F")
     for i, (k, a, b) in enumerate(rows.places):
         block = rows.blocks[k]
-        J[:, rows.p + i] = block.columns[a] * parts[k][b][block.codes]
-    return J
+        made[:, i] = block.weighed(a, parts[k][b][block.codes])
+    return made
 
 
 def _add_moved_factors(point: Point, cross: np.ndarray) -> None:
