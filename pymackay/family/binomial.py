@@ -146,7 +146,7 @@ class Binomial(Family):
         """Return half deviances and their derivatives at a linear predictor, shape (n,)."""
         y, w = observed.y, observed.weights
         if self.link == "logit":
-            return _expand_logit(y, w, eta)
+            return _expand_logit(observed, eta)
         at = _CURVES[self.link](eta)
         success, failure = y * at.r1, (1.0 - y) * at.r0
         down, up = at.k - at.r1, at.k + at.r0
@@ -222,12 +222,13 @@ class Binomial(Family):
         return np.asarray(random.binomial(m, mu) / np.where(m > 0, m, 1))
 
 
-def _expand_logit(y: np.ndarray, w: np.ndarray, eta: np.ndarray) -> Expansion:
-    """Return `Binomial.expand` of the logit link for shares y, (n,), of w trials.
+def _expand_logit(observed: Observations, eta: np.ndarray) -> Expansion:
+    """Return `Binomial.expand` of the logit link.
 
     With ``D = w (log(1 + e^η) − y η)``, less its value at μ = y. It works in place, and without a
     choice by signs: new arrays and choices would take most of the time.
     """
+    y, w = observed.y, observed.weights
     value = np.maximum(eta, 0.0)
     value -= y * eta
     soft = np.abs(eta)
@@ -239,7 +240,7 @@ def _expand_logit(y: np.ndarray, w: np.ndarray, eta: np.ndarray) -> Expansion:
     nu = 1.0 + mu
     np.divide(1.0, nu, out=nu)
     mu *= nu
-    _add_saturated(value, y, w, mu, nu)
+    _add_saturated(value, observed, mu, nu)
     value *= w
     d1 = 1.0 - y
     d1 *= mu
@@ -253,21 +254,22 @@ def _expand_logit(y: np.ndarray, w: np.ndarray, eta: np.ndarray) -> Expansion:
 
 
 def _add_saturated(
-    value: np.ndarray, y: np.ndarray, w: np.ndarray, mu: np.ndarray, nu: np.ndarray
+    value: np.ndarray, observed: Observations, mu: np.ndarray, nu: np.ndarray
 ) -> None:
-    """Add ``y log y + (1 − y) log(1 − y)`` to the values, (n,), of shares y of w trials, in place.
+    """Add ``y log y + (1 − y) log(1 − y)`` to the values, (n,), of shares y, in place.
 
     Of many trials the half deviances, which would cancel, are set.
     """
-    inner = np.flatnonzero((y > 0.0) & (y < 1.0))
-    if not len(inner):
+    negative_entropy = observed.negative_entropy
+    if negative_entropy is None:
         return
-    share = y[inner]
-    if w.max() > _MANY_TRIALS:
+    if observed.weights.max() > _MANY_TRIALS:
+        inner = np.flatnonzero(negative_entropy)
+        share = observed.y[inner]
         parts = deviance_part(share, mu[inner]) + deviance_part(1.0 - share, nu[inner])
         value[inner] = parts
     else:
-        value[inner] += special.xlogy(share, share) + special.xlog1py(1.0 - share, -share)
+        value += negative_entropy
 
 
 def _half_deviance(y: np.ndarray, w: np.ndarray, at: _Probability) -> np.ndarray:

@@ -160,7 +160,7 @@ def test_second_derivatives_are_those_of_differences_of_the_gradient(
         columns.append((ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h))
     size = np.abs(made).max()
     assert np.abs(made - np.array(columns)).max() < tol("difference") * size
-    assert np.abs(exact_hessian(laplace, point) - made).max() == 0.0
+    assert np.abs(exact_hessian(laplace, point) - made).max() == 0.0  # none is flat
 
 
 def test_at_a_factor_of_zero_the_curvature_is_exact():

@@ -6,13 +6,16 @@ import numpy as np
 
 from pymackay.solve.pirls.criterion import Criterion, Evaluated
 
+_FLAT = 1e-6  # of the largest second derivative
 _STEP = 3e-4  # in units of a parameter's curvature: what is left out is its square, 1e-7
 
 
 def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
     """Return the second derivatives of the criterion at a point, (P, P).
 
-    By the point's own formulas where it has some, otherwise by differences of gradients.
+    By the point's own formulas where it has some, otherwise by differences of gradients. Also by
+    differences where a parameter has no curvature at the point itself, as a factor of zero may:
+    their step is long then, and they show which way the criterion goes.
 
     Raises
     ------
@@ -20,7 +23,11 @@ def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
         If the criterion has no value next to the point.
     """
     known = point.second_derivatives()
-    return by_differences(criterion, point) if known is None else known
+    if known is None:
+        return by_differences(criterion, point)
+    diagonal = np.abs(np.diag(known))
+    flat = bool((diagonal < _FLAT * diagonal.max(initial=0.0)).any())
+    return by_differences(criterion, point) if flat else known
 
 
 def by_differences(criterion: Criterion, point: Evaluated) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,8 +144,7 @@ class Given:
         if not self.family.is_legal(eta):
             return None
         at = expand_in_parts(self.family, self.rows.observed, eta)
-        finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
-        return at if finite and np.isfinite(at.d1.sum()) else None
+        return at if math.isfinite(at.value.sum() + at.d1.sum() + at.d2.sum()) else None
 
     def penalised(self, value: float, u: np.ndarray) -> float:
         """Return ``ΣD/φ + |u|²/2``, given ΣD."""
@@ -254,7 +254,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
-def find_mode(given: Given, start: np.ndarray) -> Mode:
+def find_mode(given: Given, start: np.ndarray, still: float = 0.0) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
@@ -264,6 +264,8 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     ----------
     given : Given
     start : numpy.ndarray, shape (N,)
+    still : float
+        Newton decrement by 1 + |u|² that is small enough; by default as small as can be had.
 
     Raises
     ------
@@ -271,10 +273,10 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     with np.errstate(all="ignore"):
-        return _find_mode(given, start)
+        return _find_mode(given, start, still)
 
 
-def _find_mode(given: Given, start: np.ndarray) -> Mode:
+def _find_mode(given: Given, start: np.ndarray, still: float) -> Mode:
     trial = Trial.of(given, start)
     if trial is None:
         trial = Trial.of(given, np.zeros_like(start))
@@ -287,7 +289,8 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
         slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
+        stalled = gain < _STALLED * size and gain > 0.25 * before
+        if stalled or gain < max(still, system.still) * size:
             system = system if exact else system_of(given.rows, trial.products, given.factors)
             return trial.mode(system, rounds)
         trial = _shortened(given, trial, step)
