@@ -235,7 +235,8 @@ def _expand_logit(observed: Observations, eta: np.ndarray) -> Expansion:
     np.negative(soft, out=soft)
     np.exp(soft, out=soft)
     value += np.log1p(soft, out=soft)
-    mu = np.clip(eta, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+    mu = np.minimum(eta, _LARGEST_LOGIT)
+    np.maximum(mu, -_LARGEST_LOGIT, out=mu)
     np.exp(mu, out=mu)
     nu = 1.0 + mu
     np.divide(1.0, nu, out=nu)
