@@ -122,6 +122,8 @@ class Binomial(Family):
 
     def mean(self, eta: np.ndarray) -> np.ndarray:
         """Return the probability at a linear predictor, both of shape (n,)."""
+        if self.link == "logit":
+            return np.asarray(special.expit(np.asarray(eta, dtype=np.float64)))
         return _CURVES[self.link](np.asarray(eta, dtype=np.float64)).mu
 
     def mean_slope(self, eta: np.ndarray) -> np.ndarray:

@@ -118,13 +118,17 @@ class Given:
                 fixed = rows.basis.Q @ self.beta + rows.offset
                 yield replace(self, rows=rows, fixed=fixed)
 
+    def at(self, b: np.ndarray) -> RowsAt | None:
+        """Return the rows at effects b = Λu, (N,); None if a mean is not legal."""
+        eta = self.fixed + self.rows.predictor(b)
+        expansion = self.expand(eta)
+        return None if expansion is None else RowsAt(self, eta, expansion)
+
     def rows_at(self, u: np.ndarray) -> Iterator[RowsAt | None]:
         """Yield each partition's rows at effects u, (N,); None if a mean is not legal."""
         b = self.scaled(u)
         for part in self.partitions():
-            eta = part.fixed + part.rows.predictor(b)
-            at = part.expand(eta)
-            yield None if at is None else RowsAt(part, eta, at)
+            yield part.at(b)
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
@@ -172,6 +176,13 @@ class RowsAt:
     eta: np.ndarray
     at: Expansion
 
+    @property
+    def sums(self) -> tuple[float, np.ndarray, Any]:
+        """ΣD, Z'D', (N,), and `Rows.products` at the observed weights."""
+        rows, at = self.given.rows, self.at
+        products = rows.products(at.d2 / self.given.phi)
+        return float(at.value.sum()), rows.spread(at.d1), products
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -192,20 +203,12 @@ class Trial:
     @classmethod
     def of(cls, given: Given, u: np.ndarray) -> Trial | None:
         """Pass over the rows at u, (N,); None if a mean is one that the family cannot have."""
-        kept: RowsAt | None = None
-
-        def sums() -> Iterator[Any]:
-            nonlocal kept
-            for here in given.rows_at(u):
-                if here is None:
-                    yield None
-                    return
-                kept = here if here.given is given else None
-                rows, at = here.given.rows, here.at
-                products = rows.products(at.d2 / given.phi)
-                yield float(at.value.sum()), rows.spread(at.d1), products
-
-        made = total(sums())
+        if given.rows.source is None:
+            kept = given.at(given.scaled(u))
+            made = None if kept is None else kept.sums
+        else:
+            kept = None
+            made = total(None if here is None else here.sums for here in given.rows_at(u))
         if made is None:
             return None
         value, slopes, products = made
