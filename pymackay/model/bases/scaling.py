@@ -265,7 +265,7 @@ def independent_columns(X: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarr
     [0, 2]
     """
     n, p = X.shape
-    if p == 0 or (n >= p and _surely_full_rank(X)):
+    if p == 0 or (n >= p and surely_full_rank(X)):
         return np.arange(p)
     scaled = _scaled(X)
     reduced = np.array(np.linalg.qr(scaled, mode="r") if n > p else scaled, dtype=np.float64)
@@ -278,7 +278,7 @@ def _scaled(X: np.ndarray) -> np.ndarray:
     return np.ldexp(X, -exponents)
 
 
-def _surely_full_rank(X: np.ndarray) -> bool:
+def surely_full_rank(X: np.ndarray) -> bool:
     """Whether the scaled cross-products alone prove that no column is near dependence.
 
     Their Cholesky pivots are the squared parts that the rule looks at; rounding moves them by

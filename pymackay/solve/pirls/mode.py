@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,13 +118,17 @@ class Given:
                 fixed = rows.basis.Q @ self.beta + rows.offset
                 yield replace(self, rows=rows, fixed=fixed)
 
+    def at(self, b: np.ndarray) -> RowsAt | None:
+        """Return the rows at effects b = Λu, (N,); None if a mean is not legal."""
+        eta = self.fixed + self.rows.predictor(b)
+        expansion = self.expand(eta)
+        return None if expansion is None else RowsAt(self, eta, expansion)
+
     def rows_at(self, u: np.ndarray) -> Iterator[RowsAt | None]:
         """Yield each partition's rows at effects u, (N,); None if a mean is not legal."""
         b = self.scaled(u)
         for part in self.partitions():
-            eta = part.fixed + part.rows.predictor(b)
-            at = part.expand(eta)
-            yield None if at is None else RowsAt(part, eta, at)
+            yield part.at(b)
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
@@ -143,8 +148,7 @@ class Given:
         if not self.family.is_legal(eta):
             return None
         at = expand_in_parts(self.family, self.rows.observed, eta)
-        finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
-        return at if finite and np.isfinite(at.d1.sum()) else None
+        return at if math.isfinite(at.value.sum() + at.d1.sum() + at.d2.sum()) else None
 
     def penalised(self, value: float, u: np.ndarray) -> float:
         """Return ``ΣD/φ + |u|²/2``, given ΣD."""
@@ -172,6 +176,13 @@ class RowsAt:
     eta: np.ndarray
     at: Expansion
 
+    @property
+    def sums(self) -> tuple[float, np.ndarray, Any]:
+        """ΣD, Z'D', (N,), and `Rows.products` at the observed weights."""
+        rows, at = self.given.rows, self.at
+        products = rows.products(at.d2 / self.given.phi)
+        return float(at.value.sum()), rows.spread(at.d1), products
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -192,20 +203,12 @@ class Trial:
     @classmethod
     def of(cls, given: Given, u: np.ndarray) -> Trial | None:
         """Pass over the rows at u, (N,); None if a mean is one that the family cannot have."""
-        kept: RowsAt | None = None
-
-        def sums() -> Iterator[Any]:
-            nonlocal kept
-            for here in given.rows_at(u):
-                if here is None:
-                    yield None
-                    return
-                kept = here if here.given is given else None
-                rows, at = here.given.rows, here.at
-                products = rows.products(at.d2 / given.phi)
-                yield float(at.value.sum()), rows.spread(at.d1), products
-
-        made = total(sums())
+        if given.rows.source is None:
+            kept = given.at(given.scaled(u))
+            made = None if kept is None else kept.sums
+        else:
+            kept = None
+            made = total(None if here is None else here.sums for here in given.rows_at(u))
         if made is None:
             return None
         value, slopes, products = made
@@ -254,7 +257,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
-def find_mode(given: Given, start: np.ndarray) -> Mode:
+def find_mode(given: Given, start: np.ndarray, still: float = 0.0) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
@@ -264,6 +267,8 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     ----------
     given : Given
     start : numpy.ndarray, shape (N,)
+    still : float
+        Newton decrement by 1 + |u|² that is small enough; by default as small as can be had.
 
     Raises
     ------
@@ -271,10 +276,10 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     with np.errstate(all="ignore"):
-        return _find_mode(given, start)
+        return _find_mode(given, start, still)
 
 
-def _find_mode(given: Given, start: np.ndarray) -> Mode:
+def _find_mode(given: Given, start: np.ndarray, still: float) -> Mode:
     trial = Trial.of(given, start)
     if trial is None:
         trial = Trial.of(given, np.zeros_like(start))
@@ -287,7 +292,8 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
         slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
+        stalled = gain < _STALLED * size and gain > 0.25 * before
+        if stalled or gain < max(still, system.still) * size:
             system = system if exact else system_of(given.rows, trial.products, given.factors)
             return trial.mode(system, rounds)
         trial = _shortened(given, trial, step)

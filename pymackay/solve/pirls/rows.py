@@ -335,17 +335,15 @@ class Rows:
         return np.concatenate([block.spread(values).ravel() for block in self.blocks])
 
     @cached_property
-    def transposed(self) -> sp.csr_matrix:
+    def transposed(self) -> sp.csc_matrix:
         """Z', shape (N, n)."""
-        rows, columns, values = [], [], []
-        index = np.arange(self.n)
-        for span, block in zip(self.spans, self.blocks, strict=True):
-            for a in range(block.q):
-                rows.append(span.start + a * block.n_levels + block.codes)
-                columns.append(index)
-                values.append(block.columns[a])
-        data = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-        return sp.csr_matrix(data, shape=(self.n_effects, self.n))
+        pairs = [(block, a) for block in self.blocks for a in range(block.q)]
+        starts = accumulate((block.n_levels for block, _ in pairs), initial=0)
+        places = [start + block.codes for start, (block, _) in zip(starts, pairs, strict=False)]
+        index = np.stack(places, axis=1).ravel()
+        data = np.stack([block.columns[a] for block, a in pairs], axis=1).ravel()
+        ends = np.arange(0, len(index) + 1, len(pairs))
+        return sp.csr_matrix((data, index, ends), (self.n, self.n_effects)).T
 
     def products(self, weights: np.ndarray) -> Any:
         """Return the cross-products of Z at weights of shape (n,), which are sums over the rows."""
