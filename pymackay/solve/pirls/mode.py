@@ -132,15 +132,18 @@ class Given:
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
-        parts = self.rows.parts(u)
-        mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
-        return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
+        return self._mixed(self.factors, u)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
-        parts = self.rows.parts(b)
-        pairs = zip(self.factors, parts, strict=True)
-        mixed = [_mixed(factor.T, part) for factor, part in pairs]
+        return self._mixed([factor.T for factor in self.factors], b)
+
+    def _mixed(self, factors: list[np.ndarray], effects: np.ndarray) -> np.ndarray:
+        """Multiply each level's effects, (N,) or (N, k) in all, by its block's factor, (q, q)."""
+        if len(factors) == 1 and len(factors[0]) == 1:
+            return np.asarray(factors[0][0, 0] * effects)
+        parts = self.rows.parts(effects)
+        mixed = [_mixed(*pair) for pair in zip(factors, parts, strict=True)]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def expand(self, eta: np.ndarray) -> Expansion | None:

@@ -201,10 +201,11 @@ def by_mackays_rule(
     covariances = mode.system.level_covariances()
     made, moments = [], []
     for effects, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
-        before, levels = np.diag(factor) ** 2, effects.shape[1]
+        sd, levels = factor.diagonal(), effects.shape[1]
+        before = sd**2
         left = np.einsum("aaj->aj", covariance).sum(axis=1) / before
         gamma = np.maximum(levels - left, 1e-3 * levels)
-        variance = ((np.diag(factor)[:, None] * effects) ** 2).sum(axis=1) / gamma
+        variance = ((sd[:, None] * effects) ** 2).sum(axis=1) / gamma
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
         b = factor @ effects
         moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / levels))
