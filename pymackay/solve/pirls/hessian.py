@@ -25,7 +25,7 @@ def exact_hessian(criterion: Criterion, point: Evaluated) -> np.ndarray:
     known = point.second_derivatives()
     if known is None:
         return by_differences(criterion, point)
-    diagonal = np.abs(np.diag(known))
+    diagonal = np.abs(known.diagonal())
     flat = bool((diagonal < _FLAT * diagonal.max(initial=0.0)).any())
     return by_differences(criterion, point) if flat else known
 
@@ -38,7 +38,7 @@ def by_differences(criterion: Criterion, point: Evaluated) -> np.ndarray:
     it cancels to the order of what the difference leaves out anyway. One gradient where the
     criterion is estimated: the step is far below the estimate's error.
     """
-    diagonal = np.abs(np.diag(point.curvature.hessian))
+    diagonal = np.abs(point.curvature.hessian.diagonal())
     steps = _STEP / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
     columns = []
     for i, step in enumerate(steps):

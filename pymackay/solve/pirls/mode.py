@@ -130,14 +130,24 @@ class Given:
         for part in self.partitions():
             yield part.at(b)
 
+    @property
+    def _scalar(self) -> float | None:
+        """Λ where it is one number for all effects; otherwise None."""
+        one = len(self.factors) == 1 and len(self.factors[0]) == 1
+        return float(self.factors[0][0, 0]) if one else None
+
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * u
         parts = self.rows.parts(u)
         mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * b
         parts = self.rows.parts(b)
         pairs = zip(self.factors, parts, strict=True)
         mixed = [_mixed(factor.T, part) for factor, part in pairs]
@@ -257,7 +267,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
-def find_mode(given: Given, start: np.ndarray, still: float = 0.0) -> Mode:
+def find_mode(given: Given, start: np.ndarray) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
@@ -267,8 +277,6 @@ def find_mode(given: Given, start: np.ndarray, still: float = 0.0) -> Mode:
     ----------
     given : Given
     start : numpy.ndarray, shape (N,)
-    still : float
-        Newton decrement by 1 + |u|² that is small enough; by default as small as can be had.
 
     Raises
     ------
@@ -276,10 +284,10 @@ def find_mode(given: Given, start: np.ndarray, still: float = 0.0) -> Mode:
         If none is found.
     """
     with np.errstate(all="ignore"):
-        return _find_mode(given, start, still)
+        return _find_mode(given, start)
 
 
-def _find_mode(given: Given, start: np.ndarray, still: float) -> Mode:
+def _find_mode(given: Given, start: np.ndarray) -> Mode:
     trial = Trial.of(given, start)
     if trial is None:
         trial = Trial.of(given, np.zeros_like(start))
@@ -292,8 +300,7 @@ def _find_mode(given: Given, start: np.ndarray, still: float) -> Mode:
         slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        stalled = gain < _STALLED * size and gain > 0.25 * before
-        if stalled or gain < max(still, system.still) * size:
+        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
             system = system if exact else system_of(given.rows, trial.products, given.factors)
             return trial.mode(system, rounds)
         trial = _shortened(given, trial, step)

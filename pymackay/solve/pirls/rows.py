@@ -222,7 +222,7 @@ class Rows:
         """Number of fixed columns."""
         return self.basis.Q.shape[1]
 
-    @property
+    @cached_property
     def n_theta(self) -> int:
         """Number of covariance parameters: elements of the factors, or those of structures."""
         return self.layouts[-1].stop
@@ -233,7 +233,7 @@ class Rows:
         full = split_theta([layout.q for layout in self.layouts])
         return tuple(TermParameters(*pair) for pair in zip(self.layouts, full, strict=True))
 
-    @property
+    @cached_property
     def structured(self) -> bool:
         """Whether a term's covariance has a structure."""
         return any(layout.structure is not None for layout in self.layouts)

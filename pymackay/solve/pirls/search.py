@@ -249,7 +249,7 @@ class _Here:
 
     def is_near(self, ends: tuple[np.ndarray, ...]) -> bool:
         """Whether a point is near one of some ends, in units of the parameters' curvature."""
-        size = np.sqrt(np.abs(np.diag(self.curvature.hessian)))
+        size = np.sqrt(np.abs(self.curvature.hessian.diagonal()))
         gaps = (size * (np.abs(end) - np.abs(self.point.psi)) for end in ends)
         return any(bool(np.abs(gap).max() < NEAR) for gap in gaps)
 

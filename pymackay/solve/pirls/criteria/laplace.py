@@ -59,7 +59,7 @@ class Laplace:
     determinant: str = "expected"
     dispersion: str = "ml"
 
-    @property
+    @cached_property
     def extra(self) -> str:
         """What ψ holds besides β and factors: "dispersion", "shape" or nothing."""
         if self.family.has_dispersion and self.dispersion == "ml":

@@ -141,7 +141,7 @@ def _of_crossed_factors(point: MovedPoint, moved: np.ndarray) -> np.ndarray:
     """
     rows, given, p = point.laplace.rows, point.given, point.laplace.rows.p
     weights, _ = point.weights(point.mode.rows)
-    diagonal = np.abs(np.diag(point.curvature.hessian))
+    diagonal = np.abs(point.curvature.hessian.diagonal())
     steps = _SMALL / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
     made = np.empty((moved.shape[1],) * 2)
     for i, step in enumerate(steps):

@@ -17,7 +17,6 @@ _HALVINGS = 10  # of a step that raises the deviance
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
-_NEAR = 1e-6  # Newton decrement of a mode that is only needed for a start
 _RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
 
 
@@ -43,10 +42,8 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
     beta, phi, weights = _without_random_effects(laplace)
     if elements is None:
         factors = moments = _first_factors(laplace, weights / phi)
-        u = None
         for _ in range(2):
-            shaped = _shaped(laplace.rows, factors)
-            factors, moments, u = by_mackays_rule(laplace, beta, shaped, phi, u)
+            factors, moments = by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
         elements = laplace.rows.near(_with_axes(laplace.rows, factors, moments))
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
     return np.concatenate([beta, elements, extra])
@@ -180,32 +177,26 @@ def _with_axes(rows: Rows, factors: list[np.ndarray], others: list[np.ndarray]) 
 
 
 def by_mackays_rule(
-    laplace: Laplace,
-    beta: np.ndarray,
-    factors: list[np.ndarray],
-    phi: float,
-    u: np.ndarray | None = None,
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, roots of ``(B'B + Σ_j C_j)/J``, and u.
+    laplace: Laplace, beta: np.ndarray, factors: list[np.ndarray], phi: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return diagonal factors with ``v = Σ_j b_j² / γ``, and roots of ``(B'B + Σ_j C_j)/J``.
 
-    The first two have one matrix, (q, q), for each block. The mode u, (N,), is searched from that
-    of the round before, and only as well as a start needs it; None where there is none.
+    Each has one matrix, (q, q), for each block.
     """
     rows = laplace.rows
     fixed = rows.basis.Q @ beta + rows.offset
     try:
-        begin = np.zeros(rows.n_effects) if u is None else u
-        mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), begin, _NEAR)
+        mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
     except np.linalg.LinAlgError:
-        return factors, factors, None
+        return factors, factors
     covariances = mode.system.level_covariances()
     made, moments = [], []
-    for effects, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
-        before, levels = np.diag(factor) ** 2, effects.shape[1]
+    for u, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
+        before = np.diag(factor) ** 2
         left = np.einsum("aaj->aj", covariance).sum(axis=1) / before
-        gamma = np.maximum(levels - left, 1e-3 * levels)
-        variance = ((np.diag(factor)[:, None] * effects) ** 2).sum(axis=1) / gamma
+        gamma = np.maximum(u.shape[1] - left, 1e-3 * u.shape[1])
+        variance = ((np.diag(factor)[:, None] * u) ** 2).sum(axis=1) / gamma
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
-        b = factor @ effects
-        moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / levels))
-    return made, moments, mode.u
+        b = factor @ u
+        moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / u.shape[1]))
+    return made, moments
