@@ -27,6 +27,7 @@ from pymackay.solve.pirls.rows import RowBlock, Rows
 from pymackay.solve.pirls.system import eliminated_lead, scale_others, unscale_others
 
 _CHUNK = 16_384  # rows whose products with all probes are held at a time
+_FEW = 2048  # the same where the cache should hold them
 _TOLERANCE = 1e-8  # relative residual of a solve, in the preconditioner's norm
 _MOST = 2000  # iterations of a solve
 
@@ -228,11 +229,33 @@ class LargeSystem:
         The leading block's part is exact; the rest is ``r_i'S⁻¹r_i`` with ``Λ₂'(z₂ − C'F z₁)``
         for r_i.
         """
+        sides = self._wide
         made = rows.blocks[0].quadratic(self.F)
-        count = self.probing.signs.shape[1]
-        for cut, left, right in self._by_chunks(rows):
-            made[cut] += np.einsum("ik,ik->i", left, right) / count
+        for block, (left, _) in zip(rows.blocks, sides, strict=True):
+            alone = np.einsum("ajk,bjk->abj", *np.split(left, 2, axis=2))
+            made += block.quadratic(0.5 * (alone + alone.transpose(1, 0, 2)))
+        for start in range(0, rows.n, _FEW):
+            cut = slice(start, min(start + _FEW, rows.n))
+            for i, (block, (left, _)) in enumerate(zip(rows.blocks, sides, strict=True)):
+                for other, (_, right) in zip(rows.blocks[i + 1 :], sides[i + 1 :], strict=True):
+                    pairs = _of_rows(block, left, cut), _of_rows(other, right, cut)
+                    made[cut] += np.einsum("ik,ik->i", *pairs)
         return made
+
+    @cached_property
+    def _wide(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Parts of ``r_i'z`` and ``r_i'y`` by N side by side, and the other way round, by block.
+
+        Each is (q, J, 2N). A row's product of the one array of a block with the other array of
+        another block is the sum of both products of these blocks.
+        """
+        pairs = zip(self._effects, self._carried, strict=True)
+        signs, solved = (self._by_rows(*pair) for pair in pairs)
+        scale = 1.0 / np.sqrt(self.probing.signs.shape[1])
+        return [
+            (np.concatenate([z, y], axis=2) * scale, np.concatenate([y, z], axis=2) * scale)
+            for z, y in zip(signs, solved, strict=True)
+        ]
 
     def leverage_sums(self, rows: Rows, columns: np.ndarray) -> np.ndarray:
         """Return ``columns' s`` with s as each probe alone estimates it, (P, N), for (n, P)."""
@@ -245,35 +268,19 @@ class LargeSystem:
     def _by_chunks(self, rows: Rows) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield some of the rows, and ``r_i'z`` and ``r_i'y`` of these, each (rows, N)."""
         pairs = zip(self._effects, self._carried, strict=True)
-        sides = [self._by_rows(rows, *pair) for pair in pairs]
+        sides = [self._by_rows(*pair) for pair in pairs]
         for start in range(0, rows.n, _CHUNK):
             cut = slice(start, min(start + _CHUNK, rows.n))
-            left, right = (self._differences(side, cut) for side in sides)
+            left, right = (_of_blocks(rows.blocks, side, cut) for side in sides)
             yield cut, left, right
 
-    def _by_rows(
-        self, rows: Rows, others: np.ndarray, carried: np.ndarray
-    ) -> list[tuple[RowBlock, np.ndarray, float]]:
-        """Return each block with its part of ``r_i'z``, (q, J, N), and the sign of that."""
+    def _by_rows(self, others: np.ndarray, carried: np.ndarray) -> list[np.ndarray]:
+        """Return each block's part of ``r_i'z``, (q, J, N)."""
         lead = np.einsum("abj,bjk->ajk", self.F, carried)
-        made = [(rows.blocks[0], np.ascontiguousarray(lead), -1.0)]
-        for block, span in zip(rows.blocks[1:], self.sums.spans, strict=True):
-            made.append((block, others[span].reshape(block.q, block.n_levels, -1), 1.0))
+        made = [np.ascontiguousarray(-lead)]
+        for block, span in zip(self.rows.blocks[1:], self.sums.spans, strict=True):
+            made.append(others[span].reshape(block.q, block.n_levels, -1))
         return made
-
-    def _differences(
-        self, sides: list[tuple[RowBlock, np.ndarray, float]], cut: slice
-    ) -> np.ndarray:
-        """Return ``r_i'z`` of some rows, (rows, N)."""
-        total = 0.0
-        for block, part, sign in sides:
-            codes = block.codes[cut]
-            for a in range(block.q):
-                each = part[a][codes]
-                if not block.constant[a]:
-                    each *= block.columns[a, cut, None]
-                total = total + sign * each
-        return np.asarray(total)
 
     def factor_slopes(self, probe: int | None = None) -> list[np.ndarray]:
         """Return half the derivative of log|H| by each block's Λ at fixed weights, (q, q).
@@ -337,6 +344,25 @@ class LargeSystem:
         """
         around = batch_product(batch_product(self.F, self._lead_quadratics), self.F)
         return [self.F + around, *self._alone]
+
+
+def _of_rows(block: RowBlock, part: np.ndarray, cut: slice) -> np.ndarray:
+    """Return ``z_i'x_j(i)`` of some rows, (rows, N), for x of shape (q, J, N)."""
+    codes, made = block.codes[cut], np.zeros(0)
+    for a in range(block.q):
+        each = np.take(part[a], codes, axis=0, mode="clip")
+        if not block.constant[a]:
+            each *= block.columns[a, cut, None]
+        made = made + each if a else each
+    return made
+
+
+def _of_blocks(blocks: tuple[RowBlock, ...], parts: list[np.ndarray], cut: slice) -> np.ndarray:
+    """Return the sum of `_of_rows` over the blocks, (rows, N)."""
+    made = _of_rows(blocks[0], parts[0], cut)
+    for block, part in zip(blocks[1:], parts[1:], strict=True):
+        made += _of_rows(block, part, cut)
+    return made
 
 
 def _cast(factor: np.ndarray) -> np.ndarray:
