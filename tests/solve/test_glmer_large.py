@@ -58,7 +58,7 @@ def laplace_of(formula: str, data: pd.DataFrame, family: pm.Binomial) -> Laplace
 def test_with_a_probe_for_each_effect_the_gradient_is_exact(formula):
     exact = laplace_of(formula, crossed(1), FORMULAS[formula])
     m = exact.rows.n_effects - exact.rows.lead
-    probing = Probing(Probing.of(exact.rows, 2).patterns, np.sqrt(m) * np.eye(m))
+    probing = replace(Probing.of(exact.rows, 2), signs=np.sqrt(m) * np.eye(m))
     large = replace(exact, rows=replace(exact.rows, probing=probing))
     psi = np.full(exact.size, 0.4)
     one, other = exact.at(psi), large.at(psi)

@@ -162,7 +162,7 @@ class System:
         others = list(zip(rows.blocks[1:], self._others(), strict=True))
         for i, (block, (_, start)) in enumerate(others):
             s += block.quadratic(self._other_covariances[i])
-            s -= 2.0 * self._with_lead(rows.meetings[0][i], i)
+            s -= 2.0 * with_lead(rows.meetings[0][i], self.F, self._crossed.at[i])
             for other, (_, begin) in others[i + 1 :]:
                 for b in range(block.q):
                     place = start + b * block.n_levels + block.codes
@@ -171,25 +171,6 @@ class System:
                         pair = other.weighed(c, self.covariance[place, at])
                         s += 2.0 * block.weighed(b, pair)
         return s
-
-    def _with_lead(self, meeting: Meeting, i: int) -> np.ndarray:
-        """Return ``z_1' F_j (C covariance)_j z_2`` of the rows of a meeting, (n,).
-
-        Parameters
-        ----------
-        meeting : Meeting
-            Of the leading block with the i-th other one.
-        i : int
-        """
-        carried = batch_product(self.F[:, :, meeting.rows], self._crossed.at[i])
-        total: Any = 0.0
-        for b in range(meeting.right.q):
-            side: Any = 0.0
-            for a in range(meeting.left.q):
-                each = np.take(carried[a, b], meeting.index, mode="clip")
-                side = side + meeting.left.weighed(a, each)
-            total = total + meeting.right.weighed(b, side)
-        return np.asarray(total)
 
     def traces(self) -> list[np.ndarray]:
         """Return ``T_j = [Z'(W⁻¹ + ZGZ')⁻¹Z]_jj`` of each level, block by block, (q, q, J)."""
@@ -258,6 +239,28 @@ def eliminated_lead(A: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.nda
     root = 1.0 / L if scaled is None else inverse_lower(L)
     half = root * lead[0, 0] if scaled is None else np.einsum("abj,cb->acj", root, lead)
     return root, half, 2.0 * float(np.log(diagonal).sum())
+
+
+def with_lead(meeting: Meeting, F: np.ndarray, crossed: np.ndarray) -> np.ndarray:
+    """Return ``z_1' F_j (C V)_j z_2`` of the rows of a meeting of the leading block, (n,).
+
+    Parameters
+    ----------
+    meeting : Meeting
+    F : numpy.ndarray, shape (q, q, J)
+        As of `System`.
+    crossed : numpy.ndarray, shape (q_left, q_right, pairs)
+        ``C V`` at the pairs.
+    """
+    carried = batch_product(F[:, :, meeting.rows], crossed)
+    total: Any = 0.0
+    for b in range(meeting.right.q):
+        side: Any = 0.0
+        for a in range(meeting.left.q):
+            each = np.take(carried[a, b], meeting.index, mode="clip")
+            side = side + meeting.left.weighed(a, each)
+        total = total + meeting.right.weighed(b, side)
+    return np.asarray(total)
 
 
 def system_of(rows: Rows, products: Any, factors: list[np.ndarray]) -> Any:

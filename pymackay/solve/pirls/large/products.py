@@ -155,6 +155,28 @@ class Products:
             made.append(block)
         return made
 
+    def crossed(self, covariances: list[np.ndarray]) -> list[np.ndarray]:
+        """Return ``C V`` at the pairs of each leading meeting, (q_left, q_right, pairs).
+
+        V is one matrix for each level of the other blocks, (q, q, J) by block.
+        """
+        sides = zip(self._patterns.leading, self._lead, covariances, strict=True)
+        return [
+            batch_product(values, V[:, :, pattern.meeting.columns])
+            for pattern, (values, _, _), V in sides
+        ]
+
+    def quadratics(self, crossed: list[np.ndarray]) -> np.ndarray:
+        """Return ``C_j V C_j'`` of each leading level, (q, q, J), of what `crossed` returns."""
+        made = np.zeros_like(self.A)
+        for pattern, (values, _, _), CV in zip(
+            self._patterns.leading, self._lead, crossed, strict=True
+        ):
+            for a, b in np.ndindex(made.shape[:2]):
+                each = (CV[a] * values[b]).sum(axis=0)
+                made[a, b] += np.bincount(pattern.meeting.rows, each, made.shape[2])
+        return made
+
 
 def by_level(matrices: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return ``M_j x_j``, (q J, k), for M of shape (q, q, J)."""
