@@ -427,9 +427,18 @@ def _pattern(leading: Sequence[Meeting], ends: np.ndarray, lead: LevelRows) -> P
                 rows.append(a * lead.n_levels + meeting.rows)
                 columns.append(start + b * meeting.right.n_levels + meeting.columns)
     row, column = np.concatenate(rows), np.concatenate(columns)
-    order = np.lexsort((column, row))
-    counts = np.bincount(row, minlength=lead.q * lead.n_levels)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    indices = column[order].astype(np.int32)
+    order, indices, indptr = by_row(row, column, (lead.q * lead.n_levels, int(ends[-1])))
     partners = Partners.of(indices, indptr, int(ends[-1])) if lead.q == 1 else None
     return Pattern(order, indices, indptr, partners)
+
+
+def by_row(
+    row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of different entries of a matrix by row and column, and where they stand.
+
+    The second and third array are column indices and row pointers of a `csr_matrix`. It sorts by
+    counting, several times as fast as by comparison.
+    """
+    places = sp.csr_matrix((np.arange(len(row)), (row, column)), shape)
+    return places.data, places.indices, places.indptr

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from pymackay.solve.pirls.coupling import Meeting
 from pymackay.solve.pirls.rows import Rows
 
 _MOST_PARTS = 8  # separate parts of a design with directions of their own
@@ -30,14 +31,25 @@ def separate_parts(rows: Rows) -> list[np.ndarray]:
     ends = np.cumsum([0] + [block.n_levels for block in rows.blocks])
     sides = [(0, i + 1, meeting) for i, meeting in enumerate(leading)]
     sides += [(i + 1, k + 1, meeting) for i, k, meeting in among]
-    left = np.concatenate([ends[i] + meeting.rows for i, _, meeting in sides])
-    right = np.concatenate([ends[k] + meeting.columns for _, k, meeting in sides])
-    met = np.ones(len(left), dtype=np.int8), (left, right)
-    graph = sp.csr_matrix(met, (int(ends[-1]), int(ends[-1])))
+    left, right = [], []
+    for i, k, meeting in sides:
+        levels, others = _met(meeting)
+        left.append(ends[i] + levels)
+        right.append(ends[k] + others)
+    met = np.concatenate(left), np.concatenate(right)
+    graph = sp.csr_matrix((np.ones(len(met[0]), dtype=np.int8), met), 2 * (int(ends[-1]),))
     count, labels = connected_components(graph, directed=False)
     if count > _MOST_PARTS:
         labels = np.zeros_like(labels)
     return [labels[a:b] for a, b in pairwise(ends[1:])]
+
+
+def _met(meeting: Meeting) -> tuple[np.ndarray, np.ndarray]:
+    """Return the levels of the pairs that meet in a row; a meeting may hold others as well."""
+    if not len(meeting.index):  # the rows are read in parts, and the pairs are those of all parts
+        return meeting.rows, meeting.columns
+    seen = np.bincount(meeting.index, minlength=len(meeting.rows)) > 0
+    return meeting.rows[seen], meeting.columns[seen]
 
 
 def common_moves(parts: tuple[np.ndarray, ...], inverses: list[np.ndarray]) -> np.ndarray:

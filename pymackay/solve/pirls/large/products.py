@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.solve.linalg.batch import product as batch_product
-from pymackay.solve.pirls.coupling import Meeting
+from pymackay.solve.pirls.coupling import Meeting, by_row
 from pymackay.solve.pirls.rows import Rows
 
 
@@ -41,7 +41,7 @@ class PairPattern:
                 columns.append(b * right.n_levels + meeting.columns)
         row, column = np.concatenate(rows), np.concatenate(columns)
         sizes = left.q * left.n_levels, right.q * right.n_levels
-        return cls(meeting, _sorted(row, column, sizes[0]), _sorted(column, row, sizes[1]))
+        return cls(meeting, by_row(row, column, sizes), by_row(column, row, sizes[::-1]))
 
     def matrices(self, values: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix]:
         """Return the meeting's values, (q, q, pairs), the matrix of them, and its transpose."""
@@ -55,14 +55,6 @@ class PairPattern:
             )
         ]
         return values, made[0], made[1]
-
-
-def _sorted(
-    row: np.ndarray, column: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = np.lexsort((column, row))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=size))])
-    return order, column[order].astype(np.int32), indptr.astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
