@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class Given:
         for part in self.partitions():
             yield part.at(b)
 
-    @property
+    @cached_property
     def _scalar(self) -> float | None:
         """Λ where it is one number for all effects; otherwise None."""
         one = len(self.factors) == 1 and len(self.factors[0]) == 1
