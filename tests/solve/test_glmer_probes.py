@@ -10,7 +10,7 @@ from crossed_models import crossed, laplace_of
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.solve.pirls.coupling import by_row
+from pymackay.solve.linalg.partners import by_row
 from pymackay.solve.pirls.fit import GeneralControl
 from pymackay.solve.pirls.large.common import common_moves, separate_parts
 from pymackay.solve.pirls.large.system import Probing

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from tolerances import tol
 
 import pymackay as pm
-from pymackay.solve.pirls import coupling
+from pymackay.solve.linalg import partners
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import find_mode
 from pymackay.solve.pirls.starts.first import start_of
@@ -32,16 +32,16 @@ def laplace() -> Laplace:
 
 @pytest.mark.parametrize("part", [1, 7, 10_000])
 def test_products_of_entries_of_one_row_are_those_of_the_dense_matrix(part, monkeypatch):
-    monkeypatch.setattr(coupling, "_PART", part)
+    monkeypatch.setattr(partners, "_PART", part)
     random = np.random.default_rng(1)
     dense = np.where(random.uniform(size=(20, 6)) < 0.4, random.normal(size=(20, 6)), 0.0)
     dense[[0, 7, 8, 19]] = 0.0  # levels that meet no other, at the ends too
     V, M = sp.csr_matrix(dense), random.normal(size=(6, 6))
     M = M + M.T
-    partners = coupling.Partners.of(V.indices, V.indptr, 6)
-    np.testing.assert_allclose(partners.squared(V.data, 6), dense.T @ dense, atol=tol("oracle"))
+    pairs = partners.Partners.of(V.indices, V.indptr, 6)
+    np.testing.assert_allclose(pairs.squared(V.data, 6), dense.T @ dense, atol=tol("oracle"))
     theirs = (dense @ M)[dense != 0.0]
-    np.testing.assert_allclose(partners.times(V.data, M), theirs, atol=tol("oracle"))
+    np.testing.assert_allclose(pairs.times(V.data, M), theirs, atol=tol("oracle"))
 
 
 def test_effects_are_multiplied_and_divided_by_the_factors(laplace):

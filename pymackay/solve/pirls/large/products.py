@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.solve.linalg.batch import product as batch_product
-from pymackay.solve.pirls.coupling import Meeting, by_row
+from pymackay.solve.linalg.partners import by_row
+from pymackay.solve.pirls.coupling import Meeting
 from pymackay.solve.pirls.rows import Rows
 
 

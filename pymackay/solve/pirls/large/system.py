@@ -11,7 +11,6 @@ parameters, and the search converges as an exact one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -25,8 +24,9 @@ from pymackay.solve.iterative.probes import draw_signs
 from pymackay.solve.linalg.batch import cholesky, inverse_lower
 from pymackay.solve.linalg.batch import product as batch_product
 from pymackay.solve.pirls.large.common import common_moves, separate_parts
+from pymackay.solve.pirls.large.leverages import RandomPart
 from pymackay.solve.pirls.large.products import Patterns, Products, by_level
-from pymackay.solve.pirls.rows import RowBlock, Rows
+from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import (
     eliminated_lead,
     scale_others,
@@ -34,8 +34,6 @@ from pymackay.solve.pirls.system import (
     with_lead,
 )
 
-_CHUNK = 16_384  # rows whose products with all probes are held at a time
-_FEW = 2048  # the same where the cache should hold them
 _TOLERANCE = 1e-8  # relative residual of a solve, in the preconditioner's norm
 _MOST = 2000  # iterations of a solve
 
@@ -276,66 +274,43 @@ class LargeSystem:
         The leading block's part is exact; the rest is ``r_i'S⁻¹r_i`` with ``Λ₂'(z₂ − C'F z₁)``
         for r_i.
         """
-        sides, made = self._wide, self._known_leverages(rows)
-        for block, (left, _) in zip(rows.blocks, sides, strict=True):
-            alone = np.einsum("ajk,bjk->abj", *np.split(left, 2, axis=2))
-            made += block.quadratic(0.5 * (alone + alone.transpose(1, 0, 2)))
-        for start in range(0, rows.n, _FEW):
-            cut = slice(start, min(start + _FEW, rows.n))
-            for i, (block, (left, _)) in enumerate(zip(rows.blocks, sides, strict=True)):
-                for other, (_, right) in zip(rows.blocks[i + 1 :], sides[i + 1 :], strict=True):
-                    pairs = _of_rows(block, left, cut), _of_rows(other, right, cut)
-                    made[cut] += np.einsum("ik,ik->i", *pairs)
+        made = self._known_leverages(rows, self._random.by_level())
+        made += self._random.between_blocks(rows)
         return made
 
-    def _known_leverages(self, rows: Rows) -> np.ndarray:
-        """Return what the leading block and S₀ contribute to the leverages of the rows, (n,)."""
+    def _known_leverages(self, rows: Rows, more: list[np.ndarray]) -> np.ndarray:
+        """Return what the leading block and S₀ contribute to the leverages of the rows, (n,).
+
+        `more`, (q, q, J) by block, is added to the effects' covariances.
+        """
         around = batch_product(batch_product(self.F, self._known_quadratics), self.F)
-        made = rows.blocks[0].quadratic(self.F + around)
+        made = rows.blocks[0].quadratic(self.F + around + more[0])
         for i, (block, V) in enumerate(zip(rows.blocks[1:], self._alone, strict=True)):
-            made += block.quadratic(V)
+            made += block.quadratic(V + more[i + 1])
             made -= 2.0 * with_lead(rows.meetings[0][i], self.F, self._crossed[i])
         return made
 
     @cached_property
-    def _wide(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Parts of ``r_i'x`` and ``r_i'y`` side by side, and the other way round, by block.
-
-        Each is (q, J, 2 (r + N)). A row's product of the one array of a block with the other array
-        of another block is the sum of both products of these blocks.
-        """
+    def _random(self) -> RandomPart:
+        """What columns x and y contribute to the leverages."""
         pairs = zip(self._effects, self._carried, strict=True)
-        columns, solved = (self._by_rows(*pair) for pair in pairs)
-        return [
-            (np.concatenate([x, y], axis=2), np.concatenate([y, x], axis=2))
-            for x, y in zip(columns, solved, strict=True)
-        ]
+        return RandomPart(*(self._by_block(*pair) for pair in pairs))
 
-    def leverage_sums(self, rows: Rows, columns: np.ndarray) -> np.ndarray:
-        """Return ``columns' s`` with s as each probe alone estimates it, (P, N), for (n, P)."""
-        exact = columns.T @ self._known_leverages(rows)
-        r, count = self._common.shape[1], self.probing.signs.shape[1]
-        made = np.zeros((columns.shape[1], r + count))
-        for cut, left, right in self._by_chunks(rows):
-            made += columns[cut].T @ (left * right)
-        return (exact + made[:, :r].sum(axis=1))[:, None] + count * made[:, r:]
-
-    def _by_chunks(self, rows: Rows) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield some of the rows, and ``r_i'x`` and ``r_i'y`` of these, each (rows, r + N)."""
-        pairs = zip(self._effects, self._carried, strict=True)
-        sides = [self._by_rows(*pair) for pair in pairs]
-        for start in range(0, rows.n, _CHUNK):
-            cut = slice(start, min(start + _CHUNK, rows.n))
-            left, right = (_of_blocks(rows.blocks, side, cut) for side in sides)
-            yield cut, left, right
-
-    def _by_rows(self, others: np.ndarray, carried: np.ndarray) -> list[np.ndarray]:
+    def _by_block(self, others: np.ndarray, carried: np.ndarray) -> list[np.ndarray]:
         """Return each block's part of ``r_i'x``, (q, J, r + N)."""
         lead = np.einsum("abj,bjk->ajk", self.F, carried)
         made = [np.ascontiguousarray(-lead)]
         for block, span in zip(self.rows.blocks[1:], self.sums.spans, strict=True):
             made.append(others[span].reshape(block.q, block.n_levels, -1))
         return made
+
+    def leverage_sums(self, rows: Rows, columns: np.ndarray) -> np.ndarray:
+        """Return ``columns' s`` with s as each probe alone estimates it, (P, N), for (n, P)."""
+        nothing = [np.zeros((block.q, block.q, 1)) for block in rows.blocks]
+        exact = columns.T @ self._known_leverages(rows, nothing)
+        r, count = self._common.shape[1], self.probing.signs.shape[1]
+        made = self._random.sums(rows, columns)
+        return (exact + made[:, :r].sum(axis=1))[:, None] + count * made[:, r:]
 
     def factor_slopes(self, probe: int | None = None) -> list[np.ndarray]:
         """Return half the derivative of log|H| by each block's Λ at fixed weights, (q, q).
@@ -408,25 +383,6 @@ class LargeSystem:
         """
         around = batch_product(batch_product(self.F, self._lead_quadratics), self.F)
         return [self.F + around, *self._alone]
-
-
-def _of_rows(block: RowBlock, part: np.ndarray, cut: slice) -> np.ndarray:
-    """Return ``z_i'x_j(i)`` of some rows, (rows, N), for x of shape (q, J, N)."""
-    codes, made = block.codes[cut], np.zeros(0)
-    for a in range(block.q):
-        each = np.take(part[a], codes, axis=0, mode="clip")
-        if not block.constant[a]:
-            each *= block.columns[a, cut, None]
-        made = made + each if a else each
-    return made
-
-
-def _of_blocks(blocks: tuple[RowBlock, ...], parts: list[np.ndarray], cut: slice) -> np.ndarray:
-    """Return the sum of `_of_rows` over the blocks, (rows, N)."""
-    made = _of_rows(blocks[0], parts[0], cut)
-    for block, part in zip(blocks[1:], parts[1:], strict=True):
-        made += _of_rows(block, part, cut)
-    return made
 
 
 def _cast(factor: np.ndarray) -> np.ndarray:
