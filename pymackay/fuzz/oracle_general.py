@@ -94,6 +94,15 @@ class GeneralOracle:
         value = -2.0 * float(self._in_criterion(eta).log(self.built.response, eta).sum())
         return value + at.squares + at.log_determinant + 2.0 * self.lme4s, at.residual
 
+    def slope_by_beta(self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray) -> float:
+        """Return the derivative of half the penalised deviance by beta, by its noise.
+
+        It is zero at a joint mode. The random effects are at their mode near η, (n,).
+        """
+        mode, X = self.laplace(theta, beta, eta), self.built.model.X
+        information = self.density.expected(self.built.response, mode.eta) @ X**2
+        return float(np.abs(X.T @ mode.score / np.sqrt(information)).max(initial=0.0))
+
     def _in_criterion(self, eta: np.ndarray) -> Density:
         """Return the density of the criterion at η, (n,): of lme4's, its dispersion is computed."""
         if not self.lme4s:

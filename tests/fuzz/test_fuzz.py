@@ -233,7 +233,12 @@ def test_a_criterion_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.live
 @pytest.mark.parametrize(
-    ("seed", "verdict"), [(400336, "lme4 ends its modes early"), (400436, "lme4 reaches no mode")]
+    ("seed", "verdict"),
+    [
+        (400336, "lme4 ends its modes early"),
+        (400436, "lme4 reaches no mode"),
+        (400859, "lme4 ends the joint mode early"),
+    ],
 )
 def test_a_mode_that_lme4_misses_is_told(seed: int, verdict: str) -> None:
     assert judge_model(generate_general(seed)) == Outcome(verdict)
