@@ -20,15 +20,17 @@ _LAGGING = (
 _GIVEN = (
     "the reference was asked at given parameters, and its standard errors are those at fixed theta"
 )
-_OTHER_MODES = (
-    "the reference finds the modes at an estimate of the dispersion, and takes them from the "
-    "criterion there; ask for its tight fit"
+_BY_MOMENTS = (
+    "since version 2.1 the reference estimates the dispersion by moments, and finds the modes with "
+    "it; ask for its tight fit"
 )
 _ROUNDED = (
     "the reference takes them from differences of its criterion over steps of 1e-4, which rounding "
     "errors exceed in this column's unit; rescale the column, or ask for its tight fit"
 )
 _STEP = 1e-4  # of lme4's second differences
+# what contains the dispersion
+_SCALED = frozenset({"std_error", "sigma", "variance", "covariance", "condvar"})
 
 
 def obstacle(fit: Fit, reference: Fit) -> tuple[str, str]:
@@ -100,8 +102,8 @@ def lag_reason(reference: Fit) -> str:
     return "it stops its iterations for the random effects just before their modes"
 
 
-def excuse_errors(rows: Sequence[Row], reference: Fit) -> list[Row]:
-    """Do not judge standard errors of lme4 that come from a criterion that lags, or from rounding.
+def excuse(rows: Sequence[Row], reference: Fit) -> list[Row]:
+    """Do not judge what lme4 computes from a criterion that lags, by moments, or within rounding.
 
     Second differences of a criterion c over steps h have an error of about 4 ε |c| / h². The
     curvature is 2 / se², so that the relative error of se is about ε |c| (se / h)²; it is counted
@@ -110,18 +112,22 @@ def excuse_errors(rows: Sequence[Row], reference: Fit) -> list[Row]:
     how = _asked(reference)
     if reference.general is None or reference.engine.name != "lme4" or how == "tight":
         return list(rows)
-    note = _GIVEN if how == "given" else "" if _refreshes(reference) else _LAGGING
-    if not note and reference.general.family.has_dispersion:
-        note = _OTHER_MODES
-    unit = 4.0 * np.finfo(float).eps * abs(reference.criterion) / _STEP**2
+    quantities, note = frozenset({"std_error"}), _GIVEN if how == "given" else _LAGGING
+    if _refreshes(reference):
+        if not reference.general.family.has_dispersion:
+            return [_within_rounding(row, reference) for row in rows]
+        quantities, note = _SCALED, _BY_MOMENTS
     return [
-        replace(row, ok=None, note=note or _ROUNDED)
-        if row.quantity == "std_error"
-        and not row.ok
-        and (note or unit * row.theirs**2 > row.tolerance)
-        else row
+        replace(row, ok=None, note=note) if row.quantity in quantities and not row.ok else row
         for row in rows
     ]
+
+
+def _within_rounding(row: Row, reference: Fit) -> Row:
+    """Return a standard error unjudged if rounding of the criterion alone explains the distance."""
+    relative = 4.0 * np.finfo(float).eps * abs(reference.criterion) * (row.theirs / _STEP) ** 2
+    judged = row.ok is not False or row.quantity != "std_error" or not relative > row.tolerance
+    return row if judged else row.unjudged(_ROUNDED)
 
 
 def _refreshes(reference: Fit) -> bool:

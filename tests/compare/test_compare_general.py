@@ -102,13 +102,18 @@ def test_standard_errors_that_differences_cannot_give_are_not_judged(cbpp):
     assert "rescale the column" in next(r.note for r in standard_errors(result) if r.name == "x")
 
 
-def test_standard_errors_at_other_modes_are_not_judged(positive):
+def test_what_lme4_2_1_scales_by_moments_is_not_judged(positive):
     fit = pm.glmer("y ~ x + (1 | g)", positive, pm.Gamma("log"), dispersion="lme4")
     general = replace(fit.general, lme4_criterion=fit.criterion - 2.0)
-    result = pm.compare(fit, with_other_errors(fit, "2.1-0", general=general))
+    scaled = {"general": general, "sigma": 1.1 * fit.sigma}
+    result = pm.compare(fit, with_other_errors(fit, "2.1-0", 1.1, **scaled))
     assert (result.verdict, result.lag) == ("same optimum", pytest.approx(-2.0))
-    assert all("estimate of the dispersion" in row.note for row in standard_errors(result))
+    unjudged = {row.quantity for row in result.rows if "by moments" in row.note}
+    assert unjudged >= {"std_error", "sigma"}
+    assert "beta" not in unjudged
     assert "leaves out a constant of 2" in " ".join(str(result).split())
+    earlier = pm.compare(fit, with_other_errors(fit, "1.1-37", 1.1, **scaled))
+    assert not any("by moments" in row.note for row in earlier.rows)
 
 
 @pytest.mark.live
