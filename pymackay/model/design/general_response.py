@@ -208,7 +208,8 @@ def _read_proportion(y: np.ndarray, name: str, prior: np.ndarray) -> GeneralResp
             f"from {y.min():g} to {y.max():g}), but a binomial response is a proportion, with the "
             f"numbers of trials as weights; for counts write cbind(successes, failures)"
         )
-    return _of_trials(y, name, prior, "zero-one" if np.isin(y, (0.0, 1.0)).all() else "proportion")
+    zero_one = bool(((y == 0.0) | (y == 1.0)).all())
+    return _of_trials(y, name, prior, "zero-one" if zero_one else "proportion")
 
 
 def _of_trials(

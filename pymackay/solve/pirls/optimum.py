@@ -173,7 +173,8 @@ def _certified(
     scale = 1.0 / np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
     scaled = scale[:, None] * hessian * scale
     values = np.linalg.eigvalsh(scaled)
-    inner = np.linalg.eigvalsh(scaled[np.ix_(free, free)]) if free.any() else values
+    partly = free.any() and not free.all()
+    inner = np.linalg.eigvalsh(scaled[np.ix_(free, free)]) if partly else values
     slope = float(np.abs(scale * arrival.point.gradient)[free].max(initial=0.0))
     minimum = bool(values.min() > -_CURVED * max(values.max(), 1.0))
     certified = arrival.decrement < _limit(arrival) and minimum

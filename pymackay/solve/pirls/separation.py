@@ -113,8 +113,10 @@ def find_separation(
         return None
     used = weights > 0.0
     rows, signs = X[used], signs[used]
-    to_unit = _to_unit(rows)
     rising = signs != 0.0
+    if surely_full_rank(rows[~rising]):  # every direction moves one of these rows
+        return None
+    to_unit = _to_unit(rows)
     change = to_unit @ _null_space(rows[~rising] @ to_unit)
     towards = signs[rising][:, None] * rows[rising]
     if not change.size or not len(towards) or _certified(towards @ change):
@@ -167,8 +169,6 @@ def _null_space(rows: np.ndarray) -> np.ndarray:
     """
     if not len(rows):
         return np.eye(rows.shape[1])
-    if surely_full_rank(rows):
-        return np.zeros((rows.shape[1], 0))
     root = np.linalg.qr(rows, mode="r")
     _, singular, right = np.linalg.svd(root)
     return right[int(np.count_nonzero(singular > _DEPENDENT)) :].T

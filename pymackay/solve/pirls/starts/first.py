@@ -130,9 +130,9 @@ def _weighted_steps(
         working = eta - rows.offset - at.d1 / np.where(at.expected > 0.0, at.expected, 1.0)
         trial = _weighted_fit(Q, working, at.expected)
         length = 1.0
-        while not _legal(laplace, beta + length * (trial - beta)) and length > 1e-6:
+        while not (legal := _legal(laplace, beta + length * (trial - beta))) and length > 1e-6:
             length *= 0.5
-        if not _legal(laplace, beta + length * (trial - beta)):
+        if not legal:
             trial, length = _constant(laplace), 1.0
             beta = trial
         for _ in range(_HALVINGS):
