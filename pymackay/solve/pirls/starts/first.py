@@ -8,7 +8,7 @@ import numpy as np
 
 from pymackay.covariance.kinds.reduced import ReducedRank
 from pymackay.covariance.roots import root_of
-from pymackay.family.family import Expansion
+from pymackay.family.family import Expansion, expand_in_parts
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.mode import Given, find_mode
@@ -100,7 +100,7 @@ def _lower_of_two(laplace: Laplace) -> tuple[np.ndarray, float, np.ndarray]:
     constant = _constant(laplace)
     if not family.is_log_concave and _legal(laplace, constant):
         eta = rows.basis.Q @ constant + rows.offset
-        deviance = float(family.expand(rows.observed, eta).value.sum())
+        deviance = float(expand_in_parts(family, rows.observed, eta).value.sum())
         if not float(at.value.sum()) <= deviance:
             beta, at = _weighted_steps(laplace, constant, eta, deviance)
     phi = 1.0
@@ -125,7 +125,7 @@ def _weighted_steps(
     """
     rows, family = laplace.rows, laplace.family
     observed, Q = rows.observed, rows.basis.Q
-    at = family.expand(observed, eta)
+    at = expand_in_parts(family, observed, eta)
     for step in range(_ROUNDS):
         working = eta - rows.offset - at.d1 / np.where(at.expected > 0.0, at.expected, 1.0)
         trial = _weighted_fit(Q, working, at.expected)
@@ -138,7 +138,7 @@ def _weighted_steps(
         for _ in range(_HALVINGS):
             after = beta + length * (trial - beta)
             eta = Q @ after + rows.offset
-            at = family.expand(observed, eta)
+            at = expand_in_parts(family, observed, eta)
             deviance = float(at.value.sum())
             if deviance <= before + _ENOUGH * (abs(before) + 0.1):
                 break
