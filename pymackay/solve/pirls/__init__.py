@@ -11,7 +11,7 @@ D, D', D'', D'''    (n,)           half deviances and derivatives by η (`pymack
 φ                   scalar         dispersion; 1 for binomial, Poisson and negative binomial
 w                   (n,)           weights: D''/φ (observed), or expected ones over φ
 u                   (N,)           spherical random effects, block by block, (q, J) each
-A = ZΛ              (n, N)         never formed
+A = ZΛ              (n, N)         formed for few rows only (`batch`)
 H = A'WA + I        (N, N)         half the second derivative by u of the penalised deviance
 A_j                 (q, q, J)      Z_j'WZ_j of the leading block
 C                   (q J, m)       Z_1'WZ_2: leading block by the m effects of all other blocks

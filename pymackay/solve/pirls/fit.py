@@ -28,6 +28,7 @@ from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.starts.axes import other_axes
 from pymackay.solve.pirls.starts.first import start_of
 from pymackay.solve.pirls.starts.further import further_starts
+from pymackay.solve.pirls.starts.together import ends_of_further_starts, may_search_together
 
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
 _MOST_EFFECTS = 3  # of a level, for a product rule
@@ -141,7 +142,7 @@ def _fit(
     laplace, psi = _begun(laplace, elements) if begin is None else (laplace, begin)
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), 0 if nagq == 0 else rows.p
     near = nagq not in (0, 1) and begin is None
-    starts = _starts(laplace, psi, near=near, further=start is None, anew=begin is None)
+    starts = _starts(laplace, nagq, psi, near=near, further=start is None, anew=begin is None)
     optimum = find_optimum(
         criterion,
         rows,
@@ -163,13 +164,14 @@ def _fit(
 
 
 def _starts(
-    laplace: Laplace, psi: np.ndarray, *, near: bool, further: bool, anew: bool
+    laplace: Laplace, nagq: int | str, psi: np.ndarray, *, near: bool, further: bool, anew: bool
 ) -> Iterator[np.ndarray]:
     """Yield parameters to start from, each (P,), the first at ψ.
 
     Parameters
     ----------
     laplace : Laplace
+    nagq : int or str
     psi : numpy.ndarray, shape (P,)
     near : bool
         Whether the first start is the minimum of Laplace's criterion instead.
@@ -180,7 +182,8 @@ def _starts(
     """
     yield _near_optimum(laplace, psi) if near else psi
     if further and (anew or laplace.is_lme4s):
-        yield from further_starts(laplace, psi)
+        together = nagq == 1 and may_search_together(laplace)
+        yield from (ends_of_further_starts if together else further_starts)(laplace, psi)
         if laplace.rows.source is None:
             yield from other_axes(laplace, psi)
 

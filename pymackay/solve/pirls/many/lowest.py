@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pymackay.solve.pirls.batch.points import Points, rough_ends
 from pymackay.solve.pirls.many.point import ManyLaplace
-from pymackay.solve.pirls.many.search import Optima, Points, find_optima, rough_ends
+from pymackay.solve.pirls.many.search import Optima, find_optima
 
 _ROUGH = 1e-3  # Newton decrement at which further searches end first
 _APART = 0.3  # in units of the parameters' curvature: closer ends are the same

@@ -14,9 +14,9 @@ import numpy as np
 
 from pymackay.family.family import Expansion, Family, Observations, expand_in_parts
 from pymackay.solve.linalg.batch import cholesky, inverse_lower, product
+from pymackay.solve.pirls.batch.points import STILL
 from pymackay.solve.pirls.many.design import OneFactor
 
-STILL = 1e-20  # Newton decrement by 1 + |u|², under which u is the mode
 _ROUNDS, _HALVINGS = 40, 12
 _STALLED = 1e-13  # the same, from which decrements that shrink no more are rounding
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes

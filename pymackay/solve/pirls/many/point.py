@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from pymackay.solve.linalg.batch import product
+from pymackay.solve.pirls.batch.points import STILL
 from pymackay.solve.pirls.many.design import OneFactor
-from pymackay.solve.pirls.many.mode import STILL, Held, Places, Samples, Systems, find_modes
+from pymackay.solve.pirls.many.mode import Held, Places, Samples, Systems, find_modes
 
 _LARGEST_LOG = 100.0  # of a dispersion: where a search may look, far from any estimate
 _STEP = 1e-4  # of log φ, for a difference of exact slopes
@@ -40,6 +41,11 @@ class ManyLaplace:
     def design(self) -> OneFactor:
         """The design."""
         return self.samples.design
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """Effects per level and number of levels, (q, J)."""
+        return self.design.levels
 
     def take(self, which: np.ndarray) -> ManyLaplace:
         """Return the criterion of some responses."""
@@ -122,6 +128,11 @@ class Measured:
     @property
     def _design(self) -> OneFactor:
         return self.laplace.design
+
+    @property
+    def u(self) -> np.ndarray:
+        """The modes, (q, J, B)."""
+        return self.mode.u
 
     @cached_property
     def system(self) -> Systems:

@@ -32,7 +32,7 @@ def lowest_arrival(
 
     Searches from all starts but the first end early, and go on where they may undercut the others.
     The lowest goes on once more where it has run out of evaluations. The evaluations of all
-    searches are counted.
+    searches are counted, but not those by which starts were found.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Laplace's criterion of one design at many parameters side by side, and searches of it."""
