@@ -190,7 +190,7 @@ def test_compound_symmetry_is_a_random_intercept():
 
 
 def test_kenward_roger_is_that_of_a_random_intercept_where_no_visit_is_missing():
-    """There the observed information, which residual structures have, is the expected one."""
+    """In a balanced layout observed and expected information are the same."""
     teeth = pm.load_data("Orthodont")
     plain = pm.lmer("distance ~ age + (1 | Subject)", teeth)
     fit = pm.lmer("distance ~ age", teeth, residual="cs(1 | Subject, hom = TRUE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from pymackay.solve.assemble import (
 )
 from pymackay.solve.marginal.criterion import Marginal, covariances
 from pymackay.solve.marginal.problem import ResidualProblem
-from pymackay.solve.marginal.start import starting_points
+from pymackay.solve.marginal.start import starting_points, vanishing_points
 from pymackay.solve.pirls.search import Arrival, Stopping, minimise, polished
 
 _STOPPING = Stopping(spent=1e-12, max_evaluations=300)
@@ -69,16 +70,15 @@ def fit_residual(
     if start is not None and not marginal.layouts:
         raise ArgumentError("start gives theta, but the model has no random terms; leave it out.")
     factors = None if start is None else factors_from_theta(marginal, start)
-    arrivals = []
-    for psi in starting_points(marginal, factors) if begin is None else [begin]:
-        try:
-            arrivals.append(minimise(marginal, psi, _STOPPING))
-        except np.linalg.LinAlgError as error:
-            reason = error
+    points = starting_points(marginal, factors) if begin is None else [begin]
+    arrivals = _arrivals(marginal, points)
+    if start is None and begin is None:
+        beside = _arrivals(marginal, vanishing_points(marginal, points[0][: marginal.n_theta]))
+        arrivals += [each for each in beside if each.decrement < _CERTIFIED]
     if not arrivals:
         raise ConvergenceError(
-            f"the criterion has no value where the search starts ({reason}); write a simpler "
-            f"structure than residual={residual.text!r}, or a simpler random part."
+            f"the criterion has no value where the search starts; write a simpler structure than "
+            f"residual={residual.text!r}, or a simpler random part."
         )
     lowest = min(each.point.criterion for each in arrivals)
     best = next(each for each in arrivals if each.point.criterion <= lowest + _ALIKE)
@@ -88,6 +88,15 @@ def fit_residual(
     best = polished(best, marginal, best.point.curvature.hessian, free)
     problem = ResidualProblem(marginal, best.point.psi)
     return assemble_residual(problem, _certificate(marginal, best))
+
+
+def _arrivals(marginal: Marginal, points: list[np.ndarray]) -> list[Arrival]:
+    """Return where searches end, of points where the criterion has a value."""
+    arrivals = []
+    for psi in points:
+        with contextlib.suppress(np.linalg.LinAlgError):
+            arrivals.append(minimise(marginal, psi, _STOPPING))
+    return arrivals
 
 
 def _on_boundary(marginal: Marginal, arrival: Arrival) -> Arrival:

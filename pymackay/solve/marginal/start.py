@@ -19,6 +19,7 @@ from pymackay.solve.solver import NoDigits
 _LEAST = 0.15  # diagonal of a whitened factor: zero is a stationary point, which nothing leaves
 _POINTS, _SEARCHES = 96, 8  # points all over, and of how many of the lowest a search starts
 _NOISE = 0.01  # variance, relative to sigma², about which the points of a random term lie
+_VANISHING = 0.05  # of a stratum's standard deviation, where a search may end at zero
 _FLOOR = 0.05  # of the mean: a standard deviation of a stratum is not taken for less
 
 
@@ -38,6 +39,27 @@ def starting_points(marginal: Marginal, theta: list[np.ndarray] | None) -> list[
         made += [np.concatenate([x, psi]) for psi in marginal.residual.structure.starts(sd)]
     if theta is None and len(marginal.model.y) <= limits.FEW_ROWS:
         made += _lowest(marginal, _spread(marginal, sd))
+    return made
+
+
+def vanishing_points(marginal: Marginal, x: np.ndarray) -> list[np.ndarray]:
+    """Return ψ, each (P,), at which one stratum after the other has hardly a residual.
+
+    Random effects may fit the rows of a stratum nearly without residual: a valley for each of
+    these, where there are few rows.
+
+    Parameters
+    ----------
+    marginal : Marginal
+    x : numpy.ndarray, shape (m,)
+        Coordinates of the random terms, as of `starting_points`.
+    """
+    sd, made = rough_sd(marginal), []
+    few = len(marginal.model.y) <= limits.FEW_ROWS
+    for stratum in range(len(sd) if few and len(x) and len(sd) > 1 else 0):
+        smaller = sd.copy()
+        smaller[stratum] *= _VANISHING
+        made.append(np.concatenate([x, marginal.residual.structure.starts(smaller)[0]]))
     return made
 
 
