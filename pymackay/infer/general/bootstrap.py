@@ -10,11 +10,12 @@ import pandas as pd
 from pymackay.arguments import flag, random_generator, whole_number
 from pymackay.covariance.parameters import parameter_labels, parameter_values
 from pymackay.covariance.varcorr import VarCorr
-from pymackay.errors import ArgumentError, ConvergenceWarning, PymackayError, PymackayWarning
+from pymackay.errors import ArgumentError, PymackayWarning
 from pymackay.infer.general.problem import general_problem
 from pymackay.infer.general.refit import optimal, refits_to
-from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, failed_refits, tables
+from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, bootstrap_of
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
+from pymackay.infer.intervals.failed_refits import warn_of_refits
 from pymackay.results import Fit
 from pymackay.solve.pirls.many.answers import Answers
 
@@ -60,22 +61,8 @@ def bootstrap(
     portions = drawn_portions(draws, fit.n_obs, count, random_generator(seed))
     refits = refits_to(fit, portions, count, progress)
     answers, failures = refits.answers, dict(sorted(refits.failures.items()))
-    if len(failures) == count:
-        raise PymackayError(
-            f"none of the {count} refits has estimates; the first: "
-            f"{next(iter(failures.values()))} Take a simpler model."
-        )
-    _warn(failures, int(np.count_nonzero(~answers.converged)) - len(failures), count)
-    estimate, replicates = tables(fit, _table(fit, answers), statistic)
-    return Bootstrap(
-        formula=fit.formula,
-        kind=kind,
-        estimate=estimate,
-        replicates=replicates,
-        converged=answers.converged,
-        singular=answers.singular,
-        failures=failures,
-    )
+    warn_of_refits(failures, answers.converged, stacklevel=3)
+    return bootstrap_of(fit, kind, _table(fit, answers), statistic, failures)
 
 
 def _table(fit: Fit, answers: Answers) -> pd.DataFrame:
@@ -91,15 +78,3 @@ def _table(fit: Fit, answers: Answers) -> pd.DataFrame:
     frame = pd.DataFrame(np.column_stack([*columns, answers.criterion]))
     frame.columns = pd.Index([*names, "criterion"])
     return frame.assign(converged=answers.converged, singular=answers.singular)
-
-
-def _warn(failures: dict[int, str], uncertified: int, count: int) -> None:
-    """Warn of refits without estimates, and of those that are not certified."""
-    if failures:
-        warnings.warn(failed_refits(failures, count), PymackayWarning, stacklevel=4)
-    if uncertified:
-        warnings.warn(
-            f"{uncertified} of {count} refits are not certified: their optimum may be elsewhere.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )

@@ -17,6 +17,7 @@ from pymackay.infer.intervals.bootstrap_draws import (
     parametric_draws,
     residual_draws,
 )
+from pymackay.infer.intervals.failed_refits import failed_refits
 from pymackay.infer.intervals.parameters import list_parameters
 from pymackay.infer.kinds import by_kind
 from pymackay.infer.problem import dense_gram, model_of
@@ -164,15 +165,6 @@ class Bootstrap:
         return self.table._repr_html_()
 
 
-def failed_refits(failures: Mapping[int, str], nsim: int) -> str:
-    """Return what is said of refits that have no estimates."""
-    first = next(iter(failures.values()))
-    return (
-        f"{len(failures)} of {nsim} refits have no estimates and are left out, so that the others "
-        f"are not a sample of all; the first: {first}"
-    )
-
-
 @by_kind(
     "pymackay.infer.general.bootstrap:bootstrap",
     residual="pymackay.infer.residual.bootstrap:bootstrap",
@@ -265,14 +257,29 @@ def bootstrap(
         progress=progress,
     )
     warn_of_uncertified(refits, stacklevel=2)
-    estimate, replicates = tables(fit, refits.to_frame(), statistic)
+    return bootstrap_of(fit, kind, refits.to_frame(), statistic)
+
+
+def bootstrap_of(
+    fit: Fit,
+    kind: str,
+    table: pd.DataFrame,
+    statistic: Statistic | None,
+    failures: Mapping[int, str] | None = None,
+) -> Bootstrap:
+    """Return the result of a table of refits, as `tables` takes it.
+
+    `failures` has the numbers of those without estimates, and what their fits say.
+    """
+    estimate, replicates = tables(fit, table, statistic)
     return Bootstrap(
         formula=fit.formula,
         kind=kind,
         estimate=estimate,
         replicates=replicates,
-        converged=refits.converged,
-        singular=refits.singular,
+        converged=table["converged"].to_numpy(),
+        singular=table["singular"].to_numpy(),
+        failures=failures or {},
     )
 
 

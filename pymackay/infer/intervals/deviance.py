@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pymackay.model.sums.gram import Gram
+from pymackay.solve.deviance import LocalDeviance
 from pymackay.solve.exact.derivatives import Derivatives, differentiate
-
-
-@dataclass(frozen=True, eq=False)
-class LocalDeviance:
-    """Value and derivatives at one point, by (G's elements in theta's order, log sigma, c).
-
-    Attributes
-    ----------
-    value : float
-        −2 log likelihood, all constants included, user's units.
-    gradient : numpy.ndarray, shape (m + 2,)
-    hessian : numpy.ndarray, shape (m + 2, m + 2)
-    beta : numpy.ndarray, shape (p,)
-        The coefficients in the orthonormal basis that minimise the deviance under ``l'beta = c``.
-    """
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    beta: np.ndarray
 
 
 class Deviance:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymackay.covariance.chart import correlated, is_factor
-from pymackay.infer.intervals.deviance import Deviance, LocalDeviance
+from pymackay.infer.intervals.deviance import Deviance
 from pymackay.infer.intervals.held import HeldCoordinate
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.term_coordinates import ChartCoordinates, FactorCoordinates
 from pymackay.model.sums.gram import Gram
+from pymackay.solve.deviance import LocalDeviance
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class PathPoint:
     gradient, hessian : numpy.ndarray, shapes (1 + k,) and (1 + k, 1 + k)
         By the held coordinate, then the k free ones.
     x : numpy.ndarray, shape (m + 2,)
-        Coordinates of the terms, log sigma, and ``l'beta``.
+        Covariance parameters, log sigma, and ``l'beta``.
     local : LocalDeviance
     """
 

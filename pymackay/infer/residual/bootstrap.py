@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from pymackay.arguments import flag, random_generator, whole_number
-from pymackay.errors import ArgumentError, ConvergenceWarning, PymackayError, PymackayWarning
-from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, failed_refits, tables
+from pymackay.errors import ArgumentError, PymackayError
+from pymackay.infer.intervals.bootstrap import Bootstrap, Statistic, bootstrap_of
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
+from pymackay.infer.intervals.failed_refits import warn_of_refits
 from pymackay.infer.intervals.parameters import list_parameters
 from pymackay.infer.residual.problem import residual_problem
 from pymackay.infer.residual.refit import fit_again, with_response
@@ -67,17 +67,8 @@ def bootstrap(
             line.tell(f"{bar(len(rows), count)} refits")
     table = pd.DataFrame(rows, columns=[*names, "criterion", "converged", "singular"])
     table = table.astype({"converged": bool, "singular": bool})
-    _warn(failures, table, count)
-    estimate, replicates = tables(fit, table, statistic)
-    return Bootstrap(
-        formula=fit.formula,
-        kind=kind,
-        estimate=estimate,
-        replicates=replicates,
-        converged=table["converged"].to_numpy(),
-        singular=table["singular"].to_numpy(),
-        failures=failures,
-    )
+    warn_of_refits(failures, table["converged"].to_numpy(), stacklevel=3)
+    return bootstrap_of(fit, kind, table, statistic, failures)
 
 
 def _columns(portions: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -95,21 +86,3 @@ def _row(fit: Fit) -> list[float]:
     """Return one row of the table: all parameters, criterion, converged, singular."""
     estimates = [p.estimate for p in list_parameters(fit)]
     return [*estimates, fit.criterion, fit.convergence.converged, fit.singular]
-
-
-def _warn(failures: dict[int, str], table: pd.DataFrame, count: int) -> None:
-    """Warn of refits without estimates, and of those that are not certified; refuse none at all."""
-    if len(failures) == count:
-        raise PymackayError(
-            f"none of the {count} refits has estimates; the first: {failures[0]} Take a simpler "
-            f"model."
-        )
-    if failures:
-        warnings.warn(failed_refits(failures, count), PymackayWarning, stacklevel=4)
-    uncertified = int(np.count_nonzero(~table["converged"])) - len(failures)
-    if uncertified:
-        warnings.warn(
-            f"{uncertified} of {count} refits are not certified: their optimum may be elsewhere.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )

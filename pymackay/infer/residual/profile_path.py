@@ -6,7 +6,7 @@ which the parameter depends on the first two rows of a factor; sigma belongs to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,38 +16,18 @@ from pymackay.covariance.residual.structure import Unstructured
 from pymackay.infer.intervals.held import HeldCoordinate
 from pymackay.infer.intervals.parameters import Parameter, Values
 from pymackay.infer.intervals.profile_curve import Curve
+from pymackay.infer.intervals.profile_path import PathPoint
 from pymackay.infer.residual.problem import residual_problem
 from pymackay.infer.residual.refit import ML_MESSAGE, refit_by
 from pymackay.results import Fit
 from pymackay.solve.assemble import user_factors
 from pymackay.solve.marginal.clusters import find_clusters
 from pymackay.solve.marginal.criterion import Marginal
-from pymackay.solve.marginal.held import Held, Local
+from pymackay.solve.marginal.held import Held
 from pymackay.solve.marginal.problem import ResidualProblem
 from pymackay.solve.marginal.random_part import TermPart
 
 _AT_OPTIMUM = 1e-8  # Newton decrement, criterion units
-
-
-@dataclass(frozen=True, eq=False)
-class ResidualPathPoint:
-    """The deviance at one value of the held coordinate and the free ones.
-
-    Attributes
-    ----------
-    value : float
-    gradient, hessian : numpy.ndarray, shapes (1 + k,) and (1 + k, 1 + k)
-        By the held coordinate, then the k free ones.
-    x : numpy.ndarray, shape (P + 2,)
-        ψ, log sigma, ``l'beta``.
-    local : Local
-    """
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    x: np.ndarray
-    local: Local
 
 
 class ResidualPath:
@@ -125,7 +105,7 @@ class ResidualPath:
         low, high = (bound[first - 1] for bound in bounds)
         return float(0.5 * (low + high) + 0.5 * (high - low) * np.sin(held))
 
-    def at(self, held: float, free: np.ndarray) -> ResidualPathPoint:
+    def at(self, held: float, free: np.ndarray) -> PathPoint:
         """Evaluate the deviance and its derivatives.
 
         Raises
@@ -139,7 +119,7 @@ class ResidualPath:
         bend = self.coordinate.bend(self.sign * held, x, local.gradient)
         turn = np.ones(1 + len(free))
         turn[0] = self.sign
-        return ResidualPathPoint(
+        return PathPoint(
             value=local.value,
             gradient=turn * (J.T @ local.gradient),
             hessian=np.outer(turn, turn) * (J.T @ local.hessian @ J + bend),
@@ -147,7 +127,7 @@ class ResidualPath:
             local=local,
         )
 
-    def values(self, point: ResidualPathPoint) -> Values:
+    def values(self, point: PathPoint) -> Values:
         """Return all parameters at a point, user's units."""
         marginal, psi = self.marginal, point.x[:-2]
         scale, cut = marginal.response.scale, marginal.n_theta

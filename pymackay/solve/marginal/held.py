@@ -7,27 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.linalg
 
+from pymackay.solve.deviance import LocalDeviance
 from pymackay.solve.marginal.criterion import Marginal, Point, moved
-
-
-@dataclass(frozen=True, eq=False)
-class Local:
-    """The deviance and its derivatives by (ψ, log sigma, c).
-
-    Attributes
-    ----------
-    value : float
-        −2 log likelihood, all constants included, user's units.
-    gradient : numpy.ndarray, shape (P + 2,)
-    hessian : numpy.ndarray, shape (P + 2, P + 2)
-    beta : numpy.ndarray, shape (p,)
-        Coefficients of Q that minimise it.
-    """
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    beta: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +28,7 @@ class Held:
     marginal: Marginal
     row: np.ndarray | None = None
 
-    def at(self, psi: np.ndarray, log_sigma: float, c: float) -> Local:
+    def at(self, psi: np.ndarray, log_sigma: float, c: float) -> LocalDeviance:
         """Evaluate at ψ, (P,), at sigma for a response of unit length, and at c.
 
         It is ``log |V| + n log(2π σ²) + e'V⁻¹e/σ²``, plus constants of weights and scale.
@@ -76,7 +57,7 @@ class Held:
             hessian[:, P + 1] = hessian[P + 1]
             beta = beta + self.row * (c / (self.row @ self.row))
         deviance = profiled.criterion + nu * (2.0 * log_sigma - 1.0 - np.log(r2 / nu)) + r2 / s2
-        return Local(float(deviance), gradient, hessian, beta)
+        return LocalDeviance(float(deviance), gradient, hessian, beta)
 
     def _without_row(self, c: float) -> tuple[Marginal, np.ndarray, np.ndarray]:
         """Return the model of the other coefficients, q, (n,), and N, (p, p − 1)."""
