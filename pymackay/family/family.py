@@ -244,10 +244,11 @@ def expand_in_parts(family: Family, observed: Observations, eta: np.ndarray) -> 
     if len(eta) <= 2 * _PART:
         return family.expand(observed, eta)
     names = [each.name for each in fields(Expansion)]
-    whole = {name: np.empty(len(eta)) for name in names}
+    same = {"expected": "d2", "expected_d1": "d3"} if family.is_canonical else {}
+    whole = {name: np.empty(len(eta)) for name in names if name not in same}
     for start in range(0, len(eta), _PART):
         part = slice(start, start + _PART)
         at = family.expand(observed.rows(part), eta[part])
-        for name in names:
-            whole[name][part] = getattr(at, name)
-    return Expansion(**whole)
+        for name, values in whole.items():
+            values[part] = getattr(at, name)
+    return Expansion(**whole, **{name: whole[other] for name, other in same.items()})

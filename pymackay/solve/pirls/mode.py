@@ -22,6 +22,7 @@ _HALVINGS = 30  # a step of a billionth: a mean stands at a bound
 _STALLED = (
     1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
 )
+_FLAT = 1e-3  # of a factor's largest axis: along smaller ones effects begin at zero
 _MOVES = 6  # rounds in which single levels move to lower modes
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
@@ -154,6 +155,11 @@ class Given:
         mixed = [_mixed(factor.T, part) for factor, part in pairs]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
+    def unscaled(self, b: np.ndarray) -> np.ndarray:
+        """Return u, (N,), whose `scaled` effects are as near to b, (N,), as factors allow."""
+        pairs = zip(self.factors, self.rows.parts(b), strict=True)
+        return np.concatenate([_unmixed(*pair) for pair in pairs])
+
     def expand(self, eta: np.ndarray) -> Expansion | None:
         """Return the half deviances, or None where a mean is one that the family cannot have."""
         if not self.family.is_legal(eta):
@@ -251,6 +257,13 @@ def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
     return np.tensordot(factor, part, axes=1).reshape(-1, *part.shape[2:])
 
 
+def _unmixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return effects, flat, that a factor multiplies to a part, (q, J), without small axes."""
+    if len(factor) == 1:
+        return part[0] / factor[0, 0] if factor[0, 0] else np.zeros_like(part[0])
+    return np.asarray(np.linalg.pinv(factor, rcond=_FLAT) @ part).ravel()
+
+
 def mode_at(given: Given, u: np.ndarray) -> Mode:
     """Return the quantities of a mode at effects u, (N,), that are known to be near it.
 
@@ -268,7 +281,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
-def find_mode(given: Given, start: np.ndarray) -> Mode:
+def find_mode(given: Given, start: np.ndarray, enough: float = 0.0) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
@@ -278,6 +291,8 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     ----------
     given : Given
     start : numpy.ndarray, shape (N,)
+    enough : float
+        Newton decrement by 1 + |u|² at which the steps end. By default only rounding is left.
 
     Raises
     ------
@@ -285,10 +300,10 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     with np.errstate(all="ignore"):
-        return _find_mode(given, start)
+        return _find_mode(given, start, enough)
 
 
-def _find_mode(given: Given, start: np.ndarray) -> Mode:
+def _find_mode(given: Given, start: np.ndarray, enough: float) -> Mode:
     trial = Trial.of(given, start)
     if trial is None:
         trial = Trial.of(given, np.zeros_like(start))
@@ -301,7 +316,9 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
         slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
+        if gain < max(system.still, enough) * size or (
+            gain < _STALLED * size and gain > 0.25 * before
+        ):
             system = system if exact else system_of(given.rows, trial.products, given.factors)
             return trial.mode(system, rounds)
         trial = _shortened(given, trial, step)

@@ -20,6 +20,8 @@ from pymackay.solve.linalg.total import total
 from pymackay.solve.pirls.coupling import Coupling, Meeting, Pairs, meetings_of
 from pymackay.solve.pirls.parameters import TermParameters
 
+_MANY = 10_000  # rows whose sums by level are quicker than products with a sparse matrix
+
 
 @dataclass(frozen=True, eq=False)
 class RowBlock:
@@ -333,6 +335,12 @@ class Rows:
         if len(self.blocks) == 1:
             return self.blocks[0].spread(values).ravel()
         return np.concatenate([block.spread(values).ravel() for block in self.blocks])
+
+    def spread_columns(self, values: np.ndarray) -> np.ndarray:
+        """Return ``Z'V``, (N, k), for V of shape (n, k)."""
+        if self.n > _MANY:  # the matrix would take longer to be made than these sums
+            return np.stack([self.spread(column) for column in values.T], axis=1)
+        return np.asarray(self.transposed @ values)
 
     @cached_property
     def transposed(self) -> sp.csc_matrix:

@@ -29,7 +29,7 @@ _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 NEAR = 0.3  # in units of the parameters' curvature: points that are closer lead to the same end
 _SHORTEST = 1e-6  # in units of the parameters' curvature: steps that short lead nowhere
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
-_POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
+_POLISHED_ESTIMATE = 1e-10  # the same where the criterion is estimated: 1e-5 standard errors
 
 
 @dataclass(frozen=True)

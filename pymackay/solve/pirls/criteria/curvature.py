@@ -139,7 +139,7 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
     rows, given, at = here.given.rows, here.given, here.at
     J = _design(point, rows)
     weighted = (at.d2 / given.phi)[:, None] * J
-    made = np.asarray(rows.transposed @ weighted), J.T @ weighted
+    made = rows.spread_columns(weighted), J.T @ weighted
     family, observed = given.family, rows.observed
     if not point.laplace.extra:
         return *made, ()

@@ -52,12 +52,15 @@ class Laplace:
     dispersion : {"ml", "lme4"}
         Of a family with a dispersion: by maximum likelihood, or lme4's criterion, in which φ is
         the deviance over the sum of weights, and one in the mode and in H.
+    effects : numpy.ndarray of shape (N,), or None
+        Random effects b near which modes are searched first, if there is but one.
     """
 
     rows: Rows
     family: Family
     determinant: str = "expected"
     dispersion: str = "ml"
+    effects: np.ndarray | None = None
 
     @cached_property
     def extra(self) -> str:
@@ -108,8 +111,8 @@ class Laplace:
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Point:
         """Evaluate at ψ; the mode is searched from u, shape (N,).
 
-        By default it is searched from zero; if a density is not log-concave, the lowest of several
-        modes is taken.
+        By default it is searched from `effects`, or from zero; if a density is not log-concave, the
+        lowest of several modes is taken.
 
         Raises
         ------
@@ -119,8 +122,11 @@ class Laplace:
         given = self.given(psi)
         if u is not None:
             return Point(self, psi, given, find_mode(given, u))
-        search = find_mode if self.family.is_log_concave else lowest_mode
-        return Point(self, psi, given, search(given, np.zeros(self.rows.n_effects)))
+        zero = np.zeros(self.rows.n_effects)
+        if not self.family.is_log_concave:
+            return Point(self, psi, given, lowest_mode(given, zero))
+        begin = zero if self.effects is None else given.unscaled(self.effects)
+        return Point(self, psi, given, find_mode(given, begin))
 
     def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
         """Evaluate at ψ with u, shape (N,), for the mode, without a search.
