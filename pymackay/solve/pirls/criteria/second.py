@@ -114,7 +114,7 @@ def _of_one_factor(point: Point, along: np.ndarray) -> np.ndarray:
     rows, system, p = point.laplace.rows, point.determinant, point.laplace.rows.p
     block, A, root, half = rows.blocks[0], system.sums.A, system.root, system.half
     q, J, P = block.q, block.n_levels, along.shape[1]
-    by_column = [rows.transposed @ (column[:, None] * along) for column in block.columns]
+    by_column = [rows.spread_columns(column[:, None] * along) for column in block.columns]
     S = np.stack([each.reshape(q, J, P) for each in by_column], axis=1)
     X = product(product(half[..., None], S), half.transpose(1, 0, 2)[..., None])
     AH = product(A, half.transpose(1, 0, 2))
