@@ -147,3 +147,13 @@ def test_parameters_that_are_missing_are_refused(data):
         pm.evaluate_glmer("hit ~ x + (1 | g)", data, [1.0], [0.0, 0.0], "binomial", phi=1.0)
     with pytest.raises(pm.ArgumentError, match="shape"):
         pm.evaluate_glmer("count ~ x + (1 | g)", data, [1.0], [0.0, 0.0], pm.NegativeBinomial())
+
+
+def test_secants_of_short_steps_do_not_send_the_search_away():
+    """Such a secant may turn the curvature's sign; then the next step is as long as it may be."""
+    data = pm.load_data("VerbAgg")
+    data["y"] = (data["r2"] == "Y").astype(int)
+    formula = "y ~ (Anger + Gender + btype + situ)^2 + (1 | id) + (1 | item)"
+    fit = pm.glmer(formula, data, "binomial")
+    assert fit.convergence.converged
+    assert fit.convergence.evaluations <= 8  # 10 with all secants

@@ -1,4 +1,4 @@
-"""`total`: the sum of what partitions of the rows contribute, arrays and numbers in tuples."""
+"""`total` and `moved`: sums of what rows contribute, arrays and numbers in tuples."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def total(parts: Iterable[Any]) -> Any:
             return None
         made = _sum(made, part) if k else part
     return made
+
+
+def moved(part: Any, by: Any, size: float) -> Any:
+    """Return ``part + size * by``, each a number, an array, or a tuple of such, however deep."""
+    if isinstance(part, tuple):
+        return tuple(moved(a, b, size) for a, b in zip(part, by, strict=True))
+    return part + size * by
 
 
 def _sum(a: Any, b: Any) -> Any:

@@ -19,6 +19,7 @@ from pymackay.solve.search import limits
 from pymackay.solve.search.trust_region import Quadratics
 
 _SMALL_PIVOT = 1e-8  # of |residual| |step|, under which a secant says nothing
+_MOST_TAKEN = 0.9  # share of a direction's curvature that one secant may take away
 _FIRST_RADIUS, _RADIUS_BY_ROWS = 3.0, 0.05  # at least, and by the root of the number of rows
 _LONGEST = 2.0  # first steps that later ones may be long
 _REFRESH = 25  # evaluations after which secants have not sufficed
@@ -267,7 +268,22 @@ def _corrected(secant: np.ndarray, before: _Here, after: _Here, step: np.ndarray
     pivot = float(residual @ step)
     if abs(pivot) < _SMALL_PIVOT * np.linalg.norm(residual) * np.linalg.norm(step):
         return secant
+    if pivot < 0.0 and _flattens(after.curvature.hessian + secant, residual, pivot):
+        return secant
     return secant + np.outer(residual, residual) / pivot
+
+
+def _flattens(hessian: np.ndarray, residual: np.ndarray, pivot: float) -> bool:
+    """Whether ``M + r r' / pivot`` has next to no curvature in a direction, or curves down there.
+
+    For M = `hessian`, (P, P), positive definite, and a negative pivot. Short steps leave residuals
+    that are nearly orthogonal to them: such a correction is large, and says little.
+    """
+    try:
+        taken = float(residual @ np.linalg.solve(hessian, residual))
+    except np.linalg.LinAlgError:
+        return True
+    return taken > _MOST_TAKEN * -pivot
 
 
 def _refreshed(criterion: Criterion, here: _Here, secant: np.ndarray) -> np.ndarray:

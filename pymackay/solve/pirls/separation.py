@@ -21,6 +21,7 @@ from pymackay.model.bases.scaling import surely_full_rank
 
 _SATURATING = ("logit", "probit", "cloglog", "cauchit")
 _DEPENDENT = 1e-11  # singular values below this share of the largest belong to the null space
+_SURELY_INDEPENDENT = 1e-6  # squared singular value that is far from the null space
 _ZERO = 1e-8  # of the largest movement of a row, or of a coefficient times its column
 _ROUNDS = 12
 
@@ -113,10 +114,8 @@ def find_separation(
         return None
     used = weights > 0.0
     rows, signs = X[used], signs[used]
-    rising = signs != 0.0
-    if surely_full_rank(rows[~rising]):  # every direction moves one of these rows
-        return None
     to_unit = _to_unit(rows)
+    rising = signs != 0.0
     change = to_unit @ _null_space(rows[~rising] @ to_unit)
     towards = signs[rising][:, None] * rows[rising]
     if not change.size or not len(towards) or _certified(towards @ change):
@@ -167,8 +166,10 @@ def _null_space(rows: np.ndarray) -> np.ndarray:
 
     The rows are some of those of a matrix with orthonormal columns.
     """
-    if not len(rows):
+    if not rows.size:
         return np.eye(rows.shape[1])
+    if np.linalg.eigvalsh(rows.T @ rows)[0] > _SURELY_INDEPENDENT:
+        return np.zeros((rows.shape[1], 0))
     root = np.linalg.qr(rows, mode="r")
     _, singular, right = np.linalg.svd(root)
     return right[int(np.count_nonzero(singular > _DEPENDENT)) :].T

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pymackay.solve.linalg.batch import product
+from pymackay.solve.linalg.total import moved
 from pymackay.solve.pirls.criteria.curvature import Point, factor_columns, predictor_slopes
 from pymackay.solve.pirls.system import system_of
 
@@ -83,8 +84,8 @@ def _bent_weights(point: Point) -> np.ndarray:
     if given.family.is_bounded:
         step *= np.minimum(np.abs(here.eta), 1.0)
     ends = []
-    for moved in (here.eta + step, here.eta - step):
-        at = given.expand(moved)
+    for eta in (here.eta + step, here.eta - step):
+        at = given.expand(eta)
         if at is None:
             raise np.linalg.LinAlgError("a mean next to the mode is one the family cannot have")
         ends.append(at.d3 if point.laplace.determinant == "observed" else at.expected_d1)
@@ -98,14 +99,13 @@ def _moved_factors(point: Point, values: np.ndarray, U: np.ndarray) -> np.ndarra
     return np.stack([first[k][a] @ second[k][b] for k, a, b in rows.places])
 
 
-def _of_determinant(point: MovedPoint, moved: np.ndarray) -> np.ndarray:
-    """Return R, (P, P), for ``w'E`` = `moved`, (n, P)."""
-    if len(point.laplace.rows.blocks) == 1:
-        return _of_one_factor(point, moved)
-    return _of_crossed_factors(point, moved)
+def _of_determinant(point: MovedPoint, along: np.ndarray) -> np.ndarray:
+    """Return R, (P, P), for ``w'E`` = `along`, (n, P)."""
+    one = len(point.laplace.rows.blocks) == 1
+    return _of_one_factor(point, along) if one else _of_crossed_factors(point, along)
 
 
-def _of_one_factor(point: Point, moved: np.ndarray) -> np.ndarray:
+def _of_one_factor(point: Point, along: np.ndarray) -> np.ndarray:
     """Return R where H is one block for each level, arguments as of `_of_determinant`.
 
     With ``dH_i = Λ'S_iΛ + dΛ_i'AΛ + Λ'A dΛ_i``, S_i = Z' diag(w'E_i) Z, it is the sum over the
@@ -113,8 +113,8 @@ def _of_one_factor(point: Point, moved: np.ndarray) -> np.ndarray:
     """
     rows, system, p = point.laplace.rows, point.determinant, point.laplace.rows.p
     block, A, root, half = rows.blocks[0], system.sums.A, system.root, system.half
-    q, J, P = block.q, block.n_levels, moved.shape[1]
-    by_column = [rows.transposed @ (column[:, None] * moved) for column in block.columns]
+    q, J, P = block.q, block.n_levels, along.shape[1]
+    by_column = [rows.spread_columns(column[:, None] * along) for column in block.columns]
     S = np.stack([each.reshape(q, J, P) for each in by_column], axis=1)
     X = product(product(half[..., None], S), half.transpose(1, 0, 2)[..., None])
     AH = product(A, half.transpose(1, 0, 2))
@@ -133,28 +133,35 @@ def _of_one_factor(point: Point, moved: np.ndarray) -> np.ndarray:
     return made - X.T @ X
 
 
-def _of_crossed_factors(point: MovedPoint, moved: np.ndarray) -> np.ndarray:
-    """Return R of several grouping factors, by differences; arguments as of `_of_determinant`.
+def _of_crossed_factors(point: MovedPoint, along: np.ndarray) -> np.ndarray:
+    """Return R of several grouping factors, by differences, for ``w'E`` = `along`, (n, P).
 
     Of the leverages and of the slopes by the factors, which are the first derivatives of log|H| by
-    the weights and by the factors.
+    the weights and by the factors. The products of Z move with the weights in proportion.
     """
-    rows, given, p = point.laplace.rows, point.given, point.laplace.rows.p
-    weights, _ = point.weights(point.mode.rows)
+    rows, p = point.laplace.rows, point.laplace.rows.p
+    products = rows.products(point.weights(point.mode.rows)[0])
     diagonal = np.abs(point.curvature.hessian.diagonal())
     steps = _SMALL / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
-    made = np.empty((moved.shape[1],) * 2)
+    made = np.empty((along.shape[1],) * 2)
     for i, step in enumerate(steps):
-        ends = []
+        change, ends = rows.products(along[:, i]), []
         for size in (step, -step):
-            factors = given.factors
-            if i >= p:
-                k, a, b = rows.places[i - p]
-                factors = [factor.copy() for factor in factors]
-                factors[k][a, b] += size
-            system = system_of(rows, rows.products(weights + size * moved[:, i]), factors)
-            slopes = moved.T @ system.leverages(rows)
+            factors = _with_element(point, i - p, size)
+            system = system_of(rows, moved(products, change, size), factors)
+            slopes = along.T @ system.leverages(rows)
             slopes[p:] += 2.0 * rows.in_elements(system.factor_slopes())
             ends.append(slopes)
         made[:, i] = (ends[0] - ends[1]) / (2.0 * step)
     return made
+
+
+def _with_element(point: Point, place: int, size: float) -> list[np.ndarray]:
+    """Return the factors of each block with one element larger by `size`; none if `place` < 0."""
+    factors: list[np.ndarray] = point.given.factors
+    if place < 0:
+        return factors
+    k, a, b = point.laplace.rows.places[place]
+    changed = [factor.copy() for factor in factors]
+    changed[k][a, b] += size
+    return changed
