@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.family.links import LINKS, Link
+from pymackay.late import special
 
 _PART = 8192  # rows whose dozen temporary arrays stay in a processor's cache
 
@@ -46,6 +48,16 @@ class Observations:
     def of(cls, y: np.ndarray, weights: np.ndarray, totals: np.ndarray | None) -> Observations:
         """Return a response whose totals are one where there are none."""
         return cls(y, weights, np.ones(len(y)) if totals is None else totals)
+
+    @cached_property
+    def negative_entropy(self) -> np.ndarray | None:
+        """``y log y + (1 − y) log(1 − y)`` of shares y, (n,); None where all of them are 0 or 1."""
+        inner = np.flatnonzero((self.y > 0.0) & (self.y < 1.0))
+        if not len(inner):
+            return None
+        made, share = np.zeros(len(self.y)), self.y[inner]
+        made[inner] = special.xlogy(share, share) + special.xlog1py(1.0 - share, -share)
+        return made
 
     def rows(self, which: np.ndarray | slice) -> Observations:
         """Return some rows."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,22 +120,36 @@ class Given:
                 fixed = rows.basis.Q @ self.beta + rows.offset
                 yield replace(self, rows=rows, fixed=fixed)
 
+    def at(self, b: np.ndarray) -> RowsAt | None:
+        """Return the rows at effects b = Λu, (N,); None if a mean is not legal."""
+        eta = self.fixed + self.rows.predictor(b)
+        expansion = self.expand(eta)
+        return None if expansion is None else RowsAt(self, eta, expansion)
+
     def rows_at(self, u: np.ndarray) -> Iterator[RowsAt | None]:
         """Yield each partition's rows at effects u, (N,); None if a mean is not legal."""
         b = self.scaled(u)
         for part in self.partitions():
-            eta = part.fixed + part.rows.predictor(b)
-            at = part.expand(eta)
-            yield None if at is None else RowsAt(part, eta, at)
+            yield part.at(b)
+
+    @cached_property
+    def _scalar(self) -> float | None:
+        """Λ where it is one number for all effects; otherwise None."""
+        one = len(self.factors) == 1 and len(self.factors[0]) == 1
+        return float(self.factors[0][0, 0]) if one else None
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * u
         parts = self.rows.parts(u)
         mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * b
         parts = self.rows.parts(b)
         pairs = zip(self.factors, parts, strict=True)
         mixed = [_mixed(factor.T, part) for factor, part in pairs]
@@ -149,8 +165,7 @@ class Given:
         if not self.family.is_legal(eta):
             return None
         at = expand_in_parts(self.family, self.rows.observed, eta)
-        finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
-        return at if finite and np.isfinite(at.d1.sum()) else None
+        return at if math.isfinite(at.value.sum() + at.d1.sum() + at.d2.sum()) else None
 
     def penalised(self, value: float, u: np.ndarray) -> float:
         """Return ``ΣD/φ + |u|²/2``, given ΣD."""
@@ -178,6 +193,13 @@ class RowsAt:
     eta: np.ndarray
     at: Expansion
 
+    @property
+    def sums(self) -> tuple[float, np.ndarray, Any]:
+        """ΣD, Z'D', (N,), and `Rows.products` at the observed weights."""
+        rows, at = self.given.rows, self.at
+        products = rows.products(at.d2 / self.given.phi)
+        return float(at.value.sum()), rows.spread(at.d1), products
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -198,20 +220,12 @@ class Trial:
     @classmethod
     def of(cls, given: Given, u: np.ndarray) -> Trial | None:
         """Pass over the rows at u, (N,); None if a mean is one that the family cannot have."""
-        kept: RowsAt | None = None
-
-        def sums() -> Iterator[Any]:
-            nonlocal kept
-            for here in given.rows_at(u):
-                if here is None:
-                    yield None
-                    return
-                kept = here if here.given is given else None
-                rows, at = here.given.rows, here.at
-                products = rows.products(at.d2 / given.phi)
-                yield float(at.value.sum()), rows.spread(at.d1), products
-
-        made = total(sums())
+        if given.rows.source is None:
+            kept = given.at(given.scaled(u))
+            made = None if kept is None else kept.sums
+        else:
+            kept = None
+            made = total(None if here is None else here.sums for here in given.rows_at(u))
         if made is None:
             return None
         value, slopes, products = made

@@ -229,15 +229,19 @@ def eliminated_lead(A: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.nda
     numpy.linalg.LinAlgError
         If ``I + Λ'A_jΛ`` is not positive definite.
     """
-    scaled = np.einsum("ba,bcj,cd->adj", lead, A, lead) if len(lead) > 1 else None
-    M = lead[0, 0] ** 2 * A if scaled is None else scaled
-    M[np.arange(len(lead)), np.arange(len(lead))] += 1.0
-    L = np.sqrt(np.maximum(M, 0.0)) if scaled is None else cholesky(M)
-    diagonal = L[np.arange(len(lead)), np.arange(len(lead))]
+    if len(lead) == 1:
+        L = np.sqrt(np.maximum(1.0 + lead[0, 0] ** 2 * A, 0.0))
+        diagonal = L[0]
+    else:
+        M = np.einsum("ba,bcj,cd->adj", lead, A, lead)
+        places = np.arange(len(lead))
+        M[places, places] += 1.0
+        L = cholesky(M)
+        diagonal = L[places, places]
     if not (diagonal > 0.0).all():
         raise np.linalg.LinAlgError("a level's block is not positive definite")
-    root = 1.0 / L if scaled is None else inverse_lower(L)
-    half = root * lead[0, 0] if scaled is None else np.einsum("abj,cb->acj", root, lead)
+    root = 1.0 / L if len(lead) == 1 else inverse_lower(L)
+    half = root * lead[0, 0] if len(lead) == 1 else np.einsum("abj,cb->acj", root, lead)
     return root, half, 2.0 * float(np.log(diagonal).sum())
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from pymackay.family.family import Constant, Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
+from pymackay.solve.pirls.criteria.second import second_derivatives
 from pymackay.solve.pirls.mode import (
     Given,
     Mode,
@@ -61,7 +62,7 @@ class Laplace:
     dispersion: str = "ml"
     effects: np.ndarray | None = None
 
-    @property
+    @cached_property
     def extra(self) -> str:
         """What ψ holds besides β and factors: "dispersion", "shape" or nothing."""
         if self.family.has_dispersion and self.dispersion == "ml":
@@ -269,6 +270,14 @@ class Point:
     def curvature(self) -> Curvature:
         """Approximate second derivatives, and how the mode moves."""
         return Curvature.of(self)
+
+    def second_derivatives(self) -> np.ndarray | None:
+        """Return the exact second derivatives by ψ, (P, P), where formulas give them; else None."""
+        rows, family = self.laplace.rows, self.given.family
+        direct = rows.probing is None and rows.source is None and not rows.structured
+        if not direct or self.laplace.extra or family.has_dispersion:
+            return None
+        return second_derivatives(self)
 
     @cached_property
     def leverages(self) -> np.ndarray:
