@@ -25,10 +25,12 @@ from pymackay.solve.pirls.criteria.second import second_derivatives
 from pymackay.solve.pirls.mode import (
     Given,
     Mode,
+    NoMode,
     RowsAt,
     find_mode,
     lowest_mode,
     mode_at,
+    step_from,
     total_at,
 )
 from pymackay.solve.pirls.rows import Rows
@@ -126,7 +128,13 @@ class Laplace:
         if not self.family.is_log_concave:
             return Point(self, psi, given, lowest_mode(given, zero))
         begin = zero if self.effects is None else given.unscaled(self.effects)
-        return Point(self, psi, given, find_mode(given, begin))
+        try:
+            return Point(self, psi, given, find_mode(given, begin))
+        except NoMode:  # fixed effects so far out that a row's deviance has no slope in float64
+            from_response = step_from(given)
+            if from_response is None:
+                raise
+            return Point(self, psi, given, find_mode(given, from_response))
 
     def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
         """Evaluate at ψ with u, shape (N,), for the mode, without a search.

@@ -16,7 +16,7 @@ _CELLS = 300_000  # elements of the factors × rows × effects²: what one start
 _WORK, _SPREAD = 2_000_000, (12, 96)  # cells of all starts besides, and their number
 _ROUGH = 1e-3  # Newton decrement at which searches end
 # Iterations after which only different ends go on, and what they may still fall by, at most
-_STAGES = ((6, np.inf), (12, 2.0), (60, 2.0))
+_STAGES = ((6, np.inf), (12, 10.0), (60, 2.0))
 _SHRINKS, _SHRINK = 10, 0.3  # times that the factors of a start are made smaller, and by what
 _MOST = 8  # different ends that are told
 
