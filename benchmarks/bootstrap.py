@@ -168,9 +168,8 @@ two columns compare the criteria of each response: by how much lme4's is above o
 below ours at most. They are left out for REML fits with several fixed effects, because `refit` of
 lme4 1.1-31 then minimises another criterion: it always counts a single fixed effect. Even
 `refit(fit)` on the same data gives other estimates than `fit`. Models with several grouping factors
-are fitted one after the other. With up to
-80 rows and several variances (Machines) all valleys of each response's criterion are searched, as
-`lmer` does, which takes most of the time; `bootstrap` leaves that out.
+are fitted one after the other. With up to 80 rows and several variances (Machines), other valleys
+of each response's criterion are looked for, as `lmer` does, which takes most of the time.
 
 {cores} cores, load average {load:.1f} at the start; {versions}.
 """

@@ -117,7 +117,8 @@ def steps(folder: Path) -> dict[str, float]:
     from pymackay.formula.specification import specify
     from pymackay.model.design.arguments import Arguments
     from pymackay.model.stream.accumulate import Accumulator
-    from pymackay.model.stream.partition import make_plan, sum_partition
+    from pymackay.model.stream.partition import sum_partition
+    from pymackay.model.stream.plan import make_plan
 
     clock = [time.process_time()]
     frame = pd.read_parquet(sorted(folder.glob("*.parquet"))[0])

@@ -27,8 +27,8 @@ import pandas as pd
 import pymackay as pm
 from pymackay.covariance.layout import lower_factor
 from pymackay.solve.search import newton
-from pymackay.solve.search.basins import descend
 from pymackay.solve.search.start import noise_level
+from pymackay.solve.search.valleys.basins import descend
 from pymackay.solve.solver import Solver
 
 FORMULAS = (

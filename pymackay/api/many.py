@@ -82,15 +82,6 @@ def lmer_many(
     arguments = {"weights": weights, "offset": offset, "subset": subset, "contrasts": contrasts}
     model, responses, names = build_many(formula, data, Y, arguments)
     gram = cross_products(model)
-    fits = fit_many(
-        model,
-        gram,
-        [responses],
-        names,
-        reml=reml,
-        start=start,
-        progress=progress,
-        one_by_one=True,
-    )
+    fits = fit_many(model, gram, [responses], names, reml=reml, start=start, progress=progress)
     warn_of_uncertified(fits, stacklevel=3)
     return fits

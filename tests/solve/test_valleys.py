@@ -12,7 +12,8 @@ from benchmarks import valleys
 from pymackay.solve.search import limits
 from pymackay.solve.search.newton import OneResponse
 from pymackay.solve.search.optima import GLOBAL, LOCAL, VALLEYS
-from pymackay.solve.search.valleys import _spread
+from pymackay.solve.search.start import noise_levels
+from pymackay.solve.search.valleys.spread import spread
 
 X = [-4.2, 336.9, 10.2, 12.7, 42.3, -126.3, -123.9, 72.2, -82.8, -183.9]
 Y = [1.997, -5.788, 1.684, 0.640, 6.136, -3.431, -4.337, 2.289, -3.157, -3.733]
@@ -64,7 +65,9 @@ def test_no_grid_is_lower_than_the_whole_profile(seed: int, reml: bool) -> None:
 def test_the_profile_is_the_criterion(formula: str, reml: bool) -> None:
     fit = pm.lmer(formula, random_table(3, 40), reml=reml)
     solver = fit.problem.solver
-    factors = tuple(factor[:20] for factor in _spread(solver.bases, 40))
+    factors = tuple(
+        factor[:20] for factor in spread(solver.bases.layouts, noise_levels(solver.bases), 40)
+    )
     profile = OneResponse(solver).profile()
     assert profile is not None
     values = profile.criteria(factors)[:, 0]

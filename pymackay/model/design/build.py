@@ -24,6 +24,7 @@ from pymackay.model.columns.number_text import advice_on_number_text
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments, fixed_contrasts
 from pymackay.model.design.frame import Frame, make_frame
+from pymackay.model.design.parts import FixedPart, RandomPart
 from pymackay.model.design.side import (
     Blueprint,
     SideBlueprint,
@@ -274,34 +275,6 @@ def _response(specification: Specification, frame: Frame) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class FixedPart:
-    """The fixed design.
-
-    Attributes
-    ----------
-    X : numpy.ndarray, shape (n, p)
-        Of full column rank, column-major.
-    names : tuple of str, length p
-    dropped : tuple of str
-        Names of the columns dropped because they depend on others.
-    kept : numpy.ndarray of int, shape (p,)
-        Positions in the full design of those kept.
-    side : SideBlueprint
-    contrasts : dict of str to str
-        Factor to the name of its contrasts.
-    messages : tuple of str
-    """
-
-    X: np.ndarray
-    names: tuple[str, ...]
-    dropped: tuple[str, ...]
-    kept: np.ndarray
-    side: SideBlueprint
-    contrasts: dict[str, str]
-    messages: tuple[str, ...]
-
-
 def build_fixed_part(
     terms: Terms, frame: Frame, contrasts: Any, known: list[str], *, has_residual: bool = True
 ) -> FixedPart:
@@ -403,30 +376,6 @@ def contrast_labels(
         elif isinstance(column, Factor):
             labels[variable.name] = "contr.poly" if column.kind == "ordered" else "contr.treatment"
     return labels
-
-
-@dataclass(frozen=True, eq=False)
-class RandomPart:
-    """Grouping factors, and the columns of random terms, bar by bar as the formula has them.
-
-    Attributes
-    ----------
-    factors : dict of str to GroupingFactor
-    sides : sequence of SideBlueprint
-        How each bar's columns were made.
-    columns : sequence of (tuple of str, numpy.ndarray)
-        Their names and values.
-    n : int
-        Number of rows.
-    has_residual : bool
-        Whether a residual variance is estimated beside those of the terms.
-    """
-
-    factors: dict[str, GroupingFactor]
-    sides: Sequence[SideBlueprint]
-    columns: Sequence[tuple[tuple[str, ...], np.ndarray]]
-    n: int
-    has_residual: bool = True
 
 
 def _build_random_part(bars: Sequence[Bar], frame: Frame, has_residual: bool) -> RandomPart:

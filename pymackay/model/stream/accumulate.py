@@ -16,7 +16,8 @@ import scipy.linalg
 
 from pymackay.model.bases.scaling import chunks, independent_columns
 from pymackay.model.stream.level_sums import ColumnMap, LevelSums, spread
-from pymackay.model.stream.partition import PartitionSums, Plan
+from pymackay.model.stream.partition import PartitionSums
+from pymackay.model.stream.plan import Plan
 from pymackay.model.sums.level_pairs import GrowingPairs, LevelPairs
 
 _CHUNK = 1_000_000

@@ -19,13 +19,12 @@ from pymackay.model.bases.scaling import Basis, Response, basis_of_sums
 from pymackay.model.design.arguments import fixed_contrasts
 from pymackay.model.design.build import (
     Built,
-    FixedPart,
-    RandomPart,
     contrast_labels,
     describe_fixed_part,
     make_model,
 )
 from pymackay.model.design.frame import Frame
+from pymackay.model.design.parts import FixedPart, RandomPart
 from pymackay.model.model import GroupingFactor, Model
 from pymackay.model.stream.accumulate import Accumulator, times_both
 from pymackay.model.stream.digest import digest_text

@@ -1,14 +1,37 @@
-"""`LevelSums`: the sums of one grouping factor; `ColumnMap`: where columns go among new ones."""
+"""`GroupSums` and `LevelSums`: the sums of one grouping factor; `ColumnMap`: where columns go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from pymackay.model.stream.level_keys import LevelKeys
-from pymackay.model.stream.partition import GroupSums
+from pymackay.model.stream.level_keys import LevelKeys, Levels
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSums:
+    """What a partition adds to the sums of one grouping factor.
+
+    Attributes
+    ----------
+    levels : tuple of str or numpy.ndarray, length J
+        Of this partition: labels or, where the factor is one column of numbers, these in rising
+        order.
+    integer : bool
+        Whether R would store the numbers as integers.
+    diagonal : numpy.ndarray, shape (J, q, q)
+        ``Z_j'Z_j``.
+    dense : numpy.ndarray, shape (J, q, p + 1)
+        ``Z_j'[W e]`` with the rotated columns W and the centred response e.
+    """
+
+    levels: Levels
+    integer: bool
+    diagonal: np.ndarray
+    dense: np.ndarray
 
 
 class LevelSums:

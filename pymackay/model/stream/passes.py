@@ -23,7 +23,8 @@ from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.frame import Frame
 from pymackay.model.design.side import SideBlueprint, effect_columns, with_levels
 from pymackay.model.model import Model
-from pymackay.model.stream.partition import complete_frame, own_levels
+from pymackay.model.stream.partition import own_levels
+from pymackay.model.stream.plan import complete_frame
 from pymackay.model.stream.response import ResponseKind
 
 _CHANGED = (

@@ -16,7 +16,8 @@ import numpy as np
 from pymackay._files import write_arrays
 from pymackay.errors import ArgumentError
 from pymackay.model.stream.accumulate import Accumulator
-from pymackay.model.stream.partition import PartitionSums, Plan
+from pymackay.model.stream.partition import PartitionSums
+from pymackay.model.stream.plan import Plan
 
 _FORMAT = 2  # version of the file's format; other versions are refused
 _EVERY = 15.0  # least number of seconds between two writes

@@ -23,13 +23,8 @@ from pymackay.model.design.build import Built
 from pymackay.model.model import Model
 from pymackay.model.stream.digest import digest_frame
 from pymackay.model.stream.finish import finish
-from pymackay.model.stream.partition import (
-    PartitionSums,
-    Plan,
-    make_plan,
-    no_rows,
-    sum_partition,
-)
+from pymackay.model.stream.partition import PartitionSums, no_rows, sum_partition
+from pymackay.model.stream.plan import Plan, make_plan
 from pymackay.model.stream.reading import Reading
 from pymackay.model.stream.response import LINEAR, ResponseKind
 

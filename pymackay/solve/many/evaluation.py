@@ -27,10 +27,15 @@ _EPS = np.finfo(np.float64).eps
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """What depends on theta alone: F and N, (q, q, kinds, B), and log |V|, (B,)."""
+    """What depends on theta alone.
 
+    All but log |V|, (B,), have shape (q, q, kinds, B): A Λ, the inverse of the Cholesky factor of
+    ``Λ'A Λ + I``, and F.
+    """
+
+    AL: np.ndarray
+    inverse: np.ndarray
     F: np.ndarray
-    N: np.ndarray
     logdet: np.ndarray
 
 
@@ -54,15 +59,13 @@ def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> Valu
         Not finite where float64 ends; its answers are beta, (B, p), and R with
         ``R R' = (X'V⁻¹X)⁻¹``, (B, p, p).
     """
-    levels = _levels(kinds, batch_last(factors)[:, :, None, :])
+    factor = batch_last(factors)[:, :, None, :]
+    levels = _levels(kinds, factor)
     fixed = _fixed(kinds, sums, levels.F)
     sigma2 = fixed.r2 / kinds.nu
-    criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
-    if kinds.reml:
-        criterion = criterion + fixed.logdet
-    criterion = criterion + kinds.constant
-    criterion[~(fixed.r2 > least_residual(kinds.n))] = np.inf
-    score, curvature = _derivatives(kinds, sums, levels.N, fixed, sigma2)
+    criterion = _criterion(kinds, sums, levels, fixed)
+    N = _inverse_sums(kinds, levels, factor)
+    score, curvature = _derivatives(kinds, sums, N, fixed, sigma2)
     score = 0.5 * (score + score.swapaxes(1, 2))
     return Values(
         criterion=criterion,
@@ -76,12 +79,29 @@ def evaluate_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> Valu
     )
 
 
+@np.errstate(all="ignore")
+def criteria_many(kinds: Kinds, sums: ResponseSums, factors: np.ndarray) -> np.ndarray:
+    """Return each response's criterion, (B,), at its relative factor, (B, q, q); or infinity."""
+    levels = _levels(kinds, batch_last(factors)[:, :, None, :])
+    criterion = _criterion(kinds, sums, levels, _fixed(kinds, sums, levels.F))
+    return np.where(np.isnan(criterion), np.inf, criterion)
+
+
+def _criterion(kinds: Kinds, sums: ResponseSums, levels: _Levels, fixed: _Fixed) -> np.ndarray:
+    """Return ``log|V| + ν log r² + constant``, (B,), and log|X'V⁻¹X| for REML."""
+    criterion = levels.logdet + kinds.nu * (np.log(fixed.r2) + 2.0 * np.log(sums.scale))
+    if kinds.reml:
+        criterion = criterion + fixed.logdet
+    criterion = criterion + kinds.constant
+    criterion[~(fixed.r2 > least_residual(kinds.n))] = np.inf
+    return criterion
+
+
 def _levels(kinds: Kinds, factor: np.ndarray) -> _Levels:
     """Eliminate the levels; `factor` is (q, q, 1, B)."""
     q = kinds.q
-    A = kinds.A[..., None]
     upper = factor.swapaxes(0, 1)
-    AL = product(A, factor)
+    AL = product(kinds.A[..., None], factor)
     M = product(upper, AL)
     M[np.arange(q), np.arange(q)] += 1.0
     L = cholesky(M)
@@ -89,20 +109,25 @@ def _levels(kinds: Kinds, factor: np.ndarray) -> _Levels:
     inverse = inverse_lower(L)
     half = product(inverse, upper)
     F = product(half.swapaxes(0, 1), half)
-    if q == 1:
-        N = 1.0 / M
-    elif q == 2:
-        N = _inverse_pairs(product(AL, upper), (L[0, 0] * L[1, 1]) ** 2)
-    else:
-        N = _inverses(A, F, inverse, factor)
-    return _Levels(F, N, 2.0 * (kinds.counts @ pivots))
+    return _Levels(AL, inverse, F, 2.0 * (kinds.counts @ pivots))
 
 
-def _inverse_pairs(AG: np.ndarray, determinant: np.ndarray) -> np.ndarray:
-    """Return ``(I + A G)⁻¹`` of 2 × 2 matrices by their determinant, which a Cholesky gives."""
+def _inverse_sums(kinds: Kinds, levels: _Levels, factor: np.ndarray) -> np.ndarray:
+    """Return N, ``(I + A G)⁻¹``, (q, q, kinds, B), at a factor (q, q, 1, B)."""
+    inverse = levels.inverse
+    if kinds.q == 1:
+        return inverse * inverse
+    if kinds.q == 2:
+        AG = product(levels.AL, factor.swapaxes(0, 1))
+        return _inverse_pairs(AG, (inverse[0, 0] * inverse[1, 1]) ** 2)
+    return _inverses(kinds.A[..., None], levels.F, inverse, factor)
+
+
+def _inverse_pairs(AG: np.ndarray, by_determinant: np.ndarray) -> np.ndarray:
+    """Return ``(I + A G)⁻¹`` of 2 × 2 matrices by one over their determinant."""
     N = -AG
     N[0, 0], N[1, 1] = 1.0 + AG[1, 1], 1.0 + AG[0, 0]
-    return N / determinant
+    return N * by_determinant
 
 
 def _inverses(A: np.ndarray, F: np.ndarray, inverse: np.ndarray, factor: np.ndarray) -> np.ndarray:

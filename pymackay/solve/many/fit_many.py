@@ -33,7 +33,6 @@ def fit_many(
     reml: bool,
     start: Any = None,
     progress: bool | None = None,
-    one_by_one: bool = False,
 ) -> ManyFits:
     """Fit `model` to responses that come in portions, as `lmer_many` does.
 
@@ -49,11 +48,9 @@ def fit_many(
         Of all responses.
     reml, start, progress
         As in `lmer_many`.
-    one_by_one : bool
-        Whether the valleys of each response are searched as `lmer` does, which takes longer.
     """
     factors = None if start is None else factors_from_theta(gram, np.asarray(start, np.float64))
-    solver = ManySolver(gram, reml, factors, one_by_one=one_by_one)
+    solver = ManySolver(gram, reml, factors)
     design = Design(model, gram)
     parts: list[Answers] = []
     done = 0

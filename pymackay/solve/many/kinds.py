@@ -43,8 +43,8 @@ class ResponseSums:
         return len(self.scale)
 
     def take(self, which: np.ndarray) -> ResponseSums:
-        """Return those of some responses."""
-        if len(which) == len(self):
+        """Return those of some responses, each as often as it is named."""
+        if np.array_equal(which, np.arange(len(self))):
             return self
         return ResponseSums(
             self.c[..., which],
@@ -99,6 +99,11 @@ class Kinds:
         size = np.abs(self.X)
         self.X_sizes = np.einsum("k,apk,bpk->abk", self.counts, size, size)
         self.D = gram.D[:-1, :-1]
+
+    @property
+    def cells(self) -> int:
+        """Elements that one response adds to a batch of small matrices."""
+        return self.q * max(self.p, self.q) * len(self.counts)
 
     @property
     def nu(self) -> int:

@@ -12,16 +12,19 @@ from pymackay.model.sums.gram import Gram
 from pymackay.solve.assemble import theta_from_factors
 from pymackay.solve.exact.solver import Exact
 from pymackay.solve.linalg.batch import product
-from pymackay.solve.many.evaluation import evaluate_many
+from pymackay.solve.many.evaluation import criteria_many, evaluate_many
 from pymackay.solve.many.kinds import Kinds, ResponseSums
 from pymackay.solve.many.responses import Responses, gram_of
+from pymackay.solve.many.valleys import ManyValleys
 from pymackay.solve.search import limits
+from pymackay.solve.search.landscape import Valleys
 from pymackay.solve.search.limits import Control
 from pymackay.solve.search.newton import OneResponse, find_optima
 from pymackay.solve.search.optima import Optima
 from pymackay.solve.search.ridge import ridge_at
 from pymackay.solve.search.start import MomentEquations, inside, noise_level
-from pymackay.solve.search.valleys import Profile
+from pymackay.solve.search.valleys.basins import follows_basins
+from pymackay.solve.search.valleys.profile import Profile
 from pymackay.solve.search.values import Factors, Values
 from pymackay.solve.solver import Optimum
 
@@ -56,13 +59,20 @@ class _Together:
         return _Together(self.kinds, self.sums.take(which))
 
     def evaluate(self, factors: Factors) -> Values:
+        return evaluate_many(self.kinds, self.sums, self._joined(factors))
+
+    def criteria(self, factors: Factors) -> np.ndarray:
+        return criteria_many(self.kinds, self.sums, self._joined(factors))
+
+    def _joined(self, factors: Factors) -> np.ndarray:
+        """Put the factors of all terms on one diagonal, (B, q, q)."""
         if len(factors) == 1:
-            return evaluate_many(self.kinds, self.sums, factors[0])
+            return factors[0]
         q = self.kinds.q
         joined = np.zeros((len(self), q, q))
         for place, factor in zip(self.kinds.terms, factors, strict=True):
             joined[:, place, place] = factor
-        return evaluate_many(self.kinds, self.sums, joined)
+        return joined
 
     def start(self) -> Factors:
         """Return the start of `moment_start` for each response, term by term (B, q, q)."""
@@ -87,7 +97,16 @@ class _Together:
             for k, place in enumerate(kinds.terms)
         )
 
-    def profile(self) -> Profile:
+    def profile(self) -> Valleys:
+        """Return what looks for other valleys of each criterion."""
+        return ManyValleys(self) if follows_basins(self.gram) else self.scan()
+
+    @property
+    def cells(self) -> int:
+        """Elements that one response adds to a batch of small matrices."""
+        return self.kinds.cells
+
+    def scan(self) -> Profile:
         """Return what evaluates each criterion at many factors at once."""
         kinds, sums = self.kinds, self.sums
         return Profile(
@@ -114,19 +133,10 @@ class ManySolver:
     reml : bool
     start : list of numpy.ndarray, each (q, q), optional
         Relative factors to start from, term by term; by default those of `_Together.start`.
-    one_by_one : bool
-        Whether the valleys of each response are searched as `lmer` does (see `find_optima`).
     """
 
-    def __init__(
-        self,
-        gram: Gram,
-        reml: bool,
-        start: Sequence[np.ndarray] | None = None,
-        *,
-        one_by_one: bool = True,
-    ) -> None:
-        self.gram, self.reml, self.start, self.one_by_one = gram, reml, start, one_by_one
+    def __init__(self, gram: Gram, reml: bool, start: Sequence[np.ndarray] | None = None) -> None:
+        self.gram, self.reml, self.start = gram, reml, start
         together = len(gram.blocks) == 1 and not gram.structured
         self.kinds = Kinds(gram, reml) if together else None
         self.ridge = ""  # variances that some response does not determine, where one was seen
@@ -137,8 +147,7 @@ class ManySolver:
         """Elements that one response adds to a batch of small matrices."""
         if self.kinds is None:
             return sum(block.size for block in self.gram.blocks)
-        q, p, n_kinds = self.kinds.X.shape
-        return q * max(p, q) * n_kinds
+        return self.kinds.cells
 
     def solve(self, responses: Responses) -> Answers:
         """Fit some responses.
@@ -149,7 +158,7 @@ class ManySolver:
         if self.kinds is None:
             return self._one_by_one(responses, np.arange(len(responses)))
         landscape = _Together(self.kinds, self.kinds.sums(responses))
-        optima = find_optima(landscape, _CONTROL, self.start, one_by_one=self.one_by_one)
+        optima = find_optima(landscape, _CONTROL, self.start)
         answers = self._together(responses, optima)
         self.ridge = self.ridge or self._ridge(responses, optima)
         accurate = optima.points.rounding < _DIGITS * np.abs(optima.points.criterion)

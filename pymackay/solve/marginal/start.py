@@ -13,7 +13,7 @@ from pymackay.solve.exact.solver import Exact
 from pymackay.solve.marginal.criterion import Marginal
 from pymackay.solve.marginal.random_part import TermPart
 from pymackay.solve.search import limits
-from pymackay.solve.search.valleys import spread_factors
+from pymackay.solve.search.valleys.spread import spread_factors
 from pymackay.solve.solver import NoDigits
 
 _LEAST = 0.15  # diagonal of a whitened factor: zero is a stationary point, which nothing leaves

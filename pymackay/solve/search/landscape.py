@@ -18,8 +18,10 @@ class Valleys(Protocol):
         """Yield where searches may reach less than `criteria`, and the responses' numbers."""
         ...
 
-    def beside(self, reached: float, best: Factors) -> Iterator[tuple[Factors, np.ndarray]]:
-        """Yield starts that differ in one term from the best factors of one response."""
+    def beside(
+        self, criteria: np.ndarray, best: Factors, which: np.ndarray
+    ) -> Iterator[tuple[Factors, np.ndarray]]:
+        """Yield starts that differ in one term from the best factors of the responses `which`."""
         ...
 
 

@@ -44,7 +44,7 @@ from pymackay.solve.search.start import (
     within_reach,
 )
 from pymackay.solve.search.trust_region import Ground, descend
-from pymackay.solve.search.valleys import Profile
+from pymackay.solve.search.valleys.profile import Profile
 from pymackay.solve.search.values import Factors, Values
 from pymackay.solve.solver import Optimum, Solver, criterion_value
 
@@ -63,8 +63,6 @@ def find_optima(
     landscape: Landscape,
     control: Control | None = None,
     start: Sequence[np.ndarray] | None = None,
-    *,
-    one_by_one: bool = True,
 ) -> Optima:
     """Minimise each response's criterion, from further starts where one may not be enough.
 
@@ -79,26 +77,20 @@ def find_optima(
     start : sequence of numpy.ndarray, each (q, q), optional
         Factors from which every search starts. Where it ends on the boundary or is not certified,
         the starts by the data follow. Without `start` these are the first.
-    one_by_one : bool
-        Whether valleys of several responses are searched as those of one, as `over_valleys` says;
-        not where a start is given.
     """
     if start is None:
-        return _from_data(landscape, control, one_by_one=one_by_one)
+        return _from_data(landscape, control)
     everywhere = [np.broadcast_to(f, (len(landscape), *f.shape)) for f in start]
     best = optimise_many(landscape, tuple(everywhere), control)
     doubtful = np.flatnonzero(~best.sure)
     if len(doubtful):
-        others = _from_data(landscape.take(doubtful), control, one_by_one=False)
+        others = _from_data(landscape.take(doubtful), control)
         best.keep_better(others, doubtful)
     return best
 
 
-def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: bool) -> Optima:
-    """Search from the start by the data, and from further ones where `further_starts` says so.
-
-    `one_by_one` as in `over_valleys`.
-    """
+def _from_data(landscape: Landscape, control: Control | None) -> Optima:
+    """Search from the start by the data, and from further ones where `further_starts` says so."""
 
     def search(some: Landscape, start: Factors) -> Optima:
         return optimise_many(some, start, control)
@@ -124,7 +116,7 @@ def _from_data(landscape: Landscape, control: Control | None, *, one_by_one: boo
         best = over_correlations(landscape, best, starts, search)
     if not may_scan(landscape.gram):
         return best
-    return over_valleys(landscape, best, search, one_by_one=one_by_one)
+    return over_valleys(landscape, best, search)
 
 
 def optimise_many(landscape: Landscape, start: Factors, control: Control | None = None) -> Optima:

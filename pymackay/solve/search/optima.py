@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymackay.solve.search import limits
-from pymackay.solve.search.basins import follows_basins
 from pymackay.solve.search.landscape import Landscape
 from pymackay.solve.search.points import Certificates, Points
 from pymackay.solve.search.trust_region import Batch
@@ -92,36 +91,24 @@ def over_correlations(landscape: Landscape, best: Optima, starts: Starts, search
     return best
 
 
-def over_valleys(
-    landscape: Landscape, best: Optima, search: Search, *, one_by_one: bool = True
-) -> Optima:
+def over_valleys(landscape: Landscape, best: Optima, search: Search) -> Optima:
     """Search from every valley of the profile that may be lower, and keep the lowest.
 
-    Of many responses, `one_by_one` searches each as if it were the only one, which takes ten times
-    as long with several variances. Without it, as in a bootstrap, searches begin at those points of
-    one scan that are lower than their neighbours.
+    As long as a response's criterion becomes lower, valleys are looked for beside its new optimum.
     """
-    if one_by_one and len(landscape) > 1 and follows_basins(landscape.gram):
-        return _one_by_one(landscape, best, search)
     profile = landscape.profile()
     if profile is None:
         return best
     best = best.take(np.arange(len(landscape)))
+    todo = np.arange(len(landscape))
     starts = profile.starts(best.points.criterion, best.points.factors)
     for number in range(limits.VALLEYS):
-        before = best.points.criterion.copy()
+        before = best.points.criterion[todo]
         for start, which in starts:
             best.keep_better(search(landscape.take(which), start), which)
-        if len(landscape) > 1 or (number and best.points.criterion[0] == before[0]):
+        if number:
+            todo = todo[best.points.criterion[todo] != before]
+        if not len(todo):
             break
-        starts = profile.beside(best.points.criterion[0], best.points.factors)
+        starts = profile.beside(best.points.criterion, best.points.factors, todo)
     return replace(best, scope=GLOBAL if landscape.gram.one_variance else VALLEYS)
-
-
-def _one_by_one(landscape: Landscape, best: Optima, search: Search) -> Optima:
-    """Search from the valleys of each response by itself, as if it were the only one."""
-    best = best.take(np.arange(len(landscape)))
-    for k in range(len(landscape)):
-        which = np.array([k])
-        best.put(which, over_valleys(landscape.take(which), best.take(which), search))
-    return replace(best, scope=VALLEYS)

@@ -21,6 +21,11 @@ def noise_level(gram: Bases, term: int) -> float:
     raise KeyError(term)
 
 
+def noise_levels(gram: Bases) -> list[float]:
+    """Return `noise_level` of every term."""
+    return [noise_level(gram, term) for term in range(len(gram.layouts))]
+
+
 def moment_start(gram: Bases, *, reml: bool = True) -> list[np.ndarray]:
     """Return a relative factor per term, (q, q), from `MomentEquations` of each block by itself."""
     if gram.structured and max(block.q for block in gram.blocks) > limits.MANY_EFFECTS:
@@ -321,7 +326,7 @@ def further_starts(
     doubtful = np.ones_like(sure) if ambiguous else ~sure
     if not (doubtful | worse_than_none).any():
         return
-    noise = [np.sqrt(noise_level(gram, k)) for k in range(len(gram.layouts))]
+    noise = np.sqrt(noise_levels(gram))
     alone = tuple(
         np.broadcast_to(size * np.eye(layout.q), factor.shape)
         for size, layout, factor in zip(noise, gram.layouts, factors, strict=True)

@@ -2,7 +2,7 @@
 
 The criterion of few rows can have several minima (valleys). With one variance, the profile over
 log theta is evaluated on a grid that is finer than any of its features; with several parameters
-and few rows, points spread over the covariances go down first (`search.basins`). A search then
+and few rows, points spread over the covariances go down first (`basins`). A search then
 starts in every valley. Only criteria are computed here, by the Cholesky factors of
 `pymackay.solve.exact.eliminated`: all points of all responses share one design, so that each point
 is factored once.
@@ -15,13 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymackay.covariance.chart import correlated
-from pymackay.covariance.kinds.reduced import ReducedRank
-from pymackay.covariance.layout import TermLayout, lower_factor
+from pymackay.covariance.layout import lower_factor
 from pymackay.model.sums.gram import Gram
 from pymackay.solve.search import limits
-from pymackay.solve.search.basins import descend, follows_basins
-from pymackay.solve.search.start import noise_level
+from pymackay.solve.search.start import noise_levels
+from pymackay.solve.search.valleys.basins import descend, follows_basins
+from pymackay.solve.search.valleys.spread import logs_of, lowest_of_cells, places, spread
 from pymackay.solve.search.values import Factors
 from pymackay.solve.solver import least_residual
 
@@ -174,12 +173,12 @@ class Profile:
         factors : tuple of numpy.ndarray, each (b, q, q)
         which : numpy.ndarray of int, shape (b,)
         """
-        if self._follows_basins:
+        if follows_basins(self.gram):
             yield from self._lower_basins(float(criteria[0]))
             return
         one = self.gram.one_variance
         points = min(limits.SPREAD_POINTS * (self.gram.n_theta + 1), limits.SPREAD_MOST)
-        factors = _grid(self.gram) if one else _spread(self.gram, points)
+        factors = _grid(self.gram) if one else self._spread(points)
         values = self.criteria(factors)
         lowest = _line_minima(values) if one else _minima(values, _neighbours(factors))
         if one:
@@ -198,55 +197,54 @@ class Profile:
             which = np.flatnonzero(number > rank)
             yield tuple(f[order[rank, which]] for f in factors), which
 
-    @property
-    def _follows_basins(self) -> bool:
-        """Whether points go down by the criterion alone, and only lower bottoms are searched."""
-        return len(self.without_effects) == 1 and follows_basins(self.gram)
+    def _spread(self, points: int) -> Factors:
+        return spread(self.gram.layouts, noise_levels(self.gram), points)
 
     def _lower_basins(self, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
-        """Yield the bottoms of valleys that lie below what has been reached.
+        """Yield the bottoms of valleys that lie below what has been reached by the only response.
 
         Points spread all over are divided into cells, and the lowest of each cell goes down.
         """
-        spread = _spread(self.gram, limits.BASIN_POINTS)
+        points = self._spread(limits.BASIN_POINTS)
         is_free = all(layout.structure is None for layout in self.gram.layouts)
         cells = limits.BASIN_CELLS if is_free else limits.STRUCTURED_CELLS
-        return self._lower(self._lowest_of_cells(spread, cells), reached)
+        return self._lower(self._lowest_of_cells(points, cells), reached)
 
-    def beside(self, reached: float, best: Factors) -> Iterator[tuple[Factors, np.ndarray]]:
+    def beside(
+        self, criteria: np.ndarray, best: Factors, which: np.ndarray
+    ) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield lower bottoms that differ in one term at first from the best factors.
 
         Parameters
         ----------
-        reached : float
-            The criterion at the best factors, of the only response.
+        criteria : numpy.ndarray, shape (1,)
+            At the best factors, of the only response.
         best : tuple of numpy.ndarray, each (1, q, q)
+        which : numpy.ndarray of int
+            Of a `Profile` with one response, its number, 0.
 
         Yields
         ------
         As `starts`; nothing where there are other responses, or one variance.
         """
-        if not self._follows_basins or len(best) == 1:
+        if not follows_basins(self.gram) or len(best) == 1:
             return
-        spread, chosen = _spread(self.gram, limits.TERM_POINTS), []
-        for term, factor in enumerate(spread):
+        chosen = []
+        for term, factor in enumerate(self._spread(limits.TERM_POINTS)):
             points = [np.broadcast_to(f, factor.shape[:1] + f.shape[1:]) for f in best]
             points[term] = factor
             chosen.append(self._lowest_of_cells(tuple(points), limits.TERM_CELLS))
         together = tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
-        yield from self._lower(together, reached)
+        yield from self._lower(together, float(criteria[0]))
 
     def _lowest_of_cells(self, factors: Factors, cells: int) -> Factors:
         """Return the lowest of the points, (S, q, q), in each cell around the first of them."""
-        values, place = self.criteria(factors)[:, 0], _places(factors)
-        distance = place[:, None] - place[:cells]
-        cell, order = (distance**2).sum(axis=2).argmin(axis=1), np.argsort(values, kind="stable")
-        chosen = order[np.unique(cell[order], return_index=True)[1]]
+        chosen = lowest_of_cells(self.criteria(factors), places(factors), cells)[:, 0]
         return tuple(factor[chosen] for factor in factors)
 
     def _lower(self, factors: Factors, reached: float) -> Iterator[tuple[Factors, np.ndarray]]:
         """Yield where the points, (S, q, q), go down to below the criterion `reached`."""
-        floors = [np.sqrt(noise_level(self.gram, k)) for k in range(len(factors))]
+        floors = np.sqrt(noise_levels(self.gram)).tolist()
         bottoms, values = descend(
             lambda points: self.criteria(points)[:, 0], factors, floors, self.gram.layouts
         )
@@ -265,10 +263,10 @@ class Profile:
         if not S:  # all in the valley that has been reached
             return np.zeros(0, dtype=bool)
         share = np.linspace(0.0, 1.0, limits.WAY_POINTS)[:, None, None, None]
-        floors = [limits.WAY_FLOOR * noise_level(self.gram, k) for k in range(len(best))]
+        floors = [limits.WAY_FLOOR * level for level in noise_levels(self.gram)]
         way = []
         for here, there, floor in zip(factors, best, floors, strict=True):
-            logs = (1.0 - share) * _logs(here, floor) + share * _logs(there, floor)
+            logs = (1.0 - share) * logs_of(here, floor) + share * logs_of(there, floor)
             values, U = np.linalg.eigh(logs.reshape(-1, *here.shape[1:]))
             way.append(lower_factor(U * np.exp(0.5 * values)[:, None, :]))
         values = self.criteria(tuple(way)).reshape(-1, S)
@@ -317,78 +315,14 @@ def _grid(gram: Gram) -> Factors:
     return (np.exp(0.5 * points)[:, None, None],)
 
 
-def _spread(gram: Gram, points: int) -> Factors:
-    """Return factors, term by term (S, q, q), spread over sizes and directions.
-
-    Standard deviations along random axes are log-uniform; the same for every response and call.
-    """
-    rng = np.random.default_rng(20)
-    factors = []
-    for term, layout in enumerate(gram.layouts):
-        factors.append(spread_factors(rng, layout, points, noise_level(gram, term)))
-    return tuple(factors)
-
-
-def spread_factors(
-    rng: np.random.Generator, layout: TermLayout, S: int, noise: float
-) -> np.ndarray:
-    """Return S random factors of a term, (S, q, q), about a variance that is its noise level."""
-    if layout.structure is not None:
-        return _spread_structured(rng, layout, S, noise)
-    return _spread_axes(rng, S, layout.q, layout.q, noise)
-
-
-def _spread_axes(rng: np.random.Generator, S: int, q: int, d: int, noise: float) -> np.ndarray:
-    """Return S factors, (S, q, q), of rank d with random axes."""
-    axes = np.linalg.qr(rng.normal(size=(S, q, q)))[0]
-    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, q))
-    sizes[:, d:] = 0.0
-    return lower_factor(axes * (sizes * np.sqrt(noise))[:, None, :])
-
-
-def _spread_structured(
-    rng: np.random.Generator, layout: TermLayout, S: int, noise: float
-) -> np.ndarray:
-    """Return S factors, (S, q, q), of a term with a structure; its angles are uniform.
-
-    The correlations are dense near their bounds then, where the criterion may have a valley too.
-    """
-    structure = layout.structure
-    if isinstance(structure, ReducedRank):
-        return _spread_axes(rng, S, layout.q, structure.rank_of(layout.q), noise)
-    structure = correlated(structure)
-    low, high = structure.bounds(layout.q)
-    sizes = 10.0 ** rng.uniform(*limits.SPREAD_SIZES, size=(S, structure.n_sd(layout.q)))
-    if structure.n_rho(layout.q) and not structure.hom:  # minima at bounds, where some sds are zero
-        is_small = rng.random(sizes.shape) < 0.5 * (rng.random((S, 1)) < 0.5)
-        sizes = np.where(is_small, limits.SPREAD_NONE, sizes)
-    angle = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, size=(S, len(low)))
-    rho = 0.5 * (low + high) + 0.5 * (high - low) * np.sin(angle)
-    par = np.concatenate([sizes * np.sqrt(noise), rho], axis=1)
-    return structure.factor(par, layout.q)
-
-
 def _neighbours(factors: Sequence[np.ndarray]) -> np.ndarray:
     """Return the nearest other points of each point by the logs of their covariances, (S, k)."""
-    place = _places(factors)
+    place = places(factors)
     squares = (place**2).sum(axis=1)
     distance = squares[:, None] + squares - 2.0 * place @ place.T
     np.fill_diagonal(distance, np.inf)
     m = sum(factor.shape[1] * (factor.shape[1] + 1) // 2 for factor in factors)
     return np.argsort(distance, axis=1)[:, : min(2 * m + 1, len(place) - 1)]
-
-
-def _places(factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the logs of the points' covariances, all elements, (S, k)."""
-    floor = np.finfo(float).tiny
-    return np.concatenate([_logs(f, floor).reshape(len(f), -1) for f in factors], axis=1)
-
-
-def _logs(factor: np.ndarray, floor: float) -> np.ndarray:
-    """Return the matrix logarithms of covariances, (S, q, q), their eigenvalues above a floor."""
-    U, sizes, _ = np.linalg.svd(factor)
-    logs = np.log(np.maximum(sizes**2, floor))
-    return np.asarray((U * logs[:, None, :]) @ U.swapaxes(1, 2))
 
 
 def _minima(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:

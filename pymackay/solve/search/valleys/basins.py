@@ -8,6 +8,7 @@ the valleys that are different.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,23 +54,23 @@ def descend(
     values : numpy.ndarray, shape (S,)
     """
     sizes = np.array(limits.BASIN_SIZES)[:, None]
-    values, x = criteria(factors), _coordinates(factors, layouts)
+    values, x = criteria(factors), coordinates(factors, layouts)
 
     def at(points: np.ndarray) -> np.ndarray:
-        return criteria(_factors(points.reshape(-1, x.shape[1]), layouts)).reshape(len(x), -1)
+        return criteria(factors_at(points.reshape(-1, x.shape[1]), layouts)).reshape(len(x), -1)
 
     for _ in range(limits.BASIN_ROUNDS):
-        unit = _units(x, floors, layouts)
-        step = unit * _newton_steps(*_differences(at, x, unit, values))
+        unit = units(x, floors, layouts)
+        step = unit * NewtonSteps.of(*_differences(at, x, unit, values)).held
         trials = x[:, None] + sizes * step[:, None]
         reached = at(trials)
         best = (np.arange(len(x)), reached.argmin(axis=1))
         lower = reached[best] < values
         x[lower], values[lower] = trials[best][lower], reached[best][lower]
-    return _factors(x, layouts), values
+    return factors_at(x, layouts), values
 
 
-def _coordinates(factors: Factors, layouts: Sequence[TermLayout]) -> np.ndarray:
+def coordinates(factors: Factors, layouts: Sequence[TermLayout]) -> np.ndarray:
     """Return the coordinates of the factors, (S, m)."""
     parts = []
     for factor, layout in zip(factors, layouts, strict=True):
@@ -82,7 +83,7 @@ def _coordinates(factors: Factors, layouts: Sequence[TermLayout]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _factors(x: np.ndarray, layouts: Sequence[TermLayout]) -> Factors:
+def factors_at(x: np.ndarray, layouts: Sequence[TermLayout]) -> Factors:
     """Return the factors with these coordinates, (K, m)."""
     factors = []
     for layout in layouts:
@@ -98,10 +99,10 @@ def _factors(x: np.ndarray, layouts: Sequence[TermLayout]) -> Factors:
     return tuple(factors)
 
 
-def _units(x: np.ndarray, floors: Sequence[float], layouts: Sequence[TermLayout]) -> np.ndarray:
+def units(x: np.ndarray, floors: Sequence[float], layouts: Sequence[TermLayout]) -> np.ndarray:
     """Return the unit of each coordinate, (S, m)."""
     units = []
-    for factor, floor, layout in zip(_factors(x, layouts), floors, layouts, strict=True):
+    for factor, floor, layout in zip(factors_at(x, layouts), floors, layouts, strict=True):
         if isinstance(layout.structure, Correlated):
             unit = np.ones((len(x), layout.n_par))
             m = layout.structure.n_sd(layout.q)
@@ -133,13 +134,41 @@ def _differences(
     return np.nan_to_num(gradient, posinf=0.0, neginf=0.0), H
 
 
-def _newton_steps(gradient: np.ndarray, H: np.ndarray) -> np.ndarray:
-    """Return ``−|H|⁻¹ g``, (S, m), made as short as `limits.BASIN_RADIUS` where it is longer."""
-    H = np.where(np.isfinite(H).all(axis=(1, 2))[:, None, None], H, np.eye(H.shape[1]))
-    curvature, axes = np.linalg.eigh(H)
-    size = np.abs(curvature)
-    size = np.maximum(size, limits.BASIN_FLAT * size.max(axis=1, keepdims=True) + 1e-300)
-    along = np.einsum("sab,sa->sb", axes, gradient) / size
-    step = -np.einsum("sab,sb->sa", axes, along)
-    length = np.linalg.norm(step, axis=1, keepdims=True)
-    return np.asarray(step * np.minimum(1.0, limits.BASIN_RADIUS / np.maximum(length, 1e-300)))
+@dataclass(frozen=True, eq=False)
+class NewtonSteps:
+    """Newton's steps ``−|H|⁻¹ g`` of S points, |H| being H with positive eigenvalues.
+
+    Attributes
+    ----------
+    whole : numpy.ndarray, shape (S, m)
+    gain : numpy.ndarray, shape (S,)
+        By how much the quadratic model falls on a step, where it is convex.
+    is_convex : numpy.ndarray of bool, shape (S,)
+        Whether all eigenvalues of H are positive.
+    """
+
+    whole: np.ndarray
+    gain: np.ndarray
+    is_convex: np.ndarray
+
+    @classmethod
+    def of(cls, gradient: np.ndarray, H: np.ndarray) -> NewtonSteps:
+        """Compute the steps from gradients, (S, m), and second derivatives, (S, m, m)."""
+        H = np.where(np.isfinite(H).all(axis=(1, 2))[:, None, None], H, np.eye(H.shape[1]))
+        curvature, axes = np.linalg.eigh(H)
+        size = np.abs(curvature)
+        flat = limits.BASIN_FLAT * size.max(axis=1, keepdims=True)
+        slope = np.einsum("sab,sa->sb", axes, gradient)
+        along = slope / np.maximum(size, flat + 1e-300)
+        whole = -np.einsum("sab,sb->sa", axes, along)
+        return cls(whole, 0.5 * (slope * along).sum(axis=1), curvature[:, 0] > flat[:, 0])
+
+    @property
+    def length(self) -> np.ndarray:
+        """The lengths of the steps, (S, 1)."""
+        return np.linalg.norm(self.whole, axis=1, keepdims=True)
+
+    @property
+    def held(self) -> np.ndarray:
+        """The steps, made as short as `limits.BASIN_RADIUS` where they are longer."""
+        return self.whole * np.minimum(1.0, limits.BASIN_RADIUS / np.maximum(self.length, 1e-300))

@@ -1,0 +1,1 @@
+"""Other valleys of the criterion of small data, and searches that start in them."""
