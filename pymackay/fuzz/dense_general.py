@@ -190,9 +190,10 @@ def _mode(
 
 
 def _root(K: np.ndarray) -> np.ndarray:
-    """Return R, (n, n), with ``K = RR'``."""
+    """Return R, (n, n), of K's rank with ``K = RR'``: its other eigenvalues are rounding."""
     values, vectors = np.linalg.eigh(K)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+    rounding = len(K) * np.finfo(float).eps * np.abs(values).max(initial=0.0)
+    return np.asarray(vectors * np.sqrt(np.where(values > rounding, values, 0.0)))
 
 
 def _curves_up(root: np.ndarray, W: np.ndarray) -> bool:

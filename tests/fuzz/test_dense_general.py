@@ -11,7 +11,7 @@ from tolerances import tol
 
 import pymackay as pm
 from pymackay.fuzz import generate_general
-from pymackay.fuzz.dense_general import dense_adaptive, dense_laplace, dense_quadrature
+from pymackay.fuzz.dense_general import _root, dense_adaptive, dense_laplace, dense_quadrature
 from pymackay.fuzz.density import Density
 from pymackay.fuzz.oracle_general import GeneralOracle
 from pymackay.model.columns.table import Table
@@ -173,3 +173,12 @@ def test_cases_with_a_dispersion(name):
         density = Density(meta["family"], meta["link"], dispersion=at["phi"])
         criterion = value(density, at["theta"], at["beta"])
         assert criterion == pytest.approx(at["criterion"], abs=tol("oracle") * (1 + abs(criterion)))
+
+
+def test_a_root_has_the_rank_of_its_matrix():
+    """Rounding in the other directions would be divided by when effects are solved for."""
+    Z = np.random.default_rng(3).normal(size=(40, 3)) * [1e3, 1.0, 1e-2]
+    K = Z @ Z.T
+    root = _root(K)
+    np.testing.assert_allclose(root @ root.T, K, atol=1e-12 * K.max())
+    assert np.linalg.matrix_rank(root) == 3

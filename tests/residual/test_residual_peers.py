@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -140,7 +141,11 @@ def test_the_recorded_table_is_what_nlme_gives_now(table):
     lines = [line.rsplit(",", 1) for line in run.stdout.splitlines()[1:]]
     now = {key: float(value) for key, value in lines}
     kept = table.assign(key=table[["case", "kind", "quantity", "name"]].agg(",".join, axis=1))
-    assert set(kept["key"]) == set(now)
-    for key, value in zip(kept["key"], kept["value"], strict=True):
+    recorded = dict(zip(kept["key"], kept["value"], strict=True))
+    # nlme has no interval where its curvature by differences is not positive definite, which for
+    # these models differs between its versions
+    unsure = {key for key in recorded.keys() | now if re.match("slopes_ar1,.*rho (low|upp)er", key)}
+    assert recorded.keys() - unsure == now.keys() - unsure
+    for key in recorded.keys() & now:
         near = tol("nlme ends") if "rho lower" in key or "rho upper" in key else tol("nlme")
-        assert np.isclose(now[key], value, rtol=near, atol=near), key
+        assert np.isclose(now[key], recorded[key], rtol=near, atol=near), key
