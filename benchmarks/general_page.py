@@ -111,8 +111,10 @@ def _calibration(answers: dict[str, Any]) -> str:
         f"from the probes themselves, so that Student's t with {probes - 1} degrees of freedom is",
         f"expected: root mean square {t.std():.2f}, and {t.cdf(1.96) - t.cdf(-1.96):.1%} within"
         " 1.96. The two variances of a fit deviate together: they count for little more than one.",
-        "Where fewer are within 1.96, and the root mean square is larger, so few probes state too",
-        "small an error.",
+        "What the diagonal blocks of the equations contribute, and directions along which all",
+        "levels of a factor move together, is computed without probes: these alone would make the",
+        "errors of a dense design several times as large, and so skewed that few probes hide",
+        "them.",
         "",
         "| design | variances | mean | root mean square | within 1.96 |",
         "| --- | --- | --- | --- | --- |",

@@ -23,12 +23,10 @@ Fitter = Callable[[], list[float]]
 
 def ours(data: pd.DataFrame, how: dict[str, Any]) -> Fitter:
     """Return a function that fits by pymackay and returns the standard deviations."""
-    import pymackay as pm
+    from pymackay import glmer  # what it needs is imported here, as by the other packages
 
     def fit() -> list[float]:
-        made = pm.glmer(
-            how["formula"], data, "binomial", weights=how["weights"], solver=how["solver"]
-        )
+        made = glmer(how["formula"], data, "binomial", weights=how["weights"], solver=how["solver"])
         assert np.isfinite(made.std_error).all()
         return [float(np.sqrt(V.iloc[0, 0])) for V in made.varcorr.values()]
 

@@ -77,8 +77,8 @@ def residual_refusal(name: str, cure: str = "") -> Exception:
     errors = importlib.import_module("pymackay.errors")
     cure = cure or (
         "Use what is there: predict, simulate, refit, coefficients, confint, profile, bootstrap, "
-        "influence, anova, contrast, emmeans, residuals_of, tidy, glance, summary, etable; or fit "
-        "without residual="
+        "influence, power, anova, contrast, emmeans, residuals_of, tidy, glance, summary, etable; "
+        "or fit without residual="
     )
     error: Exception = errors.PymackayError(
         f"{name} is not available for models with a residual structure. {cure.rstrip('.')}."

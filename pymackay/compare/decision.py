@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -134,6 +134,7 @@ def decide(
     checked: bool,
     singular: bool,
     resolution: float = math.inf,
+    apart: Set[str] = frozenset(),
 ) -> Decision:
     """Return the verdict on two fits of the same model.
 
@@ -155,6 +156,9 @@ def decide(
         The smallest difference of criteria that counts as ``"ours lower"`` if numbers differ by
         more than their tolerances. To be given if our engine reproduces their numbers at their
         theta, so that all differences come from theta alone.
+    apart : set of str
+        Quantities that are not computed from theta alone, so that `resolution` does not explain
+        their differences.
     """
     rows = tuple(rows)
     decision = _by_the_rows(rows, excess, tolerance, checked=checked, singular=singular)
@@ -162,7 +166,8 @@ def decide(
         return decision
     if -tolerance <= excess < -resolution:
         return Decision("ours lower", checked, _unjudged(rows, _STOPPED))
-    return _judged_by_part("flat ridge", rows) if decision.contradicts else decision
+    explained = not _differing(rows) <= apart
+    return _judged_by_part("flat ridge", rows) if decision.contradicts and explained else decision
 
 
 def _by_the_rows(
@@ -179,7 +184,7 @@ def _by_the_rows(
             # the same criterion at two thetas proves that it is flat between them
             return _judged_by_part("flat ridge", rows)
         return at_boundary
-    failed = {row.quantity for row in rows if row.ok is False}
+    failed = _differing(rows)
     if not failed:
         return Decision("same optimum", True, rows)
     if failed & {"variance", "covariance"} and not math.isnan(excess):
@@ -189,8 +194,11 @@ def _by_the_rows(
 
 def _only_variances_differ(rows: tuple[Row, ...]) -> bool:
     """Whether only variances and covariances differ by more than their tolerances."""
-    failed = {row.quantity for row in rows if row.ok is False}
-    return failed <= {"variance", "covariance"}
+    return _differing(rows) <= {"variance", "covariance"}
+
+
+def _differing(rows: tuple[Row, ...]) -> set[str]:
+    return {row.quantity for row in rows if row.ok is False}
 
 
 def _unjudged(rows: tuple[Row, ...], note: str) -> tuple[Row, ...]:

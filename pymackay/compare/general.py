@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,20 @@ _LAGGING = (
     "the reference takes them from differences of its own criterion, which lags; ask for its "
     "tight fit"
 )
+_GIVEN = (
+    "the reference was asked at given parameters, and its standard errors are those at fixed theta"
+)
+_BY_MOMENTS = (
+    "since version 2.1 the reference estimates the dispersion by moments, and finds the modes with "
+    "it; ask for its tight fit"
+)
+_ROUNDED = (
+    "the reference takes them from differences of its criterion over steps of 1e-4, which rounding "
+    "errors exceed in this column's unit; rescale the column, or ask for its tight fit"
+)
+_STEP = 1e-4  # of lme4's second differences
+# what contains the dispersion
+_SCALED = frozenset({"std_error", "sigma", "variance", "covariance", "condvar"})
 
 
 def obstacle(fit: Fit, reference: Fit) -> tuple[str, str]:
@@ -68,21 +83,61 @@ def lag(reference: Fit, ours: Fit) -> float:
     ----------
     reference : Fit
     ours : Fit
-        Says how far lme4's scale is from that of a likelihood, which only several nodes change.
+        Says how far lme4's scale is from that of a likelihood, which only several nodes change, and
+        in default fits since lme4 2.1 nothing.
     """
     theirs, mine = reference.general, ours.general
     if theirs is None or mine is None:
         return float("nan")
-    scale = ours.criterion - mine.lme4_criterion
+    scale = 0.0 if _refreshes(reference) else ours.criterion - mine.lme4_criterion
     return theirs.lme4_criterion + scale - reference.criterion
 
 
-def excuse_lag(rows: Sequence[Row], reference: Fit) -> list[Row]:
-    """Do not judge standard errors of lme4 that come from a criterion that lags."""
-    tight = reference.convergence.message.startswith("bobyqa: tightened")
-    if reference.general is None or reference.engine.name != "lme4" or tight:
+def lag_reason(reference: Fit) -> str:
+    """Return why what lme4 reports is not its criterion at its own modes."""
+    if not _refreshes(reference):
+        return "it takes the determinant from weights one iteration old"
+    if reference.general is not None and reference.general.family.has_dispersion:
+        return "it finds the modes at an estimate of the dispersion, and leaves out a constant of 2"
+    return "it stops its iterations for the random effects just before their modes"
+
+
+def excuse(rows: Sequence[Row], reference: Fit) -> list[Row]:
+    """Do not judge what lme4 computes from a criterion that lags, by moments, or within rounding.
+
+    Second differences of a criterion c over steps h have an error of about 4 ε |c| / h². The
+    curvature is 2 / se², so that the relative error of se is about ε |c| (se / h)²; it is counted
+    four times.
+    """
+    how = _asked(reference)
+    if reference.general is None or reference.engine.name != "lme4" or how == "tight":
         return list(rows)
+    quantities, note = frozenset({"std_error"}), _GIVEN if how == "given" else _LAGGING
+    if _refreshes(reference):
+        if not reference.general.family.has_dispersion:
+            return [_within_rounding(row, reference) for row in rows]
+        quantities, note = _SCALED, _BY_MOMENTS
     return [
-        replace(row, ok=None, note=_LAGGING) if row.quantity == "std_error" and not row.ok else row
+        replace(row, ok=None, note=note) if row.quantity in quantities and not row.ok else row
         for row in rows
     ]
+
+
+def _within_rounding(row: Row, reference: Fit) -> Row:
+    """Return a standard error unjudged if rounding of the criterion alone explains the distance."""
+    relative = 4.0 * np.finfo(float).eps * abs(reference.criterion) * (row.theirs / _STEP) ** 2
+    judged = row.ok is not False or row.quantity != "std_error" or not relative > row.tolerance
+    return row if judged else row.unjudged(_ROUNDED)
+
+
+def _refreshes(reference: Fit) -> bool:
+    """Whether it is lme4's default fit of a version that takes its factor at the final modes."""
+    version = re.findall(r"\d+", reference.engine.versions.get("lme4", ""))
+    return _asked(reference) == "default" and tuple(map(int, version)) >= (2, 1)
+
+
+def _asked(reference: Fit) -> str:
+    """Return how lme4 was asked: ``"tight"``, ``"given"`` parameters or ``"default"``."""
+    starts = {"bobyqa: tightened": "tight", "bobyqa: parameters were given": "given"}
+    message = reference.convergence.message
+    return next((how for start, how in starts.items() if message.startswith(start)), "default")

@@ -14,7 +14,7 @@ from pymackay.compare.conditioning import criterion_blur, forgive_rounding
 from pymackay.compare.decision import criterion_resolution, criterion_tolerance, decide
 from pymackay.compare.distances import criterion_row, rounding, same_theta_rows, statistics_rows
 from pymackay.compare.gaps import gaps, no_gap
-from pymackay.compare.general import at_one_point, at_their_modes, excuse_lag, lag, obstacle
+from pymackay.compare.general import at_one_point, at_their_modes, excuse, lag, obstacle
 from pymackay.compare.model_diff import Difference, model_diff
 from pymackay.compare.offered import completed
 from pymackay.compare.regroup import regrouped
@@ -253,7 +253,7 @@ def _by_numbers(
     lagging = lag(reference, fit)
     rows = [
         criterion_row(fit, reference, excess, tolerance),
-        *excuse_lag([*statistics_rows(fit, reference, boundary=singular, table=table)], reference),
+        *excuse([*statistics_rows(fit, reference, boundary=singular, table=table)], reference),
     ]
     by_theta_alone = checked and pair is not None and pair.theta == "theirs"
     decision = decide(
@@ -263,6 +263,8 @@ def _by_numbers(
         checked=checked,
         singular=singular,
         resolution=criterion_resolution(reference, table) if by_theta_alone else np.inf,
+        # lme4's are from differences of its criterion
+        apart=frozenset() if fit.general is None else frozenset({"std_error"}),
     )
     contradictions = [row for row in rows if row.ok is False] if decision.contradicts else []
     where = "numbers" if np.isnan(excess) else "at equal variances"

@@ -122,6 +122,8 @@ class Binomial(Family):
 
     def mean(self, eta: np.ndarray) -> np.ndarray:
         """Return the probability at a linear predictor, both of shape (n,)."""
+        if self.link == "logit":
+            return np.asarray(special.expit(np.asarray(eta, dtype=np.float64)))
         return _CURVES[self.link](np.asarray(eta, dtype=np.float64)).mu
 
     def mean_slope(self, eta: np.ndarray) -> np.ndarray:
@@ -146,7 +148,7 @@ class Binomial(Family):
         """Return half deviances and their derivatives at a linear predictor, shape (n,)."""
         y, w = observed.y, observed.weights
         if self.link == "logit":
-            return _expand_logit(y, w, eta)
+            return _expand_logit(observed, eta)
         at = _CURVES[self.link](eta)
         success, failure = y * at.r1, (1.0 - y) * at.r0
         down, up = at.k - at.r1, at.k + at.r0
@@ -222,24 +224,26 @@ class Binomial(Family):
         return np.asarray(random.binomial(m, mu) / np.where(m > 0, m, 1))
 
 
-def _expand_logit(y: np.ndarray, w: np.ndarray, eta: np.ndarray) -> Expansion:
-    """Return `Binomial.expand` of the logit link for shares y, (n,), of w trials.
+def _expand_logit(observed: Observations, eta: np.ndarray) -> Expansion:
+    """Return `Binomial.expand` of the logit link.
 
     With ``D = w (log(1 + e^η) − y η)``, less its value at μ = y. It works in place, and without a
     choice by signs: new arrays and choices would take most of the time.
     """
+    y, w = observed.y, observed.weights
     value = np.maximum(eta, 0.0)
     value -= y * eta
     soft = np.abs(eta)
     np.negative(soft, out=soft)
     np.exp(soft, out=soft)
     value += np.log1p(soft, out=soft)
-    mu = np.clip(eta, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+    mu = np.minimum(eta, _LARGEST_LOGIT)
+    np.maximum(mu, -_LARGEST_LOGIT, out=mu)
     np.exp(mu, out=mu)
     nu = 1.0 + mu
     np.divide(1.0, nu, out=nu)
     mu *= nu
-    _add_saturated(value, y, w, mu, nu)
+    _add_saturated(value, observed, mu, nu)
     value *= w
     d1 = 1.0 - y
     d1 *= mu
@@ -253,21 +257,22 @@ def _expand_logit(y: np.ndarray, w: np.ndarray, eta: np.ndarray) -> Expansion:
 
 
 def _add_saturated(
-    value: np.ndarray, y: np.ndarray, w: np.ndarray, mu: np.ndarray, nu: np.ndarray
+    value: np.ndarray, observed: Observations, mu: np.ndarray, nu: np.ndarray
 ) -> None:
-    """Add ``y log y + (1 − y) log(1 − y)`` to the values, (n,), of shares y of w trials, in place.
+    """Add ``y log y + (1 − y) log(1 − y)`` to the values, (n,), of shares y, in place.
 
     Of many trials the half deviances, which would cancel, are set.
     """
-    inner = np.flatnonzero((y > 0.0) & (y < 1.0))
-    if not len(inner):
+    negative_entropy = observed.negative_entropy
+    if negative_entropy is None:
         return
-    share = y[inner]
-    if w.max() > _MANY_TRIALS:
+    if observed.weights.max() > _MANY_TRIALS:
+        inner = np.flatnonzero(negative_entropy)
+        share = observed.y[inner]
         parts = deviance_part(share, mu[inner]) + deviance_part(1.0 - share, nu[inner])
         value[inner] = parts
     else:
-        value[inner] += special.xlogy(share, share) + special.xlog1py(1.0 - share, -share)
+        value += negative_entropy
 
 
 def _half_deviance(y: np.ndarray, w: np.ndarray, at: _Probability) -> np.ndarray:

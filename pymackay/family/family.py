@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from pymackay.errors import ArgumentError
 from pymackay.family.links import LINKS, Link
+from pymackay.late import special
 
 _PART = 8192  # rows whose dozen temporary arrays stay in a processor's cache
 
@@ -46,6 +48,16 @@ class Observations:
     def of(cls, y: np.ndarray, weights: np.ndarray, totals: np.ndarray | None) -> Observations:
         """Return a response whose totals are one where there are none."""
         return cls(y, weights, np.ones(len(y)) if totals is None else totals)
+
+    @cached_property
+    def negative_entropy(self) -> np.ndarray | None:
+        """``y log y + (1 − y) log(1 − y)`` of shares y, (n,); None where all of them are 0 or 1."""
+        inner = np.flatnonzero((self.y > 0.0) & (self.y < 1.0))
+        if not len(inner):
+            return None
+        made, share = np.zeros(len(self.y)), self.y[inner]
+        made[inner] = special.xlogy(share, share) + special.xlog1py(1.0 - share, -share)
+        return made
 
     def rows(self, which: np.ndarray | slice) -> Observations:
         """Return some rows."""
@@ -232,10 +244,11 @@ def expand_in_parts(family: Family, observed: Observations, eta: np.ndarray) -> 
     if len(eta) <= 2 * _PART:
         return family.expand(observed, eta)
     names = [each.name for each in fields(Expansion)]
-    whole = {name: np.empty(len(eta)) for name in names}
+    same = {"expected": "d2", "expected_d1": "d3"} if family.is_canonical else {}
+    whole = {name: np.empty(len(eta)) for name in names if name not in same}
     for start in range(0, len(eta), _PART):
         part = slice(start, start + _PART)
         at = family.expand(observed.rows(part), eta[part])
-        for name in names:
-            whole[name][part] = getattr(at, name)
-    return Expansion(**whole)
+        for name, values in whole.items():
+            values[part] = getattr(at, name)
+    return Expansion(**whole, **{name: whole[other] for name, other in same.items()})

@@ -19,6 +19,8 @@ from pymackay.fuzz.density import Density
 from pymackay.model.design.general_response import GeneralModel, GeneralResponse
 
 _ROUNDS = 200
+_STILL, _NEAR = 1e-24, 1e-16  # squared step by 1 + |u|²: at the mode; good enough for its digits
+_ROUNDING = 1e-10  # of 1 + |loss|: a fall that rounding hides
 _DROP = 46.0  # e^-46 = 1e-20 of its largest value: where an integrand ends
 _REACH = 60.0  # standard deviations that are searched for the integrand
 _SCAN = {1: 1201, 2: 161}  # points of the search on each axis, by the number of effects
@@ -74,26 +76,68 @@ def dense_laplace(
     start : numpy.ndarray, shape (n,), optional
         Linear predictor near a mode. Densities that are not log-concave may have several.
     """
-    model, response = general.model, general.response
-    Z, D = random_design(model), relative_covariance(model, theta)
+    response = general.response
+    Z, D = random_design(general.model), relative_covariance(general.model, theta)
     K = Z @ D @ Z.T
     m = _mean(general, beta)
     first = np.zeros(len(m)) if start is None else density.score(response, start)
     a = _mode(response, density, m, K, first)
     eta = m + K @ a
-    weigh = density.expected if determinant == "expected" else density.observed
-    W = weigh(response, eta)
-    sign, log_determinant = np.linalg.slogdet(np.eye(len(m)) + K * W)
+    W = _weights(response, density, eta, determinant)
     fit = -2.0 * density.log(response, eta).sum() + a @ K @ a
     DZ = D @ Z.T
     spread = D - DZ @ np.linalg.solve(np.eye(len(m)) + W[:, None] * K, W[:, None] * DZ.T)
     return DenseGeneral(
-        criterion=float(fit + log_determinant) if sign > 0.0 else float("nan"),
+        criterion=float(fit + _log_determinant(K, W)),
         eta=eta,
         score=a,
         b=DZ @ a,
         condvar=(spread + spread.T) / 2.0,
     )
+
+
+def _weights(
+    response: GeneralResponse, density: Density, eta: np.ndarray, determinant: str
+) -> np.ndarray:
+    weigh = density.expected if determinant == "expected" else density.observed
+    return weigh(response, eta)
+
+
+def _log_determinant(K: np.ndarray, W: np.ndarray) -> float:
+    """Return log |I + K W|; nan where it is not positive."""
+    sign, value = np.linalg.slogdet(np.eye(len(W)) + K * W)
+    return float(value) if sign > 0.0 else float("nan")
+
+
+@dataclass(frozen=True)
+class AtPredictor:
+    """The parts of Laplace's approximation at a linear predictor that may be no mode.
+
+    Attributes
+    ----------
+    squares : float
+        |u|² of the smallest spherical effects u that make it.
+    log_determinant : float
+    residual : float
+        Norm of the derivative of half the penalised deviance by u: zero at a mode.
+    """
+
+    squares: float
+    log_determinant: float
+    residual: float
+
+
+def dense_at_predictor(
+    general: GeneralModel, density: Density, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray
+) -> AtPredictor:
+    """Return the parts of Laplace's approximation, by expected weights, at given η, (n,)."""
+    Z, D = random_design(general.model), relative_covariance(general.model, theta)
+    K, response = Z @ D @ Z.T, general.response
+    root = _root(K)
+    u = np.linalg.pinv(root) @ (eta - _mean(general, beta))
+    W = density.expected(response, eta)
+    slope = u - root.T @ density.score(response, eta)
+    return AtPredictor(float(u @ u), _log_determinant(K, W), float(np.linalg.norm(slope)))
 
 
 def _mean(general: GeneralModel, beta: np.ndarray) -> np.ndarray:
@@ -108,7 +152,13 @@ def _mode(
 ) -> np.ndarray:
     """Return a, (n,), with ``a = score(m + K a)``, by damped Newton steps from `a`.
 
-    Weights that are observed where all of them are positive, expected otherwise.
+    Weights are observed where they make a step downhill, expected otherwise. A step that promises
+    less than the rounding of the loss is taken whole.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the mode is not reached.
     """
 
     def loss(a: np.ndarray) -> float:
@@ -116,21 +166,42 @@ def _mode(
             value = -2.0 * density.log(response, m + K @ a).sum() + a @ K @ a
         return float(value) if np.isfinite(value) else float("inf")
 
-    value = loss(a)
+    value, root = loss(a), _root(K)
     for _ in range(_ROUNDS):
         eta = m + K @ a
         W = density.observed(response, eta)
-        if (W < 0.0).any():
+        exact = _curves_up(root, W)
+        if not exact:
             W = density.expected(response, eta)
-        step = np.linalg.solve(np.eye(len(m)) + W[:, None] * K, density.score(response, eta) - a)
+        slope = density.score(response, eta) - a
+        step = np.linalg.solve(np.eye(len(m)) + W[:, None] * K, slope)
+        last = exact and abs(step @ K @ slope) < _ROUNDING * (1.0 + abs(value))
         size = 1.0
-        while size > 1e-6 and not loss(a + size * step) <= value + 1e-12 * abs(value):
+        while not last and size > 1e-6 and not loss(a + size * step) <= value + 1e-12 * abs(value):
             size /= 2.0
         a = a + size * step
         value = loss(a)
-        if step @ K @ step <= 1e-24 * (1.0 + a @ K @ a):
-            break
+        length, whole = step @ K @ step, 1.0 + a @ K @ a
+        if length <= _STILL * whole:
+            return a
+    if not length <= _NEAR * whole:
+        raise np.linalg.LinAlgError("the oracle does not reach the mode")
     return a
+
+
+def _root(K: np.ndarray) -> np.ndarray:
+    """Return R, (n, n), with ``K = RR'``."""
+    values, vectors = np.linalg.eigh(K)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def _curves_up(root: np.ndarray, W: np.ndarray) -> bool:
+    """Whether ``I + R'WR`` is positive definite: then a Newton step leads downhill."""
+    try:
+        np.linalg.cholesky(np.eye(len(W)) + root.T @ (W[:, None] * root))
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def dense_quadrature(

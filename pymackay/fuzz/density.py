@@ -7,7 +7,7 @@ in a textbook, and every further derivative is a complex step, which is exact to
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special, stats
@@ -98,6 +98,16 @@ class Density:
         if self.family == "Gamma":
             return stats.gamma.logpdf(y, 1.0 / self.dispersion, scale=mu * self.dispersion)
         return stats.invgauss.logpdf(y, mu * self.dispersion, scale=1.0 / self.dispersion)
+
+    def deviance(self, response: GeneralResponse, eta: np.ndarray) -> float:
+        """Return the deviance of a family with a dispersion at η, (n,)."""
+        y, mu = response.y, self.mean(eta)
+        if self.family == "gaussian":
+            halves = 0.5 * (y - mu) ** 2
+        else:
+            unit = replace(self, dispersion=1.0)
+            halves = unit._unit_log(y, y) - unit._unit_log(y, mu)
+        return 2.0 * float((response.weights * halves).sum())
 
     def score(self, response: GeneralResponse, eta: np.ndarray) -> np.ndarray:
         """Return the derivative of `log` by η, shape (n,), real or complex."""

@@ -20,6 +20,9 @@ from pymackay.model.design.general_response import GeneralModel
 
 _LOWER = 1e-6  # of 1 + |C|: difference of criteria that a search guarantees
 _SAME = 1e-9  # the same at the same parameters, as a comparison asks for
+_DIGITS = 1e-8  # of 1 + |C|: the oracle's digits at given random effects
+_NO_MODE, _LOST = 1e-6, 0.1  # norm of the slope of half the penalised deviance: no mode, far away
+_NEARER = 1e-2  # of lme4's slope by beta: a joint mode that is found much better
 _EVERY = 3  # of the models are also asked of glmmTMB
 _UNSURE = "ours says it is not certified"
 
@@ -49,7 +52,7 @@ def judge_general(model: FuzzModel, with_r: bool) -> Outcome:
         return _refused(fit, model, family, with_r)
     if not fit.convergence.converged:
         return _uncertified(fit, model, family, with_r)
-    objection = None if lme4s else GeneralOracle.of(fit, built).objection(fit)
+    objection = GeneralOracle.of(fit, built).objection(fit)
     if objection or not with_r:
         return objection or Outcome("as the oracle")
     if family.has_dispersion and not lme4s:
@@ -136,28 +139,69 @@ def _against_lme4(fit: pm.Fit, theirs: pm.Fit, built: GeneralModel) -> Outcome:
     comparison = pm.compare(fit, theirs)
     if comparison.ok:
         return Outcome(comparison.verdict)
+    oracle = GeneralOracle.of(theirs, built)
+    without_mode = _without_mode(fit, theirs, oracle) if comparison.differences else ""
+    if without_mode:
+        return Outcome(without_mode)
     if fit.general.dispersion_by:
         return Outcome(f"dispersion: {comparison.verdict}", str(comparison))
     eta = theirs.general.linear_predictor.to_numpy()
-    there = GeneralOracle.of(fit, built).criterion(
-        theirs.theta.to_numpy(), theirs.beta.to_numpy(), eta
-    )
+    there = oracle.criterion(theirs.theta.to_numpy(), theirs.beta.to_numpy(), eta)
     digits = _SAME if comparison.verdict == "different model" else _LOWER
     if abs(there - theirs.criterion) > digits * (1.0 + abs(there)):
         return Outcome("lme4 loses digits")
-    if comparison.verdict == "different model" and _ends_early(fit, theirs):
+    if comparison.verdict == "different model" and _ends_early_jointly(fit, theirs, oracle):
         return Outcome("lme4 ends the joint mode early")
     if comparison.verdict == "theirs lower" or comparison.differences:
         return Outcome(comparison.verdict, str(comparison))
     return Outcome("equal criteria, other numbers")
 
 
-def _ends_early(fit: pm.Fit, theirs: pm.Fit) -> bool:
-    """Whether lme4's fixed effects are nearly the joint mode that ours finds exactly (nAGQ = 0)."""
+def _without_mode(fit: pm.Fit, theirs: pm.Fit, oracle: GeneralOracle) -> str:
+    """Return how lme4 misses the mode at its own parameters, where ours is right; or nothing.
+
+    lme4 ends its iterations when the penalised deviance hardly changes. Where they do not converge
+    to tight tolerances, its criterion is taken at the random effects that looser ones leave. The
+    formula at these effects is then lme4's number, though they are no mode; or they are so far from
+    one that lme4 has lost them.
+    """
+    general = theirs.general
+    if general.nagq != 1 or theirs.evaluate_source is None:
+        return ""
+    theta, beta = theirs.theta.to_numpy(), theirs.beta.to_numpy()
+    ours = fit._at_parameters_of(theirs)
+    at_mode = oracle.criterion(theta, beta, ours.general.linear_predictor.to_numpy())
+    if not _same_digits(at_mode, ours):
+        return ""
+    shape = [general.shape] if general.shape_estimated else []
+    last = theirs.evaluate_source(np.concatenate([theta, beta, shape]))
+    value, slope = oracle.at_predictor(theta, beta, last.general.linear_predictor.to_numpy())
+    if slope > _NO_MODE and _same_digits(value, last) and _same_digits(value, theirs):
+        return "lme4 ends its modes early"
+    return "lme4 reaches no mode" if slope > _LOST else ""
+
+
+def _same_digits(value: float, fit: pm.Fit) -> bool:
+    return abs(value - fit.criterion) <= _DIGITS * (1.0 + abs(value))
+
+
+def _ends_early_jointly(fit: pm.Fit, theirs: pm.Fit, oracle: GeneralOracle) -> bool:
+    """Whether both criteria are right at lme4's theta, but lme4's beta is no joint mode (nAGQ = 0).
+
+    Fixed and random effects are to minimise the penalised deviance together. lme4 ends its
+    iterations when that hardly changes.
+    """
     if fit.general.nagq != 0:
         return False
-    exact = fit._at_parameters_of(theirs).criterion
-    return bool(abs(exact - theirs.criterion) < _LOWER * (1.0 + abs(exact)))
+    ours, theta = fit._at_parameters_of(theirs), theirs.theta.to_numpy()
+    eta = ours.general.linear_predictor.to_numpy()
+    slopes = []
+    for each in (ours, theirs):
+        beta = each.beta.to_numpy()
+        if not _same_digits(oracle.criterion(theta, beta, eta), each):
+            return False
+        slopes.append(oracle.slope_by_beta(theta, beta, eta))
+    return slopes[0] < _NEARER * slopes[1]
 
 
 def _against_glmmtmb(model: FuzzModel, family: Family) -> Outcome | None:

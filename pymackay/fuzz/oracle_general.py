@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymackay.fuzz.dense_general import DenseGeneral, dense_adaptive, dense_laplace
+from pymackay.fuzz.dense_general import (
+    DenseGeneral,
+    dense_adaptive,
+    dense_at_predictor,
+    dense_laplace,
+)
 from pymackay.fuzz.density import Density
 from pymackay.fuzz.outcome import Outcome
 from pymackay.model.design.general_response import GeneralModel
@@ -31,6 +36,9 @@ class GeneralOracle:
     nagq : int
     several : bool
         Whether the random effects may have several modes at the same parameters.
+    lme4s : bool
+        Whether the criterion is lme4's of a family with a dispersion: the deviance over the sum of
+        the weights in the density, one in the mode and in the determinant, and 2 more.
     """
 
     built: GeneralModel
@@ -38,6 +46,7 @@ class GeneralOracle:
     determinant: str = "expected"
     nagq: int = 1
     several: bool = False
+    lme4s: bool = False
 
     @classmethod
     def of(cls, fit: Fit, built: GeneralModel) -> GeneralOracle:
@@ -48,9 +57,10 @@ class GeneralOracle:
         shape = general.shape if np.isfinite(general.shape) else 1.0
         poisson = family.name == "negative binomial" and shape > _POISSON
         name = "poisson" if poisson else family.name
-        density = Density(name, family.link, general.dispersion, shape)
+        lme4s = general.dispersion_by == "lme4"
+        density = Density(name, family.link, 1.0 if lme4s else general.dispersion, shape)
         several = not family.is_log_concave
-        return cls(built, density, general.determinant, general.nagq, several)
+        return cls(built, density, general.determinant, general.nagq, several, lme4s)
 
     def laplace(
         self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray | None = None
@@ -66,9 +76,42 @@ class GeneralOracle:
             try:
                 if self.nagq > 1:
                     return dense_adaptive(self.built, self.density, theta, beta, self.nagq, eta)
-                return self.laplace(theta, beta, eta).criterion
+                mode = self.laplace(theta, beta, eta)
             except np.linalg.LinAlgError:
                 return float("nan")
+            if not self.lme4s:
+                return mode.criterion
+            return self.at_predictor(theta, beta, mode.eta)[0]
+
+    def at_predictor(
+        self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray
+    ) -> tuple[float, float]:
+        """Return Laplace's criterion at η, (n,), that may be no mode, and how far it is from one.
+
+        The distance is the norm of the derivative of half the penalised deviance by the effects.
+        """
+        at = dense_at_predictor(self.built, self.density, theta, beta, eta)
+        value = -2.0 * float(self._in_criterion(eta).log(self.built.response, eta).sum())
+        return value + at.squares + at.log_determinant + 2.0 * self.lme4s, at.residual
+
+    def slope_by_beta(self, theta: np.ndarray, beta: np.ndarray, eta: np.ndarray) -> float:
+        """Return the derivative of half the penalised deviance by beta, by its noise.
+
+        It is zero at a joint mode. The random effects are at their mode near η, (n,).
+        """
+        mode, X = self.laplace(theta, beta, eta), self.built.model.X
+        information = self.density.expected(self.built.response, mode.eta) @ X**2
+        return float(np.abs(X.T @ mode.score / np.sqrt(information)).max(initial=0.0))
+
+    def _in_criterion(self, eta: np.ndarray) -> Density:
+        """Return the density of the criterion at η, (n,): of lme4's, its dispersion is computed."""
+        if not self.lme4s:
+            return self.density
+        response = self.built.response
+        gaussian = self.density.family == "gaussian"
+        total = len(response.y) if gaussian else response.weights.sum()
+        deviance = self.density.deviance(response, eta)
+        return replace(self.density, dispersion=deviance / total)
 
     def objection(self, fit: Fit) -> Outcome | None:
         """Return the disagreement of a fit with the formulas, or None."""

@@ -261,7 +261,7 @@ def _residuals(fit: Fit, places: int) -> Cells:
 def _quality(fit: Fit, places: int, has_model: bool) -> Cells:
     cells: dict[str, Any] = {"Rows": f"{fit.n_obs:,}"}
     cells |= {f"Levels of {name}": f"{len(v):,}" for name, v in fit.model.levels.items()}
-    if has_model and len(fit.problem.model.y) and fit.residual_covariance is None:
+    if has_model and len(fit.problem.model.y):
         shares = r2(fit)
         cells |= {f"R² {name}": f"{value:.{places}f}" for name, value in shares.items()}
     cells["REML criterion" if fit.reml else "−2 log likelihood"] = f"{fit.criterion:.{places}f}"

@@ -52,10 +52,10 @@ def check(check: Check) -> Figure:
     axes = figure.subplots(3, 2).ravel()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    _draw_cloud(axes[0], check.fitted, check.residuals, check.mean_curve, "residual / σ")
+    _draw_cloud(axes[0], check.fitted, check.residuals, check.mean_curve, check.label)
     axes[0].axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     _draw_cloud(axes[1], check.fitted, np.sqrt(np.abs(check.residuals)), check.variance_curve,
-                "√|residual / σ|")  # fmt: skip
+                f"√|{check.label}|")  # fmt: skip
     spread = check.residuals.std() or 1.0
     quantiles = {"residuals": (check.residuals - check.residuals.mean()) / spread}
     _draw_quantiles(axes[2], quantiles, "standardised residual")
@@ -93,7 +93,7 @@ def _draw_cloud(ax: Axes, x: np.ndarray, y: np.ndarray, curve: Smooth | None, la
 def _draw_quantiles(ax: Axes, named: Mapping[str, np.ndarray], label: str) -> None:
     """Draw normal quantiles of samples, with the band of the largest."""
     if not named:
-        ax.text(0.5, 0.5, "no random effect varies", ha="center", transform=ax.transAxes)
+        _leave_empty(ax, "no random effect varies")
         return
     n = max(map(len, named.values()))
     rows = np.unique(np.linspace(0, n - 1, min(n, 400)).round().astype(int))
@@ -122,12 +122,21 @@ def _draw_influence(ax: Axes, check: Check) -> None:
         names += distinct([f"{group} {level}" for level in top.index], 22)
         values += top.tolist()
         colours += [COLOURS[k % len(COLOURS)]] * len(top)
+    if not names:
+        _leave_empty(ax, "no groups that could move fixed effects")
+        return
     rows = np.arange(len(names))[::-1]
     ax.hlines(rows, 0.0, values, colors=colours, linewidth=1.4)
     ax.scatter(values, rows, color=colours, s=18, zorder=3)
     ax.set_yticks(rows, names, fontsize="x-small")
     ax.set_xlim(left=0.0)
     ax.set_xlabel("approximate Cook's distance")
+
+
+def _leave_empty(ax: Axes, reason: str) -> None:
+    """Say why there is no picture."""
+    ax.axis("off")
+    ax.text(0.5, 0.5, reason, ha="center", transform=ax.transAxes)
 
 
 def _write(ax: Axes, check: Check) -> None:

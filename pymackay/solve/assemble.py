@@ -26,6 +26,7 @@ from pymackay.model.sums.gram import Bases
 from pymackay.results import Convergence, Engine, Fit, GroupTables
 from pymackay.solve.solver import Evaluation, Solver, effects_by_term
 
+_FEW_LEVELS = 1000  # of a grouping factor, whose names are kept for the next fit
 _ROUNDING = 1e-13  # of the sums that make an element up: below it, the element is zero
 
 
@@ -341,9 +342,10 @@ def ranef_of(model: Model, effects: list[np.ndarray]) -> dict[str, pd.DataFrame]
         terms = [i for i, term in enumerate(model.terms) if term.group == name]
         values = [effects[i] for i in terms]
         columns = labels(tuple(effect for i in terms for effect in model.terms[i].effects))
-        tables[name] = pd.DataFrame(
-            np.column_stack(values), index=pd.Index(factor.levels, name=name), columns=columns
-        )
+        few = len(factor.levels) <= _FEW_LEVELS
+        index = labels(factor.levels) if few else pd.Index(factor.levels)
+        joined = values[0] if len(values) == 1 else np.column_stack(values)
+        tables[name] = pd.DataFrame(joined, index=index.rename(name), columns=columns)
     return tables
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from r_versions import lme4_at_least
 
 import pymackay as pm
+from pymackay.results import Engine
 from pymackay.solve.pirls.fit import evaluate_general
 
 FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
@@ -32,6 +36,15 @@ def default(cbpp):
     return recorded(cbpp)
 
 
+@pytest.fixture(scope="module")
+def positive():
+    """A response for Gamma models."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "x": rng.normal(size=72)})
+    data["y"] = rng.gamma(3.0, np.exp(0.5 + 0.3 * data["x"] + 0.4 * rng.normal(size=12)[data["g"]]))
+    return data
+
+
 def test_lag_and_distance_of_lme4s_default(ours, default):
     result = pm.compare(ours, default)
     assert (result.verdict, result.ok, result.same_theta) == ("ours lower", True, "agreed")
@@ -52,15 +65,70 @@ def test_the_tight_fit_agrees_in_every_number(ours, cbpp):
     assert "lag" not in str(result)
 
 
-def test_standard_errors_of_a_criterion_that_lags_are_shown_and_not_judged(ours, default):
-    nearly = default.replace(
-        beta=ours.beta, theta=ours.theta, varcorr=ours.varcorr, ranef=ours.ranef,
-        fitted=ours.fitted, criterion=ours.criterion, condvar_source=ours.condvar_source,
+def with_other_errors(fit, version, errors=1.01, **changes):
+    """Return the fit as lme4's default of a version, its standard errors multiplied."""
+    return fit.replace(
+        engine=Engine("lme4", {"lme4": version}), vcov=fit.vcov * errors**2,
+        convergence=replace(fit.convergence, message="Nelder_Mead: 0"), **changes,
     )  # fmt: skip
-    result = pm.compare(ours, nearly)
+
+
+def standard_errors(result):
+    return [row for row in result.rows if row.quantity == "std_error"]
+
+
+def test_standard_errors_of_a_criterion_that_lags_are_shown_and_not_judged(ours):
+    result = pm.compare(ours, with_other_errors(ours, "1.1-31"))
     assert result.verdict == "same optimum"
-    notes = {row.note for row in result.rows if row.quantity == "std_error"}
-    assert any("lags; ask for its tight fit" in note for note in notes)
+    assert {row.ok for row in standard_errors(result)} == {None}
+    assert all("lags; ask for its tight fit" in row.note for row in standard_errors(result))
+
+
+def test_standard_errors_since_lme4_2_1_are_judged(ours):
+    result = pm.compare(ours, with_other_errors(ours, "2.1-0"))
+    assert (result.verdict, result.ok) == ("different model", False)
+    assert {row.ok for row in standard_errors(result)} == {False}
+    same = pm.compare(ours, with_other_errors(ours, "2.1-0", 1.0001))
+    assert (same.verdict, {row.ok for row in standard_errors(same)}) == ("same optimum", {True})
+
+
+def test_standard_errors_that_differences_cannot_give_are_not_judged(cbpp):
+    """Of a column in tiny units; those of the intercept are judged still."""
+    data = cbpp.assign(x=1e-3 * np.random.default_rng(1).normal(size=len(cbpp)))
+    fit = pm.glmer("cbind(incidence, size - incidence) ~ x + (1 | herd)", data, "binomial")
+    result = pm.compare(fit, with_other_errors(fit, "2.1-0"))
+    judged = {row.name: row.ok for row in standard_errors(result)}
+    assert judged == {"(Intercept)": False, "x": None}
+    assert "rescale the column" in next(r.note for r in standard_errors(result) if r.name == "x")
+
+
+def test_what_lme4_2_1_scales_by_moments_is_not_judged(positive):
+    fit = pm.glmer("y ~ x + (1 | g)", positive, pm.Gamma("log"), dispersion="lme4")
+    general = replace(fit.general, lme4_criterion=fit.criterion - 2.0)
+    scaled = {"general": general, "sigma": 1.1 * fit.sigma}
+    result = pm.compare(fit, with_other_errors(fit, "2.1-0", 1.1, **scaled))
+    assert (result.verdict, result.lag) == ("same optimum", pytest.approx(-2.0))
+    unjudged = {row.quantity for row in result.rows if "by moments" in row.note}
+    assert unjudged >= {"std_error", "sigma"}
+    assert "beta" not in unjudged
+    assert "leaves out a constant of 2" in " ".join(str(result).split())
+    earlier = pm.compare(fit, with_other_errors(fit, "1.1-37", 1.1, **scaled))
+    assert not any("by moments" in row.note for row in earlier.rows)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("nodes", [1, 9])
+def test_the_lag_of_the_lme4_that_is_here(cbpp, nodes):
+    """Since lme4 2.1 there is none, and with several nodes its number has all constants."""
+    fit = pm.glmer(FORMULA, cbpp, "binomial", nagq=nodes)
+    theirs = pm.lme4.glmer(FORMULA, cbpp, "binomial", nagq=nodes, source="live")
+    result = pm.compare(fit, theirs)
+    if lme4_at_least(2, 1):
+        assert (result.verdict, result.ok) == ("same optimum", True)
+        assert {row.ok for row in standard_errors(result)} == {True}
+        assert abs(result.lag) < 1e-6
+    else:
+        assert result.lag == pytest.approx({1: 5.604e-4, 9: 0.0}[nodes], abs=1e-6)
 
 
 def test_a_shape_is_compared():
@@ -101,11 +169,8 @@ def test_another_response_is_seen(ours, cbpp, default):
     assert {d.aspect for d in result.differences} == {"response"}
 
 
-def test_lme4s_criterion_of_a_gamma_model_is_no_likelihood():
-    rng = np.random.default_rng(4)
-    data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "x": rng.normal(size=72)})
-    data["y"] = rng.gamma(3.0, np.exp(0.5 + 0.3 * data["x"] + 0.4 * rng.normal(size=12)[data["g"]]))
-    arguments = ("y ~ x + (1 | g)", data, pm.Gamma("log"))
+def test_lme4s_criterion_of_a_gamma_model_is_no_likelihood(positive):
+    arguments = ("y ~ x + (1 | g)", positive, pm.Gamma("log"))
     likelihood, lme4s = pm.glmer(*arguments), pm.glmer(*arguments, dispersion="lme4")
     result = pm.compare(likelihood, lme4s)
     assert (result.verdict, result.ok) == ("not a likelihood", False)

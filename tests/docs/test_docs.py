@@ -65,7 +65,7 @@ def test_what_the_page_on_structures_shows_is_printed():
 
 def test_what_the_page_on_residual_structures_shows_is_printed():
     _, shown = run_blocks((DOCS / "residuals.md").read_text(encoding="utf-8"))
-    assert len(shown) == 7
+    assert len(shown) == 9
     for text, printed in shown:
         assert difference(text, printed) == ""
 

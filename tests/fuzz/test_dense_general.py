@@ -9,8 +9,11 @@ from glmm_case_files import glmm_case_names, load_glmm_case
 from scipy import stats
 from tolerances import tol
 
+import pymackay as pm
+from pymackay.fuzz import generate_general
 from pymackay.fuzz.dense_general import dense_adaptive, dense_laplace, dense_quadrature
 from pymackay.fuzz.density import Density
+from pymackay.fuzz.oracle_general import GeneralOracle
 from pymackay.model.columns.table import Table
 from pymackay.model.design.arguments import Arguments
 from pymackay.model.design.general import build_general
@@ -89,6 +92,38 @@ def test_scores_are_slopes_of_log_densities(family, link):
     curve = (density.score(response, eta + h) - density.score(response, eta - h)) / (2.0 * h)
     np.testing.assert_allclose(density.score(response, eta), slope, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(density.observed(response, eta), -curve, rtol=1e-7, atol=1e-7)
+
+
+def test_the_mode_is_reached_where_weights_are_negative():
+    """The criterion is then linear in an error of the mode."""
+    model = generate_general(330573)
+    general = build_general(
+        model.formula, Table(model.data), Arguments(**model.arguments), "positive"
+    )
+    density = Density("inverse.gaussian", "log", dispersion=0.0898)
+    theta, beta = np.array([0.119, 1.2304, 0.001, 0.0]), np.array([1.406, -1.317])
+    at = dense_laplace(general, density, theta, beta)
+    assert (density.observed(general.response, at.eta) < 0.0).any()
+    score = density.score(general.response, at.eta)
+    np.testing.assert_allclose(at.score, score, rtol=0.0, atol=tol("oracle"))
+
+
+@pytest.mark.parametrize("family", [pm.Gamma("log"), pm.InverseGaussian("log"), pm.Gaussian("log")])
+def test_lme4s_criterion_of_a_family_with_a_dispersion(family):
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(8), 6), "w": rng.integers(1, 4, 48)})
+    data["y"] = np.exp(0.4 * rng.normal(size=8)[data["g"]]) * rng.gamma(4.0, 0.25, 48)
+    fit = pm.glmer("y ~ 1 + (1 | g)", data, family, weights="w", dispersion="lme4")
+    general = build_general("y ~ 1 + (1 | g)", Table(data), Arguments("w"), "positive")
+    theta, beta = fit.theta.to_numpy() + 0.1, fit.beta.to_numpy() - 0.1
+    moved = fit.replace(theta=fit.theta + 0.1, beta=fit.beta - 0.1)
+    expected = fit._at_parameters_of(moved)
+    oracle = GeneralOracle.of(fit, general)
+    eta = expected.general.linear_predictor.to_numpy()
+    at_predictor, slope = oracle.at_predictor(theta, beta, eta)
+    for value in (oracle.criterion(theta, beta), at_predictor):
+        assert value == pytest.approx(expected.criterion, rel=tol("oracle"))
+    assert slope < 1e-6 < oracle.at_predictor(theta, beta, 0.99 * eta)[1]
 
 
 def _has_likelihood(name: str) -> bool:

@@ -231,6 +231,31 @@ def test_a_criterion_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert "not the oracle's criterion" in verdicts
 
 
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("seed", "verdict"),
+    [
+        (400336, "lme4 ends its modes early"),
+        (400436, "lme4 reaches no mode"),
+        (400859, "lme4 ends the joint mode early"),
+    ],
+)
+def test_a_mode_that_lme4_misses_is_told(seed: int, verdict: str) -> None:
+    assert judge_model(generate_general(seed)) == Outcome(verdict)
+
+
+@pytest.mark.live
+def test_a_criterion_of_lme4_that_is_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = pm.lme4.glmer
+
+    def off(*arguments: Any, **named: Any) -> pm.Fit:
+        fit = right(*arguments, **named)
+        return fit.replace(criterion=fit.criterion + 5e-3)
+
+    monkeypatch.setattr(pm.lme4, "glmer", off)
+    assert judge_model(generate_general(528)).verdict == "dispersion: different model"
+
+
 def test_a_generalised_model_is_stored_and_read(tmp_path: Path) -> None:
     model = generate_general(3)
     again = load(store(model, FINE, tmp_path))

@@ -19,6 +19,7 @@ from pymackay.incoming.reticulate import SAFE
 from pymackay.model.columns.column import Factor
 from pymackay.model.columns.table import Table
 from pymackay.reference.columns import NA_INTEGER, level_name, table
+from pymackay.reference.r.bridge import rinterface
 from pymackay.reference.r.session import session
 
 
@@ -307,6 +308,48 @@ def test_frames_without_rows_or_columns() -> None:
     empty = EVERYTHING.iloc[:0]
     assert there_and_back(empty).shape == (0, len(EVERYTHING.columns))
     assert there_and_back(pd.DataFrame({"x": []}, dtype=float)).shape == (0, 1)
+
+
+@pytest.fixture
+def strict_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rpy2 refuse buffers without elements, as it does where its extension is compiled."""
+
+    def refusing(original):
+        def memoryview_of(vector):
+            if not len(vector):
+                raise TypeError("memoryview: cannot cast view with zeros in shape or strides")
+            return original(vector)
+
+        return memoryview_of
+
+    session()  # R has started
+    for name in ("FloatSexpVector", "IntSexpVector", "BoolSexpVector"):
+        kind = getattr(rinterface(), name)
+        monkeypatch.setattr(kind, "memoryview", refusing(kind.memoryview))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("asked", "shape", "dtype"),
+    [
+        (("vector", "numeric", 0), (0,), np.float64),
+        (("vector", "integer", 0), (0,), np.int32),
+        (("vector", "logical", 0), (0,), np.bool_),
+        (("matrix", 1.5, 0, 3), (0, 3), np.float64),
+        (("matrix", 1, 2, 0), (2, 0), np.int32),
+    ],
+    ids=str,
+)
+def test_vectors_without_elements(strict_buffers, asked, shape, dtype) -> None:
+    got = session().call(*asked).value
+    assert (got.shape, got.dtype) == (shape, dtype)
+
+
+@pytest.mark.live
+def test_frames_without_rows_whatever_rpy2(strict_buffers) -> None:
+    got = there_and_back(EVERYTHING.iloc[:0])
+    assert (len(got), list(got.columns)) == (0, list(EVERYTHING.columns))
+    assert list(got["ordered"].cat.categories) == list(EVERYTHING["ordered"].cat.categories)
 
 
 @pytest.mark.live

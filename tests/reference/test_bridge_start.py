@@ -156,6 +156,23 @@ def test_a_home_that_is_not_r_s_is_named_before_r_ends_the_process(
         assert printed == ("recorded" if source == "auto" else named + "to what `R RHOME` prints.")
 
 
+@pytest.mark.parametrize("home", ["''", "None"])
+def test_a_compiled_rpy2_that_finds_no_r(tmp_path: Path, home: str) -> None:
+    """It loads R's library without R's home, where the one that is not compiled stops."""
+    code = f"""
+    import rpy2.rinterface_lib.openrlib as library
+    library.R_HOME = {home}
+    try:
+        pm.lme4.lmer("travel ~ 1 + (1 | Rail)", pm.load_data("Rail"), source="live")
+    except pm.errors.RUnavailableError as error:
+        print(error)
+    print(pm.lme4.available())
+    """
+    printed = run(code, tmp_path).stdout.strip()
+    assert printed.startswith("rpy2 finds no R: R_HOME is not set, and no R in PATH. In a checkout")
+    assert printed.endswith("\nFalse")
+
+
 def test_rpy2_can_be_used_after_a_fit_was_given_to_r(tmp_path: Path) -> None:
     code = """
     fit = pm.lmer("travel ~ 1 + (1 | Rail)", pm.load_data("Rail"))

@@ -54,8 +54,18 @@ def test_reported_and_refreshed_criterion(default):
     assert default.general.deviance == pytest.approx(deviance, abs=1e-6)
     if case is not None:
         expected = case.expected["lme4_default"]
-        np.testing.assert_allclose(default.std_error, expected["se_hessian"], rtol=1e-9)
+        recorded_here = "lme4 " + default.engine.versions["lme4"] in case.expected["versions"]
+        rtol = 1e-9 if recorded_here else errors_of_differences(default)
+        np.testing.assert_allclose(default.std_error, expected["se_hessian"], rtol=rtol)
         np.testing.assert_allclose(default.beta, expected["beta"], rtol=1e-9)
+
+
+def errors_of_differences(fit):
+    """Relative error by rounding of standard errors from second differences over steps of 1e-4.
+
+    lme4's are such, so that two builds of it agree to these digits only.
+    """
+    return 4.0 * np.finfo(float).eps * abs(fit.criterion) * fit.std_error.max() ** 2 / 1e-4**2
 
 
 @pytest.mark.live

@@ -2,6 +2,7 @@
 
 The oracle writes V down as a function of other parameters than the package's (logs, Fisher's z,
 log sigma²), and takes its derivatives by differences: the method of 2009 does not depend on them.
+Beside residual structures the information on the parameters is the observed one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def data() -> pd.DataFrame:
     return teeth[(np.arange(len(teeth)) + 1) % 7 != 4].reset_index(drop=True)
 
 
-def slopes(V: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
-    """Return dV by differences of the fourth order, (k, n, n)."""
+def slopes(V: Callable[[np.ndarray], np.ndarray | float], at: np.ndarray) -> np.ndarray:
+    """Return dV by differences of the fourth order, (k, ...)."""
     moves = STEP * np.eye(len(at))
     return np.array(
         [
@@ -42,22 +43,43 @@ def slopes(V: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
     )
 
 
+def observed_curvature(
+    X: np.ndarray, y: np.ndarray, V: Callable[[np.ndarray], np.ndarray], at: np.ndarray
+) -> np.ndarray:
+    """Return the second derivatives of −2 log L by REML, (k, k)."""
+
+    def deviance(x: np.ndarray) -> float:
+        inverse = np.linalg.inv(V(x))
+        A = X.T @ inverse @ X
+        e = y - X @ np.linalg.solve(A, X.T @ inverse @ y)
+        return np.linalg.slogdet(A)[1] - np.linalg.slogdet(inverse)[1] + e @ inverse @ e
+
+    return slopes(lambda x: slopes(deviance, x), at)
+
+
 def dense(
-    X: np.ndarray, V: Callable[[np.ndarray], np.ndarray], at: np.ndarray, *, curved: bool
+    X: np.ndarray,
+    V: Callable[[np.ndarray], np.ndarray],
+    at: np.ndarray,
+    *,
+    curved: bool,
+    y: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the adjusted covariance of beta, and degrees of freedom of each coefficient.
 
-    Kenward & Roger 1997, eqs. 4 to 8, with the bias of REML estimates (Cox & Snell 1968).
+    Kenward & Roger 1997, eqs. 4 to 8, with the bias of REML estimates (Cox & Snell 1968); with the
+    observed information where the response is given.
     """
-    k = len(at)
-    first = slopes(V, at)
-    second = np.array([slopes(lambda x, i=i: slopes(V, x)[i], at) for i in range(k)])
+    first, second = slopes(V, at), slopes(lambda x: slopes(V, x), at)
     inverse = np.linalg.inv(V(at))
     Phi = np.linalg.inv(X.T @ inverse @ X)
     P = inverse - inverse @ X @ Phi @ X.T @ inverse
-    W = 2.0 * np.linalg.inv(np.einsum("ab,ibc,cd,jda->ij", P, first, P, first, optimize=True))
+    expected = np.einsum("ab,ibc,cd,jda->ij", P, first, P, first, optimize=True)
+    W = 2.0 * np.linalg.inv(expected if y is None else observed_curvature(X, y, V, at))
     H = np.einsum("ij,ijab->ab", W, second)
-    bias = -0.25 * W @ np.einsum("ab,ibc,cd,da->i", P, first, P, H, optimize=True)
+    bias = (
+        -0.5 * np.linalg.inv(expected) @ np.einsum("ab,ibc,cd,da->i", P, first, P, H, optimize=True)
+    )
     left = X.T @ inverse
     Pi = -(left @ first @ left.T)
     Q = np.einsum("pa,iab,bc,jcd,qd->ijpq", left, first, inverse, first, left, optimize=True)
@@ -118,12 +140,13 @@ def test_the_method_is_that_of_2009_whatever_the_parameters(case, data):
     term, residual, dense_model = CURVED[case]
     fit = pm.lmer(f"distance ~ age + start + {term}", data, residual=residual)
     V, at = dense_model(fit, data)
-    vcov, df = dense(parts(data)[0], V, at, curved=True)
+    y = None if residual is None else data["distance"].to_numpy()
+    vcov, df = dense(parts(data)[0], V, at, curved=True, y=y)
     table = fit.coefficients(ddf="Kenward-Roger")
     errors = np.sqrt(np.diag(vcov))
     np.testing.assert_allclose(table["Std. Error"], errors, rtol=tol("difference"))
     np.testing.assert_allclose(table["df"], df, rtol=tol("difference"))
-    first_order = np.sqrt(np.diag(dense(parts(data)[0], V, at, curved=False)[0]))
+    first_order = np.sqrt(np.diag(dense(parts(data)[0], V, at, curved=False, y=y)[0]))
     assert np.abs(table["Std. Error"] / first_order - 1.0).max() > 1e-4  # the term is not zero
 
 
@@ -163,7 +186,7 @@ def test_linear_structures_have_no_such_term(case, data):
     formula, residual = LINEAR[case]
     fit = pm.lmer(formula, data, residual=residual)
     V, at = tangent_model(fit, data)
-    vcov, df = dense(parts(data)[0], V, at, curved=False)
+    vcov, df = dense(parts(data)[0], V, at, curved=False, y=data["distance"].to_numpy())
     table = fit.coefficients(ddf="Kenward-Roger")
     np.testing.assert_allclose(table["Std. Error"], np.sqrt(np.diag(vcov)), rtol=tol("difference"))
     np.testing.assert_allclose(table["df"], df, rtol=tol("difference"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,17 @@ def test_counts_without_overdispersion_are_told(data):
     assert any("not more dispersed" in message for message in fit.messages)
     assert fit.criterion == pytest.approx(poisson.criterion, rel=tol("oracle"))
     assert fit.df == poisson.df + 1
+
+
+def test_counts_without_overdispersion_are_evaluated_at_another_shape(data):
+    formula = "even ~ x + (1 | g)"
+    fit = pm.glmer(formula, data, pm.NegativeBinomial())
+    moved = fit.replace(general=replace(fit.general, shape=3.0), theta=fit.theta * 0.0 + 0.4)
+    expected = pm.evaluate_glmer(
+        formula, data, moved.theta, moved.beta, pm.NegativeBinomial(theta=3.0)
+    )
+    there = fit._at_parameters_of(moved)
+    assert there.criterion == pytest.approx(expected.criterion, rel=tol("oracle"))
 
 
 def test_a_start_out_of_bounds_is_made_smaller(data):

@@ -11,17 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from crossed_models import crossed, laplace_of
 
 import pymackay as pm
-from pymackay.api.criterion import observations
-from pymackay.model.columns.table import Table
-from pymackay.model.design.arguments import Arguments
-from pymackay.model.design.general import build_general
-from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.large import fit as large_fit
 from pymackay.solve.pirls.large.fit import choose_general
 from pymackay.solve.pirls.large.system import Probing
-from pymackay.solve.pirls.rows import Rows
 
 _ERRORS = 5.0  # stated errors that an estimate may be off: they have few degrees of freedom
 FORMULAS = {
@@ -32,33 +27,11 @@ FORMULAS = {
 }
 
 
-def crossed(seed: int, n: int = 1500, levels: tuple[int, int, int] = (90, 60, 20)) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    codes = [random.integers(0, J, n) for J in levels]
-    x = random.normal(size=n)
-    eta = 0.3 + 0.4 * x
-    for sd, J, code in zip((0.8, 0.5, 0.3), levels, codes, strict=True):
-        eta = eta + sd * random.normal(size=J)[code]
-    return pd.DataFrame(
-        {
-            "yes": (random.uniform(size=n) < 1.0 / (1.0 + np.exp(-eta))).astype(int),
-            "count": random.negative_binomial(3, 3.0 / (3.0 + np.exp(eta))),
-            "x": x,
-            **{name: code.astype(str) for name, code in zip("abc", codes, strict=True)},
-        }
-    )
-
-
-def laplace_of(formula: str, data: pd.DataFrame, family: pm.Binomial) -> Laplace:
-    general = build_general(formula, Table(data), Arguments(), family.support)
-    return Laplace(Rows.of(general.model, observations(general)), family)
-
-
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_with_a_probe_for_each_effect_the_gradient_is_exact(formula):
     exact = laplace_of(formula, crossed(1), FORMULAS[formula])
     m = exact.rows.n_effects - exact.rows.lead
-    probing = Probing(Probing.of(exact.rows, 2).patterns, np.sqrt(m) * np.eye(m))
+    probing = replace(Probing.of(exact.rows, 2), signs=np.sqrt(m) * np.eye(m))
     large = replace(exact, rows=replace(exact.rows, probing=probing))
     psi = np.full(exact.size, 0.4)
     one, other = exact.at(psi), large.at(psi)

@@ -41,6 +41,8 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "nlme effects": (5e-4, "in their sds: variances of lme end 1e-4 off"),
     "nlme ends": (3e-3, "of an interval's length: nlme takes second derivatives by differences"),
     "nlme stops": (1e-5, "absolute: by how much nlme's criterion is above the optimum"),
+    "SAS": (5e-4, "relative: PROC MIXED stops early; estimates of a flat criterion and their df"),
+    "SAS stops": (2e-5, "absolute: 1e-8 of its criterion, 4e3, where PROC MIXED ends its search"),
     "profile": (1e-6, "of an interval's length: R's root, each of its minima good to 1e-9"),
     "profile spline": (1e-3, "of an interval's length: lme4 reads ends off a spline of points"),
     "glmer profile": (

@@ -12,6 +12,7 @@ import pandas as pd
 from pymackay.compare.comparison import Comparison
 from pymackay.compare.conditioning import ILL_CONDITIONED
 from pymackay.compare.distances import rounding
+from pymackay.compare.general import lag_reason
 from pymackay.compare.offered import offers, unsaid
 from pymackay.compare.rows import Row
 from pymackay.compare.tolerances import TOLERANCES, changes
@@ -150,8 +151,8 @@ def _lag(comparison: Comparison) -> str:
     where = "above" if comparison.lag > 0.0 else "below"
     return (
         f"{comparison.reference.engine.name} reports a criterion {size(abs(comparison.lag))} "
-        f"{where} its own at these estimates, because it takes the determinant from weights one "
-        f"iteration old; the numbers below are refreshed"
+        f"{where} its own at these estimates, because {lag_reason(comparison.reference)}; the "
+        f"numbers below are refreshed"
     )
 
 

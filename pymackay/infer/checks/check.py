@@ -10,15 +10,16 @@ import pandas as pd
 from scipy import stats
 
 from pymackay.infer.checks.smooth import Smooth, smooth
-from pymackay.infer.kinds import by_kind
+from pymackay.infer.kinds import SAME, by_kind
 from pymackay.infer.predict.rows import effects_of_terms
 from pymackay.infer.problem import model_of
 from pymackay.late import LateMethod
-from pymackay.model.model import Model
+from pymackay.model.model import GroupingFactor, Model
 from pymackay.results import Fit
 
 _DOUBT = 0.01  # p-values below it are called evidence
 _FEW = 20  # levels under which nothing is said of a distribution
+_SCALED = "residual / σ"
 _HEAVY = 1.0  # Cook's distance that moves beta by about its standard error
 
 
@@ -34,8 +35,9 @@ class Check:
     p_values : pandas.Series
         Of the tests behind them; nan where there is none.
     residuals : numpy.ndarray, shape (n,)
-        √weight · residual / sigma; of a generalised model normal quantiles of the ranks among 250
-        responses that it simulates with its predicted random effects (Dunn & Smyth 1996).
+        √weight · residual / sigma, whitened where the residuals have a covariance structure; of a
+        generalised model normal quantiles of the ranks among 250 responses that it simulates with
+        its predicted random effects (Dunn & Smyth 1996).
     fitted : numpy.ndarray, shape (n,)
         Of a generalised model the linear predictor.
     effects : mapping of str to numpy.ndarray, each (levels,)
@@ -44,6 +46,8 @@ class Check:
         Grouping factor to the approximate Cook's distance of its levels, largest first.
     mean_curve, variance_curve : Smooth or None
         Of the residuals, and of the roots of their sizes, over the fitted values.
+    label : str
+        What the residuals are called in pictures.
     """
 
     sentences: Mapping[str, str]
@@ -54,6 +58,7 @@ class Check:
     influence: Mapping[str, pd.Series]
     mean_curve: Smooth | None = field(default=None)
     variance_curve: Smooth | None = field(default=None)
+    label: str = _SCALED
 
     plot = LateMethod("pymackay.plots.check", "check")
 
@@ -82,6 +87,10 @@ def check(fit: Fit) -> Check:
 
     Notes
     -----
+    With `residual=` the residuals are whitened by the inverse factor of their covariance, so that
+    they are independent if the structure is right; each is what its row adds to the earlier rows of
+    its group.
+
     *Mean*: an F test of a spline of the residuals over the fitted values against a straight line.
     *Variance*: the same of the root of their sizes against a constant. *Normal*: D'Agostino and
     Pearson's test of skewness and kurtosis; with many rows it finds departures that do not matter,
@@ -100,7 +109,7 @@ def check(fit: Fit) -> Check:
     >>> list(pm.check(fit).sentences)
     ['mean', 'variance', 'normal residuals', 'normal effects', 'influence']
     """
-    model = model_of(fit, "check")
+    model = model_of(fit, "check", residual=True)
     rows = checked_rows(fit)
     residuals, fitted = rows.residuals, rows.fitted
     mean, variance = smooth(fitted, residuals), smooth(fitted, np.sqrt(np.abs(residuals)))
@@ -117,11 +126,19 @@ def check(fit: Fit) -> Check:
         "mean": _trend("Residuals follow", "a curve", "no curve", p["mean"]),
         "variance": _trend("Their size follows", "the fitted values", "no trend", p["variance"]),
         "normal residuals": _shape("Residuals", residuals, p["normal residuals"]),
-        "normal effects": _effects_sentence(effects),
+        "normal effects": _effects_sentence(effects, bool(model.terms)),
         "influence": _influence_sentence(cooks),
     }
     return Check(
-        sentences, pd.Series(p, name="p.value"), residuals, fitted, effects, cooks, mean, variance
+        sentences=sentences,
+        p_values=pd.Series(p, name="p.value"),
+        residuals=residuals,
+        fitted=fitted,
+        effects=effects,
+        influence=cooks,
+        mean_curve=mean,
+        variance_curve=variance,
+        label=rows.label,
     )
 
 
@@ -136,14 +153,20 @@ class CheckedRows:
     fitted : numpy.ndarray
     scores : numpy.ndarray
         Derivatives of the log likelihood by the linear predictor.
+    label : str
+        What the residuals are called in pictures.
     """
 
     residuals: np.ndarray
     fitted: np.ndarray
     scores: np.ndarray
+    label: str = _SCALED
 
 
-@by_kind("pymackay.infer.general.checked:checked_rows")
+@by_kind(
+    "pymackay.infer.general.checked:checked_rows",
+    residual="pymackay.infer.residual.checked:checked_rows",
+)
 def checked_rows(fit: Fit) -> CheckedRows:
     """Return residuals, fitted values and scores of the rows."""
     model = model_of(fit, "check")
@@ -173,13 +196,19 @@ def _approximate_cooks(fit: Fit, model: Model, scores: np.ndarray) -> dict[str, 
         return {}
     score = model.X * scores[:, None]
     vcov, made = fit.vcov.to_numpy(), {}
-    for name, factor in model.factors.items():
+    for name, factor in groups_of(fit, model).items():
         size = len(factor.levels)
         s = np.column_stack([np.bincount(factor.codes, column, size) for column in score.T])
         cooks = np.einsum("ja,ab,jb->j", s, vcov, s) / max(len(vcov), 1)
         series = pd.Series(cooks, index=pd.Index(factor.levels, name=name), name="cooks_distance")
         made[name] = series.sort_values(ascending=False, kind="stable")
     return made
+
+
+@by_kind(SAME, residual="pymackay.infer.residual.refit:groups_of")
+def groups_of(fit: Fit, model: Model) -> Mapping[str, GroupingFactor]:
+    """Return the grouping factors whose levels may be influential, by name."""
+    return model.factors
 
 
 def _normal_p(values: np.ndarray) -> float:
@@ -214,7 +243,9 @@ def _shape(what: str, values: np.ndarray, p: float) -> str:
     return f"{what} have {tails} tails than the normal distribution ({sizes})."
 
 
-def _effects_sentence(effects: Mapping[str, np.ndarray]) -> str:
+def _effects_sentence(effects: Mapping[str, np.ndarray], has_terms: bool) -> str:
+    if not has_terms:
+        return "There are no random effects."
     said = [
         _shape(f"Effects {name}", values, _normal_p(values)) for name, values in effects.items()
     ]
@@ -222,7 +253,7 @@ def _effects_sentence(effects: Mapping[str, np.ndarray]) -> str:
 
 
 def _influence_sentence(cooks: Mapping[str, pd.Series]) -> str:
-    said = [] if cooks else ["There are no fixed effects that a group could move."]
+    said = [] if cooks else ["There are no groups, or no fixed effects that one could move."]
     for name, series in cooks.items():
         largest = float(series.iloc[0])
         heavy = int((series > _HEAVY).sum())

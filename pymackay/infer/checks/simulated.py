@@ -92,7 +92,7 @@ def simulated_residuals(
     >>> bool(residuals.scaled.between(0.0, 1.0).all()), residuals.tests.index.tolist()
     (True, ['uniformity', 'dispersion', 'outliers'])
     """
-    model = model_of(fit, "simulated_residuals")
+    model = model_of(fit, "simulated_residuals", residual=True)
     count, draw = whole_number("n", n, least=2), random_generator(seed)
     y, mean = response_and_mean(fit)
     ranks, spreads = ranked(fit, y, mean, count, draw)
@@ -157,10 +157,10 @@ def ranked(
     return Ranks(below, equal, count), np.concatenate(spreads)
 
 
-@by_kind("pymackay.infer.general.simulate:response_and_mean")
+@by_kind("pymackay.infer.general.simulate:response_and_mean", residual="same")
 def response_and_mean(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """Return the response, and the population's mean (random effects zero), as simulated, (n,)."""
-    model = model_of(fit, "simulated_residuals")
+    model = model_of(fit, "simulated_residuals", residual=True)
     mean = model.X @ fit.beta.to_numpy()
     return model.y, mean if model.offset is None else mean + model.offset
 

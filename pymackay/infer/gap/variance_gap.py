@@ -31,7 +31,7 @@ GAP_COLUMNS = (
 _SAME = 1e-7  # relative: criteria of one model at one theta
 
 
-@by_kind("pymackay.infer.general.gap:general_gap")
+@by_kind("pymackay.infer.general.gap:general_gap", residual="same")
 def variance_gap(
     fit: Fit,
     data: pd.DataFrame | None = None,
@@ -102,7 +102,11 @@ def variance_gap(
     >>> bool(abs(gap["residue"] / gap["variance"]).max() < 1e-6)
     True
     """
-    check_fit(fit, "variance_gap")
+    if not check_fit(fit, "variance_gap").model.terms:
+        raise PymackayError(
+            "variance_gap splits the variances of random effects, but the model has none; its "
+            "residuals are checked by pymackay.check and described by fit.residual_covariance."
+        )
     if _source(fit) is not None:
         errors = _diagonals(fit.model.terms, fit.pev if fit.reml else fit.condvar)
     elif data is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pymackay.errors import PymackayError, SeparationError
@@ -55,6 +57,10 @@ def _parameters_of(fit: Fit, other: Fit) -> tuple[Laplace, np.ndarray]:
     """Return the criterion of a fit, and the parameters ψ, (P,), of another of the same model."""
     laplace = general_problem(fit, "evaluation at other parameters").laplace
     theirs = general_part(other, "evaluation at its parameters")
+    if general_part(fit, "evaluation").shape_estimated and not laplace.extra:
+        # counts that are not overdispersed: the search held the shape where it is Poisson's
+        family = laplace.family.with_shape(theirs.shape)  # type: ignore[attr-defined]
+        laplace = replace(laplace, family=family)
     given = {"": None, "shape": theirs.shape, "dispersion": theirs.dispersion}
     extra = given[laplace.extra or ""]
     if extra is not None and not (np.isfinite(extra) and extra > 0.0):

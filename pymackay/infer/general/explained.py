@@ -11,7 +11,7 @@ from pymackay.errors import ArgumentError
 from pymackay.family.general import General
 from pymackay.infer.general.problem import general_part, general_problem
 from pymackay.infer.general.refit import fit_like
-from pymackay.infer.tables.explained import VarianceParts, random_variances
+from pymackay.infer.tables.explained import VarianceParts, fixed_variance, random_variances
 from pymackay.model.model import Model
 from pymackay.results import Fit
 
@@ -43,7 +43,7 @@ def variance_parts(fit: Fit, what: str, method: str | None) -> VarianceParts:
     else:
         residual = _of_mean(general, _null_predictor(fit, what), chosen)
     return VarianceParts(
-        fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
+        fixed=fixed_variance(fit, model),
         random=random.drop(each_row),
         residual=residual + overdispersion,
     )

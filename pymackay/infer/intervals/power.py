@@ -34,7 +34,7 @@ _DENSE = 500  # columns left beside the largest grouping factor: with more, a df
 _COVERAGE = 0.95  # of the interval that the number of simulations leaves
 
 
-@by_kind("pymackay.infer.general.power:power")
+@by_kind("pymackay.infer.general.power:power", residual="pymackay.infer.residual.power:power")
 def power(
     fit: Fit,
     effect: str,
@@ -77,7 +77,8 @@ def power(
         of freedom are few. ``"t"``: the same against Student's t with `df` degrees of freedom.
         ``"lr"``: the likelihood ratio against the model without the effect, both by ML, against
         χ²(1). Of a generalised model ``"z"`` (default) or ``"lr"``: responses are drawn anew at
-        each size, and those that have no estimates count as not significant.
+        each size, and those that have no estimates count as not significant. Beside `residual=`
+        each of the `nsim` responses takes a whole search.
     df : float, optional
         Degrees of freedom for ``"t"``, such as Satterthwaite's of `fit.coefficients`.
     seed : int, numpy.random.Generator or None
@@ -114,7 +115,7 @@ def power(
     place = effect_place(fit, effect)
     values = effect_sizes(sizes, float(fit.beta.iloc[place]))
     count, level = whole_number("nsim", nsim, 2), probability("alpha", alpha, 0.05)
-    chosen = _choose_test(test, df, fit)
+    chosen = checked_test(test, df) or _default_test(fit)
     study = _Study(fit, model, place, count, random_generator(seed), progress)
     if chosen == "lr":
         significant = study.by_likelihood(values, float(stats.chi2.isf(level, 1)))
@@ -272,8 +273,13 @@ def effect_sizes(sizes: Any, estimate: float) -> list[float]:
     return [float(value) for value in values]
 
 
-def _choose_test(test: Any, df: Any, fit: Fit) -> str:
-    """Return the name of the test, the default where none is asked for."""
+def checked_test(test: Any, df: Any) -> str:
+    """Return the name of the test, empty where none is asked for.
+
+    Raises
+    ------
+    ArgumentError
+    """
     if test is not None:
         one_of("test", test, _TESTS)
     if (test == "t") != (df is not None):
@@ -282,7 +288,9 @@ def _choose_test(test: Any, df: Any, fit: Fit) -> str:
         )
     if df is not None and not (isinstance(df, int | float) and df > 0):
         raise ArgumentError(f"df is {df!r}, but degrees of freedom are a positive number")
-    if test is None:
-        bases = fit.problem.solver.bases
-        return "satterthwaite" if bases.n_others + bases.p <= _DENSE else "z"
-    return str(test)
+    return "" if test is None else str(test)
+
+
+def _default_test(fit: Fit) -> str:
+    bases = fit.problem.solver.bases
+    return "satterthwaite" if bases.n_others + bases.p <= _DENSE else "z"

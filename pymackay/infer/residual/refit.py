@@ -16,7 +16,7 @@ from pymackay.infer.residual.problem import residual_problem
 from pymackay.model.columns.column import Numeric
 from pymackay.model.design.residual import residual_rows
 from pymackay.model.design.side import group_rows
-from pymackay.model.model import Model
+from pymackay.model.model import GroupingFactor, Model
 from pymackay.model.residual_rows import ResidualRows
 from pymackay.results import Fit
 from pymackay.solve.marginal.fit import fit_residual
@@ -87,18 +87,24 @@ def units_of(fit: Fit, model: Model, by: str | None) -> tuple[str, list[object],
     """
     if by == "row":
         return "row", list(model.rows), np.arange(len(model.y))
-    known = {name: (factor.levels, factor.codes) for name, factor in model.factors.items()}
-    call = model.blueprint.specification.residual
-    if call.group is not None:
-        factor = group_rows(call.group, model.columns, deparse(call.group))
-        known.setdefault(deparse(call.group), (factor.levels, factor.codes))
+    known = groups_of(fit, model)
     if by in (None, "group") and known:
-        by = min(known, key=lambda name: len(known[name][0]))
+        by = min(known, key=lambda name: len(known[name].levels))
     if by not in known:
         names = "".join(f", {name!r}" for name in known)
         raise ArgumentError(f"by is {by!r}, but must be one of 'row'{names}.")
-    levels, codes = known[by]
-    return by, list(levels), codes
+    return by, list(known[by].levels), known[by].codes
+
+
+def groups_of(fit: Fit, model: Model) -> dict[str, GroupingFactor]:
+    """Return the grouping factors by name, that of the residuals among them."""
+    known = dict(model.factors)
+    call = model.blueprint.specification.residual
+    if call.group is not None:
+        name = deparse(call.group)
+        factor = group_rows(call.group, model.columns, name)
+        known.setdefault(name, GroupingFactor(name, factor.levels, factor.codes))
+    return known
 
 
 def with_response(model: Model, values: Any) -> Model:

@@ -43,7 +43,7 @@ def simulate(
     noise = draw.standard_normal(drawn.shape)
     for rows, factor_of_R in problem.blocks():
         noise[rows] = factor_of_R @ noise[rows]
-    drawn += fit.sigma * noise / _root_weights(problem)[:, None]
+    drawn += fit.sigma * noise / root_weights(problem)[:, None]
     return pd.DataFrame(drawn, index=model.rows, columns=[f"sim_{k + 1}" for k in range(count)])
 
 
@@ -53,7 +53,7 @@ def pearson(fit: Fit) -> pd.Series:
     sd = np.empty(fit.n_obs)
     for rows, factor in problem.blocks():
         sd[rows] = np.sqrt(np.einsum("cab,cab->ca", factor, factor))
-    return fit.residuals * _root_weights(problem) / (fit.sigma * sd)
+    return fit.residuals * root_weights(problem) / (fit.sigma * sd)
 
 
 def normalized(fit: Fit) -> pd.Series:
@@ -62,13 +62,20 @@ def normalized(fit: Fit) -> pd.Series:
     Within a group they are in order of time: each is what its row adds to those before it.
     """
     problem = residual_problem(fit, "residuals_of")
-    scaled = fit.residuals.to_numpy() * _root_weights(problem) / fit.sigma
-    made = np.empty(fit.n_obs)
-    for rows, factor in problem.blocks():
-        made[rows] = np.linalg.solve(factor, scaled[rows][:, :, None])[:, :, 0]
+    scaled = fit.residuals.to_numpy() * root_weights(problem) / fit.sigma
+    made = whitened(problem, scaled)
     return pd.Series(made, index=fit.residuals.index, name="residuals")
 
 
-def _root_weights(problem: ResidualProblem) -> np.ndarray:
+def whitened(problem: ResidualProblem, values: np.ndarray) -> np.ndarray:
+    """Return values times the inverse of the lower factor of R, group by group, (n,)."""
+    made = np.empty(len(values))
+    for rows, factor in problem.blocks():
+        made[rows] = np.linalg.solve(factor, values[rows][:, :, None])[:, :, 0]
+    return made
+
+
+def root_weights(problem: ResidualProblem) -> np.ndarray:
+    """Return the roots of the prior weights, ones where there are none, (n,)."""
     weights = problem.model.weights
     return np.ones(len(problem.model.y)) if weights is None else np.sqrt(weights)

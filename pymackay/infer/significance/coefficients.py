@@ -24,7 +24,9 @@ def coefficients(fit: Fit, ddf: str = "Satterthwaite") -> HeadedTable:
     fit : Fit
     ddf : {"Satterthwaite", "Kenward-Roger", "normal", "none"}
         Where the degrees of freedom come from. ``"Kenward-Roger"`` also adjusts the standard
-        errors, and refits an ML fit by REML. ``"normal"`` takes the covariance parameters as known
+        errors, and refits an ML fit by REML; its information on the covariance parameters is the
+        expected one, as in pbkrtest, and beside `residual=` the observed one, as in SAS and mmrm.
+        ``"normal"`` takes the covariance parameters as known
         (infinite degrees of freedom); ``"none"`` gives neither degrees of freedom nor p-values, as
         lme4.
 

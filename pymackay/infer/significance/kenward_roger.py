@@ -11,6 +11,7 @@ from pymackay.covariance.chart import chart_around
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.precision import (
     FTest,
+    flat_message,
     independent_rows,
     inverse_where_known,
     wald_statistic,
@@ -38,7 +39,7 @@ class KenwardRoger:
     slopes : numpy.ndarray, shape (m + 1, p, p)
         Derivatives of `plain` along the parameters of V: G's elements, and V itself.
     parameter_vcov : numpy.ndarray, shape (m + 1, m + 1)
-        Inverse of the expected information on them.
+        Inverse of the information on them: expected; observed beside a residual structure.
     messages : tuple of str
     """
 
@@ -159,24 +160,32 @@ def _curvature_of_terms(
 
 
 def _beside_residual_structure(fit: Fit) -> KenwardRoger:
-    """Return the same for a fit with a residual structure; the last parameter is σ²."""
+    """Return the same for a fit with a residual structure; the last parameter is log σ².
+
+    The covariance W of the parameters is from the observed information, as in SAS's PROC MIXED and
+    R's mmrm, where pbkrtest has the expected one: with missing visits they differ. How V curves is
+    measured against its tangents in the expected information, whatever W is (see `_bending`).
+    """
     problem: ResidualProblem = fit.problem
     point, sums = problem.point, problem.point.sums
     P, p = len(point.psi), len(point.beta)
-    information = np.empty((P + 1, P + 1))
-    information[:P, :P] = sums.products
-    information[:P, P] = information[P, :P] = sums.traces
-    information[P, P] = problem.marginal.nu
-    W = 2.0 * inverse_where_known(information)[0]
+    expected = np.empty((P + 1, P + 1))
+    expected[:P, :P] = sums.products
+    expected[:P, P] = expected[P, :P] = sums.traces
+    expected[P, P] = problem.marginal.nu
+    inverse, omitted = inverse_where_known(problem.curvature)
+    W = 2.0 * inverse
     fixed = sums.slopes[:, :p, :p]
-    crossed = point.fixed_products() - np.einsum("iab,jbc->ijac", fixed, fixed)
     along = np.concatenate([fixed, np.eye(p)[None]])
-    added = np.einsum("ij,ijab->ab", W[:P, :P], crossed)
-    added = added - 0.25 * _bending(W, along, *along_curvature(point, W[:P, :P]))
+    added = np.einsum("ij,ijab->ab", W[:P, :P], point.fixed_products())
+    added -= np.einsum("ij,iab,jbc->ac", W[:P, :P], fixed, fixed, optimize=True)
+    curved = along_curvature(point, W[:P, :P])
+    added -= 0.25 * _bending(2.0 * inverse_where_known(expected)[0], along, *curved)
     root = fit.sigma * problem.marginal.basis.from_basis(point.root)
     return KenwardRoger(
         vcov=root @ (np.eye(p) + 2.0 * added) @ root.T,
         plain=root @ root.T,
         slopes=root @ along @ root.T,
         parameter_vcov=W,
+        messages=() if not omitted else (flat_message(omitted, "Kenward and Roger's"),),
     )

@@ -129,3 +129,11 @@ def inverse_where_known(curvature: np.ndarray) -> tuple[np.ndarray, int]:
     kept = values > _FLAT * max(values.max(), 1.0)
     half = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
     return half @ half.T, int(np.sum(~kept))
+
+
+def flat_message(n_omitted: int, method: str = "Satterthwaite's") -> str:
+    """Return what a table says where directions of the parameters were left out."""
+    return (
+        f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
+        f"covariance parameters, which {method} method leaves out"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from pymackay.covariance.chart import chart_around
 from pymackay.infer.problem import dense_gram, problem_of
 from pymackay.infer.significance.chain import bend, jacobian
-from pymackay.infer.significance.precision import FTest, inverse_where_known
+from pymackay.infer.significance.precision import FTest, flat_message, inverse_where_known
 from pymackay.model.sums.gram import Gram
 from pymackay.results import Fit
 from pymackay.solve.assemble import factors_from_theta
@@ -30,9 +30,9 @@ class Satterthwaite:
     vcov : numpy.ndarray, shape (p, p)
         Of beta, absolute scale.
     slopes : numpy.ndarray, shape (m + 1, p, p)
-        Derivatives of `vcov` by theta and by sigma.
+        Derivatives of `vcov` by theta and by sigma (beside a residual structure by log sigma²).
     parameter_vcov : numpy.ndarray, shape (m + 1, m + 1)
-        Covariance of theta and sigma: twice the inverse of the deviance's curvature.
+        Covariance of these parameters: twice the inverse of the deviance's curvature.
     messages : tuple of str
     """
 
@@ -100,26 +100,18 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
 def _beside_residual_structure(fit: Fit) -> Satterthwaite:
     """Return what Satterthwaite's method needs of a fit with a residual structure.
 
-    The parameters are ψ, those of random terms and residuals, and σ; their covariance is twice the
-    inverse of the observed curvature of the deviance at these, as in R's mmrm and lmerTest. With
-    ``C = σ² (X'V⁻¹X)⁻¹``, ``dC/dψᵢ = σ² (X'V⁻¹X)⁻¹ X'V⁻¹V̇ᵢV⁻¹X (X'V⁻¹X)⁻¹``.
+    The parameters are ψ, those of random terms and residuals, and log σ²; their covariance is twice
+    the inverse of the observed curvature of the deviance at these, as in R's mmrm and lmerTest.
+    With ``C = σ² (X'V⁻¹X)⁻¹``, ``dC/dψᵢ = σ² (X'V⁻¹X)⁻¹ X'V⁻¹V̇ᵢV⁻¹X (X'V⁻¹X)⁻¹``.
     """
     problem: ResidualProblem = fit.problem
-    point, nu = problem.point, problem.marginal.nu
-    sigma, P = float(np.sqrt(point.sigma2)), len(point.psi)
-    squares = point.sums.squares
-    curvature = np.empty((P + 1, P + 1))
-    curvature[:P, :P] = point.observed
-    curvature[:P, P] = curvature[P, :P] = 2.0 * squares / sigma**3
-    curvature[P, P] = 6.0 * point.r2 / sigma**4 - 2.0 * nu / sigma**2
-    inverse, omitted = inverse_where_known(curvature)
-    root = problem.marginal.basis.from_basis(point.root)
-    by_psi = point.sums.slopes[:, :-1, :-1]
-    by_sigma = 2.0 / sigma * np.eye(len(point.beta))
-    slopes = root @ np.concatenate([by_psi, by_sigma[None]]) @ root.T
+    point = problem.point
+    inverse, omitted = inverse_where_known(problem.curvature)
+    root = fit.sigma * problem.marginal.basis.from_basis(point.root)
+    along = np.concatenate([point.sums.slopes[:, :-1, :-1], np.eye(len(point.beta))[None]])
     return Satterthwaite(
-        vcov=fit.sigma**2 * (root @ root.T),
-        slopes=fit.sigma**2 * slopes,
+        vcov=root @ root.T,
+        slopes=root @ along @ root.T,
         parameter_vcov=2.0 * inverse,
         messages=() if not omitted else (flat_message(omitted),),
     )
@@ -154,14 +146,6 @@ def satterthwaite_at(gram: Gram, theta: np.ndarray, sigma: float, *, reml: bool)
         slopes=sigma**2 * slopes,
         parameter_vcov=2.0 * inverse,
         messages=messages,
-    )
-
-
-def flat_message(n_omitted: int) -> str:
-    """Return what a table says where directions of the parameters were left out."""
-    return (
-        f"the curvature of the deviance is not positive in {n_omitted} direction(s) of the "
-        f"covariance parameters, which Satterthwaite's method leaves out"
     )
 
 

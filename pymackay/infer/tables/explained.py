@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymackay.errors import ArgumentError
-from pymackay.infer.kinds import any_kind, by_kind
+from pymackay.infer.kinds import SAME, any_kind, by_kind
 from pymackay.infer.problem import model_of
 from pymackay.model.model import Model
 from pymackay.results import Fit
@@ -43,7 +43,9 @@ def icc(fit: Fit, *, method: str | None = None) -> pd.Series:
     """Return the intraclass correlation: the share of the variance that groups account for.
 
     A row's random variance is ``z'Vz``, averaged over the rows, so that random slopes count as they
-    occur in the data.
+    occur in the data. With `residual=` the residual variance is the mean of those of the rows, and
+    the correlation of `cs` counts as a random effect of its group; correlations of other structures
+    do not.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def icc(fit: Fit, *, method: str | None = None) -> pd.Series:
     Raises
     ------
     PymackayError
-        If another engine made the fit.
+        If another engine made the fit, or a residual structure other than `cs` stands alone.
 
     References
     ----------
@@ -82,7 +84,7 @@ def icc(fit: Fit, *, method: str | None = None) -> pd.Series:
     >>> pm.icc(fit).round(3).to_dict()
     {'adjusted': 0.937, 'conditional': 0.937, 'cask:batch': 0.783, 'batch': 0.154}
     """
-    parts = variance_parts(fit, "icc", method)
+    parts = grouped_parts(fit, method)
     within = float(parts.random.sum()) + parts.residual
     shares = {
         "adjusted": parts.random.sum() / within,
@@ -107,7 +109,8 @@ def r2(fit: Fit, *, method: str | None = None) -> pd.Series:
     -------
     pandas.Series
         ``"marginal"``: the fixed part's share. ``"conditional"``: that of fixed and random effects.
-        Random slopes enter with ``z'Vz`` averaged over the rows.
+        Random slopes enter with ``z'Vz`` averaged over the rows, and variances of residuals that
+        differ with their mean. Without random effects, beside `residual=`, the two are the same.
 
     Raises
     ------
@@ -136,7 +139,10 @@ def r2(fit: Fit, *, method: str | None = None) -> pd.Series:
     return pd.Series(shares, name="r2", dtype=np.float64)
 
 
-@by_kind("pymackay.infer.general.explained:variance_parts")
+@by_kind(
+    "pymackay.infer.general.explained:variance_parts",
+    residual="pymackay.infer.residual.explained:variance_parts",
+)
 def variance_parts(fit: Fit, what: str, method: str | None) -> VarianceParts:
     """Return the parts of the variance.
 
@@ -146,16 +152,37 @@ def variance_parts(fit: Fit, what: str, method: str | None) -> VarianceParts:
         If a method is named for a linear model, which needs none.
     """
     model = model_of(fit, what)
+    refuse_method(method)
+    weights = np.ones(1) if model.weights is None else model.weights
+    return VarianceParts(
+        fixed=fixed_variance(fit, model),
+        random=random_variances(fit, model),
+        residual=fit.sigma**2 * float(np.mean(1.0 / weights)),
+    )
+
+
+@by_kind(SAME, residual="pymackay.infer.residual.explained:grouped_parts")
+def grouped_parts(fit: Fit, method: str | None) -> VarianceParts:
+    """Return the parts of the variance where that of groups is asked for."""
+    return variance_parts(fit, "icc", method)
+
+
+def refuse_method(method: str | None) -> None:
+    """Refuse a method where a linear model needs none.
+
+    Raises
+    ------
+    ArgumentError
+    """
     if method is not None:
         raise ArgumentError(
             f"method is {method!r}, but a linear model has a residual variance; leave it out."
         )
-    weights = np.ones(1) if model.weights is None else model.weights
-    return VarianceParts(
-        fixed=float(np.var(model.X @ fit.beta.to_numpy(), ddof=1)),
-        random=random_variances(fit, model),
-        residual=fit.sigma**2 * float(np.mean(1.0 / weights)),
-    )
+
+
+def fixed_variance(fit: Fit, model: Model) -> float:
+    """Return the sample variance of Xβ over the rows."""
+    return float(np.var(model.X @ fit.beta.to_numpy(), ddof=1))
 
 
 def random_variances(fit: Fit, model: Model) -> pd.Series:

@@ -77,7 +77,7 @@ def _cholesky_qr(X: np.ndarray, passes: int = 4) -> Basis | None:
     R, Q = np.eye(X.shape[1]), X
     gram = Q.T @ Q
     for _ in range(passes):
-        scale = np.sqrt(np.diag(gram))
+        scale = np.sqrt(gram.diagonal())
         try:
             step = np.linalg.cholesky(gram / np.outer(scale, scale)).T * scale
         except np.linalg.LinAlgError:
@@ -85,7 +85,7 @@ def _cholesky_qr(X: np.ndarray, passes: int = 4) -> Basis | None:
         Q = Q @ np.linalg.inv(step)
         R = step @ R
         # what rounding of the Cholesky factor can leave of Q'Q - I: no need to form it
-        pivots = np.abs(np.diag(step)) / scale
+        pivots = np.abs(step.diagonal()) / scale
         if np.finfo(float).eps * len(gram) / pivots.min() ** 2 < _SLANT:
             return Basis(Q, R)
         gram = Q.T @ Q
@@ -213,7 +213,7 @@ def basis_of_sums(gram: np.ndarray, n: int, structure: Structure | None = None) 
     structure : Structure, optional
         Of the effects' covariance.
     """
-    rms = _not_zero(np.sqrt(np.diag(gram) / n))
+    rms = _not_zero(np.sqrt(gram.diagonal() / n))
     if structure is not None:
         return structure.scaling(rms)
     return _whitening(gram / np.outer(rms, rms) / n, rms)
@@ -232,7 +232,7 @@ def _whitening(correlation: np.ndarray, rms: np.ndarray) -> np.ndarray:
         R = np.linalg.cholesky(correlation).T
     except np.linalg.LinAlgError:
         return np.diag(1.0 / rms)
-    if len(rms) == 1 or np.abs(np.diag(R)).min() < 1e-6:
+    if len(rms) == 1 or np.abs(R.diagonal()).min() < 1e-6:
         return np.diag(1.0 / rms)
     return np.asarray(np.linalg.inv(R * rms))
 
@@ -265,7 +265,7 @@ def independent_columns(X: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarr
     [0, 2]
     """
     n, p = X.shape
-    if p == 0 or (n >= p and _surely_full_rank(X)):
+    if p == 0 or (n >= p and surely_full_rank(X)):
         return np.arange(p)
     scaled = _scaled(X)
     reduced = np.array(np.linalg.qr(scaled, mode="r") if n > p else scaled, dtype=np.float64)
@@ -278,7 +278,7 @@ def _scaled(X: np.ndarray) -> np.ndarray:
     return np.ldexp(X, -exponents)
 
 
-def _surely_full_rank(X: np.ndarray) -> bool:
+def surely_full_rank(X: np.ndarray) -> bool:
     """Whether the scaled cross-products alone prove that no column is near dependence.
 
     Their Cholesky pivots are the squared parts that the rule looks at; rounding moves them by
@@ -286,14 +286,14 @@ def _surely_full_rank(X: np.ndarray) -> bool:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         products = X.T @ X
-    norms = np.sqrt(np.diag(products))
+    norms = np.sqrt(products.diagonal())
     if not norms.min() > 0.0 or not np.isfinite(products).all():
         return False
     try:
         factor = np.linalg.cholesky(products / np.outer(norms, norms))
     except np.linalg.LinAlgError:
         return False
-    return bool(np.min(np.diag(factor)) ** 2 > _SURELY_INDEPENDENT)
+    return bool(factor.diagonal().min() ** 2 > _SURELY_INDEPENDENT)
 
 
 def _keep_from_left(a: np.ndarray, n: int, tolerance: float) -> list[int]:

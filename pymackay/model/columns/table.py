@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -80,7 +80,7 @@ class Table:
     def __contains__(self, name: str) -> bool:
         return name in self.data
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Names of the columns, in order; columns not named by a string cannot be asked for."""
         return [name for name in self.data if isinstance(name, str)]

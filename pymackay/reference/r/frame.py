@@ -42,7 +42,7 @@ def frame_to_pandas(frame: Any) -> pd.DataFrame:
     names = strings_to_python(frame.names)
     rows = frame.do_slot("row.names")
     named = isinstance(rows, rinterface().StrSexpVector)
-    index = labels_from_r(strings_to_python(rows) if named else np.array(rows.memoryview()))
+    index = labels_from_r(strings_to_python(rows) if named else numbers_to_python(rows))
     columns = {
         name: _column_to_pandas(column)
         for name, column in zip(names, frame, strict=True)
@@ -103,6 +103,20 @@ def strings_to_python(vector: Any) -> list[Any]:
     return [None if item is interface.NA_Character else item for item in vector]
 
 
+def numbers_to_python(vector: Any) -> np.ndarray:
+    """Return a numeric or logical vector of R as an array, in the shape of its dimensions.
+
+    A vector without elements has no buffer: rpy2 with its compiled extension refuses to cast one.
+    """
+    if len(vector):
+        return np.array(vector.memoryview())
+    interface = rinterface()
+    kind = np.float64 if isinstance(vector, interface.FloatSexpVector) else np.int32
+    dimensions = interface.baseenv["dim"](vector)
+    shape = (0,) if dimensions is interface.NULL else tuple(dimensions)
+    return np.empty(shape, dtype=kind)
+
+
 def _column_to_r(column: Column) -> Any:
     interface = rinterface()
     kinds = {"double": interface.FloatSexpVector, "logical": interface.BoolSexpVector}
@@ -122,7 +136,7 @@ def _column_to_pandas(column: Any) -> Any:
     interface = rinterface()
     if isinstance(column, interface.StrSexpVector):
         return strings_to_python(column)
-    values = np.array(column.memoryview())
+    values = numbers_to_python(column)
     classes = set(column.rclass)
     if isinstance(column, interface.FloatSexpVector):
         return _numbers_to_pandas(column, values, classes)

@@ -79,6 +79,8 @@ def _load_rpy2() -> Any:
         raise RUnavailableError(f"rpy2 finds no R ({error}). {GET_R}") from None
     finally:
         logger.setLevel(level)
+    if not home:  # compiled, rpy2 is linked with R's library and loads without it
+        raise RUnavailableError(f"rpy2 finds no R: R_HOME is not set, and no R in PATH. {GET_R}")
     if why_no_home(home):
         raise RUnavailableError(f"`R RHOME` prints {home}, which has no library/base. {GET_R}")
     return interface

@@ -14,7 +14,13 @@ import pandas as pd
 from pymackay.errors import ArgumentError
 from pymackay.reference.columns import NA_INTEGER, Table
 from pymackay.reference.r.bridge import rinterface
-from pymackay.reference.r.frame import frame_to_pandas, strings_to_python, strings_to_r, table_to_r
+from pymackay.reference.r.frame import (
+    frame_to_pandas,
+    numbers_to_python,
+    strings_to_python,
+    strings_to_r,
+    table_to_r,
+)
 
 
 def to_r(value: Any, names: Sequence[str] | None = None) -> Any:
@@ -81,9 +87,9 @@ def to_python(value: Any) -> Any:
     if isinstance(value, interface.StrSexpVector):
         return strings_to_python(value)
     if isinstance(value, interface.BoolSexpVector):
-        return np.array(value.memoryview()) != 0
+        return numbers_to_python(value) != 0
     if isinstance(value, interface.FloatSexpVector | interface.IntSexpVector):
-        return np.array(value.memoryview())
+        return numbers_to_python(value)
     return value
 
 

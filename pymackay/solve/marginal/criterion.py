@@ -227,6 +227,10 @@ class Point:
         profile = np.outer(s, s) / (self.marginal.nu * self.sigma2**2)
         return Curvature(self.observed - profile, np.zeros((0, len(s))))
 
+    def second_derivatives(self) -> np.ndarray:
+        """Return them, (P, P): those of `curvature` are exact."""
+        return self.curvature.hessian
+
     def fixed_products(self) -> np.ndarray:
         """Return ``Q'V⁻¹V̇ᵢV⁻¹V̇ⱼV⁻¹Q``, (P, P, p, p), coefficients of Q scaled (`Whitened`)."""
         P, p = len(self.psi), len(self.beta)

@@ -40,6 +40,16 @@ class ResidualProblem:
         return self.marginal.at(self.psi)
 
     @cached_property
+    def curvature(self) -> np.ndarray:
+        """Second derivatives of the deviance, not profiled, by ψ and log σ², (P + 1, P + 1)."""
+        point, P = self.point, len(self.psi)
+        curvature = np.empty((P + 1, P + 1))
+        curvature[:P, :P] = point.observed
+        curvature[:P, P] = curvature[P, :P] = point.sums.squares / point.sigma2
+        curvature[P, P] = self.marginal.nu
+        return curvature
+
+    @cached_property
     def factors(self) -> list[np.ndarray]:
         """Lower factors of G, each (q, q), whitened columns."""
         return [part.factor for part in self.marginal.parts(self.psi)]

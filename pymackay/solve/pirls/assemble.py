@@ -109,8 +109,8 @@ def _by_row(point: Point) -> _ByRow:
     mu = eta if kept is None else point.given.family.mean(eta)
     residuals = eta if kept is None else deviance_residuals(point, mu)
     return _ByRow(
-        pd.Series(mu, index=index, name="fitted"),
-        pd.Series(residuals, index=index, name="residuals"),
+        pd.Series(mu, index=index, name="fitted", copy=False),
+        pd.Series(residuals, index=index, name="residuals", copy=False),
         pd.Series(eta, index=index, name="linear_predictor"),
     )
 

@@ -13,10 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.solve.linalg.blas import product
+from pymackay.solve.linalg.partners import Partners, by_row
 
 _DENSE_WORK = 2_000_000  # multiply-adds of C'C up to which a dense C is quicker than a sparse one
 _DENSE_SHARE = 0.3  # of C's cells that are not zero, from which it is too
-_MOST_PARTNERS = 20_000_000  # pairs of entries of C that are held, of 24 bytes each
 _TABLE = 4  # cells of a table of all pairs of levels for each row, up to which it is not reduced
 
 
@@ -101,9 +101,37 @@ class Coupling(Protocol):
         """Return ``C'x``, (m, k), for x of shape (q, J, k)."""
         ...
 
-    def quadratics(self, products: np.ndarray) -> np.ndarray:
-        """Return ``P_j C_j'``, (q, q, J), for P of shape (q, J, m)."""
+    def crossed(self, covariance: np.ndarray) -> Crossed:
+        """Return what is asked for of ``C V``, for a symmetric V of shape (m, m)."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """Products of the leading block with the others' covariance V.
+
+    Attributes
+    ----------
+    at : tuple of numpy.ndarray, each (q_left, q_right, pairs)
+        ``C V`` at the pairs of each meeting of the leading block.
+    quadratics : numpy.ndarray, shape (q, q, J)
+        ``C_j V C_j'``.
+    """
+
+    at: tuple[np.ndarray, ...]
+    quadratics: np.ndarray
+
+    @classmethod
+    def of(cls, products: np.ndarray, quadratics: np.ndarray, pairs: Pairs) -> Crossed:
+        """Take the pairs out of ``C V``, (q, J, m)."""
+        at = []
+        for start, meeting in zip(pairs.starts, pairs.leading, strict=True):
+            right = meeting.right
+            part = products[:, :, start : start + right.q * right.n_levels]
+            part = part.reshape(*part.shape[:2], right.q, right.n_levels).transpose(0, 2, 1, 3)
+            flat = part.reshape(*part.shape[:2], -1)
+            at.append(flat[:, :, meeting.rows * right.n_levels + meeting.columns])
+        return cls(tuple(at), quadratics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +139,7 @@ class DenseCoupling:
     """C as an array of shape (q, J, m)."""
 
     C: np.ndarray
+    pairs: Pairs
 
     def schur(self, half: np.ndarray) -> np.ndarray:
         """See `Coupling`."""
@@ -131,48 +160,10 @@ class DenseCoupling:
         q, J, m = self.C.shape
         return np.asarray(self.C.reshape(q * J, m).T @ x.reshape(q * J, -1))
 
-    def quadratics(self, products: np.ndarray) -> np.ndarray:
+    def crossed(self, covariance: np.ndarray) -> Crossed:
         """See `Coupling`."""
-        return np.einsum("ajm,bjm->abj", products, self.C)
-
-
-@dataclass(frozen=True, eq=False)
-class Partners:
-    """Pairs of entries that stand in the same row of a sparse matrix, each once.
-
-    Attributes
-    ----------
-    first, second : numpy.ndarray of int
-        Their places among the entries.
-    target : numpy.ndarray of int
-        Place of their product in the square of the matrix, of m rows, above or on the diagonal.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    target: np.ndarray
-
-    @classmethod
-    def of(cls, indices: np.ndarray, indptr: np.ndarray, m: int) -> Partners | None:
-        """Find the pairs; None if they are too many to be held."""
-        counts = np.diff(indptr)
-        if int((counts * (counts + 1) // 2).sum()) > _MOST_PARTNERS:
-            return None
-        n = int(indptr[-1])
-        after = np.repeat(indptr[1:], counts) - np.arange(n)
-        first = np.repeat(np.arange(n), after)
-        second = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after) + first
-        target = indices[first].astype(np.intp) * m + indices[second]
-        return cls(first, second, target)
-
-    def squared(self, values: np.ndarray, m: int) -> np.ndarray:
-        """Return ``V'V``, (m, m), for the entries of V."""
-        products = values[self.first] * values[self.second]
-        upper = np.bincount(self.target, products, m * m).reshape(m, m)
-        made = upper + upper.T
-        index = np.arange(m)
-        made[index, index] = upper[index, index]
-        return made
+        products = self.times(covariance)
+        return Crossed.of(products, np.einsum("ajm,bjm->abj", products, self.C), self.pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +184,15 @@ class Pattern:
     indptr: np.ndarray
     partners: Partners | None
 
+    def by_meeting(self, entries: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, ...]:
+        """Return entries of a matrix of this pattern as values of the meetings, as `Crossed.at`."""
+        flat = np.empty_like(entries)
+        flat[self.order] = entries
+        shapes = [(m.left.q, m.right.q, len(m.rows)) for m in pairs.leading]
+        ends = np.cumsum([a * b * count for a, b, count in shapes])[:-1]
+        parts = zip(np.split(flat, ends), shapes, strict=True)
+        return tuple(part.reshape(shape) for part, shape in parts)
+
 
 @dataclass(frozen=True, eq=False)
 class SparseCoupling:
@@ -201,6 +201,7 @@ class SparseCoupling:
     C: sp.csr_matrix
     q: int
     pattern: Pattern
+    pairs: Pairs
 
     def schur(self, half: np.ndarray) -> np.ndarray:
         """See `Coupling`."""
@@ -223,8 +224,19 @@ class SparseCoupling:
         """See `Coupling`."""
         return np.asarray(self.C.T @ x.reshape(self.C.shape[0], -1))
 
-    def quadratics(self, products: np.ndarray) -> np.ndarray:
+    def crossed(self, covariance: np.ndarray) -> Crossed:
         """See `Coupling`."""
+        partners, counts = self.pattern.partners, np.diff(self.C.indptr)
+        if self.q == 1 and partners is not None:
+            entries = partners.times(self.C.data, covariance)
+            level = np.repeat(np.arange(len(counts)), counts)
+            quadratics = np.bincount(level, entries * self.C.data, len(counts))
+            return Crossed(self.pattern.by_meeting(entries, self.pairs), quadratics[None, None])
+        products = self.times(covariance)
+        return Crossed.of(products, self._quadratics(products), self.pairs)
+
+    def _quadratics(self, products: np.ndarray) -> np.ndarray:
+        """Return ``P_j C_j'``, (q, q, J), for P of shape (q, J, m)."""
         q, J, _ = products.shape
         made = np.empty((q, q, J))
         for b in range(q):
@@ -288,14 +300,14 @@ class Pairs:
             values = np.concatenate([each.ravel() for each in products[0]])
             entries = values[pattern.order], pattern.indices, pattern.indptr
             shape = (lead.q * lead.n_levels, self.size)
-            return SparseCoupling(sp.csr_matrix(entries, shape), lead.q, pattern)
+            return SparseCoupling(sp.csr_matrix(entries, shape), lead.q, pattern, self)
         C = np.zeros((lead.q, lead.n_levels, self.size))
         for start, meeting, values in zip(self.starts, self.leading, products[0], strict=True):
             J = meeting.right.n_levels
             for a in range(lead.q):
                 for b in range(meeting.right.q):
                     C[a, meeting.rows, start + b * J + meeting.columns] = values[a, b]
-        return DenseCoupling(C)
+        return DenseCoupling(C, self)
 
     def rest(self, products: PairProducts) -> np.ndarray:
         """Return the products of the other blocks' columns, (m, m)."""
@@ -336,9 +348,6 @@ def _pattern(leading: Sequence[Meeting], ends: np.ndarray, lead: LevelRows) -> P
                 rows.append(a * lead.n_levels + meeting.rows)
                 columns.append(start + b * meeting.right.n_levels + meeting.columns)
     row, column = np.concatenate(rows), np.concatenate(columns)
-    order = np.lexsort((column, row))
-    counts = np.bincount(row, minlength=lead.q * lead.n_levels)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    indices = column[order].astype(np.int32)
+    order, indices, indptr = by_row(row, column, (lead.q * lead.n_levels, int(ends[-1])))
     partners = Partners.of(indices, indptr, int(ends[-1])) if lead.q == 1 else None
     return Pattern(order, indices, indptr, partners)

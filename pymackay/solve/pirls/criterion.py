@@ -32,6 +32,10 @@ class Evaluated(Protocol):
     @property
     def curvature(self) -> Curvature: ...  # noqa: D102
 
+    def second_derivatives(self) -> np.ndarray | None:
+        """Return the exact second derivatives by ψ, (P, P), where formulas give them; else None."""
+        ...
+
 
 class Criterion(Protocol):
     """What is minimised."""

@@ -26,7 +26,7 @@ from pymackay.solve.pirls.problem import GeneralProblem
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import GeneralControl, Stopping, minimise
 from pymackay.solve.pirls.starts.axes import other_axes
-from pymackay.solve.pirls.starts.first import starting_point
+from pymackay.solve.pirls.starts.first import start_of
 from pymackay.solve.pirls.starts.further import further_starts
 
 _NEAR = 1e-3  # Newton decrement of Laplace's criterion from which quadrature takes over
@@ -80,9 +80,13 @@ def fit_general(
     return fit
 
 
-def _starting_point(laplace: Laplace, elements: np.ndarray | None) -> np.ndarray:
-    """Return ψ to start from, (P,): of a sample of the rows where they are not kept."""
-    return starting_point(replace(laplace, rows=sample_of(laplace.rows)), elements)
+def _begun(laplace: Laplace, elements: np.ndarray | None) -> tuple[Laplace, np.ndarray]:
+    """Return the criterion with first effects, and ψ to start from, (P,).
+
+    They are those of a sample of the rows where the rows are not kept.
+    """
+    start = start_of(replace(laplace, rows=sample_of(laplace.rows)), elements)
+    return replace(laplace, effects=start.effects), start.psi
 
 
 def _without_overdispersion(
@@ -109,7 +113,7 @@ def _fit_large(
 ) -> Fit:
     """Return the fit at the minimum by iterative solves."""
     elements = None if start is None else elements_of(laplace.rows, start)
-    psi = _starting_point(laplace, elements) if begin is None else begin
+    laplace, psi = _begun(laplace, elements) if begin is None else (laplace, begin)
     found = find_large(laplace, psi, control)
     point = found.optimum.point
     fit = assemble_general(
@@ -134,7 +138,7 @@ def _fit(
     rows = laplace.rows
     elements = None if start is None else elements_of(rows, start)
     stopping = Stopping.of(control, rows.n)
-    psi = _starting_point(laplace, elements) if begin is None else begin
+    laplace, psi = _begun(laplace, elements) if begin is None else (laplace, begin)
     criterion, first = criterion_of(laplace, nagq, psi[: rows.p]), 0 if nagq == 0 else rows.p
     near = nagq not in (0, 1) and begin is None
     starts = _starts(laplace, psi, near=near, further=start is None, anew=begin is None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ _HALVINGS = 30  # a step of a billionth: a mean stands at a bound
 _STALLED = (
     1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
 )
+_FLAT = 1e-3  # of a factor's largest axis: along smaller ones effects begin at zero
 _MOVES = 6  # rounds in which single levels move to lower modes
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
 
@@ -117,34 +120,52 @@ class Given:
                 fixed = rows.basis.Q @ self.beta + rows.offset
                 yield replace(self, rows=rows, fixed=fixed)
 
+    def at(self, b: np.ndarray) -> RowsAt | None:
+        """Return the rows at effects b = Λu, (N,); None if a mean is not legal."""
+        eta = self.fixed + self.rows.predictor(b)
+        expansion = self.expand(eta)
+        return None if expansion is None else RowsAt(self, eta, expansion)
+
     def rows_at(self, u: np.ndarray) -> Iterator[RowsAt | None]:
         """Yield each partition's rows at effects u, (N,); None if a mean is not legal."""
         b = self.scaled(u)
         for part in self.partitions():
-            eta = part.fixed + part.rows.predictor(b)
-            at = part.expand(eta)
-            yield None if at is None else RowsAt(part, eta, at)
+            yield part.at(b)
+
+    @cached_property
+    def _scalar(self) -> float | None:
+        """Λ where it is one number for all effects; otherwise None."""
+        one = len(self.factors) == 1 and len(self.factors[0]) == 1
+        return float(self.factors[0][0, 0]) if one else None
 
     def scaled(self, u: np.ndarray) -> np.ndarray:
         """Return ``Λu``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * u
         parts = self.rows.parts(u)
         mixed = [_mixed(*pair) for pair in zip(self.factors, parts, strict=True)]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
     def scaled_back(self, b: np.ndarray) -> np.ndarray:
         """Return ``Λ'b``, (N,) or (N, k)."""
+        if self._scalar is not None:
+            return self._scalar * b
         parts = self.rows.parts(b)
         pairs = zip(self.factors, parts, strict=True)
         mixed = [_mixed(factor.T, part) for factor, part in pairs]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
+
+    def unscaled(self, b: np.ndarray) -> np.ndarray:
+        """Return u, (N,), whose `scaled` effects are as near to b, (N,), as factors allow."""
+        pairs = zip(self.factors, self.rows.parts(b), strict=True)
+        return np.concatenate([_unmixed(*pair) for pair in pairs])
 
     def expand(self, eta: np.ndarray) -> Expansion | None:
         """Return the half deviances, or None where a mean is one that the family cannot have."""
         if not self.family.is_legal(eta):
             return None
         at = expand_in_parts(self.family, self.rows.observed, eta)
-        finite = np.isfinite(at.value.sum()) and np.isfinite(at.d2.sum())
-        return at if finite and np.isfinite(at.d1.sum()) else None
+        return at if math.isfinite(at.value.sum() + at.d1.sum() + at.d2.sum()) else None
 
     def penalised(self, value: float, u: np.ndarray) -> float:
         """Return ``ΣD/φ + |u|²/2``, given ΣD."""
@@ -172,6 +193,13 @@ class RowsAt:
     eta: np.ndarray
     at: Expansion
 
+    @property
+    def sums(self) -> tuple[float, np.ndarray, Any]:
+        """ΣD, Z'D', (N,), and `Rows.products` at the observed weights."""
+        rows, at = self.given.rows, self.at
+        products = rows.products(at.d2 / self.given.phi)
+        return float(at.value.sum()), rows.spread(at.d1), products
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -192,20 +220,12 @@ class Trial:
     @classmethod
     def of(cls, given: Given, u: np.ndarray) -> Trial | None:
         """Pass over the rows at u, (N,); None if a mean is one that the family cannot have."""
-        kept: RowsAt | None = None
-
-        def sums() -> Iterator[Any]:
-            nonlocal kept
-            for here in given.rows_at(u):
-                if here is None:
-                    yield None
-                    return
-                kept = here if here.given is given else None
-                rows, at = here.given.rows, here.at
-                products = rows.products(at.d2 / given.phi)
-                yield float(at.value.sum()), rows.spread(at.d1), products
-
-        made = total(sums())
+        if given.rows.source is None:
+            kept = given.at(given.scaled(u))
+            made = None if kept is None else kept.sums
+        else:
+            kept = None
+            made = total(None if here is None else here.sums for here in given.rows_at(u))
         if made is None:
             return None
         value, slopes, products = made
@@ -237,6 +257,13 @@ def _mixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
     return np.tensordot(factor, part, axes=1).reshape(-1, *part.shape[2:])
 
 
+def _unmixed(factor: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return effects, flat, that a factor multiplies to a part, (q, J), without small axes."""
+    if len(factor) == 1:
+        return part[0] / factor[0, 0] if factor[0, 0] else np.zeros_like(part[0])
+    return np.asarray(np.linalg.pinv(factor, rcond=_FLAT) @ part).ravel()
+
+
 def mode_at(given: Given, u: np.ndarray) -> Mode:
     """Return the quantities of a mode at effects u, (N,), that are known to be near it.
 
@@ -254,7 +281,7 @@ def mode_at(given: Given, u: np.ndarray) -> Mode:
         return trial.mode(system_of(given.rows, trial.products, given.factors), 0)
 
 
-def find_mode(given: Given, start: np.ndarray) -> Mode:
+def find_mode(given: Given, start: np.ndarray, enough: float = 0.0) -> Mode:
     """Minimise the penalised deviance by Newton steps, by expected weights where observed fail.
 
     The step solves ``H δ = −(A'D'/φ + u)``; it is halved until the penalised deviance falls and
@@ -264,6 +291,8 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
     ----------
     given : Given
     start : numpy.ndarray, shape (N,)
+    enough : float
+        Newton decrement by 1 + |u|² at which the steps end. By default only rounding is left.
 
     Raises
     ------
@@ -271,10 +300,10 @@ def find_mode(given: Given, start: np.ndarray) -> Mode:
         If none is found.
     """
     with np.errstate(all="ignore"):
-        return _find_mode(given, start)
+        return _find_mode(given, start, enough)
 
 
-def _find_mode(given: Given, start: np.ndarray) -> Mode:
+def _find_mode(given: Given, start: np.ndarray, enough: float) -> Mode:
     trial = Trial.of(given, start)
     if trial is None:
         trial = Trial.of(given, np.zeros_like(start))
@@ -287,7 +316,9 @@ def _find_mode(given: Given, start: np.ndarray) -> Mode:
         slope = given.slope(trial.slopes, u)
         step = -system.solve(slope[:, None])[:, 0]
         gain, size = -float(step @ slope), 1.0 + float(u @ u)
-        if gain < system.still * size or (gain < _STALLED * size and gain > 0.25 * before):
+        if gain < max(system.still, enough) * size or (
+            gain < _STALLED * size and gain > 0.25 * before
+        ):
             system = system if exact else system_of(given.rows, trial.products, given.factors)
             return trial.mode(system, rounds)
         trial = _shortened(given, trial, step)

@@ -59,7 +59,7 @@ class GeneralOptimum:
         P = len(self.free)
         made = np.zeros((P, P))
         inner = self.hessian[np.ix_(self.free, self.free)]
-        scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(inner)), 1e-300))
+        scale = 1.0 / np.sqrt(np.maximum(np.abs(inner.diagonal()), 1e-300))
         scaled = scale[:, None] * inner * scale
         try:
             np.linalg.cholesky(scaled)
@@ -146,7 +146,7 @@ def _small_columns(rows: Rows, arrival: Arrival, first: int) -> np.ndarray:
     """Return which elements of ψ, (P,), stand in a column of a factor that is nearly zero."""
     psi = arrival.point.psi
     hessian = arrival.point.curvature.hessian
-    noise = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    noise = 1.0 / np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
     small = np.zeros(len(psi), dtype=bool)
     columns = [column for term in rows.terms for column in term.columns]
     for members in (np.array(column) + first for column in columns):
@@ -170,7 +170,7 @@ def _certified(
     except np.linalg.LinAlgError as error:
         return _without_derivatives(arrival, free, error, bounded)
     arrival = polished(arrival, criterion, hessian, free)
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
     scaled = scale[:, None] * hessian * scale
     values = np.linalg.eigvalsh(scaled)
     inner = np.linalg.eigvalsh(scaled[np.ix_(free, free)]) if free.any() else values

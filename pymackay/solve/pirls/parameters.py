@@ -10,6 +10,7 @@ change the covariance matrix.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class TermParameters:
         """The structure, if it has standard deviations and correlations."""
         return None if is_factor(self.structure) else correlated(self.structure)
 
-    @property
+    @cached_property
     def own(self) -> slice:
         """Places of the parameters."""
         return slice(self.layout.start, self.layout.stop)

@@ -20,6 +20,8 @@ from pymackay.solve.linalg.total import total
 from pymackay.solve.pirls.coupling import Coupling, Meeting, Pairs, meetings_of
 from pymackay.solve.pirls.parameters import TermParameters
 
+_MANY = 10_000  # rows whose sums by level are quicker than products with a sparse matrix
+
 
 @dataclass(frozen=True, eq=False)
 class RowBlock:
@@ -222,7 +224,7 @@ class Rows:
         """Number of fixed columns."""
         return self.basis.Q.shape[1]
 
-    @property
+    @cached_property
     def n_theta(self) -> int:
         """Number of covariance parameters: elements of the factors, or those of structures."""
         return self.layouts[-1].stop
@@ -233,7 +235,7 @@ class Rows:
         full = split_theta([layout.q for layout in self.layouts])
         return tuple(TermParameters(*pair) for pair in zip(self.layouts, full, strict=True))
 
-    @property
+    @cached_property
     def structured(self) -> bool:
         """Whether a term's covariance has a structure."""
         return any(layout.structure is not None for layout in self.layouts)
@@ -334,18 +336,22 @@ class Rows:
             return self.blocks[0].spread(values).ravel()
         return np.concatenate([block.spread(values).ravel() for block in self.blocks])
 
+    def spread_columns(self, values: np.ndarray) -> np.ndarray:
+        """Return ``Z'V``, (N, k), for V of shape (n, k)."""
+        if self.n > _MANY:  # the matrix would take longer to be made than these sums
+            return np.stack([self.spread(column) for column in values.T], axis=1)
+        return np.asarray(self.transposed @ values)
+
     @cached_property
-    def transposed(self) -> sp.csr_matrix:
+    def transposed(self) -> sp.csc_matrix:
         """Z', shape (N, n)."""
-        rows, columns, values = [], [], []
-        index = np.arange(self.n)
-        for span, block in zip(self.spans, self.blocks, strict=True):
-            for a in range(block.q):
-                rows.append(span.start + a * block.n_levels + block.codes)
-                columns.append(index)
-                values.append(block.columns[a])
-        data = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-        return sp.csr_matrix(data, shape=(self.n_effects, self.n))
+        pairs = [(block, a) for block in self.blocks for a in range(block.q)]
+        starts = accumulate((block.n_levels for block, _ in pairs), initial=0)
+        places = [start + block.codes for start, (block, _) in zip(starts, pairs, strict=False)]
+        index = np.stack(places, axis=1).ravel()
+        data = np.stack([block.columns[a] for block, a in pairs], axis=1).ravel()
+        ends = np.arange(0, len(index) + 1, len(pairs))
+        return sp.csr_matrix((data, index, ends), (self.n, self.n_effects)).T
 
     def products(self, weights: np.ndarray) -> Any:
         """Return the cross-products of Z at weights of shape (n,), which are sums over the rows."""

@@ -29,7 +29,7 @@ _LEVEL = 100.0  # roundings under which a gain cannot be told from them
 NEAR = 0.3  # in units of the parameters' curvature: points that are closer lead to the same end
 _SHORTEST = 1e-6  # in units of the parameters' curvature: steps that short lead nowhere
 _POLISHED = 1e-20  # decrement below which no digit is left to gain
-_POLISHED_ESTIMATE = 1e-7  # the same, far below the noise of an estimated criterion
+_POLISHED_ESTIMATE = 1e-10  # the same where the criterion is estimated: 1e-5 standard errors
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,15 @@ class _Scaled:
 
     @classmethod
     def of(cls, gradient: np.ndarray, hessian: np.ndarray) -> _Scaled:
-        diagonal = np.abs(np.diag(hessian))
+        diagonal = np.abs(hessian.diagonal())
         scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
         scaled = scale[:, None] * hessian * scale
         return cls(Quadratics.of((scale * gradient)[None], scaled[None]), scale)
+
+    @property
+    def decrement(self) -> float:
+        """By how much the model says that the criterion could still fall."""
+        return float(self.model.decrement[0])
 
     def step(self, radius: float) -> tuple[np.ndarray, float, float]:
         """Return the step, its length in scaled units, and the gain it promises."""
@@ -164,7 +169,7 @@ def minimise(criterion: Criterion, start: np.ndarray, stopping: Stopping) -> Arr
     while True:
         model = _Scaled.of(here.point.gradient, here.curvature.hessian + secant)
         step, length, predicted = model.step(radius)
-        decrement = float(model.model.decrement[0])
+        decrement = model.decrement
         if predicted < stopping.spent:
             if not _misled(here, secant, stopping.spent):
                 return Arrival(here.point, evaluations, decrement, True)
@@ -216,7 +221,7 @@ def _misled(here: _Here, secant: np.ndarray, spent: float) -> bool:
     if not secant.any():
         return False
     plain = _Scaled.of(here.point.gradient, here.curvature.hessian)
-    return float(plain.model.decrement[0]) > _MISLED * spent
+    return plain.decrement > _MISLED * spent
 
 
 def _size_of_gradient(point: Evaluated) -> float:
@@ -244,7 +249,7 @@ class _Here:
 
     def is_near(self, ends: tuple[np.ndarray, ...]) -> bool:
         """Whether a point is near one of some ends, in units of the parameters' curvature."""
-        size = np.sqrt(np.abs(np.diag(self.curvature.hessian)))
+        size = np.sqrt(np.abs(self.curvature.hessian.diagonal()))
         gaps = (size * (np.abs(end) - np.abs(self.point.psi)) for end in ends)
         return any(bool(np.abs(gap).max() < NEAR) for gap in gaps)
 
@@ -280,27 +285,27 @@ def polished(
     """Take Newton steps with the exact second derivatives, (P, P), while they lower the decrement.
 
     Two at most: the first leaves the square of what there was. Parameters that are not `free`,
-    (P,), stay on the boundary.
+    (P,), stay on the boundary. The mode begins where its slopes at the first point lead.
     """
     point, evaluations = arrival.point, arrival.evaluations
-    decrement = float(_Scaled.of(point.gradient, hessian).model.decrement[0])
+    slopes, model = point.curvature.mode_slopes, _Scaled.of(point.gradient, hessian)
     enough = _POLISHED_ESTIMATE if point.noise else _POLISHED
-    for _ in range(2 if decrement > enough else 0):
-        step, _, _ = _Scaled.of(point.gradient, hessian).step(1.0)
+    for _ in range(2):
+        if model.decrement <= enough:
+            break
+        step = np.where(free, model.step(1.0)[0], 0.0)
         try:
-            trial = criterion.at(point.psi + np.where(free, step, 0.0), point.start)
+            trial = criterion.at(point.psi + step, point.start + slopes @ step)
         except np.linalg.LinAlgError:
             break
         evaluations += 1
         if not np.isfinite(trial.gradient).all() or _rises(point, trial):
             break
-        after = float(_Scaled.of(trial.gradient, hessian).model.decrement[0])
-        if not after < decrement:
+        after = _Scaled.of(trial.gradient, hessian)
+        if not after.decrement < model.decrement:
             break
-        point, decrement = trial, after
-        if decrement < enough:
-            break
-    return replace(arrival, point=point, evaluations=evaluations, decrement=decrement)
+        point, model = trial, after
+    return replace(arrival, point=point, evaluations=evaluations, decrement=model.decrement)
 
 
 def _rises(before: Evaluated, after: Evaluated) -> bool:

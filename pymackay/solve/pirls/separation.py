@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
+from pymackay.model.bases.scaling import surely_full_rank
+
 _SATURATING = ("logit", "probit", "cloglog", "cauchit")
 _DEPENDENT = 1e-11  # singular values below this share of the largest belong to the null space
 _ZERO = 1e-8  # of the largest movement of a row, or of a coefficient times its column
@@ -133,6 +135,10 @@ def _to_unit(rows: np.ndarray) -> np.ndarray:
 
     k is the rank, less than p only if the rows of positive weight do not determine all effects.
     """
+    if surely_full_rank(rows):
+        norms = np.sqrt(np.einsum("ij,ij->j", rows, rows))
+        gram = rows.T @ rows / np.outer(norms, norms)
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(gram)).T / norms[:, None])
     size = np.abs(rows).max(axis=0, initial=0.0)
     size = np.where(size > 0.0, size, 1.0)
     root = np.linalg.qr(rows / size, mode="r")
@@ -161,6 +167,8 @@ def _null_space(rows: np.ndarray) -> np.ndarray:
     """
     if not len(rows):
         return np.eye(rows.shape[1])
+    if surely_full_rank(rows):
+        return np.zeros((rows.shape[1], 0))
     root = np.linalg.qr(rows, mode="r")
     _, singular, right = np.linalg.svd(root)
     return right[int(np.count_nonzero(singular > _DEPENDENT)) :].T

@@ -18,6 +18,7 @@ from pymackay.solve.linalg.batch import cholesky, inverse_lower
 from pymackay.solve.linalg.batch import product as batch_product
 from pymackay.solve.linalg.blas import cholesky as dense_cholesky
 from pymackay.solve.linalg.blas import product, solve_lower, symmetric_inverse
+from pymackay.solve.pirls.coupling import Crossed, Meeting
 from pymackay.solve.pirls.rows import RowBlock, Rows, Sums
 
 
@@ -73,7 +74,7 @@ class System:
             none = np.zeros((0, 0))
             return cls(rows, sums, factors, root, half, none, none, logdet)
         K = sums.rest - sums.C.schur(half)
-        S = scale_others(scale_others(K, rows, factors).T, rows, factors)
+        S = _both_sides(K, rows, [factor.T for factor in factors])
         S[np.arange(len(S)), np.arange(len(S))] += 1.0
         schur = dense_cholesky(S)
         logdet += 2.0 * float(np.log(np.diagonal(schur)).sum())
@@ -107,8 +108,7 @@ class System:
     @cached_property
     def covariance(self) -> np.ndarray:
         """``Λ₂S⁻¹Λ₂'``: covariance of the other blocks' effects b given β, (m, m)."""
-        once = unscale_others(self.inverse, self.rows, self.factors)
-        return unscale_others(once.T, self.rows, self.factors)
+        return _both_sides(self.inverse.T, self.rows, self.factors)
 
     @cached_property
     def F(self) -> np.ndarray:
@@ -116,16 +116,16 @@ class System:
         return batch_product(self.half.transpose(1, 0, 2), self.half)
 
     @cached_property
-    def _products(self) -> np.ndarray:
-        """``C_j`` times `covariance`, (q, J, m)."""
+    def _crossed(self) -> Crossed:
+        """``C`` times `covariance`; only of a design with other blocks."""
         C = self.sums.C
-        return C.times(self.covariance) if C else np.zeros((0, 0, 0))
+        assert C is not None  # asked for of designs with other blocks only
+        return C.crossed(self.covariance)
 
-    @cached_property
+    @property
     def _lead_quadratics(self) -> np.ndarray:
         """M = ``C_j covariance C_j'``, (q, q, J); zeros where there are no other blocks."""
-        C = self.sums.C
-        return C.quadratics(self._products) if C else np.zeros_like(self.half)
+        return np.zeros_like(self.half) if self.sums.C is None else self._crossed.quadratics
 
     @cached_property
     def lead_covariance(self) -> np.ndarray:
@@ -137,7 +137,12 @@ class System:
 
     def level_covariances(self) -> list[np.ndarray]:
         """Return the covariances of each level's effects b given β, block by block, (q, q, J)."""
-        made = [self.lead_covariance]
+        return [self.lead_covariance, *self._other_covariances]
+
+    @cached_property
+    def _other_covariances(self) -> list[np.ndarray]:
+        """Covariances of each level's effects b of the other blocks given β, (q, q, J)."""
+        made = []
         for block, start in self._others():
             index = start + np.arange(block.q * block.n_levels).reshape(block.q, -1)
             made.append(self.covariance[index[:, None, :], index[None, :, :]])
@@ -154,27 +159,17 @@ class System:
         s = lead.quadratic(self.lead_covariance)
         if self.sums.C is None:
             return s
-        by_row = [
-            sum(lead.weighed(a, self.F[a, b][lead.codes]) for a in range(lead.q))
-            for b in range(lead.q)
-        ]
-        others = [
-            (block, start)
-            for block, (_, start) in zip(rows.blocks[1:], self._others(), strict=True)
-        ]
-        for i, (block, start) in enumerate(others):
-            for b in range(block.q):
-                place = start + b * block.n_levels + block.codes
-                crossed = sum(
-                    by_row[a] * self._products[a, lead.codes, place] for a in range(lead.q)
-                )
-                s = s - 2.0 * block.weighed(b, crossed)
-                for k, (other, begin) in enumerate(others[i:], i):
+        others = list(zip(rows.blocks[1:], self._others(), strict=True))
+        for i, (block, (_, start)) in enumerate(others):
+            s += block.quadratic(self._other_covariances[i])
+            s -= 2.0 * with_lead(rows.meetings[0][i], self.F, self._crossed.at[i])
+            for other, (_, begin) in others[i + 1 :]:
+                for b in range(block.q):
+                    place = start + b * block.n_levels + block.codes
                     for c in range(other.q):
                         at = begin + c * other.n_levels + other.codes
-                        times = 1.0 if k == i else 2.0
                         pair = other.weighed(c, self.covariance[place, at])
-                        s = s + times * block.weighed(b, pair)
+                        s += 2.0 * block.weighed(b, pair)
         return s
 
     def traces(self) -> list[np.ndarray]:
@@ -188,10 +183,14 @@ class System:
         made = [first]
         if self.sums.C is None:
             return made
-        T = self.K - product(product(self.K, self.covariance), self.K)
+        carried = product(self.K, self.covariance)
         for block, start in self._others():
             index = start + np.arange(block.q * block.n_levels).reshape(block.q, -1)
-            made.append(T[index[:, None, :], index[None, :, :]])
+            T = self.K[index[:, None, :], index[None, :, :]]
+            for a in range(block.q):
+                for b in range(block.q):
+                    T[a, b] -= np.einsum("jm,jm->j", carried[index[a]], self.K[index[b]])
+            made.append(T)
         return made
 
     def factor_slopes(self) -> list[np.ndarray]:
@@ -230,16 +229,42 @@ def eliminated_lead(A: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.nda
     numpy.linalg.LinAlgError
         If ``I + Λ'A_jΛ`` is not positive definite.
     """
-    scaled = np.einsum("ba,bcj,cd->adj", lead, A, lead) if len(lead) > 1 else None
-    M = lead[0, 0] ** 2 * A if scaled is None else scaled
-    M[np.arange(len(lead)), np.arange(len(lead))] += 1.0
-    L = np.sqrt(np.maximum(M, 0.0)) if scaled is None else cholesky(M)
-    diagonal = L[np.arange(len(lead)), np.arange(len(lead))]
+    if len(lead) == 1:
+        L = np.sqrt(np.maximum(1.0 + lead[0, 0] ** 2 * A, 0.0))
+        diagonal = L[0]
+    else:
+        M = np.einsum("ba,bcj,cd->adj", lead, A, lead)
+        places = np.arange(len(lead))
+        M[places, places] += 1.0
+        L = cholesky(M)
+        diagonal = L[places, places]
     if not (diagonal > 0.0).all():
         raise np.linalg.LinAlgError("a level's block is not positive definite")
-    root = 1.0 / L if scaled is None else inverse_lower(L)
-    half = root * lead[0, 0] if scaled is None else np.einsum("abj,cb->acj", root, lead)
+    root = 1.0 / L if len(lead) == 1 else inverse_lower(L)
+    half = root * lead[0, 0] if len(lead) == 1 else np.einsum("abj,cb->acj", root, lead)
     return root, half, 2.0 * float(np.log(diagonal).sum())
+
+
+def with_lead(meeting: Meeting, F: np.ndarray, crossed: np.ndarray) -> np.ndarray:
+    """Return ``z_1' F_j (C V)_j z_2`` of the rows of a meeting of the leading block, (n,).
+
+    Parameters
+    ----------
+    meeting : Meeting
+    F : numpy.ndarray, shape (q, q, J)
+        As of `System`.
+    crossed : numpy.ndarray, shape (q_left, q_right, pairs)
+        ``C V`` at the pairs.
+    """
+    carried = batch_product(F[:, :, meeting.rows], crossed)
+    total: Any = 0.0
+    for b in range(meeting.right.q):
+        side: Any = 0.0
+        for a in range(meeting.left.q):
+            each = np.take(carried[a, b], meeting.index, mode="clip")
+            side = side + meeting.left.weighed(a, each)
+        total = total + meeting.right.weighed(b, side)
+    return np.asarray(total)
 
 
 def system_of(rows: Rows, products: Any, factors: list[np.ndarray]) -> Any:
@@ -277,6 +302,20 @@ def scale_others(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.nda
 def unscale_others(M: np.ndarray, rows: Rows, factors: list[np.ndarray]) -> np.ndarray:
     """Return ``Λ₂M`` for M of shape (m, k)."""
     return _mix(M, rows, factors[1:])
+
+
+def _both_sides(M: np.ndarray, rows: Rows, matrices: list[np.ndarray]) -> np.ndarray:
+    """Return ``B M B'``, (m, m), for a symmetric M in C order, B of a matrix for each block.
+
+    `matrices` has one for the leading block too, which is not used.
+    """
+    if all(len(matrix) == 1 for matrix in matrices[1:]):
+        pairs = zip(rows.blocks[1:], matrices[1:], strict=True)
+        sizes = np.concatenate([np.full(block.n_levels, matrix[0, 0]) for block, matrix in pairs])
+        made = M * sizes
+        made *= sizes[:, None]
+        return made
+    return _mix(_mix(M, rows, matrices[1:]).T, rows, matrices[1:])
 
 
 def _mix(M: np.ndarray, rows: Rows, matrices: list[np.ndarray]) -> np.ndarray:

@@ -111,3 +111,8 @@ class HeldPoint:
         """Approximate second derivatives, (P − k, P − k), and slopes of the mode, (N, P − k)."""
         whole, free = self.center.curvature, self._free
         return Curvature(whole.hessian[np.ix_(free, free)], whole.mode_slopes[:, free])
+
+    def second_derivatives(self) -> np.ndarray | None:
+        """Return those of Laplace's criterion by the free parameters, where formulas give them."""
+        whole, free = self.center.second_derivatives(), self._free
+        return None if whole is None else whole[np.ix_(free, free)]

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import block_diag
 
+from pymackay.solve.linalg.batch import product
+
 _STEP = 1e-4  # of log shape, for a difference of exact slopes
 
 
@@ -137,7 +139,7 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
     rows, given, at = here.given.rows, here.given, here.at
     J = _design(point, rows)
     weighted = (at.d2 / given.phi)[:, None] * J
-    made = np.asarray(rows.transposed @ weighted), J.T @ weighted
+    made = rows.spread_columns(weighted), J.T @ weighted
     family, observed = given.family, rows.observed
     if not point.laplace.extra:
         return *made, ()
@@ -154,13 +156,20 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
 
 def _design(point: Point, rows: Any) -> np.ndarray:
     """Return J = [X, Z dΛ u], shape (n, p + k), of some rows."""
-    parts = rows.parts(point.mode.u)
     J = np.empty((rows.n, rows.p + len(rows.places)), order="F")
     J[:, : rows.p] = rows.basis.Q
+    J[:, rows.p :] = factor_columns(rows, point.mode.u)
+    return J
+
+
+def factor_columns(rows: Any, u: np.ndarray) -> np.ndarray:
+    """Return ``Z dΛ u``, (n, k), for effects u, (N,), of some rows."""
+    parts = rows.parts(u)
+    made = np.empty((rows.n, len(rows.places)), order="F")
     for i, (k, a, b) in enumerate(rows.places):
         block = rows.blocks[k]
-        J[:, rows.p + i] = block.columns[a] * parts[k][b][block.codes]
-    return J
+        made[:, i] = block.weighed(a, parts[k][b][block.codes])
+    return made
 
 
 def _add_moved_factors(point: Point, cross: np.ndarray) -> None:
@@ -200,10 +209,12 @@ def _determinant_part(point: Point) -> np.ndarray:
 
 def _of_block(T: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Return `_determinant_part` of one block, (q, q, q, q), for T of shape (q, q, J)."""
-    TL = np.einsum("abj,bc->acj", T, factor)
-    LTL = np.einsum("ba,bcj->acj", factor, TL)
-    eye = np.eye(len(T))
-    value = np.einsum("acj,bd->abcd", T, eye)
-    value -= np.einsum("cbj,adj->abcd", TL, TL)
-    value -= np.einsum("bdj,acj->abcd", LTL, T)
+    q, J = len(T), T.shape[2]
+    wide = factor[:, :, None]
+    TL = product(T, wide)
+    LTL = product(wide.swapaxes(0, 1), TL)
+    flat = TL.reshape(q * q, J)
+    value = -(flat @ flat.T).reshape(q, q, q, q).transpose(2, 1, 0, 3)
+    value -= (LTL.reshape(q * q, J) @ T.reshape(q * q, J).T).reshape((q,) * 4).transpose(2, 0, 3, 1)
+    value += T.sum(axis=2)[:, None, :, None] * np.eye(q)[:, None, :]
     return np.asarray(2.0 * value)

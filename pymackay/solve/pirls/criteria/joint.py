@@ -138,3 +138,7 @@ class JointPoint:
         hessian = inner.hessian[p:, p:] + inner.hessian[p:, :p] @ slopes
         moved = inner.mode_slopes[:, p:] + inner.mode_slopes[:, :p] @ slopes
         return Curvature(0.5 * (hessian + hessian.T), np.concatenate([slopes, moved]))
+
+    def second_derivatives(self) -> np.ndarray | None:
+        """There are no formulas for them."""
+        return None

@@ -21,6 +21,7 @@ import numpy as np
 from pymackay.family.family import Constant, Family
 from pymackay.family.negative_binomial import NegativeBinomial
 from pymackay.solve.pirls.criteria.curvature import Curvature
+from pymackay.solve.pirls.criteria.second import second_derivatives
 from pymackay.solve.pirls.mode import (
     Given,
     Mode,
@@ -51,14 +52,17 @@ class Laplace:
     dispersion : {"ml", "lme4"}
         Of a family with a dispersion: by maximum likelihood, or lme4's criterion, in which φ is
         the deviance over the sum of weights, and one in the mode and in H.
+    effects : numpy.ndarray of shape (N,), or None
+        Random effects b near which modes are searched first, if there is but one.
     """
 
     rows: Rows
     family: Family
     determinant: str = "expected"
     dispersion: str = "ml"
+    effects: np.ndarray | None = None
 
-    @property
+    @cached_property
     def extra(self) -> str:
         """What ψ holds besides β and factors: "dispersion", "shape" or nothing."""
         if self.family.has_dispersion and self.dispersion == "ml":
@@ -107,8 +111,8 @@ class Laplace:
     def at(self, psi: np.ndarray, u: np.ndarray | None = None) -> Point:
         """Evaluate at ψ; the mode is searched from u, shape (N,).
 
-        By default it is searched from zero; if a density is not log-concave, the lowest of several
-        modes is taken.
+        By default it is searched from `effects`, or from zero; if a density is not log-concave, the
+        lowest of several modes is taken.
 
         Raises
         ------
@@ -118,8 +122,11 @@ class Laplace:
         given = self.given(psi)
         if u is not None:
             return Point(self, psi, given, find_mode(given, u))
-        search = find_mode if self.family.is_log_concave else lowest_mode
-        return Point(self, psi, given, search(given, np.zeros(self.rows.n_effects)))
+        zero = np.zeros(self.rows.n_effects)
+        if not self.family.is_log_concave:
+            return Point(self, psi, given, lowest_mode(given, zero))
+        begin = zero if self.effects is None else given.unscaled(self.effects)
+        return Point(self, psi, given, find_mode(given, begin))
 
     def with_mode(self, psi: np.ndarray, u: np.ndarray) -> Point:
         """Evaluate at ψ with u, shape (N,), for the mode, without a search.
@@ -263,6 +270,14 @@ class Point:
     def curvature(self) -> Curvature:
         """Approximate second derivatives, and how the mode moves."""
         return Curvature.of(self)
+
+    def second_derivatives(self) -> np.ndarray | None:
+        """Return the exact second derivatives by ψ, (P, P), where formulas give them; else None."""
+        rows, family = self.laplace.rows, self.given.family
+        direct = rows.probing is None and rows.source is None and not rows.structured
+        if not direct or self.laplace.extra or family.has_dispersion:
+            return None
+        return second_derivatives(self)
 
     @cached_property
     def leverages(self) -> np.ndarray:

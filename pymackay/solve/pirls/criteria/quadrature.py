@@ -82,6 +82,10 @@ class Centered:
         """Approximate second derivatives: Laplace's."""
         return self.center.curvature
 
+    def second_derivatives(self) -> np.ndarray | None:
+        """There are no formulas for them."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraturePoint(Centered):

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from pymackay.solve.linalg.batch import product as batch_product
+from pymackay.solve.linalg.partners import by_row
 from pymackay.solve.pirls.coupling import Meeting
 from pymackay.solve.pirls.rows import Rows
 
@@ -41,7 +42,7 @@ class PairPattern:
                 columns.append(b * right.n_levels + meeting.columns)
         row, column = np.concatenate(rows), np.concatenate(columns)
         sizes = left.q * left.n_levels, right.q * right.n_levels
-        return cls(meeting, _sorted(row, column, sizes[0]), _sorted(column, row, sizes[1]))
+        return cls(meeting, by_row(row, column, sizes), by_row(column, row, sizes[::-1]))
 
     def matrices(self, values: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix]:
         """Return the meeting's values, (q, q, pairs), the matrix of them, and its transpose."""
@@ -55,14 +56,6 @@ class PairPattern:
             )
         ]
         return values, made[0], made[1]
-
-
-def _sorted(
-    row: np.ndarray, column: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = np.lexsort((column, row))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=size))])
-    return order, column[order].astype(np.int32), indptr.astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +146,28 @@ class Products:
                     each = (values[:, a] * carried[:, b]).sum(axis=0)
                     block[a, b] -= np.bincount(meeting.columns, each, J)
             made.append(block)
+        return made
+
+    def crossed(self, covariances: list[np.ndarray]) -> list[np.ndarray]:
+        """Return ``C V`` at the pairs of each leading meeting, (q_left, q_right, pairs).
+
+        V is one matrix for each level of the other blocks, (q, q, J) by block.
+        """
+        sides = zip(self._patterns.leading, self._lead, covariances, strict=True)
+        return [
+            batch_product(values, V[:, :, pattern.meeting.columns])
+            for pattern, (values, _, _), V in sides
+        ]
+
+    def quadratics(self, crossed: list[np.ndarray]) -> np.ndarray:
+        """Return ``C_j V C_j'`` of each leading level, (q, q, J), of what `crossed` returns."""
+        made = np.zeros_like(self.A)
+        for pattern, (values, _, _), CV in zip(
+            self._patterns.leading, self._lead, crossed, strict=True
+        ):
+            for a, b in np.ndindex(made.shape[:2]):
+                each = (CV[a] * values[b]).sum(axis=0)
+                made[a, b] += np.bincount(pattern.meeting.rows, each, made.shape[2])
         return made
 
 

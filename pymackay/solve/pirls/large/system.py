@@ -2,15 +2,16 @@
 
 S is solved by conjugate gradients. What the criterion's gradient needs of ``S⁻¹`` is estimated with
 random signs z: with ``y = S⁻¹z``, ``E z y' = S⁻¹`` (Hutchinson 1990, Commun. Stat. Simul. 19). What
-the leading block contributes is exact. The same signs at all points make the estimates smooth
-functions of the parameters, and the search converges as an exact one.
+the leading block contributes is exact, and so is what the diagonal blocks S₀ of S contribute, and
+directions along which all levels of a block move together (`pymackay.solve.pirls.large.common`):
+random is only what is left. The same signs at all points make the estimates smooth functions of the
+parameters, and the search converges as an exact one.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -22,11 +23,17 @@ from pymackay.solve.iterative.logdet import log_quadrature
 from pymackay.solve.iterative.probes import draw_signs
 from pymackay.solve.linalg.batch import cholesky, inverse_lower
 from pymackay.solve.linalg.batch import product as batch_product
+from pymackay.solve.pirls.large.common import common_moves, separate_parts
+from pymackay.solve.pirls.large.leverages import RandomPart
 from pymackay.solve.pirls.large.products import Patterns, Products, by_level
-from pymackay.solve.pirls.rows import RowBlock, Rows
-from pymackay.solve.pirls.system import eliminated_lead, scale_others, unscale_others
+from pymackay.solve.pirls.rows import Rows
+from pymackay.solve.pirls.system import (
+    eliminated_lead,
+    scale_others,
+    unscale_others,
+    with_lead,
+)
 
-_CHUNK = 16_384  # rows whose products with all probes are held at a time
 _TOLERANCE = 1e-8  # relative residual of a solve, in the preconditioner's norm
 _MOST = 2000  # iterations of a solve
 
@@ -41,24 +48,28 @@ class Probing:
         Of the design.
     signs : numpy.ndarray, shape (m, N)
         The probes.
+    parts : tuple of numpy.ndarray of int, each (J,)
+        The separate part of the design that each level belongs to, by other block.
     seed : int
         From which they were drawn.
     """
 
     patterns: Patterns
     signs: np.ndarray
+    parts: tuple[np.ndarray, ...]
     seed: int = 0
 
     @classmethod
     def of(cls, rows: Rows, count: int, seed: int = 0) -> Probing:
         """Prepare a design with so many probes."""
         m = rows.n_effects - rows.lead
-        return cls(Patterns.of(rows), draw_signs(m, count, seed).astype(np.float64), seed)
+        signs = draw_signs(m, count, seed).astype(np.float64)
+        return cls(Patterns.of(rows), signs, tuple(separate_parts(rows)), seed)
 
     def with_count(self, count: int, seed: int = 0) -> Probing:
         """Return the same with more probes; the first ones stay."""
         signs = draw_signs(len(self.signs), count, seed).astype(np.float64)
-        return Probing(self.patterns, signs, seed)
+        return replace(self, signs=signs, seed=seed)
 
     def system(self, rows: Rows, products: Any, factors: list[np.ndarray]) -> LargeSystem:
         """Return H, given `Rows.products` at its weights, and how many of these are negative.
@@ -174,21 +185,44 @@ class LargeSystem:
         return np.concatenate([solved, x])
 
     @cached_property
+    def _common(self) -> np.ndarray:
+        """Orthonormal directions along which the levels of a block move together, (m, r)."""
+        inverses = [batch_product(root.transpose(1, 0, 2), root) for root in self._roots]
+        return common_moves(self.probing.parts, inverses)
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """Common directions and random ones orthogonal to them, x; ``E Σ x x' = I``, (m, r + N)."""
+        signs, common = self.probing.signs, self._common
+        orthogonal = signs - common @ (common.T @ signs)
+        return np.concatenate([common, orthogonal / np.sqrt(signs.shape[1])], axis=1)
+
+    def _weights(self, probe: int | None) -> np.ndarray:
+        """Return the weights of the columns, (r + N,), in an estimate by all probes or by one."""
+        r, count = self._common.shape[1], self.probing.signs.shape[1]
+        if probe is None:
+            return np.ones(r + count)
+        return np.concatenate([np.ones(r), count * np.eye(count)[probe]])
+
+    @cached_property
     def _solved(self) -> np.ndarray:
-        """``y = S⁻¹z``, (m, N)."""
-        return self._solve_schur(self.probing.signs)
+        """``y = (S⁻¹ − S₀⁻¹)x``, (m, r + N): ``S⁻¹`` is ``S₀⁻¹ + Σ x y'`` on average."""
+        return self._solve_schur(self._columns) - self._precondition(self._columns)
 
     @cached_property
     def _effects(self) -> tuple[np.ndarray, np.ndarray]:
-        """``Λ₂z`` and ``Λ₂y``, each (m, N): their products average to the effects' covariance."""
-        signs = unscale_others(self.probing.signs, self.rows, self.factors)
-        return signs, unscale_others(self._solved, self.rows, self.factors)
+        """``Λ₂x`` and ``Λ₂y``, (m, r + N): what their products and `_alone` add up to is V.
+
+        V is the covariance of the other blocks' effects b given β.
+        """
+        columns = unscale_others(self._columns, self.rows, self.factors)
+        return columns, unscale_others(self._solved, self.rows, self.factors)
 
     @cached_property
     def _carried(self) -> tuple[np.ndarray, np.ndarray]:
-        """``C Λ₂z`` and ``C Λ₂y``, each (q, J, N)."""
-        signs, solved = self._effects
-        return self.sums.to_lead(signs), self.sums.to_lead(solved)
+        """``C Λ₂x`` and ``C Λ₂y``, each (q, J, r + N)."""
+        columns, solved = self._effects
+        return self.sums.to_lead(columns), self.sums.to_lead(solved)
 
     @cached_property
     def logdet(self) -> float:
@@ -213,14 +247,26 @@ class LargeSystem:
 
     @property
     def _lead_quadratics(self) -> np.ndarray:
-        """Estimates of ``C_j covariance C_j'``, (q, q, J)."""
-        return self._quadratics_of(slice(None))
+        """Estimates of ``C_j V C_j'``, (q, q, J)."""
+        return self._quadratics_of(None)
 
-    def _quadratics_of(self, which: slice) -> np.ndarray:
-        """Return `_lead_quadratics` by some of the probes."""
-        signs, solved = (each[:, :, which] for each in self._carried)
-        made = np.einsum("ajk,bjk->abj", signs, solved) / signs.shape[2]
-        return np.asarray(0.5 * (made + made.transpose(1, 0, 2)))
+    @cached_property
+    def _crossed(self) -> list[np.ndarray]:
+        """``C`` times `_alone` at the pairs of each leading meeting, (q_left, q_right, pairs)."""
+        return self.sums.crossed(self._alone)
+
+    @cached_property
+    def _known_quadratics(self) -> np.ndarray:
+        """What `_alone` contributes to ``C_j V C_j'``, (q, q, J)."""
+        return self.sums.quadratics(self._crossed)
+
+    def _quadratics_of(self, probe: int | None) -> np.ndarray:
+        """Return `_lead_quadratics` by all probes, or by one of them."""
+        columns, solved = self._carried
+        which = np.flatnonzero(self._weights(probe))
+        left = columns[:, :, which] * self._weights(probe)[which]
+        made = np.einsum("ajk,bjk->abj", left, solved[:, :, which])
+        return self._known_quadratics + 0.5 * (made + made.transpose(1, 0, 2))
 
     def leverages(self, rows: Rows) -> np.ndarray:
         """Return estimates of ``s_i = a_i'H⁻¹a_i`` of the rows, (n,).
@@ -228,77 +274,77 @@ class LargeSystem:
         The leading block's part is exact; the rest is ``r_i'S⁻¹r_i`` with ``Λ₂'(z₂ − C'F z₁)``
         for r_i.
         """
-        made = rows.blocks[0].quadratic(self.F)
-        count = self.probing.signs.shape[1]
-        for cut, left, right in self._by_chunks(rows):
-            made[cut] += np.einsum("ik,ik->i", left, right) / count
+        made = self._known_leverages(rows, self._random.by_level())
+        made += self._random.between_blocks(rows)
+        return made
+
+    def _known_leverages(self, rows: Rows, more: list[np.ndarray]) -> np.ndarray:
+        """Return what the leading block and S₀ contribute to the leverages of the rows, (n,).
+
+        `more`, (q, q, J) by block, is added to the effects' covariances.
+        """
+        around = batch_product(batch_product(self.F, self._known_quadratics), self.F)
+        made = rows.blocks[0].quadratic(self.F + around + more[0])
+        for i, (block, V) in enumerate(zip(rows.blocks[1:], self._alone, strict=True)):
+            made += block.quadratic(V + more[i + 1])
+            made -= 2.0 * with_lead(rows.meetings[0][i], self.F, self._crossed[i])
+        return made
+
+    @cached_property
+    def _random(self) -> RandomPart:
+        """What columns x and y contribute to the leverages."""
+        pairs = zip(self._effects, self._carried, strict=True)
+        return RandomPart(*(self._by_block(*pair) for pair in pairs))
+
+    def _by_block(self, others: np.ndarray, carried: np.ndarray) -> list[np.ndarray]:
+        """Return each block's part of ``r_i'x``, (q, J, r + N)."""
+        lead = np.einsum("abj,bjk->ajk", self.F, carried)
+        made = [np.ascontiguousarray(-lead)]
+        for block, span in zip(self.rows.blocks[1:], self.sums.spans, strict=True):
+            made.append(others[span].reshape(block.q, block.n_levels, -1))
         return made
 
     def leverage_sums(self, rows: Rows, columns: np.ndarray) -> np.ndarray:
         """Return ``columns' s`` with s as each probe alone estimates it, (P, N), for (n, P)."""
-        exact = columns.T @ rows.blocks[0].quadratic(self.F)
-        made = np.repeat(exact[:, None], self.probing.signs.shape[1], axis=1)
-        for cut, left, right in self._by_chunks(rows):
-            made += columns[cut].T @ (left * right)
-        return made
-
-    def _by_chunks(self, rows: Rows) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield some of the rows, and ``r_i'z`` and ``r_i'y`` of these, each (rows, N)."""
-        pairs = zip(self._effects, self._carried, strict=True)
-        sides = [self._by_rows(rows, *pair) for pair in pairs]
-        for start in range(0, rows.n, _CHUNK):
-            cut = slice(start, min(start + _CHUNK, rows.n))
-            left, right = (self._differences(side, cut) for side in sides)
-            yield cut, left, right
-
-    def _by_rows(
-        self, rows: Rows, others: np.ndarray, carried: np.ndarray
-    ) -> list[tuple[RowBlock, np.ndarray, float]]:
-        """Return each block with its part of ``r_i'z``, (q, J, N), and the sign of that."""
-        lead = np.einsum("abj,bjk->ajk", self.F, carried)
-        made = [(rows.blocks[0], np.ascontiguousarray(lead), -1.0)]
-        for block, span in zip(rows.blocks[1:], self.sums.spans, strict=True):
-            made.append((block, others[span].reshape(block.q, block.n_levels, -1), 1.0))
-        return made
-
-    def _differences(
-        self, sides: list[tuple[RowBlock, np.ndarray, float]], cut: slice
-    ) -> np.ndarray:
-        """Return ``r_i'z`` of some rows, (rows, N)."""
-        total = 0.0
-        for block, part, sign in sides:
-            codes = block.codes[cut]
-            for a in range(block.q):
-                each = part[a][codes]
-                if not block.constant[a]:
-                    each *= block.columns[a, cut, None]
-                total = total + sign * each
-        return np.asarray(total)
+        nothing = [np.zeros((block.q, block.q, 1)) for block in rows.blocks]
+        exact = columns.T @ self._known_leverages(rows, nothing)
+        r, count = self._common.shape[1], self.probing.signs.shape[1]
+        made = self._random.sums(rows, columns)
+        return (exact + made[:, :r].sum(axis=1))[:, None] + count * made[:, r:]
 
     def factor_slopes(self, probe: int | None = None) -> list[np.ndarray]:
         """Return half the derivative of log|H| by each block's Λ at fixed weights, (q, q).
 
         As all probes estimate it, or one of them.
         """
-        which = slice(None) if probe is None else slice(probe, probe + 1)
         A, lead = self.sums.A, self.factors[0]
         own = batch_product(A, batch_product(self.half.transpose(1, 0, 2), self.root))
         N = self._complement
-        around = batch_product(batch_product(N, self._quadratics_of(which)), N.transpose(1, 0, 2))
+        around = batch_product(batch_product(N, self._quadratics_of(probe)), N.transpose(1, 0, 2))
         made = [own.sum(axis=2) - around.sum(axis=2) @ lead]
-        signs, slopes = self.probing.signs[:, which], self._slopes[:, which]
-        for block, span in zip(self.rows.blocks[1:], self.sums.spans, strict=True):
+        columns, slopes = self._columns * self._weights(probe), self._slopes
+        others = zip(self.rows.blocks[1:], self.sums.spans, self._known_slopes, strict=True)
+        for block, span, known in others:
             cut = [
                 slice(span.start + start, span.start + stop)
                 for start, stop in pairwise(range(0, block.size + 1, block.n_levels))
             ]
-            traces = [[np.vdot(slopes[a], signs[b]) for b in cut] for a in cut]
-            made.append(np.array(traces) / signs.shape[1])
+            rest = [[np.vdot(slopes[a], columns[b]) for b in cut] for a in cut]
+            made.append(known + np.array(rest))
+        return made
+
+    @property
+    def _known_slopes(self) -> list[np.ndarray]:
+        """What S₀ contributes to `factor_slopes` of the other blocks, (q, q)."""
+        made = []
+        for kept, root, factor in zip(self.kept, self._roots, self.factors[1:], strict=True):
+            inverse = batch_product(root.transpose(1, 0, 2), root)
+            made.append(batch_product(batch_product(kept, _cast(factor)), inverse).sum(axis=2))
         return made
 
     @cached_property
     def _slopes(self) -> np.ndarray:
-        """``K Λ₂y``, (m, N)."""
+        """``K Λ₂y``, (m, r + N)."""
         return self.reduced(self._effects[1])
 
     @cached_property

@@ -70,7 +70,7 @@ def _moments(laplace: Laplace, psi: np.ndarray, places: list[int]) -> list[np.nd
         block, columns = spans[k]
         sd = np.linalg.norm(factors[block][columns, columns], axis=1)
         factors[block][columns, columns] = np.diag(np.maximum(sd, _LEAST * sd.max()))
-    roots = by_mackays_rule(laplace, psi[: rows.p], factors, phi)[1]
+    roots = by_mackays_rule(laplace, psi[: rows.p], factors, phi).moments
     parts = [roots[block][columns] for block, columns in (spans[k] for k in places)]
     return [part @ part.T for part in parts]
 

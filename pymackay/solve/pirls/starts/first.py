@@ -1,6 +1,8 @@
-"""`starting_point`: where the search of a generalised model begins."""
+"""`starting_point` and `Start`: where the search of a generalised model begins."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,11 +19,32 @@ _HALVINGS = 10  # of a step that raises the deviance
 _ENOUGH = 1e-3  # relative change of the deviance that ends the first iterations
 _NOISE, _LARGEST = 3.0, 1.0  # sd to start from: noise levels of an effect, and at most
 _LEAST = 0.05  # sd of a start, by the first: zero has no slope to leave by
+_NEAR = 1e-5  # Newton decrement by 1 + |u|² of modes that are only needed for a start
 _RIDGE = 1e-8  # of the mean weight, where a model without random effects has no unique optimum
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a search begins.
+
+    Attributes
+    ----------
+    psi : numpy.ndarray, shape (P,)
+    effects : numpy.ndarray of shape (N,), or None
+        Random effects b near the mode there; None where no mode was searched.
+    """
+
+    psi: np.ndarray
+    effects: np.ndarray | None = None
+
+
 def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.ndarray:
-    """Return ψ to start from, (P,).
+    """Return ψ to start from, (P,): that of `start_of`."""
+    return start_of(laplace, elements).psi
+
+
+def start_of(laplace: Laplace, elements: np.ndarray | None = None) -> Start:
+    """Return where to start.
 
     β is that of the model without random effects, a few rounds of iterated weighted least squares
     (Nelder & Wedderburn 1972, J. R. Stat. Soc. A 135). The factors begin at three times the noise
@@ -37,16 +60,20 @@ def starting_point(laplace: Laplace, elements: np.ndarray | None = None) -> np.n
     family = laplace.family
     if isinstance(family, NegativeBinomial) and family.theta is None:
         laplace = Laplace(laplace.rows, family.with_shape(_shape(laplace)), laplace.determinant)
-        begun = starting_point(laplace, elements)
-        return np.append(begun, np.log(laplace.family.shape))  # type: ignore[attr-defined]
+        begun = start_of(laplace, elements)
+        shape = np.log(laplace.family.shape)  # type: ignore[attr-defined]
+        return replace(begun, psi=np.append(begun.psi, shape))
     beta, phi, weights = _without_random_effects(laplace)
+    effects = None
     if elements is None:
         factors = moments = _first_factors(laplace, weights / phi)
         for _ in range(2):
-            factors, moments = by_mackays_rule(laplace, beta, _shaped(laplace.rows, factors), phi)
+            shaped = _shaped(laplace.rows, factors)
+            updated = by_mackays_rule(laplace, beta, shaped, phi, effects)
+            factors, moments, effects = updated.factors, updated.moments, updated.effects
         elements = laplace.rows.near(_with_axes(laplace.rows, factors, moments))
     extra = [np.log(phi)] if laplace.extra == "dispersion" else []
-    return np.concatenate([beta, elements, extra])
+    return Start(np.concatenate([beta, elements, extra]), effects)
 
 
 def _shape(laplace: Laplace) -> float:
@@ -176,19 +203,46 @@ def _with_axes(rows: Rows, factors: list[np.ndarray], others: list[np.ndarray]) 
     return made
 
 
-def by_mackays_rule(
-    laplace: Laplace, beta: np.ndarray, factors: list[np.ndarray], phi: float
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return diagonal factors with ``v = Σ_j b_j² / γ``, and roots of ``(B'B + Σ_j C_j)/J``.
+@dataclass(frozen=True, eq=False)
+class Updated:
+    """What one round of MacKay's rule gives.
 
-    Each has one matrix, (q, q), for each block.
+    Attributes
+    ----------
+    factors : list of numpy.ndarray, each (q, q)
+        Diagonal, of each block, with ``v = Σ_j b_j² / γ``.
+    moments : list of numpy.ndarray, each (q, q)
+        Roots of ``(B'B + Σ_j C_j)/J``.
+    effects : numpy.ndarray of shape (N,), or None
+        The effects b before the round; None where they have no mode.
+    """
+
+    factors: list[np.ndarray]
+    moments: list[np.ndarray]
+    effects: np.ndarray | None
+
+
+def by_mackays_rule(
+    laplace: Laplace,
+    beta: np.ndarray,
+    factors: list[np.ndarray],
+    phi: float,
+    effects: np.ndarray | None = None,
+) -> Updated:
+    """Return factors of one round of MacKay's rule, after those of each block, (q, q).
+
+    The mode is searched near effects b, (N,), if a density has but one mode, or from zero.
     """
     rows = laplace.rows
     fixed = rows.basis.Q @ beta + rows.offset
+    given = Given(rows, laplace.family, fixed, factors, phi)
+    begin = np.zeros(rows.n_effects)
+    if effects is not None and laplace.family.is_log_concave:
+        begin = given.unscaled(effects)
     try:
-        mode = find_mode(Given(rows, laplace.family, fixed, factors, phi), np.zeros(rows.n_effects))
+        mode = find_mode(given, begin, _NEAR)
     except np.linalg.LinAlgError:
-        return factors, factors
+        return Updated(factors, factors, None)
     covariances = mode.system.level_covariances()
     made, moments = [], []
     for u, factor, covariance in zip(rows.parts(mode.u), factors, covariances, strict=True):
@@ -199,4 +253,4 @@ def by_mackays_rule(
         made.append(np.diag(np.sqrt(np.maximum(variance, _LEAST**2 * before))))
         b = factor @ u
         moments.append(root_of((b @ b.T + covariance.sum(axis=2)) / u.shape[1]))
-    return made, moments
+    return Updated(made, moments, given.scaled(mode.u))

@@ -127,7 +127,7 @@ def _bound(arrival: Arrival) -> float:
 
 def _is_near(one: Arrival, other: Arrival) -> bool:
     """Whether two ends differ by little more than the signs of their factors' columns."""
-    size = np.sqrt(np.abs(np.diag(one.point.curvature.hessian)))
+    size = np.sqrt(np.abs(one.point.curvature.hessian.diagonal()))
     apart = size * (np.abs(one.point.psi) - np.abs(other.point.psi))
     return bool(np.abs(apart).max() < NEAR)
 
@@ -187,7 +187,7 @@ def onward(
         return _from(criterion, point.psi, stopping)
     if not np.isfinite(hessian).all():
         return None
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
     values, axes = np.linalg.eigh(scale[:, None] * hessian * scale)
     if values[0] >= 0.0:
         return None
