@@ -1,4 +1,4 @@
-"""Measures of the package's structure: files that a fit visits, import chains, folder sizes.
+"""Measures of the package's structure: files that a fit visits, import chains, sizes, lines.
 
     python -m benchmarks.house
 
@@ -8,8 +8,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -17,6 +20,16 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pymackay"
 NAME = PACKAGE.name
+_NO_CODE = frozenset(
+    [
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    ]
+)
 
 
 def visited_files(formula: str = "Reaction ~ Days + (Days | Subject)") -> dict[str, set[str]]:
@@ -102,9 +115,47 @@ def first_look() -> dict[str, int]:
     return dict(sorted(folders.items(), key=lambda item: -item[1]))
 
 
-def lines() -> int:
-    """Return the lines of all Python files of the package."""
-    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py"))
+@dataclass(frozen=True)
+class Lines:
+    """Lines of Python files: all, those with code, and those of docstrings.
+
+    The others are blank, or hold a comment alone.
+    """
+
+    all: int
+    code: int
+    docstrings: int
+
+    @classmethod
+    def of(cls, text: str) -> Lines:
+        """Count the lines of one file."""
+        docstrings: set[int] = set()
+        for node in ast.walk(ast.parse(text)):
+            body = getattr(node, "body", None)
+            for statement in body if isinstance(body, list) else []:
+                if _is_text(statement):
+                    docstrings.update(range(statement.lineno, statement.end_lineno + 1))
+        code: set[int] = set()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type not in _NO_CODE:
+                code.update(range(token.start[0], token.end[0] + 1))
+        return cls(len(text.splitlines()), len(code - docstrings), len(docstrings))
+
+    def __add__(self, other: Lines) -> Lines:
+        """Count the lines of both."""
+        return Lines(
+            self.all + other.all, self.code + other.code, self.docstrings + other.docstrings
+        )
+
+
+def lines() -> dict[str, Lines]:
+    """Return the lines of each room of the package, most first."""
+    rooms: dict[str, Lines] = {}
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        text = path.read_text(encoding="utf-8")
+        rooms[room] = rooms.get(room, Lines(0, 0, 0)) + Lines.of(text)
+    return dict(sorted(rooms.items(), key=lambda item: -item[1].all))
 
 
 def casts() -> list[str]:
@@ -137,6 +188,15 @@ def _targets(node: ast.AST, modules: dict[str, Path]) -> set[str]:
     return {name for name in names if name in modules}
 
 
+def _is_text(statement: Any) -> bool:
+    """Whether a statement is a text alone: a docstring, or one below an attribute."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
 def main() -> None:
     """Print the numbers."""
     graph = imports()
@@ -150,7 +210,11 @@ def main() -> None:
     print(f"longest chain of imports: {len(chain)}")
     print("  " + " -> ".join(name.removeprefix(f"{NAME}.") for name in chain))
     print(f"fullest folder: {fullest}, {count} files")
-    print(f"lines: {lines():,}")
+    rooms = lines()
+    total = sum(rooms.values(), Lines(0, 0, 0))
+    for room, count in {"lines": total, **rooms}.items():
+        indent = "" if count is total else "  "
+        print(f"{indent}{room}: {count.all:,}, code {count.code:,}, docs {count.docstrings:,}")
     print(f"casts and isinstance on solvers and cross-products: {len(casts())}")
     for place in casts():
         print(f"  {place}")

@@ -30,3 +30,18 @@ def test_no_folder_shows_more_than_fifteen_files():
 
 def test_nobody_asks_a_solver_what_it_is():
     assert house.casts() == []
+
+
+def test_lines_of_code_and_of_docstrings_are_told_apart():
+    text = '''"""Title.
+
+Two more lines.
+"""
+
+# a comment
+ONE = """a text
+of code"""
+TWO = 2  # a comment beside code
+"""About TWO."""
+'''
+    assert house.Lines.of(text) == house.Lines(all=10, code=3, docstrings=5)

@@ -111,7 +111,7 @@ class Descent:
 
     def _rest(self, moving: np.ndarray) -> None:
         """Go the rounds that are left with some of the points."""
-        for _ in range(limits.BASIN_FIRST, limits.BASIN_ROUNDS):
+        for _ in range(limits.BASIN_FIRST, limits.BASIN_LAST):
             moving = self._round(moving)
 
     @np.errstate(all="ignore")

@@ -126,6 +126,7 @@ BASIN_DIFFERENCE = 1e-3  # unit: a column's size; 1e-6 of a curvature is lost
 BASIN_FLAT = 1e-6  # of the largest curvature: smaller ones count as this
 BASIN_APART = 1e-4  # criterion units between valleys that are different
 BASIN_FIRST = 3  # rounds after which points of many responses are looked at
+BASIN_LAST = 16  # rounds of the points that do not lead to what is known; they are few
 BASIN_WAY = 4  # points on the way from one of them to the optimum that is known
 BASIN_NEAR = 0.3  # of a column's size: predicted bottoms as near to the optimum are the optimum,
 BASIN_SAME = 0.2  # criterion units: where their predicted criteria agree to this
