@@ -174,7 +174,10 @@ def _without_mode(fit: pm.Fit, theirs: pm.Fit, oracle: GeneralOracle) -> str:
     if not _same_digits(at_mode, ours):
         return ""
     shape = [general.shape] if general.shape_estimated else []
-    last = theirs.evaluate_source(np.concatenate([theta, beta, shape]))
+    try:
+        last = theirs.evaluate_source(np.concatenate([theta, beta, shape]))
+    except pm.RError:  # R stops: its iterations do not converge where its own search ended
+        return "lme4 reaches no mode"
     value, slope = oracle.at_predictor(theta, beta, last.general.linear_predictor.to_numpy())
     if slope > _NO_MODE and _same_digits(value, last) and _same_digits(value, theirs):
         return "lme4 ends its modes early"
