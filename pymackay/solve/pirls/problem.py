@@ -31,9 +31,13 @@ class GeneralProblem:
 
     @classmethod
     def at(cls, point: Point, nagq: int | str) -> GeneralProblem:
-        """Return the problem at a point whose modes are known."""
+        """Return the problem at a point whose modes are known.
+
+        Its criterion does not keep the effects that the search began at: it may be given other
+        rows, which have other effects.
+        """
         point = point.closed()
-        made = cls(point.laplace, point.psi, nagq)
+        made = cls(point.laplace.without_effects(), point.psi, nagq)
         made.__dict__["point"] = point
         return made
 

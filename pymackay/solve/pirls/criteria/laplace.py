@@ -71,6 +71,14 @@ class Laplace:
             return "dispersion"
         return "shape" if _shape_is_free(self.family) else ""
 
+    def without_effects(self) -> Laplace:
+        """Return the criterion without effects to begin at; it may be given other rows then."""
+        if self.effects is None:
+            return self
+        made = replace(self, effects=None)
+        made.__dict__["saturated"] = self.saturated  # the rows may be gone
+        return made
+
     @property
     def is_lme4s(self) -> bool:
         """Whether it is lme4's criterion of a family with a dispersion, which is no likelihood."""
