@@ -12,8 +12,8 @@ from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.search import NEAR
 from pymackay.solve.pirls.starts.further import further_starts, is_hard, spread_starts
 
-_CELLS = 300_000  # elements of the factors × rows × effects²: what one start may cost, 1 ms
-_WORK, _SPREAD = 2_000_000, (12, 96)  # cells of all starts besides, and their number
+_CELLS = 1_000_000  # elements of the factors × rows × effects²: what one start may cost, 10 ms
+_WORK, _SPREAD = 2_000_000, (48, 96)  # cells of all starts besides, and their number
 _ROUGH = 1e-3  # Newton decrement at which searches end
 # Iterations after which only different ends go on, and what they may still fall by, at most
 _STAGES = ((6, np.inf), (12, 10.0), (60, 2.0))
