@@ -18,6 +18,7 @@ from pymackay.fuzz.dense import random_design, relative_blocks, relative_covaria
 from pymackay.fuzz.density import Density
 from pymackay.model.design.general_response import GeneralModel, GeneralResponse
 
+_RANK = 1e-12  # of the largest eigenvalue: what LAPACKs make of zero in some hundred rows
 _ROUNDS = 200
 _STILL, _NEAR = 1e-24, 1e-16  # squared step by 1 + |u|²: at the mode; good enough for its digits
 _ROUNDING = 1e-10  # of 1 + |loss|: a fall that rounding hides
@@ -134,7 +135,7 @@ def dense_at_predictor(
     Z, D = random_design(general.model), relative_covariance(general.model, theta)
     K, response = Z @ D @ Z.T, general.response
     root = _root(K)
-    u = np.linalg.pinv(root) @ (eta - _mean(general, beta))
+    u = np.linalg.pinv(root, 0.5 * np.sqrt(_RANK)) @ (eta - _mean(general, beta))
     W = density.expected(response, eta)
     slope = u - root.T @ density.score(response, eta)
     return AtPredictor(float(u @ u), _log_determinant(K, W), float(np.linalg.norm(slope)))
@@ -192,7 +193,7 @@ def _mode(
 def _root(K: np.ndarray) -> np.ndarray:
     """Return R, (n, n), of K's rank with ``K = RR'``: its other eigenvalues are rounding."""
     values, vectors = np.linalg.eigh(K)
-    rounding = len(K) * np.finfo(float).eps * np.abs(values).max(initial=0.0)
+    rounding = _RANK * np.abs(values).max(initial=0.0)
     return np.asarray(vectors * np.sqrt(np.where(values > rounding, values, 0.0)))
 
 
