@@ -182,7 +182,7 @@ in the last step. The error of the determinant is of first order. Two calls in R
 effects. The value is then called *refreshed*, and it is the one to compare with. `pymackay` agrees
 with it at the same parameters to {same} in all cases, and its minimum is never more than {excess}
 above the lowest that is known. It takes {median} evaluations of the criterion (median; {most} at
-most).
+most, without those of a batch in which further starts are found for up to 150 rows).
 
 Because lme4 computes standard errors from second differences of the number that lags, they are the
 most affected: by more than 1 % in {wide} cases.
