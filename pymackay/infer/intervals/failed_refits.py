@@ -44,7 +44,11 @@ def warn_of_refits(failures: Mapping[int, str], converged: np.ndarray, stackleve
         )
     if failures:
         warnings.warn(failed_refits(failures, count), PymackayWarning, stacklevel + 1)
-    uncertified = int(np.count_nonzero(~converged)) - len(failures)
+    warn_of_uncertified(int(np.count_nonzero(~converged)) - len(failures), count, stacklevel + 1)
+
+
+def warn_of_uncertified(uncertified: int, count: int, stacklevel: int) -> None:
+    """Warn of refits that are not certified, where there are any; `stacklevel` of the caller."""
     if uncertified:
         warnings.warn(
             f"{uncertified} of {count} refits are not certified: their optimum may be elsewhere.",

@@ -12,8 +12,9 @@ import numpy as np
 from scipy import stats
 
 from pymackay.arguments import probability, random_generator, whole_number
-from pymackay.errors import ConvergenceWarning, PymackayError, PymackayWarning
+from pymackay.errors import PymackayError, PymackayWarning
 from pymackay.infer.intervals.bootstrap_draws import drawn_portions, parametric_draws
+from pymackay.infer.intervals.failed_refits import warn_of_uncertified
 from pymackay.infer.intervals.power import (
     checked_test,
     effect_place,
@@ -152,9 +153,4 @@ def _warn(failures: list[str], uncertified: int, count: int) -> None:
             PymackayWarning,
             stacklevel=5,
         )
-    if uncertified:
-        warnings.warn(
-            f"{uncertified} of {count} refits are not certified: their optimum may be elsewhere.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+    warn_of_uncertified(uncertified, count, 5)

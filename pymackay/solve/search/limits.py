@@ -132,3 +132,6 @@ BASIN_NEAR = 0.3  # of a column's size: predicted bottoms as near to the optimum
 BASIN_SAME = 0.2  # criterion units: where their predicted criteria agree to this
 BASIN_SPENT = 1e-4  # criterion units: a bottom where Newton's method gains less
 BASIN_HELD = 100_000  # numbers in one batch of levels: what stays near the processor
+
+LARGEST_LOG = 100.0  # of a dispersion or shape: where a search may look, far from any estimate
+LOG_STEP = 1e-4  # of a log dispersion or log shape, for a difference of exact slopes

@@ -15,14 +15,13 @@ import numpy as np
 from pymackay.family.family import Expansion, Observations
 from pymackay.solve.pirls.criteria.laplace import Laplace
 from pymackay.solve.pirls.rows import Rows
+from pymackay.solve.search.limits import LARGEST_LOG, LOG_STEP
 
 _ROUNDS, _HALVINGS = 40, 12
 _STALLED = (
     1e-13  # Newton decrement by 1 + |u|², from which decrements that shrink no more are rounding
 )
 _RISE = 1e-13  # of the penalised deviance: a rise that rounding makes
-_LARGEST_LOG = 100.0  # of a dispersion: where a search may look, far from any estimate
-_STEP = 1e-4  # of log φ, for a difference of exact slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,7 @@ class DenseLaplace:
         rows, p = self.laplace.rows, self.laplace.rows.p
         phi = np.ones(len(psi))
         if self.laplace.extra == "dispersion":
-            phi = np.exp(np.clip(psi[:, -1], -_LARGEST_LOG, _LARGEST_LOG))
+            phi = np.exp(np.clip(psi[:, -1], -LARGEST_LOG, LARGEST_LOG))
         A = np.tensordot(psi[:, p : p + len(self.G)], self.G, axes=1)
         held = _Held(self.laplace, psi[:, :p] @ rows.basis.Q.T + rows.offset, A, phi)
         limit = np.broadcast_to(still, len(psi))
@@ -398,8 +397,10 @@ class DensePoints:
         made = np.zeros((len(inner), m + 1, m + 1))
         made[:, :m, :m] = inner
         made[:, -1, :m] = made[:, :m, -1] = -np.einsum("bnm,bn->bm", J, at.d1 / phi)
-        above, below = (self._constants(self.held.phi * np.exp(d))[1] for d in (_STEP, -_STEP))
-        made[:, -1, -1] = 0.5 * self._deviance / self.held.phi + 0.25 * (above - below) / _STEP
+        above, below = (
+            self._constants(self.held.phi * np.exp(d))[1] for d in (LOG_STEP, -LOG_STEP)
+        )
+        made[:, -1, -1] = 0.5 * self._deviance / self.held.phi + 0.25 * (above - below) / LOG_STEP
         return made
 
     def _curvature_of_determinant(self) -> np.ndarray:

@@ -15,8 +15,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from pymackay.solve.linalg.batch import product
-
-_STEP = 1e-4  # of log shape, for a difference of exact slopes
+from pymackay.solve.search.limits import LOG_STEP
 
 
 class Point(Protocol):
@@ -144,12 +143,14 @@ def _sums(point: Point, here: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, .
     if not point.laplace.extra:
         return *made, ()
     if point.laplace.extra == "dispersion":
-        ends = (family.constant(observed, given.phi * np.exp(d)).slope for d in (_STEP, -_STEP))
+        ends = (
+            family.constant(observed, given.phi * np.exp(d)).slope for d in (LOG_STEP, -LOG_STEP)
+        )
         return *made, (-J.T @ (at.d1 / given.phi), *ends)
     slopes = family.shape_slopes(observed, here.eta)
     ends = (
         family.with_shape(family.shape * np.exp(d)).shape_slopes(observed, here.eta).criterion
-        for d in (_STEP, -_STEP)
+        for d in (LOG_STEP, -LOG_STEP)
     )
     return *made, (J.T @ slopes.d1, *ends, rows.spread(slopes.d1))
 
@@ -184,7 +185,7 @@ def _add_moved_factors(point: Point, cross: np.ndarray) -> None:
 def _extra_parts(point: Point, sums: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray, float]:
     """Return h_u, (N,), h_ψ, (p + k,), and h itself differentiated by log φ or log shape."""
     edge, above, below = sums[:3]
-    corner = 0.25 * (above - below) / _STEP
+    corner = 0.25 * (above - below) / LOG_STEP
     if point.laplace.extra == "dispersion":
         return point.mode.u, edge, 0.5 * point.deviance / point.given.phi + corner
     return point.given.scaled_back(sums[3]), edge, corner

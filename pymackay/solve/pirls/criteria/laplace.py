@@ -35,10 +35,10 @@ from pymackay.solve.pirls.mode import (
 )
 from pymackay.solve.pirls.rows import Rows
 from pymackay.solve.pirls.system import system_of
+from pymackay.solve.search.limits import LARGEST_LOG
 
 DISPERSIONS = ("ml", "lme4")
 DETERMINANTS = ("expected", "observed")
-_LARGEST_LOG = 100.0  # of a dispersion or shape: where a search may look, far from any estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Laplace:
         rows, p, k = self.rows, self.rows.p, self.rows.n_theta
         family, phi = self.family, 1.0
         if self.extra:
-            value = float(np.exp(np.clip(psi[-1], -_LARGEST_LOG, _LARGEST_LOG)))
+            value = float(np.exp(np.clip(psi[-1], -LARGEST_LOG, LARGEST_LOG)))
             if isinstance(family, NegativeBinomial):
                 family = family.with_shape(value)
             else:

@@ -15,9 +15,7 @@ from pymackay.solve.linalg.batch import product
 from pymackay.solve.pirls.batch.points import STILL
 from pymackay.solve.pirls.many.design import OneFactor
 from pymackay.solve.pirls.many.mode import Held, Places, Samples, Systems, find_modes
-
-_LARGEST_LOG = 100.0  # of a dispersion: where a search may look, far from any estimate
-_STEP = 1e-4  # of log φ, for a difference of exact slopes
+from pymackay.solve.search.limits import LARGEST_LOG, LOG_STEP
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,7 @@ class ManyLaplace:
             factor[a, b] = psi[:, p + i]
         phi = np.ones(len(psi))
         if self.samples.family.has_dispersion:
-            phi = np.exp(np.clip(psi[:, -1], -_LARGEST_LOG, _LARGEST_LOG))
+            phi = np.exp(np.clip(psi[:, -1], -LARGEST_LOG, LARGEST_LOG))
         fixed = self.design.Q @ psi[:, :p].T + rows.offset[:, None]
         return Held(self.samples, fixed, factor, phi)
 
@@ -247,9 +245,9 @@ class Measured:
             elements = [(slopes[a] * u[b]).sum(axis=0) for a, b in places]
             made[-1, :-1] = made[:-1, -1] = -np.concatenate([design.Q.T @ d1, elements])
             above, below = (
-                self.laplace.constants(held.phi * np.exp(d))[1] for d in (_STEP, -_STEP)
+                self.laplace.constants(held.phi * np.exp(d))[1] for d in (LOG_STEP, -LOG_STEP)
             )
-            made[-1, -1] = 0.5 * self.deviance / held.phi + 0.25 * (above - below) / _STEP
+            made[-1, -1] = 0.5 * self.deviance / held.phi + 0.25 * (above - below) / LOG_STEP
         return made.transpose(2, 0, 1)
 
     def _of_determinant(self) -> np.ndarray:
